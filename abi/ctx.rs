@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Contexts, as vfio refers to them. A `struct iommufd_ctx *` is a [`Shared<Ctx>`].
+
+use crate::abi::file::ctx_of;
+use crate::abi::same_signature;
+use crate::device::Group;
+use crate::ffi::bindings;
+use crate::kapi::shared::Shared;
+use crate::object::Ctx;
+use kernel::prelude::*;
+
+same_signature! {
+    iommufd_ctx_get,
+    iommufd_ctx_put,
+    iommufd_ctx_from_file,
+    iommufd_ctx_from_fd,
+    iommufd_ctx_has_group,
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_ctx_get(ictx: *mut bindings::iommufd_ctx) {
+    // SAFETY: The caller holds a reference, which this copies and does not end.
+    let ctx = unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) };
+    // The new reference belongs to whoever holds the pointer.
+    (*ctx).clone().into_raw();
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_ctx_put(ictx: *mut bindings::iommufd_ctx) {
+    // SAFETY: The caller gives back a reference that it got from here.
+    drop(unsafe { Shared::<Ctx>::from_raw(ictx.cast()) });
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_ctx_from_file(file: *mut bindings::file) -> *mut bindings::iommufd_ctx {
+    // SAFETY: The caller holds the file.
+    let raw = unsafe { ctx_of(file) };
+    if raw.is_null() {
+        return EBADFD.to_ptr();
+    }
+    // SAFETY: The file holds a reference as long as it lives.
+    let ctx = unsafe { Shared::<Ctx>::borrow_raw(raw) };
+    (*ctx).clone().into_raw().cast()
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_ctx_from_fd(fd: c_int) -> *mut bindings::iommufd_ctx {
+    // SAFETY: It looks the descriptor up in the caller's table.
+    let file = unsafe { bindings::fget(fd as u32) };
+    if file.is_null() {
+        return EBADF.to_ptr();
+    }
+    // SAFETY: `fget` returned a live file, which is put only after its use.
+    unsafe {
+        let ctx = iommufd_ctx_from_file(file);
+        bindings::fput(file);
+        ctx
+    }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_ctx_has_group(
+    ictx: *mut bindings::iommufd_ctx,
+    group: *mut bindings::iommu_group,
+) -> bool {
+    if ictx.is_null() || group.is_null() {
+        return false;
+    }
+    // SAFETY: The caller holds a reference during the call.
+    let ctx = unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) };
+    ctx.groups()
+        .any::<Group>(|g| g.is(group.cast_const().cast()))
+}

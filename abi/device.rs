@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Bound devices, as vfio refers to them. A `struct iommufd_device *` is a [`Ref<BoundDevice>`].
+
+use crate::abi::errno;
+use crate::abi::same_signature;
+use crate::device::BoundDevice;
+use crate::device::How;
+use crate::ffi::bindings;
+use crate::kapi::shared::BorrowedShared;
+use crate::kapi::shared::Shared;
+use crate::object::Ctx;
+use crate::object::Object;
+use crate::object::Ref;
+use kernel::device::Device;
+use kernel::prelude::*;
+
+same_signature! {
+    iommufd_device_bind,
+    iommufd_device_unbind,
+    iommufd_device_attach,
+    iommufd_device_replace,
+    iommufd_device_detach,
+    iommufd_device_to_ictx,
+    iommufd_device_to_id,
+}
+
+/// IOMMU_NO_PASID: the device as a whole.
+const NO_PASID: bindings::ioasid_t = 0;
+
+/// # Safety
+///
+/// `idev` came from [`iommufd_device_bind`] and is not unbound during `'a`.
+unsafe fn borrow<'a>(
+    idev: *mut bindings::iommufd_device,
+) -> BorrowedShared<'a, Object<BoundDevice>> {
+    // SAFETY: `bind` makes such pointers of `Ref<BoundDevice>`, and they are ended by `unbind`.
+    unsafe { Ref::<BoundDevice>::borrow_raw(idev.cast()) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_bind(
+    ictx: *mut bindings::iommufd_ctx,
+    dev: *mut bindings::device,
+    id: *mut u32,
+) -> *mut bindings::iommufd_device {
+    // SAFETY: The caller holds the context and the device during the call.
+    let (ctx, dev) = unsafe {
+        (
+            Shared::<Ctx>::borrow_raw(ictx.cast()),
+            Device::from_raw::<'_>(dev),
+        )
+    };
+    match BoundDevice::bind(&ctx, dev) {
+        Ok(device) => {
+            // SAFETY: The caller gives a place for the id.
+            unsafe { *id = device.id() };
+            device.into_raw().cast()
+        }
+        Err(error) => error.to_ptr(),
+    }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_unbind(idev: *mut bindings::iommufd_device) {
+    // SAFETY: The caller gives back what it got from `bind`.
+    BoundDevice::unbind(unsafe { Ref::<BoundDevice>::from_raw(idev.cast()) });
+}
+
+/// Attaches or replaces, and tells which page tables it was.
+///
+/// # Safety
+///
+/// As for [`borrow`]; `pt_id` is the caller's.
+unsafe fn change_pt(
+    idev: *mut bindings::iommufd_device,
+    pasid: bindings::ioasid_t,
+    pt_id: *mut u32,
+    how: How,
+) -> c_int {
+    // TODO[PASID]: attaching a PASID.
+    if pasid != NO_PASID {
+        return EOPNOTSUPP.to_errno();
+    }
+    // SAFETY: The caller keeps the device bound and gives a place for the id.
+    let (device, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
+    errno(device.change_pt(*pt_id, how).map(|id| *pt_id = id))
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_attach(
+    idev: *mut bindings::iommufd_device,
+    pasid: bindings::ioasid_t,
+    pt_id: *mut u32,
+) -> c_int {
+    // SAFETY: The header's contract is ours.
+    unsafe { change_pt(idev, pasid, pt_id, How::Attach) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_replace(
+    idev: *mut bindings::iommufd_device,
+    pasid: bindings::ioasid_t,
+    pt_id: *mut u32,
+) -> c_int {
+    // SAFETY: The header's contract is ours.
+    unsafe { change_pt(idev, pasid, pt_id, How::Replace) }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_detach(
+    idev: *mut bindings::iommufd_device,
+    pasid: bindings::ioasid_t,
+) {
+    if pasid == NO_PASID {
+        // SAFETY: The caller keeps the device bound.
+        let device = unsafe { borrow(idev) };
+        device.detach(device.id());
+    }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_to_ictx(
+    idev: *mut bindings::iommufd_device,
+) -> *mut bindings::iommufd_ctx {
+    // SAFETY: The caller keeps the device bound.
+    let device = unsafe { borrow(idev) };
+    // The device holds the context; the caller gets no reference of its own.
+    device.ctx().as_raw().cast()
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_device_to_id(idev: *mut bindings::iommufd_device) -> u32 {
+    // SAFETY: The caller keeps the device bound.
+    unsafe { borrow(idev) }.id()
+}

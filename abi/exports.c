@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The symbols that vfio and vendor drivers link to, under the names and in the
+ * namespaces of the C module. The functions are written in Rust (abi/); their
+ * signatures are checked there against linux/iommufd.h.
+ */
+#include <linux/export.h>
+#include <linux/iommufd.h>
+#include <linux/moduleparam.h>
+
+#include "../ffi/shims.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Bind devices even where the platform cannot keep a device from forging interrupts; a security weakness");
+
+bool iommufd_rs_allow_unsafe_interrupts(void)
+{
+	return READ_ONCE(allow_unsafe_interrupts);
+}
+
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_get, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_put, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_from_file, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_from_fd, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_ctx_has_group, "IOMMUFD");
+
+EXPORT_SYMBOL_NS_GPL(iommufd_device_bind, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_unbind, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_replace, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_to_ictx, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, "IOMMUFD");
+
+EXPORT_SYMBOL_NS_GPL(iommufd_access_create, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_replace, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_detach, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_pin_pages, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_unpin_pages, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, "IOMMUFD");
+
+EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_ioas_get_id, "IOMMUFD_VFIO");
+EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_ioas_create, "IOMMUFD_VFIO");
+EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_set_no_iommu, "IOMMUFD_VFIO");

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `/dev/iommu` and its file operations.
+//!
+//! The kernel crate's misc devices have neither a mode nor a node name, and answer 32-bit ioctls,
+//! which this device never did; hence the registration here.
+
+use crate::ffi::bindings;
+use crate::kapi::shared::Shared;
+use crate::object::Ctx;
+use crate::uapi;
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::types::Opaque;
+
+/// The registered `/dev/iommu`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct MiscDevice {
+    #[pin]
+    raw: Opaque<bindings::miscdevice>,
+}
+
+// SAFETY: Registered once and unregistered once; nothing else touches it.
+unsafe impl Send for MiscDevice {}
+// SAFETY: As above.
+unsafe impl Sync for MiscDevice {}
+
+/// The file operations. `owner` is set once, before the device is registered.
+struct Fops(UnsafeCell<bindings::file_operations>);
+
+// SAFETY: Written during module initialisation only, when nobody can have opened the device.
+unsafe impl Sync for Fops {}
+
+static FOPS: Fops = Fops(UnsafeCell::new(bindings::file_operations {
+    open: Some(open),
+    release: Some(release),
+    unlocked_ioctl: Some(ioctl),
+    // SAFETY: All zeroes are valid file operations.
+    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+}));
+
+impl MiscDevice {
+    /// Makes `/dev/iommu` appear, mode 0660. `ENOMEM`, `EBUSY` or `EEXIST` where it is there already.
+    pub(crate) fn register(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            raw <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
+                // SAFETY: The device is not registered, so nobody reads the operations.
+                unsafe { (*FOPS.0.get()).owner = module.as_ptr() };
+                let device = bindings::miscdevice {
+                    minor: bindings::MISC_DYNAMIC_MINOR as c_int,
+                    name: c"iommu".as_char_ptr(),
+                    nodename: c"iommu".as_char_ptr(),
+                    mode: 0o660,
+                    fops: FOPS.0.get(),
+                    ..Default::default()
+                };
+                // SAFETY: `slot` is ours to write; it is pinned until `drop` unregisters it.
+                to_result(unsafe {
+                    slot.write(device);
+                    bindings::misc_register(slot)
+                })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for MiscDevice {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `register` has registered it.
+        unsafe { bindings::misc_deregister(self.raw.get()) };
+    }
+}
+
+/// The context of a file, or NULL where the file is not one of ours.
+///
+/// # Safety
+///
+/// `file` is a live file.
+pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
+    // SAFETY: The caller keeps the file alive; both fields are set before it is visible.
+    unsafe {
+        if core::ptr::eq((*file).f_op, FOPS.0.get()) {
+            (*file).private_data
+        } else {
+            core::ptr::null_mut()
+        }
+    }
+}
+
+unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    match Shared::pin_init(Ctx::new(), GFP_KERNEL_ACCOUNT) {
+        Ok(ctx) => {
+            // SAFETY: The file is being opened, so its private data is ours to set.
+            unsafe { (*file).private_data = ctx.into_raw() };
+            0
+        }
+        Err(error) => error.to_errno(),
+    }
+}
+
+unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: `open` put a context there, and the file is used by nobody any more.
+    drop(unsafe { Shared::<Ctx>::from_raw((*file).private_data) });
+    0
+}
+
+unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+    // SAFETY: `open` put a context there, which stays until `release`.
+    let ctx = unsafe { Shared::<Ctx>::borrow_raw((*file).private_data) };
+    match uapi::ioctl(&ctx, cmd, UserPtr::from_addr(arg)) {
+        Ok(()) => 0,
+        Err(error) => error.to_errno() as c_long,
+    }
+}

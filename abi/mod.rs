@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The doors: what C code calls. Each is a few lines that make a typed reference of a raw pointer,
+//! call one safe function, and turn its result into an errno.
+
+mod access;
+mod compat;
+mod ctx;
+mod device;
+mod file;
+
+use kernel::prelude::*;
+
+/// The loaded module.
+#[pin_data]
+pub(crate) struct Module {
+    #[pin]
+    _iommu: file::MiscDevice,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _iommu <- file::MiscDevice::register(module),
+        })
+    }
+}
+
+/// The errno of a result, 0 for success.
+fn errno(result: Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// Checks a door's signature against the kernel's header.
+macro_rules! same_signature {
+    ($($name:ident),* $(,)?) => { $(
+        const _: () = {
+            if true {
+                crate::ffi::bindings::$name
+            } else {
+                $name
+            };
+        };
+    )* };
+}
+use same_signature;

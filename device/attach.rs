@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Attaching: a bound device's DMA goes through page tables.
+//!
+//! A device can be attached to page tables, or to an address space; then page tables that were made
+//! automatically for another device of that space are tried first, and new ones made where none
+//! fits. Those go with the last device.
+
+use crate::device::group::Freed;
+use crate::device::BoundDevice;
+use crate::hwpt::HwptPaging;
+use crate::hwpt::Request;
+use crate::ioas::Ioas;
+use crate::object::Ctx;
+use crate::object::Object;
+use crate::object::Ref;
+use kernel::prelude::*;
+
+/// How a device gets to its page tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It has none yet.
+    Attach,
+    /// It leaves others for them.
+    Replace,
+}
+
+impl Object<BoundDevice> {
+    /// Attaches the device to the page tables or the address space with id `pt_id`, and returns the
+    /// id of the page tables. `ENOENT` where there is no such object, `EINVAL` where it is of
+    /// another kind, and what [`Group::attach`](crate::device::Group::attach) and
+    /// [`Group::replace`](crate::device::Group::replace) fail with.
+    pub(crate) fn change_pt(&self, pt_id: u32, how: How) -> Result<u32> {
+        let ctx = self.ctx();
+        let target = ctx.objects().get_any(pt_id)?;
+        let target = match target.downcast::<HwptPaging>() {
+            Ok(hwpt) => {
+                let freed = self.go_to(&hwpt, how)?;
+                let id = hwpt.id();
+                give_back(ctx, freed);
+                return Ok(id);
+            }
+            Err(other) => other,
+        };
+        let ioas = target.downcast::<Ioas>().map_err(|_| EINVAL)?;
+        let (id, freed) = self.go_to_automatic(&ioas, how)?;
+        give_back(ctx, freed);
+        Ok(id)
+    }
+
+    fn go_to(&self, hwpt: &Ref<HwptPaging>, how: How) -> Result<Freed> {
+        match how {
+            How::Attach => {
+                self.group()?.attach(self.id(), self.dev(), hwpt)?;
+                Ok(Freed::Nothing)
+            }
+            How::Replace => self.group()?.replace(self.id(), hwpt),
+        }
+    }
+
+    /// Finds or makes page tables of `ioas` that fit.
+    fn go_to_automatic(&self, ioas: &Ref<Ioas>, how: How) -> Result<(u32, Freed)> {
+        let objects = self.ctx().objects();
+        let mut hwpts = ioas.hwpts().lock();
+
+        let find = |id: u32| {
+            let hwpt = objects.get::<HwptPaging>(id).ok()?;
+            (hwpt.is_automatic() && hwpt.ioas().same(ioas)).then_some(hwpt)
+        };
+        hwpts.retain(|id| find(*id).is_some());
+        for id in &*hwpts {
+            let Some(hwpt) = find(*id) else { continue };
+            match self.go_to(&hwpt, how) {
+                // This one does not fit the device. Perhaps another does.
+                Err(error) if error == EINVAL => {}
+                Err(error) => return Err(error),
+                Ok(freed) => return Ok((hwpt.id(), freed)),
+            }
+        }
+
+        hwpts.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let hwpt = objects.reserve()?.fill(HwptPaging::new(
+            ioas.clone(),
+            Request {
+                dev: self.dev(),
+                backend: self.backend(),
+                flags: 0,
+                data: None,
+                automatic: true,
+            },
+        ))?;
+        let freed = match how {
+            // Some drivers finish making a domain only when a device is attached to it.
+            How::Attach => {
+                let freed = self.go_to(&hwpt, how)?;
+                if let Err(error) = hwpt.fill() {
+                    self.detach(self.id());
+                    return Err(error);
+                }
+                freed
+            }
+            How::Replace => {
+                hwpt.fill()?;
+                self.go_to(&hwpt, how)?
+            }
+        };
+        // There is room: it was reserved.
+        drop(hwpts.push_within_capacity(hwpt.id()));
+        Ok((hwpt.publish().id(), freed))
+    }
+}
+
+impl BoundDevice {
+    /// Detaches the device, known by `id`; one that is not attached stays so.
+    pub(crate) fn detach(&self, id: u32) {
+        if let Ok(group) = self.group() {
+            give_back(self.ctx(), group.detach(id));
+        }
+    }
+}
+
+/// Drops references to page tables; automatic ones that nobody else holds are destroyed.
+fn give_back(ctx: &Ctx, freed: Freed) {
+    let one = |hwpt: Ref<HwptPaging>| {
+        if hwpt.is_automatic() {
+            ctx.objects().release(hwpt);
+        }
+    };
+    match freed {
+        Freed::Nothing => {}
+        Freed::One(hwpt) => one(hwpt),
+        Freed::Many(hwpts) => hwpts.into_iter().for_each(one),
+    }
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Devices: binding them to a context, and attaching them to page tables.
+//!
+//! Locks: `Ioas::hwpts` (10), then `Group::state` (15), then those of the address space.
+
+mod attach;
+mod bind;
+mod group;
+pub(crate) mod ioctl;
+
+pub(crate) use attach::How;
+pub(crate) use bind::BoundDevice;
+pub(crate) use group::Group;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Hardware page tables: the objects behind IOMMU domains.
+
+mod paging;
+
+pub(crate) use paging::HwptPaging;
+pub(crate) use paging::Request;

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Page tables that the kernel fills from an address space.
+
+use crate::drivers::Backend;
+use crate::ioas::Ioas;
+use crate::kapi::domain::Domain;
+use crate::kapi::domain::UserData;
+use crate::kapi::group::capable;
+use crate::kapi::group::Capability;
+use crate::kapi::uapi;
+use crate::object::Kind;
+use crate::object::Ref;
+use kernel::device::Device;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::AtomicFlag;
+use kernel::sync::Arc;
+
+/// Page tables that carry the mappings of an address space.
+pub(crate) struct HwptPaging {
+    domain: Arc<Domain>,
+    ioas: Ref<Ioas>,
+    /// Made for a device that was attached to the address space itself; goes with the last device.
+    automatic: bool,
+    /// The address space's mappings are in the page tables.
+    filled: AtomicFlag,
+}
+
+impl Kind for HwptPaging {}
+
+/// What page tables are asked for.
+pub(crate) struct Request<'a> {
+    /// A device that must be able to use them.
+    pub(crate) dev: &'a Device,
+    /// The backend of that device.
+    pub(crate) backend: &'static dyn Backend,
+    /// `enum iommufd_hwpt_alloc_flags`.
+    pub(crate) flags: u32,
+    /// The driver's own data.
+    pub(crate) data: Option<UserData>,
+    /// See [`HwptPaging::is_automatic`].
+    pub(crate) automatic: bool,
+}
+
+impl HwptPaging {
+    /// Makes page tables without mappings yet. `EOPNOTSUPP` for flags that the device's IOMMU does
+    /// not support, `ENOMEM`, or what its driver fails with.
+    pub(crate) fn new(ioas: Ref<Ioas>, request: Request<'_>) -> Result<Self> {
+        use uapi::hwpt;
+        const KNOWN: u32 =
+            hwpt::NEST_PARENT | hwpt::DIRTY_TRACKING | hwpt::FAULT_ID_VALID | hwpt::PASID;
+
+        let Request {
+            dev,
+            backend,
+            flags,
+            data,
+            automatic,
+        } = request;
+        let unknown = flags & !KNOWN != 0;
+        let untracked =
+            flags & hwpt::DIRTY_TRACKING != 0 && !capable(dev, Capability::DirtyTracking);
+        // Faults of the second stage cannot be told apart from the guest's.
+        let faulting_parent =
+            flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0;
+        if unknown || untracked || faulting_parent {
+            return Err(EOPNOTSUPP);
+        }
+        let domain = backend.alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)?;
+        // The page table entries carry it, so it is decided before there are any.
+        if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,
+            ioas,
+            automatic,
+            filled: AtomicFlag::new(false),
+        })
+    }
+
+    /// Puts the address space's mappings into the page tables and keeps them the same from now on.
+    /// Called once, before anybody else sees the object. Fails as [`Ioas::add_domain`].
+    pub(crate) fn fill(&self) -> Result {
+        self.ioas.add_domain(&self.domain)?;
+        self.filled.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// The address space.
+    pub(crate) fn ioas(&self) -> &Ref<Ioas> {
+        &self.ioas
+    }
+
+    /// The domain.
+    pub(crate) fn domain(&self) -> &Arc<Domain> {
+        &self.domain
+    }
+
+    /// Whether the kernel made it when a device was attached to the address space, for any device
+    /// that fits.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.automatic
+    }
+}
+
+impl Drop for HwptPaging {
+    fn drop(&mut self) {
+        if self.filled.load(Relaxed) {
+            self.ioas.remove_domain(&self.domain);
+        }
+    }
+}

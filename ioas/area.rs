@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Areas: mapped ranges of an address space.
+
+use crate::ioas::pages::Pages;
+use crate::kapi::domain::Domain;
+use crate::kapi::domain::Prot;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// A slice of a memory source, in bytes.
+#[derive(Clone)]
+pub(crate) struct Slice {
+    /// The source.
+    pub(crate) pages: Arc<Pages>,
+    /// The first byte, counted from the source's first page.
+    pub(crate) start: u64,
+    /// How many bytes, not 0.
+    pub(crate) length: u64,
+}
+
+impl Slice {
+    /// The pages that the slice touches.
+    pub(crate) fn page_range(&self) -> Result<PageRange> {
+        let last = self.start.checked_add(self.length - 1).ok_or(EOVERFLOW)?;
+        PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)
+    }
+
+    /// Where the first byte would be if memory were mapped one to one, for choosing alignment.
+    pub(crate) fn origin(&self) -> u64 {
+        self.pages.origin().wrapping_add(self.start)
+    }
+}
+
+/// What stage an area is in. Its addresses are taken in any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its maker works on it, or takes it back; domains do not have it.
+    Building,
+    /// Every domain of the address space has it.
+    Ready,
+    /// Its destroyer works on it.
+    Dying,
+}
+
+/// A mapped range of an address space.
+pub(crate) struct Area {
+    /// The memory.
+    pub(crate) slice: Slice,
+    /// What devices may do with it.
+    pub(crate) prot: Prot,
+    /// Who may touch it.
+    pub(crate) state: State,
+}
+
+impl Area {
+    /// Whether the area could be mapped with pages of `alignment` bytes.
+    pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
+        range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0
+    }
+}
+
+/// Fills page tables with an area, extent by extent. Dropping it takes back what it has mapped.
+pub(crate) struct Filler<'a> {
+    domain: &'a Domain,
+    range: IovaRange,
+    prot: Prot,
+    small_pages: bool,
+    /// Bytes mapped so far.
+    done: u64,
+    /// Bytes of the next page that precede the area.
+    skip: u64,
+}
+
+impl<'a> Filler<'a> {
+    /// Prepares to map the area at `range`, whose memory is `slice`, into `domain`.
+    pub(crate) fn new(
+        domain: &'a Domain,
+        range: IovaRange,
+        slice: &Slice,
+        prot: Prot,
+        small_pages: bool,
+    ) -> Self {
+        Self {
+            domain,
+            range,
+            prot,
+            small_pages,
+            done: 0,
+            skip: page_offset(slice.start),
+        }
+    }
+
+    /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
+    pub(crate) fn push(&mut self, phys: u64, npages: u64) -> Result {
+        let bytes = ((npages << PAGE_SHIFT) - self.skip).min(self.range.len() - self.done);
+        let Some(start) = self.range.start().checked_add(self.done) else {
+            return Ok(());
+        };
+        if bytes != 0 {
+            let range = IovaRange::from_len(start, bytes)?;
+            self.domain
+                .map(range, phys + self.skip, self.prot, self.small_pages)?;
+            self.done += bytes;
+        }
+        self.skip = 0;
+        Ok(())
+    }
+
+    /// Leaves everything mapped.
+    pub(crate) fn keep(mut self) {
+        self.done = 0;
+    }
+}
+
+impl Drop for Filler<'_> {
+    fn drop(&mut self) {
+        if let Ok(mapped) = IovaRange::from_len(self.range.start(), self.done) {
+            self.domain.unmap(&[mapped]);
+        }
+    }
+}

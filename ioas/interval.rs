@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Disjoint ranges in order, each with a value.
+//!
+//! Pure logic over the kernel's red-black tree: memory for a new range is reserved beforehand
+//! ([`Vacancy`]), so that inserting under a lock cannot fail, and removing never allocates.
+
+use crate::kapi::units::Range;
+use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::rbtree::RBTreeNodeReservation;
+
+struct Entry<V> {
+    last: u64,
+    value: V,
+}
+
+/// Disjoint ranges of `U` with a `V` each.
+pub(crate) struct IntervalMap<U, V> {
+    /// By first element. Invariant: no two ranges intersect.
+    tree: RBTree<u64, Entry<V>>,
+    _unit: core::marker::PhantomData<U>,
+}
+
+/// Memory for one more range.
+pub(crate) struct Vacancy<V>(RBTreeNodeReservation<u64, Entry<V>>);
+
+impl<V> Vacancy<V> {
+    /// Reserves it. `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?))
+    }
+}
+
+impl<U: Copy, V> IntervalMap<U, V> {
+    /// A map without ranges.
+    pub(crate) fn new() -> Self {
+        Self {
+            tree: RBTree::new(),
+            _unit: core::marker::PhantomData,
+        }
+    }
+
+    /// Whether there is no range.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// Adds a range. Where it intersects one that is there nothing changes and the value comes back.
+    pub(crate) fn insert(
+        &mut self,
+        vacancy: Vacancy<V>,
+        range: Range<U>,
+        value: V,
+    ) -> Result<(), V> {
+        if self.first_in(range).is_some() {
+            return Err(value);
+        }
+        let entry = Entry {
+            last: range.last(),
+            value,
+        };
+        self.tree.insert(vacancy.0.into_node(range.start(), entry));
+        Ok(())
+    }
+
+    /// Takes out the range that begins at `start`.
+    pub(crate) fn remove(&mut self, start: u64) -> Option<(Range<U>, V)> {
+        let entry = self.tree.remove(&start)?;
+        Some((Range::new(start, entry.last)?, entry.value))
+    }
+
+    /// The value of the range that begins at `start`.
+    pub(crate) fn get_mut(&mut self, start: u64) -> Option<&mut V> {
+        self.tree.get_mut(&start).map(|entry| &mut entry.value)
+    }
+
+    /// Makes the range that begins at `start` end at `last`, which lies inside it.
+    pub(crate) fn truncate(&mut self, start: u64, last: u64) {
+        if let Some(entry) = self.tree.get_mut(&start) {
+            if start <= last && last <= entry.last {
+                entry.last = last;
+            }
+        }
+    }
+
+    /// The first range that intersects `within`.
+    pub(crate) fn first_in(&self, within: Range<U>) -> Option<(Range<U>, &V)> {
+        self.iter_in(within).next()
+    }
+
+    /// The ranges that intersect `within`, in order and uncut.
+    pub(crate) fn iter_in(&self, within: Range<U>) -> IterIn<'_, U, V> {
+        IterIn {
+            map: self,
+            next: self.start_at(within.start()),
+            within,
+        }
+    }
+
+    /// All ranges in order.
+    pub(crate) fn iter(&self) -> IterIn<'_, U, V> {
+        self.iter_in(Range::ALL)
+    }
+
+    /// The gaps between ranges that lie in `within`, cut to it.
+    pub(crate) fn gaps_in(&self, within: Range<U>) -> Gaps<IterIn<'_, U, V>, U> {
+        Gaps::new(self.iter_in(within), within)
+    }
+
+    /// The start of the range that contains `at`, else of the first behind it.
+    fn start_at(&self, at: u64) -> Option<u64> {
+        match self.tree.cursor_lower_bound(&at) {
+            Some(cursor) => match cursor.peek_prev() {
+                Some((start, before)) if before.last >= at => Some(*start),
+                _ => Some(*cursor.current().0),
+            },
+            None => {
+                let cursor = self.tree.cursor_back()?;
+                let (start, entry) = cursor.current();
+                (entry.last >= at).then_some(*start)
+            }
+        }
+    }
+}
+
+/// See [`IntervalMap::iter_in`].
+pub(crate) struct IterIn<'a, U, V> {
+    map: &'a IntervalMap<U, V>,
+    /// Where the next range begins.
+    next: Option<u64>,
+    within: Range<U>,
+}
+
+impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
+    type Item = (Range<U>, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.next.take().filter(|s| *s <= self.within.last())?;
+        let entry = self.map.tree.get(&start)?;
+        // Past the last that can be of interest there is nothing to look for.
+        if entry.last < self.within.last() {
+            let end = entry.last + 1;
+            self.next = self.map.tree.cursor_lower_bound(&end).map(|c| *c.current().0);
+        }
+        Some((Range::new(start, entry.last)?, &entry.value))
+    }
+}
+
+/// What lies between ranges: see [`IntervalMap::gaps_in`].
+pub(crate) struct Gaps<I, U> {
+    taken: I,
+    /// What is left to look at.
+    rest: Option<Range<U>>,
+}
+
+impl<I, U: Copy> Gaps<I, U> {
+    /// The parts of `within` that no range of `taken` covers. `taken` is in order of first element;
+    /// its ranges may intersect.
+    pub(crate) fn new(taken: I, within: Range<U>) -> Self {
+        Self {
+            taken,
+            rest: Some(within),
+        }
+    }
+}
+
+impl<'a, I, U, V> Iterator for Gaps<I, U>
+where
+    U: Copy + 'a,
+    V: 'a + ?Sized,
+    I: Iterator<Item = (Range<U>, &'a V)>,
+{
+    type Item = Range<U>;
+
+    fn next(&mut self) -> Option<Range<U>> {
+        loop {
+            let rest = self.rest?;
+            let Some((taken, _)) = self.taken.next() else {
+                self.rest = None;
+                return Some(rest);
+            };
+            if taken.last() < rest.start() {
+                continue;
+            }
+            let gap = taken
+                .start()
+                .checked_sub(1)
+                .and_then(|last| Range::new(rest.start(), last.min(rest.last())));
+            self.rest = taken
+                .last()
+                .checked_add(1)
+                .and_then(|start| Range::new(start, rest.last()));
+            if taken.start() > rest.last() {
+                self.rest = None;
+            }
+            if gap.is_some() {
+                return gap;
+            }
+        }
+    }
+}

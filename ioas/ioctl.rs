@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The ioctls on address spaces. Field checks come in the order that user space has seen so far:
+//! unknown flags and reserved fields, then numbers, then ids.
+
+use crate::ioas::area::Slice;
+use crate::ioas::interval::IntervalMap;
+use crate::ioas::interval::Vacancy;
+use crate::ioas::map::Placement;
+use crate::ioas::pages::Pages;
+use crate::ioas::Ioas;
+use crate::kapi::domain::Prot;
+use crate::kapi::locked_vm::may_change_limits;
+use crate::kapi::uapi;
+use crate::kapi::units::IovaRange;
+use crate::kapi::user;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::uaccess::UserSlice;
+
+/// The most ranges that a user may keep open in one address space.
+const MAX_ALLOWED_RANGES: u32 = 1 << 16;
+
+/// IOMMU_IOAS_ALLOC.
+pub(crate) fn alloc(ctx: &Ctx, mut cmd: uapi::IoasAlloc, user: &UserStruct) -> Result {
+    if cmd.flags != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let ioas = ctx.objects().reserve()?.fill(Ioas::new())?;
+    cmd.out_ioas_id = ioas.id();
+    user.write(&cmd)?;
+    ioas.publish();
+    Ok(())
+}
+
+/// IOMMU_IOAS_IOVA_RANGES.
+pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserStruct) -> Result {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let room = cmd.num_iovas;
+    let bytes = size_of::<uapi::IovaRangeElm>().saturating_mul(room as usize);
+    let mut out = UserSlice::new(user::ptr(cmd.allowed_iovas), bytes).writer();
+
+    let space = ioas.space.read();
+    cmd.num_iovas = 0;
+    cmd.out_iova_alignment = space.alignment;
+    for range in space.usable() {
+        if cmd.num_iovas < room {
+            out.write(&uapi::IovaRangeElm {
+                start: range.start(),
+                last: range.last(),
+            })?;
+        }
+        cmd.num_iovas += 1;
+    }
+    drop(space);
+    user.write(&cmd)?;
+    if cmd.num_iovas > room {
+        return Err(EMSGSIZE);
+    }
+    Ok(())
+}
+
+/// IOMMU_IOAS_ALLOW_IOVAS.
+pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStruct) -> Result {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    if cmd.num_iovas > MAX_ALLOWED_RANGES {
+        return Err(ENOMEM);
+    }
+    let bytes = size_of::<uapi::IovaRangeElm>() * cmd.num_iovas as usize;
+    let mut input = UserSlice::new(user::ptr(cmd.allowed_iovas), bytes).reader();
+    let mut allowed = IntervalMap::new();
+    for _ in 0..cmd.num_iovas {
+        let elm: uapi::IovaRangeElm = input.read()?;
+        let range = IovaRange::new(elm.start, elm.last).filter(|r| r.start() != r.last());
+        allowed
+            .insert(Vacancy::new()?, range.ok_or(EINVAL)?, ())
+            .map_err(|()| EINVAL)?;
+    }
+    ioas.allow(allowed)
+}
+
+/// What the flags of MAP, MAP_FILE and COPY say.
+fn prot_of(flags: u32) -> Result<Prot> {
+    let prot = Prot {
+        read: flags & uapi::map::READABLE != 0,
+        write: flags & uapi::map::WRITEABLE != 0,
+    };
+    if prot.read || prot.write {
+        Ok(prot)
+    } else {
+        Err(EINVAL)
+    }
+}
+
+fn check_map_flags(flags: u32) -> Result {
+    const KNOWN: u32 = uapi::map::FIXED_IOVA | uapi::map::WRITEABLE | uapi::map::READABLE;
+
+    if flags & !KNOWN != 0 {
+        Err(EOPNOTSUPP)
+    } else {
+        Ok(())
+    }
+}
+
+fn placement_of(flags: u32, iova: u64) -> Placement {
+    if flags & uapi::map::FIXED_IOVA != 0 {
+        Placement::Fixed(iova)
+    } else {
+        Placement::Anywhere
+    }
+}
+
+/// No address or length is `u64::MAX`.
+fn check_numbers(numbers: &[u64]) -> Result {
+    if numbers.contains(&u64::MAX) {
+        Err(EOVERFLOW)
+    } else {
+        Ok(())
+    }
+}
+
+/// Maps a whole memory source.
+fn map_pages(
+    ioas: &Ioas,
+    (pages, start): (Arc<Pages>, u64),
+    length: u64,
+    placement: Placement,
+    prot: Prot,
+    commit: impl FnOnce(u64) -> Result,
+) -> Result {
+    let slice = Slice {
+        pages,
+        start,
+        length,
+    };
+    ioas.map(&[slice], length, placement, prot, commit)
+}
+
+/// IOMMU_IOAS_MAP.
+pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Result {
+    check_map_flags(cmd.flags)?;
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    check_numbers(&[cmd.iova, cmd.length])?;
+    let prot = prot_of(cmd.flags)?;
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let process = ctx.process_accounting();
+    let pages = Pages::from_user(cmd.user_va, cmd.length, prot.write, process)?;
+    let placement = placement_of(cmd.flags, cmd.iova);
+    map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
+        cmd.iova = iova;
+        user.write(&cmd)
+    })
+}
+
+/// IOMMU_IOAS_MAP_FILE.
+pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct) -> Result {
+    check_map_flags(cmd.flags)?;
+    check_numbers(&[cmd.iova, cmd.length])?;
+    let prot = prot_of(cmd.flags)?;
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let process = ctx.process_accounting();
+    let pages = Pages::from_file(cmd.fd, cmd.start, cmd.length, prot.write, process)?;
+    let placement = placement_of(cmd.flags, cmd.iova);
+    map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
+        cmd.iova = iova;
+        user.write(&cmd)
+    })
+}
+
+/// IOMMU_IOAS_COPY.
+pub(crate) fn copy(ctx: &Ctx, mut cmd: uapi::IoasCopy, user: &UserStruct) -> Result {
+    check_map_flags(cmd.flags)?;
+    check_numbers(&[cmd.length, cmd.src_iova, cmd.dst_iova])?;
+    let prot = prot_of(cmd.flags)?;
+    let src: Ref<Ioas> = ctx.objects().get(cmd.src_ioas_id)?;
+    let slices = src.slices(IovaRange::from_len(cmd.src_iova, cmd.length)?)?;
+    drop(src);
+    let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
+    let placement = placement_of(cmd.flags, cmd.dst_iova);
+    dst.map(&slices, cmd.length, placement, prot, |iova| {
+        cmd.dst_iova = iova;
+        user.write(&cmd)
+    })
+}
+
+/// IOMMU_IOAS_UNMAP.
+pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> Result {
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let mut unmapped = 0;
+    let result = if cmd.iova == 0 && cmd.length == u64::MAX {
+        ioas.unmap_all(&mut unmapped)
+    } else {
+        check_numbers(&[cmd.iova, cmd.length])?;
+        let within = IovaRange::from_len(cmd.iova, cmd.length)?;
+        let result = ioas.unmap(within, &mut unmapped);
+        if result.is_ok() && unmapped == 0 {
+            return Err(ENOENT);
+        }
+        result
+    };
+    // Also when it stopped half-way: what is gone is gone, and the caller is told how much.
+    cmd.length = unmapped;
+    if result.is_ok() || unmapped != 0 {
+        user.write(&cmd)?;
+    }
+    result
+}
+
+/// IOMMU_OPTION.
+pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Result {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let op = u32::from(cmd.op);
+    match cmd.option_id {
+        uapi::option::RLIMIT_MODE => {
+            if cmd.object_id != 0 {
+                return Err(EOPNOTSUPP);
+            }
+            match op {
+                uapi::option::GET => cmd.val64 = u64::from(ctx.process_accounting()),
+                uapi::option::SET => set_rlimit_mode(ctx, cmd.val64)?,
+                _ => return Err(EOPNOTSUPP),
+            }
+        }
+        uapi::option::HUGE_PAGES => {
+            let ioas: Ref<Ioas> = ctx.objects().get(cmd.object_id)?;
+            match op {
+                uapi::option::GET => cmd.val64 = u64::from(ioas.large_pages()),
+                uapi::option::SET => ioas.set_large_pages(bool_of(cmd.val64)?)?,
+                _ => return Err(EOPNOTSUPP),
+            }
+        }
+        _ => return Err(EOPNOTSUPP),
+    }
+    user.write(&cmd)
+}
+
+fn set_rlimit_mode(ctx: &Ctx, value: u64) -> Result {
+    if !may_change_limits() {
+        return Err(EPERM);
+    }
+    match bool_of(value) {
+        Ok(process) => ctx.set_process_accounting(process),
+        // EBUSY comes before EINVAL: leaving the mode as it is finds out.
+        Err(error) => ctx
+            .set_process_accounting(ctx.process_accounting())
+            .and(Err(error)),
+    }
+}
+
+fn bool_of(value: u64) -> Result<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(EINVAL),
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory sources: what a mapping maps.
+//!
+//! A [`Pages`] is a linear run of user memory, given by address or by memfd, that areas of any
+//! number of IOASes share. It pins pages for whoever holds them and charges them to the process
+//! that made it. Which pages are pinned is kept in [`Segments`].
+//!
+//! The lock (rank 30) is held while pages are pinned or mapped into a domain; the mmap lock and the
+//! page tables' own locks are taken inside it. Several `Pages` are never locked at once.
+
+use crate::ioas::segments::Builder;
+use crate::ioas::segments::Segments;
+use crate::kapi::file::PinnableFile;
+use crate::kapi::locked_vm::may_lock_without_limit;
+use crate::kapi::locked_vm::Accounting;
+use crate::kapi::locked_vm::Payer;
+use crate::kapi::pin::Pinner;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::kapi::units::PAGE_SIZE;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+
+/// Where the memory comes from.
+pub(crate) enum Source {
+    /// The payer's memory from this address, page aligned.
+    User { addr: u64 },
+    /// A memfd's memory from this byte, page aligned.
+    File { file: PinnableFile, start: u64 },
+}
+
+/// A linear run of memory that can be pinned.
+#[pin_data]
+pub(crate) struct Pages {
+    source: Source,
+    /// Whether devices may be given permission to write.
+    writable: bool,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    payer: Payer,
+    accounting: Accounting,
+    /// Everything here is charged to `payer`.
+    segments: Segments,
+}
+
+impl Pages {
+    /// `length` bytes of the caller's memory from `addr`, and the offset of the first byte into its
+    /// page. `process` chooses the accounting of a caller that is limited. `EINVAL` for no bytes,
+    /// `EOVERFLOW` where they pass the end of the address space, `ENOMEM`.
+    pub(crate) fn from_user(
+        addr: u64,
+        length: u64,
+        writable: bool,
+        process: bool,
+    ) -> Result<(Arc<Self>, u64)> {
+        addr.checked_add(length).ok_or(EOVERFLOW)?;
+        check_length(length)?;
+        let offset = page_offset(addr);
+        let source = Source::User {
+            addr: addr - offset,
+        };
+        Ok((Self::new(source, writable, process)?, offset))
+    }
+
+    /// `length` bytes of a file from byte `start`, as [`Pages::from_user`]; also what
+    /// [`PinnableFile::get`] fails with.
+    pub(crate) fn from_file(
+        fd: i32,
+        start: u64,
+        length: u64,
+        writable: bool,
+        process: bool,
+    ) -> Result<(Arc<Self>, u64)> {
+        let extra = length.checked_sub(1).ok_or(EINVAL)?;
+        start.checked_add(extra).ok_or(EOVERFLOW)?;
+        let file = PinnableFile::get(fd)?;
+        check_length(length)?;
+        let offset = page_offset(start);
+        let source = Source::File {
+            file,
+            start: start - offset,
+        };
+        Ok((Self::new(source, writable, process)?, offset))
+    }
+
+    fn new(source: Source, writable: bool, process: bool) -> Result<Arc<Self>> {
+        let accounting = if may_lock_without_limit() {
+            Accounting::Unlimited
+        } else if process {
+            Accounting::Process
+        } else {
+            Accounting::User
+        };
+        let payer = Payer::current()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                source,
+                writable,
+                inner <- new_mutex!(
+                    Inner {
+                        payer,
+                        accounting,
+                        segments: Segments::new(),
+                    },
+                    "Pages::inner"
+                ),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether devices may be given permission to write.
+    pub(crate) fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The address of the first byte, as far as alignment is concerned.
+    pub(crate) fn origin(&self) -> u64 {
+        match &self.source {
+            Source::User { addr } => *addr,
+            Source::File { start, .. } => *start,
+        }
+    }
+
+    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::release`], and
+    /// gives its physical memory to `each` in order: byte address and page count. On failure
+    /// nothing has changed. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is
+    /// no memory, `EINVAL` where a file is shorter, or what `each` fails with.
+    pub(crate) fn hold(
+        &self,
+        range: PageRange,
+        mut each: impl FnMut(u64, u64) -> Result,
+    ) -> Result {
+        let mut inner = self.inner.lock();
+
+        inner.segments.cut(range)?;
+        self.pin_gaps(&mut inner, range)?;
+        let mut result = Ok(());
+        for (phys, npages) in inner.segments.extents(range) {
+            result = each(phys, npages);
+            if result.is_err() {
+                break;
+            }
+        }
+        match result {
+            Ok(()) => inner.segments.hold(range),
+            Err(_) => inner.discard_unheld(range),
+        }
+        result
+    }
+
+    /// Gives the physical memory of `range`, which the caller holds, to `each` in order. Fails as
+    /// `each` does.
+    pub(crate) fn with_extents(
+        &self,
+        range: PageRange,
+        mut each: impl FnMut(u64, u64) -> Result,
+    ) -> Result {
+        let inner = self.inner.lock();
+        let mut extents = inner.segments.extents(range);
+        let result = extents.try_for_each(|(phys, npages)| each(phys, npages));
+        drop(extents);
+        result
+    }
+
+    /// Lets go of `range`, which the caller held.
+    pub(crate) fn release(&self, range: PageRange) {
+        let mut inner = self.inner.lock();
+        let npages = inner.segments.release(range);
+        inner.uncharge(npages);
+    }
+
+    /// Pins and charges what of `range` is not pinned.
+    fn pin_gaps(&self, inner: &mut Inner, range: PageRange) -> Result {
+        let wanted: u64 = inner.segments.gaps(range).map(|gap| gap.len()).sum();
+        if wanted == 0 {
+            return Ok(());
+        }
+        // Charging first keeps a limited user from pinning beyond the limit even for a moment.
+        inner.payer.charge(inner.accounting, wanted)?;
+        let mut pinned = 0;
+        let result = self.pin_charged(inner, range, wanted, &mut pinned);
+        if result.is_err() {
+            inner.uncharge(wanted - pinned);
+            inner.discard_unheld(range);
+        }
+        result
+    }
+
+    /// The part of [`Pages::pin_gaps`] that may fail half-way: `pinned` counts the pages that made
+    /// it into segments.
+    fn pin_charged(
+        &self,
+        inner: &mut Inner,
+        range: PageRange,
+        wanted: u64,
+        pinned: &mut u64,
+    ) -> Result {
+        let mut pinner = Pinner::new(wanted, self.writable)?;
+        loop {
+            let gap = inner.segments.gaps(range).next();
+            let Some(gap) = gap else {
+                return Ok(());
+            };
+            let before = gap.start() << PAGE_SHIFT;
+            let Inner {
+                payer, segments, ..
+            } = inner;
+            let mut builder = Builder::new(segments, gap.start());
+            let result = match &self.source {
+                Source::User { addr } => {
+                    pinner.pin_user(payer.mm(), addr + before, gap.len(), &mut |extent| {
+                        builder.push(extent)
+                    })
+                }
+                Source::File { file, start } => {
+                    pinner.pin_file(file, start + before, gap.len(), &mut |extent| {
+                        builder.push(extent)
+                    })
+                }
+            }
+            .and_then(|()| builder.flush());
+            *pinned += builder.stored();
+            result?;
+        }
+    }
+}
+
+impl Inner {
+    fn uncharge(&self, npages: u64) {
+        if npages != 0 {
+            self.payer.uncharge(self.accounting, npages);
+        }
+    }
+
+    fn discard_unheld(&mut self, range: PageRange) {
+        let npages = self.segments.discard_unheld(range);
+        self.uncharge(npages);
+    }
+}
+
+/// Lengths are rounded up to pages later.
+fn check_length(length: u64) -> Result {
+    if length == 0 || length > u64::MAX - PAGE_SIZE {
+        Err(EINVAL)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Which pages of a memory source are pinned, who needs them, and where they are.
+//!
+//! Pinned pages are kept as *segments*: disjoint ranges of page indexes, each with the extents that
+//! hold its pages and the number of holders that need it. A holder is a mapping or an access that
+//! covers the segment from end to end, because segments are cut at the ends of every range that is
+//! held ([`Segments::cut`]). So a page is pinned once however many hold it, letting go
+//! ([`Segments::release`]) never has to cut and hence never allocates, and pages are unpinned
+//! exactly when their last holder lets go.
+//!
+//! Pure logic: pins are owned by the extents, see `kapi/pin.rs`.
+
+use crate::ioas::interval::IntervalMap;
+use crate::ioas::interval::Vacancy;
+use crate::kapi::pin::Extent;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PageUnit;
+use crate::kapi::units::PAGE_SHIFT;
+use kernel::prelude::*;
+
+/// The most extents that a segment has, so that cutting one is cheap and its memory comes from the
+/// slab: 32 KiB.
+pub(crate) const MAX_EXTENTS: usize = 4096;
+
+/// Extents in the order of their pages. Most memory is one.
+enum Extents {
+    One(Extent),
+    Many(KVec<Extent>),
+}
+
+impl Extents {
+    fn as_slice(&self) -> &[Extent] {
+        match self {
+            Self::One(extent) => core::slice::from_ref(extent),
+            Self::Many(extents) => extents,
+        }
+    }
+
+    /// Divides the extents before page `at`, which lies inside them. The first part stays. `ENOMEM`,
+    /// and then nothing has changed.
+    fn split_off(&mut self, at: u64) -> Result<Self> {
+        let mut before = 0;
+        let mut whole = 0;
+        for extent in self.as_slice() {
+            if before + extent.npages() > at {
+                break;
+            }
+            before += extent.npages();
+            whole += 1;
+        }
+        let tail = self.as_slice().len() - whole;
+        let mut second = KVec::with_capacity(tail, GFP_KERNEL_ACCOUNT)?;
+        // From here on nothing fails: all memory is there.
+        let old = core::mem::replace(self, Self::Many(KVec::new()));
+        let mut first = KVec::new();
+        match old {
+            Self::One(extent) => match extent.split(at) {
+                Ok((a, b)) => {
+                    *self = Self::One(a);
+                    return Ok(Self::One(b));
+                }
+                Err(extent) => {
+                    *self = Self::One(extent);
+                    return Err(EINVAL);
+                }
+            },
+            Self::Many(extents) => core::mem::swap(&mut first, &mut { extents }),
+        }
+        // The tail is taken from the end and turned round; the extent that is cut comes last.
+        while first.len() > whole + 1 {
+            match first.pop() {
+                Some(extent) => drop(second.push_within_capacity(extent)),
+                None => break,
+            }
+        }
+        if let Some(extent) = first.pop() {
+            match extent.split(at - before) {
+                Ok((a, b)) => {
+                    drop(first.push_within_capacity(a));
+                    drop(second.push_within_capacity(b));
+                }
+                // It begins at the cut.
+                Err(extent) => drop(second.push_within_capacity(extent)),
+            }
+        }
+        second.reverse();
+        *self = Self::Many(first);
+        Ok(Self::Many(second))
+    }
+}
+
+struct Segment {
+    extents: Extents,
+    holders: u64,
+}
+
+/// The pinned pages of one memory source.
+pub(crate) struct Segments {
+    map: IntervalMap<PageUnit, Segment>,
+}
+
+impl Segments {
+    /// Nothing is pinned.
+    pub(crate) fn new() -> Self {
+        Self {
+            map: IntervalMap::new(),
+        }
+    }
+
+    /// Cuts segments so that none straddles an end of `range`. `ENOMEM`; a cut that was made stays,
+    /// nobody sees it.
+    pub(crate) fn cut(&mut self, range: PageRange) -> Result {
+        self.cut_before(range.start())?;
+        match range.last().checked_add(1) {
+            Some(end) => self.cut_before(end),
+            None => Ok(()),
+        }
+    }
+
+    fn cut_before(&mut self, index: u64) -> Result {
+        let Some(point) = PageRange::new(index, index) else {
+            return Ok(());
+        };
+        let Some((range, _)) = self.map.first_in(point) else {
+            return Ok(());
+        };
+        if range.start() == index {
+            return Ok(());
+        }
+        let vacancy = Vacancy::new()?;
+        let segment = self.map.get_mut(range.start()).ok_or(EINVAL)?;
+        let extents = segment.extents.split_off(index - range.start())?;
+        let holders = segment.holders;
+        self.map.truncate(range.start(), index - 1);
+        if let Some(tail) = PageRange::new(index, range.last()) {
+            // The tail's place was just vacated, so nothing is refused.
+            drop(self.map.insert(vacancy, tail, Segment { extents, holders }));
+        }
+        Ok(())
+    }
+
+    /// The parts of `range` that are not pinned.
+    pub(crate) fn gaps(&self, range: PageRange) -> impl Iterator<Item = PageRange> + '_ {
+        self.map.gaps_in(range)
+    }
+
+    /// Adds a pinned segment that nobody holds yet.
+    fn add(&mut self, vacancy: Vacancy<Segment>, range: PageRange, extents: Extents) -> Result {
+        let segment = Segment {
+            extents,
+            holders: 0,
+        };
+        // A refused segment is dropped here, and with it its pins.
+        self.map
+            .insert(vacancy, range, segment)
+            .map_err(|_| EINVAL)
+    }
+
+    /// Counts one more holder of every page in `range`, all of which are pinned and cut.
+    pub(crate) fn hold(&mut self, range: PageRange) {
+        let mut next = Some(range);
+        while let Some((segment, rest)) = next.and_then(|rest| self.step(rest, range)) {
+            segment.holders += 1;
+            next = rest;
+        }
+    }
+
+    /// Lets go of one hold on every page in `range`, and unpins those that nobody holds. Returns
+    /// how many pages that were. Never allocates.
+    pub(crate) fn release(&mut self, range: PageRange) -> u64 {
+        self.remove_if(range, |segment| {
+            segment.holders = segment.holders.saturating_sub(1);
+            segment.holders == 0
+        })
+    }
+
+    /// Unpins the pages in `range` that nobody holds, and returns how many that were.
+    pub(crate) fn discard_unheld(&mut self, range: PageRange) -> u64 {
+        self.remove_if(range, |segment| segment.holders == 0)
+    }
+
+    fn remove_if(&mut self, range: PageRange, mut gone: impl FnMut(&mut Segment) -> bool) -> u64 {
+        let mut removed = 0;
+        let mut next = Some(range);
+        while let Some(rest) = next {
+            let Some((found, _)) = self.map.first_in(rest) else {
+                break;
+            };
+            if range.contains(&found) && self.map.get_mut(found.start()).is_some_and(&mut gone) {
+                removed += found.len();
+                drop(self.map.remove(found.start()));
+            }
+            next = after(found, range);
+        }
+        removed
+    }
+
+    /// The first segment that lies in `range`, looking at `rest` only, and what is left to look at.
+    fn step(
+        &mut self,
+        rest: PageRange,
+        range: PageRange,
+    ) -> Option<(&mut Segment, Option<PageRange>)> {
+        let (found, _) = self.map.first_in(rest)?;
+        if !range.contains(&found) {
+            return None;
+        }
+        let segment = self.map.get_mut(found.start())?;
+        Some((segment, after(found, range)))
+    }
+
+    /// The physical memory of the pages in `range`, in order, as byte addresses and page counts.
+    /// Stops at the first page that is not pinned.
+    pub(crate) fn extents(&self, range: PageRange) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.map.iter_in(range).flat_map(move |(found, segment)| {
+            let mut index = found.start();
+            segment.extents.as_slice().iter().filter_map(move |extent| {
+                let start = index;
+                index += extent.npages();
+                let skip = range.start().saturating_sub(start);
+                let end = index.min(range.last().saturating_add(1));
+                let npages = end.checked_sub(start + skip).filter(|n| *n != 0)?;
+                Some((extent.phys() + (skip << PAGE_SHIFT), npages))
+            })
+        })
+    }
+}
+
+/// What of `range` lies behind `found`.
+fn after(found: PageRange, range: PageRange) -> Option<PageRange> {
+    PageRange::new(found.last().checked_add(1)?, range.last())
+}
+
+/// Collects extents into segments, from a page index upwards. Pins that did not make it into a
+/// segment are given back when this is dropped.
+pub(crate) struct Builder<'a> {
+    segments: &'a mut Segments,
+    /// Index of the first page in `extents`.
+    start: u64,
+    /// How many pages `extents` has.
+    npages: u64,
+    extents: KVec<Extent>,
+    /// How many pages went into segments.
+    stored: u64,
+}
+
+impl<'a> Builder<'a> {
+    /// The next extent's first page has the index `start`.
+    pub(crate) fn new(segments: &'a mut Segments, start: u64) -> Self {
+        Self {
+            segments,
+            start,
+            npages: 0,
+            extents: KVec::new(),
+            stored: 0,
+        }
+    }
+
+    /// How many pages are in segments; the others are unpinned again.
+    pub(crate) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Adds the next pages. `ENOMEM`.
+    pub(crate) fn push(&mut self, extent: Extent) -> Result {
+        let npages = extent.npages();
+        let rest = match self.extents.last_mut() {
+            Some(last) => match last.merge(extent) {
+                Ok(()) => None,
+                Err(extent) => Some(extent),
+            },
+            None => Some(extent),
+        };
+        if let Some(extent) = rest {
+            if self.extents.len() == MAX_EXTENTS {
+                self.flush()?;
+            }
+            self.extents.push(extent, GFP_KERNEL_ACCOUNT)?;
+        }
+        self.npages += npages;
+        Ok(())
+    }
+
+    /// Makes a segment of what was pushed. `ENOMEM`.
+    pub(crate) fn flush(&mut self) -> Result {
+        let Ok(range) = PageRange::from_len(self.start, self.npages) else {
+            return Ok(());
+        };
+        let vacancy = Vacancy::new()?;
+        let mut collected = core::mem::take(&mut self.extents);
+        let extents = if collected.len() == 1 {
+            match collected.pop() {
+                Some(extent) => Extents::One(extent),
+                None => return Err(EINVAL),
+            }
+        } else {
+            // What is kept for long has no slack.
+            let mut exact = KVec::with_capacity(collected.len(), GFP_KERNEL_ACCOUNT)?;
+            for extent in collected {
+                drop(exact.push_within_capacity(extent));
+            }
+            Extents::Many(exact)
+        };
+        self.segments.add(vacancy, range, extents)?;
+        self.stored += range.len();
+        self.start += range.len();
+        self.npages = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Paging domains: the I/O page tables of an IOMMU driver.
+//!
+//! C header: `include/linux/iommu.h`.
+
+use crate::ffi::bindings;
+use crate::kapi::device;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::to_usize;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
+use core::ptr::NonNull;
+use kernel::device::Device;
+use kernel::error::from_err_ptr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+
+/// What devices may do with mapped memory, and how it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prot {
+    /// DMA may read.
+    pub(crate) read: bool,
+    /// DMA may write.
+    pub(crate) write: bool,
+}
+
+impl Prot {
+    /// The IOMMU core's bits. The mapping is cache coherent: bind refuses a device whose DMA is not,
+    /// because the user API has no way to flush caches.
+    fn as_raw(self) -> c_int {
+        let mut raw = bindings::IOMMU_CACHE;
+        if self.read {
+            raw |= bindings::IOMMU_READ;
+        }
+        if self.write {
+            raw |= bindings::IOMMU_WRITE;
+        }
+        raw as c_int
+    }
+}
+
+/// A user's driver-specific description of a domain (`struct iommu_user_data`).
+#[derive(Clone, Copy)]
+pub(crate) struct UserData {
+    /// One of `enum iommu_hwpt_data_type`.
+    pub(crate) kind: u32,
+    /// Where the data is in user memory.
+    pub(crate) ptr: UserPtr,
+    /// How many bytes.
+    pub(crate) len: usize,
+}
+
+/// A paging domain, owned: dropping it frees the page tables.
+///
+/// # Invariants
+///
+/// `raw` is a valid domain of type `IOMMU_DOMAIN_UNMANAGED` or alike that nobody else frees. `_dev`
+/// keeps the device, and with it the driver, from going away first.
+pub(crate) struct Domain {
+    raw: NonNull<bindings::iommu_domain>,
+    _dev: ARef<Device>,
+}
+
+// SAFETY: IOMMU drivers lock their domains: any task may call them.
+unsafe impl Send for Domain {}
+// SAFETY: As above; concurrent maps and unmaps of disjoint ranges are allowed by
+// `struct iommu_domain_ops`, and callers here keep ranges disjoint by owning them in an IOAS.
+unsafe impl Sync for Domain {}
+
+impl Domain {
+    /// Asks the device's IOMMU driver for a paging domain. `flags` are the uAPI's HWPT_ALLOC flags
+    /// that concern drivers. `EOPNOTSUPP` where the driver has no such domain, or its own errors.
+    pub(crate) fn alloc(dev: &Device, flags: u32, data: Option<UserData>) -> Result<Self> {
+        // SAFETY: The device is alive.
+        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
+        let ops = ops.ok_or(ENODEV)?;
+        let raw = match ops.domain_alloc_paging_flags {
+            Some(alloc) => {
+                let data = data.map(|d| bindings::iommu_user_data {
+                    type_: d.kind,
+                    uptr: d.ptr.as_mut_ptr(),
+                    len: d.len,
+                });
+                let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+                // SAFETY: The operation belongs to the driver of this device; `data` outlives it.
+                let raw = from_err_ptr(unsafe { alloc(device::as_raw(dev), flags, data) })?;
+                // SAFETY: The driver returned a new domain that is ours alone.
+                unsafe { (*raw).owner = ops };
+                raw
+            }
+            None if flags != 0 || data.is_some() => return Err(EOPNOTSUPP),
+            // SAFETY: The device is alive and managed by an IOMMU driver.
+            None => from_err_ptr(unsafe {
+                bindings::iommu_paging_domain_alloc_flags(device::as_raw(dev), 0)
+            })?,
+        };
+        // INVARIANT: A new domain, not freed by anybody else.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            _dev: dev.into(),
+        })
+    }
+
+    /// The C object.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
+        self.raw.as_ptr()
+    }
+
+    fn inner(&self) -> &bindings::iommu_domain {
+        // SAFETY: By the invariant it is valid; what is read here does not change after allocation.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// The smallest page that the page tables can map, in bytes.
+    pub(crate) fn min_page_size(&self) -> u64 {
+        1 << (to_u64(self.inner().pgsize_bitmap)).trailing_zeros().min(63)
+    }
+
+    /// The addresses that the page tables can translate.
+    pub(crate) fn aperture(&self) -> IovaRange {
+        let geometry = &self.inner().geometry;
+        IovaRange::new(geometry.aperture_start, geometry.aperture_end).unwrap_or(IovaRange::ALL)
+    }
+
+    /// Makes the IOMMU snoop whatever a device asks for. False where it cannot.
+    pub(crate) fn enforce_cache_coherency(&self) -> bool {
+        // SAFETY: A domain's operations live as long as its driver.
+        let ops = unsafe { self.inner().ops.as_ref() };
+        match ops.and_then(|ops| ops.enforce_cache_coherency) {
+            // SAFETY: The domain is valid.
+            Some(enforce) => unsafe { enforce(self.as_ptr()) },
+            None => false,
+        }
+    }
+
+    /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
+    /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
+    /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
+    pub(crate) fn map(
+        &self,
+        range: IovaRange,
+        phys: u64,
+        prot: Prot,
+        small_pages: bool,
+    ) -> Result {
+        let step = if small_pages { PAGE_SIZE } else { range.len() };
+        let mut done = 0;
+
+        while done < range.len() {
+            let size = step.min(range.len() - done);
+            // SAFETY: The domain is valid; the caller pinned the memory and keeps it pinned until
+            // it has unmapped the range.
+            let result = to_result(unsafe {
+                bindings::iommu_map(
+                    self.as_ptr(),
+                    to_usize(range.start() + done),
+                    phys + done,
+                    to_usize(size),
+                    prot.as_raw(),
+                    bindings::GFP_KERNEL_ACCOUNT,
+                )
+            });
+            if let Err(error) = result {
+                if let Ok(mapped) = IovaRange::from_len(range.start(), done) {
+                    self.unmap(&[mapped]);
+                }
+                return Err(error);
+            }
+            done += size;
+        }
+        Ok(())
+    }
+
+    /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the
+    /// IOTLB is flushed once for all of them.
+    pub(crate) fn unmap(&self, ranges: &[IovaRange]) {
+        const BATCH: usize = 16;
+
+        for ranges in ranges.chunks(BATCH) {
+            let mut raw: [bindings::iommu_iova_range; BATCH] = Default::default();
+            let mut wanted = 0_u64;
+            for (raw, range) in raw.iter_mut().zip(ranges) {
+                raw.start = range.start();
+                raw.last = range.last();
+                wanted += range.len();
+            }
+            // SAFETY: The domain is valid, and `raw` holds as many ranges as is said.
+            let unmapped = unsafe {
+                bindings::iommufd_rs_iommu_unmap_ranges(self.as_ptr(), raw.as_ptr(), ranges.len())
+            };
+            // A driver that unmaps anything but what was mapped has lost track of its tables.
+            kernel::warn_on!(to_u64(unmapped) != wanted);
+        }
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the domain is ours to free.
+        unsafe { bindings::iommu_domain_free(self.as_ptr()) };
+    }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! IOMMU groups, the ownership of their DMA, and what a group is attached to.
+//!
+//! C headers: `include/linux/iommu.h`, `drivers/iommu/iommu-priv.h`.
+
+use crate::ffi::bindings;
+use crate::kapi::device;
+use crate::kapi::domain::Domain;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::IovaRange;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use kernel::device::Device;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::sync::Arc;
+
+/// A counted reference to a `struct iommu_group`.
+pub(crate) struct IommuGroup(NonNull<bindings::iommu_group>);
+
+// SAFETY: The IOMMU core locks its groups: any task may use them.
+unsafe impl Send for IommuGroup {}
+// SAFETY: As above.
+unsafe impl Sync for IommuGroup {}
+
+impl IommuGroup {
+    /// The group of a device. `ENODEV` where no IOMMU manages it.
+    pub(crate) fn of(dev: &Device) -> Result<Self> {
+        // SAFETY: The device is alive.
+        let group = unsafe { bindings::iommu_group_get(device::as_raw(dev)) };
+        Ok(Self(NonNull::new(group).ok_or(ENODEV)?))
+    }
+
+    /// The group's number, unique as long as the reference is held.
+    pub(crate) fn id(&self) -> u32 {
+        // SAFETY: The group is alive.
+        unsafe { bindings::iommu_group_id(self.0.as_ptr()) as u32 }
+    }
+
+    /// Whether a device of the group cannot forge interrupts of others.
+    pub(crate) fn has_isolated_msi(&self) -> bool {
+        // SAFETY: The group is alive.
+        unsafe { bindings::iommu_group_has_isolated_msi(self.0.as_ptr()) }
+    }
+
+    /// Whether C code's pointer means this group.
+    pub(crate) fn is(&self, raw: *const c_void) -> bool {
+        core::ptr::eq(self.0.as_ptr().cast_const().cast(), raw)
+    }
+}
+
+impl Drop for IommuGroup {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours to give back.
+        unsafe { bindings::iommu_group_put(self.0.as_ptr()) };
+    }
+}
+
+/// What an IOMMU can do for a device.
+#[derive(Clone, Copy)]
+pub(crate) enum Capability {
+    /// DMA is coherent with the CPU's caches.
+    CacheCoherency,
+    /// The IOMMU can snoop against a device's will.
+    EnforceCacheCoherency,
+    /// The IOMMU tracks dirty pages.
+    DirtyTracking,
+    /// The device may use ATS.
+    PciAts,
+}
+
+/// Whether the device's IOMMU has the capability.
+pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
+    let raw = match capability {
+        Capability::CacheCoherency => bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY,
+        Capability::EnforceCacheCoherency => bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY,
+        Capability::DirtyTracking => bindings::iommu_cap_IOMMU_CAP_DIRTY_TRACKING,
+        Capability::PciAts => bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED,
+    };
+    // SAFETY: The device is alive.
+    unsafe { bindings::device_iommu_capable(device::as_raw(dev), raw) }
+}
+
+/// The right to decide about the DMA of a device's group, shared among all devices that one owner
+/// claims it for. Dropping it gives the right back.
+pub(crate) struct DmaOwner(ARef<Device>);
+
+impl DmaOwner {
+    /// Claims the DMA of `dev` for `owner`, any address that stands for the claimant. `EBUSY` where
+    /// a kernel driver or another owner has it.
+    pub(crate) fn claim(dev: &Device, owner: *const c_void) -> Result<Self> {
+        // SAFETY: The device is alive; the owner is compared, never followed.
+        to_result(unsafe {
+            bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner.cast_mut())
+        })?;
+        Ok(Self(dev.into()))
+    }
+}
+
+impl Drop for DmaOwner {
+    fn drop(&mut self) {
+        // SAFETY: We claimed it.
+        unsafe { bindings::iommu_device_release_dma_owner(device::as_raw(&self.0)) };
+    }
+}
+
+/// A group whose DMA goes through a domain. Dropping it blocks the group's DMA.
+///
+/// # Invariants
+///
+/// `handle` is registered with the IOMMU core for `group` and `domain`.
+pub(crate) struct Attachment {
+    group: Arc<IommuGroup>,
+    domain: Arc<Domain>,
+    handle: KBox<bindings::iommu_attach_handle>,
+}
+
+// SAFETY: The handle is only read, and by the IOMMU core.
+unsafe impl Send for Attachment {}
+// SAFETY: As above.
+unsafe impl Sync for Attachment {}
+
+impl Attachment {
+    /// Attaches a group whose DMA the caller owns. `EINVAL` where domain and device do not fit,
+    /// `EBUSY`, `ENOMEM`.
+    pub(crate) fn new(group: Arc<IommuGroup>, domain: Arc<Domain>) -> Result<Self> {
+        let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
+        // SAFETY: All three live as long as the attachment: it owns them.
+        to_result(unsafe {
+            bindings::iommu_attach_group_handle(domain.as_ptr(), group.0.as_ptr(), &mut *handle)
+        })?;
+        // INVARIANT: Just registered.
+        Ok(Self {
+            group,
+            domain,
+            handle,
+        })
+    }
+
+    /// Moves the group to another domain, without a gap where the driver can. On failure the old
+    /// attachment stays as it was.
+    pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
+        let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
+        // SAFETY: As in `new`; the old domain and handle are released only after the move.
+        to_result(unsafe {
+            bindings::iommu_replace_group_handle(
+                self.group.0.as_ptr(),
+                domain.as_ptr(),
+                &mut *handle,
+            )
+        })?;
+        // INVARIANT: The core has exchanged the old pair for the new.
+        self.handle = handle;
+        self.domain = domain;
+        Ok(())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the group is attached to the domain.
+        unsafe { bindings::iommu_detach_group_handle(self.domain.as_ptr(), self.group.0.as_ptr()) };
+    }
+}
+
+/// Why a device cannot use a range of addresses for DMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResvKind {
+    /// Firmware wants it mapped one to one, but only until a driver takes over.
+    DirectRelaxable,
+    /// Interrupts go there, and the hardware decides where.
+    HwMsi,
+    /// Interrupts go there, and software may choose where.
+    SwMsi,
+    /// Any other reason.
+    Other,
+}
+
+/// A range that a device cannot use for DMA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResvRegion {
+    /// The addresses.
+    pub(crate) range: IovaRange,
+    /// The reason.
+    pub(crate) kind: ResvKind,
+}
+
+/// The ranges that a device cannot use for DMA. `ENOMEM`.
+pub(crate) fn resv_regions(dev: &Device) -> Result<KVec<ResvRegion>> {
+    let mut regions = KVec::new();
+    let mut result = Ok(());
+    let mut list = bindings::list_head::default();
+    let head: *mut bindings::list_head = &mut list;
+
+    // SAFETY: `head` is a list head that stays in place until `iommu_put_resv_regions`.
+    unsafe {
+        (*head).next = head;
+        (*head).prev = head;
+        bindings::iommu_get_resv_regions(device::as_raw(dev), head);
+    }
+    // SAFETY: The list was initialised above.
+    let mut entry = unsafe { (*head).next };
+    while !core::ptr::eq(entry, head) {
+        // SAFETY: Every entry of the list but its head is the `list` of a region.
+        let raw = unsafe { &*kernel::container_of!(entry, bindings::iommu_resv_region, list) };
+        let kind = match raw.type_ {
+            bindings::iommu_resv_type_IOMMU_RESV_DIRECT_RELAXABLE => ResvKind::DirectRelaxable,
+            bindings::iommu_resv_type_IOMMU_RESV_MSI => ResvKind::HwMsi,
+            bindings::iommu_resv_type_IOMMU_RESV_SW_MSI => ResvKind::SwMsi,
+            _ => ResvKind::Other,
+        };
+        if let (Ok(range), Ok(())) = (IovaRange::from_len(raw.start, to_u64(raw.length)), result) {
+            result = regions
+                .push(ResvRegion { range, kind }, GFP_KERNEL)
+                .map_err(Error::from);
+        }
+        // SAFETY: As above.
+        entry = unsafe { (*entry).next };
+    }
+    // SAFETY: The list is the one that `iommu_get_resv_regions` filled.
+    unsafe { bindings::iommu_put_resv_regions(device::as_raw(dev), head) };
+    result.map(|()| regions)
+}

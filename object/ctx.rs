@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A context: what one open of `/dev/iommu` stands for.
+
+use crate::object::Registry;
+use crate::object::Table;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::AtomicFlag;
+
+/// Everything that belongs to one open of `/dev/iommu`.
+///
+/// The open file holds a reference, and so does each bound device: while a device is bound the
+/// context stays, even with the file closed. Dropping the last reference drops all objects.
+#[pin_data]
+pub(crate) struct Ctx {
+    // Field order: objects go before what they share.
+    #[pin]
+    objects: Table,
+    #[pin]
+    groups: Registry,
+    process_accounting: AtomicFlag,
+}
+
+impl Ctx {
+    /// A context without objects.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            objects <- Table::new(),
+            groups <- Registry::new(),
+            process_accounting: AtomicFlag::new(false),
+        })
+    }
+
+    /// The objects.
+    pub(crate) fn objects(&self) -> &Table {
+        &self.objects
+    }
+
+    /// State kept for each IOMMU group that has a bound device, by the group's id.
+    pub(crate) fn groups(&self) -> &Registry {
+        &self.groups
+    }
+
+    /// Whether pinned pages count against the process rather than the user
+    /// (`IOMMU_OPTION_RLIMIT_MODE`).
+    pub(crate) fn process_accounting(&self) -> bool {
+        self.process_accounting.load(Relaxed)
+    }
+
+    /// Changes how pinned pages are counted. `EBUSY` once there are objects.
+    pub(crate) fn set_process_accounting(&self, process: bool) -> Result {
+        self.objects
+            .while_empty(|| self.process_accounting.store(process, Relaxed))
+    }
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a user of `/dev/iommu` holds: a context, and in it objects known by their ids.
+//!
+//! This module knows no kind of object by name. A kind is any type with a [`Kind`] implementation;
+//! the table finds it again by its type. An object owns what it needs by holding [`Ref`]s of other
+//! objects in its fields, so dropping it takes everything down in field order, and the last holder
+//! of a thing is always the one that frees it.
+
+mod ctx;
+mod registry;
+mod table;
+
+pub(crate) use ctx::Ctx;
+pub(crate) use registry::Registry;
+pub(crate) use table::Kind;
+pub(crate) use table::Object;
+pub(crate) use table::Ref;
+pub(crate) use table::Table;

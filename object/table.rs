@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The table of a context's objects.
+//!
+//! An id is reserved first, the object is made under it, and it is published last, when nothing can
+//! fail any more: [`Table::reserve`] -> [`Reservation::fill`] -> [`Draft::publish`]. Until then
+//! nobody finds it, and dropping the draft takes everything back.
+//!
+//! References to published objects are made under the table's lock or from other references. So
+//! under that lock the table knows whether it is the only holder, which is when an object may be
+//! destroyed; and because the table then holds the last reference, the object is gone when destroy
+//! returns.
+//!
+//! The lock (rank 50) is held for look-ups only. Objects are always dropped outside it.
+
+use crate::kapi::shared::Shared;
+use crate::kapi::shared::SharedAny;
+use core::any::Any;
+use core::ops::Deref;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::rbtree::RBTreeNodeReservation;
+use kernel::sync::Mutex;
+
+/// A kind of object that can be in the table.
+pub(crate) trait Kind: Any + Send + Sync {}
+
+/// An object with its id.
+#[pin_data]
+pub(crate) struct Object<K> {
+    id: u32,
+    #[pin]
+    kind: K,
+}
+
+impl<K> Object<K> {
+    /// The number that user space knows the object by, unique in its context while it exists.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl<K> Deref for Object<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.kind
+    }
+}
+
+/// A reference to an object of kind `K`. While there is one the object cannot be destroyed.
+pub(crate) type Ref<K> = Shared<Object<K>>;
+
+/// A reference to an object of some kind.
+pub(crate) struct AnyRef(SharedAny);
+
+impl AnyRef {
+    /// The object as kind `K`, or the reference back where it is of another.
+    pub(crate) fn downcast<K: Kind>(self) -> Result<Ref<K>, Self> {
+        self.0.downcast().map_err(Self)
+    }
+}
+
+enum Slot {
+    /// The id is taken, the object not published.
+    Reserved,
+    Live(SharedAny),
+}
+
+struct Slots {
+    map: RBTree<u32, Slot>,
+    /// No id below this one is free.
+    lowest: u32,
+}
+
+impl Slots {
+    const FIRST_ID: u32 = 1;
+    const LAST_ID: u32 = i32::MAX as u32;
+
+    /// The lowest free id.
+    fn free_id(&self) -> Option<u32> {
+        let mut id = self.lowest;
+        while self.map.get(&id).is_some() {
+            id += 1;
+        }
+        (id <= Self::LAST_ID).then_some(id)
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Slot> {
+        let slot = self.map.remove(&id)?;
+        self.lowest = self.lowest.min(id);
+        Some(slot)
+    }
+
+    fn live(&self, id: u32) -> Option<&SharedAny> {
+        match self.map.get(&id) {
+            Some(Slot::Live(object)) => Some(object),
+            _ => None,
+        }
+    }
+}
+
+/// The objects of a context by id.
+#[pin_data]
+pub(crate) struct Table {
+    #[pin]
+    slots: Mutex<Slots>,
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            slots <- new_mutex!(
+                Slots {
+                    map: RBTree::new(),
+                    lowest: Slots::FIRST_ID,
+                },
+                "Table::slots"
+            ),
+        })
+    }
+
+    /// Takes the lowest free id. `ENOMEM`, `EBUSY` where all are taken.
+    pub(crate) fn reserve(&self) -> Result<Reservation<'_>> {
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let mut slots = self.slots.lock();
+        let id = slots.free_id().ok_or(EBUSY)?;
+        slots.map.insert(node.into_node(id, Slot::Reserved));
+        slots.lowest = id + 1;
+        Ok(Reservation {
+            table: self,
+            id,
+            published: false,
+        })
+    }
+
+    /// The object of kind `K` with this id. `ENOENT` where there is none or it is of another kind.
+    pub(crate) fn get<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
+        self.get_any(id)?.downcast().map_err(|_| ENOENT)
+    }
+
+    /// The object with this id. `ENOENT` where there is none.
+    pub(crate) fn get_any(&self, id: u32) -> Result<AnyRef> {
+        let slots = self.slots.lock();
+        Ok(AnyRef(slots.live(id).ok_or(ENOENT)?.clone()))
+    }
+
+    /// Destroys an object that nobody else holds. `ENOENT` where there is none, `EBUSY` where it is
+    /// in use.
+    pub(crate) fn destroy(&self, id: u32) -> Result {
+        let mut slots = self.slots.lock();
+        if slots.live(id).ok_or(ENOENT)?.holders() != 1 {
+            return Err(EBUSY);
+        }
+        let slot = slots.remove(id);
+        drop(slots);
+        drop(slot);
+        Ok(())
+    }
+
+    /// Gives a reference back, and destroys the object if only the table was left to hold it.
+    pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
+        let mut slots = self.slots.lock();
+        let last = object.holders() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
+        let slot = if last { slots.remove(object.id()) } else { None };
+        drop(slots);
+        drop(slot);
+        drop(object);
+    }
+
+    /// Takes an object out of the table, so that nobody finds it any more. Who holds it meanwhile
+    /// keeps it.
+    pub(crate) fn withdraw<K: Kind>(&self, object: &Ref<K>) {
+        let mut slots = self.slots.lock();
+        let ours = slots.live(object.id()).is_some_and(|o| o.same(object));
+        let slot = if ours { slots.remove(object.id()) } else { None };
+        drop(slots);
+        drop(slot);
+    }
+
+    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one.
+    pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
+        let slots = self.slots.lock();
+        if !slots.map.is_empty() {
+            return Err(EBUSY);
+        }
+        f();
+        Ok(())
+    }
+}
+
+/// An id without an object. Dropping it frees the id.
+pub(crate) struct Reservation<'t> {
+    table: &'t Table,
+    id: u32,
+    published: bool,
+}
+
+impl<'t> Reservation<'t> {
+    /// Makes the object, for nobody to see yet. `ENOMEM`, or what `init` fails with.
+    pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
+        let id = self.id;
+        let object = Shared::pin_init(
+            try_pin_init!(Object {
+                id,
+                kind <- init,
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        Ok(Draft {
+            object,
+            reservation: self,
+        })
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            let slot = self.table.slots.lock().remove(self.id);
+            drop(slot);
+        }
+    }
+}
+
+/// An object that is not published. Dropping it takes the object down and then frees its id.
+pub(crate) struct Draft<'t, K> {
+    // Field order: the object goes before its id is free.
+    object: Ref<K>,
+    reservation: Reservation<'t>,
+}
+
+impl<K: Kind> Draft<'_, K> {
+    /// Lets everybody find the object. Cannot fail.
+    pub(crate) fn publish(self) -> Ref<K> {
+        let Self {
+            object,
+            mut reservation,
+        } = self;
+        let mut slots = reservation.table.slots.lock();
+        if let Some(slot) = slots.map.get_mut(&reservation.id) {
+            *slot = Slot::Live(object.clone().erase());
+        }
+        drop(slots);
+        reservation.published = true;
+        object
+    }
+}
+
+impl<K> Deref for Draft<'_, K> {
+    type Target = Ref<K>;
+
+    fn deref(&self) -> &Ref<K> {
+        &self.object
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The ioctl table of `/dev/iommu`: one line a command.
+//!
+//! Every command's argument is a struct that begins with its own size. What the caller leaves out
+//! at the end is zero, but not before the field named here as the last that must be there; what it
+//! adds must be zero (`E2BIG`). The handler gets the struct by value and writes its answer back
+//! through the [`UserStruct`].
+
+use crate::device;
+use crate::ioas;
+use crate::kapi::uapi;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use kernel::prelude::*;
+use kernel::transmute::FromBytes;
+
+/// IOMMU_DESTROY.
+fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
+    ctx.objects().destroy(cmd.id)
+}
+
+/// A command.
+struct Command {
+    /// `_IO(';', nr)`.
+    number: u32,
+    /// The struct's smallest size.
+    min_size: usize,
+    run: fn(&Ctx, &UserStruct) -> Result,
+}
+
+/// Reads the struct and calls the handler.
+fn call<T: FromBytes>(
+    ctx: &Ctx,
+    user: &UserStruct,
+    handler: impl FnOnce(&Ctx, T, &UserStruct) -> Result,
+) -> Result {
+    handler(ctx, user.read()?, user)
+}
+
+/// The size of the field that `_of` leads to.
+const fn field_size<S, F>(_of: fn(&S) -> &F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! command {
+    ($nr:literal, $struct:ident, $last:ident, $handler:path) => {
+        Command {
+            number: uapi::ioctl_number($nr),
+            min_size: core::mem::offset_of!(uapi::$struct, $last)
+                + field_size(|s: &uapi::$struct| &s.$last),
+            run: |ctx, user| call::<uapi::$struct>(ctx, user, $handler),
+        }
+    };
+}
+
+/// A command that is not built yet: as if its number were unknown.
+const fn missing(nr: u32) -> Command {
+    Command {
+        number: uapi::ioctl_number(nr),
+        min_size: 0,
+        run: |_, _| Err(ENOTTY),
+    }
+}
+
+/// By number, from [`uapi::CMD_BASE`] upwards without a hole.
+static COMMANDS: &[Command] = &[
+    command!(0x80, Destroy, id, destroy),
+    command!(0x81, IoasAlloc, out_ioas_id, ioas::ioctl::alloc),
+    command!(0x82, IoasAllowIovas, allowed_iovas, ioas::ioctl::allow_iovas),
+    command!(0x83, IoasCopy, src_iova, ioas::ioctl::copy),
+    command!(0x84, IoasIovaRanges, out_iova_alignment, ioas::ioctl::iova_ranges),
+    command!(0x85, IoasMap, iova, ioas::ioctl::map),
+    command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
+    command!(0x87, Option_, val64, ioas::ioctl::option),
+    // TODO[VFIO]: IOMMU_VFIO_IOAS.
+    missing(0x88),
+    command!(0x89, HwptAlloc, __reserved, device::ioctl::hwpt_alloc),
+    command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
+    // TODO[DIRTY]: IOMMU_HWPT_SET_DIRTY_TRACKING, IOMMU_HWPT_GET_DIRTY_BITMAP.
+    missing(0x8b),
+    missing(0x8c),
+    // TODO[NESTING]: IOMMU_HWPT_INVALIDATE.
+    missing(0x8d),
+    // TODO[IOPF]: IOMMU_FAULT_QUEUE_ALLOC.
+    missing(0x8e),
+    command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
+];
+
+const _: () = {
+    let mut place = 0;
+    while place < COMMANDS.len() {
+        assert!(COMMANDS[place].number == uapi::ioctl_number(uapi::CMD_BASE + place as u32));
+        place += 1;
+    }
+};
+
+/// Carries out an ioctl. `ENOTTY` for an unknown command, `EFAULT` for a bad pointer, `EINVAL` for
+/// a struct that is too short, `E2BIG` for one that says more than we understand, else what the
+/// command fails with.
+pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: UserPtr) -> Result {
+    let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE);
+    let command = place
+        .and_then(|place| COMMANDS.get(place as usize))
+        .ok_or(ENOTTY)?;
+    // A bad pointer is found out before a bad number.
+    let user = UserStruct::new(arg)?;
+    if command.number != number {
+        return Err(ENOTTY);
+    }
+    if (user.size() as usize) < command.min_size {
+        return Err(EINVAL);
+    }
+    (command.run)(ctx, &user)
+}
