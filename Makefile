@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
+#
+# ARCH, FLAVOUR, KDIR, SUITES and MODULE are explained by `make help`.
+
+ARCH ?= x86_64
+FLAVOUR ?= plain
+MODULE ?= rust
+SUITE ?= vfio-vtd
+export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH
+
+# Options of the module, given as on the kernel's own make: make CONFIG_IOMMUFD_RS_TEST=y
+OPTIONS := $(foreach name,$(filter CONFIG_IOMMUFD_RS_%,$(.VARIABLES)),$(name)=$($(name)))
+VERBOSE := $(if $(V),V=$(V))
+
+# What is entered is the toolchain root; it is made when first needed, and so is the test kernel.
+runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --option ,$(OPTIONS))
+
+.PHONY: all toolchain kernel modules modules_install run test suites shell fmt fmt-check clippy clean help
+
+all: modules
+
+toolchain:
+	@scripts/toolchain.sh
+
+kernel:
+	@scripts/kernel.sh $(FLAVOUR)
+
+modules:
+	@scripts/module.sh build $(OPTIONS) $(VERBOSE)
+
+modules_install: modules
+	@scripts/module.sh install $(OPTIONS) $(VERBOSE)
+
+run:
+	@$(runner) demo
+
+test:
+	@$(runner) test $(SUITES)
+
+suites:
+	@$(runner) list
+
+shell:
+	@$(runner) shell $(SUITE)
+
+fmt:
+	@scripts/format.sh
+
+fmt-check:
+	@scripts/format.sh --check
+
+clippy:
+	@OUT=$(CURDIR)/build/$(ARCH)/$(FLAVOUR)/clippy KDIR= scripts/module.sh clippy $(OPTIONS) $(VERBOSE)
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make                  build the toolchain root, the test kernel and the module for it'
+	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
+	@echo 'make test             run the test suites'
+	@echo '  SUITES="a b"        only these'
+	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
+	@echo 'make suites           list the suites'
+	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'
+	@echo '  SUITE=name          in the guest of that suite'
+	@echo 'make modules          build the module alone'
+	@echo '  KDIR=folder         for the kernel that was built there, with the tools installed here'
+	@echo 'make modules_install  install it below updates/ and run depmod; KDIR, INSTALL_MOD_PATH'
+	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
+	@echo 'make clippy           lint the module, warnings are errors'
+	@echo 'make kernel           build the test kernel; FLAVOUR=name takes another config'
+	@echo 'make clean            remove build/; the toolchain root and kernels stay in the cache'
+	@echo
+	@echo 'Module options are set on the command line: make CONFIG_IOMMUFD_RS_TEST=y'
+	@echo 'ARCH=$(ARCH)  IOMMUFD_RS_CACHE=$(or $(IOMMUFD_RS_CACHE),~/.cache/iommufd-rs)'

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Builds the test kernel once and prints its build folder. Usage: kernel.sh [FLAVOUR]
+# FLAVOUR is plain or the name of a further config fragment in patches/<version>/config. The cache
+# entry is named by the kernel source's version, the patch series, the config fragments and the
+# compilers' versions.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+inside || exec "$TOP/scripts/enter" "$0" "$@"
+
+FLAVOUR=${1:-plain}
+PATCHES=$TOP/patches/$KVERSION
+
+# The packages of the root that this runs in.
+VERSIONS=/versions
+
+fragments() {
+	echo "$PATCHES/config/common.config"
+	echo "$PATCHES/config/$ARCH.config"
+	if [ "$FLAVOUR" != plain ]; then echo "$PATCHES/config/$FLAVOUR.config"; fi
+}
+
+series() { if [ -e "$PATCHES/series" ]; then sed "s|^|$PATCHES/|" "$PATCHES/series"; fi; }
+
+version_of() { awk -v p="$1" '$1 == p { print }' "$VERSIONS"; }
+
+while IFS= read -r file; do
+	[ -e "$file" ] || die "ARCH=$ARCH, kernel flavour '$FLAVOUR', version $KVERSION: there is no $file"
+done < <(fragments)
+
+# shellcheck disable=SC2046
+SOURCE_KEY=$( (version_of "linux-source-$KVERSION"; cat /dev/null $(series)) | key)
+# shellcheck disable=SC2046
+BUILD_KEY=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-21 lld-21; do version_of "$p"; done
+	cat $(fragments)) | key)
+SRC=$CACHE/linux-$KVERSION-$SOURCE_KEY
+OBJ=$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-$BUILD_KEY
+
+kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM=-21 "$@"; }
+
+unpack() {
+	local patch
+	rm -rf "$SRC.part"
+	mkdir -p "$SRC.part"
+	tar -C "$SRC.part" --strip-components=1 -xf "/usr/src/linux-source-$KVERSION.tar.xz"
+	for patch in $(series); do
+		echo "applying $patch"
+		patch -d "$SRC.part" -p1 --fuzz=0 <"$patch"
+	done
+	mv "$SRC.part" "$SRC"
+}
+
+configure() {
+	local line wrong=0
+	# shellcheck disable=SC2046
+	cat $(fragments) >"$OBJ/fragments.config"
+	kmake KCONFIG_ALLCONFIG="$OBJ/fragments.config" allnoconfig
+	# Kconfig drops what it cannot satisfy without a word: say it.
+	while IFS= read -r line; do
+		case $line in
+		CONFIG_*=n) ! grep -q "^${line%=n}=" "$OBJ/.config" ;;
+		CONFIG_*) grep -qxF "$line" "$OBJ/.config" ;;
+		esac || { echo "the kernel's Kconfig did not take: $line"; wrong=1; }
+	done < <(grep '^CONFIG_' "$OBJ/fragments.config")
+	return "$wrong"
+}
+
+build() {
+	kmake -j"$(nproc)" all
+	kmake INSTALL_HDR_PATH="$OBJ/usr" headers_install
+}
+
+make_source() { [ -e "$SRC" ] || step "kernel: unpack and patch" "$LOGS/kernel-source.log" unpack; }
+
+make_kernel() {
+	[ ! -e "$OBJ/complete" ] || return 0
+	say "Building Linux $KVERSION for $ARCH, $FLAVOUR (once, about 10 minutes on two cores): $OBJ"
+	with_lock "$SRC.lock" make_source
+	mkdir -p "$OBJ"
+	step "kernel: configure" "$LOGS/kernel-config-$ARCH-$FLAVOUR.log" configure
+	step "kernel: build" "$LOGS/kernel-build-$ARCH-$FLAVOUR.log" build
+	touch "$OBJ/complete"
+}
+
+if [ ! -e "$OBJ/complete" ]; then with_lock "$OBJ.lock" make_kernel; fi
+echo "$OBJ"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+# What a suite's guest.sh may use. Lines that begin with "@@ " are for the runner on the host:
+#
+#	@@ program NAME	  what follows is NAME's own output, KTAP unless the suite says otherwise
+#	@@ exit STATUS	  ... which has ended
+#	@@ ok NAME	  a check made by these functions
+#	@@ not ok NAME: REASON
+#	@@ script STATUS  the suite's script has ended
+#	@@ tainted FLAGS  the kernel's taint flags at the end
+#	@@ done		  everything was run
+
+# Programs and module unloads that take longer than this many seconds are hung.
+LIMIT=100
+
+ok() { echo; echo "@@ ok $1"; }
+not_ok() { echo; echo "@@ not ok $1: $2"; }
+
+# die REASON: the suite cannot go on.
+die() {
+	not_ok "set-up" "$1"
+	exit 1
+}
+
+# limited COMMAND...: run a command; if it is hung, have the kernel print what it waits for, kill it.
+limited() {
+	local pid watchdog status=0
+	"$@" &
+	pid=$!
+	(
+		sleep "$LIMIT" &
+		# shellcheck disable=SC2064
+		trap "kill $!; exit" TERM
+		wait || true
+		echo "no end after $LIMIT seconds: $*"
+		echo w >/proc/sysrq-trigger
+		cat "/proc/$pid/stack"
+		kill -KILL "$pid"
+	) &
+	watchdog=$!
+	wait "$pid" || status=$?
+	kill "$watchdog" || true
+	wait "$watchdog" || true
+	return "$status"
+}
+
+# run PROGRAM ARGUMENT...: run a test program of the initramfs and hand its output to the runner.
+run() {
+	local program=$1 status=0
+	shift
+	echo
+	echo "@@ program $program"
+	limited "/programs/$program" "$@" || status=$?
+	echo
+	echo "@@ exit $status"
+}
+
+# module NAME: load a module unless the kernel has it built in.
+module() {
+	[ -e "/modules/$1.ko" ] || return 0
+	insmod "/modules/$1.ko" || die "insmod $1.ko failed, the log has the kernel's reason"
+}
+
+# load_iommufd: load the module under test, and see that it and no other serves /dev/iommu.
+load_iommufd() {
+	[ ! -e /dev/iommu ] || die "/dev/iommu is there before a module was loaded"
+	[ -e "/modules/$MODULE.ko" ] || die "$MODULE.ko is not in the initramfs"
+	module "$MODULE"
+	[ -c /dev/iommu ] || die "no /dev/iommu after loading $MODULE.ko"
+}
+
+# load_vfio: VFIO on top of the module under test.
+load_vfio() {
+	local name
+	for name in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
+		module "$name"
+	done
+}
+
+# find_device VENDOR DEVICE: print the address of the first PCI device with these ids.
+find_device() {
+	local dir
+	for dir in /sys/bus/pci/devices/*; do
+		if [ "$(cat "$dir/vendor" "$dir/device" | tr '\n' ' ')" = "0x$1 0x$2 " ]; then
+			basename "$dir"
+			return
+		fi
+	done
+}
+
+# bind_device VENDOR DEVICE: give the device to vfio-pci; BDF and CDEV say where it is.
+bind_device() {
+	local sys
+	BDF=$(find_device "$1" "$2")
+	[ -n "$BDF" ] || die "no PCI device $1:$2 in this machine"
+	sys=/sys/bus/pci/devices/$BDF
+	[ ! -e "$sys/driver" ] || echo "$BDF" >"$sys/driver/unbind"
+	echo vfio-pci >"$sys/driver_override"
+	echo "$BDF" >/sys/bus/pci/drivers/vfio-pci/bind || die "vfio-pci does not take $BDF"
+	CDEV=/dev/vfio/devices/$(ls "$sys/vfio-dev" 2>/dev/null)
+	[ -c "$CDEV" ] || die "vfio-pci has $BDF, but it has no character device"
+}
+
+# bind_igb: the network card that the kernel's libvfio knows how to drive.
+bind_igb() { bind_device 8086 10c9; }
+
+# unload_modules: all of them, the last one loaded first.
+unload_modules() {
+	local name reasons=
+	# shellcheck disable=SC2013
+	for name in $(cut -d ' ' -f 1 /proc/modules); do
+		limited rmmod "$name" || reasons="$reasons rmmod $name failed;"
+	done
+	[ ! -e /dev/iommu ] || reasons="$reasons /dev/iommu is still there;"
+	if [ -z "$reasons" ]; then
+		ok "all modules unload"
+	else
+		not_ok "all modules unload" "${reasons# }"
+	fi
+}
+
+vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
+
+# check_pinned_pages: every page that was pinned since boot has been unpinned. That none was pinned
+# at all cannot be: every suite maps memory.
+check_pinned_pages() {
+	local name="no pinned page left" acquired released
+	# Brings the counters that each CPU still holds for itself into the sum.
+	echo 1 >/proc/sys/vm/stat_refresh
+	acquired=$(vmstat nr_foll_pin_acquired)
+	released=$(vmstat nr_foll_pin_released)
+	if [ -z "$acquired" ] || [ "$acquired" = 0 ]; then
+		not_ok "$name" "the kernel counted no pinned page at all"
+	elif [ "$acquired" != "$released" ]; then
+		not_ok "$name" "$acquired pinned, $released unpinned, $((acquired - released)) leaked"
+	else
+		ok "$name"
+	fi
+}

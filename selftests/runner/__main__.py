@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the suites. People come here through the Makefile: make test, make run, make shell."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import build
+import guest
+import guest_suite
+import host_suite
+import report
+from result import FAILED
+from result import Case
+from result import SuiteResult
+from result import failed
+from suite import Mistake
+from suite import Suite
+from suite import load
+from suite import load_all
+from suite import machine
+
+INTERRUPTED = 130
+
+
+def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
+    """Builds what the suite's guest needs."""
+    if os.environ["ARCH"] not in suite.arch:
+        raise Mistake(f"suite {suite.name} runs on {' '.join(suite.arch)}, not on {os.environ['ARCH']}")
+    described = machine(os.environ["ARCH"], suite.machine)
+    kernel = build.kernel(suite)
+    name = build.MODULES[choice.module]
+    if choice.module == "rust":
+        module = build.module(suite, choice.option)
+    else:
+        module = kernel / "drivers/iommu/iommufd/iommufd.ko"
+    return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name)
+
+
+def start(suite: Suite, choice: argparse.Namespace) -> Iterator[tuple[str, Case | None]]:
+    if suite.kind == "host":
+        return host_suite.run(suite)
+    return guest_suite.run(assemble(suite, choice))
+
+
+def run_suite(suite: Suite, choice: argparse.Namespace, show: Callable[[str, Case | None], None]) -> SuiteResult:
+    """Runs one suite and shows what happens in it."""
+    result = SuiteResult(suite.name, build.LOGS / f"{suite.name}.log")
+    result.log.unlink(missing_ok=True)
+    began = time.monotonic()
+    try:
+        events = start(suite, choice)
+        # What was built first does not count as the suite's time.
+        began = time.monotonic()
+        for line, case in events:
+            if case:
+                result.cases.append(case)
+            show(line, case)
+    except Mistake as mistake:
+        result.cases.append(failed("set-up", str(mistake)))
+        show("", result.cases[-1])
+    if not result.cases:
+        result.cases.append(failed("results", "the suite reported nothing"))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def test(choice: argparse.Namespace) -> int:
+    suites = [load(name) for name in choice.suites]
+    if not suites:
+        suites = [suite for suite in load_all() if suite.kind != "demo"]
+        if choice.module != "rust":
+            report.say("The host suites check the Rust source; with another module they are left out.")
+            suites = [suite for suite in suites if suite.kind != "host"]
+    results = []
+    for suite in suites:
+        report.say(f"{suite.name}: {suite.description}")
+        results.append(run_suite(suite, choice, lambda _, case: report.case(case) if case else None))
+    report.failures(results, choice.module)
+    report.table(results)
+    return int(any(result.count(FAILED) for result in results))
+
+
+def demo(choice: argparse.Namespace) -> int:
+    """Shows the demo's own words, then the checks."""
+    blank = False
+
+    def show(line: str, case: Case | None) -> None:
+        nonlocal blank
+        # The guest puts a blank line before each line for the runner; neither is for people.
+        if case or line.startswith("@@ "):
+            blank = False
+            return
+        if blank:
+            report.say()
+        blank = not line
+        if line:
+            report.say(line)
+
+    result = run_suite(load("demo"), choice, show)
+    report.say()
+    for case in result.cases:
+        report.case(case)
+    report.failures([result], choice.module)
+    return int(result.count(FAILED) > 0)
+
+
+def shell(choice: argparse.Namespace) -> int:
+    suite = load(choice.suite)
+    if suite.kind == "host":
+        raise Mistake(f"suite {suite.name} has no guest")
+    parts = assemble(suite, choice)
+    initramfs = build.BUILD / "initramfs" / "shell.cpio"
+    guest.pack(parts, "shell", initramfs)
+    return guest.shell(parts, initramfs)
+
+
+def list_suites(_: argparse.Namespace) -> int:
+    suites = load_all()
+    width = max(len(suite.name) for suite in suites)
+    for suite in suites:
+        report.say(f"{suite.name:{width}}  {suite.kind:5}  {suite.description}")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="runner", description=__doc__)
+    parser.add_argument("--module", choices=build.MODULES, default="rust", help="what serves /dev/iommu")
+    parser.add_argument("--option", action="append", default=[], help="CONFIG_IOMMUFD_RS_...=y for the module")
+    commands = parser.add_subparsers(required=True)
+    for function, name in ((test, "test"), (demo, "demo"), (shell, "shell"), (list_suites, "list")):
+        command = commands.add_parser(name)
+        command.set_defaults(function=function)
+        if function is test:
+            command.add_argument("suites", nargs="*")
+        elif function is shell:
+            command.add_argument("suite")
+    choice = parser.parse_args()
+    try:
+        return choice.function(choice)
+    except Mistake as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+sys.exit(main())

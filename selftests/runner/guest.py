@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots a guest and turns what it says into lines. The kernel's console and the results have a
+serial port each, so that neither can tear the other's lines."""
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from initramfs import Initramfs
+from suite import SELFTESTS
+from suite import Machine
+from suite import Mistake
+from suite import Suite
+
+KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
+
+# sysrq is for the guest's watchdog. There is no life after an oops.
+_CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
+
+# QEMU ends with its parent, however that dies.
+_LEASH = ["setpriv", "--pdeathsig", "KILL"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a guest is put together from."""
+
+    suite: Suite
+    machine: Machine
+    kernel: Path
+    programs: Path
+    # The file of the module under test, and its name without ".ko".
+    module: Path
+    module_name: str
+
+
+def pack(parts: Parts, mode: str, path: Path) -> None:
+    """Writes the initramfs; `mode` is test or shell."""
+    archive = Initramfs()
+    guest = SELFTESTS / "guest"
+    archive.device("dev/console", 5, 1)
+    archive.file("bin/busybox", parts.machine.busybox.read_bytes())
+    archive.file("init", (guest / "init").read_bytes())
+    for library in sorted(guest.glob("*.sh")):
+        archive.file(f"lib/{library.name}", library.read_bytes())
+    archive.file("suite/guest.sh", (parts.suite.folder / "guest.sh").read_bytes())
+    settings = {
+        "MODE": mode,
+        "MODULE": parts.module_name,
+        "CONSOLE": parts.machine.console,
+        "RESULTS": parts.machine.results,
+    }
+    archive.file("etc/suite", "".join(f"{key}={value}\n" for key, value in settings.items()).encode())
+    # Objects that the kernel's build lists are named .o there and installed as .ko.
+    for listed in (parts.kernel / "modules.order").read_text().split():
+        module = parts.kernel / Path(listed).with_suffix(".ko")
+        archive.file(f"modules/{module.name}", module.read_bytes())
+    archive.file(f"modules/{parts.module_name}.ko", parts.module.read_bytes())
+    for program in parts.suite.programs:
+        archive.file(f"programs/{program}", (parts.programs / program).read_bytes())
+    archive.save(path)
+
+
+def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
+    """QEMU's command line, without the serial ports. `loglevel` is a word of the kernel's."""
+    suite = parts.suite
+    cmdline = f"{parts.machine.cmdline} {_CMDLINE} {loglevel} {suite.cmdline}"
+    return [
+        *parts.machine.qemu,
+        *("-accel", "tcg,thread=multi", "-smp", "2", "-m", str(suite.memory)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *suite.devices,
+        *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),
+        *("-append", cmdline.strip()),
+    ]
+
+
+def shell(parts: Parts, initramfs: Path) -> int:
+    """A guest whose console is the terminal."""
+    return subprocess.run([*command(parts, initramfs, "quiet"), "-serial", "mon:stdio", "-serial", "none"]).returncode
+
+
+class Guest:
+    """A running guest. Iterate over `lines`, then look at `timed_out` and `status`."""
+
+    def __init__(self, parts: Parts, initramfs: Path, log: TextIO) -> None:
+        self._log = log
+        self._start = time.monotonic()
+        self._deadline = self._start + parts.suite.timeout
+        self.timed_out = False
+        self.status = 0
+        pipes = {channel: os.pipe() for channel in (KERNEL, RESULTS, QEMU)}
+        arguments = command(parts, initramfs, "ignore_loglevel")
+        for channel in (KERNEL, RESULTS):
+            port = f"file,id={channel},path=/dev/fd/{pipes[channel][1]}"
+            arguments += ["-chardev", port, "-serial", f"chardev:{channel}"]
+        self._write("$ " + " ".join(arguments), QEMU)
+        try:
+            self._process = subprocess.Popen(
+                [*_LEASH, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=pipes[QEMU][1],
+                stderr=subprocess.STDOUT,
+                pass_fds=[pipes[KERNEL][1], pipes[RESULTS][1]],
+            )
+        except OSError as error:
+            raise Mistake(f"cannot start {arguments[0]}: {error}") from None
+        finally:
+            for _, writer in pipes.values():
+                os.close(writer)
+        self._readers = {channel: reader for channel, (reader, _) in pipes.items()}
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Every line with the channel that it came from, until the guest is gone or out of time."""
+        pending = {channel: b"" for channel in self._readers}
+        with selectors.DefaultSelector() as selector:
+            for channel, reader in self._readers.items():
+                selector.register(reader, selectors.EVENT_READ, channel)
+            while selector.get_map():
+                left = self._deadline - time.monotonic()
+                if left <= 0:
+                    self.timed_out = True
+                    break
+                for key, _ in selector.select(left):
+                    data = os.read(key.fd, 65536)
+                    if not data:
+                        selector.unregister(key.fd)
+                    *whole, pending[key.data] = (pending[key.data] + data).split(b"\n")
+                    for line in whole:
+                        yield key.data, self._write(line.decode(errors="replace").strip("\r"), key.data)
+        for channel, rest in pending.items():
+            if rest:
+                yield channel, self._write(rest.decode(errors="replace").strip("\r"), channel)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the guest if it still runs."""
+        if self._process.poll() is None and self.timed_out:
+            self._process.kill()
+        self.status = self._process.wait()
+        for reader in self._readers.values():
+            os.close(reader)
+        self._readers = {}
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def _write(self, line: str, channel: str) -> str:
+        self._log.write(f"{time.monotonic() - self._start:8.2f} {channel:6} {line}\n")
+        self._log.flush()
+        return line

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs a suite in a guest and judges it: by the tests' own results, by the kernel's log, and by
+whether the guest came to its end."""
+
+from collections.abc import Iterator
+
+from build import LOGS
+from guest import KERNEL
+from guest import QEMU
+from guest import Guest
+from guest import Parts
+from guest import pack
+from kernel_log import KernelLog
+from ktap import Program
+from result import Case
+from result import failed
+from result import passed
+
+_MARK = "@@ "
+_CONTEXT = 5
+
+
+class Transcript:
+    """Follows the results port; selftests/guest/guest.sh says what comes there."""
+
+    def __init__(self, raw: bool) -> None:
+        # A raw program's output is for people: its exit status alone decides.
+        self._raw = raw
+        self._program: Program | None = None
+        self._name = ""
+        self.ended = False
+        self.taints = 0
+        # What was going on, for the report of a guest that stopped short.
+        self.doing = "booting or setting up"
+        # What the script itself said last.
+        self._said: list[str] = []
+
+    def feed(self, line: str) -> list[Case]:
+        if not line.startswith(_MARK):
+            if self._program:
+                return self._program.feed(line)
+            if line:
+                self._said = [*self._said[-_CONTEXT:], line]
+            return []
+        word, _, rest = line.removeprefix(_MARK).partition(" ")
+        match word:
+            case "program":
+                self._name = rest.rpartition("/")[2]
+                self._program = None if self._raw else Program(self._name)
+                self.doing = f"running {self._name}"
+            case "exit":
+                return self._exit(int(rest))
+            case "ok":
+                return [passed(f"guest: {rest}")]
+            case "not":
+                name, _, reason = rest.removeprefix("ok ").partition(": ")
+                return [failed(f"guest: {name}", reason)]
+            case "script":
+                self.doing = "unloading the modules"
+                if rest != "0":
+                    reason = [f"the suite's guest.sh ended with status {rest}", *self._said]
+                    return [failed("guest: script", "\n".join(reason))]
+            case "tainted":
+                self.taints = int(rest)
+            case "done":
+                self.ended = True
+        return []
+
+    def _exit(self, status: int) -> list[Case]:
+        self.doing = f"after {self._name}"
+        if self._raw:
+            name = f"{self._name}: exit status 0"
+            return [failed(name, f"exit status {status}") if status else passed(name)]
+        if not self._program:
+            return []
+        program, self._program = self._program, None
+        return program.end(status)
+
+    def cut_off(self) -> list[Case]:
+        """What a program that never ended still owes."""
+        return self._program.end(0) if self._program else []
+
+
+def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
+    """Boots the guest. Yields each line of the results port with the test that it ends, if any."""
+    suite = parts.suite
+    LOGS.mkdir(parents=True, exist_ok=True)
+    initramfs = LOGS.parent / "initramfs" / f"{suite.name}.cpio"
+    pack(parts, "test", initramfs)
+    transcript = Transcript(raw=suite.kind == "demo")
+    kernel = KernelLog(suite.expect)
+    qemu_said = []
+    with (LOGS / f"{suite.name}.log").open("w") as log:
+        guest = Guest(parts, initramfs, log)
+        try:
+            for channel, line in guest.lines():
+                if channel == KERNEL:
+                    kernel.feed(line)
+                elif channel == QEMU:
+                    qemu_said.append(line)
+                else:
+                    cases = transcript.feed(line)
+                    yield line, None
+                    yield from (("", case) for case in cases)
+        except BaseException:
+            guest.kill()
+            raise
+    kernel.tainted(transcript.taints)
+    for case in [*_ending(guest, transcript, qemu_said, suite.timeout), _verdict(kernel)]:
+        yield "", case
+
+
+def _verdict(kernel: KernelLog) -> Case:
+    name = "guest: no warning or oops in the kernel log"
+    if kernel.count:
+        return failed(name, f"{kernel.count} in all; they begin:\n{kernel.quote()}")
+    return passed(name)
+
+
+def _ending(guest: Guest, transcript: Transcript, qemu_said: list[str], timeout: int) -> list[Case]:
+    name = "guest: ran to its end"
+    if guest.timed_out:
+        reason = f"hung: not over after {timeout} s, it was {transcript.doing}"
+    elif not transcript.ended:
+        reason = "\n".join([f"the guest stopped short, it was {transcript.doing}", *qemu_said[-5:]])
+    elif guest.status:
+        reason = "\n".join([f"QEMU ended with status {guest.status}", *qemu_said[-5:]])
+    else:
+        return [passed(name)]
+    return [*transcript.cut_off(), failed(name, reason)]

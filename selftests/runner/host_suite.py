@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs a suite of commands that need no guest."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+from build import LOGS
+from result import Case
+from result import failed
+from result import passed
+from result import skipped
+from suite import TOP
+from suite import Check
+from suite import Suite
+
+_TEST = re.compile(r"^test (.*) \.\.\. (ok|FAILED|ignored)(?:, (.*))?$")
+_TOTALS = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+_LAST_LINES = 25
+
+
+def run(suite: Suite) -> Iterator[tuple[str, Case | None]]:
+    """Runs the checks in turn. Yields nothing of their output: that is in the log."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + suite.timeout
+    with (LOGS / f"{suite.name}.log").open("w") as log:
+        for check in suite.checks:
+            log.write(f"$ {' '.join(check.command)}\n")
+            log.flush()
+            output, problem = _run(check, deadline)
+            log.write(output)
+            log.flush()
+            cases = _cargo(check, output, problem) if check.results == "cargo" else [_status(check, output, problem)]
+            yield from (("", case) for case in cases)
+
+
+def _run(check: Check, deadline: float) -> tuple[str, str]:
+    """The command's output, and what is wrong with its end, if anything."""
+    try:
+        done = subprocess.run(
+            check.command,
+            cwd=TOP,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=max(deadline - time.monotonic(), 1),
+        )
+    except subprocess.TimeoutExpired as late:
+        return (late.stdout or b"").decode(errors="replace"), "not over in the suite's time"
+    except OSError as error:
+        return "", str(error)
+    return done.stdout, f"exit status {done.returncode}" if done.returncode else ""
+
+
+def _status(check: Check, output: str, problem: str) -> Case:
+    if problem:
+        return failed(check.name, f"{problem}: {' '.join(check.command)}\n{_last(output)}")
+    return passed(check.name)
+
+
+def _cargo(check: Check, output: str, problem: str) -> list[Case]:
+    cases = []
+    totals = [0, 0, 0]
+    for line in output.splitlines():
+        if match := _TEST.match(line):
+            name = f"{check.name}: {match[1]}"
+            match match[2]:
+                case "ok":
+                    cases.append(passed(name))
+                case "FAILED":
+                    cases.append(failed(name, "see the log"))
+                case _:
+                    cases.append(skipped(name, match[3] or "ignored without a reason"))
+        elif match := _TOTALS.match(line):
+            totals = [total + int(number) for total, number in zip(totals, match.groups())]
+    seen = [sum(case.outcome == outcome for case in cases) for outcome in ("passed", "failed", "skipped")]
+    if seen != totals:
+        cases.append(failed(check.name, f"cargo counts {totals} passed, failed, ignored; its lines say {seen}"))
+    if problem and not seen[1]:
+        cases.append(failed(check.name, f"{problem}\n{_last(output)}"))
+    elif not cases:
+        cases.append(failed(check.name, "there is no test"))
+    return cases
+
+
+def _last(output: str) -> str:
+    return "\n".join(output.splitlines()[-_LAST_LINES:])

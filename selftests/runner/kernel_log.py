@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finds what no test may make the kernel say."""
+
+import re
+
+# The first line of each kind of complaint. A call trace alone is none: sysrq prints them too.
+_COMPLAINTS = re.compile(
+    r"""
+      \bWARNING:                        # WARN, lockdep, RCU, refcount, module code
+    | \bBUG:                            # NULL pointer, KASAN, KFENCE, atomic sleep, soft lockup, bad page
+    | \bkernel\ BUG\ at
+    | \bOops\b
+    | Kernel\ panic
+    | general\ protection\ fault
+    | Internal\ error:
+    | Unable\ to\ handle\ kernel
+    | UBSAN:
+    | refcount_t:
+    | (?:list_add|list_del)\ corruption
+    | rust_kernel:\ panicked
+    | \bpanicked\ at\b
+    | INFO:\ task\ .*\ blocked\ for\ more
+    | INFO:\ (?:possible\ |trying\ to\ register|suspicious)
+    | (?:possible|inconsistent)\ .*\ (?:dependency|locking|lock\ state|recursi)
+    | \brcu:?\b.*\bstall
+    | soft\ lockup | hard\ LOCKUP
+    | unreferenced\ object              # kmemleak
+    """,
+    re.VERBOSE,
+)
+
+# Taint flags that a complaint leaves behind: bad page, die, WARN, soft lockup.
+_TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
+
+# How much of the log is quoted with a complaint, and how many complaints are quoted.
+_FOLLOWING = 8
+_QUOTED = 3
+
+
+class KernelLog:
+    """One guest's kernel messages, fed line by line."""
+
+    def __init__(self, expected: str) -> None:
+        self._expected = re.compile(expected) if expected else None
+        self._quotes: list[list[str]] = []
+        self._open = 0
+        self.count = 0
+
+    def feed(self, line: str) -> bool:
+        """Whether the line is a complaint."""
+        complaint = bool(_COMPLAINTS.search(line)) and not (self._expected and self._expected.search(line))
+        if complaint:
+            self.count += 1
+            if not self._open and len(self._quotes) < _QUOTED:
+                self._quotes.append([])
+                self._open = _FOLLOWING
+        if self._open:
+            self._open -= 1
+            self._quotes[-1].append(line)
+        return complaint
+
+    def tainted(self, flags: int) -> None:
+        """The kernel's taint flags at the end: they tell of a complaint that the console missed."""
+        said = [text for bit, text in _TAINTS.items() if flags >> bit & 1]
+        if said and not self.count and not self._expected:
+            self.count += 1
+            self._quotes.append([f"the kernel is tainted by: {', '.join(said)}"])
+
+    def quote(self) -> str:
+        """The complaints, as far as a report should show them."""
+        return "\n...\n".join("\n".join(quote) for quote in self._quotes)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a suite and a machine are: the files under suites/ and arch/, read and checked."""
+
+import configparser
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+SELFTESTS = Path(__file__).resolve().parent.parent
+TOP = SELFTESTS.parent
+
+KINDS = ("host", "guest", "demo")
+
+
+class Mistake(Exception):
+    """Something that the person at the keyboard has to put right; the text says what."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command of a host suite."""
+
+    name: str
+    command: list[str]
+    results: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An architecture's guest with one kind of IOMMU."""
+
+    image: str
+    compiler: str
+    busybox: Path
+    console: str
+    results: str
+    qemu: list[str]
+    cmdline: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One folder of suites/."""
+
+    name: str
+    description: str
+    kind: str
+    timeout: int
+    arch: list[str]
+    kernel: str
+    options: list[str]
+    machine: str
+    memory: int
+    devices: list[str]
+    cmdline: str
+    programs: list[str]
+    expect: str
+    checks: list[Check]
+
+    @property
+    def folder(self) -> Path:
+        return SELFTESTS / "suites" / self.name
+
+
+def _read(path: Path) -> configparser.ConfigParser:
+    ini = configparser.ConfigParser(interpolation=None)
+    try:
+        with path.open() as file:
+            ini.read_file(file)
+    except (OSError, configparser.Error) as error:
+        raise Mistake(f"{path}: {error}") from None
+    return ini
+
+
+def load(name: str) -> Suite:
+    """The suite of that name."""
+    path = SELFTESTS / "suites" / name / "suite.ini"
+    if not path.exists():
+        raise Mistake(f"there is no suite '{name}'; `make suites` lists those that are")
+    ini = _read(path)
+    if "suite" not in ini:
+        raise Mistake(f"{path}: no section [suite]")
+    section = dict(ini["suite"])
+    suite = Suite(
+        name=name,
+        description=section.pop("description", ""),
+        kind=section.pop("kind", ""),
+        timeout=int(section.pop("timeout", "0")),
+        arch=section.pop("arch", "x86_64").split(),
+        kernel=section.pop("kernel", "plain"),
+        options=section.pop("options", "").split(),
+        machine=section.pop("machine", ""),
+        memory=int(section.pop("memory", "2048")),
+        devices=shlex.split(section.pop("devices", "")),
+        cmdline=section.pop("cmdline", ""),
+        programs=section.pop("programs", "").split(),
+        expect=section.pop("expect", ""),
+        checks=[
+            Check(title.split(maxsplit=1)[1], shlex.split(ini[title]["command"]), ini[title].get("results", "status"))
+            for title in ini.sections()
+            if title.startswith("check ")
+        ],
+    )
+    if section:
+        raise Mistake(f"{path}: unknown settings: {', '.join(section)}")
+    if suite.kind not in KINDS or not suite.timeout or not suite.description:
+        raise Mistake(f"{path}: needs a description, a timeout and a kind, one of: {', '.join(KINDS)}")
+    return suite
+
+
+def load_all() -> list[Suite]:
+    """Every suite, those of the host first since they are over soonest."""
+    names = sorted(path.parent.name for path in (SELFTESTS / "suites").glob("*/suite.ini"))
+    return sorted((load(name) for name in names), key=lambda suite: KINDS.index(suite.kind))
+
+
+def machine(arch: str, name: str) -> Machine:
+    """The machine of that name on that architecture."""
+    path = SELFTESTS / "arch" / f"{arch}.ini"
+    ini = _read(path)
+    title = f"machine {name}"
+    if title not in ini:
+        raise Mistake(f"{path}: no section [{title}]")
+    base = ini["arch"]
+    return Machine(
+        image=base["image"],
+        compiler=base["compiler"],
+        busybox=Path(base["busybox"]),
+        console=base["console"],
+        results=base["results"],
+        qemu=[base["qemu"], *shlex.split(base["base"]), *shlex.split(ini[title]["qemu"])],
+        cmdline=f"console={base['console']} {ini[title].get('cmdline', '')}".strip(),
+    )

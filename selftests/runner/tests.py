@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tests of the runner's judgement: whatever goes wrong in a guest has to be seen."""
+
+import unittest
+
+from guest_suite import Transcript
+from host_suite import _cargo
+from kernel_log import KernelLog
+from ktap import Program
+from result import Case
+from suite import Check
+from suite import load_all
+
+
+def outcomes(cases: list[Case]) -> list[tuple[str, str]]:
+    return [(case.outcome, case.name) for case in cases]
+
+
+def program(*lines: str, status: int = 0) -> list[Case]:
+    read = Program("p")
+    return [case for line in lines for case in read.feed(line)] + read.end(status)
+
+
+class Ktap(unittest.TestCase):
+    def test_passes(self) -> None:
+        cases = program("Using x", "TAP version 13", "1..2", "ok 1 a.b", "#  OK  a.c", "ok 2 a.c")
+        self.assertEqual(outcomes(cases), [("passed", "p: a.b"), ("passed", "p: a.c")])
+
+    def test_failure_carries_what_was_said(self) -> None:
+        cases = program("1..1", "# t.c:7:x:Expected 0 (0) == r (5)", "not ok 1 x", status=1)
+        self.assertEqual(outcomes(cases), [("failed", "p: x")])
+        self.assertIn("t.c:7", cases[0].detail)
+
+    def test_skip_has_reason(self) -> None:
+        cases = program("1..1", "ok 1 x # SKIP no device")
+        self.assertEqual(cases, [Case("p: x", "skipped", "no device")])
+
+    def test_skipped_whole(self) -> None:
+        self.assertEqual(outcomes(program("1..0 # SKIP no", status=4)), [("skipped", "p")])
+
+    def test_no_plan(self) -> None:
+        self.assertEqual(outcomes(program("ok 1 x"))[-1], ("failed", "p"))
+        self.assertEqual(outcomes(program(status=4))[-1], ("failed", "p"))
+
+    def test_empty_plan(self) -> None:
+        self.assertEqual(outcomes(program("1..0")), [("failed", "p")])
+
+    def test_results_missing(self) -> None:
+        self.assertEqual(outcomes(program("1..3", "ok 1 x"))[-1], ("failed", "p"))
+
+    def test_results_out_of_order(self) -> None:
+        self.assertIn(("failed", "p"), outcomes(program("1..2", "ok 1 x", "ok 3 y")))
+
+    def test_status_without_failure(self) -> None:
+        self.assertEqual(outcomes(program("1..1", "ok 1 x", status=1))[-1], ("failed", "p"))
+
+    def test_signal(self) -> None:
+        self.assertEqual(outcomes(program("1..1", "not ok 1 x", status=139))[-1], ("failed", "p"))
+
+    def test_bail_out(self) -> None:
+        self.assertIn(("failed", "p"), outcomes(program("1..1", "Bail out! no /dev", "ok 1 x", status=1)))
+
+    def test_nested(self) -> None:
+        inner = ["KTAP version 1", "1..1", "    KTAP version 1", "    1..2", "    ok 1 x", "    not ok 2 y"]
+        cases = program(*inner, "not ok 1 outer", status=1)
+        self.assertEqual(outcomes(cases), [("passed", "p: x"), ("failed", "p: y")])
+
+    def test_nested_cut_short(self) -> None:
+        cases = program("1..1", "    1..2", "    ok 1 x", "ok 1 outer")
+        self.assertEqual(outcomes(cases), [("passed", "p: x"), ("failed", "p")])
+
+    def test_outer_failure_without_inner(self) -> None:
+        cases = program("1..1", "    1..1", "    ok 1 x", "not ok 1 outer", status=1)
+        self.assertEqual(outcomes(cases), [("passed", "p: x"), ("failed", "p: outer")])
+
+
+class Kernel(unittest.TestCase):
+    def test_complaints(self) -> None:
+        for line in (
+            "WARNING: drivers/iommu/iommufd/main.c:1 at f+0x1/0x2",
+            "WARNING: possible circular locking dependency detected",
+            "BUG: kernel NULL pointer dereference, address: 0000000000000000",
+            "BUG: KASAN: slab-use-after-free in f",
+            "Oops: general protection fault, probably for non-canonical address",
+            "kernel BUG at mm/slub.c:1!",
+            "UBSAN: array-index-out-of-bounds in f.c:1:2",
+            "refcount_t: underflow; use-after-free.",
+            "INFO: task test:12 blocked for more than 120 seconds.",
+            "Kernel panic - not syncing: Attempted to kill init!",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+            "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "rust_kernel: panicked at ioas/mod.rs:1:2:",
+            "Unable to handle kernel paging request at virtual address 0",
+            "list_del corruption. prev->next should be ffff, but was 0",
+        ):
+            with self.subTest(line):
+                self.assertTrue(KernelLog("").feed(f"[    1.000000] {line}"))
+
+    def test_ordinary(self) -> None:
+        for line in (
+            "DMAR: [DMA Read NO_PASID] Request device [0000:00:01.0] fault addr 0x80000000",
+            "iommufd_rs: loading out-of-tree module taints kernel.",
+            "sysrq: Show Blocked State",
+            "debugfs: mounted",
+        ):
+            with self.subTest(line):
+                self.assertFalse(KernelLog("").feed(f"[    1.000000] {line}"))
+
+    def test_expected(self) -> None:
+        log = KernelLog("FAULT_INJECTION")
+        self.assertFalse(log.feed("WARNING: FAULT_INJECTION"))
+        self.assertTrue(log.feed("WARNING: other"))
+
+    def test_taint_alone(self) -> None:
+        log = KernelLog("")
+        log.tainted(1 << 12)
+        self.assertEqual(log.count, 0)
+        log.tainted(1 << 9)
+        self.assertEqual(log.count, 1)
+
+
+class Guest(unittest.TestCase):
+    def test_program_that_never_ended(self) -> None:
+        transcript = Transcript(raw=False)
+        for line in ("@@ program p", "1..2", "ok 1 x"):
+            transcript.feed(line)
+        self.assertFalse(transcript.ended)
+        self.assertEqual(outcomes(transcript.cut_off()), [("failed", "p")])
+
+    def test_checks_and_script(self) -> None:
+        transcript = Transcript(raw=False)
+        cases = [
+            case
+            for line in ("@@ ok a", "@@ not ok b: why: not", "sh: nonsense", "@@ script 127", "@@ done")
+            for case in transcript.feed(line)
+        ]
+        self.assertEqual([case.outcome for case in cases], ["passed", "failed", "failed"])
+        self.assertEqual(cases[1].detail, "why: not")
+        self.assertIn("nonsense", cases[2].detail)
+        self.assertTrue(transcript.ended)
+
+    def test_raw_program(self) -> None:
+        transcript = Transcript(raw=True)
+        self.assertEqual(transcript.feed("@@ program demo"), [])
+        self.assertEqual(transcript.feed("not ok 1 is but text"), [])
+        self.assertEqual([case.outcome for case in transcript.feed("@@ exit 1")], ["failed"])
+
+
+class Cargo(unittest.TestCase):
+    CHECK = Check("unit", ["cargo", "test"], "cargo")
+
+    def test_counts(self) -> None:
+        output = "test a::b ... ok\ntest c ... ignored, slow\ntest result: ok. 1 passed; 0 failed; 1 ignored; 0 m\n"
+        self.assertEqual(outcomes(_cargo(self.CHECK, output, "")), [("passed", "unit: a::b"), ("skipped", "unit: c")])
+
+    def test_does_not_compile(self) -> None:
+        self.assertEqual(outcomes(_cargo(self.CHECK, "error[E0433]", "exit status 101")), [("failed", "unit")])
+
+    def test_no_test_at_all(self) -> None:
+        output = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured\n"
+        self.assertEqual(outcomes(_cargo(self.CHECK, output, "")), [("failed", "unit")])
+
+    def test_torn_line(self) -> None:
+        output = "test a ... some output ok\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 m\n"
+        self.assertIn(("failed", "unit"), outcomes(_cargo(self.CHECK, output, "")))
+
+
+class Suites(unittest.TestCase):
+    def test_all_can_be_read(self) -> None:
+        self.assertTrue(load_all())
+
+
+unittest.main()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+load_iommufd
+load_vfio
+bind_igb
+
+# The modes that /dev/iommu serves: its own API, and as a VFIO container of either version.
+# vfio_type1_iommu and vfio_type1v2_iommu are vfio's own container.
+MODES="iommufd iommufd_compat_type1 iommufd_compat_type1v2"
+
+# variants [_SUFFIX]...: the options that choose these variants in every mode.
+variants() {
+	local mode suffix
+	for mode in $MODES; do
+		for suffix in "$@"; do
+			echo "-v $mode$suffix"
+		done
+	done
+}
+
+run vfio/vfio_iommufd_setup_test "$BDF"
+# shellcheck disable=SC2046
+run vfio/vfio_dma_mapping_test \
+	$(variants '' _anonymous _anonymous_hugetlb_2mb _anonymous_hugetlb_1gb) "$BDF"
+# shellcheck disable=SC2046
+run vfio/vfio_dma_mapping_mmio_test $(variants '') "$BDF"
+# This one has no variants by mode: it runs in libvfio's default, which is iommufd.
+run vfio/vfio_pci_device_test "$BDF"
+# The storm takes as long as all else together, so it is made in one mode only.
+run vfio/vfio_pci_driver_test -v iommufd "$BDF"
+MODES="iommufd_compat_type1 iommufd_compat_type1v2"
+# shellcheck disable=SC2046
+run vfio/vfio_pci_driver_test -T memcpy_storm $(variants '') "$BDF"
