@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Benches, memory of every kind, and what can be seen of the kernel's state from outside. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+struct memory mem;
+const char *device_path;
+
+static char *pages(size_t nr, int prot, int flags)
+{
+	char *p = mmap(NULL, nr * PAGE, prot, flags | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return p;
+}
+
+void make_memory(void)
+{
+	mem.rw = pages(16, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	memset(mem.rw, 1, 16 * PAGE);
+	mem.ro = pages(2, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	memset(mem.ro, 1, 2 * PAGE);
+	mprotect(mem.ro, 2 * PAGE, PROT_READ);
+	mem.none = pages(2, PROT_NONE, MAP_PRIVATE);
+	mem.hole = pages(16, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	memset(mem.hole, 1, 16 * PAGE);
+	munmap(mem.hole + 5 * PAGE, PAGE);
+	mem.shared = pages(16, PROT_READ | PROT_WRITE, MAP_SHARED);
+	memset(mem.shared, 1, 16 * PAGE);
+	/* High up, so that no later mmap takes it. */
+	mem.gone = (char *)0x100000000UL;
+}
+
+/* A file of size bytes without a name, or -1 where the kernel has no such memory. */
+int memory_file(size_t size, unsigned int flags)
+{
+	int fd = memfd_create("uapi", flags | MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, size)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* A copy of arg after which the address space has nothing. */
+void *guarded(const void *arg, size_t size)
+{
+	static char *area;
+
+	if (!area) {
+		area = pages(3, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+		munmap(area + 2 * PAGE, PAGE);
+	}
+	memset(area, 0, 2 * PAGE);
+	return memcpy(area + 2 * PAGE - size, arg, size);
+}
+
+/* The same in a place of its own, which stays. */
+void *cut_off(const void *arg, size_t size)
+{
+	char *area = pages(2, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	munmap(area + PAGE, PAGE);
+	return memcpy(area + PAGE - size, arg, size);
+}
+
+/* A copy of arg that can be read only. */
+void *read_only(const void *arg, size_t size)
+{
+	static char *area;
+
+	if (!area)
+		area = pages(1, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	mprotect(area, PAGE, PROT_READ | PROT_WRITE);
+	memcpy(area, arg, size);
+	mprotect(area, PAGE, PROT_READ);
+	return area;
+}
+
+/* A number out of a file of "name value" lines in /proc. */
+static long lookup(const char *path, const char *name)
+{
+	static int proc = -1;
+	size_t len = strlen(name);
+	char line[256];
+	long value = -1;
+	FILE *f;
+
+	/* Opened once: a child may be a user who cannot get there any more. */
+	if (proc < 0)
+		proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	f = fdopen(openat(proc, path, O_RDONLY | O_CLOEXEC), "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len))
+			value = strtol(line + len, NULL, 10);
+	if (!f || value < 0) {
+		printf("Bail out! no %s in /proc/%s\n", name, path);
+		exit(1);
+	}
+	fclose(f);
+	return value;
+}
+
+/* Pages that are pinned in the whole system. The counters are per CPU until they are refreshed. */
+long pinned(void)
+{
+	static int refresh = -1;
+
+	if (refresh < 0)
+		refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+	if (refresh < 0 || pwrite(refresh, "1", 1, 0) != 1) {
+		printf("Bail out! /proc/sys/vm/stat_refresh: %s\n", strerror(errno));
+		exit(1);
+	}
+	return lookup("vmstat", "nr_foll_pin_acquired ") -
+	       lookup("vmstat", "nr_foll_pin_released ");
+}
+
+/* Pages that this process is said to have pinned. */
+long own_pinned(void)
+{
+	return lookup("self/status", "VmPin:") * 1024 / (long)PAGE;
+}
+
+/* Pages that this process is said to have locked, by which rlimit mode 1 counts. */
+long own_locked(void)
+{
+	return lookup("self/status", "VmLck:") * 1024 / (long)PAGE;
+}
+
+static int open_device(struct bench *b)
+{
+	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX };
+	int r;
+
+	b->dev = open(device_path, O_RDWR | O_CLOEXEC);
+	if (b->dev < 0)
+		return -errno;
+	r = bind_device(b->dev, b->fd, &b->dev_id);
+	if (r)
+		return r;
+	r = call(b->dev, VFIO_DEVICE_GET_REGION_INFO, &bar);
+	if (r)
+		return r;
+	mem.registers = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, b->dev, bar.offset);
+	if (mem.registers == MAP_FAILED)
+		return -errno;
+	return 0;
+}
+
+static int fill_bench(struct bench *b)
+{
+	int r;
+
+	r = ioas_alloc(b->fd, &b->ioas);
+	if (!r)
+		r = ioas_alloc(b->fd, &b->other);
+	if (!r && b->domain)
+		r = attach(b->dev, b->ioas, &b->hwpt);
+	if (!r)
+		r = map(b->fd, b->ioas, mem.rw, PAGE, HELD_IOVA);
+	if (!r)
+		r = map(b->fd, b->other, mem.rw + PAGE, PAGE, HELD_IOVA);
+	return r;
+}
+
+bool open_bench(struct bench *b, bool domain)
+{
+	int r;
+
+	memset(b, 0, sizeof(*b));
+	b->domain = domain;
+	b->dev = -1;
+	b->idle_pins = pinned();
+	b->fd = open_iommu();
+	r = b->fd;
+	if (r >= 0)
+		r = domain ? open_device(b) : 0;
+	if (!r)
+		r = fill_bench(b);
+	if (r)
+		note("cannot make a bench: %s", errno_name(r));
+	return !r;
+}
+
+void close_bench(struct bench *b)
+{
+	long left;
+
+	if (mem.registers)
+		munmap(mem.registers, PAGE);
+	mem.registers = NULL;
+	if (b->dev >= 0)
+		close(b->dev);
+	if (b->fd >= 0)
+		close(b->fd);
+	b->fd = -1;
+	b->dev = -1;
+	left = pinned() - b->idle_pins;
+	if (left)
+		note("%ld pages stay pinned after everything was closed", left);
+}
+
+/* Give a bench back the state it was opened with, its ids apart. */
+bool restore(struct bench *b)
+{
+	long long r = 0;
+	uint32_t id;
+
+	if (b->fd < 0)
+		return false;
+	if (b->domain)
+		r = detach(b->dev);
+	for (id = 1; !r && id < LAST_ID; id++)
+		if (get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, id) >= 0)
+			r = destroy(b->fd, id);
+	if (r) {
+		note("cannot destroy what is left: %s", errno_name(r));
+		return false;
+	}
+	if (pinned() != b->idle_pins) {
+		note("%ld pages stay pinned after all was destroyed", pinned() - b->idle_pins);
+		return false;
+	}
+	r = fill_bench(b);
+	if (r)
+		note("cannot fill the bench again: %s", errno_name(r));
+	return !r;
+}
+
+void look(struct bench *b, struct state *s)
+{
+	uint32_t ids[2] = { b->ioas, b->other };
+	uint32_t i;
+
+	memset(s, 0, sizeof(*s));
+	for (i = 0; i < 2; i++) {
+		s->ioas[i].nr = MAX_RANGES;
+		iova_ranges(b->fd, ids[i], s->ioas[i].ranges, &s->ioas[i].nr,
+			    &s->ioas[i].alignment);
+	}
+	for (i = 1; i < MAX_IDS; i++) {
+		long long v = get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, i);
+
+		s->is_ioas[i] = v >= 0;
+		if (i == ids[0])
+			s->ioas[0].huge_pages = v;
+		if (i == ids[1])
+			s->ioas[1].huge_pages = v;
+	}
+	s->rlimit_mode = get_option(b->fd, IOMMU_OPTION_RLIMIT_MODE, 0);
+	s->pins = pinned();
+	s->own_pins = own_pinned();
+}
+
+/* What is mapped cannot be asked for: unmap everything, count it, and map the held page again. */
+static void check_held(struct bench *b, uint32_t ioas, const char *which, const void *page)
+{
+	long long r = unmap_all(b->fd, ioas);
+
+	if (r != (long long)PAGE)
+		fail("the %s had %s bytes mapped instead of one page", which, errno_name(r));
+	r = map(b->fd, ioas, page, PAGE, HELD_IOVA);
+	if (r)
+		fail("the %s cannot take its page again: %s", which, errno_name(r));
+}
+
+void check_unchanged(struct bench *b, const struct state *before)
+{
+	struct state now;
+	size_t i;
+
+	look(b, &now);
+	for (i = 0; i < 2; i++)
+		if (memcmp(&now.ioas[i], &before->ioas[i], sizeof(now.ioas[i])))
+			fail("the refused call changed the ranges or options of IOAS %zu", i);
+	for (i = 1; i < MAX_IDS; i++)
+		if (now.is_ioas[i] != before->is_ioas[i])
+			fail("the refused call %s id %zu", now.is_ioas[i] ? "made" : "took away", i);
+	if (now.rlimit_mode != before->rlimit_mode)
+		fail("the refused call changed the rlimit mode");
+	if (now.pins != before->pins)
+		fail("the refused call left %+ld pages pinned", now.pins - before->pins);
+	if (now.own_pins != before->own_pins)
+		fail("the refused call left %+ld pages in VmPin", now.own_pins - before->own_pins);
+	check_held(b, b->ioas, "first IOAS", mem.rw);
+	check_held(b, b->other, "second IOAS", mem.rw + PAGE);
+	if (pinned() != before->pins)
+		fail("%+ld pages after mapping the held pages again", pinned() - before->pins);
+}

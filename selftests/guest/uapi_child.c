@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Parts of a scene in another process, and as another user. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+/* A failure in the child makes it exit with 1; it prints why itself. */
+int start_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
+{
+	int pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
+		fail("cannot become user %u", uid);
+	else
+		run(b);
+	fflush(stdout);
+	_exit(has_failed());
+}
+
+bool child_done(int pid)
+{
+	int status = -1;
+
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       !WEXITSTATUS(status);
+}
+
+bool in_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
+{
+	return child_done(start_child(b, uid, run));
+}
+
+bool limit_memlock(unsigned long nr_pages)
+{
+	struct rlimit limit = { nr_pages * PAGE, nr_pages * PAGE };
+
+	return !setrlimit(RLIMIT_MEMLOCK, &limit);
+}

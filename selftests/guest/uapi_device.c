@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* VFIO's bind, attach and detach, and GET_HW_INFO. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define INFO(what, e, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, .want = SAME(e), \
+	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = b->dev_id, ##__VA_ARGS__ } }
+#define ATTACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_ATTACH_IOMMUFD_PT, \
+	.want = SAME(e), .flags = ON_DEVICE, \
+	.arg.attach = { .argsz = sizeof(struct vfio_device_attach_iommufd_pt), \
+			.pt_id = b->ioas, ##__VA_ARGS__ } }
+#define DETACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_DETACH_IOMMUFD_PT, \
+	.want = SAME(e), .flags = ON_DEVICE, \
+	.arg.detach = { .argsz = sizeof(struct vfio_device_detach_iommufd_pt), ##__VA_ARGS__ } }
+#define BIND(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_BIND_IOMMUFD, \
+	.want = SAME(e), .flags = ON_DEVICE, \
+	.arg.bind = { .argsz = sizeof(struct vfio_device_bind_iommufd), .iommufd = b->fd, \
+		      ##__VA_ARGS__ } }
+
+static struct iommu_hw_info_vtd vtd;
+
+static void device_rows(struct bench *b)
+{
+	const void *cut = cut_off(&vtd, sizeof(vtd));
+	const struct row rows[] = {
+		INFO("info: nothing asked for", 0),
+		INFO("info: flag 1", EOPNOTSUPP, .flags = 2),
+		INFO("info: flag 31", EOPNOTSUPP, .flags = 1u << 31),
+		INFO("info: first reserved byte", EOPNOTSUPP, .__reserved = { 1 }),
+		INFO("info: second reserved byte", EOPNOTSUPP, .__reserved = { 0, 1 }),
+		INFO("info: third reserved byte", EOPNOTSUPP, .__reserved = { 0, 0, 1 }),
+		INFO("info: id 0", ENOENT, .dev_id = 0),
+		INFO("info: id 0xffffffff", ENOENT, .dev_id = ~0u),
+		INFO("info: id of an IOAS", ENOENT, .dev_id = b->ioas),
+		INFO("info: id of a page table", ENOENT, .dev_id = b->hwpt),
+		INFO("info: flag before id", EOPNOTSUPP, .flags = 2, .dev_id = 0),
+		INFO("info: reserved byte before id", EOPNOTSUPP, .__reserved = { 1 },
+		     .dev_id = 0),
+		INFO("info: any type where none is asked for", 0, .in_data_type = ~0u),
+		INFO("info: the default type asked for", 0, .flags = 1),
+		INFO("info: an unknown type asked for", EOPNOTSUPP, .flags = 1, .in_data_type = ~0u),
+		INFO("info: data at NULL", EFAULT, .data_len = sizeof(vtd)),
+		INFO("info: data unmapped", EFAULT, .data_len = 1, .data_uptr = PTR(mem.gone)),
+		INFO("info: data read-only", EFAULT, .data_len = 1, .data_uptr = PTR(mem.ro)),
+		INFO("info: data at a kernel address", EFAULT, .data_len = 1,
+		     .data_uptr = 0xffff888000000000),
+		INFO("info: no data, a bad address", 0, .data_uptr = PTR(mem.gone)),
+		INFO("info: data is cut off", EFAULT, .data_len = sizeof(vtd) + 1,
+		     .data_uptr = PTR(cut)),
+		INFO("info: data_len 0xffffffff", EFAULT, .data_len = ~0u, .data_uptr = PTR(cut)),
+
+		ATTACH("attach: again to what it is attached to", 0),
+		ATTACH("attach: id 0", ENOENT, .pt_id = 0),
+		ATTACH("attach: id 0xffffffff", ENOENT, .pt_id = ~0u),
+		ATTACH("attach: an id never given", ENOENT, .pt_id = NO_ID),
+		ATTACH("attach: id of the device", EINVAL, .pt_id = b->dev_id),
+		ATTACH("attach: unknown flag", EINVAL, .flags = 2),
+		DETACH("detach: unknown flag", EINVAL, .flags = 2),
+		BIND("bind: bound already", EINVAL),
+		BIND("bind: unknown flag", EINVAL, .flags = 2),
+		BIND("bind: fd -1", EINVAL, .iommufd = -1),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void info_lengths(struct bench *b)
+{
+	struct iommu_hw_info cmd = { .size = sizeof(cmd), .dev_id = b->dev_id };
+	uint8_t full[64], part[64];
+	uint32_t len, i;
+
+	memset(full, 0xee, sizeof(full));
+	cmd.data_len = sizeof(full);
+	cmd.data_uptr = PTR(full);
+	cmd.out_capabilities = TOP;
+	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	len = cmd.data_len;
+	CHECK(len && len < sizeof(full) - 1);
+	WANT(cmd.out_data_type, IOMMU_HW_INFO_TYPE_INTEL_VTD);
+	WANT(len, sizeof(struct iommu_hw_info_vtd));
+	CHECK(!(cmd.out_capabilities & ~15ULL));
+	for (i = len; i < sizeof(full); i++)
+		WANT(full[i], 0);
+	/* Too little room: the beginning, and the true length. */
+	memset(part, 0xee, sizeof(part));
+	cmd.data_len = 5;
+	cmd.data_uptr = PTR(part);
+	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(cmd.data_len, len);
+	CHECK(!memcmp(part, full, 5));
+	WANT(part[5], 0xee);
+	/* None at all. */
+	cmd.data_len = 0;
+	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(cmd.data_len, len);
+	WANT(part[5], 0xee);
+	/* By its name. */
+	cmd.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
+	cmd.in_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
+	cmd.data_len = sizeof(part);
+	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	CHECK(!memcmp(part, full, sizeof(part)));
+	cmd.in_data_type = IOMMU_HW_INFO_TYPE_AMD;
+	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), -EOPNOTSUPP);
+}
+
+static void vfio_sizes(struct bench *b)
+{
+	struct vfio_device_attach_iommufd_pt at = { .pt_id = b->other };
+	struct vfio_device_detach_iommufd_pt de = {};
+	uint32_t size;
+
+	for (size = 0; size < 12; size++) {
+		at.argsz = size;
+		WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), -EINVAL);
+	}
+	for (size = 0; size < 8; size++) {
+		de.argsz = size;
+		WANT(call(b->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &de), -EINVAL);
+	}
+	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, NULL), -EFAULT);
+	WANT(call(b->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL), -EFAULT);
+	/* Still attached to the first. */
+	WANT(destroy(b->fd, b->ioas), -EBUSY);
+	WANT(destroy(b->fd, b->other), 0);
+	at.argsz = 12;
+	at.pt_id = b->ioas;
+	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), 0);
+}
+
+/* Replacing: the new page table is filled before the old one is let go. */
+static void replaced(struct bench *b)
+{
+	uint32_t hwpt = 0, second = 0;
+
+	WANT(attach(b->dev, b->ioas, &hwpt), 0);
+	WANT(hwpt, b->hwpt);
+	WANT(attach(b->dev, b->hwpt, &hwpt), 0);
+	WANT(hwpt, b->hwpt);
+	WANT(attach(b->dev, b->other, &second), 0);
+	CHECK(second != b->hwpt && second != b->other);
+	WANT(pinned(), b->idle_pins + 1);
+	WANT(destroy(b->fd, b->hwpt), -ENOENT);
+	WANT(destroy(b->fd, b->other), -EBUSY);
+	WANT(destroy(b->fd, b->ioas), 0);
+	WANT(attach(b->dev, b->ioas, NULL), -ENOENT);
+	WANT(destroy(b->fd, second), -EBUSY);
+	WANT(detach(b->dev), 0);
+	WANT(detach(b->dev), 0);
+	WANT(pinned(), b->idle_pins);
+	WANT(attach(b->dev, second, NULL), -ENOENT);
+	WANT(attach(b->dev, b->dev_id, NULL), -EINVAL);
+	WANT(attach(b->dev, 0, NULL), -ENOENT);
+}
+
+/* What the new IOAS holds does not suit the device: it stays on the old one. */
+static void replace_refused(struct bench *b)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint32_t nr = MAX_RANGES, out = 0;
+	uint64_t alignment;
+
+	/* Memory that is not there. */
+	WANT(map(b->fd, b->other, mem.hole, 16 * PAGE, FREE_IOVA), 0);
+	WANT(attach(b->dev, b->other, NULL), -EFAULT);
+	WANT(pinned(), b->idle_pins + 1);
+	WANT(unmap(b->fd, b->other, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	/* A mapping that is no whole page. */
+	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA + 1), 0);
+	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(b->fd, b->other), 2 * PAGE);
+	WANT(map(b->fd, b->other, mem.rw + 1, PAGE, FREE_IOVA), 0);
+	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(b->fd, b->other), PAGE);
+	/* A mapping where the interrupts go. */
+	WANT(map(b->fd, b->other, mem.rw, PAGE, MSI_IOVA), 0);
+	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(b->fd, b->other), PAGE);
+	/* A mapping above what the device can reach. */
+	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(b->fd, b->other), PAGE);
+
+	/* Nothing of all that is left on either. */
+	WANT(iova_ranges(b->fd, b->other, ranges, &nr, &alignment), 0);
+	WANT(nr, 1);
+	WANT(alignment, 1);
+	WANT(pinned(), b->idle_pins + 1);
+	WANT(destroy(b->fd, b->hwpt), -EBUSY);
+	WANT(attach(b->dev, b->hwpt, &out), 0);
+	WANT(out, b->hwpt);
+	WANT(destroy(b->fd, b->other), 0);
+}
+
+/* The same with a device that is attached to nothing: it stays so. */
+static void attach_refused(struct bench *b)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint32_t nr = MAX_RANGES;
+
+	WANT(detach(b->dev), 0);
+	WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA), 0);
+	WANT(attach(b->dev, b->ioas, NULL), -EFAULT);
+	WANT(pinned(), b->idle_pins);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, MSI_IOVA), 0);
+	WANT(attach(b->dev, b->ioas, NULL), -EADDRINUSE);
+	WANT(map(b->fd, b->ioas, mem.rw, 1, FREE_IOVA), 0);
+	WANT(unmap(b->fd, b->ioas, MSI_IOVA, PAGE), PAGE);
+	WANT(attach(b->dev, b->ioas, NULL), -EADDRINUSE);
+	WANT(unmap_all(b->fd, b->ioas), PAGE + 1);
+	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
+	WANT(nr, 1);
+	/* No page table holds the IOAS. */
+	WANT(destroy(b->fd, b->ioas), 0);
+}
+
+/* The answer cannot be written: VFIO detaches again. */
+static void attach_unanswered(struct bench *b)
+{
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd), .pt_id = b->ioas };
+
+	WANT(detach(b->dev), 0);
+	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(pinned(), b->idle_pins);
+	WANT(destroy(b->fd, b->ioas), 0);
+}
+
+static int open_device(void)
+{
+	return open(device_path, O_RDWR | O_CLOEXEC);
+}
+
+static void bind_refused(struct bench *b)
+{
+	struct vfio_device_bind_iommufd cmd = { .argsz = 16 };
+	int dev = open_device(), fd = open_iommu(), other = memory_file(PAGE, 0), closed;
+	uint32_t id = 0, ioas, size;
+
+	CHECK(dev >= 0 && fd >= 0 && other >= 0);
+	WANT(attach(dev, 1, NULL), -EINVAL);
+	WANT(detach(dev), -EINVAL);
+	for (size = 0; size < 16; size++) {
+		cmd.argsz = size;
+		WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, &cmd), -EINVAL);
+	}
+	WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, NULL), -EFAULT);
+	closed = dup(fd);
+	close(closed);
+	WANT(bind_device(dev, -1, &id), -EINVAL);
+	WANT(bind_device(dev, INT32_MIN, &id), -EINVAL);
+	WANT(bind_device(dev, closed, &id), -EBADF);
+	WANT(bind_device(dev, other, &id), -EBADFD);
+	WANT(bind_device(dev, dev, &id), -EBADFD);
+	cmd = (struct vfio_device_bind_iommufd){ .argsz = sizeof(cmd), .flags = 2, .iommufd = fd };
+	WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, &cmd), -EINVAL);
+	cmd.flags = 0;
+	/* The answer cannot be written: the device is free again, its id gone. */
+	WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(attach(dev, 1, NULL), -EINVAL);
+	WANT(set_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), 0);
+
+	WANT(bind_device(dev, fd, &id), 0);
+	CHECK(id);
+	WANT(bind_device(dev, fd, &id), -EINVAL);
+	WANT(set_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0, 0), -EBUSY);
+	WANT(destroy(fd, id), -EBUSY);
+	WANT(ioas_alloc(fd, &ioas), 0);
+	WANT(attach(dev, ioas, NULL), 0);
+	close(dev);
+	WANT(destroy(fd, id), -ENOENT);
+	WANT(destroy(fd, ioas), 0);
+	WANT(set_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0, 0), 0);
+	close(fd);
+	close(other);
+}
+
+/* A second opening of the device, and a second iommufd for it. */
+static void bound_elsewhere(struct bench *b)
+{
+	int dev = open_device(), second = open_device(), fd = open_iommu(), other = open_iommu();
+	uint32_t id, again, ioas = 0, i;
+
+	CHECK(dev >= 0 && second >= 0 && fd >= 0 && other >= 0);
+	WANT(bind_device(dev, fd, &id), 0);
+	WANT(bind_device(second, fd, &again), -EINVAL);
+	WANT(bind_device(second, other, &again), -EINVAL);
+	for (i = 0; i < 8; i++)
+		WANT(ioas_alloc(other, &ioas), 0);
+	WANT(attach(dev, ioas, NULL), -ENOENT);
+	WANT(destroy(other, ioas), 0);
+	close(dev);
+	WANT(bind_device(second, other, &again), 0);
+	WANT(destroy(fd, id), -ENOENT);
+	close(fd);
+	close(other);
+	close(second);
+}
+
+/* The device holds the context: with the fd gone it still attaches, copies nothing, detaches. */
+static void fd_closed_first(struct bench *b)
+{
+	int dev = open_device(), fd = open_iommu();
+	uint32_t id, ioas;
+	long idle = pinned();
+
+	CHECK(dev >= 0 && fd >= 0);
+	WANT(bind_device(dev, fd, &id), 0);
+	WANT(ioas_alloc(fd, &ioas), 0);
+	WANT(map(fd, ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
+	WANT(attach(dev, ioas, NULL), 0);
+	WANT(pinned(), idle + 4);
+	close(fd);
+	WANT(pinned(), idle + 4);
+	WANT(detach(dev), 0);
+	WANT(pinned(), idle);
+	WANT(attach(dev, ioas, NULL), 0);
+	WANT(pinned(), idle + 4);
+	WANT(attach(dev, 0, NULL), -ENOENT);
+	close(dev);
+	WANT(pinned(), idle);
+}
+
+static const struct scene scenes[] = {
+	{ "info: lengths", info_lengths, HARD },
+	{ "attach: sizes", vfio_sizes, HARD },
+	{ "attach: replaced", replaced, HARD },
+	{ "attach: replacement refused", replace_refused, HARD },
+	{ "attach: refused", attach_refused, HARD },
+	{ "attach: the answer cannot be written", attach_unanswered, HARD },
+	{ "bind: refused", bind_refused, ALONE },
+	{ "bind: to one iommufd at a time", bound_elsewhere, ALONE },
+	{ "bind: the iommufd is closed first", fd_closed_first, ALONE },
+};
+
+const struct suite device_suite = {
+	"device", device_rows, HARD, scenes, ARRAY_SIZE(scenes),
+};

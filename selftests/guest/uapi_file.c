@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* IOAS_MAP_FILE. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define RW		(READ | WRITE)
+#define FILE_PAGES	16
+
+#define ROW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \
+	.want = { soft, hard }, .arg.file = ARG(__VA_ARGS__) }
+#define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
+#define ARG(...) { .size = sizeof(struct iommu_ioas_map_file), .flags = FIXED | RW, \
+	.ioas_id = b->ioas, .fd = files.memory, .length = PAGE, .iova = FREE_IOVA, ##__VA_ARGS__ }
+
+/* A file that nobody can pin. Without a domain the C module holds it all the same. */
+#define NO_MEMORY(what, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, .want = SAME(EINVAL), \
+	.finding = "11", .c = { 0, EINVAL }, .arg.file = ARG(__VA_ARGS__) }
+
+static struct {
+	int memory;		/* FILE_PAGES of memory */
+	int read_only;		/* the same, opened to be read */
+	int sealed;		/* memory that nobody may write to any more */
+	int shrunk;		/* was a page once, is empty */
+	int odd;		/* ends in the middle of a page */
+	int null, pipe, directory, path, event, regular, closed;
+} files;
+
+static void open_files(void)
+{
+	char link[64];
+	int pipes[2];
+
+	if (files.memory)
+		return;
+	files.memory = memory_file(FILE_PAGES * PAGE, 0);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", files.memory);
+	files.read_only = open(link, O_RDONLY | O_CLOEXEC);
+	files.path = open(link, O_PATH | O_CLOEXEC);
+	files.sealed = memory_file(FILE_PAGES * PAGE, MFD_ALLOW_SEALING);
+	fcntl(files.sealed, F_ADD_SEALS, F_SEAL_WRITE);
+	files.shrunk = memory_file(PAGE, 0);
+	if (ftruncate(files.shrunk, 0))
+		perror("ftruncate");
+	files.odd = memory_file(PAGE + 100, 0);
+	files.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	files.pipe = pipe(pipes) ? -1 : pipes[0];
+	files.directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	files.event = eventfd(0, EFD_CLOEXEC);
+	files.regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	files.closed = fcntl(files.memory, F_DUPFD, 500);
+	close(files.closed);
+}
+
+static void field_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		BOTH("the call that the others vary", 0),
+		BOTH("unknown flag 3", EOPNOTSUPP, .flags = FIXED | RW | 8),
+		BOTH("unknown flag 31", EOPNOTSUPP, .flags = FIXED | RW | 1u << 31),
+		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
+		BOTH("id 0", ENOENT, .ioas_id = 0),
+		BOTH("id 0xffffffff", ENOENT, .ioas_id = ~0u),
+		BOTH("id of a device", ENOENT, .ioas_id = b->dev_id),
+		BOTH("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		BOTH("length 0", EINVAL, .length = 0),
+		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
+		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
+		BOTH("iova ULONG_MAX, not asked for", EOVERFLOW, .iova = TOP, .flags = RW),
+		BOTH("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = 2 * PAGE),
+		BOTH("start + length wraps", EOVERFLOW, .start = -PAGE, .length = 2 * PAGE),
+		BOTH("start + length wraps by one byte", EOVERFLOW, .start = -PAGE,
+		     .length = PAGE + 1),
+		BOTH("length ULONG_MAX - 1", EINVAL, .length = TOP - 1),
+		BOTH("fd -1", EBADF, .fd = -1),
+		BOTH("fd of nothing", EBADF, .fd = 1000000),
+		BOTH("fd -2147483648", EBADF, .fd = INT32_MIN),
+		BOTH("fd closed", EBADF, .fd = files.closed),
+		BOTH("fd of a path only", EBADF, .fd = files.path),
+		BOTH("flag before id", EOPNOTSUPP, .flags = 8, .ioas_id = 0),
+		BOTH("overflow before protection", EOVERFLOW, .flags = 0, .length = TOP),
+		BOTH("protection before id", EINVAL, .flags = 0, .ioas_id = 0),
+		BOTH("id before length", ENOENT, .ioas_id = 0, .length = 0),
+		BOTH("length before fd", EINVAL, .length = 0, .fd = -1),
+		BOTH("wrapping start before fd", EOVERFLOW, .start = TOP, .length = 2, .fd = -1),
+		BOTH("fd before what is mapped", EBADF, .fd = -1, .iova = HELD_IOVA),
+		BOTH("over a mapping", EEXIST, .iova = HELD_IOVA),
+		BOTH("around a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 3 * PAGE),
+		BOTH("all of the file", 0, .length = FILE_PAGES * PAGE),
+		BOTH("the last page", 0, .start = (FILE_PAGES - 1) * PAGE),
+		BOTH("no address named", 0, .flags = RW),
+		BOTH("readable", 0, .flags = FIXED | READ),
+		BOTH("opened read-only, readable", 0, .fd = files.read_only, .flags = FIXED | READ),
+		BOTH("sealed against writing, readable", 0, .fd = files.sealed,
+		     .flags = FIXED | READ),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void device_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		ROW("iova not a whole page", 0, EINVAL, .iova = FREE_IOVA + 1),
+		ROW("length not a whole page", 0, EINVAL, .length = PAGE - 1),
+		ROW("start not a whole page", 0, EINVAL, .start = 1),
+		ROW("start not a whole page, no address named", 0, EINVAL, .start = 1, .flags = RW),
+		ROW("the MSI window", 0, EINVAL, .iova = MSI_IOVA),
+		ROW("one page into the MSI window", 0, EINVAL, .iova = MSI_IOVA - PAGE,
+		    .length = 2 * PAGE),
+
+		/* Without a domain nobody looks at the size yet: the file may still grow. */
+		ROW("one page more than the file", 0, EINVAL, .length = (FILE_PAGES + 1) * PAGE),
+		ROW("starts at the end of the file", 0, EINVAL, .start = FILE_PAGES * PAGE),
+		ROW("starts far behind the file", 0, EINVAL, .start = 1ULL << 40),
+		ROW("starts at 1 << 63", 0, EINVAL, .start = 1ULL << 63),
+		ROW("ends at 1 << 64", 0, EINVAL, .start = -PAGE),
+		ROW("an empty file", 0, EINVAL, .fd = files.shrunk),
+		ROW("a page of which only a part is file", 0, EINVAL, .fd = files.odd,
+		    .start = PAGE),
+		ROW("a page that is all file, of an odd file", 0, 0, .fd = files.odd),
+
+		NO_MEMORY("/dev/null", .fd = files.null),
+		NO_MEMORY("a pipe", .fd = files.pipe),
+		NO_MEMORY("a directory", .fd = files.directory),
+		NO_MEMORY("an event counter", .fd = files.event),
+		NO_MEMORY("the iommufd itself", .fd = b->fd),
+		NO_MEMORY("/dev/null, readable", .fd = files.null, .flags = FIXED | READ),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void file_rows(struct bench *b)
+{
+	open_files();
+	field_rows(b);
+	device_rows(b);
+}
+
+/* The device's own fd is no memory either, and it must not keep itself alive. */
+static void device_fd(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, b->dev, 0, PAGE, &iova), -EINVAL);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, b->fd, 0, PAGE, &iova), -EINVAL);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT);
+}
+
+/* Files that this process cannot write to. The C module lets the device write to them. */
+static void write_protected(struct bench *b)
+{
+	const int fds[] = { files.read_only, files.sealed };
+	uint64_t iova = FREE_IOVA;
+	size_t i;
+
+	CHECK(write(files.read_only, "", 1) < 0 && errno == EBADF);
+	CHECK(write(files.sealed, "", 1) < 0 && errno == EPERM);
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		WANT(map_file(b->fd, b->ioas, FIXED | READ, fds[i], 0, PAGE, &iova), 0);
+		WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+		/* The API promises nothing here, and programs have seen it succeed. */
+		WANT(map_file(b->fd, b->ioas, FIXED | RW, fds[i], 0, PAGE, &iova), 0);
+		WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+	}
+}
+
+static void shared_content(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+	long idle = pinned();
+	int fd = memory_file(8 * PAGE, 0);
+
+	CHECK(fd >= 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 8 * PAGE, &iova), 0);
+	/* The mapping keeps the file, not the descriptor. */
+	CHECK(!close(fd));
+	WANT(pinned(), b->domain ? idle + 8 : idle);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
+	WANT(pinned(), idle);
+}
+
+/* The end of the file is looked at when the device comes, and again for the next one. */
+static void grows_and_shrinks(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+	int fd = memory_file(PAGE, 0);
+
+	CHECK(fd >= 0);
+	WANT(detach(b->dev), 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), 0);
+	WANT(pinned(), b->idle_pins);
+	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
+	WANT(pinned(), b->idle_pins);
+	CHECK(!ftruncate(fd, 4 * PAGE));
+	WANT(attach(b->dev, b->ioas, NULL), 0);
+	WANT(pinned(), b->idle_pins + 5);
+	/* Pinned pages stay with the device when the file is cut. */
+	CHECK(!ftruncate(fd, 0));
+	WANT(pinned(), b->idle_pins + 5);
+	iova = 2 * FREE_IOVA;
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), -EINVAL);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(pinned(), b->idle_pins + 1);
+	CHECK(!close(fd));
+}
+
+/* The end of the file comes after many batches. */
+static void late_end(struct bench *b)
+{
+	size_t size = 40UL << 20;
+	uint64_t iova = FREE_IOVA;
+	long idle = pinned();
+	int fd = memory_file(size, 0);
+
+	CHECK(fd >= 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, size + PAGE, &iova), -EINVAL);
+	WANT(pinned(), idle);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * size), -ENOENT);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, size, &iova), 0);
+	WANT(pinned(), idle + (long)(size / PAGE));
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * size), size);
+	WANT(pinned(), idle);
+	CHECK(!close(fd));
+}
+
+static long huge_pool_was = -1;
+
+/* Make a pool of so many huge pages, or with -1 as many as there were at the start. */
+static bool huge_pool(long nr)
+{
+	char text[32] = "";
+	int fd = open("/proc/sys/vm/nr_hugepages", O_RDWR | O_CLOEXEC);
+	bool done;
+
+	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) <= 0)
+		return false;
+	if (huge_pool_was < 0)
+		huge_pool_was = strtol(text, NULL, 10);
+	if (nr < 0)
+		nr = huge_pool_was;
+	dprintf(fd, "%ld\n", nr);
+	done = pread(fd, text, sizeof(text) - 1, 0) > 0 && strtol(text, NULL, 10) == nr;
+	close(fd);
+	return done;
+}
+
+/* Huge pages: any part of them, no more than there are, and each unpinned in the end. */
+static void huge_file(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+	long idle = pinned();
+	int fd;
+
+	CHECK(huge_pool(4));
+	fd = memory_file(2 * HUGE, MFD_HUGETLB);
+	CHECK(fd >= 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
+	if (b->domain)
+		CHECK(pinned() > idle);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
+	WANT(pinned(), idle);
+
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 3 * PAGE, HUGE, &iova), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), HUGE);
+	WANT(pinned(), idle);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 2 * HUGE - PAGE, PAGE, &iova), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+
+	if (b->domain) {
+		WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, HUGE, HUGE + PAGE, &iova), -EINVAL);
+		WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 2 * HUGE, PAGE, &iova), -EINVAL);
+	}
+	WANT(pinned(), idle);
+	CHECK(!close(fd));
+	CHECK(huge_pool(-1));
+}
+
+/* A pool that is too small is found out half way. */
+static void huge_file_too_big(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+	long idle = pinned();
+	int fd;
+
+	CHECK(huge_pool(2));
+	fd = memory_file(4 * HUGE, MFD_HUGETLB);
+	CHECK(fd >= 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * HUGE, &iova), -ENOMEM);
+	WANT(pinned(), idle);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * HUGE), -ENOENT);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
+	CHECK(!close(fd));
+	CHECK(huge_pool(-1));
+}
+
+/* The answer cannot be written: nothing must be mapped. */
+static void unanswered(struct bench *b)
+{
+	struct iommu_ioas_map_file cmd = ARG();
+	long idle = pinned();
+
+	WANT(call(b->fd, IOMMU_IOAS_MAP_FILE, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
+	WANT(pinned(), idle);
+}
+
+/* The page count wraps as it does for MAP. The C module WARNs. */
+static void page_count_wraps(struct bench *b)
+{
+	uint64_t iova = 0;
+
+	if (on_c_module()) {
+		skip("the C module reaches a WARN in iopt_insert_area()");
+		return;
+	}
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(map_file(b->fd, b->ioas, FIXED | READ, files.memory, PAGE - 1, TOP - PAGE, &iova),
+	     b->domain ? -EINVAL : -EOVERFLOW);
+}
+
+static const struct scene scenes[] = {
+	{ "the fds of the device and of the iommufd", device_fd, HARD },
+	{ "a file that may not be written", write_protected, SOFT | HARD },
+	{ "the mapping keeps the file", shared_content, SOFT | HARD },
+	{ "the file grows and shrinks", grows_and_shrinks, HARD },
+	{ "the end of the file is far behind", late_end, HARD },
+	{ "huge pages", huge_file, SOFT | HARD },
+	{ "more huge pages than there are", huge_file_too_big, HARD },
+	{ "the answer cannot be written", unanswered, SOFT | HARD },
+	{ "the page count wraps", page_count_wraps, SOFT | HARD },
+};
+
+const struct suite file_suite = {
+	"map file", file_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+};

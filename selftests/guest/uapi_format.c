@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The format that all ioctls share: sizes, pointers, encodings of the number. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define END_OF(type, member) (offsetof(struct type, member) + sizeof(((struct type *)0)->member))
+#define FORMAT(ioctl, type, last) \
+	.name = #ioctl, .cmd = IOMMU_##ioctl, .min = END_OF(type, last), .full = sizeof(struct type)
+
+static struct iommu_iova_range ranges[MAX_RANGES];
+static uint32_t victim;
+static int file = -1;
+
+static void make_destroy(struct bench *b, union command *c)
+{
+	ioas_alloc(b->fd, &victim);
+	c->destroy.id = victim;
+}
+
+static void destroy_victim(struct bench *b)
+{
+	if (victim)
+		destroy(b->fd, victim);
+	victim = 0;
+}
+
+static void make_alloc(struct bench *b, union command *c)
+{
+}
+
+static void make_ranges(struct bench *b, union command *c)
+{
+	c->ranges.ioas_id = b->ioas;
+	c->ranges.num_iovas = MAX_RANGES;
+	c->ranges.allowed_iovas = PTR(ranges);
+}
+
+static void make_allow(struct bench *b, union command *c)
+{
+	c->allow.ioas_id = b->ioas;
+}
+
+static void make_map(struct bench *b, union command *c)
+{
+	c->map.flags = FIXED | READ | WRITE;
+	c->map.ioas_id = b->ioas;
+	c->map.user_va = PTR(mem.rw);
+	c->map.length = PAGE;
+	c->map.iova = FREE_IOVA;
+}
+
+static void make_file(struct bench *b, union command *c)
+{
+	if (file < 0)
+		file = memory_file(PAGE, 0);
+	c->file.flags = FIXED | READ | WRITE;
+	c->file.ioas_id = b->ioas;
+	c->file.fd = file;
+	c->file.length = PAGE;
+	c->file.iova = FREE_IOVA;
+}
+
+static void make_copy(struct bench *b, union command *c)
+{
+	c->copy.flags = FIXED | READ | WRITE;
+	c->copy.dst_ioas_id = b->ioas;
+	c->copy.src_ioas_id = b->other;
+	c->copy.length = PAGE;
+	c->copy.dst_iova = FREE_IOVA;
+	c->copy.src_iova = HELD_IOVA;
+}
+
+static void make_unmap(struct bench *b, union command *c)
+{
+	c->unmap.ioas_id = b->ioas;
+	c->unmap.iova = HELD_IOVA;
+	c->unmap.length = PAGE;
+}
+
+static void make_option(struct bench *b, union command *c)
+{
+	c->option.option_id = IOMMU_OPTION_HUGE_PAGES;
+	c->option.op = IOMMU_OPTION_OP_GET;
+	c->option.object_id = b->ioas;
+}
+
+static void make_hwpt(struct bench *b, union command *c)
+{
+	c->hwpt.dev_id = b->dev_id;
+	c->hwpt.pt_id = b->other;
+}
+
+static void make_info(struct bench *b, union command *c)
+{
+	c->info.dev_id = b->dev_id;
+}
+
+/*
+ * For each ioctl: a call that works, and its answer where the struct cannot be written. NO_ROW
+ * where the answer comes after the effect: those have scenes of their own.
+ */
+#define NO_ROW	-1
+
+static const struct format {
+	const char *name;
+	unsigned long cmd;
+	size_t min, full;
+	void (*make)(struct bench *b, union command *c);
+	int read_only;
+	bool hard;
+} formats[] = {
+	{ FORMAT(DESTROY, iommu_destroy, id), make_destroy, 0 },
+	{ FORMAT(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id), make_alloc, EFAULT },
+	{ FORMAT(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment), make_ranges,
+	  EFAULT },
+	{ FORMAT(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas), make_allow, 0 },
+	{ FORMAT(IOAS_MAP, iommu_ioas_map, iova), make_map, NO_ROW },
+	{ FORMAT(IOAS_MAP_FILE, iommu_ioas_map_file, iova), make_file, NO_ROW },
+	{ FORMAT(IOAS_COPY, iommu_ioas_copy, src_iova), make_copy, NO_ROW },
+	{ FORMAT(IOAS_UNMAP, iommu_ioas_unmap, length), make_unmap, NO_ROW },
+	{ FORMAT(OPTION, iommu_option, val64), make_option, EFAULT },
+	{ FORMAT(HWPT_ALLOC, iommu_hwpt_alloc, __reserved), make_hwpt, EFAULT, .hard = true },
+	{ FORMAT(GET_HW_INFO, iommu_hw_info, __reserved), make_info, EFAULT, .hard = true },
+};
+
+enum base { NUMBER, MIN, FULL };
+enum tail { ZERO, FIRST_BYTE, LAST_BYTE };
+
+static const struct size_case {
+	const char *name;
+	enum base base;
+	long delta;
+	enum tail tail;
+	int want;
+} sizes[] = {
+	{ "size 0", NUMBER, 0, ZERO, EINVAL },
+	{ "size less than the size field", NUMBER, 3, ZERO, EINVAL },
+	{ "size of the size field alone", NUMBER, 4, ZERO, EINVAL },
+	{ "one byte too short", MIN, -1, ZERO, EINVAL },
+	{ "the shortest size", MIN, 0, ZERO, 0 },
+	{ "the full size", FULL, 0, ZERO, 0 },
+	{ "one byte more, zero", FULL, 1, ZERO, 0 },
+	{ "one byte more, not zero", FULL, 1, LAST_BYTE, E2BIG },
+	{ "8 bytes more, zero", FULL, 8, ZERO, 0 },
+	{ "8 bytes more, the first not zero", FULL, 8, FIRST_BYTE, E2BIG },
+	{ "8 bytes more, the last not zero", FULL, 8, LAST_BYTE, E2BIG },
+	{ "more than a page, zero", NUMBER, PAGE + 16, ZERO, 0 },
+	{ "more than a page, the last not zero", NUMBER, PAGE + 16, LAST_BYTE, E2BIG },
+	{ "size 0x7fffffff", NUMBER, 0x7fffffff, ZERO, EFAULT },
+	{ "size 0xffffffff", NUMBER, 0xffffffff, ZERO, EFAULT },
+};
+
+enum place { NOWHERE, UNMAPPED, KERNEL, TOP_OF_SPACE, FORBIDDEN, CUT, CUT_SIZE, ODD, READ_ONLY };
+
+static const struct place_case {
+	const char *name;
+	enum place place;
+	int want;
+} places[] = {
+	{ "struct at NULL", NOWHERE, EFAULT },
+	{ "struct at an unmapped address", UNMAPPED, EFAULT },
+	{ "struct at a kernel address", KERNEL, EFAULT },
+	{ "struct at the last bytes of the address space", TOP_OF_SPACE, EFAULT },
+	{ "struct in PROT_NONE memory", FORBIDDEN, EFAULT },
+	{ "struct cut off by the end of the mapping", CUT, EFAULT },
+	{ "size field cut off by the end of the mapping", CUT_SIZE, EFAULT },
+	{ "struct at an odd address", ODD, 0 },
+	{ "struct in read-only memory", READ_ONLY, NO_ROW },
+};
+
+static const struct code_case {
+	const char *name;
+	unsigned int dir, type, sized;
+	bool null;
+	int want;
+} codes[] = {
+	{ "number encoded as _IOR", _IOC_READ, IOMMUFD_TYPE, true, false, ENOTTY },
+	{ "number encoded as _IOW", _IOC_WRITE, IOMMUFD_TYPE, true, false, ENOTTY },
+	{ "number encoded as _IOWR", _IOC_READ | _IOC_WRITE, IOMMUFD_TYPE, true, false, ENOTTY },
+	{ "number encoded with a size", _IOC_NONE, IOMMUFD_TYPE, true, false, ENOTTY },
+	{ "number of another type", _IOC_NONE, ':', false, false, ENOTTY },
+	/* The size is read before the number is looked at closely. */
+	{ "number of another type, struct at NULL", _IOC_NONE, ':', false, true, EFAULT },
+};
+
+static size_t tail_at(const struct format *f, const struct size_case *s, size_t size)
+{
+	return s->tail == FIRST_BYTE ? f->full : size - 1;
+}
+
+static void run_sizes(struct bench *b, const struct format *f)
+{
+	static char buf[2 * PAGE], name[128];
+	const struct size_case *s;
+	struct row row;
+	size_t size, room;
+	char *arg;
+
+	for (s = sizes; s < sizes + ARRAY_SIZE(sizes); s++) {
+		size = (s->base == MIN ? f->min : s->base == FULL ? f->full : 0) + s->delta;
+		row = (struct row){ .name = name, .cmd = f->cmd, .want = SAME(s->want) };
+		f->make(b, &row.arg);
+		row.arg.size = size;
+		snprintf(name, sizeof(name), "%s: %s", f->name, s->name);
+
+		/* As many bytes as are claimed, and then nothing; two pages for the huge ones. */
+		room = size < sizeof(buf) ? size : sizeof(buf);
+		memset(buf, 0, sizeof(buf));
+		memcpy(buf, &row.arg, sizeof(row.arg));
+		if (s->tail != ZERO)
+			buf[tail_at(f, s, size)] = 1;
+		arg = guarded(buf, room < f->min ? f->min : room);
+		run_call(b, &row, arg);
+		destroy_victim(b);
+	}
+}
+
+static void *place(const union command *c, const struct format *f, enum place where)
+{
+	static char *area;
+
+	if (!area) {
+		area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+		munmap(area + PAGE, PAGE);
+	}
+	switch (where) {
+	case NOWHERE:
+		return NULL;
+	case UNMAPPED:
+		return mem.gone;
+	case KERNEL:
+		return (void *)0xffff888000000000UL;
+	case TOP_OF_SPACE:
+		return (void *)-8UL;
+	case FORBIDDEN:
+		return mem.none;
+	case CUT:
+		return memcpy(area + PAGE - f->min + 1, c, f->min - 1);
+	case CUT_SIZE:
+		return memcpy(area + PAGE - 2, c, 2);
+	case ODD:
+		return memcpy(area + 1, c, f->full);
+	case READ_ONLY:
+		return read_only(c, f->full);
+	}
+	return NULL;
+}
+
+static void run_places(struct bench *b, const struct format *f)
+{
+	const struct place_case *p;
+	static char name[128];
+	struct row row;
+	int want;
+
+	for (p = places; p < places + ARRAY_SIZE(places); p++) {
+		want = p->want == NO_ROW ? f->read_only : p->want;
+		if (want == NO_ROW)
+			continue;
+		row = (struct row){ .name = name, .cmd = f->cmd, .want = SAME(want) };
+		f->make(b, &row.arg);
+		row.arg.size = f->full;
+		snprintf(name, sizeof(name), "%s: %s", f->name, p->name);
+		run_call(b, &row, place(&row.arg, f, p->place));
+		destroy_victim(b);
+	}
+}
+
+static void run_codes(struct bench *b, const struct format *f)
+{
+	const struct code_case *c;
+	static char name[128];
+	struct row row;
+
+	for (c = codes; c < codes + ARRAY_SIZE(codes); c++) {
+		row = (struct row){ .name = name, .want = SAME(c->want) };
+		row.cmd = _IOC(c->dir, c->type, _IOC_NR(f->cmd), c->sized ? f->full : 0);
+		f->make(b, &row.arg);
+		row.arg.size = f->full;
+		snprintf(name, sizeof(name), "%s: %s", f->name, c->name);
+		run_call(b, &row, c->null ? NULL : guarded(&row.arg, f->full));
+		destroy_victim(b);
+	}
+}
+
+/* Numbers that nobody has, and numbers of others. */
+static void run_unknown(struct bench *b)
+{
+#define UNKNOWN(what, number) { .name = what, .cmd = number, .arg.size = 8, .want = SAME(ENOTTY) }
+	const struct row rows[] = {
+		UNKNOWN("number 0", _IO(IOMMUFD_TYPE, 0)),
+		UNKNOWN("number below VFIO's", _IO(IOMMUFD_TYPE, 99)),
+		UNKNOWN("number below the first", _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE - 1)),
+		UNKNOWN("number far behind the last", _IO(IOMMUFD_TYPE, 0xf0)),
+		UNKNOWN("number 255", _IO(IOMMUFD_TYPE, 0xff)),
+		UNKNOWN("a terminal's number", 0x5401),
+		UNKNOWN("all ones", 0xffffffff),
+		UNKNOWN("VFIO_DEVICE_GET_INFO", VFIO_DEVICE_GET_INFO),
+		UNKNOWN("VFIO_DEVICE_BIND_IOMMUFD", VFIO_DEVICE_BIND_IOMMUFD),
+		UNKNOWN("VFIO_GROUP_GET_STATUS", VFIO_GROUP_GET_STATUS),
+	};
+	size_t i;
+
+	if (planning(ARRAY_SIZE(rows) + 1))
+		return;
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		run_call(b, &rows[i], guarded(&rows[i].arg, rows[i].arg.size));
+	/* Nothing is read for a number that nobody has. */
+	run_call(b, &(struct row){ .name = "number 255, struct at NULL",
+				   .cmd = _IO(IOMMUFD_TYPE, 0xff), .want = SAME(ENOTTY) }, NULL);
+}
+
+static void format_rows(struct bench *b)
+{
+	const struct format *f;
+	size_t nr;
+
+	for (f = formats; f < formats + ARRAY_SIZE(formats); f++) {
+		if (f->hard != b->domain)
+			continue;
+		nr = ARRAY_SIZE(sizes) + ARRAY_SIZE(places) + ARRAY_SIZE(codes) -
+		     (f->read_only == NO_ROW);
+		if (planning(nr))
+			continue;
+		run_sizes(b, f);
+		run_places(b, f);
+		run_codes(b, f);
+	}
+	if (!b->domain)
+		run_unknown(b);
+}
+
+static void open_modes(struct bench *b)
+{
+	uint32_t id;
+	int fd;
+
+	/* Whoever has the file open may use it, however it was opened. */
+	fd = call(b->fd, IOMMU_DESTROY, NULL);
+	WANT(fd, -EFAULT);
+	fd = open_iommu();
+	CHECK(fd >= 0);
+	WANT(ioas_alloc(fd, &id), 0);
+	CHECK(read(fd, &id, sizeof(id)) < 0 && errno == EINVAL);
+	CHECK(write(fd, &id, sizeof(id)) < 0 && errno == EINVAL);
+	WANT(destroy(fd, id), 0);
+	WANT(close(fd), 0);
+}
+
+static const struct scene scenes[] = {
+	{ "read and write are refused", open_modes, SOFT },
+};
+
+const struct suite format_suite = {
+	"format", format_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+};

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Forks, deaths and closes at odd moments. */
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define RW		(READ | WRITE)
+
+static void unmap_held(struct bench *b)
+{
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+}
+
+static void child_unmaps(struct bench *b)
+{
+	WANT(pinned(), b->idle_pins + 1);
+	CHECK(in_child(b, 0, unmap_held));
+	WANT(pinned(), b->idle_pins);
+	WANT(own_pinned(), 0);
+	WANT(unmap(b->fd, b->ioas, HELD_IOVA, PAGE), -ENOENT);
+}
+
+static void map_private(struct bench *b)
+{
+	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+}
+
+/* The memory of a process that is gone stays pinned as long as it is mapped. */
+static void mapper_dies(struct bench *b)
+{
+	uint64_t iova = 2 * FREE_IOVA;
+
+	CHECK(in_child(b, 0, map_private));
+	WANT(pinned(), b->idle_pins + 17);
+	WANT(copy(b->fd, b->ioas, FREE_IOVA, 4 * PAGE, FIXED | RW, b->ioas, &iova), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(pinned(), b->idle_pins + 5);
+	WANT(unmap(b->fd, b->ioas, iova, 4 * PAGE), 4 * PAGE);
+	WANT(pinned(), b->idle_pins + 1);
+}
+
+static void map_without_domain(struct bench *b)
+{
+	WANT(map(b->fd, b->other, mem.shared, 4 * PAGE, FREE_IOVA), 0);
+}
+
+/* Mapped but not pinned, and then the address space that had it is gone. */
+static void mapper_dies_unpinned(struct bench *b)
+{
+	uint64_t iova = FREE_IOVA;
+	uint32_t id;
+
+	CHECK(in_child(b, 0, map_without_domain));
+	WANT(copy(b->fd, b->other, FREE_IOVA, 4 * PAGE, FIXED | RW, b->ioas, &iova), -EFAULT);
+	WANT(attach(b->dev, b->other, NULL), -EFAULT);
+	WANT(hwpt_alloc(b->fd, b->dev_id, b->other, &id), -EFAULT);
+	WANT(pinned(), b->idle_pins + 1);
+	WANT(copy(b->fd, b->other, FREE_IOVA, 4 * PAGE, FIXED | RW, b->other, &(uint64_t){ HUGE }), 0);
+	WANT(unmap(b->fd, b->other, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(unmap_all(b->fd, b->other), 5 * PAGE);
+}
+
+/* An address is the caller's, whoever else has something there. */
+static void map_what_is_gone(struct bench *b)
+{
+	CHECK(!munmap(mem.rw, PAGE));
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), -EFAULT);
+	WANT(map(b->fd, b->ioas, mem.rw + PAGE, PAGE, FREE_IOVA), 0);
+}
+
+static void callers_memory(struct bench *b)
+{
+	CHECK(in_child(b, 0, map_what_is_gone));
+	WANT(own_pinned(), 1);
+	WANT(unmap_all(b->fd, b->ioas), 2 * PAGE);
+}
+
+static bool open_alone(struct bench *b)
+{
+	*b = (struct bench){ .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
+	return b->fd >= 0 && b->dev >= 0 && !bind_device(b->dev, b->fd, &b->dev_id) &&
+	       !ioas_alloc(b->fd, &b->ioas) && !ioas_alloc(b->fd, &b->other) &&
+	       !attach(b->dev, b->ioas, NULL) &&
+	       !map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA);
+}
+
+/* Nothing is unmapped, detached or closed. */
+static void open_and_leave(struct bench *none)
+{
+	struct bench b;
+
+	CHECK(open_alone(&b));
+}
+
+static void exits_mapped(struct bench *none)
+{
+	long idle = pinned();
+
+	CHECK(in_child(NULL, 0, open_and_leave));
+	WANT(pinned(), idle);
+	/* And the device is free again. */
+	CHECK(in_child(NULL, 0, open_and_leave));
+	WANT(pinned(), idle);
+}
+
+static int told[2];
+
+static void map_without_end(struct bench *none)
+{
+	struct bench b;
+	uint64_t i;
+
+	CHECK(open_alone(&b));
+	CHECK(write(told[1], "", 1) == 1);
+	for (i = 0; ; i++) {
+		map(b.fd, b.ioas, mem.rw, (1 + i % 16) * PAGE, (2 + i % 64) * FREE_IOVA);
+		if (i % 3 == 2)
+			unmap(b.fd, b.ioas, (2 + i / 2 % 64) * FREE_IOVA, HUGE);
+		if (i % 64 == 63)
+			attach(b.dev, i % 128 == 63 ? b.other : b.ioas, NULL);
+	}
+}
+
+static void killed(struct bench *none)
+{
+	long idle = pinned();
+	int pid, i, status;
+	char c;
+
+	for (i = 0; i < 5; i++) {
+		CHECK(!pipe(told));
+		pid = start_child(NULL, 0, map_without_end);
+		close(told[1]);
+		/* The end of the pipe without a byte: the child could not begin. */
+		CHECK(read(told[0], &c, 1) == 1);
+		close(told[0]);
+		usleep(7000 + 13000 * i);
+		CHECK(!kill(pid, SIGKILL));
+		CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+		WANT(pinned(), idle);
+	}
+}
+
+static int asked[2];
+
+/* Keep the fds until asked, then use them once more and close them by leaving. */
+static void keep_open(struct bench *b)
+{
+	char c;
+
+	close(asked[1]);
+	CHECK(read(asked[0], &c, 1) == 1);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 2 * FREE_IOVA), 0);
+	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, PAGE), PAGE);
+}
+
+static void parent_closes_first(struct bench *none)
+{
+	long idle = pinned();
+	struct bench b;
+	int pid;
+
+	CHECK(open_alone(&b));
+	CHECK(!pipe(asked));
+	pid = start_child(&b, 0, keep_open);
+	close(asked[0]);
+	close(b.fd);
+	close(b.dev);
+	WANT(pinned(), idle + 16);
+	CHECK(write(asked[1], "", 1) == 1);
+	close(asked[1]);
+	CHECK(child_done(pid));
+	WANT(pinned(), idle);
+}
+
+/* The device is closed while mapped: the mappings stay, the pins go. */
+static void device_closes_first(struct bench *none)
+{
+	long idle = pinned();
+	struct bench b;
+
+	CHECK(open_alone(&b));
+	WANT(pinned(), idle + 16);
+	close(b.dev);
+	WANT(pinned(), idle);
+	WANT(map(b.fd, b.ioas, mem.rw, PAGE, FREE_IOVA), -EEXIST);
+	WANT(unmap_all(b.fd, b.ioas), 16 * PAGE);
+	WANT(destroy(b.fd, b.ioas), 0);
+	close(b.fd);
+}
+
+/* With its file closed first, the context goes with the device, and all that was in it. */
+static void page_table_left_over(struct bench *none)
+{
+	long idle = pinned();
+	struct bench b;
+	uint32_t id;
+
+	CHECK(open_alone(&b));
+	WANT(hwpt_alloc(b.fd, b.dev_id, b.other, &id), 0);
+	WANT(map(b.fd, b.other, mem.shared, 16 * PAGE, FREE_IOVA), 0);
+	WANT(pinned(), idle + 32);
+	close(b.dev);
+	/* A page table made by hand outlives its device. */
+	WANT(pinned(), idle + 16);
+	WANT(destroy(b.fd, b.other), -EBUSY);
+	close(b.fd);
+	WANT(pinned(), idle);
+}
+
+static void through_exec(struct bench *none)
+{
+	struct bench b;
+	long idle = pinned();
+	int pid, status;
+
+	CHECK(open_alone(&b));
+	fcntl(b.fd, F_SETFD, 0);
+	pid = vfork();
+	if (!pid) {
+		close(STDERR_FILENO);
+		execl("/proc/self/exe", "uapi", NULL);
+		_exit(127);
+	}
+	/* The other program prints its usage and leaves; nothing of ours is touched. */
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	WANT(WEXITSTATUS(status), 1);
+	WANT(pinned(), idle + 16);
+	WANT(unmap_all(b.fd, b.ioas), 16 * PAGE);
+	close(b.dev);
+	close(b.fd);
+}
+
+static const struct scene scenes[] = {
+	{ "a child unmaps", child_unmaps, HARD },
+	{ "the mapping process ends", mapper_dies, HARD },
+	{ "the mapping process ends before pinning", mapper_dies_unpinned, HARD },
+	{ "an address is the caller's", callers_memory, HARD },
+	{ "a process ends with everything open", exits_mapped, ALONE },
+	{ "a process is killed at work", killed, ALONE },
+	{ "the parent closes, the child does not", parent_closes_first, ALONE },
+	{ "the device is closed before its iommufd", device_closes_first, ALONE },
+	{ "a page table is left over", page_table_left_over, ALONE },
+	{ "a file goes through exec", through_exec, ALONE },
+};
+
+const struct suite life_suite = {
+	"life", NULL, 0, scenes, ARRAY_SIZE(scenes),
+};

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* IOAS_MAP. */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define RW		(READ | WRITE)
+
+#define ROW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_MAP, \
+	.want = { soft, hard }, \
+	.arg.map = { .size = sizeof(struct iommu_ioas_map), .flags = FIXED | RW, \
+		     .ioas_id = b->ioas, .user_va = PTR(mem.rw), .length = PAGE, \
+		     .iova = FREE_IOVA, ##__VA_ARGS__ } }
+#define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
+
+/* What the struct itself says: the same with and without a domain. */
+static void field_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		BOTH("the call that the others vary", 0),
+		BOTH("unknown flag 3", EOPNOTSUPP, .flags = FIXED | RW | 8),
+		BOTH("unknown flag 31", EOPNOTSUPP, .flags = FIXED | RW | 1u << 31),
+		BOTH("reserved field", EOPNOTSUPP, .__reserved = 1),
+		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
+		BOTH("no flags at all", EINVAL, .flags = 0),
+		BOTH("id 0", ENOENT, .ioas_id = 0),
+		BOTH("id 0xffffffff", ENOENT, .ioas_id = ~0u),
+		BOTH("id of a device", ENOENT, .ioas_id = b->dev_id),
+		BOTH("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		BOTH("length 0", EINVAL, .length = 0),
+		BOTH("length 0, no address named", EINVAL, .length = 0, .flags = RW),
+		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
+		BOTH("length ULONG_MAX - 1", EOVERFLOW, .length = TOP - 1),
+		BOTH("length ULONG_MAX - 1 from address 0", EINVAL, .length = TOP - 1, .user_va = 0),
+		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
+		BOTH("iova ULONG_MAX, not asked for", EOVERFLOW, .iova = TOP, .flags = RW),
+		BOTH("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = 2 * PAGE),
+		BOTH("iova + length wraps by one page to 0", EOVERFLOW, .iova = -2 * PAGE,
+		     .length = 3 * PAGE),
+		BOTH("user_va + length wraps", EOVERFLOW, .user_va = -PAGE, .length = 2 * PAGE),
+		BOTH("user_va + length is 1 << 64", EOVERFLOW, .user_va = -PAGE),
+		BOTH("user_va ULONG_MAX", EOVERFLOW, .user_va = TOP, .length = 1),
+		BOTH("half the address space, no address named", EOVERFLOW, .length = 1ULL << 63,
+		     .user_va = 0, .flags = RW),
+
+		/* Who is asked first. */
+		BOTH("flag before overflow", EOPNOTSUPP, .flags = 8, .length = TOP),
+		BOTH("overflow before protection", EOVERFLOW, .flags = 0, .length = TOP),
+		BOTH("overflow before id", EOVERFLOW, .ioas_id = 0, .iova = TOP),
+		BOTH("protection before id", EINVAL, .ioas_id = 0, .flags = 0),
+		BOTH("id before length", ENOENT, .ioas_id = 0, .length = 0),
+		BOTH("wrapping user_va before what is mapped", EOVERFLOW, .user_va = TOP,
+		     .length = 2, .iova = HELD_IOVA),
+
+		/* What is there already. */
+		BOTH("over a mapping", EEXIST, .iova = HELD_IOVA),
+		BOTH("ends in a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 2 * PAGE),
+		BOTH("begins in a mapping", EEXIST, .iova = HELD_IOVA, .length = 2 * PAGE),
+		BOTH("around a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 3 * PAGE),
+		BOTH("right before a mapping", 0, .iova = HELD_IOVA - PAGE),
+		BOTH("right behind a mapping", 0, .iova = HELD_IOVA + PAGE),
+		BOTH("over a mapping, memory not there", EEXIST, .iova = HELD_IOVA,
+		     .user_va = PTR(mem.gone)),
+
+		BOTH("readable", 0, .flags = FIXED | READ),
+		BOTH("writeable", 0, .flags = FIXED | WRITE),
+		BOTH("no address named", 0, .flags = RW),
+		BOTH("no address named, 16 pages", 0, .flags = RW, .length = 16 * PAGE),
+		BOTH("iova 0", 0, .iova = 0),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+/* What the device behind the IOAS says: page size, reserved ranges, and the memory itself. */
+static void device_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		ROW("iova not a whole page", 0, EINVAL, .iova = FREE_IOVA + 1),
+		ROW("length not a whole page", 0, EINVAL, .length = PAGE - 1),
+		ROW("user_va not a whole page", 0, EINVAL, .user_va = PTR(mem.rw) + 1),
+		ROW("all three alike off", 0, EINVAL, .user_va = PTR(mem.rw) + 16,
+		    .length = PAGE - 16, .iova = FREE_IOVA + 16),
+		ROW("one byte", 0, EINVAL, .length = 1),
+		ROW("user_va not a whole page, no address named", 0, EINVAL,
+		    .user_va = PTR(mem.rw) + 1, .flags = RW),
+		ROW("length not a whole page, no address named", 0, EINVAL, .length = PAGE + 1,
+		    .flags = RW),
+		ROW("misaligned over a mapping", EEXIST, EINVAL, .iova = HELD_IOVA + 1),
+
+		ROW("the MSI window", 0, EINVAL, .iova = MSI_IOVA),
+		ROW("the last page of the MSI window", 0, EINVAL, .iova = MSI_IOVA + 0xff000),
+		ROW("up to the MSI window", 0, 0, .iova = MSI_IOVA - PAGE),
+		ROW("one page into the MSI window", 0, EINVAL, .iova = MSI_IOVA - PAGE,
+		    .length = 2 * PAGE),
+		ROW("behind the MSI window", 0, 0, .iova = MSI_IOVA + 0x100000),
+		ROW("a mapping and the MSI window", EEXIST, EINVAL, .iova = HELD_IOVA,
+		    .length = MSI_IOVA),
+		ROW("the last page of the address space", 0, EINVAL, .iova = -PAGE),
+		ROW("the last bytes of the address space", 0, EINVAL, .iova = TOP - 1,
+		    .length = 2),
+		ROW("the middle of the address space", 0, EINVAL, .iova = 1ULL << 63),
+		ROW("all of user space, no address named", 0, EFAULT, .user_va = PAGE,
+		    .length = (1ULL << 47) - 2 * PAGE, .flags = RW),
+
+		/* Without a domain nobody looks at the memory yet. */
+		ROW("memory not there", 0, EFAULT, .user_va = PTR(mem.gone)),
+		ROW("memory at NULL", 0, EFAULT, .user_va = 0),
+		ROW("memory of the kernel", 0, EFAULT, .user_va = 0xffff888000000000),
+		ROW("memory between user and kernel space", 0, EFAULT, .user_va = 1ULL << 60),
+		ROW("memory of PROT_NONE", 0, EFAULT, .user_va = PTR(mem.none), .length = 2 * PAGE),
+		ROW("PROT_NONE readable", 0, EFAULT, .user_va = PTR(mem.none),
+		    .flags = FIXED | READ),
+		ROW("read-only memory", 0, EFAULT, .user_va = PTR(mem.ro), .length = 2 * PAGE),
+		ROW("read-only memory writeable only", 0, EFAULT, .user_va = PTR(mem.ro),
+		    .flags = FIXED | WRITE),
+		ROW("read-only memory readable", 0, 0, .user_va = PTR(mem.ro), .length = 2 * PAGE,
+		    .flags = FIXED | READ),
+		ROW("registers of the device", 0, EFAULT, .user_va = PTR(mem.registers)),
+		ROW("a hole in the middle", 0, EFAULT, .user_va = PTR(mem.hole),
+		    .length = 16 * PAGE),
+		ROW("a hole at the end", 0, EFAULT, .user_va = PTR(mem.hole), .length = 6 * PAGE),
+		ROW("a hole at the start", 0, EFAULT, .user_va = PTR(mem.hole) + 5 * PAGE,
+		    .length = 11 * PAGE),
+		ROW("a hole, no address named", 0, EFAULT, .user_va = PTR(mem.hole),
+		    .length = 16 * PAGE, .flags = RW),
+		ROW("up to the hole", 0, 0, .user_va = PTR(mem.hole), .length = 5 * PAGE),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+/* As much as 64 bits can say, which only an IOAS without a domain takes. */
+static void huge_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		ROW("2^64 - 4097 bytes at 0", EEXIST, EINVAL, .user_va = 0, .iova = 0,
+		    .length = TOP - PAGE),
+		ROW("2^64 - 4096 bytes", EINVAL, EINVAL, .user_va = 0, .iova = 0,
+		    .length = TOP - PAGE + 1),
+		ROW("from a mapping's end to the top", 0, EINVAL, .user_va = 0,
+		    .iova = HELD_IOVA + PAGE, .length = -(HELD_IOVA + PAGE)),
+		ROW("to the top and one more", EOVERFLOW, EINVAL, .user_va = 0,
+		    .iova = HELD_IOVA + PAGE, .length = -(HELD_IOVA + PAGE) + 1),
+		ROW("half the space less one, no address named", 0, EINVAL, .user_va = 0,
+		    .length = TOP / 2 - 1, .flags = RW),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void map_rows(struct bench *b)
+{
+	field_rows(b);
+	device_rows(b);
+	huge_rows(b);
+}
+
+/* A refused map leaves neither pins nor its place in the address space. */
+static void hole(struct bench *b)
+{
+	long idle = pinned(), own = own_pinned();
+	uint64_t iova;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA), -EFAULT);
+		WANT(pinned(), idle);
+		WANT(own_pinned(), own);
+		WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), -ENOENT);
+	}
+	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(pinned(), idle + 16);
+	WANT(own_pinned(), own + 16);
+	WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA + 16 * PAGE), -EFAULT);
+	WANT(pinned(), idle + 16);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), 16 * PAGE);
+	WANT(pinned(), idle);
+	/* A refused call without an address does not use one up either. */
+	iova = 0;
+	WANT(map_as(b->fd, b->ioas, RW, mem.hole, 16 * PAGE, &iova), -EFAULT);
+	WANT(iova, 0);
+}
+
+/* Memory of megabytes: a refusal at the end undoes many batches. */
+static void late_hole(struct bench *b)
+{
+	size_t size = 40UL << 20;
+	long idle = pinned();
+	char *area;
+
+	area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(area != MAP_FAILED);
+	CHECK(!mprotect(area + size - PAGE, PAGE, PROT_NONE));
+	WANT(map(b->fd, b->ioas, area, size, FREE_IOVA), -EFAULT);
+	WANT(pinned(), idle);
+	CHECK(!mprotect(area + size - PAGE, PAGE, PROT_READ | PROT_WRITE));
+	WANT(map(b->fd, b->ioas, area, size, FREE_IOVA), 0);
+	WANT(pinned(), idle + (long)(size / PAGE));
+	/* What is pinned outlives its address. */
+	CHECK(!munmap(area, size));
+	WANT(pinned(), idle + (long)(size / PAGE));
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, size), size);
+	WANT(pinned(), idle);
+}
+
+static void pins_counted(struct bench *b)
+{
+	long idle = pinned(), own = own_pinned();
+	int lazy = b->domain ? 0 : 1;
+
+	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
+	WANT(pinned(), lazy ? idle : idle + 4);
+	WANT(own_pinned(), lazy ? own : own + 4);
+	/* The same memory a second time by MAP is pinned a second time. */
+	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA + HUGE), 0);
+	WANT(pinned(), lazy ? idle : idle + 8);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(pinned(), lazy ? idle : idle + 4);
+	WANT(unmap_all(b->fd, b->ioas), 5 * PAGE);
+	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(pinned(), b->idle_pins);
+	WANT(own_pinned(), 0);
+}
+
+/* The address that the kernel chooses: aligned like the memory, free, allowed and never 0. */
+static void chosen_iova(struct bench *b)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint64_t iova[64], last;
+	uint32_t nr = MAX_RANGES, i, j;
+
+	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
+	for (i = 0; i < ARRAY_SIZE(iova); i++) {
+		iova[i] = 12345;
+		WANT(map_as(b->fd, b->ioas, RW, mem.rw + i % 8 * PAGE, (1 + i % 4) * PAGE,
+			    &iova[i]), 0);
+		last = iova[i] + (1 + i % 4) * PAGE - 1;
+		CHECK(iova[i] && iova[i] % PAGE == 0);
+		for (j = 0; j < nr; j++)
+			if (iova[i] >= ranges[j].start && last <= ranges[j].last)
+				break;
+		CHECK(j < nr);
+	}
+	for (i = 0; i < ARRAY_SIZE(iova); i++)
+		WANT(unmap(b->fd, b->ioas, iova[i], (1 + i % 4) * PAGE), (1 + i % 4) * PAGE);
+}
+
+/* Near the top an aligned search must not wrap to the bottom (CVE-2025-38688). */
+static void chosen_near_top(struct bench *b)
+{
+	struct iommu_iova_range top = { -2 * PAGE, TOP };
+	uint64_t iova = 0;
+
+	WANT(allow(b->fd, b->other, &top, 1), 0);
+	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, HUGE, &iova), -ENOSPC);
+	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, 4 * PAGE, &iova), -ENOSPC);
+	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, PAGE, &iova), 0);
+	WANT(iova, -2 * PAGE);
+	/* The last page of the address space is never chosen, only named. */
+	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, PAGE, &iova), -ENOSPC);
+	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(unmap(b->fd, b->other, -2 * PAGE, 2 * PAGE), 2 * PAGE);
+}
+
+/* The answer cannot be written: nothing must be mapped. */
+static void unanswered(struct bench *b)
+{
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd),
+		.flags = FIXED | RW,
+		.ioas_id = b->ioas,
+		.user_va = PTR(mem.rw),
+		.length = PAGE,
+		.iova = FREE_IOVA,
+	};
+
+	WANT(call(b->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
+	cmd.flags = RW;
+	WANT(call(b->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap_all(b->fd, b->ioas), PAGE, 2 * PAGE);
+}
+
+/* The number of pages does not fit into 64 bits once it is rounded up. The C module WARNs. */
+static void page_count_wraps(struct bench *b)
+{
+	uint64_t iova = 0;
+
+	if (on_c_module()) {
+		skip("the C module reaches a WARN in iopt_insert_area()");
+		return;
+	}
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(map_as(b->fd, b->ioas, FIXED | READ, (void *)(PAGE - 1), TOP - PAGE, &iova),
+	     b->domain ? -EINVAL : -EOVERFLOW);
+	WANT(map_as(b->fd, b->ioas, FIXED | READ, (void *)2, TOP - PAGE, &iova),
+	     b->domain ? -EINVAL : -EOVERFLOW);
+}
+
+static const struct scene scenes[] = {
+	{ "a hole leaves nothing", hole, HARD },
+	{ "a hole at the end of 40 MiB leaves nothing", late_hole, HARD },
+	{ "pins are counted", pins_counted, SOFT | HARD },
+	{ "a chosen iova is free and aligned", chosen_iova, SOFT | HARD },
+	{ "a chosen iova does not wrap at the top", chosen_near_top, SOFT },
+	{ "the answer cannot be written", unanswered, SOFT | HARD },
+	{ "the page count wraps", page_count_wraps, SOFT | HARD },
+};
+
+const struct suite map_suite = {
+	"map", map_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+};

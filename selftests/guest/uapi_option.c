@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* OPTION: huge pages of an IOAS, rlimit mode of the whole file. */
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define HUGE_PAGES	IOMMU_OPTION_HUGE_PAGES
+#define RLIMIT		IOMMU_OPTION_RLIMIT_MODE
+#define SET		IOMMU_OPTION_OP_SET
+#define GET		IOMMU_OPTION_OP_GET
+
+#define OPTION(what, e, ...) { .name = what, .cmd = IOMMU_OPTION, .want = SAME(e), \
+	.arg.option = { .size = sizeof(struct iommu_option), .option_id = HUGE_PAGES, \
+			.op = SET, .object_id = b->ioas, .val64 = 1, ##__VA_ARGS__ } }
+
+static void option_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		OPTION("reserved field", EOPNOTSUPP, .__reserved = 1),
+		OPTION("unknown option", EOPNOTSUPP, .option_id = 2),
+		OPTION("unknown option 0xffffffff", EOPNOTSUPP, .option_id = ~0u),
+		OPTION("huge pages: unknown op", EOPNOTSUPP, .op = 2),
+		OPTION("huge pages: unknown op 0xffff", EOPNOTSUPP, .op = 0xffff),
+		OPTION("huge pages: value 2", EINVAL, .val64 = 2),
+		OPTION("huge pages: value 1 << 32", EINVAL, .val64 = 1ULL << 32),
+		OPTION("huge pages: value ULONG_MAX", EINVAL, .val64 = TOP),
+		OPTION("huge pages: id 0", ENOENT, .object_id = 0),
+		OPTION("huge pages: id 0xffffffff", ENOENT, .object_id = ~0u),
+		OPTION("huge pages: id of a device", ENOENT, .object_id = b->dev_id),
+		OPTION("huge pages: id of a page table", ENOENT, .object_id = b->hwpt),
+		OPTION("huge pages: wrong id before unknown op", ENOENT, .object_id = 0, .op = 2),
+		OPTION("huge pages: wrong id before wrong value", ENOENT, .object_id = 0,
+		       .val64 = 2),
+		OPTION("huge pages: get ignores the value", 0, .op = GET, .val64 = 2),
+		OPTION("huge pages: set what is set", 0),
+		OPTION("rlimit mode: with an object", EOPNOTSUPP, .option_id = RLIMIT),
+		OPTION("rlimit mode: get with an object", EOPNOTSUPP, .option_id = RLIMIT,
+		       .op = GET),
+		OPTION("rlimit mode: unknown op", EOPNOTSUPP, .option_id = RLIMIT, .op = 2,
+		       .object_id = 0),
+		OPTION("rlimit mode: objects exist", EBUSY, .option_id = RLIMIT, .object_id = 0),
+		OPTION("rlimit mode: objects exist, before a wrong value", EBUSY,
+		       .option_id = RLIMIT, .object_id = 0, .val64 = 2),
+		OPTION("rlimit mode: set what is set, objects exist", EBUSY, .option_id = RLIMIT,
+		       .object_id = 0, .val64 = 0),
+		OPTION("rlimit mode: get with objects", 0, .option_id = RLIMIT, .object_id = 0,
+		       .op = GET),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void huge_pages(struct bench *b)
+{
+	uint32_t nr = MAX_RANGES;
+	uint64_t alignment;
+	struct iommu_iova_range ranges[MAX_RANGES];
+
+	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
+	if (b->domain) {
+		/* What the page table holds may be huge already. */
+		WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), -EINVAL);
+		WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
+		WANT(unmap_all(b->fd, b->ioas), PAGE);
+	}
+	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
+	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 0);
+	WANT(get_option(b->fd, HUGE_PAGES, b->other), 1);
+	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, &alignment), 0);
+	WANT(alignment, PAGE);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE - 1, FREE_IOVA), -EINVAL);
+	WANT(map(b->fd, b->ioas, mem.rw + 1, PAGE, FREE_IOVA), -EINVAL);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 1), -EINVAL);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	/* Off already: nothing to refuse. On: at any time. */
+	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
+	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 1), 0);
+	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
+	nr = MAX_RANGES;
+	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, &alignment), 0);
+	WANT(alignment, b->domain ? PAGE : 1);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+}
+
+static void misaligned_areas(struct bench *b)
+{
+	WANT(map(b->fd, b->ioas, mem.rw + 1, 10, FREE_IOVA + 1), 0);
+	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), -EADDRINUSE);
+	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
+	WANT(map(b->fd, b->ioas, mem.rw + 1, 10, FREE_IOVA + PAGE + 1), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), 20);
+	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
+}
+
+static void rlimit_mode(struct bench *b)
+{
+	int fd = open_iommu();
+	uint32_t id;
+
+	CHECK(fd >= 0);
+	WANT(get_option(fd, RLIMIT, 0), 0);
+	WANT(set_option(fd, RLIMIT, 0, 1), 0);
+	WANT(get_option(fd, RLIMIT, 0), 1);
+	WANT(set_option(fd, RLIMIT, 0, 2), -EINVAL);
+	WANT(set_option(fd, RLIMIT, 0, TOP), -EINVAL);
+	WANT(get_option(fd, RLIMIT, 0), 1);
+	WANT(ioas_alloc(fd, &id), 0);
+	WANT(set_option(fd, RLIMIT, 0, 0), -EBUSY);
+	WANT(get_option(fd, RLIMIT, 0), 1);
+	WANT(destroy(fd, id), 0);
+	WANT(set_option(fd, RLIMIT, 0, 0), 0);
+	WANT(get_option(fd, RLIMIT, 0), 0);
+	/* It is a matter of this file alone. */
+	WANT(set_option(fd, RLIMIT, 0, 1), 0);
+	WANT(get_option(b->fd, RLIMIT, 0), 0);
+	WANT(close(fd), 0);
+}
+
+/* The answer cannot be written: the option must not be set. */
+static void unanswered(struct bench *b)
+{
+	struct iommu_option cmd = {
+		.size = sizeof(cmd),
+		.option_id = HUGE_PAGES,
+		.op = SET,
+		.object_id = b->ioas,
+		.val64 = 0,
+	};
+
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(call(b->fd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", get_option(b->fd, HUGE_PAGES, b->ioas), 1, 0);
+}
+
+static const struct scene scenes[] = {
+	{ "huge pages off and on", huge_pages, SOFT | HARD },
+	{ "huge pages off with misaligned areas", misaligned_areas, SOFT },
+	{ "rlimit mode set and refused", rlimit_mode, SOFT },
+	{ "huge pages: the answer cannot be written", unanswered, SOFT | HARD },
+};
+
+const struct suite option_suite = {
+	"option", option_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+};

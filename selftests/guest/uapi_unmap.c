@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* IOAS_UNMAP. */
+#include <string.h>
+
+#include "uapi.h"
+
+#define ROW(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_UNMAP, .want = SAME(e), \
+	.arg.unmap = { .size = sizeof(struct iommu_ioas_unmap), .ioas_id = b->ioas, \
+		       .iova = HELD_IOVA, .length = PAGE, ##__VA_ARGS__ } }
+
+static void unmap_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		ROW("the call that the others vary", 0),
+		ROW("id 0", ENOENT, .ioas_id = 0),
+		ROW("id 0xffffffff", ENOENT, .ioas_id = ~0u),
+		ROW("id of a device", ENOENT, .ioas_id = b->dev_id),
+		ROW("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		ROW("id before length", ENOENT, .ioas_id = 0, .length = 0),
+		ROW("length 0", EINVAL, .length = 0),
+		ROW("length 0 where nothing is", EINVAL, .length = 0, .iova = FREE_IOVA),
+		ROW("length ULONG_MAX from elsewhere than 0", EOVERFLOW, .length = TOP),
+		ROW("length ULONG_MAX from 1", EOVERFLOW, .length = TOP, .iova = 1),
+		ROW("iova ULONG_MAX", EOVERFLOW, .iova = TOP, .length = 1),
+		ROW("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = PAGE + 1),
+		ROW("iova + length wraps to the mapping", EOVERFLOW, .iova = -PAGE,
+		    .length = HELD_IOVA + 3 * PAGE),
+		ROW("nothing there", ENOENT, .iova = FREE_IOVA),
+		ROW("nothing in the last page", ENOENT, .iova = -PAGE),
+		ROW("the front of a mapping", ENOENT, .length = PAGE / 2),
+		ROW("the end of a mapping", ENOENT, .iova = HELD_IOVA + PAGE / 2, .length = PAGE / 2),
+		ROW("the middle of a mapping", ENOENT, .iova = HELD_IOVA + 16, .length = 16),
+		ROW("all but the first byte", ENOENT, .iova = HELD_IOVA + 1, .length = PAGE - 1),
+		ROW("all but the last byte", ENOENT, .length = PAGE - 1),
+		ROW("ends in a mapping", ENOENT, .iova = HELD_IOVA - PAGE, .length = PAGE + 1),
+		ROW("begins in a mapping", ENOENT, .iova = HELD_IOVA + PAGE - 1, .length = PAGE),
+		ROW("right before a mapping", ENOENT, .iova = HELD_IOVA - PAGE),
+		ROW("right behind a mapping", ENOENT, .iova = HELD_IOVA + PAGE),
+		ROW("more than a mapping", 0, .iova = HELD_IOVA - PAGE, .length = 3 * PAGE),
+		ROW("misaligned but more than a mapping", 0, .iova = HELD_IOVA - 1,
+		    .length = PAGE + 2),
+		ROW("2^64 - 2 bytes from 0", 0, .iova = 0, .length = TOP - 1),
+		ROW("up to the last byte", 0, .iova = PAGE, .length = -PAGE),
+		ROW("everything", 0, .iova = 0, .length = TOP),
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+static void everything(struct bench *b)
+{
+	uint64_t i;
+
+	for (i = 0; i < 20; i++)
+		WANT(map(b->fd, b->ioas, mem.rw, PAGE << i % 3, FREE_IOVA + i * HUGE), 0);
+	WANT(unmap_all(b->fd, b->ioas), 46 * PAGE);
+	/* Once more: everything of nothing is no error and no byte. */
+	WANT(unmap_all(b->fd, b->ioas), 0);
+	WANT(unmap(b->fd, b->ioas, 0, TOP - 1), -ENOENT);
+	WANT(unmap(b->fd, b->ioas, PAGE, -PAGE), -ENOENT);
+}
+
+static void several(struct bench *b)
+{
+	WANT(map(b->fd, b->ioas, mem.rw, 2 * PAGE, FREE_IOVA), 0);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 2 * PAGE), 0);
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 8 * PAGE), 0);
+	/* Neighbours stay two mappings. */
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA + PAGE, PAGE), -ENOENT);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * PAGE), 2 * PAGE);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * PAGE), -ENOENT);
+	/* Gaps do not count. */
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 2 * PAGE);
+	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+}
+
+/*
+ * One mapping whole and then one in part. An error must mean that nothing changed, or the bytes
+ * that are gone must be told; the C module does neither.
+ */
+static void half_way(struct bench *b)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = b->ioas,
+		.iova = FREE_IOVA,
+		.length = 4 * PAGE,
+	};
+	long long left;
+
+	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA + 2 * PAGE), 0);
+	WANT(call(b->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
+	left = unmap(b->fd, b->ioas, FREE_IOVA, HUGE);
+	if (on_c_module()) {
+		WANT(left, 4 * PAGE);
+		WANT(cmd.length, 4 * PAGE);
+	} else if (cmd.length == 4 * PAGE) {
+		WANT(left, 5 * PAGE);
+	} else {
+		WANT(left + cmd.length, 5 * PAGE);
+	}
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+}
+
+/* Unmapping cannot be undone: EFAULT, and the mapping is whole or gone with its pins. */
+static void unanswered(struct bench *b)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = b->ioas,
+		.iova = FREE_IOVA,
+		.length = 4 * PAGE,
+	};
+	long idle = pinned();
+	long long left;
+
+	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
+	WANT(call(b->fd, IOMMU_IOAS_UNMAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	left = unmap_all(b->fd, b->ioas);
+	if (on_c_module())
+		WANT(left, PAGE);
+	CHECK(left == PAGE || left == 5 * PAGE);
+	WANT(pinned(), b->domain ? idle - 1 : idle);
+}
+
+/* Mappings that end at the last byte of the address space. */
+static void last_byte(struct bench *b)
+{
+	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(map(b->fd, b->other, mem.rw, 3, -PAGE - 3), 0);
+	WANT(map(b->fd, b->other, mem.rw, 2, TOP - 1), -EEXIST);
+	WANT(unmap(b->fd, b->other, -PAGE, PAGE - 1), -ENOENT);
+	WANT(unmap(b->fd, b->other, -PAGE, PAGE + 1), -EOVERFLOW);
+	WANT(unmap(b->fd, b->other, -PAGE - 3, PAGE + 3), PAGE + 3);
+	WANT(map(b->fd, b->other, mem.rw, 2, TOP - 1), 0);
+	WANT(unmap(b->fd, b->other, TOP - 1, 2), 2);
+	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(unmap_all(b->fd, b->other), 2 * PAGE);
+}
+
+/* Nearly all of the address space in one mapping, without a domain. */
+static void nearly_all(struct bench *b)
+{
+	uint64_t iova = 0;
+
+	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(map_as(b->fd, b->other, FIXED | READ, NULL, TOP - PAGE, &iova), 0);
+	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), -EEXIST);
+	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(map(b->fd, b->other, mem.rw, 1, TOP - PAGE), 0);
+	WANT(map(b->fd, b->other, mem.rw, 1, TOP - 1), -EEXIST);
+	iova = 0;
+	WANT(map_as(b->fd, b->other, READ, mem.rw, PAGE, &iova), -ENOSPC);
+	WANT(unmap(b->fd, b->other, 0, PAGE), -ENOENT);
+	WANT(unmap(b->fd, b->other, 0, TOP - PAGE), (long long)(TOP - PAGE));
+	WANT(unmap_all(b->fd, b->other), PAGE + 1);
+}
+
+static const struct scene scenes[] = {
+	{ "everything, and everything of nothing", everything, SOFT | HARD },
+	{ "several mappings at once", several, SOFT | HARD },
+	{ "an error half way", half_way, SOFT | HARD },
+	{ "the answer cannot be written", unanswered, SOFT | HARD },
+	{ "the last byte of the address space", last_byte, SOFT },
+	{ "nearly all of the address space", nearly_all, SOFT },
+};
+
+const struct suite unmap_suite = {
+	"unmap", unmap_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+};
