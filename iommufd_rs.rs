@@ -6,6 +6,8 @@
 
 mod abi;
 #[forbid(unsafe_code)]
+mod compat;
+#[forbid(unsafe_code)]
 mod device;
 #[forbid(unsafe_code)]
 mod drivers;
@@ -26,5 +28,5 @@ kernel::prelude::module! {
     authors: ["The iommufd_rs developers"],
     description: "I/O address space management for passthrough devices, in Rust",
     license: "GPL",
-    imports_ns: ["IOMMUFD", "IOMMUFD_INTERNAL", "DMA_BUF"],
+    imports_ns: ["IOMMUFD", "IOMMUFD_INTERNAL", "DMA_BUF", "GENERIC_PT_IOMMU"],
 }

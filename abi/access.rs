@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Access without DMA, for devices that software emulates.
-//!
-//! TODO[ACCESS]: not built yet. No access can be created, so nothing else can be asked of one.
+//! Emulated devices, as vfio refers to them. A `struct iommufd_access *` is a [`Ref<Access>`].
 
+use crate::abi::errno;
 use crate::abi::same_signature;
+use crate::device::Access;
 use crate::ffi::bindings;
+use crate::ioas::access::AccessUser;
+use crate::ioas::access::Transfer;
+use crate::kapi::pin::PagePtr;
+use crate::kapi::shared::BorrowedShared;
+use crate::kapi::shared::Shared;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::to_usize;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::kapi::units::PAGE_SIZE;
+use crate::object::Ctx;
+use crate::object::Object;
+use crate::object::Ref;
 use core::ffi::c_void;
 use kernel::prelude::*;
 
@@ -20,64 +34,157 @@ same_signature! {
     iommufd_access_rw,
 }
 
-#[no_mangle]
-unsafe extern "C" fn iommufd_access_create(
-    _ictx: *mut bindings::iommufd_ctx,
-    _ops: *const bindings::iommufd_access_ops,
-    _data: *mut c_void,
-    _id: *mut u32,
-) -> *mut bindings::iommufd_access {
-    EOPNOTSUPP.to_ptr()
+/// A C driver that wants to know of unmapping.
+struct CUser {
+    unmap: unsafe extern "C" fn(data: *mut c_void, iova: c_ulong, length: c_ulong),
+    data: *mut c_void,
+}
+
+// SAFETY: The driver's operation may be called from any task.
+unsafe impl Send for CUser {}
+// SAFETY: As above, and from several at once.
+unsafe impl Sync for CUser {}
+
+impl AccessUser for CUser {
+    fn unmap(&self, range: IovaRange) {
+        // SAFETY: The driver keeps `data` until `iommufd_access_destroy` has returned, which waits
+        // for this object to go.
+        unsafe { (self.unmap)(self.data, to_usize(range.start()), to_usize(range.len())) };
+    }
+}
+
+/// # Safety
+///
+/// `access` came from [`iommufd_access_create`] and is not destroyed during `'a`.
+unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedShared<'a, Object<Access>> {
+    // SAFETY: `create` makes such pointers of `Ref<Access>`, and they are ended by `destroy`.
+    unsafe { Ref::<Access>::borrow_raw(access.cast()) }
 }
 
 #[no_mangle]
-unsafe extern "C" fn iommufd_access_destroy(_access: *mut bindings::iommufd_access) {}
+unsafe extern "C" fn iommufd_access_create(
+    ictx: *mut bindings::iommufd_ctx,
+    ops: *const bindings::iommufd_access_ops,
+    data: *mut c_void,
+    id: *mut u32,
+) -> *mut bindings::iommufd_access {
+    // SAFETY: The caller holds the context; the operations are alive and so is the place for the id.
+    let (ctx, ops, id) = unsafe {
+        (
+            Shared::<Ctx>::borrow_raw(ictx.cast()),
+            &*ops,
+            &mut *id,
+        )
+    };
+    let create = || -> Result<Ref<Access>> {
+        let user = match ops.unmap {
+            Some(unmap) => {
+                let user: KBox<dyn AccessUser> =
+                    KBox::new(CUser { unmap, data }, GFP_KERNEL_ACCOUNT)?;
+                Some(user)
+            }
+            None => None,
+        };
+        Access::create(&ctx, user, ops.needs_pin_pages() != 0)
+    };
+    match create() {
+        Ok(access) => {
+            *id = access.id();
+            access.into_raw().cast()
+        }
+        Err(error) => error.to_ptr(),
+    }
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_access_destroy(access: *mut bindings::iommufd_access) {
+    // SAFETY: The caller gives back what it got from `create`.
+    Access::destroy(unsafe { Ref::<Access>::from_raw(access.cast()) });
+}
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_attach(
-    _access: *mut bindings::iommufd_access,
-    _ioas_id: u32,
+    access: *mut bindings::iommufd_access,
+    ioas_id: u32,
 ) -> c_int {
-    EOPNOTSUPP.to_errno()
+    // SAFETY: The caller keeps the access.
+    errno(unsafe { borrow(access) }.attach(ioas_id))
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_replace(
-    _access: *mut bindings::iommufd_access,
-    _ioas_id: u32,
+    access: *mut bindings::iommufd_access,
+    ioas_id: u32,
 ) -> c_int {
-    EOPNOTSUPP.to_errno()
+    // SAFETY: The caller keeps the access.
+    errno(unsafe { borrow(access) }.replace(ioas_id))
 }
 
 #[no_mangle]
-unsafe extern "C" fn iommufd_access_detach(_access: *mut bindings::iommufd_access) {}
+unsafe extern "C" fn iommufd_access_detach(access: *mut bindings::iommufd_access) {
+    // SAFETY: The caller keeps the access.
+    unsafe { borrow(access) }.detach();
+}
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_pin_pages(
-    _access: *mut bindings::iommufd_access,
-    _iova: c_ulong,
-    _length: c_ulong,
-    _out_pages: *mut *mut bindings::page,
-    _flags: c_uint,
+    access: *mut bindings::iommufd_access,
+    iova: c_ulong,
+    length: c_ulong,
+    out_pages: *mut *mut bindings::page,
+    flags: c_uint,
 ) -> c_int {
-    EOPNOTSUPP.to_errno()
+    let range = match IovaRange::from_len(to_u64(iova), to_u64(length)) {
+        Ok(range) => range,
+        Err(error) => return error.to_errno(),
+    };
+    let bytes = page_offset(range.start()).saturating_add(range.len());
+    let npages = to_usize(bytes.div_ceil(PAGE_SIZE).min(u64::MAX >> PAGE_SHIFT));
+    // SAFETY: The caller keeps the access and gives room for every page that the range touches;
+    // `PagePtr` is a pointer to `struct page`.
+    let (access, out) = unsafe {
+        (
+            borrow(access),
+            core::slice::from_raw_parts_mut(out_pages.cast::<PagePtr>(), npages),
+        )
+    };
+    let write = flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0;
+    errno(access.pin_pages(range, write, out))
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_unpin_pages(
-    _access: *mut bindings::iommufd_access,
-    _iova: c_ulong,
-    _length: c_ulong,
+    access: *mut bindings::iommufd_access,
+    iova: c_ulong,
+    length: c_ulong,
 ) {
+    if let Ok(range) = IovaRange::from_len(to_u64(iova), to_u64(length)) {
+        // SAFETY: The caller keeps the access.
+        unsafe { borrow(access) }.unpin_pages(range);
+    }
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_rw(
-    _access: *mut bindings::iommufd_access,
-    _iova: c_ulong,
-    _data: *mut c_void,
-    _len: usize,
-    _flags: c_uint,
+    access: *mut bindings::iommufd_access,
+    iova: c_ulong,
+    data: *mut c_void,
+    len: usize,
+    flags: c_uint,
 ) -> c_int {
-    EOPNOTSUPP.to_errno()
+    if len == 0 {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The caller gives `len` bytes, which are its own during the call.
+    let transfer = unsafe {
+        if flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0 {
+            Transfer::Write(core::slice::from_raw_parts(data.cast(), len))
+        } else {
+            Transfer::Read(core::slice::from_raw_parts_mut(data.cast(), len))
+        }
+    };
+    let borrow_mm = flags & bindings::IOMMUFD_ACCESS_RW_KTHREAD != 0;
+    // SAFETY: The caller keeps the access.
+    let access = unsafe { borrow(access) };
+    errno(access.copy_bytes(to_u64(iova), transfer, borrow_mm, false))
 }

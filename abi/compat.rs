@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! The VFIO container spoken on `/dev/iommu`, as vfio's group interface asks for it.
-//!
-//! TODO[VFIO]: not built yet.
 
+use crate::abi::errno;
 use crate::abi::same_signature;
+use crate::compat;
 use crate::ffi::bindings;
+use crate::kapi::shared::BorrowedShared;
+use crate::kapi::shared::Shared;
+use crate::object::Ctx;
 use kernel::prelude::*;
 
 same_signature! {
@@ -14,20 +17,34 @@ same_signature! {
     iommufd_vfio_compat_set_no_iommu,
 }
 
+/// # Safety
+///
+/// The caller holds a reference to the context during `'a`.
+unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedShared<'a, Ctx> {
+    // SAFETY: A `struct iommufd_ctx *` is a `Shared<Ctx>`, see `abi/ctx.rs`.
+    unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) }
+}
+
 #[no_mangle]
 unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
-    _ictx: *mut bindings::iommufd_ctx,
-    _out_ioas_id: *mut u32,
+    ictx: *mut bindings::iommufd_ctx,
+    out_ioas_id: *mut u32,
 ) -> c_int {
-    EOPNOTSUPP.to_errno()
+    // SAFETY: The caller holds the context, and gives a place for the id.
+    let (ctx, out) = unsafe { (borrow(ictx), &mut *out_ioas_id) };
+    errno(compat::ioas_id(&ctx).map(|id| *out = id))
 }
 
 #[no_mangle]
-unsafe extern "C" fn iommufd_vfio_compat_ioas_create(_ictx: *mut bindings::iommufd_ctx) -> c_int {
-    EOPNOTSUPP.to_errno()
+unsafe extern "C" fn iommufd_vfio_compat_ioas_create(ictx: *mut bindings::iommufd_ctx) -> c_int {
+    // SAFETY: The caller holds the context.
+    let ctx = unsafe { borrow(ictx) };
+    errno(compat::join(&ctx))
 }
 
 #[no_mangle]
-unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(_ictx: *mut bindings::iommufd_ctx) -> c_int {
-    EOPNOTSUPP.to_errno()
+unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(ictx: *mut bindings::iommufd_ctx) -> c_int {
+    // SAFETY: The caller holds the context.
+    let ctx = unsafe { borrow(ictx) };
+    errno(compat::join_without_iommu(&ctx))
 }

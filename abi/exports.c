@@ -6,6 +6,8 @@
  */
 #include <linux/export.h>
 #include <linux/iommufd.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
 #include <linux/moduleparam.h>
 
 #include "../ffi/shims.h"
@@ -14,6 +16,11 @@ static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Bind devices even where the platform cannot keep a device from forging interrupts; a security weakness");
+
+#if IS_ENABLED(CONFIG_IOMMUFD_VFIO_CONTAINER)
+MODULE_ALIAS_MISCDEV(VFIO_MINOR);
+MODULE_ALIAS("devname:vfio/vfio");
+#endif
 
 bool iommufd_rs_allow_unsafe_interrupts(void)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! `/dev/iommu` and its file operations.
+//! `/dev/iommu` and its file operations; `/dev/vfio/vfio` is another name for it.
 //!
 //! The kernel crate's misc devices have neither a mode nor a node name, and answer 32-bit ioctls,
 //! which this device never did; hence the registration here.
@@ -15,7 +15,7 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
-/// The registered `/dev/iommu`.
+/// A registered device.
 #[pin_data(PinnedDrop)]
 pub(crate) struct MiscDevice {
     #[pin]
@@ -41,18 +41,52 @@ static FOPS: Fops = Fops(UnsafeCell::new(bindings::file_operations {
     ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
 }));
 
+/// How a device appears.
+struct Node {
+    minor: u32,
+    name: &'static CStr,
+    path: &'static CStr,
+    mode: u16,
+}
+
 impl MiscDevice {
     /// Makes `/dev/iommu` appear, mode 0660. `ENOMEM`, `EBUSY` or `EEXIST` where it is there already.
-    pub(crate) fn register(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    pub(crate) fn iommu(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let register = Self::register(Node {
+            minor: bindings::MISC_DYNAMIC_MINOR,
+            name: c"iommu",
+            path: c"iommu",
+            mode: 0o660,
+        });
+        // SAFETY: No device is registered, so nobody reads the operations.
+        unsafe { (*FOPS.0.get()).owner = module.as_ptr() };
+        register.pin_chain(|device| {
+            // SAFETY: The device is unregistered only when the module goes, and with it
+            // everything that could use it.
+            unsafe { crate::kapi::dmabuf::set_device((*device.raw.get()).this_device) };
+            Ok(())
+        })
+    }
+
+    /// Makes `/dev/vfio/vfio` appear, mode 0666, after [`MiscDevice::iommu`]. `ENOMEM`, `EBUSY` or
+    /// `EEXIST` where vfio has its own.
+    pub(crate) fn vfio_container() -> impl PinInit<Self, Error> {
+        Self::register(Node {
+            minor: bindings::VFIO_MINOR,
+            name: c"vfio",
+            path: c"vfio/vfio",
+            mode: 0o666,
+        })
+    }
+
+    fn register(node: Node) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             raw <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
-                // SAFETY: The device is not registered, so nobody reads the operations.
-                unsafe { (*FOPS.0.get()).owner = module.as_ptr() };
                 let device = bindings::miscdevice {
-                    minor: bindings::MISC_DYNAMIC_MINOR as c_int,
-                    name: c"iommu".as_char_ptr(),
-                    nodename: c"iommu".as_char_ptr(),
-                    mode: 0o660,
+                    minor: node.minor as c_int,
+                    name: node.name.as_char_ptr(),
+                    nodename: node.path.as_char_ptr(),
+                    mode: node.mode,
                     fops: FOPS.0.get(),
                     ..Default::default()
                 };
@@ -91,7 +125,16 @@ pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
 }
 
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    match Shared::pin_init(Ctx::new(), GFP_KERNEL_ACCOUNT) {
+    // SAFETY: The file is being opened: its private data is the `struct miscdevice`.
+    let minor = unsafe { (*(*file).private_data.cast::<bindings::miscdevice>()).minor };
+    // VFIO's own containers count by process.
+    let is_vfio_container = minor == bindings::VFIO_MINOR as c_int;
+    if is_vfio_container {
+        kernel::do_once_lite! {
+            pr_info!("/dev/vfio/vfio is provided by iommufd, not by vfio\n");
+        }
+    }
+    match Shared::pin_init(Ctx::new(is_vfio_container), GFP_KERNEL_ACCOUNT) {
         Ok(ctx) => {
             // SAFETY: The file is being opened, so its private data is ours to set.
             unsafe { (*file).private_data = ctx.into_raw() };
@@ -110,8 +153,8 @@ unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
     // SAFETY: `open` put a context there, which stays until `release`.
     let ctx = unsafe { Shared::<Ctx>::borrow_raw((*file).private_data) };
-    match uapi::ioctl(&ctx, cmd, UserPtr::from_addr(arg)) {
-        Ok(()) => 0,
+    match uapi::ioctl(&ctx, cmd, arg) {
+        Ok(value) => value as c_long,
         Err(error) => error.to_errno() as c_long,
     }
 }

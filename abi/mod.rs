@@ -14,6 +14,7 @@ use kernel::prelude::*;
 /// The loaded module.
 #[pin_data]
 pub(crate) struct Module {
+    _vfio_container: Option<Pin<KBox<file::MiscDevice>>>,
     #[pin]
     _iommu: file::MiscDevice,
 }
@@ -21,7 +22,12 @@ pub(crate) struct Module {
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _iommu <- file::MiscDevice::register(module),
+            _iommu <- file::MiscDevice::iommu(module),
+            _vfio_container: if cfg!(CONFIG_IOMMUFD_VFIO_CONTAINER) {
+                Some(KBox::pin_init(file::MiscDevice::vfio_container(), GFP_KERNEL)?)
+            } else {
+                None
+            },
         })
     }
 }

@@ -67,9 +67,13 @@ impl Object<BoundDevice> {
             let hwpt = objects.get::<HwptPaging>(id).ok()?;
             (hwpt.is_automatic() && hwpt.ioas().same(ioas)).then_some(hwpt)
         };
+        // Page tables that no IOMMU walks are of no use to one, nor the other way round.
+        let suits = |hwpt: &HwptPaging| hwpt.domain().is_software() == self.is_bare();
         hwpts.retain(|id| find(*id).is_some());
         for id in &*hwpts {
-            let Some(hwpt) = find(*id) else { continue };
+            let Some(hwpt) = find(*id).filter(|hwpt| suits(hwpt)) else {
+                continue;
+            };
             match self.go_to(&hwpt, how) {
                 // This one does not fit the device. Perhaps another does.
                 Err(error) if error == EINVAL => {}

@@ -24,15 +24,17 @@ use kernel::sync::Mutex;
 struct Member {
     id: u32,
     dev: ARef<Device>,
-    /// What the device cannot use is closed in the address space.
-    closed: Closed,
+    /// What the device cannot use is closed in the address space. Nothing is where it has no IOMMU,
+    /// because it never sees the addresses.
+    closed: Option<Closed>,
     hwpt: Ref<HwptPaging>,
 }
 
 /// What the group is attached to. There is at least one member.
 struct Attached {
     // Field order: DMA is blocked before anything else goes.
-    attachment: Attachment,
+    /// `None` where there is no IOMMU to attach to.
+    attachment: Option<Attachment>,
     hwpt: Ref<HwptPaging>,
     members: KVec<Member>,
 }
@@ -46,7 +48,8 @@ impl Attached {
 /// The state that a context keeps for an IOMMU group while one of its devices is bound.
 #[pin_data]
 pub(crate) struct Group {
-    iommu: Arc<IommuGroup>,
+    /// `None` where there is no IOMMU; then the group has one device.
+    iommu: Option<Arc<IommuGroup>>,
     #[pin]
     state: Mutex<Option<Attached>>,
 }
@@ -64,8 +67,11 @@ pub(crate) enum Freed {
 
 impl Group {
     /// A group that nothing is attached to. `ENOMEM`.
-    pub(crate) fn new(iommu: IommuGroup) -> Result<impl PinInit<Self, Error>> {
-        let iommu = Arc::new(iommu, GFP_KERNEL_ACCOUNT)?;
+    pub(crate) fn new(iommu: Option<IommuGroup>) -> Result<impl PinInit<Self, Error>> {
+        let iommu = match iommu {
+            Some(iommu) => Some(Arc::new(iommu, GFP_KERNEL_ACCOUNT)?),
+            None => None,
+        };
         Ok(try_pin_init!(Self {
             iommu,
             state <- new_mutex!(None, "Group::state"),
@@ -74,7 +80,7 @@ impl Group {
 
     /// Whether C code's `struct iommu_group` is this one.
     pub(crate) fn is(&self, raw: *const c_void) -> bool {
-        self.iommu.is(raw)
+        self.iommu.as_ref().is_some_and(|iommu| iommu.is(raw))
     }
 
     /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is attached
@@ -91,14 +97,17 @@ impl Group {
                 return Err(EINVAL);
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            let member = Member::new(id, dev, hwpt)?;
+            let member = self.member(id, dev, hwpt)?;
             // There is room: it was reserved.
             drop(attached.members.push_within_capacity(member));
             return Ok(());
         }
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-        members.push(Member::new(id, dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
-        let attachment = Attachment::new(self.iommu.clone(), hwpt.domain().clone())?;
+        members.push(self.member(id, dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
+        let attachment = match &self.iommu {
+            Some(iommu) => Some(Attachment::new(iommu.clone(), hwpt.domain().clone())?),
+            None => None,
+        };
         *state = Some(Attached {
             attachment,
             hwpt: hwpt.clone(),
@@ -153,10 +162,12 @@ impl Group {
         let mut closed = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
         if !same_ioas {
             for member in &attached.members {
-                closed.push(Ioas::close_for(hwpt.ioas(), &member.dev)?, GFP_KERNEL_ACCOUNT)?;
+                closed.push(self.close(&member.dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
             }
         }
-        attached.attachment.replace(hwpt.domain().clone())?;
+        if let Some(attachment) = &mut attached.attachment {
+            attachment.replace(hwpt.domain().clone())?;
+        }
 
         // From here on nothing fails. Dropping the old ranges opens them in the old address space.
         for (member, closed) in attached.members.iter_mut().zip(closed) {
@@ -174,14 +185,22 @@ impl Group {
     }
 }
 
-impl Member {
-    /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.
-    fn new(id: u32, dev: &Device, hwpt: &Ref<HwptPaging>) -> Result<Self> {
-        Ok(Self {
+impl Group {
+    /// A device that is about to be attached. `EADDRINUSE`, `ENOMEM`.
+    fn member(&self, id: u32, dev: &Device, hwpt: &Ref<HwptPaging>) -> Result<Member> {
+        Ok(Member {
             id,
             dev: dev.into(),
-            closed: Ioas::close_for(hwpt.ioas(), dev)?,
+            closed: self.close(dev, hwpt)?,
             hwpt: hwpt.clone(),
         })
+    }
+
+    /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.
+    fn close(&self, dev: &Device, hwpt: &HwptPaging) -> Result<Option<Closed>> {
+        if self.iommu.is_none() {
+            return Ok(None);
+        }
+        Ioas::close_for(hwpt.ioas(), dev).map(Some)
     }
 }

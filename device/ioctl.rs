@@ -21,7 +21,7 @@ use kernel::uaccess::UserSlice;
 
 /// IOMMU_HWPT_ALLOC.
 pub(crate) fn hwpt_alloc(ctx: &Ctx, mut cmd: uapi::HwptAlloc, user: &UserStruct) -> Result {
-    if cmd.__reserved != 0 {
+    if cmd.__reserved != 0 || cmd.__reserved2 != 0 {
         return Err(EOPNOTSUPP);
     }
     if (cmd.data_type == uapi::hwpt::DATA_NONE) != (cmd.data_len == 0) {

@@ -2,13 +2,15 @@
 
 //! Devices: binding them to a context, and attaching them to page tables.
 //!
-//! Locks: `Ioas::hwpts` (10), then `Group::state` (15), then those of the address space.
+//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), then those of the address space.
 
+mod access;
 mod attach;
 mod bind;
 mod group;
 pub(crate) mod ioctl;
 
+pub(crate) use access::Access;
 pub(crate) use attach::How;
 pub(crate) use bind::BoundDevice;
 pub(crate) use group::Group;

@@ -3,7 +3,10 @@
 //! Backends: what stands between the objects of the user API and an IOMMU driver.
 
 mod in_tree;
+#[cfg(CONFIG_IOMMUFD_NOIOMMU)]
+mod noiommu;
 
+use crate::kapi::device;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
 use crate::kapi::hwinfo::HwInfo;
@@ -22,6 +25,10 @@ pub(crate) trait Backend: Sync {
 }
 
 /// The backend for a device.
-pub(crate) fn backend_of(_dev: &Device) -> &'static dyn Backend {
+pub(crate) fn backend_of(dev: &Device) -> &'static dyn Backend {
+    #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
+    if !device::has_iommu(dev) {
+        return &noiommu::NoIommu;
+    }
     &in_tree::InTree
 }

@@ -3,16 +3,22 @@
 #include <linux/atomic.h>
 #include <linux/cred.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
 #include <linux/err.h>
+#include <linux/generic_pt/iommu.h>
+#include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
+#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/uaccess.h>
+#include <linux/vfio_pci_core.h>
 #include <uapi/linux/iommufd.h>
 
 #include "shims.h"
@@ -31,6 +37,11 @@ unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
 struct user_struct *iommufd_rs_get_current_user(void)
 {
 	return get_uid(current_user());
+}
+
+void iommufd_rs_get_user(struct user_struct *user)
+{
+	get_uid(user);
 }
 
 /* False, and nothing charged, where RLIMIT_MEMLOCK of the task forbids it. */
@@ -105,6 +116,15 @@ const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev)
 	return dev->iommu ? dev->iommu->iommu_dev->ops : NULL;
 }
 
+/*
+ * The group that vfio may make for a device without an IOMMU does not count, so
+ * it does not help to look for one.
+ */
+bool iommufd_rs_dev_has_iommu(struct device *dev)
+{
+	return dev->iommu;
+}
+
 u32 iommufd_rs_dev_max_pasids(struct device *dev)
 {
 	return dev->iommu ? dev->iommu->max_pasids : 0;
@@ -139,16 +159,183 @@ size_t iommufd_rs_iommu_unmap_ranges(struct iommu_domain *domain,
 	return unmapped;
 }
 
-bool iommufd_rs_fd_is_dma_buf(int fd)
+/* The caller holds @outer, which is what makes nesting safe. */
+void iommufd_rs_down_write_under(struct rw_semaphore *sem,
+				 struct rw_semaphore *outer)
 {
-#if IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
-	struct dma_buf *dmabuf = dma_buf_get(fd);
+	down_write_nest_lock(sem, outer);
+}
 
-	if (IS_ERR(dmabuf))
-		return false;
+void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather)
+{
+	iommu_iotlb_gather_init(gather);
+}
+
+/* Page table pages that were taken out of a table and that no IOMMU has cached. */
+void iommufd_rs_free_gathered_pages(struct iommu_iotlb_gather *gather)
+{
+	iommu_put_pages_list(&gather->freelist);
+}
+
+void iommufd_rs_pt_iommu_deinit(struct pt_iommu *table)
+{
+	pt_iommu_deinit(table);
+}
+
+void iommufd_rs_iotlb_sync(struct iommu_domain *domain,
+			   struct iommu_iotlb_gather *gather)
+{
+	iommu_iotlb_sync(domain, gather);
+}
+
+#if IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
+struct dma_buf *iommufd_rs_dma_buf_get(int fd)
+{
+	return dma_buf_get(fd);
+}
+
+void iommufd_rs_dma_buf_put(struct dma_buf *dmabuf)
+{
 	dma_buf_put(dmabuf);
-	return true;
+}
+
+struct dma_buf_attachment *
+iommufd_rs_dma_buf_attach(struct dma_buf *dmabuf, struct device *dev,
+			  const struct dma_buf_attach_ops *ops, void *priv)
+{
+	return dma_buf_dynamic_attach(dmabuf, dev, ops, priv);
+}
+
+void iommufd_rs_dma_buf_detach(struct dma_buf *dmabuf,
+			       struct dma_buf_attachment *attach)
+{
+	dma_buf_detach(dmabuf, attach);
+}
+
+int iommufd_rs_dma_buf_pin(struct dma_buf_attachment *attach)
+{
+	return dma_buf_pin(attach);
+}
+
+void iommufd_rs_dma_buf_unpin(struct dma_buf_attachment *attach)
+{
+	dma_buf_unpin(attach);
+}
+
+void iommufd_rs_dma_buf_lock(struct dma_buf *dmabuf)
+{
+	dma_resv_lock(dmabuf->resv, NULL);
+}
+
+void iommufd_rs_dma_buf_unlock(struct dma_buf *dmabuf)
+{
+	dma_resv_unlock(dmabuf->resv);
+}
 #else
-	return false;
+struct dma_buf *iommufd_rs_dma_buf_get(int fd)
+{
+	return ERR_PTR(-ENXIO);
+}
+
+void iommufd_rs_dma_buf_put(struct dma_buf *dmabuf)
+{
+}
+
+struct dma_buf_attachment *
+iommufd_rs_dma_buf_attach(struct dma_buf *dmabuf, struct device *dev,
+			  const struct dma_buf_attach_ops *ops, void *priv)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+void iommufd_rs_dma_buf_detach(struct dma_buf *dmabuf,
+			       struct dma_buf_attachment *attach)
+{
+}
+
+int iommufd_rs_dma_buf_pin(struct dma_buf_attachment *attach)
+{
+	return -EOPNOTSUPP;
+}
+
+void iommufd_rs_dma_buf_unpin(struct dma_buf_attachment *attach)
+{
+}
+
+void iommufd_rs_dma_buf_lock(struct dma_buf *dmabuf)
+{
+}
+
+void iommufd_rs_dma_buf_unlock(struct dma_buf *dmabuf)
+{
+}
 #endif
+
+/*
+ * Only vfio-pci tells where its memory is. It links to us, so its function is
+ * looked up when it is needed.
+ */
+int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
+			    struct phys_vec *phys)
+{
+#if IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
+	typeof(&vfio_pci_dma_buf_iommufd_map) fn;
+	int rc;
+
+	fn = symbol_get(vfio_pci_dma_buf_iommufd_map);
+	if (!fn)
+		return -EOPNOTSUPP;
+	rc = fn(attach, phys);
+	symbol_put(vfio_pci_dma_buf_iommufd_map);
+	return rc;
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+/* The bytes lie in one page of memory that the kernel maps. */
+void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len)
+{
+	struct page *page = pfn_to_page(PHYS_PFN(phys));
+
+	memcpy_to_page(page, offset_in_page(phys), from, len);
+	set_page_dirty_lock(page);
+}
+
+void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len)
+{
+	memcpy_from_page(to, pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys),
+			 len);
+}
+
+/*
+ * Copies to and from the memory of @mm: of the present process, or borrowed for
+ * the time by a kernel thread. Returns how many bytes could not be copied.
+ */
+unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
+				    const void *from, size_t len)
+{
+	bool borrow = current->mm != mm;
+	unsigned long rc;
+
+	if (borrow)
+		kthread_use_mm(mm);
+	rc = copy_to_user((void __user *)to, from, len);
+	if (borrow)
+		kthread_unuse_mm(mm);
+	return rc;
+}
+
+unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
+				      unsigned long from, size_t len)
+{
+	bool borrow = current->mm != mm;
+	unsigned long rc;
+
+	if (borrow)
+		kthread_use_mm(mm);
+	rc = copy_from_user(to, (const void __user *)from, len);
+	if (borrow)
+		kthread_unuse_mm(mm);
+	return rc;
 }

@@ -10,9 +10,15 @@
 #include <linux/types.h>
 
 struct device;
+struct dma_buf;
+struct dma_buf_attach_ops;
+struct dma_buf_attachment;
 struct file;
 struct mm_struct;
 struct page;
+struct phys_vec;
+struct pt_iommu;
+struct rw_semaphore;
 struct task_struct;
 struct user_struct;
 
@@ -26,6 +32,9 @@ int iommu_replace_group_handle(struct iommu_group *group,
 			       struct iommu_domain *new_domain,
 			       struct iommu_attach_handle *handle);
 
+/* drivers/iommu/iommu-pages.h */
+void iommu_put_pages_list(struct iommu_pages_list *list);
+
 /* linux/uaccess.h */
 int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize);
@@ -33,6 +42,7 @@ unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
 
 /* linux/sched/user.h, linux/sched/signal.h, linux/cred.h */
 struct user_struct *iommufd_rs_get_current_user(void);
+void iommufd_rs_get_user(struct user_struct *user);
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages);
 void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages);
@@ -49,14 +59,48 @@ bool iommufd_rs_file_is_memfd_like(struct file *file);
 
 /* linux/iommu.h */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev);
+bool iommufd_rs_dev_has_iommu(struct device *dev);
 u32 iommufd_rs_dev_max_pasids(struct device *dev);
 int iommufd_rs_dev_pasid_status(struct device *dev);
 size_t iommufd_rs_iommu_unmap_ranges(struct iommu_domain *domain,
 				     const struct iommu_iova_range *ranges,
 				     size_t nr_ranges);
+void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather);
+void iommufd_rs_free_gathered_pages(struct iommu_iotlb_gather *gather);
+void iommufd_rs_iotlb_sync(struct iommu_domain *domain,
+			   struct iommu_iotlb_gather *gather);
 
-/* include/linux/dma-buf.h */
-bool iommufd_rs_fd_is_dma_buf(int fd);
+/* linux/dma-buf.h, linux/dma-resv.h; -EOPNOTSUPP and the like without dma-buf */
+struct dma_buf *iommufd_rs_dma_buf_get(int fd);
+void iommufd_rs_dma_buf_put(struct dma_buf *dmabuf);
+struct dma_buf_attachment *
+iommufd_rs_dma_buf_attach(struct dma_buf *dmabuf, struct device *dev,
+			  const struct dma_buf_attach_ops *ops, void *priv);
+void iommufd_rs_dma_buf_detach(struct dma_buf *dmabuf,
+			       struct dma_buf_attachment *attach);
+int iommufd_rs_dma_buf_pin(struct dma_buf_attachment *attach);
+void iommufd_rs_dma_buf_unpin(struct dma_buf_attachment *attach);
+int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
+			    struct phys_vec *phys);
+void iommufd_rs_dma_buf_lock(struct dma_buf *dmabuf);
+void iommufd_rs_dma_buf_unlock(struct dma_buf *dmabuf);
+
+/* linux/generic_pt/iommu.h */
+void iommufd_rs_pt_iommu_deinit(struct pt_iommu *table);
+
+/* linux/rwsem.h */
+void iommufd_rs_down_write_under(struct rw_semaphore *sem,
+				 struct rw_semaphore *outer);
+
+/* linux/highmem.h */
+void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len);
+void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len);
+
+/* linux/kthread.h, linux/uaccess.h */
+unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
+				    const void *from, size_t len);
+unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
+				      unsigned long from, size_t len);
 
 /* abi/exports.c */
 bool iommufd_rs_allow_unsafe_interrupts(void);

@@ -2,6 +2,7 @@
 
 //! Hardware page tables: the objects behind IOMMU domains.
 
+pub(crate) mod dirty;
 mod paging;
 
 pub(crate) use paging::HwptPaging;

@@ -67,7 +67,7 @@ impl HwptPaging {
         if unknown || untracked || faulting_parent {
             return Err(EOPNOTSUPP);
         }
-        let domain = backend.alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)?;
+        let mut domain = backend.alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)?;
         // The page table entries carry it, so it is decided before there are any.
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
             return Err(EINVAL);

@@ -10,6 +10,7 @@ use crate::kapi::units::IovaRange;
 use crate::kapi::units::PageRange;
 use crate::kapi::units::PAGE_SHIFT;
 use kernel::prelude::*;
+use kernel::sync::atomic::Atomic;
 use kernel::sync::Arc;
 
 /// A slice of a memory source, in bytes.
@@ -55,9 +56,24 @@ pub(crate) struct Area {
     pub(crate) prot: Prot,
     /// Who may touch it.
     pub(crate) state: State,
+    /// How many accesses have pages of it. They change under `Ioas::space` held for reading.
+    pub(crate) accesses: Atomic<i32>,
+    /// Somebody waits for those to end; no new ones begin.
+    pub(crate) closing: bool,
 }
 
 impl Area {
+    /// A mapping that is being made.
+    pub(crate) fn building(slice: Slice, prot: Prot) -> Self {
+        Self {
+            slice,
+            prot,
+            state: State::Building,
+            accesses: Atomic::new(0),
+            closing: false,
+        }
+    }
+
     /// Whether the area could be mapped with pages of `alignment` bytes.
     pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
         range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0
@@ -88,7 +104,10 @@ impl<'a> Filler<'a> {
         Self {
             domain,
             range,
-            prot,
+            prot: Prot {
+                mmio: slice.pages.mmio().is_some(),
+                ..prot
+            },
             small_pages,
             done: 0,
             skip: page_offset(slice.start),

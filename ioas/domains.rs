@@ -5,6 +5,7 @@
 //! The first domain pins the areas' memory, the last one to go unpins it.
 
 use crate::ioas::area::Area;
+use crate::ioas::access::Accessor;
 use crate::ioas::area::Filler;
 use crate::ioas::area::Slice;
 use crate::ioas::area::State;
@@ -13,7 +14,9 @@ use crate::ioas::space::Space;
 use crate::ioas::Ioas;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::Prot;
+use crate::kapi::domain::Unmapper;
 use crate::kapi::units::IovaRange;
+use crate::kapi::units::PageRange;
 use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -21,6 +24,8 @@ use kernel::sync::Arc;
 /// See the module. Everything here is under `Ioas::domains`.
 pub(crate) struct Domains {
     list: KVec<Arc<Domain>>,
+    /// Who reaches the memory without a domain.
+    accessors: KVec<Arc<Accessor>>,
     /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` off).
     small_pages: bool,
 }
@@ -30,6 +35,7 @@ impl Domains {
     pub(crate) fn new() -> Self {
         Self {
             list: KVec::new(),
+            accessors: KVec::new(),
             small_pages: false,
         }
     }
@@ -39,25 +45,23 @@ impl Domains {
         self.list.is_empty()
     }
 
+    /// The domains.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Domain> {
+        self.list.iter().map(|domain| &**domain)
+    }
+
+    /// Whether a page table entry may be for several CPU pages.
+    pub(crate) fn may_have_large_pages(&self) -> bool {
+        !self.small_pages && !self.list.is_empty()
+    }
+
     /// Pins an area's memory and maps it into every domain. On failure nothing has changed.
     /// `ENOMEM`, or what [`Pages::hold`](crate::ioas::pages::Pages::hold) fails with.
     pub(crate) fn fill(&self, range: IovaRange, slice: &Slice, prot: Prot) -> Result {
-        let Some((first, others)) = self.list.split_first() else {
-            return Ok(());
-        };
-        let pages = slice.page_range()?;
-        let mut filler = Filler::new(first, range, slice, prot, self.small_pages);
-        slice
-            .pages
-            .hold(pages, |phys, npages| filler.push(phys, npages))?;
-        filler.keep();
-
-        for (done, domain) in others.iter().enumerate() {
-            if let Err(error) = fill_one(domain, range, slice, prot, self.small_pages) {
-                for domain in self.list.iter().take(done + 1) {
-                    domain.unmap(&[range]);
-                }
-                slice.pages.release(pages);
+        for (done, domain) in self.list.iter().enumerate() {
+            if let Err(error) = fill_one(domain, range, slice, prot, self.small_pages, done == 0) {
+                let filled = self.list.get(..done).unwrap_or(&[]);
+                unfill_domains(filled, core::iter::once((range, slice)));
                 return Err(error);
             }
         }
@@ -65,46 +69,83 @@ impl Domains {
     }
 
     /// Unmaps areas from every domain and unpins their memory. Cannot fail and does not allocate.
-    pub(crate) fn unfill<'a>(&self, ranges: &[IovaRange], slices: impl Iterator<Item = &'a Slice>) {
-        if self.list.is_empty() {
-            return;
-        }
-        for domain in &self.list {
-            domain.unmap(ranges);
-        }
-        slices.for_each(release);
+    pub(crate) fn unfill<'a>(&self, areas: impl Iterator<Item = (IovaRange, &'a Slice)> + Clone) {
+        unfill_domains(&self.list, areas);
     }
 
-    /// The alignment that the domains ask for.
+    /// The alignment that the domains and accessors ask for.
     fn alignment(&self) -> u64 {
         let least = if self.small_pages { PAGE_SIZE } else { 1 };
-        self.list
-            .iter()
-            .map(|domain| domain.min_page_size())
-            .fold(least, u64::max)
+        let domains = self.list.iter().map(|domain| domain.min_page_size());
+        let accessors = self.accessors.iter().map(|accessor| accessor.alignment());
+        domains.fold(accessors.fold(least, u64::max), u64::max)
+    }
+
+    /// The accessor at a place in the list, which changes only while the lock is held for writing.
+    pub(crate) fn accessor(&self, place: usize) -> Option<&Arc<Accessor>> {
+        self.accessors.get(place)
     }
 }
 
-/// Maps memory that is held already into one more domain. On failure nothing is mapped.
+/// Maps an area into a domain; its memory is pinned where this is the `first` one, else it is
+/// already. On failure nothing has changed.
 fn fill_one(
-    domain: &Domain,
+    domain: &Arc<Domain>,
     range: IovaRange,
     slice: &Slice,
     prot: Prot,
     small_pages: bool,
+    first: bool,
 ) -> Result {
+    let pages = slice.page_range()?;
     let mut filler = Filler::new(domain, range, slice, prot, small_pages);
-    slice
-        .pages
-        .with_extents(slice.page_range()?, |phys, npages| filler.push(phys, npages))?;
+    if let Some((mmio, start)) = slice.pages.mmio() {
+        let pages = PageRange::from_len(start + pages.start(), pages.len())?;
+        return mmio.map(domain, range, pages, filler);
+    }
+    let each = |phys, npages| filler.push(phys, npages);
+    if first {
+        slice.pages.hold(pages, each)?;
+    } else {
+        slice.pages.with_extents(pages, each)?;
+    }
     filler.keep();
     Ok(())
 }
 
+/// Unmaps an area from a domain.
+fn unfill_one(domain: &Arc<Domain>, range: IovaRange, slice: &Slice, unmapper: &mut Unmapper<'_>) {
+    match slice.pages.mmio() {
+        Some((mmio, _)) => mmio.unmap(domain, range),
+        None => unmapper.push(range),
+    }
+}
+
+/// Unmaps areas from the domains that have them, and unpins their memory.
+fn unfill_domains<'a>(
+    domains: &[Arc<Domain>],
+    areas: impl Iterator<Item = (IovaRange, &'a Slice)> + Clone,
+) {
+    if domains.is_empty() {
+        return;
+    }
+    for domain in domains {
+        let mut unmapper = Unmapper::new(domain);
+        for (range, slice) in areas.clone() {
+            unfill_one(domain, range, slice, &mut unmapper);
+        }
+    }
+    for (_, slice) in areas {
+        release(slice);
+    }
+}
+
 /// Unpins an area's memory as far as nobody else holds it.
 fn release(slice: &Slice) {
-    if let Ok(pages) = slice.page_range() {
-        slice.pages.release(pages);
+    if slice.pages.mmio().is_none() {
+        if let Ok(pages) = slice.page_range() {
+            slice.pages.release(pages);
+        }
     }
 }
 
@@ -155,14 +196,45 @@ impl Ioas {
         space.alignment = domains.alignment();
     }
 
+    /// Lets somebody reach the memory without a domain. `EADDRINUSE` where an area is aligned worse
+    /// than the accessor needs, `ENOMEM`.
+    pub(crate) fn add_accessor(&self, accessor: Arc<Accessor>) -> Result {
+        let mut domains = self.domains.write();
+        let mut space = self.space.write();
+
+        let alignment = accessor.alignment().max(space.alignment);
+        if !space.fits(alignment) {
+            return Err(EADDRINUSE);
+        }
+        domains.accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
+        space.alignment = alignment;
+        Ok(())
+    }
+
+    /// Undoes [`Ioas::add_accessor`]. Cannot fail.
+    pub(crate) fn remove_accessor(&self, accessor: &Arc<Accessor>) {
+        let mut domains = self.domains.write();
+        let mut space = self.space.write();
+
+        // The caller's own reference keeps it from going under the lock.
+        domains
+            .accessors
+            .retain(|other| !Arc::ptr_eq(other, accessor));
+        space.alignment = domains.alignment();
+    }
+
     /// Whether areas may be mapped with pages larger than the CPU's smallest.
     pub(crate) fn large_pages(&self) -> bool {
         !self.domains.read().small_pages
     }
 
-    /// Turns large pages off or on. `EINVAL` where domains have mappings, `EADDRINUSE` where an
-    /// area begins or ends inside a page.
-    pub(crate) fn set_large_pages(&self, large: bool) -> Result {
+    /// Turns large pages off or on, if `commit` agrees in the end. `EINVAL` where domains have
+    /// mappings, `EADDRINUSE` where an area begins or ends inside a page.
+    pub(crate) fn set_large_pages(
+        &self,
+        large: bool,
+        commit: impl FnOnce() -> Result,
+    ) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
 
@@ -174,6 +246,7 @@ impl Ioas {
                 return Err(EADDRINUSE);
             }
         }
+        commit()?;
         domains.small_pages = !large;
         space.alignment = domains.alignment();
         Ok(())
@@ -199,19 +272,11 @@ fn reserve_outside(space: &mut Space, aperture: IovaRange, owner: Owner) -> Resu
 }
 
 /// Maps every area into `domain`, which is not in `domains` yet.
-fn fill_domain(domains: &Domains, space: &Space, domain: &Domain) -> Result {
+fn fill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>) -> Result {
     let first = domains.is_empty();
     for (range, area) in ready(space) {
         let slice = &area.slice;
-        let result = if first {
-            let mut filler = Filler::new(domain, range, slice, area.prot, domains.small_pages);
-            slice
-                .page_range()
-                .and_then(|pages| slice.pages.hold(pages, |phys, n| filler.push(phys, n)))
-                .map(|()| filler.keep())
-        } else {
-            fill_one(domain, range, slice, area.prot, domains.small_pages)
-        };
+        let result = fill_one(domain, range, slice, area.prot, domains.small_pages, first);
         if let Err(error) = result {
             unfill_domain(domains, space, domain, Some(range.start()));
             return Err(error);
@@ -220,25 +285,17 @@ fn fill_domain(domains: &Domains, space: &Space, domain: &Domain) -> Result {
     Ok(())
 }
 
-/// Unmaps the areas that begin before `end` from `domain`, which is not in `domains` any more, and
-/// unpins their memory where no domain is left to need it.
-fn unfill_domain(domains: &Domains, space: &Space, domain: &Domain, end: Option<u64>) {
-    const BATCH: usize = 16;
-
+/// Unmaps the areas that begin before `end` from `domain`, which is not in `domains`, and unpins
+/// their memory where no domain is left to need it.
+fn unfill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>, end: Option<u64>) {
     let before = |(range, _): &(IovaRange, &Area)| end.is_none_or(|end| range.start() < end);
-    let mut batch = [IovaRange::ALL; BATCH];
-    let mut filled = 0;
-    for (range, _) in ready(space).take_while(before) {
-        if filled == BATCH {
-            domain.unmap(&batch);
-            filled = 0;
-        }
-        if let Some(place) = batch.get_mut(filled) {
-            *place = range;
-            filled += 1;
-        }
+
+    let mut unmapper = Unmapper::new(domain);
+    for (range, area) in ready(space).take_while(before) {
+        unfill_one(domain, range, &area.slice, &mut unmapper);
     }
-    domain.unmap(batch.get(..filled).unwrap_or(&[]));
+    // Unpinning comes after the last unmapping.
+    drop(unmapper);
     if domains.is_empty() {
         for (_, area) in ready(space).take_while(before) {
             release(&area.slice);

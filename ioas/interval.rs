@@ -141,7 +141,11 @@ impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
         // Past the last that can be of interest there is nothing to look for.
         if entry.last < self.within.last() {
             let end = entry.last + 1;
-            self.next = self.map.tree.cursor_lower_bound(&end).map(|c| *c.current().0);
+            self.next = self
+                .map
+                .tree
+                .cursor_lower_bound(&end)
+                .map(|c| *c.current().0);
         }
         Some((Range::new(start, entry.last)?, &entry.value))
     }
@@ -191,9 +195,6 @@ where
                 .last()
                 .checked_add(1)
                 .and_then(|start| Range::new(start, rest.last()));
-            if taken.start() > rest.last() {
-                self.rest = None;
-            }
             if gap.is_some() {
                 return gap;
             }

@@ -72,14 +72,14 @@ pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStru
         return Err(EOPNOTSUPP);
     }
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
-    if cmd.num_iovas > MAX_ALLOWED_RANGES {
-        return Err(ENOMEM);
-    }
-    let bytes = size_of::<uapi::IovaRangeElm>() * cmd.num_iovas as usize;
+    let bytes = size_of::<uapi::IovaRangeElm>().saturating_mul(cmd.num_iovas as usize);
     let mut input = UserSlice::new(user::ptr(cmd.allowed_iovas), bytes).reader();
     let mut allowed = IntervalMap::new();
-    for _ in 0..cmd.num_iovas {
+    for count in 0..cmd.num_iovas {
         let elm: uapi::IovaRangeElm = input.read()?;
+        if count == MAX_ALLOWED_RANGES {
+            return Err(ENOMEM);
+        }
         let range = IovaRange::new(elm.start, elm.last).filter(|r| r.start() != r.last());
         allowed
             .insert(Vacancy::new()?, range.ok_or(EINVAL)?, ())
@@ -93,6 +93,7 @@ fn prot_of(flags: u32) -> Result<Prot> {
     let prot = Prot {
         read: flags & uapi::map::READABLE != 0,
         write: flags & uapi::map::WRITEABLE != 0,
+        mmio: false,
     };
     if prot.read || prot.write {
         Ok(prot)
@@ -230,7 +231,7 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
             }
             match op {
                 uapi::option::GET => cmd.val64 = u64::from(ctx.process_accounting()),
-                uapi::option::SET => set_rlimit_mode(ctx, cmd.val64)?,
+                uapi::option::SET => return set_rlimit_mode(ctx, &cmd, user),
                 _ => return Err(EOPNOTSUPP),
             }
         }
@@ -238,7 +239,9 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
             let ioas: Ref<Ioas> = ctx.objects().get(cmd.object_id)?;
             match op {
                 uapi::option::GET => cmd.val64 = u64::from(ioas.large_pages()),
-                uapi::option::SET => ioas.set_large_pages(bool_of(cmd.val64)?)?,
+                uapi::option::SET => {
+                    return ioas.set_large_pages(bool_of(cmd.val64)?, || user.write(&cmd));
+                }
                 _ => return Err(EOPNOTSUPP),
             }
         }
@@ -247,17 +250,15 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
     user.write(&cmd)
 }
 
-fn set_rlimit_mode(ctx: &Ctx, value: u64) -> Result {
+fn set_rlimit_mode(ctx: &Ctx, cmd: &uapi::Option_, user: &UserStruct) -> Result {
     if !may_change_limits() {
         return Err(EPERM);
     }
-    match bool_of(value) {
-        Ok(process) => ctx.set_process_accounting(process),
-        // EBUSY comes before EINVAL: leaving the mode as it is finds out.
-        Err(error) => ctx
-            .set_process_accounting(ctx.process_accounting())
-            .and(Err(error)),
-    }
+    ctx.set_process_accounting(|| {
+        let process = bool_of(cmd.val64)?;
+        user.write(cmd)?;
+        Ok(process)
+    })
 }
 
 fn bool_of(value: u64) -> Result<bool> {

@@ -13,8 +13,10 @@ use crate::ioas::domains::Domains;
 use crate::ioas::interval::Vacancy;
 use crate::ioas::Ioas;
 use crate::kapi::domain::Prot;
+use crate::kapi::units::align_up;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
 
 /// Where to put a mapping.
@@ -50,9 +52,8 @@ struct Filled<'a> {
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        for (range, slice) in self.areas {
-            self.domains.unfill(&[*range], core::iter::once(slice));
-        }
+        let areas = self.areas.iter().map(|(range, slice)| (*range, slice));
+        self.domains.unfill(areas);
     }
 }
 
@@ -145,12 +146,11 @@ impl Ioas {
             if page_offset(slice.start) & mask != 0 {
                 return Err(EINVAL);
             }
+            // Rounded up to pages the slice must still be one.
+            let end = slice.start.checked_add(slice.length);
+            end.and_then(|end| align_up(end, PAGE_SIZE)).ok_or(EOVERFLOW)?;
             let range = IovaRange::from_len(start, slice.length)?;
-            let area = Area {
-                slice: slice.clone(),
-                prot,
-                state: State::Building,
-            };
+            let area = Area::building(slice.clone(), prot);
             space
                 .areas
                 .insert(vacancy, range, area)

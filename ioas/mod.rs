@@ -11,17 +11,25 @@
 //! moments, so those of disjoint ranges run in parallel; the state of an area under construction or
 //! destruction keeps others away from it. Changing the set of domains holds both for writing.
 
+pub(crate) mod access;
 mod area;
+mod cut;
 mod domains;
 mod interval;
 pub(crate) mod ioctl;
 mod map;
+mod mappings;
+mod mmio;
 pub(crate) mod pages;
+pub(crate) mod phys;
 mod place;
+pub(crate) mod process;
 mod segments;
 mod space;
+mod type1;
 mod unmap;
 
+pub(crate) use crate::ioas::mappings::Mappings;
 pub(crate) use crate::ioas::space::Closed;
 
 use crate::ioas::domains::Domains;

@@ -9,14 +9,22 @@
 //! The lock (rank 30) is held while pages are pinned or mapped into a domain; the mmap lock and the
 //! page tables' own locks are taken inside it. Several `Pages` are never locked at once.
 
+use crate::ioas::access::Transfer;
+use crate::ioas::mmio::Mmio;
 use crate::ioas::segments::Builder;
 use crate::ioas::segments::Segments;
+use crate::kapi::dmabuf::Attachment;
+use crate::kapi::dmabuf::DmaBuf;
 use crate::kapi::file::PinnableFile;
+use crate::kapi::locked_vm;
 use crate::kapi::locked_vm::may_lock_without_limit;
 use crate::kapi::locked_vm::Accounting;
 use crate::kapi::locked_vm::Payer;
+use crate::kapi::pin::Extent;
 use crate::kapi::pin::Pinner;
 use crate::kapi::units::page_offset;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::to_usize;
 use crate::kapi::units::PageRange;
 use crate::kapi::units::PAGE_SHIFT;
 use crate::kapi::units::PAGE_SIZE;
@@ -31,6 +39,8 @@ pub(crate) enum Source {
     User { addr: u64 },
     /// A memfd's memory from this byte, page aligned.
     File { file: PinnableFile, start: u64 },
+    /// A dma-buf's memory from this byte, page aligned. It is not pinned or charged.
+    Mmio { buf: Attachment<Mmio>, start: u64 },
 }
 
 /// A linear run of memory that can be pinned.
@@ -48,6 +58,8 @@ struct Inner {
     accounting: Accounting,
     /// Everything here is charged to `payer`.
     segments: Segments,
+    /// Who shall be `payer` next, and how many pages were charged to them as well.
+    heir: Option<(Payer, u64)>,
 }
 
 impl Pages {
@@ -69,8 +81,9 @@ impl Pages {
         Ok((Self::new(source, writable, process)?, offset))
     }
 
-    /// `length` bytes of a file from byte `start`, as [`Pages::from_user`]; also what
-    /// [`PinnableFile::get`] fails with.
+    /// `length` bytes of a file or dma-buf from byte `start`, as [`Pages::from_user`]; also what
+    /// [`PinnableFile::get`] and [`Mmio::attach`] fail with, and `EINVAL` where the dma-buf is
+    /// shorter.
     pub(crate) fn from_file(
         fd: i32,
         start: u64,
@@ -79,13 +92,27 @@ impl Pages {
         process: bool,
     ) -> Result<(Arc<Self>, u64)> {
         let extra = length.checked_sub(1).ok_or(EINVAL)?;
-        start.checked_add(extra).ok_or(EOVERFLOW)?;
-        let file = PinnableFile::get(fd)?;
-        check_length(length)?;
+        let last = start.checked_add(extra).ok_or(EOVERFLOW)?;
         let offset = page_offset(start);
-        let source = Source::File {
-            file,
-            start: start - offset,
+        let source = match DmaBuf::get(fd) {
+            Some(buf) => {
+                if buf.size() <= last {
+                    return Err(EINVAL);
+                }
+                check_length(length)?;
+                Source::Mmio {
+                    buf: Mmio::attach(buf)?,
+                    start: start - offset,
+                }
+            }
+            None => {
+                let file = PinnableFile::get(fd)?;
+                check_length(length)?;
+                Source::File {
+                    file,
+                    start: start - offset,
+                }
+            }
         };
         Ok((Self::new(source, writable, process)?, offset))
     }
@@ -108,6 +135,7 @@ impl Pages {
                         payer,
                         accounting,
                         segments: Segments::new(),
+                        heir: None,
                     },
                     "Pages::inner"
                 ),
@@ -125,7 +153,15 @@ impl Pages {
     pub(crate) fn origin(&self) -> u64 {
         match &self.source {
             Source::User { addr } => *addr,
-            Source::File { start, .. } => *start,
+            Source::File { start, .. } | Source::Mmio { start, .. } => *start,
+        }
+    }
+
+    /// The memory's device side where it is a dma-buf, and the page that is our first.
+    pub(crate) fn mmio(&self) -> Option<(&Mmio, u64)> {
+        match &self.source {
+            Source::Mmio { buf, start } => Some((buf.importer(), start >> PAGE_SHIFT)),
+            _ => None,
         }
     }
 
@@ -170,11 +206,136 @@ impl Pages {
         result
     }
 
+    /// Lets holders of pages in `range` and around it let go of either alone. `ENOMEM`.
+    pub(crate) fn cut(&self, range: PageRange) -> Result {
+        self.inner.lock().segments.cut(range)
+    }
+
     /// Lets go of `range`, which the caller held.
     pub(crate) fn release(&self, range: PageRange) {
         let mut inner = self.inner.lock();
         let npages = inner.segments.release(range);
         inner.uncharge(npages);
+    }
+
+    /// The physical address of the first page of `range`, and how many of its pages follow on from
+    /// there without a break. `None` where it is not pinned.
+    pub(crate) fn contiguous(&self, range: PageRange) -> Option<(u64, u64)> {
+        let inner = self.inner.lock();
+        let mut extents = inner.segments.extents(range);
+        let (phys, mut npages) = extents.next()?;
+        for (next, more) in extents {
+            if next != phys + (npages << PAGE_SHIFT) {
+                break;
+            }
+            npages += more;
+        }
+        Some((phys, npages))
+    }
+
+    /// Whether the memory is a memfd's, which any process can map.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.source, Source::File { .. })
+    }
+
+    /// Charges what is pinned to `heir` as well, once. The caller keeps pages from being pinned or
+    /// let go until it accepts or declines. `ENOMEM` where that passes a limit, and then nothing
+    /// has changed.
+    pub(crate) fn offer(&self, heir: &Payer) -> Result {
+        let mut inner = self.inner.lock();
+        if inner.heir.is_none() {
+            let npages = if inner.payer.pays_as(heir, inner.accounting) {
+                0
+            } else {
+                inner.segments.pinned()
+            };
+            heir.charge_some(inner.accounting, npages)?;
+            inner.heir = Some((heir.clone(), npages));
+        }
+        Ok(())
+    }
+
+    /// Lets the heir, if there is one, pay alone.
+    pub(crate) fn accept(&self) {
+        let mut inner = self.inner.lock();
+        let old = inner.heir.take().map(|(heir, npages)| {
+            let old = core::mem::replace(&mut inner.payer, heir);
+            old.uncharge_some(inner.accounting, npages);
+            old
+        });
+        drop(inner);
+        drop(old);
+    }
+
+    /// Takes back from the heir, if there is one, what was charged.
+    pub(crate) fn decline(&self) {
+        let mut inner = self.inner.lock();
+        let heir = inner.heir.take();
+        if let Some((heir, npages)) = &heir {
+            heir.uncharge_some(inner.accounting, *npages);
+        }
+        drop(inner);
+        drop(heir);
+    }
+
+    /// Copies bytes from `start` on, counted from the first page. `EFAULT` where there is no memory,
+    /// `ENOMEM`; see [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
+    pub(crate) fn copy_bytes(
+        &self,
+        start: u64,
+        mut transfer: Transfer<'_>,
+        borrow_mm: bool,
+        slow: bool,
+    ) -> Result {
+        let mut inner = self.inner.lock();
+        if let Source::User { addr } = self.source {
+            // The owner's own address space, or one that may be borrowed, is as good as its pages.
+            let here = inner.payer.is_current();
+            if !slow && (here || borrow_mm) {
+                if let Some(mm) = inner.payer.mm().mmget_not_zero() {
+                    drop(inner);
+                    return match transfer {
+                        Transfer::Read(data) => locked_vm::read_mm(&mm, addr + start, data),
+                        Transfer::Write(data) => locked_vm::write_mm(&mm, addr + start, data),
+                    };
+                }
+            }
+        }
+        let write = transfer.is_write();
+        let mut done = 0;
+        while done < transfer.len() {
+            let at = start + to_u64(done);
+            let index = at >> PAGE_SHIFT;
+            let len = to_usize(PAGE_SIZE - page_offset(at)).min(transfer.len() - done);
+            let piece = transfer.part(done, len).ok_or(EINVAL)?;
+            if let Some((extent, skip)) = inner.segments.extent_at(index) {
+                copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)?;
+            } else {
+                let extent = self.pin_one(&mut inner, index, write)?;
+                copy_page(&extent, page_offset(at), piece)?;
+            }
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// Pins a page for a moment, uncharged.
+    fn pin_one(&self, inner: &mut Inner, index: u64, write: bool) -> Result<Extent> {
+        let mut pinner = Pinner::new(1, write)?;
+        let mut pinned = None;
+        let mut sink = |extent| {
+            pinned = Some(extent);
+            Ok(())
+        };
+        let before = index << PAGE_SHIFT;
+        match &self.source {
+            Source::User { addr } => {
+                pinner.pin_user(inner.payer.mm(), addr + before, 1, &mut sink)?;
+            }
+            Source::File { file, start } => pinner.pin_file(file, start + before, 1, &mut sink)?,
+            Source::Mmio { .. } => return Err(EINVAL),
+        }
+        pinned.ok_or(EFAULT)
     }
 
     /// Pins and charges what of `range` is not pinned.
@@ -225,6 +386,7 @@ impl Pages {
                         builder.push(extent)
                     })
                 }
+                Source::Mmio { .. } => Err(EINVAL),
             }
             .and_then(|()| builder.flush());
             *pinned += builder.stored();
@@ -235,14 +397,20 @@ impl Pages {
 
 impl Inner {
     fn uncharge(&self, npages: u64) {
-        if npages != 0 {
-            self.payer.uncharge(self.accounting, npages);
-        }
+        self.payer.uncharge_some(self.accounting, npages);
     }
 
     fn discard_unheld(&mut self, range: PageRange) {
         let npages = self.segments.discard_unheld(range);
         self.uncharge(npages);
+    }
+}
+
+/// Copies bytes of one page, `offset` bytes into an extent.
+fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result {
+    match transfer {
+        Transfer::Read(data) => extent.read(offset, data),
+        Transfer::Write(data) => extent.write(offset, data),
     }
 }
 

@@ -53,13 +53,12 @@ impl<T> RangeList<T> {
         self.list.iter().map(|(range, value)| (*range, value))
     }
 
-    /// The range that intersects `range` and reaches furthest, if any does.
-    pub(crate) fn conflict(&self, range: IovaRange) -> Option<IovaRange> {
+    /// The first range that intersects `within`.
+    pub(crate) fn conflict(&self, within: IovaRange) -> Option<IovaRange> {
         self.iter()
-            .take_while(|(other, _)| other.start() <= range.last())
-            .filter(|(other, _)| other.intersects(&range))
-            .map(|(other, _)| other)
-            .max_by_key(IovaRange::last)
+            .map(|(range, _)| range)
+            .take_while(|range| range.start() <= within.last())
+            .find(|range| range.intersects(&within))
     }
 
     /// What the ranges leave of all addresses, in order.
@@ -83,7 +82,7 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
     Ok(by_length.min(by_addr).min(MOST_ALIGNMENT))
 }
 
-/// The lowest free address for `length` bytes of memory that begins at `addr`, or `ENOSPC`.
+/// The first free address for `length` bytes of memory that begins at `addr`, or `ENOSPC`.
 /// `alignment` is what the IOAS demands: `EINVAL` where the memory itself is aligned worse,
 /// `EOVERFLOW` where `length` is absurd.
 ///
@@ -126,6 +125,8 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
     })
 }
 
+/// As Linux chooses: the first hole in which an address fits that is rounded up from the hole's
+/// start. Where holes begin with pages there is no lower one.
 fn first_fit<V, R>(
     areas: &IntervalMap<IovaUnit, V>,
     reserved: &RangeList<R>,
@@ -134,20 +135,36 @@ fn first_fit<V, R>(
     alignment: u64,
     offset: u64,
 ) -> Option<u64> {
-    let mut start = window.start();
+    let fit = |hole: IovaRange| {
+        // This keeps the memory's offset into its page in a hole that begins with a page:
+        // `alignment` is at most the offset's own.
+        let at = align_up(hole.start(), alignment)? | offset;
+        let last = at.checked_add(length.checked_sub(1)?)?;
+        // A hole's last byte alone is never chosen, by Linux neither.
+        (at < hole.last() && last <= hole.last()).then_some(at)
+    };
+    let mut rest = IovaRange::new(fit(window)?, window.last())?;
     loop {
-        // The memory's offset into its page is kept; `alignment` is at most the offset's own.
-        let at = align_up(start, alignment)? | offset;
-        let candidate = IovaRange::from_len(at, length).ok()?;
-        if !window.contains(&candidate) {
-            return None;
+        let by_area = areas.first_in(rest).map(|(range, _)| range);
+        let taken = match (by_area, reserved.conflict(rest)) {
+            (Some(a), Some(b)) => {
+                if a.start() < b.start() {
+                    a
+                } else {
+                    b
+                }
+            }
+            (Some(taken), None) | (None, Some(taken)) => taken,
+            (None, None) => return fit(rest),
+        };
+        let hole = taken
+            .start()
+            .checked_sub(1)
+            .and_then(|last| IovaRange::new(rest.start(), last));
+        if let Some(at) = hole.and_then(fit) {
+            return Some(at);
         }
-        let by_area = areas.first_in(candidate).map(|(range, _)| range);
-        let taken = by_area.or_else(|| reserved.conflict(candidate));
-        match taken {
-            None => return Some(at),
-            Some(taken) => start = taken.last().checked_add(1)?,
-        }
+        rest = IovaRange::new(taken.last().checked_add(1)?, window.last())?;
     }
 }
 

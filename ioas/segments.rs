@@ -152,9 +152,7 @@ impl Segments {
             holders: 0,
         };
         // A refused segment is dropped here, and with it its pins.
-        self.map
-            .insert(vacancy, range, segment)
-            .map_err(|_| EINVAL)
+        self.map.insert(vacancy, range, segment).map_err(|_| EINVAL)
     }
 
     /// Counts one more holder of every page in `range`, all of which are pinned and cut.
@@ -213,7 +211,13 @@ impl Segments {
     /// The physical memory of the pages in `range`, in order, as byte addresses and page counts.
     /// Stops at the first page that is not pinned.
     pub(crate) fn extents(&self, range: PageRange) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.map.iter_in(range).flat_map(move |(found, segment)| {
+        let mut end = range.start();
+        let joined = self.map.iter_in(range).take_while(move |(found, _)| {
+            let joined = found.start() <= end;
+            end = found.last().saturating_add(1);
+            joined
+        });
+        joined.flat_map(move |(found, segment)| {
             let mut index = found.start();
             segment.extents.as_slice().iter().filter_map(move |extent| {
                 let start = index;
@@ -224,6 +228,26 @@ impl Segments {
                 Some((extent.phys() + (skip << PAGE_SHIFT), npages))
             })
         })
+    }
+}
+
+impl Segments {
+    /// How many pages are pinned.
+    pub(crate) fn pinned(&self) -> u64 {
+        self.map.iter().map(|(range, _)| range.len()).sum()
+    }
+
+    /// The extent that holds the page `index`, and which of its pages that is.
+    pub(crate) fn extent_at(&self, index: u64) -> Option<(&Extent, u64)> {
+        let (found, segment) = self.map.first_in(PageRange::new(index, index)?)?;
+        let mut skip = index - found.start();
+        for extent in segment.extents.as_slice() {
+            if skip < extent.npages() {
+                return Some((extent, skip));
+            }
+            skip -= extent.npages();
+        }
+        None
     }
 }
 
@@ -282,22 +306,18 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Makes a segment of what was pushed. `ENOMEM`.
+    /// Makes a segment of what was pushed. `ENOMEM`, and then nothing has changed.
     pub(crate) fn flush(&mut self) -> Result {
         let Ok(range) = PageRange::from_len(self.start, self.npages) else {
             return Ok(());
         };
         let vacancy = Vacancy::new()?;
-        let mut collected = core::mem::take(&mut self.extents);
-        let extents = if collected.len() == 1 {
-            match collected.pop() {
-                Some(extent) => Extents::One(extent),
-                None => return Err(EINVAL),
-            }
+        let extents = if self.extents.len() == 1 {
+            Extents::One(self.extents.pop().ok_or(EINVAL)?)
         } else {
             // What is kept for long has no slack.
-            let mut exact = KVec::with_capacity(collected.len(), GFP_KERNEL_ACCOUNT)?;
-            for extent in collected {
+            let mut exact = KVec::with_capacity(self.extents.len(), GFP_KERNEL_ACCOUNT)?;
+            for extent in core::mem::take(&mut self.extents) {
                 drop(exact.push_within_capacity(extent));
             }
             Extents::Many(exact)

@@ -11,9 +11,13 @@ use crate::ioas::space::Space;
 use crate::ioas::Ioas;
 use crate::kapi::units::IovaRange;
 use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
 
 /// How many areas are unmapped at once.
 const BATCH: usize = 16;
+
+/// How often accessors are asked to give up an area.
+const MOST_TRIES: u32 = 100;
 
 /// Areas that are being destroyed.
 struct Doomed {
@@ -35,6 +39,10 @@ impl Doomed {
         self.ranges.get(..self.count).unwrap_or(&[])
     }
 
+    fn areas(&self) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
+        self.ranges.iter().copied().zip(self.slices.iter().flatten())
+    }
+
     /// False where there is no room.
     fn push(&mut self, range: IovaRange, slice: Slice) -> bool {
         match (
@@ -52,6 +60,16 @@ impl Doomed {
     }
 }
 
+/// What [`doom`] came to.
+enum Doom {
+    /// No area is left.
+    Done,
+    /// There was no room for more: this is left.
+    More(IovaRange),
+    /// This area is in use by accesses, which must be told first.
+    InUse(IovaRange),
+}
+
 /// Marks areas of `within` that lie in `rest`, as many as fit. `ENOENT` at one that is not whole in
 /// `within`, `EBUSY` at one that somebody else works on; those before it are marked all the same.
 fn doom(
@@ -59,10 +77,10 @@ fn doom(
     within: IovaRange,
     mut rest: IovaRange,
     doomed: &mut Doomed,
-) -> Result<Option<IovaRange>> {
+) -> Result<Doom> {
     loop {
         let Some((range, area)) = space.areas.first_in(rest) else {
-            return Ok(None);
+            return Ok(Doom::Done);
         };
         if area.state != State::Ready {
             return Err(EBUSY);
@@ -70,44 +88,75 @@ fn doom(
         if !within.contains(&range) {
             return Err(ENOENT);
         }
-        if !doomed.push(range, area.slice.clone()) {
-            return Ok(Some(rest));
+        // Accesses begin and end under the lock held for reading, so now none does.
+        let in_use = area.accesses.load(Relaxed) != 0;
+        if !in_use && !doomed.push(range, area.slice.clone()) {
+            return Ok(Doom::More(rest));
         }
         if let Some(area) = space.areas.get_mut(range.start()) {
+            if in_use {
+                area.closing = true;
+                return Ok(Doom::InUse(range));
+            }
             area.state = State::Dying;
         }
         let next = range.last().checked_add(1);
         match next.and_then(|start| IovaRange::new(start, within.last())) {
             Some(next) => rest = next,
-            None => return Ok(None),
+            None => return Ok(Doom::Done),
         }
     }
 }
 
 impl Ioas {
     /// Unmaps every area in `within`, and returns how many bytes that were. Stops at an area that
-    /// sticks out (`ENOENT`) or that is being made or destroyed by another thread (`EBUSY`): those
-    /// before it are gone then, and `unmapped` says how much that was.
+    /// sticks out (`ENOENT`), that is being made or destroyed by another thread (`EBUSY`), or whose
+    /// accesses do not end (`EDEADLK`): those before it are gone then, and `unmapped` says how much
+    /// that was.
     pub(crate) fn unmap(&self, within: IovaRange, unmapped: &mut u64) -> Result {
-        // No domain may come or go while areas are between two states.
-        let domains = self.domains.read();
-        let mut rest = Some(within);
+        let mut rest = within;
+        let mut waiting_at = None;
+        let mut tries = 0;
 
-        while let Some(start) = rest {
-            let mut doomed = Doomed::new();
-            let result = doom(&mut self.space.write(), within, start, &mut doomed);
-            if doomed.count != 0 {
-                domains.unfill(doomed.ranges(), doomed.slices.iter().flatten());
-                let mut space = self.space.write();
-                for range in doomed.ranges() {
-                    // The slices in `doomed` keep the memory from going under the lock.
-                    drop(space.areas.remove(range.start()));
-                    *unmapped = unmapped.saturating_add(range.len());
+        loop {
+            match self.unmap_some(within, rest, unmapped)? {
+                Doom::Done => return Ok(()),
+                Doom::More(more) => rest = more,
+                Doom::InUse(area) => {
+                    if waiting_at != Some(area.start()) {
+                        waiting_at = Some(area.start());
+                        tries = 0;
+                    }
+                    tries += 1;
+                    if tries > MOST_TRIES {
+                        pr_err!("a driver does not give up its access to unmapped memory\n");
+                        return Err(EDEADLK);
+                    }
+                    // No lock is held: accessors end their accesses from inside the call.
+                    self.notify_accessors(area);
+                    rest = IovaRange::new(area.start(), within.last()).ok_or(EINVAL)?;
                 }
             }
-            rest = result?;
         }
-        Ok(())
+    }
+
+    /// One round of [`Ioas::unmap`], from `rest` on.
+    fn unmap_some(&self, within: IovaRange, rest: IovaRange, unmapped: &mut u64) -> Result<Doom> {
+        let mut doomed = Doomed::new();
+        // No domain may come or go while areas are between two states.
+        let domains = self.domains.read();
+
+        let result = doom(&mut self.space.write(), within, rest, &mut doomed);
+        if doomed.count != 0 {
+            domains.unfill(doomed.areas());
+            let mut space = self.space.write();
+            for range in doomed.ranges() {
+                // The slices in `doomed` keep the memory from going under the lock.
+                drop(space.areas.remove(range.start()));
+                *unmapped = unmapped.saturating_add(range.len());
+            }
+        }
+        result
     }
 
     /// Unmaps everything.

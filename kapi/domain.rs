@@ -24,13 +24,19 @@ pub(crate) struct Prot {
     pub(crate) read: bool,
     /// DMA may write.
     pub(crate) write: bool,
+    /// It is device memory, which has no caches.
+    pub(crate) mmio: bool,
 }
 
 impl Prot {
-    /// The IOMMU core's bits. The mapping is cache coherent: bind refuses a device whose DMA is not,
-    /// because the user API has no way to flush caches.
+    /// The IOMMU core's bits. Mappings of memory are cache coherent: bind refuses a device whose DMA
+    /// is not, because the user API has no way to flush caches.
     fn as_raw(self) -> c_int {
-        let mut raw = bindings::IOMMU_CACHE;
+        let mut raw = if self.mmio {
+            bindings::IOMMU_MMIO
+        } else {
+            bindings::IOMMU_CACHE
+        };
         if self.read {
             raw |= bindings::IOMMU_READ;
         }
@@ -52,6 +58,9 @@ pub(crate) struct UserData {
     pub(crate) len: usize,
 }
 
+/// How many ranges are unmapped with one IOTLB flush.
+const BATCH: usize = 16;
+
 /// A paging domain, owned: dropping it frees the page tables.
 ///
 /// # Invariants
@@ -60,6 +69,8 @@ pub(crate) struct UserData {
 /// keeps the device, and with it the driver, from going away first.
 pub(crate) struct Domain {
     raw: NonNull<bindings::iommu_domain>,
+    coherent: bool,
+    software: bool,
     _dev: ARef<Device>,
 }
 
@@ -96,11 +107,33 @@ impl Domain {
                 bindings::iommu_paging_domain_alloc_flags(device::as_raw(dev), 0)
             })?,
         };
-        // INVARIANT: A new domain, not freed by anybody else.
-        Ok(Self {
-            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // SAFETY: A new domain, not freed by anybody else.
+        Ok(unsafe { Self::from_raw(raw, dev, false) })
+    }
+
+    /// Takes over a domain that was made for `dev`; see [`Domain::is_software`].
+    ///
+    /// # Safety
+    ///
+    /// It is a valid paging domain, and freeing it is the caller's to give away.
+    pub(crate) unsafe fn from_raw(
+        raw: NonNull<bindings::iommu_domain>,
+        dev: &Device,
+        software: bool,
+    ) -> Self {
+        // INVARIANT: By the caller's promise.
+        Self {
+            raw,
+            coherent: false,
+            software,
             _dev: dev.into(),
-        })
+        }
+    }
+
+    /// Whether no IOMMU translates by these page tables: they are for devices without one.
+    pub(crate) fn is_software(&self) -> bool {
+        self.software
     }
 
     /// The C object.
@@ -113,9 +146,14 @@ impl Domain {
         unsafe { self.raw.as_ref() }
     }
 
+    /// The sizes of pages that the page tables can map, a bit each.
+    pub(crate) fn page_sizes(&self) -> u64 {
+        to_u64(self.inner().pgsize_bitmap)
+    }
+
     /// The smallest page that the page tables can map, in bytes.
     pub(crate) fn min_page_size(&self) -> u64 {
-        1 << (to_u64(self.inner().pgsize_bitmap)).trailing_zeros().min(63)
+        1 << self.page_sizes().trailing_zeros().min(63)
     }
 
     /// The addresses that the page tables can translate.
@@ -125,14 +163,20 @@ impl Domain {
     }
 
     /// Makes the IOMMU snoop whatever a device asks for. False where it cannot.
-    pub(crate) fn enforce_cache_coherency(&self) -> bool {
+    pub(crate) fn enforce_cache_coherency(&mut self) -> bool {
         // SAFETY: A domain's operations live as long as its driver.
         let ops = unsafe { self.inner().ops.as_ref() };
-        match ops.and_then(|ops| ops.enforce_cache_coherency) {
+        self.coherent = match ops.and_then(|ops| ops.enforce_cache_coherency) {
             // SAFETY: The domain is valid.
             Some(enforce) => unsafe { enforce(self.as_ptr()) },
             None => false,
-        }
+        };
+        self.coherent
+    }
+
+    /// Whether [`Domain::enforce_cache_coherency`] was asked for, and could.
+    pub(crate) fn is_coherent(&self) -> bool {
+        self.coherent
     }
 
     /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
@@ -176,8 +220,9 @@ impl Domain {
     /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the
     /// IOTLB is flushed once for all of them.
     pub(crate) fn unmap(&self, ranges: &[IovaRange]) {
-        const BATCH: usize = 16;
-
+        if ranges.is_empty() {
+            return;
+        }
         for ranges in ranges.chunks(BATCH) {
             let mut raw: [bindings::iommu_iova_range; BATCH] = Default::default();
             let mut wanted = 0_u64;
@@ -193,6 +238,47 @@ impl Domain {
             // A driver that unmaps anything but what was mapped has lost track of its tables.
             kernel::warn_on!(to_u64(unmapped) != wanted);
         }
+    }
+}
+
+/// Collects ranges of a domain and unmaps them several at a time. Dropping it unmaps what is left.
+pub(crate) struct Unmapper<'a> {
+    domain: &'a Domain,
+    ranges: [IovaRange; BATCH],
+    count: usize,
+}
+
+impl<'a> Unmapper<'a> {
+    /// Nothing to unmap yet.
+    pub(crate) fn new(domain: &'a Domain) -> Self {
+        Self {
+            domain,
+            ranges: [IovaRange::ALL; BATCH],
+            count: 0,
+        }
+    }
+
+    /// Unmaps a range, which is mapped whole, now or later.
+    pub(crate) fn push(&mut self, range: IovaRange) {
+        if self.count == BATCH {
+            self.flush();
+        }
+        if let Some(place) = self.ranges.get_mut(self.count) {
+            *place = range;
+            self.count += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        self.domain
+            .unmap(self.ranges.get(..self.count).unwrap_or(&[]));
+        self.count = 0;
+    }
+}
+
+impl Drop for Unmapper<'_> {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

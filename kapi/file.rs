@@ -17,14 +17,10 @@ unsafe impl Send for PinnableFile {}
 unsafe impl Sync for PinnableFile {}
 
 impl PinnableFile {
-    /// Looks up a descriptor of the caller. `EBADF` where there is none, `EOPNOTSUPP` for a
-    /// dma-buf, `EINVAL` for any other file that cannot be pinned.
+    /// Looks up a descriptor of the caller. `EBADF` where there is none, `EINVAL` for a file that
+    /// cannot be pinned.
     pub(crate) fn get(fd: i32) -> Result<Self> {
-        // SAFETY: It looks the descriptor up in the caller's table.
-        if unsafe { bindings::iommufd_rs_fd_is_dma_buf(fd) } {
-            return Err(EOPNOTSUPP);
-        }
-        // SAFETY: As above; negative numbers are in no table.
+        // SAFETY: It looks the descriptor up in the caller's table; negative numbers are in none.
         let file = unsafe { bindings::fget(fd as u32) };
         let file = Self(NonNull::new(file).ok_or(EBADF)?);
         // SAFETY: The file is alive.

@@ -8,6 +8,7 @@ use crate::ffi::bindings;
 use crate::kapi::units::to_usize;
 use core::ptr::NonNull;
 use kernel::mm::Mm;
+use kernel::mm::MmWithUser;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::task::Task;
@@ -38,7 +39,16 @@ impl Drop for User {
     }
 }
 
+impl Clone for User {
+    fn clone(&self) -> Self {
+        // SAFETY: It takes one more reference to a user that is alive.
+        unsafe { bindings::iommufd_rs_get_user(self.0.as_ptr()) };
+        Self(self.0)
+    }
+}
+
 /// The process and user that pinned pages are charged to.
+#[derive(Clone)]
 pub(crate) struct Payer {
     mm: ARef<Mm>,
     task: ARef<Task>,
@@ -120,10 +130,84 @@ impl Payer {
     }
 }
 
+impl Payer {
+    /// Whether pages cost the same one as `other` what they cost this one.
+    pub(crate) fn pays_as(&self, other: &Self, accounting: Accounting) -> bool {
+        // Every mode counts in the address space; see `charge`.
+        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
+            && (accounting != Accounting::User || self.user.0 == other.user.0)
+    }
+
+    /// As [`Payer::charge`], where there may be nothing to charge.
+    pub(crate) fn charge_some(&self, accounting: Accounting, npages: u64) -> Result {
+        if npages == 0 {
+            return Ok(());
+        }
+        self.charge(accounting, npages)
+    }
+
+    /// As [`Payer::uncharge`], where there may be nothing to take back.
+    pub(crate) fn uncharge_some(&self, accounting: Accounting, npages: u64) {
+        if npages != 0 {
+            self.uncharge(accounting, npages);
+        }
+    }
+
+    /// Whether the caller runs in the payer's address space.
+    pub(crate) fn is_current(&self) -> bool {
+        current!()
+            .mm()
+            .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()))
+    }
+}
+
+/// Reads memory of an address space, which is the caller's own or, for a kernel thread, borrowed.
+/// `EFAULT`.
+pub(crate) fn read_mm(mm: &MmWithUser, addr: u64, data: &mut [u8]) -> Result {
+    // SAFETY: The address space has users, and `data` has room for its length.
+    let left = unsafe {
+        bindings::iommufd_rs_copy_from_mm(
+            mm.as_raw(),
+            data.as_mut_ptr().cast(),
+            to_usize(addr),
+            data.len(),
+        )
+    };
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(EFAULT)
+    }
+}
+
+/// Writes memory of an address space, as [`read_mm`].
+pub(crate) fn write_mm(mm: &MmWithUser, addr: u64, data: &[u8]) -> Result {
+    // SAFETY: As above.
+    let left = unsafe {
+        bindings::iommufd_rs_copy_to_mm(
+            mm.as_raw(),
+            to_usize(addr),
+            data.as_ptr().cast(),
+            data.len(),
+        )
+    };
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(EFAULT)
+    }
+}
+
 /// Whether the caller may lock memory without limit.
 pub(crate) fn may_lock_without_limit() -> bool {
     // SAFETY: Always safe in process context.
     unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) }
+}
+
+/// Whether the caller may let devices reach memory that no IOMMU guards.
+pub(crate) fn may_do_raw_io() -> bool {
+    // SAFETY: Always safe in process context.
+    unsafe { bindings::capable(bindings::CAP_SYS_RAWIO as c_int) }
 }
 
 /// Whether the caller may change resource limits.

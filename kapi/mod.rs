@@ -4,6 +4,8 @@
 //! there. This is the only layer below the handlers that contains `unsafe` code.
 
 pub(crate) mod device;
+pub(crate) mod dirty;
+pub(crate) mod dmabuf;
 pub(crate) mod domain;
 pub(crate) mod file;
 pub(crate) mod group;
@@ -13,6 +15,9 @@ pub(crate) mod params;
 pub(crate) mod pin;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
+#[cfg(CONFIG_IOMMUFD_NOIOMMU)]
+pub(crate) mod software_pt;
 pub(crate) mod uapi;
+pub(crate) mod uapi_vfio;
 pub(crate) mod units;
 pub(crate) mod user;

@@ -10,6 +10,7 @@
 
 use crate::ffi::bindings;
 use crate::kapi::file::PinnableFile;
+use crate::kapi::units::page_offset;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::to_usize;
 use crate::kapi::units::PAGE_SHIFT;
@@ -104,6 +105,46 @@ impl Extent {
     }
 }
 
+/// Copying between the kernel and pinned pages.
+impl Extent {
+    /// Reads bytes from `offset` on, which lie in one of the pages.
+    pub(crate) fn read(&self, offset: u64, data: &mut [u8]) -> Result {
+        self.check(offset, data.len())?;
+        // SAFETY: The page is pinned and the bytes lie inside it.
+        unsafe {
+            bindings::iommufd_rs_copy_from_phys(
+                data.as_mut_ptr().cast(),
+                self.phys() + offset,
+                data.len(),
+            )
+        };
+        Ok(())
+    }
+
+    /// Writes bytes from `offset` on, which lie in one of the pages.
+    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result {
+        self.check(offset, data.len())?;
+        // SAFETY: The page is pinned and the bytes lie inside it.
+        unsafe {
+            bindings::iommufd_rs_copy_to_phys(
+                self.phys() + offset,
+                data.as_ptr().cast(),
+                data.len(),
+            )
+        };
+        Ok(())
+    }
+
+    fn check(&self, offset: u64, len: usize) -> Result {
+        let in_page = page_offset(offset).saturating_add(to_u64(len)) <= PAGE_SIZE;
+        if offset >> PAGE_SHIFT < self.npages() && in_page {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+}
+
 impl Drop for Extent {
     fn drop(&mut self) {
         // SAFETY: By the invariant we own a pin on each of these pages.
@@ -114,6 +155,31 @@ impl Drop for Extent {
                 self.dirty(),
             )
         };
+    }
+}
+
+/// A page, for C code to use: `struct page *`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct PagePtr(*mut bindings::page);
+
+impl PagePtr {
+    /// The page at a physical address. It is for whoever knows that there is one.
+    pub(crate) fn from_phys(phys: u64) -> Self {
+        // SAFETY: It is arithmetic; nothing is read.
+        Self(unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(phys >> PAGE_SHIFT)) })
+    }
+
+    /// The pointer.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn as_ptr(self) -> *mut bindings::page {
+        self.0
+    }
+
+    /// No page.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn null() -> Self {
+        Self(core::ptr::null_mut())
     }
 }
 
@@ -218,6 +284,7 @@ impl Pinner {
             if pinned == 0 {
                 return Err(EFAULT);
             }
+            // PANIC: `pinned` is at most `batch`, which is at most the length.
             // SAFETY: The first `pinned` pointers are pages on which we now own a pin each.
             unsafe { hand_out_pages(&pages[..pinned], write, sink) }?;
             npages -= to_u64(pinned);
@@ -261,6 +328,7 @@ impl Pinner {
             if found == 0 {
                 return Err(EFAULT);
             }
+            // PANIC: It is at most the length.
             let found = &folios[..(found as usize).min(folios.len())];
             // SAFETY: These are folios on which we now own one pin each.
             let pinned =
@@ -289,6 +357,7 @@ unsafe fn hand_out_pages(
         let mut run = 1;
         // The memory map is virtually contiguous (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have),
         // so neighbours in it are neighbours in memory.
+        // PANIC: `run` was compared with the length just before.
         while run < rest.len() && rest[run] == first.wrapping_byte_add(run * size_of::<bindings::page>()) {
             run += 1;
         }
@@ -303,6 +372,7 @@ unsafe fn hand_out_pages(
         if result.is_ok() {
             result = sink(extent);
         }
+        // PANIC: The run lies in `rest`.
         rest = &rest[run..];
     }
     result

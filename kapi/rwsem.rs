@@ -65,6 +65,19 @@ impl<T> RwSem<T> {
     }
 }
 
+impl<T> RwSem<T> {
+    /// Waits for exclusive access while the caller may hold other semaphores of the same class.
+    /// That cannot end in a deadlock because whoever holds more than one of them holds `outer`.
+    pub(crate) fn write_under<O>(&self, outer: &WriteGuard<'_, O>) -> WriteGuard<'_, T> {
+        // SAFETY: `raw` was initialised by `new`, and the guard is proof that `outer` is held.
+        unsafe { bindings::iommufd_rs_down_write_under(self.raw.get(), outer.sem.raw.get()) };
+        WriteGuard {
+            sem: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
 /// Shared access to what a [`RwSem`] protects.
 #[must_use = "the semaphore is released as soon as the guard is dropped"]
 pub(crate) struct ReadGuard<'a, T> {

@@ -17,20 +17,26 @@ macro_rules! uapi_structs {
         unsafe impl AsBytes for bindings::$c {}
     )* };
 }
+pub(super) use uapi_structs;
 
 uapi_structs! {
     Destroy = iommu_destroy;
     HwInfo = iommu_hw_info;
     HwptAlloc = iommu_hwpt_alloc;
+    HwptGetDirtyBitmap = iommu_hwpt_get_dirty_bitmap;
+    HwptSetDirtyTracking = iommu_hwpt_set_dirty_tracking;
     IoasAlloc = iommu_ioas_alloc;
     IoasAllowIovas = iommu_ioas_allow_iovas;
+    IoasChangeProcess = iommu_ioas_change_process;
     IoasCopy = iommu_ioas_copy;
     IoasIovaRanges = iommu_ioas_iova_ranges;
     IoasMap = iommu_ioas_map;
     IoasMapFile = iommu_ioas_map_file;
+    IoasNoiommuGetPa = iommu_ioas_noiommu_get_pa;
     IoasUnmap = iommu_ioas_unmap;
     IovaRangeElm = iommu_iova_range;
     Option_ = iommu_option;
+    VfioIoas = iommu_vfio_ioas;
 }
 
 /// First command number of iommufd.
@@ -67,6 +73,18 @@ pub(crate) mod option {
     pub(crate) const GET: u32 = bindings::iommufd_option_ops_IOMMU_OPTION_OP_GET;
 }
 
+/// `enum iommufd_vfio_ioas_op`.
+pub(crate) mod vfio_ioas {
+    use super::bindings;
+
+    /// Which address space VFIO's ioctls are about.
+    pub(crate) const GET: u32 = bindings::iommufd_vfio_ioas_op_IOMMU_VFIO_IOAS_GET;
+    /// Choose it.
+    pub(crate) const SET: u32 = bindings::iommufd_vfio_ioas_op_IOMMU_VFIO_IOAS_SET;
+    /// Choose none.
+    pub(crate) const CLEAR: u32 = bindings::iommufd_vfio_ioas_op_IOMMU_VFIO_IOAS_CLEAR;
+}
+
 /// `enum iommufd_hwpt_alloc_flags` and `enum iommu_hwpt_data_type`.
 pub(crate) mod hwpt {
     use super::bindings;
@@ -84,6 +102,18 @@ pub(crate) mod hwpt {
     pub(crate) const PASID: u32 = bindings::iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_PASID;
     /// No driver data.
     pub(crate) const DATA_NONE: u32 = bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_NONE;
+}
+
+/// `enum iommufd_hwpt_set_dirty_tracking_flags` and `enum iommufd_hwpt_get_dirty_bitmap_flags`.
+pub(crate) mod dirty {
+    use super::bindings;
+
+    /// Track, rather than stop tracking.
+    pub(crate) const TRACKING_ENABLE: u32 =
+        bindings::iommufd_hwpt_set_dirty_tracking_flags_IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
+    /// Pages that are dirty stay so.
+    pub(crate) const GET_NO_CLEAR: u32 =
+        bindings::iommufd_hwpt_get_dirty_bitmap_flags_IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.

@@ -24,6 +24,11 @@ impl UserStruct {
         Ok(Self { ptr, size })
     }
 
+    /// The struct at `ptr`, whose size was read before.
+    pub(crate) fn with_size(ptr: UserPtr, size: u32) -> Self {
+        Self { ptr, size }
+    }
+
     /// How many bytes the caller says the struct has.
     pub(crate) fn size(&self) -> u32 {
         self.size
@@ -50,6 +55,7 @@ impl UserStruct {
     pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
         let bytes = value.as_bytes();
         let len = bytes.len().min(self.size as usize);
+        // PANIC: `len` is at most the length.
         UserSlice::new(self.ptr, len).writer().write_slice(&bytes[..len])
     }
 }

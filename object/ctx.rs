@@ -20,15 +20,17 @@ pub(crate) struct Ctx {
     #[pin]
     groups: Registry,
     process_accounting: AtomicFlag,
+    no_iommu: AtomicFlag,
 }
 
 impl Ctx {
-    /// A context without objects.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    /// A context without objects. See [`Ctx::process_accounting`].
+    pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             objects <- Table::new(),
             groups <- Registry::new(),
-            process_accounting: AtomicFlag::new(false),
+            process_accounting: AtomicFlag::new(process_accounting),
+            no_iommu: AtomicFlag::new(false),
         })
     }
 
@@ -48,9 +50,24 @@ impl Ctx {
         self.process_accounting.load(Relaxed)
     }
 
-    /// Changes how pinned pages are counted. `EBUSY` once there are objects.
-    pub(crate) fn set_process_accounting(&self, process: bool) -> Result {
+    /// Changes how pinned pages are counted to what `decide` says. `EBUSY` once there are objects,
+    /// or what `decide` fails with.
+    pub(crate) fn set_process_accounting(&self, decide: impl FnOnce() -> Result<bool>) -> Result {
+        self.objects.while_empty(|| {
+            self.process_accounting.store(decide()?, Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Whether a VFIO group without an IOMMU uses the context, which excludes groups with one.
+    pub(crate) fn no_iommu(&self) -> bool {
+        self.no_iommu.load(Relaxed)
+    }
+
+    /// Says that such a group does. `EBUSY` where an object is marked, as that of groups with an
+    /// IOMMU is.
+    pub(crate) fn set_no_iommu(&self) -> Result {
         self.objects
-            .while_empty(|| self.process_accounting.store(process, Relaxed))
+            .while_unmarked(|| self.no_iommu.store(true, Relaxed))
     }
 }

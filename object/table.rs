@@ -11,8 +11,15 @@
 //! destroyed; and because the table then holds the last reference, the object is gone when destroy
 //! returns.
 //!
-//! The lock (rank 50) is held for look-ups only. Objects are always dropped outside it.
+//! One object may be marked, for a user of the table that knows no ids to find it again.
+//!
+//! The lock `slots` (rank 50) is held for look-ups only. Objects are always dropped outside it.
+//! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
+//! objects ([`Table::freeze`]).
 
+use crate::kapi::rwsem::new_rwsem;
+use crate::kapi::rwsem::RwSem;
+use crate::kapi::rwsem::WriteGuard;
 use crate::kapi::shared::Shared;
 use crate::kapi::shared::SharedAny;
 use core::any::Any;
@@ -72,6 +79,8 @@ struct Slots {
     map: RBTree<u32, Slot>,
     /// No id below this one is free.
     lowest: u32,
+    /// The marked object, which is live.
+    marked: Option<u32>,
 }
 
 impl Slots {
@@ -90,6 +99,9 @@ impl Slots {
     fn remove(&mut self, id: u32) -> Option<Slot> {
         let slot = self.map.remove(&id)?;
         self.lowest = self.lowest.min(id);
+        if self.marked == Some(id) {
+            self.marked = None;
+        }
         Some(slot)
     }
 
@@ -105,6 +117,8 @@ impl Slots {
 #[pin_data]
 pub(crate) struct Table {
     #[pin]
+    publishing: RwSem<()>,
+    #[pin]
     slots: Mutex<Slots>,
 }
 
@@ -112,10 +126,12 @@ impl Table {
     /// An empty table.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
+            publishing <- new_rwsem!((), "Table::publishing"),
             slots <- new_mutex!(
                 Slots {
                     map: RBTree::new(),
                     lowest: Slots::FIRST_ID,
+                    marked: None,
                 },
                 "Table::slots"
             ),
@@ -180,14 +196,83 @@ impl Table {
         drop(slot);
     }
 
-    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one.
-    pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
+    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one, or what `f`
+    /// fails with.
+    pub(crate) fn while_empty(&self, f: impl FnOnce() -> Result) -> Result {
         let slots = self.slots.lock();
         if !slots.map.is_empty() {
             return Err(EBUSY);
         }
+        f()
+    }
+
+    /// The marked object, or `None` where none is marked or it is of another kind.
+    pub(crate) fn marked<K: Kind>(&self) -> Option<Ref<K>> {
+        let slots = self.slots.lock();
+        let object = slots.marked.and_then(|id| slots.live(id).cloned());
+        drop(slots);
+        object.and_then(|object| object.downcast().ok())
+    }
+
+    /// Marks an object instead of the one that is marked now, if any. The mark does not hold it and
+    /// goes with it.
+    pub(crate) fn mark<K: Kind>(&self, object: &Ref<K>) {
+        let mut slots = self.slots.lock();
+        if slots.live(object.id()).is_some_and(|o| o.same(object)) {
+            slots.marked = Some(object.id());
+        }
+    }
+
+    /// Leaves no object marked.
+    pub(crate) fn unmark(&self) {
+        self.slots.lock().marked = None;
+    }
+
+    /// Runs `f` while no object is marked and none can be. `EBUSY` where one is.
+    pub(crate) fn while_unmarked(&self, f: impl FnOnce()) -> Result {
+        let slots = self.slots.lock();
+        if slots.marked.is_some() {
+            return Err(EBUSY);
+        }
         f();
         Ok(())
+    }
+}
+
+impl Table {
+    /// Keeps objects from being published until the result is dropped.
+    pub(crate) fn freeze(&self) -> Frozen<'_> {
+        Frozen {
+            table: self,
+            guard: self.publishing.write(),
+        }
+    }
+}
+
+/// A table in which no objects are published.
+pub(crate) struct Frozen<'t> {
+    table: &'t Table,
+    guard: WriteGuard<'t, ()>,
+}
+
+impl<'t> Frozen<'t> {
+    /// Every object of kind `K`, in the order of their ids. `ENOMEM`.
+    pub(crate) fn all<K: Kind>(&self) -> Result<KVec<Ref<K>>> {
+        let mut all = KVec::new();
+        let slots = self.table.slots.lock();
+        for slot in slots.map.values() {
+            let Slot::Live(object) = slot else { continue };
+            if let Ok(object) = object.clone().downcast() {
+                all.push(object, GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+        drop(slots);
+        Ok(all)
+    }
+
+    /// Proof that nobody else has frozen the table.
+    pub(crate) fn guard(&self) -> &WriteGuard<'t, ()> {
+        &self.guard
     }
 }
 
@@ -235,17 +320,32 @@ pub(crate) struct Draft<'t, K> {
 impl<K: Kind> Draft<'_, K> {
     /// Lets everybody find the object. Cannot fail.
     pub(crate) fn publish(self) -> Ref<K> {
-        let Self {
-            object,
-            mut reservation,
-        } = self;
-        let mut slots = reservation.table.slots.lock();
-        if let Some(slot) = slots.map.get_mut(&reservation.id) {
-            *slot = Slot::Live(object.clone().erase());
+        let table = self.reservation.table;
+        let _publishing = table.publishing.read();
+        self.publish_in(&mut table.slots.lock())
+    }
+
+    /// Publishes and marks the object, unless one is marked already, which `permit` may forbid.
+    pub(crate) fn publish_as_marked(self, permit: impl FnOnce() -> Result) -> Result {
+        let table = self.reservation.table;
+        let _publishing = table.publishing.read();
+        // Dropped before `self`, which needs the lock where it was not published.
+        let mut slots = table.slots.lock();
+        permit()?;
+        if slots.marked.is_none() {
+            slots.marked = Some(self.reservation.id);
+            // The table's own reference is there to stay.
+            drop(self.publish_in(&mut slots));
         }
-        drop(slots);
-        reservation.published = true;
-        object
+        Ok(())
+    }
+
+    fn publish_in(mut self, slots: &mut Slots) -> Ref<K> {
+        if let Some(slot) = slots.map.get_mut(&self.reservation.id) {
+            *slot = Slot::Live(self.object.clone().erase());
+        }
+        self.reservation.published = true;
+        self.object
     }
 }
 

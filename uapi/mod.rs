@@ -7,7 +7,9 @@
 //! adds must be zero (`E2BIG`). The handler gets the struct by value and writes its answer back
 //! through the [`UserStruct`].
 
+use crate::compat;
 use crate::device;
+use crate::hwpt;
 use crate::ioas;
 use crate::kapi::uapi;
 use crate::kapi::user::UserStruct;
@@ -73,43 +75,51 @@ static COMMANDS: &[Command] = &[
     command!(0x85, IoasMap, iova, ioas::ioctl::map),
     command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
     command!(0x87, Option_, val64, ioas::ioctl::option),
-    // TODO[VFIO]: IOMMU_VFIO_IOAS.
-    missing(0x88),
+    command!(0x88, VfioIoas, __reserved, compat::ioctl::vfio_ioas),
     command!(0x89, HwptAlloc, __reserved, device::ioctl::hwpt_alloc),
     command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
-    // TODO[DIRTY]: IOMMU_HWPT_SET_DIRTY_TRACKING, IOMMU_HWPT_GET_DIRTY_BITMAP.
-    missing(0x8b),
-    missing(0x8c),
+    command!(0x8b, HwptSetDirtyTracking, __reserved, hwpt::dirty::set_dirty_tracking),
+    command!(0x8c, HwptGetDirtyBitmap, data, hwpt::dirty::get_dirty_bitmap),
     // TODO[NESTING]: IOMMU_HWPT_INVALIDATE.
     missing(0x8d),
     // TODO[IOPF]: IOMMU_FAULT_QUEUE_ALLOC.
     missing(0x8e),
     command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
+    // TODO[NESTING]: IOMMU_VIOMMU_ALLOC, IOMMU_VDEVICE_ALLOC.
+    missing(0x90),
+    missing(0x91),
+    command!(0x92, IoasChangeProcess, __reserved, ioas::process::change_process),
+    // TODO[NESTING]: IOMMU_VEVENTQ_ALLOC, IOMMU_HW_QUEUE_ALLOC.
+    missing(0x93),
+    missing(0x94),
+    command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
 ];
 
 const _: () = {
     let mut place = 0;
     while place < COMMANDS.len() {
+        // PANIC: Only the compiler, if at all.
         assert!(COMMANDS[place].number == uapi::ioctl_number(uapi::CMD_BASE + place as u32));
         place += 1;
     }
 };
 
-/// Carries out an ioctl. `ENOTTY` for an unknown command, `EFAULT` for a bad pointer, `EINVAL` for
-/// a struct that is too short, `E2BIG` for one that says more than we understand, else what the
-/// command fails with.
-pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: UserPtr) -> Result {
+/// Carries out an ioctl and returns its value. `ENOTTY` for an unknown command, `EFAULT` for a bad
+/// pointer, `EINVAL` for a struct that is too short, `E2BIG` for one that says more than we
+/// understand, else what the command fails with. Numbers that are not in the table's range may be
+/// a VFIO container's.
+pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
     let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE);
-    let command = place
-        .and_then(|place| COMMANDS.get(place as usize))
-        .ok_or(ENOTTY)?;
+    let Some(command) = place.and_then(|place| COMMANDS.get(place as usize)) else {
+        return compat::ioctl::ioctl(ctx, number, arg);
+    };
     // A bad pointer is found out before a bad number.
-    let user = UserStruct::new(arg)?;
+    let user = UserStruct::new(UserPtr::from_addr(arg))?;
     if command.number != number {
         return Err(ENOTTY);
     }
     if (user.size() as usize) < command.min_size {
         return Err(EINVAL);
     }
-    (command.run)(ctx, &user)
+    (command.run)(ctx, &user).map(|()| 0)
 }

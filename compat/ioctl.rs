@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The ioctls of a VFIO container, and the one that says which IOAS they are about.
+//!
+//! The structs begin with the size that the caller knows of, but unlike those of iommufd they are
+//! read whole, and what the caller adds is not looked at.
+
+use crate::compat::compat_ioas;
+use crate::compat::info;
+use crate::compat::ioas_id;
+use crate::ioas::Ioas;
+use crate::kapi::domain::Prot;
+use crate::kapi::locked_vm::may_do_raw_io;
+use crate::kapi::uapi;
+use crate::kapi::uapi_vfio as vfio;
+use crate::kapi::units::IovaRange;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+use kernel::transmute::FromBytes;
+use kernel::uaccess::UserSlice;
+
+/// IOMMU_VFIO_IOAS.
+pub(crate) fn vfio_ioas(ctx: &Ctx, mut cmd: uapi::VfioIoas, user: &UserStruct) -> Result {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    match u32::from(cmd.op) {
+        uapi::vfio_ioas::GET => {
+            cmd.ioas_id = ioas_id(ctx)?;
+            user.write(&cmd)
+        }
+        uapi::vfio_ioas::SET => {
+            let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+            ctx.objects().mark(&ioas);
+            Ok(())
+        }
+        uapi::vfio_ioas::CLEAR => {
+            ctx.objects().unmark();
+            Ok(())
+        }
+        _ => Err(EOPNOTSUPP),
+    }
+}
+
+/// Carries out a container's ioctl and returns its value. `ENOTTY` for an unknown number, else what
+/// the command fails with.
+pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
+    let user = UserPtr::from_addr(arg);
+    match number {
+        vfio::nr::GET_API_VERSION => Ok(vfio::API_VERSION),
+        vfio::nr::CHECK_EXTENSION => check_extension(ctx, arg).map(u32::from),
+        vfio::nr::SET_IOMMU => set_iommu(ctx, arg).map(|()| 0),
+        vfio::nr::GET_INFO => info::get_info(ctx, user).map(|()| 0),
+        vfio::nr::MAP_DMA => map_dma(ctx, user).map(|()| 0),
+        vfio::nr::UNMAP_DMA => unmap_dma(ctx, user).map(|()| 0),
+        // VFIO_IOMMU_DIRTY_PAGES too: dirty pages are asked for by IOMMU_HWPT_GET_DIRTY_BITMAP.
+        _ => Err(ENOTTY),
+    }
+}
+
+/// VFIO_CHECK_EXTENSION. `ENODEV` where the answer depends on the IOAS and there is none.
+fn check_extension(ctx: &Ctx, kind: usize) -> Result<bool> {
+    use vfio::extension;
+
+    match u32::try_from(kind) {
+        Ok(extension::TYPE1 | extension::TYPE1_V2 | extension::UNMAP_ALL) => Ok(!ctx.no_iommu()),
+        Ok(extension::NO_IOMMU) => Ok(cfg!(CONFIG_VFIO_NOIOMMU)),
+        Ok(extension::DMA_CC) => Ok(compat_ioas(ctx)?.is_coherent()),
+        _ => Ok(false),
+    }
+}
+
+/// VFIO_SET_IOMMU. `EINVAL` for a type that the context's groups cannot have, `EPERM` where a
+/// caller without privilege wants no IOMMU, `ENODEV` before a group has joined, and what
+/// [`Ioas::set_large_pages`] fails with.
+fn set_iommu(ctx: &Ctx, kind: usize) -> Result {
+    use vfio::extension;
+
+    match (u32::try_from(kind), ctx.no_iommu()) {
+        (Ok(extension::NO_IOMMU), true) if cfg!(CONFIG_VFIO_NOIOMMU) => {
+            if may_do_raw_io() {
+                Ok(())
+            } else {
+                Err(EPERM)
+            }
+        }
+        // Version 1 unmaps any part of a mapping. A large page could not be divided.
+        (Ok(extension::TYPE1), false) => compat_ioas(ctx)?.set_large_pages(false, || Ok(())),
+        (Ok(extension::TYPE1_V2), false) => compat_ioas(ctx).map(drop),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Reads a struct of the size it has in the header, whatever size it says itself.
+pub(super) fn read<T: FromBytes>(arg: UserPtr) -> Result<T> {
+    UserSlice::new(arg, size_of::<T>()).reader().read()
+}
+
+/// Whether a struct says that it has at least the bytes of a `T`.
+fn is_whole<T>(argsz: u32) -> bool {
+    argsz as usize >= size_of::<T>()
+}
+
+/// VFIO_IOMMU_MAP_DMA. `EINVAL` for a struct that is too short, unknown flags or no access at all,
+/// `ENODEV` without an IOAS, and what [`Ioas::map_user`] fails with.
+fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
+    use vfio::map;
+
+    let cmd: vfio::DmaMap = read(arg)?;
+    let prot = Prot {
+        read: cmd.flags & map::READ != 0,
+        write: cmd.flags & map::WRITE != 0,
+        mmio: false,
+    };
+    let unknown = cmd.flags & !(map::READ | map::WRITE) != 0;
+    if !is_whole::<vfio::DmaMap>(cmd.argsz) || unknown || !(prot.read || prot.write) {
+        return Err(EINVAL);
+    }
+    let process = ctx.process_accounting();
+    compat_ioas(ctx)?.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, process)
+}
+
+/// VFIO_IOMMU_UNMAP_DMA. `EINVAL` for a struct that is too short or unknown flags, `ENODEV` without
+/// an IOAS, and what [`unmap`] fails with. Having nothing to unmap is no failure.
+fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
+    use vfio::unmap;
+
+    let mut cmd: vfio::DmaUnmap = read(arg)?;
+    if !is_whole::<vfio::DmaUnmap>(cmd.argsz) || cmd.flags & !unmap::ALL != 0 {
+        return Err(EINVAL);
+    }
+    let ioas = compat_ioas(ctx)?;
+    let mut unmapped = 0;
+    let result = if cmd.flags & unmap::ALL != 0 {
+        if cmd.iova != 0 || cmd.size != 0 {
+            return Err(EINVAL);
+        }
+        ioas.unmap_all(&mut unmapped)
+    } else {
+        unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)?
+    };
+    // Also when it stopped half-way: what is gone is gone, and the caller is told how much.
+    cmd.size = unmapped;
+    UserSlice::new(arg, size_of::<vfio::DmaUnmap>())
+        .writer()
+        .write(&cmd)?;
+    result
+}
+
+/// Unmaps `length` bytes. The outer error is for what cannot be cut out, and nothing is unmapped
+/// then; the inner one is that of [`Ioas::unmap`], `EINVAL` for no bytes, or `EOVERFLOW` past the
+/// end of the address space.
+fn unmap_range(ioas: &Ioas, iova: u64, length: u64, unmapped: &mut u64) -> Result<Result> {
+    let within = match IovaRange::from_len(iova, length) {
+        Ok(within) => within,
+        Err(error) => return Ok(Err(error)),
+    };
+    if !ioas.large_pages() {
+        ioas.cut_after(within.last())?;
+        if let Some(before) = within.start().checked_sub(1) {
+            ioas.cut_after(before)?;
+        }
+    }
+    Ok(ioas.unmap(within, unmapped))
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! No IOMMU at all: the device reaches whatever physical memory it is told to.
+//!
+//! The page tables only remember what is mapped, so that the memory is pinned and user space can
+//! ask where it is ([`noiommu_get_pa`](crate::ioas::phys)).
+
+use crate::drivers::Backend;
+use crate::kapi::domain::Domain;
+use crate::kapi::domain::UserData;
+use crate::kapi::hwinfo::HwInfo;
+use crate::kapi::software_pt;
+use kernel::device::Device;
+use kernel::prelude::*;
+
+/// See the module.
+pub(crate) struct NoIommu;
+
+impl Backend for NoIommu {
+    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+        if flags != 0 || data.is_some() {
+            return Err(EOPNOTSUPP);
+        }
+        software_pt::alloc(dev)
+    }
+
+    fn hw_info(&self, _dev: &Device, _wanted: u32) -> Result<HwInfo> {
+        Err(EOPNOTSUPP)
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Dirty tracking: telling user space which pages devices have written to.
+//!
+//! `Ioas::space` is held for reading, so what is mapped stays as it is meanwhile.
+
+use crate::hwpt::HwptPaging;
+use crate::ioas::Mappings;
+use crate::kapi::dirty::Dirty;
+use crate::kapi::dirty::UserBitmap;
+use crate::kapi::uapi;
+use crate::kapi::uapi::dirty;
+use crate::kapi::units::IovaRange;
+use crate::kapi::user;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+
+/// IOMMU_HWPT_SET_DIRTY_TRACKING.
+pub(crate) fn set_dirty_tracking(
+    ctx: &Ctx,
+    cmd: uapi::HwptSetDirtyTracking,
+    _user: &UserStruct,
+) -> Result {
+    if cmd.flags & !dirty::TRACKING_ENABLE != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let hwpt: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;
+    hwpt.track_dirty(cmd.flags & dirty::TRACKING_ENABLE != 0)
+}
+
+/// IOMMU_HWPT_GET_DIRTY_BITMAP.
+pub(crate) fn get_dirty_bitmap(
+    ctx: &Ctx,
+    cmd: uapi::HwptGetDirtyBitmap,
+    _user: &UserStruct,
+) -> Result {
+    if cmd.flags & !dirty::GET_NO_CLEAR != 0 || cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let hwpt: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;
+    let range = IovaRange::from_len(cmd.iova, cmd.length)?;
+    let clear = cmd.flags & dirty::GET_NO_CLEAR == 0;
+    hwpt.read_dirty(range, cmd.page_size, user::ptr(cmd.data), clear)
+}
+
+/// Whether a bitmap can stand for `range`: `EINVAL` where an end of it lies inside a page, be it of
+/// the page tables or of the bitmap.
+fn check_pages(mappings: &Mappings<'_>, range: IovaRange, page_size: u64) -> Result {
+    // User space may give a sum of powers of two. Then the range is checked by all of them and the
+    // lowest counts: it always was so.
+    let fits = |size: u64| {
+        let mask = size - 1;
+        range.start() & mask == 0 && range.last().wrapping_add(1) & mask == 0
+    };
+    if page_size != 0 && fits(mappings.alignment()) && fits(page_size) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+impl HwptPaging {
+    /// Starts or stops tracking; at the start every page counts as clean. `EOPNOTSUPP` where the
+    /// page tables were not made for it, or what the driver fails with.
+    fn track_dirty(&self, enable: bool) -> Result {
+        let dirty = Dirty::of(self.domain()).ok_or(EOPNOTSUPP)?;
+        let mappings = self.ioas().mappings();
+        if enable {
+            dirty.read(None, true, |reader| {
+                mappings.all().try_for_each(|range| reader.read(range))
+            })?;
+        }
+        dirty.track(enable)
+    }
+
+    /// Sets the bits of the pages in `range` that are dirty in the bitmap at `data`, and leaves all
+    /// others as they are. With `clear` the pages count as clean from now on.
+    ///
+    /// `EINVAL` as [`check_pages`], `EOPNOTSUPP` where the page tables were not made for it,
+    /// `ENOMEM`. What is read ends at the first address that is not mapped, and a bitmap that
+    /// cannot be written loses its bits, both without an error.
+    fn read_dirty(&self, range: IovaRange, page_size: u64, data: UserPtr, clear: bool) -> Result {
+        let mappings = self.ioas().mappings();
+        check_pages(&mappings, range, page_size)?;
+        let dirty = Dirty::of(self.domain()).ok_or(EOPNOTSUPP)?;
+        let bitmap = UserBitmap::new(range, page_size, data)?;
+        dirty.read(Some(&bitmap), clear, |reader| {
+            // What was read and cleared before a failure is in the bitmap. An error would make the
+            // caller throw it away.
+            bitmap
+                .for_each(|part| {
+                    mappings
+                        .contiguous(part)
+                        .try_for_each(|range| reader.read(range))
+                })
+                .ok();
+            Ok(())
+        })
+    }
+}

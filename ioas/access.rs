@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Reaching the memory of an address space without a domain, for devices that software emulates.
+//!
+//! An [`Accessor`] is known to the address spaces it is added to, so that it can be told when memory
+//! it may hold pages of is to be unmapped. It is told without any lock held.
+
+use crate::ioas::area::Area;
+use crate::ioas::area::State;
+use crate::ioas::space::Space;
+use crate::ioas::Ioas;
+use crate::kapi::pin::PagePtr;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::kapi::units::PAGE_SIZE;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::Arc;
+use kernel::sync::Completion;
+
+/// What a driver does when memory is to be unmapped.
+pub(crate) trait AccessUser: Send + Sync {
+    /// Gives up every page in `range` that it has pinned; when this returns it uses none of them.
+    /// Called without locks; it may end accesses.
+    fn unmap(&self, range: IovaRange);
+}
+
+/// Somebody who may reach the memory of an address space.
+pub(crate) struct Accessor {
+    user: Option<KBox<dyn AccessUser>>,
+    alignment: u64,
+    /// Says that nobody will call `user` any more: the last field to go.
+    _gone: Gone,
+}
+
+struct Gone(Arc<Completion>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.complete_all();
+    }
+}
+
+impl Accessor {
+    /// `user` is told of unmapping; one that never pins pages needs no whole pages. The completion
+    /// says when the accessor is gone. `ENOMEM`.
+    pub(crate) fn new(
+        user: Option<KBox<dyn AccessUser>>,
+        pins_pages: bool,
+    ) -> Result<(Arc<Self>, Arc<Completion>)> {
+        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL_ACCOUNT)?;
+        let accessor = Self {
+            user,
+            alignment: if pins_pages { PAGE_SIZE } else { 1 },
+            _gone: Gone(gone.clone()),
+        };
+        Ok((Arc::new(accessor, GFP_KERNEL_ACCOUNT)?, gone))
+    }
+
+    /// What areas must be aligned to: a page, or 1.
+    pub(crate) fn alignment(&self) -> u64 {
+        self.alignment
+    }
+
+    /// Tells the driver to give up pages.
+    pub(crate) fn notify(&self, range: IovaRange) {
+        if let Some(user) = &self.user {
+            user.unmap(range);
+        }
+    }
+}
+
+/// How [`Ioas::copy_bytes`] goes.
+pub(crate) enum Transfer<'a> {
+    /// From the address space.
+    Read(&'a mut [u8]),
+    /// To the address space.
+    Write(&'a [u8]),
+}
+
+impl Transfer<'_> {
+    /// Whether it changes the address space's memory.
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
+    /// How many bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Read(data) => data.len(),
+            Self::Write(data) => data.len(),
+        }
+    }
+
+    /// The first `len` bytes of the transfer, which lie `skip` bytes into it.
+    pub(crate) fn part(&mut self, skip: usize, len: usize) -> Option<Transfer<'_>> {
+        let end = skip.checked_add(len)?;
+        Some(match self {
+            Self::Read(data) => Transfer::Read(data.get_mut(skip..end)?),
+            Self::Write(data) => Transfer::Write(data.get(skip..end)?),
+        })
+    }
+}
+
+/// The areas that cover `range` without a gap, with the part of `range` that each has, in order.
+/// `ENOENT` where there is a gap.
+fn covering<'a>(
+    space: &'a Space,
+    range: IovaRange,
+) -> impl Iterator<Item = Result<(IovaRange, IovaRange, &'a Area)>> + 'a {
+    let mut areas = space.areas.iter_in(range);
+    let mut rest = Some(range);
+    core::iter::from_fn(move || {
+        let wanted = rest.take()?;
+        let found = areas
+            .next()
+            .filter(|(mapped, area)| {
+                area.state == State::Ready && mapped.start() <= wanted.start()
+            })
+            .and_then(|(mapped, area)| Some((mapped, mapped.intersection(&wanted)?, area)));
+        let Some((mapped, part, area)) = found else {
+            return Some(Err(ENOENT));
+        };
+        let next = part.last().checked_add(1);
+        rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
+        Some(Ok((mapped, part, area)))
+    })
+}
+
+/// Where `iova`, which lies in the area at `mapped`, is in the area's memory source.
+fn byte_of(area: &Area, mapped: IovaRange, iova: u64) -> u64 {
+    area.slice.start + (iova - mapped.start())
+}
+
+fn check_permission(area: &Area, write: bool) -> Result {
+    if area.closing {
+        return Err(EINVAL);
+    }
+    let allowed = if write { area.prot.write } else { area.prot.read };
+    if !allowed {
+        return Err(EPERM);
+    }
+    // Device memory is not for the CPU.
+    if area.slice.pages.mmio().is_some() {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Which pages of the area's source `part` is. `EINVAL` where it begins or ends inside one, except
+/// at the very end of what is wanted.
+fn whole_pages(
+    area: &Area,
+    mapped: IovaRange,
+    part: IovaRange,
+    is_last: bool,
+) -> Result<PageRange> {
+    let start = byte_of(area, mapped, part.start());
+    let last = byte_of(area, mapped, part.last());
+    if page_offset(start) != 0 || (!is_last && page_offset(last) != PAGE_SIZE - 1) {
+        return Err(EINVAL);
+    }
+    PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)
+}
+
+impl Ioas {
+    /// Tells every accessor that pages in `range` must be given up.
+    pub(crate) fn notify_accessors(&self, range: IovaRange) {
+        // One at a time, because the lock is not held while a driver is told. One that comes or
+        // goes meanwhile may be missed or told twice; unmapping tries again.
+        for place in 0.. {
+            let accessor = self.domains.read().accessor(place).cloned();
+            match accessor {
+                Some(accessor) => accessor.notify(range),
+                None => break,
+            }
+        }
+    }
+
+    /// Pins the pages of `range` and tells which they are, in order. They stay until
+    /// [`Ioas::unpin_pages`] with the same range. On failure nothing is pinned. `ENOENT` where part
+    /// of it is not mapped, `EPERM` where that is not permitted, `EINVAL` for device memory, for
+    /// what is being unmapped and where pages are not whole, `ENOMEM`, `EFAULT`.
+    pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
+        let space = self.space.read();
+        let mut place = 0;
+        let mut pinned = None;
+
+        let result = covering(&space, range).try_for_each(|found| {
+            let (mapped, part, area) = found?;
+            check_permission(area, write)?;
+            if write && !area.slice.pages.writable() {
+                return Err(EPERM);
+            }
+            let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
+            let before = place;
+            area.slice.pages.hold(pages, |phys, npages| {
+                for page in 0..npages {
+                    let out = out.get_mut(place).ok_or(EINVAL)?;
+                    *out = PagePtr::from_phys(phys + (page << PAGE_SHIFT));
+                    place += 1;
+                }
+                Ok(())
+            })?;
+            debug_assert!(place > before);
+            area.accesses.add(1, Relaxed);
+            pinned = Some(part.last());
+            Ok(())
+        });
+        if let (Err(_), Some(last)) = (result, pinned) {
+            if let Some(done) = IovaRange::new(range.start(), last) {
+                unpin(&space, done);
+            }
+        }
+        result
+    }
+
+    /// Gives back what [`Ioas::pin_pages`] pinned with the same range.
+    pub(crate) fn unpin_pages(&self, range: IovaRange) {
+        unpin(&self.space.read(), range);
+    }
+
+    /// Copies bytes at `iova`. `ENOENT` where part of it is not mapped, `EPERM` where that is not
+    /// permitted, `EINVAL` for device memory and what is being unmapped, `EFAULT`, `ENOMEM`; part
+    /// of it may be copied then. `borrow_mm` says that the caller is a kernel thread, which may use
+    /// the owner's address space; `slow` that the fast way is not to be used.
+    pub(crate) fn copy_bytes(
+        &self,
+        iova: u64,
+        mut transfer: Transfer<'_>,
+        borrow_mm: bool,
+        slow: bool,
+    ) -> Result {
+        let range = IovaRange::from_len(iova, crate::kapi::units::to_u64(transfer.len()))?;
+        let write = transfer.is_write();
+        let space = self.space.read();
+        let mut done = 0;
+
+        let result = covering(&space, range).try_for_each(|found| {
+            let (mapped, part, area) = found?;
+            check_permission(area, write)?;
+            if write && !area.slice.pages.writable() {
+                return Err(EPERM);
+            }
+            let len = crate::kapi::units::to_usize(part.len());
+            let piece = transfer.part(done, len).ok_or(EINVAL)?;
+            let start = byte_of(area, mapped, part.start());
+            area.slice.pages.copy_bytes(start, piece, borrow_mm, slow)?;
+            done += len;
+            Ok(())
+        });
+        result
+    }
+}
+
+fn unpin(space: &Space, range: IovaRange) {
+    for (mapped, part, area) in covering(space, range).map_while(Result::ok) {
+        let start = byte_of(area, mapped, part.start());
+        let last = byte_of(area, mapped, part.last());
+        let pages = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT);
+        // A driver that gives back more than it took would take pages from others.
+        let ours = area.accesses.fetch_sub(1, Relaxed) > 0;
+        match pages {
+            Some(pages) if ours => area.slice.pages.release(pages),
+            _ => area.accesses.add(1, Relaxed),
+        }
+    }
+}

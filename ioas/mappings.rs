@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What is mapped, held still for somebody who goes through it.
+
+use crate::ioas::area::State;
+use crate::ioas::space::Space;
+use crate::ioas::Ioas;
+use crate::kapi::rwsem::ReadGuard;
+use crate::kapi::units::IovaRange;
+
+/// The mappings of an address space, which stay as they are while this exists.
+pub(crate) struct Mappings<'a>(ReadGuard<'a, Space>);
+
+impl Ioas {
+    /// Holds what is mapped.
+    pub(crate) fn mappings(&self) -> Mappings<'_> {
+        Mappings(self.space.read())
+    }
+}
+
+impl Mappings<'_> {
+    /// What addresses and lengths are multiples of: a power of two, at most a page.
+    pub(crate) fn alignment(&self) -> u64 {
+        self.0.alignment
+    }
+
+    /// Every range that is mapped, in order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.0
+            .areas
+            .iter()
+            .filter(|(_, area)| area.state == State::Ready)
+            .map(|(range, _)| range)
+    }
+
+    /// The ranges that are mapped from the start of `within` on without a gap, in order and cut to
+    /// it.
+    pub(crate) fn contiguous(&self, within: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+        let mut next = Some(within.start());
+        self.0
+            .areas
+            .iter_in(within)
+            .map_while(move |(range, area)| {
+                let part = range.intersection(&within)?;
+                if area.state != State::Ready || next != Some(part.start()) {
+                    return None;
+                }
+                next = part.last().checked_add(1);
+                Some(part)
+            })
+    }
+}

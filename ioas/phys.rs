@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Where mapped memory is, for devices that no IOMMU translates for.
+
+use crate::ioas::area::State;
+use crate::ioas::Ioas;
+use crate::kapi::locked_vm::may_do_raw_io;
+use crate::kapi::uapi;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+
+/// IOMMU_IOAS_NOIOMMU_GET_PA.
+pub(crate) fn noiommu_get_pa(
+    ctx: &Ctx,
+    mut cmd: uapi::IoasNoiommuGetPa,
+    user: &UserStruct,
+) -> Result {
+    if !cfg!(CONFIG_IOMMUFD_NOIOMMU) {
+        return Err(EOPNOTSUPP);
+    }
+    if !may_do_raw_io() {
+        return Err(EPERM);
+    }
+    if cmd.flags != 0 || cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if cmd.length == 0 {
+        return Err(EINVAL);
+    }
+    if cmd.iova == u64::MAX {
+        return Err(EOVERFLOW);
+    }
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let (phys, len) = ioas.phys(cmd.iova)?;
+    cmd.out_phys = phys;
+    cmd.length = cmd.length.min(len);
+    user.write(&cmd)
+}
+
+impl Ioas {
+    /// The physical address of what is mapped at `iova`, and how many bytes of the mapping follow
+    /// on from there without a break. `ENOENT` where nothing is mapped, `EOPNOTSUPP` where no
+    /// device without an IOMMU uses the address space, `EINVAL` for device memory that was revoked.
+    fn phys(&self, iova: u64) -> Result<(u64, u64)> {
+        let point = IovaRange::from_len(iova, 1)?;
+        let domains = self.domains.read();
+        let space = self.space.read();
+
+        let (range, area) = space.areas.first_in(point).ok_or(ENOENT)?;
+        if area.state != State::Ready {
+            return Err(ENOENT);
+        }
+        let pages = &area.slice.pages;
+        let start = area.slice.start + (iova - range.start());
+        let offset = page_offset(start);
+        let last = area.slice.start + (range.last() - range.start());
+        let wanted = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)?;
+
+        let found = match pages.mmio() {
+            Some((mmio, first)) => {
+                let phys = mmio.phys(first + wanted.start()).ok_or(EINVAL)?;
+                Some((phys, wanted.len()))
+            }
+            None => pages.contiguous(wanted),
+        };
+        if !domains.iter().any(|domain| domain.is_software()) {
+            return Err(EOPNOTSUPP);
+        }
+        // While there is a domain every page is pinned.
+        let (phys, npages) = found.ok_or(EINVAL)?;
+        let bytes = (npages << PAGE_SHIFT) - offset;
+        Ok((phys + offset, bytes.min(range.last() - iova + 1)))
+    }
+}

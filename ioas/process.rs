@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Handing a context's mappings to another process, which pays for their memory from then on.
+//!
+//! Publishing is stopped and then `Ioas::space` of every address space is held for writing, in the
+//! order of their ids, so no memory is pinned or unpinned meanwhile. This is the only place that
+//! holds more than one of them. `Pages::inner` is taken inside, one at a time.
+
+use crate::ioas::area::State;
+use crate::ioas::pages::Pages;
+use crate::ioas::space::Space;
+use crate::ioas::Ioas;
+use crate::kapi::locked_vm::Payer;
+use crate::kapi::rwsem::WriteGuard;
+use crate::kapi::uapi;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use kernel::prelude::*;
+
+/// IOMMU_IOAS_CHANGE_PROCESS.
+pub(crate) fn change_process(
+    ctx: &Ctx,
+    cmd: uapi::IoasChangeProcess,
+    _user: &UserStruct,
+) -> Result {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let heir = Payer::current()?;
+
+    let frozen = ctx.objects().freeze();
+    let ioases = frozen.all::<Ioas>()?;
+    let mut spaces = KVec::with_capacity(ioases.len(), GFP_KERNEL_ACCOUNT)?;
+    for ioas in &ioases {
+        spaces.push(ioas.space.write_under(frozen.guard()), GFP_KERNEL_ACCOUNT)?;
+    }
+    let spaces = Spaces(&spaces);
+    spaces.check()?;
+    let offer = Offer(&spaces);
+    spaces.sources().try_for_each(|pages| pages.offer(&heir))?;
+    offer.accept();
+    Ok(())
+}
+
+/// All address spaces of a context.
+struct Spaces<'a>(&'a [WriteGuard<'a, Space>]);
+
+impl Spaces<'_> {
+    /// Whether every mapping can go to another process: `EBUSY` for one that is being made or
+    /// destroyed, `EINVAL` for one of memory that belongs to its process or to a device.
+    fn check(&self) -> Result {
+        for (_, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
+            if area.state != State::Ready {
+                return Err(EBUSY);
+            }
+            if !area.slice.pages.is_file() {
+                return Err(EINVAL);
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory of every mapping; what has several mappings comes several times.
+    fn sources(&self) -> impl Iterator<Item = &Pages> {
+        let areas = self.0.iter().flat_map(|space| space.areas.iter());
+        areas.map(|(_, area)| &*area.slice.pages)
+    }
+}
+
+/// The caller pays for memory as well as the process before. Dropping it takes that back.
+struct Offer<'a>(&'a Spaces<'a>);
+
+impl Offer<'_> {
+    /// Makes the caller the only one who pays. Cannot fail.
+    fn accept(self) {
+        self.0.sources().for_each(Pages::accept);
+    }
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        self.0.sources().for_each(Pages::decline);
+    }
+}

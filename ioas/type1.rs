@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a VFIO type1 container asks of an address space beyond mapping and unmapping.
+
+use crate::ioas::area::Slice;
+use crate::ioas::map::Placement;
+use crate::ioas::pages::Pages;
+use crate::ioas::Ioas;
+use crate::kapi::domain::Prot;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
+use kernel::prelude::*;
+
+impl Ioas {
+    /// Maps `length` bytes of the caller's memory from `addr` at `iova`. Fails as
+    /// [`Pages::from_user`] and [`Ioas::map`] do.
+    pub(crate) fn map_user(
+        &self,
+        iova: u64,
+        addr: u64,
+        length: u64,
+        prot: Prot,
+        process: bool,
+    ) -> Result {
+        let (pages, start) = Pages::from_user(addr, length, prot.write, process)?;
+        let slice = Slice {
+            pages,
+            start,
+            length,
+        };
+        self.map(&[slice], length, Placement::Fixed(iova), prot, |_| Ok(()))
+    }
+
+    /// The page sizes that all domains have, a bit each. Sizes below the CPU's smallest page are
+    /// told as that one, and no size that the address space cannot be aligned to is told alone.
+    pub(crate) fn page_sizes(&self) -> u64 {
+        let domains = self.domains.read();
+        let space = self.space.read();
+
+        let small = PAGE_SIZE - 1;
+        let mut sizes = domains
+            .iter()
+            .fold(u64::MAX, |sizes, domain| sizes & domain.page_sizes());
+        if sizes & small != 0 {
+            sizes = (sizes & !small) | PAGE_SIZE;
+        }
+        sizes.max(space.alignment)
+    }
+
+    /// Whether devices cannot get round the CPU's caches in any domain.
+    pub(crate) fn is_coherent(&self) -> bool {
+        self.domains
+            .read()
+            .iter()
+            .all(|domain| domain.is_coherent())
+    }
+
+    /// The ranges that can be mapped, in order. `ENOMEM`.
+    pub(crate) fn usable(&self) -> Result<KVec<IovaRange>> {
+        let space = self.space.read();
+        let mut ranges = KVec::new();
+        for range in space.usable() {
+            ranges.push(range, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(ranges)
+    }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! An IOMMU in front of a bus of its own, for devices that software makes.
+
+use crate::ffi::bindings;
+use crate::kapi::domain::Domain;
+use crate::kapi::iommu_driver::ops::raw;
+use crate::kapi::iommu_driver::ops::Driver;
+use crate::kapi::iommu_driver::ops::Ops;
+use crate::kapi::iommu_driver::ops::Probed;
+use crate::kapi::iommu_driver::paging::PagingDomain;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering;
+use kernel::device::Device;
+use kernel::error::from_err_ptr;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::rcu;
+use kernel::sync::Arc;
+use kernel::sync::Completion;
+use kernel::types::Opaque;
+
+/// Where a driver finds its registered IOMMU: a static of its own.
+pub(crate) struct Place<D: Driver>(AtomicPtr<BusIommu<D>>);
+
+impl<D: Driver> Place<D> {
+    /// Nothing is registered.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// The IOMMU, while it is registered.
+    pub(crate) fn get(&self) -> Option<Arc<BusIommu<D>>> {
+        let _guard = rcu::read_lock();
+        let iommu = self.0.load(Ordering::Acquire);
+        if iommu.is_null() {
+            return None;
+        }
+        // SAFETY: The registration holds a reference until it has cleared the place and every RCU
+        // reader is through; it is not given back here.
+        let iommu = ManuallyDrop::new(unsafe { Arc::from_raw(iommu.cast_const()) });
+        Some((*iommu).clone())
+    }
+}
+
+/// A registered IOMMU with its bus. Dropping it waits until all devices are gone.
+pub(crate) struct Registration<D: Driver> {
+    place: &'static Place<D>,
+    /// Taken when dropped.
+    iommu: Option<Arc<BusIommu<D>>>,
+}
+
+impl<D: Driver> Registration<D> {
+    /// Makes a bus, `name`, and an IOMMU in front of it that `place` leads to. `ENOMEM`, `EEXIST`
+    /// where there is a bus of that name, `EBUSY` where the driver has an IOMMU already.
+    pub(crate) fn new(
+        module: &'static ThisModule,
+        place: &'static Place<D>,
+        name: &'static CStr,
+    ) -> Result<Self> {
+        let iommu = Arc::pin_init(BusIommu::new(module, name)?, GFP_KERNEL)?;
+        let found = place.0.compare_exchange(
+            core::ptr::null_mut(),
+            Arc::as_ptr(&iommu).cast_mut(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        found.map_err(|_| EBUSY)?;
+        Ok(Self {
+            place,
+            iommu: Some(iommu),
+        })
+    }
+}
+
+impl<D: Driver> Drop for Registration<D> {
+    fn drop(&mut self) {
+        self.place.0.store(core::ptr::null_mut(), Ordering::Release);
+        rcu::synchronize_rcu();
+        if let Some(iommu) = self.iommu.take() {
+            let gone = iommu.gone.0.clone();
+            drop(iommu);
+            gone.wait_for_completion();
+        }
+    }
+}
+
+/// Says so when dropped.
+struct Gone(Arc<Completion>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.complete_all();
+    }
+}
+
+/// A platform device that stands for the hardware.
+struct Platform(NonNull<bindings::platform_device>);
+
+impl Platform {
+    fn new(name: &'static CStr) -> Result<Self> {
+        let info = bindings::platform_device_info {
+            name: name.as_char_ptr(),
+            ..Default::default()
+        };
+        // SAFETY: The name lives for ever, the rest is copied.
+        let raw = from_err_ptr(unsafe { bindings::platform_device_register_full(&info) })?;
+        Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // SAFETY: `new` registered it.
+        unsafe { bindings::platform_device_unregister(self.0.as_ptr()) };
+    }
+}
+
+/// A registered bus. What it points to is pinned beside it.
+struct Bus(*mut bindings::bus_type);
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        // SAFETY: It was registered when this was made.
+        unsafe { bindings::bus_unregister(self.0) };
+    }
+}
+
+/// An IOMMU in sysfs. What it points to is pinned beside it.
+struct Attributes(*mut bindings::iommu_device);
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: It was added when this was made.
+        unsafe { bindings::iommu_device_sysfs_remove(self.0) };
+    }
+}
+
+/// An IOMMU that the core knows. What it points to is pinned beside it.
+struct Known {
+    iommu: *mut bindings::iommu_device,
+    bus: *mut bindings::bus_type,
+    notifier: *mut bindings::notifier_block,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        // SAFETY: It was registered when this was made.
+        unsafe { bindings::iommu_device_unregister_bus(self.iommu, self.bus, self.notifier) };
+    }
+}
+
+/// An IOMMU and its bus.
+#[pin_data]
+pub(crate) struct BusIommu<D: Driver> {
+    // Field order: each goes before what it needs; that everything is gone is said last.
+    _attributes: Attributes,
+    _known: Known,
+    _registered: Bus,
+    _platform: Platform,
+    #[pin]
+    iommu: Opaque<bindings::iommu_device>,
+    #[pin]
+    bus: Opaque<bindings::bus_type>,
+    #[pin]
+    notifier: Opaque<bindings::notifier_block>,
+    #[pin]
+    ops: Ops<D>,
+    name: &'static CStr,
+    /// The number of the next device.
+    next: Atomic<u32>,
+    gone: Gone,
+}
+
+// SAFETY: The C objects have locks of their own.
+unsafe impl<D: Driver> Send for BusIommu<D> {}
+// SAFETY: As above.
+unsafe impl<D: Driver> Sync for BusIommu<D> {}
+
+impl<D: Driver> BusIommu<D> {
+    fn new(module: &'static ThisModule, name: &'static CStr) -> Result<impl PinInit<Self, Error>> {
+        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let platform = Platform::new(name)?;
+        Ok(try_pin_init!(&this in Self {
+            ops <- Ops::new(module.as_ptr()),
+            notifier <- Opaque::zeroed(),
+            bus <- Opaque::ffi_init(move |slot: *mut bindings::bus_type| {
+                let bus = bindings::bus_type {
+                    name: name.as_char_ptr(),
+                    ..Default::default()
+                };
+                // SAFETY: `slot` is ours to write.
+                unsafe { slot.write(bus) };
+            }),
+            iommu <- Opaque::zeroed(),
+            _registered: {
+                // SAFETY: The bus was set above and is pinned.
+                let bus = unsafe { (*this.as_ptr()).bus.get() };
+                // SAFETY: It stays until it is unregistered.
+                to_result(unsafe { bindings::bus_register(bus) })?;
+                Bus(bus)
+            },
+            _attributes: {
+                // SAFETY: The IOMMU is pinned and zero, as it has to be; the platform device lives
+                // longer.
+                unsafe {
+                    let iommu = (*this.as_ptr()).iommu.get();
+                    to_result(bindings::iommu_device_sysfs_add(
+                        iommu,
+                        &raw mut (*platform.0.as_ptr()).dev,
+                        core::ptr::null_mut(),
+                        c"%s".as_char_ptr(),
+                        name.as_char_ptr(),
+                    ))?;
+                    Attributes(iommu)
+                }
+            },
+            _known: {
+                // SAFETY: All of it is pinned and stays until it is unregistered.
+                unsafe {
+                    let this = this.as_ptr();
+                    let (iommu, bus) = ((*this).iommu.get(), (*this).bus.get());
+                    let notifier = (*this).notifier.get();
+                    let ops = (*this).ops.as_ptr();
+                    to_result(bindings::iommu_device_register_bus(iommu, ops, bus, notifier))?;
+                    (*iommu).max_pasids = D::MAX_PASIDS;
+                    Known { iommu, bus, notifier }
+                }
+            },
+            _platform: platform,
+            name,
+            next: Atomic::new(0),
+            gone: Gone(gone),
+        }? Error))
+    }
+
+    /// Makes a device on the bus. `pasid_bits` says how wide its PASIDs are, 0 for none. `ENOMEM`.
+    pub(crate) fn add_device(
+        self: &Arc<Self>,
+        data: D::Device,
+        pasid_bits: u32,
+    ) -> Result<BusDevice<D>> {
+        let memory = KBox::into_raw(KBox::<Memory<D>>::new_uninit(GFP_KERNEL)?).cast::<Memory<D>>();
+        // SAFETY: `memory` is ours alone; a device is zero before `device_initialize`, from when on
+        // it is `release` that frees it.
+        let dev = unsafe {
+            memory.write_bytes(0, 1);
+            (&raw mut (*memory).data).write(data);
+            (&raw mut (*memory).iommu).write(self.clone());
+            let dev = &raw mut (*memory).dev;
+            (*dev).release = Some(release::<D>);
+            (*dev).bus = self.bus.get();
+            bindings::device_initialize(dev);
+            Initialised(dev)
+        };
+        let number = self.next.fetch_add(1, Relaxed);
+        // SAFETY: The device is initialised, and is on the bus of the IOMMU.
+        unsafe {
+            to_result(bindings::dev_set_name(
+                dev.0,
+                c"%s%u".as_char_ptr(),
+                self.name.as_char_ptr(),
+                number,
+            ))?;
+            to_result(bindings::iommufd_rs_mock_device_add(
+                dev.0,
+                self.iommu.get(),
+                pasid_bits,
+            ))?;
+        }
+        let dev = dev.into_raw();
+        // INVARIANT: It was just added.
+        Ok(BusDevice {
+            // SAFETY: It is not NULL.
+            dev: unsafe { NonNull::new_unchecked(dev) },
+            _driver: core::marker::PhantomData,
+        })
+    }
+
+    /// Finds the driver's data of a device. `ENODEV` where it is not on the bus.
+    pub(crate) fn probe<'a>(&self, dev: &'a Device) -> Result<Probed<'a, D>> {
+        let dev = raw(dev);
+        // SAFETY: The device is alive, and its bus does not change.
+        if !core::ptr::eq(unsafe { (*dev).bus }, self.bus.get()) {
+            return Err(ENODEV);
+        }
+        let memory: *mut Memory<D> = dev.cast();
+        // SAFETY: Nobody but `add_device` puts devices on the bus. They keep both data and IOMMU.
+        Ok(unsafe {
+            Probed::new(
+                NonNull::new_unchecked(self.iommu.get()),
+                NonNull::new_unchecked(&raw mut (*memory).data),
+            )
+        })
+    }
+
+    /// The page tables behind a domain, or `None` where they are not of this IOMMU.
+    pub(crate) fn domain<'a>(&self, domain: &'a Domain) -> Option<&'a PagingDomain<D::Domain>> {
+        let raw = domain.as_ptr();
+        // SAFETY: The domain is valid, and its owner, set when it was made, is who made it: all page
+        // tables that these operations make are of type `D::Domain`.
+        unsafe {
+            core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| PagingDomain::borrow(raw))
+        }
+    }
+}
+
+/// A device's memory. The device comes first.
+#[repr(C)]
+struct Memory<D: Driver> {
+    dev: bindings::device,
+    data: D::Device,
+    iommu: Arc<BusIommu<D>>,
+}
+
+unsafe extern "C" fn release<D: Driver>(dev: *mut bindings::device) {
+    // SAFETY: The device is the first part of its memory, which `add_device` made; nobody refers to
+    // it any more.
+    drop(unsafe { KBox::from_raw(dev.cast::<Memory<D>>()) });
+}
+
+/// An initialised device that is not added. Dropping it puts it.
+struct Initialised(*mut bindings::device);
+
+impl Initialised {
+    fn into_raw(self) -> *mut bindings::device {
+        let raw = self.0;
+        core::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Initialised {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours to give back.
+        unsafe { bindings::put_device(self.0) };
+    }
+}
+
+/// A device that software made. Dropping it takes it off the bus: nobody may own its DMA then.
+///
+/// # Invariants
+///
+/// The device was added to the bus, and a reference to it is ours.
+pub(crate) struct BusDevice<D: Driver> {
+    dev: NonNull<bindings::device>,
+    _driver: core::marker::PhantomData<D>,
+}
+
+// SAFETY: A device may be used and unregistered from any task.
+unsafe impl<D: Driver> Send for BusDevice<D> {}
+// SAFETY: As above.
+unsafe impl<D: Driver> Sync for BusDevice<D> {}
+
+impl<D: Driver> BusDevice<D> {
+    /// The device.
+    pub(crate) fn dev(&self) -> &Device {
+        // SAFETY: By the invariant it is alive.
+        unsafe { Device::from_raw(self.dev.as_ptr()) }
+    }
+}
+
+impl<D: Driver> Drop for BusDevice<D> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant it is added; our reference goes with it.
+        unsafe { bindings::device_unregister(self.dev.as_ptr()) };
+    }
+}

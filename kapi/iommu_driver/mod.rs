@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Implementing an IOMMU driver: what stands behind `struct iommu_ops`.
+//!
+//! A driver is a type with a [`Driver`] implementation, its page tables one with [`Paging`]; both
+//! deal in references only. Page tables are kept by the kernel's generic page table code in one of
+//! its [`Format`]s. [`BusIommu`] is an IOMMU in front of a bus of its own whose devices software
+//! makes.
+//!
+//! C headers: `include/linux/iommu.h`, `include/linux/generic_pt/iommu.h`,
+//! `drivers/iommu/iommu-priv.h`.
+
+mod bus;
+mod format;
+mod ops;
+mod paging;
+mod user_data;
+
+pub(crate) use bus::BusDevice;
+pub(crate) use bus::BusIommu;
+pub(crate) use bus::Place;
+pub(crate) use bus::Registration;
+pub(crate) use format::Amdv1Mock;
+pub(crate) use format::Format;
+pub(crate) use format::Geometry;
+pub(crate) use ops::Driver;
+pub(crate) use ops::Probed;
+pub(crate) use paging::Paging;
+pub(crate) use paging::PagingDomain;

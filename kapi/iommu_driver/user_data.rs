@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Reading the driver-specific data that a user gives with a request.
+
+use crate::kapi::domain::UserData;
+use crate::kapi::user::UserStruct;
+use kernel::prelude::*;
+use kernel::transmute::FromBytes;
+
+impl UserData {
+    /// Reads the struct, whose type is `kind` and whose first version had `min_len` bytes. What an
+    /// older program leaves out is zero. `EINVAL` for another type and for less than the first
+    /// version, `E2BIG` where a newer program says more than we understand, `EFAULT`.
+    pub(crate) fn read<T: FromBytes>(&self, kind: u32, min_len: usize) -> Result<T> {
+        if self.kind != kind || self.len < min_len {
+            return Err(EINVAL);
+        }
+        let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
+        UserStruct::with_size(self.ptr, len).read()
+    }
+}
