@@ -16,7 +16,7 @@ VERBOSE := $(if $(V),V=$(V))
 # What is entered is the toolchain root; it is made when first needed, and so is the test kernel.
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_install run test suites shell fmt fmt-check clippy clean help
+.PHONY: all toolchain kernel modules modules_install run test bench suites shell fmt fmt-check clippy clean help
 
 all: modules
 
@@ -37,6 +37,9 @@ run:
 
 test:
 	@$(runner) test $(SUITES)
+
+bench:
+	@$(runner) bench
 
 suites:
 	@$(runner) list
@@ -62,6 +65,7 @@ help:
 	@echo 'make test             run the test suites'
 	@echo '  SUITES="a b"        only these'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
+	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'
 	@echo '  SUITE=name          in the guest of that suite'

@@ -52,8 +52,9 @@ unpack() {
 
 configure() {
 	local line wrong=0
+	# Of two lines about one option the last counts.
 	# shellcheck disable=SC2046
-	cat $(fragments) >"$OBJ/fragments.config"
+	cat $(fragments) | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac >"$OBJ/fragments.config"
 	kmake KCONFIG_ALLCONFIG="$OBJ/fragments.config" allnoconfig
 	# Kconfig drops what it cannot satisfy without a word: say it.
 	while IFS= read -r line; do

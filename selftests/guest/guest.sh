@@ -10,9 +10,6 @@
 #	@@ tainted FLAGS  the kernel's taint flags at the end
 #	@@ done		  everything was run
 
-# Programs and module unloads that take longer than this many seconds are hung.
-LIMIT=100
-
 ok() { echo; echo "@@ ok $1"; }
 not_ok() { echo; echo "@@ not ok $1: $2"; }
 
@@ -22,10 +19,21 @@ die() {
 	exit 1
 }
 
-# limited COMMAND...: run a command; if it is hung, have the kernel print what it waits for, kill it.
+# end_session ID: kill what is left of a session.
+end_session() {
+	local pid
+	# Behind the name, which is in brackets: state, parent, process group, session.
+	for pid in $(cat /proc/[0-9]*/stat 2>/dev/null |
+			awk -v id="$1" '{ pid = $1; sub(/.*\) /, "") } $4 == id { print pid }'); do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+}
+
+# limited COMMAND...: run a command in a session of its own. If it takes more than LIMIT seconds it
+# is hung: have the kernel print what it waits for, and kill it.
 limited() {
 	local pid watchdog status=0
-	"$@" &
+	setsid "$@" &
 	pid=$!
 	(
 		sleep "$LIMIT" &
@@ -35,12 +43,13 @@ limited() {
 		echo "no end after $LIMIT seconds: $*"
 		echo w >/proc/sysrq-trigger
 		cat "/proc/$pid/stack"
-		kill -KILL "$pid"
+		end_session "$pid"
 	) &
 	watchdog=$!
 	wait "$pid" || status=$?
 	kill "$watchdog" || true
 	wait "$watchdog" || true
+	end_session "$pid"
 	return "$status"
 }
 
@@ -77,10 +86,12 @@ load_vfio() {
 	done
 }
 
-# find_device VENDOR DEVICE: print the address of the first PCI device with these ids.
+# find_device VENDOR DEVICE: print the address of the first PCI device with these ids that vfio-pci
+# does not have already.
 find_device() {
 	local dir
 	for dir in /sys/bus/pci/devices/*; do
+		[ ! -e "/sys/bus/pci/drivers/vfio-pci/${dir##*/}" ] || continue
 		if [ "$(cat "$dir/vendor" "$dir/device" | tr '\n' ' ')" = "0x$1 0x$2 " ]; then
 			basename "$dir"
 			return
@@ -116,6 +127,23 @@ unload_modules() {
 		ok "all modules unload"
 	else
 		not_ok "all modules unload" "${reasons# }"
+	fi
+}
+
+# check_leaks: kmemleak, where the kernel has it, finds no memory that nothing points to. It looks
+# only at what is older than 5 seconds, and calls a leak what two scans found.
+check_leaks() {
+	local file=/sys/kernel/debug/kmemleak name="no memory leaked"
+	[ -e "$file" ] || return 0
+	sleep 6
+	echo scan >"$file"
+	sleep 1
+	echo scan >"$file"
+	cat "$file"
+	if grep -q '^unreferenced' "$file"; then
+		not_ok "$name" "$(grep -c '^unreferenced' "$file") blocks, listed above"
+	else
+		ok "$name"
 	fi
 }
 

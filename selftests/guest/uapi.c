@@ -13,11 +13,6 @@
 #include "uapi.h"
 #include "kselftest.h"
 
-static const struct suite *const suites[] = {
-	&format_suite, &ioas_suite, &option_suite, &map_suite, &unmap_suite, &file_suite,
-	&copy_suite, &device_suite, &hwpt_suite, &limit_suite, &life_suite,
-};
-
 static const struct suite *suite;	/* the one that runs */
 static bool counting;
 static unsigned int plan;
@@ -229,7 +224,7 @@ static void count(const char *name)
 	unsigned int i, mode;
 
 	counting = true;
-	for (i = 0; i < ARRAY_SIZE(suites); i++) {
+	for (i = 0; i < nr_suites; i++) {
 		unsigned int s;
 
 		suite = suites[i];
@@ -267,7 +262,7 @@ static void run_on_bench(unsigned int mode, const char *name)
 
 	if (!open_bench(&b, mode == HARD))
 		ksft_exit_fail_msg("no bench\n");
-	for (i = 0; i < ARRAY_SIZE(suites); i++) {
+	for (i = 0; i < nr_suites; i++) {
 		suite = suites[i];
 		if (!chosen(name))
 			continue;
@@ -285,7 +280,7 @@ static void run_alone(const char *name)
 	unsigned int i, s;
 	long idle;
 
-	for (i = 0; i < ARRAY_SIZE(suites); i++) {
+	for (i = 0; i < nr_suites; i++) {
 		suite = suites[i];
 		if (!chosen(name))
 			continue;

@@ -82,6 +82,10 @@ union command {
 	struct iommu_option option;
 	struct iommu_hwpt_alloc hwpt;
 	struct iommu_hw_info info;
+	struct iommu_hwpt_set_dirty_tracking track;
+	struct iommu_hwpt_get_dirty_bitmap dirty;
+	struct iommu_ioas_change_process process;
+	struct iommu_ioas_noiommu_get_pa pa;
 	struct vfio_device_bind_iommufd bind;
 	struct vfio_device_attach_iommufd_pt attach;
 	struct vfio_device_detach_iommufd_pt detach;
@@ -130,7 +134,11 @@ struct suite {
 
 extern const struct suite format_suite, ioas_suite, option_suite, map_suite, unmap_suite;
 extern const struct suite file_suite, copy_suite, device_suite, hwpt_suite, limit_suite;
-extern const struct suite life_suite;
+extern const struct suite life_suite, dirty_suite, process_suite;
+
+/* What a program runs: uapi_suites.c, or the program's own. */
+extern const struct suite *const suites[];
+extern const unsigned int nr_suites;
 
 /* uapi.c: results. */
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 
+import bench
 import build
 import guest
 import guest_suite
@@ -71,14 +72,16 @@ def run_suite(suite: Suite, choice: argparse.Namespace, show: Callable[[str, Cas
 def test(choice: argparse.Namespace) -> int:
     suites = [load(name) for name in choice.suites]
     if not suites:
-        suites = [suite for suite in load_all() if suite.kind != "demo"]
+        suites = [suite for suite in load_all() if suite.kind not in ("demo", "bench")]
         if choice.module != "rust":
             report.say("The host suites check the Rust source; with another module they are left out.")
             suites = [suite for suite in suites if suite.kind != "host"]
     results = []
     for suite in suites:
         report.say(f"{suite.name}: {suite.description}")
-        results.append(run_suite(suite, choice, lambda _, case: report.case(case) if case else None))
+        progress = report.Progress()
+        results.append(run_suite(suite, choice, lambda _, case, to=progress: to.case(case) if case else None))
+        progress.end()
     report.failures(results, choice.module)
     report.table(results)
     return int(any(result.count(FAILED) for result in results))
@@ -108,6 +111,18 @@ def demo(choice: argparse.Namespace) -> int:
     return int(result.count(FAILED) > 0)
 
 
+def measure(choice: argparse.Namespace) -> int:
+    """Shows what both modules cost. Fails only where that could not be measured."""
+    samples = bench.Samples()
+    result = run_suite(load("bench"), choice, lambda line, _: samples.feed(line))
+    report.failures([result], choice.module)
+    rows = samples.rows()
+    if rows:
+        bench.show(rows)
+        bench.save(rows, build.BUILD / "bench.json")
+    return int(result.count(FAILED) > 0 or not rows)
+
+
 def shell(choice: argparse.Namespace) -> int:
     suite = load(choice.suite)
     if suite.kind == "host":
@@ -122,7 +137,8 @@ def list_suites(_: argparse.Namespace) -> int:
     suites = load_all()
     width = max(len(suite.name) for suite in suites)
     for suite in suites:
-        report.say(f"{suite.name:{width}}  {suite.kind:5}  {suite.description}")
+        only = "" if suite.default else " (by name only)"
+        report.say(f"{suite.name:{width}}  {suite.kind:5}  {suite.description}{only}")
     return 0
 
 
@@ -131,7 +147,7 @@ def main() -> int:
     parser.add_argument("--module", choices=build.MODULES, default="rust", help="what serves /dev/iommu")
     parser.add_argument("--option", action="append", default=[], help="CONFIG_IOMMUFD_RS_...=y for the module")
     commands = parser.add_subparsers(required=True)
-    for function, name in ((test, "test"), (demo, "demo"), (shell, "shell"), (list_suites, "list")):
+    for function, name in ((test, "test"), (demo, "demo"), (measure, "bench"), (shell, "shell"), (list_suites, "list")):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function is test:

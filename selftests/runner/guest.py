@@ -54,6 +54,8 @@ def pack(parts: Parts, mode: str, path: Path) -> None:
         "MODULE": parts.module_name,
         "CONSOLE": parts.machine.console,
         "RESULTS": parts.machine.results,
+        # One program that is hung must leave time to say so.
+        "LIMIT": str(parts.suite.timeout // 2),
     }
     archive.file("etc/suite", "".join(f"{key}={value}\n" for key, value in settings.items()).encode())
     # Objects that the kernel's build lists are named .o there and installed as .ko.

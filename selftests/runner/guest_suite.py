@@ -87,7 +87,7 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
     LOGS.mkdir(parents=True, exist_ok=True)
     initramfs = LOGS.parent / "initramfs" / f"{suite.name}.cpio"
     pack(parts, "test", initramfs)
-    transcript = Transcript(raw=suite.kind == "demo")
+    transcript = Transcript(raw=suite.kind != "guest")
     kernel = KernelLog(suite.expect)
     qemu_said = []
     with (LOGS / f"{suite.name}.log").open("w") as log:

@@ -27,6 +27,40 @@ def case(result: Case) -> None:
     say(f"  {word}  {result.name}{reason}")
 
 
+class Progress:
+    """Shows a suite while it runs. What a program passed is summed up in a line, since it may be a
+    thousand tests; whatever else happens has a line of its own."""
+
+    def __init__(self) -> None:
+        self._program = ""
+        self._passed = 0
+
+    def case(self, result: Case) -> None:
+        program, colon, _ = result.name.partition(": ")
+        if program != self._program:
+            self.end()
+        if result.outcome != PASSED or not colon or program == "guest":
+            self._clear()
+            case(result)
+            return
+        self._program = program
+        self._passed += 1
+        if sys.stdout.isatty():
+            print(f"\r\033[K  ...   {result.name:.70}", end="", flush=True)
+
+    def end(self) -> None:
+        """The program, or the suite, is over."""
+        if self._passed:
+            self._clear()
+            case(Case(f"{self._program}: {self._passed} tests", PASSED))
+        self._program = ""
+        self._passed = 0
+
+    def _clear(self) -> None:
+        if sys.stdout.isatty():
+            print("\r\033[K", end="")
+
+
 def failures(results: list[SuiteResult], module: str) -> None:
     """All that failed, with why, where the log is and how to go on."""
     for result in results:

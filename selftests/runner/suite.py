@@ -9,7 +9,7 @@ from pathlib import Path
 SELFTESTS = Path(__file__).resolve().parent.parent
 TOP = SELFTESTS.parent
 
-KINDS = ("host", "guest", "demo")
+KINDS = ("host", "guest", "demo", "bench")
 
 
 class Mistake(Exception):
@@ -43,8 +43,11 @@ class Suite:
     """One folder of suites/."""
 
     name: str
+    like: str
     description: str
     kind: str
+    # Whether it runs when no suite is named.
+    default: bool
     timeout: int
     arch: list[str]
     kernel: str
@@ -59,7 +62,7 @@ class Suite:
 
     @property
     def folder(self) -> Path:
-        return SELFTESTS / "suites" / self.name
+        return SELFTESTS / "suites" / self.like
 
 
 def _read(path: Path) -> configparser.ConfigParser:
@@ -81,10 +84,16 @@ def load(name: str) -> Suite:
     if "suite" not in ini:
         raise Mistake(f"{path}: no section [suite]")
     section = dict(ini["suite"])
+    # A suite may be another one with some settings changed: on another kernel, say.
+    like = section.pop("like", name)
+    if like != name:
+        section = dict(_read(SELFTESTS / "suites" / like / "suite.ini")["suite"]) | section
     suite = Suite(
         name=name,
+        like=like,
         description=section.pop("description", ""),
         kind=section.pop("kind", ""),
+        default=section.pop("default", "yes") == "yes",
         timeout=int(section.pop("timeout", "0")),
         arch=section.pop("arch", "x86_64").split(),
         kernel=section.pop("kernel", "plain"),

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Dirty tracking of page tables that were not made for it: what is checked, and in which order. */
+#include "uapi.h"
+
+#define TRACK(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING, \
+	.want = SAME(e), .arg.track = { .size = sizeof(struct iommu_hwpt_set_dirty_tracking), \
+	.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = b->hwpt, ##__VA_ARGS__ } }
+#define DIRTY(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_GET_DIRTY_BITMAP, \
+	.want = SAME(e), .arg.dirty = { .size = sizeof(struct iommu_hwpt_get_dirty_bitmap), \
+	.hwpt_id = b->hwpt, .iova = HELD_IOVA, .length = PAGE, .page_size = PAGE, \
+	.data = PTR(bits), ##__VA_ARGS__ } }
+
+#define NO_CLEAR	IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR
+#define HALF		(1ULL << 63)
+
+static uint64_t bits[8];
+
+static void dirty_rows(struct bench *b)
+{
+	const struct row rows[] = {
+		TRACK("track: on", EOPNOTSUPP),
+		TRACK("track: off", EOPNOTSUPP, .flags = 0),
+		TRACK("track: flag 1", EOPNOTSUPP, .flags = 2),
+		TRACK("track: flag 31", EOPNOTSUPP, .flags = 1u << 31),
+		TRACK("track: flag before id", EOPNOTSUPP, .flags = 2, .hwpt_id = 0),
+		TRACK("track: id 0", ENOENT, .hwpt_id = 0),
+		TRACK("track: id 0xffffffff", ENOENT, .hwpt_id = ~0u),
+		TRACK("track: id of an IOAS", ENOENT, .hwpt_id = b->ioas),
+		TRACK("track: id of the device", ENOENT, .hwpt_id = b->dev_id),
+		/* Documented as must be 0, but not looked at. */
+		TRACK("track: id before reserved field", ENOENT, .hwpt_id = 0, .__reserved = 1),
+
+		DIRTY("read: and clear", EOPNOTSUPP),
+		DIRTY("read: not to clear", EOPNOTSUPP, .flags = NO_CLEAR),
+		DIRTY("read: flag 1", EOPNOTSUPP, .flags = 2),
+		DIRTY("read: reserved field", EOPNOTSUPP, .__reserved = 1),
+		DIRTY("read: flag before id", EOPNOTSUPP, .flags = 2, .hwpt_id = 0),
+		DIRTY("read: reserved field before id", EOPNOTSUPP, .__reserved = 1, .hwpt_id = 0),
+		DIRTY("read: id 0", ENOENT, .hwpt_id = 0),
+		DIRTY("read: id 0xffffffff", ENOENT, .hwpt_id = ~0u),
+		DIRTY("read: id of an IOAS", ENOENT, .hwpt_id = b->ioas),
+		DIRTY("read: id before range", ENOENT, .hwpt_id = 0, .length = 0),
+		DIRTY("read: no length", EINVAL, .length = 0),
+		DIRTY("read: one byte over the top", EOVERFLOW, .iova = TOP - PAGE + 1,
+		      .length = PAGE + 1),
+		DIRTY("read: length over the top", EOVERFLOW, .length = TOP),
+		DIRTY("read: everything but a byte", EINVAL, .iova = 0, .length = TOP),
+		DIRTY("read: the last page there is", EOPNOTSUPP, .iova = TOP - PAGE + 1),
+		DIRTY("read: unaligned address", EINVAL, .iova = HELD_IOVA + 1),
+		DIRTY("read: unaligned length", EINVAL, .length = PAGE + 1),
+		DIRTY("read: both unaligned, the end is not", EINVAL, .iova = HELD_IOVA + 1,
+		      .length = PAGE - 1),
+		DIRTY("read: page size 0", EINVAL, .page_size = 0),
+		DIRTY("read: page size 1", EOPNOTSUPP, .page_size = 1),
+		DIRTY("read: page size 2048", EOPNOTSUPP, .page_size = 2048),
+		DIRTY("read: page size 2 MiB, one page", EINVAL, .page_size = HUGE),
+		DIRTY("read: page size 2 MiB, 2 MiB", EOPNOTSUPP, .page_size = HUGE,
+		      .length = HUGE),
+		DIRTY("read: page size 2 MiB, unaligned address", EINVAL, .page_size = HUGE,
+		      .iova = HELD_IOVA + PAGE, .length = HUGE),
+		DIRTY("read: page size 2^63, one page", EINVAL, .page_size = HALF),
+		DIRTY("read: page size 2^63, the lower half", EOPNOTSUPP, .page_size = HALF,
+		      .iova = 0, .length = HALF),
+		DIRTY("read: page size 2^63, the upper half", EOPNOTSUPP, .page_size = HALF,
+		      .iova = HALF, .length = HALF),
+		DIRTY("read: page size 2^64 - 1", EINVAL, .page_size = TOP),
+		/* Then every bit of it but the lowest counts as that of a page would. */
+		DIRTY("read: page size no power of two, misfit", EINVAL, .page_size = 3 * PAGE,
+		      .iova = HELD_IOVA + 2 * PAGE),
+		DIRTY("read: page size no power of two, fit", EOPNOTSUPP, .page_size = 3 * PAGE,
+		      .iova = 0, .length = HUGE),
+		DIRTY("read: bad bitmap", EOPNOTSUPP, .data = PTR(mem.gone)),
+		DIRTY("read: no bitmap", EOPNOTSUPP, .data = 0),
+		DIRTY("read: where nothing is mapped", EOPNOTSUPP, .iova = FREE_IOVA),
+		{ .name = "page tables for it", .cmd = IOMMU_HWPT_ALLOC, .want = SAME(EOPNOTSUPP),
+		  .arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = b->dev_id,
+				.pt_id = b->ioas, .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING } },
+	};
+
+	run_rows(b, rows, ARRAY_SIZE(rows));
+}
+
+const struct suite dirty_suite = {
+	.name = "dirty",
+	.rows = dirty_rows,
+	.needs = HARD,
+};

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Vectors whose growth may fail.
+
+use crate::alloc::fault;
+use crate::alloc::AllocError;
+use crate::alloc::Flags;
+use crate::error::code::EINVAL;
+use crate::error::Error;
+use core::fmt;
+use core::ops::Deref;
+use core::ops::DerefMut;
+
+/// A vector. It grows by the same steps as the kernel's, so that it allocates as often.
+pub struct KVec<T> {
+    list: Vec<T>,
+    /// What the kernel would have allocated: the standard library may round up.
+    capacity: usize,
+}
+
+/// A vector that may be large. The stand-in makes no difference between them.
+pub type KVVec<T> = KVec<T>;
+/// A vector in virtually contiguous memory. The stand-in makes no difference between them.
+pub type VVec<T> = KVec<T>;
+
+impl<T> KVec<T> {
+    /// An empty vector, without memory.
+    pub const fn new() -> Self {
+        Self {
+            list: Vec::new(),
+            capacity: 0,
+        }
+    }
+
+    /// An empty vector with room for `capacity` elements.
+    pub fn with_capacity(capacity: usize, flags: Flags) -> Result<Self, AllocError> {
+        let mut vec = Self::new();
+        vec.reserve(capacity, flags)?;
+        Ok(vec)
+    }
+
+    /// A vector of `n` times `value`.
+    pub fn from_elem(value: T, n: usize, flags: Flags) -> Result<Self, AllocError>
+    where
+        T: Clone,
+    {
+        let mut vec = Self::with_capacity(n, flags)?;
+        vec.list.resize(n, value);
+        Ok(vec)
+    }
+
+    /// How many elements there is room for.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Makes room for `additional` more elements.
+    pub fn reserve(&mut self, additional: usize, _flags: Flags) -> Result<(), AllocError> {
+        if self.capacity - self.list.len() >= additional {
+            return Ok(());
+        }
+        let wanted = self.list.len().checked_add(additional).ok_or(AllocError)?;
+        fault::allocate()?;
+        self.capacity = wanted.max(self.capacity * 2);
+        self.list.reserve_exact(self.capacity - self.list.len());
+        Ok(())
+    }
+
+    /// Adds an element behind the last, which is lost where that fails.
+    pub fn push(&mut self, value: T, flags: Flags) -> Result<(), AllocError> {
+        self.reserve(1, flags)?;
+        self.list.push(value);
+        Ok(())
+    }
+
+    /// Adds an element behind the last, or gives it back.
+    pub fn push_within_capacity(&mut self, value: T) -> Result<(), PushError<T>> {
+        if self.list.len() == self.capacity {
+            return Err(PushError(value));
+        }
+        self.list.push(value);
+        Ok(())
+    }
+
+    /// Adds an element before that at `index`, or gives it back.
+    pub fn insert_within_capacity(&mut self, index: usize, value: T) -> Result<(), InsertError<T>> {
+        if index > self.list.len() {
+            return Err(InsertError::IndexOutOfBounds(value));
+        }
+        if self.list.len() == self.capacity {
+            return Err(InsertError::OutOfCapacity(value));
+        }
+        self.list.insert(index, value);
+        Ok(())
+    }
+
+    /// Adds copies of elements behind the last.
+    pub fn extend_from_slice(&mut self, other: &[T], flags: Flags) -> Result<(), AllocError>
+    where
+        T: Clone,
+    {
+        self.reserve(other.len(), flags)?;
+        self.list.extend_from_slice(other);
+        Ok(())
+    }
+
+    /// Takes out the last element.
+    pub fn pop(&mut self) -> Option<T> {
+        self.list.pop()
+    }
+
+    /// Takes out the element at `index`.
+    pub fn remove(&mut self, index: usize) -> Result<T, RemoveError> {
+        if index < self.list.len() {
+            Ok(self.list.remove(index))
+        } else {
+            Err(RemoveError)
+        }
+    }
+
+    /// Drops the elements from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.list.truncate(len);
+    }
+
+    /// Drops all elements.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Drops the elements that `keep` says no to.
+    pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        self.list.retain_mut(keep);
+    }
+}
+
+impl<T> Default for KVec<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Deref for KVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.list
+    }
+}
+
+impl<T> DerefMut for KVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.list
+    }
+}
+
+impl<T> IntoIterator for KVec<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a KVec<T> {
+    type Item = &'a T;
+    type IntoIter = core::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for KVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.list.fmt(f)
+    }
+}
+
+/// The vector is full.
+pub struct PushError<T>(pub T);
+
+/// There is no such element.
+pub struct RemoveError;
+
+/// Why an element could not be put there.
+pub enum InsertError<T> {
+    /// The index is past the end.
+    IndexOutOfBounds(T),
+    /// The vector is full.
+    OutOfCapacity(T),
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Not enough capacity")
+    }
+}
+
+impl<T> From<PushError<T>> for Error {
+    fn from(_: PushError<T>) -> Self {
+        EINVAL
+    }
+}
+
+impl From<RemoveError> for Error {
+    fn from(_: RemoveError) -> Self {
+        EINVAL
+    }
+}
+
+impl<T> From<InsertError<T>> for Error {
+    fn from(_: InsertError<T>) -> Self {
+        EINVAL
+    }
+}

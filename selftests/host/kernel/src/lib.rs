@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A stand-in for the kernel crate, for tests on the host.
+//!
+//! Names, signatures and semantics are those of Linux 7.3's `rust/kernel`, as far as the module's
+//! pure logic uses it; what is missing here is added when a file wants it. Unlike the kernel's, its
+//! allocations are counted and can be made to fail: see [`alloc::fault`].
+
+#![forbid(unsafe_code)]
+
+pub mod alloc;
+pub mod error;
+pub mod rbtree;
+
+/// Pages of the CPU.
+pub mod page {
+    /// Bytes in a page.
+    pub const PAGE_SIZE: usize = 4096;
+}
+
+/// What code in the kernel imports.
+pub mod prelude {
+    pub use crate::alloc::flags::*;
+    pub use crate::alloc::KVVec;
+    pub use crate::alloc::KVec;
+    pub use crate::alloc::VVec;
+    pub use crate::error::code::*;
+    pub use crate::error::Error;
+    pub use crate::error::Result;
+    pub use core::mem::align_of;
+    pub use core::mem::align_of_val;
+    pub use core::mem::size_of;
+    pub use core::mem::size_of_val;
+    pub use core::pin::Pin;
+}

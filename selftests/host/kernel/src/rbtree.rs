@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The red-black tree. Here it is the standard library's ordered map, whose own memory does not
+//! count: as in the kernel, only nodes are allocated.
+
+use crate::alloc::fault;
+use crate::alloc::Flags;
+use crate::error::Result;
+use core::marker::PhantomData;
+use std::collections::BTreeMap;
+
+/// Values in order of their keys.
+pub struct RBTree<K, V> {
+    map: BTreeMap<K, V>,
+}
+
+impl<K: Ord, V> RBTree<K, V> {
+    /// A tree without nodes.
+    pub fn new() -> Self {
+        Self {
+            map: BTreeMap::new(),
+        }
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Keys and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.map.iter()
+    }
+
+    /// Keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.map.keys()
+    }
+
+    /// Values in order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.map.values()
+    }
+
+    /// Adds a node, in place of that with the same key, which is returned.
+    pub fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
+        let RBTreeNode { key, value } = node;
+        let old = self.map.remove_entry(&key);
+        self.map.insert(key, value);
+        old.map(|(key, value)| RBTreeNode { key, value })
+    }
+
+    /// Allocates and adds a node.
+    pub fn try_create_and_insert(
+        &mut self,
+        key: K,
+        value: V,
+        flags: Flags,
+    ) -> Result<Option<RBTreeNode<K, V>>> {
+        Ok(self.insert(RBTreeNode::new(key, value, flags)?))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key)
+    }
+
+    /// The value of a key.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.map.get_mut(key)
+    }
+
+    /// Takes out a key and its value.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.map.remove(key)
+    }
+
+    /// The node with this key, else that with the first larger one.
+    pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
+        self.cursor(self.map.range(key..).next())
+    }
+
+    /// The node with the smallest key.
+    pub fn cursor_front(&self) -> Option<Cursor<'_, K, V>> {
+        self.cursor(self.map.first_key_value())
+    }
+
+    /// The node with the largest key.
+    pub fn cursor_back(&self) -> Option<Cursor<'_, K, V>> {
+        self.cursor(self.map.last_key_value())
+    }
+
+    fn cursor<'a>(&'a self, current: Option<(&'a K, &'a V)>) -> Option<Cursor<'a, K, V>> {
+        Some(Cursor {
+            map: &self.map,
+            current: current?,
+        })
+    }
+}
+
+impl<K: Ord, V> Default for RBTree<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A node of a tree, and the way to its neighbours.
+pub struct Cursor<'a, K, V> {
+    map: &'a BTreeMap<K, V>,
+    current: (&'a K, &'a V),
+}
+
+impl<'a, K: Ord, V> Cursor<'a, K, V> {
+    /// The node's key and value.
+    pub fn current(&self) -> (&'a K, &'a V) {
+        self.current
+    }
+
+    /// The node before it.
+    pub fn peek_prev(&self) -> Option<(&'a K, &'a V)> {
+        self.map.range(..self.current.0).next_back()
+    }
+
+    /// The node behind it.
+    pub fn peek_next(&self) -> Option<(&'a K, &'a V)> {
+        use core::ops::Bound::Excluded;
+        use core::ops::Bound::Unbounded;
+
+        self.map.range((Excluded(self.current.0), Unbounded)).next()
+    }
+}
+
+/// Memory for a node.
+pub struct RBTreeNodeReservation<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K, V> RBTreeNodeReservation<K, V> {
+    /// Allocates it.
+    pub fn new(_flags: Flags) -> Result<Self> {
+        fault::allocate()?;
+        Ok(Self(PhantomData))
+    }
+
+    /// Makes it a node.
+    pub fn into_node(self, key: K, value: V) -> RBTreeNode<K, V> {
+        RBTreeNode { key, value }
+    }
+}
+
+/// A node outside any tree.
+pub struct RBTreeNode<K, V> {
+    key: K,
+    value: V,
+}
+
+impl<K, V> RBTreeNode<K, V> {
+    /// Allocates it.
+    pub fn new(key: K, value: V, flags: Flags) -> Result<Self> {
+        Ok(RBTreeNodeReservation::new(flags)?.into_node(key, value))
+    }
+
+    /// What is in it.
+    pub fn to_key_value(self) -> (K, V) {
+        (self.key, self.value)
+    }
+
+    /// Drops what is in it and keeps the memory.
+    pub fn into_reservation(self) -> RBTreeNodeReservation<K, V> {
+        RBTreeNodeReservation(PhantomData)
+    }
+}

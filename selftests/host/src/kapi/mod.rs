@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the module's pure logic uses of its `kapi/`.
+
+pub(crate) mod ledger;
+pub(crate) mod pin;
+#[path = "../../../../kapi/units.rs"]
+pub(crate) mod units;

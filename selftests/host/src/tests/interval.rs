@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Interval maps and gaps against a model that knows every cell.
+
+use crate::ioas::interval::Gaps;
+use crate::ioas::interval::IntervalMap;
+use crate::ioas::interval::Vacancy;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::IovaUnit;
+use crate::tests::random::cases;
+use crate::tests::random::Random;
+use kernel::alloc::fault;
+use kernel::prelude::*;
+use std::rc::Rc;
+
+type Map = IntervalMap<IovaUnit, u32>;
+
+/// All of 64 bits as cells: single numbers at both ends, and one cell for all between.
+const CELLS: u64 = 41;
+const MIDDLE: u64 = CELLS / 2;
+
+fn first_of(cell: u64) -> u64 {
+    if cell <= MIDDLE {
+        cell
+    } else {
+        u64::MAX - (CELLS - 1 - cell)
+    }
+}
+
+fn last_of(cell: u64) -> u64 {
+    if cell < MIDDLE {
+        cell
+    } else {
+        u64::MAX - (CELLS - 1 - cell)
+    }
+}
+
+fn range_of((first, last): (u64, u64)) -> IovaRange {
+    IovaRange::new(first_of(first), last_of(last)).expect("cells are in order")
+}
+
+/// First and last cell, and value, in no order.
+#[derive(Default)]
+struct Model(Vec<(u64, u64, u32)>);
+
+impl Model {
+    fn at(&self, cell: u64) -> Option<&(u64, u64, u32)> {
+        self.0
+            .iter()
+            .find(|(first, last, _)| *first <= cell && cell <= *last)
+    }
+
+    /// What intersects, in order.
+    fn within(&self, (first, last): (u64, u64)) -> Vec<(IovaRange, u32)> {
+        let mut found: Vec<_> = (first..=last).filter_map(|cell| self.at(cell)).collect();
+        found.dedup();
+        found
+            .iter()
+            .map(|(first, last, value)| (range_of((*first, *last)), *value))
+            .collect()
+    }
+
+    fn gaps(&self, within: (u64, u64)) -> Vec<IovaRange> {
+        gaps_between(within, |cell| self.at(cell).is_some())
+    }
+}
+
+/// The runs of cells that are not taken.
+fn gaps_between(within: (u64, u64), taken: impl Fn(u64) -> bool) -> Vec<IovaRange> {
+    let mut gaps: Vec<(u64, u64)> = Vec::new();
+    for cell in (within.0..=within.1).filter(|cell| !taken(*cell)) {
+        match gaps.last_mut() {
+            Some((_, last)) if *last + 1 == cell => *last = cell,
+            _ => gaps.push((cell, cell)),
+        }
+    }
+    gaps.into_iter().map(range_of).collect()
+}
+
+fn insert(map: &mut Map, range: IovaRange, value: u32) -> Result<(), u32> {
+    map.insert(Vacancy::new().expect("nothing fails"), range, value)
+}
+
+fn found<'a>(list: impl Iterator<Item = (IovaRange, &'a u32)>) -> Vec<(IovaRange, u32)> {
+    list.map(|(range, value)| (range, *value)).collect()
+}
+
+fn compare(map: &Map, model: &Model, random: &mut Random) {
+    assert_eq!(found(map.iter()), model.within((0, CELLS - 1)));
+    assert_eq!(map.is_empty(), model.0.is_empty());
+    assert_eq!(
+        map.gaps_in(IovaRange::ALL).collect::<Vec<_>>(),
+        model.gaps((0, CELLS - 1))
+    );
+    for _ in 0..4 {
+        let cells = random.ends_within(0..=CELLS - 1);
+        let within = range_of(cells);
+        let expected = model.within(cells);
+        assert_eq!(found(map.iter_in(within)), expected, "{within:#x?}");
+        let first = map.first_in(within).map(|(range, value)| (range, *value));
+        assert_eq!(first, expected.first().copied(), "{within:#x?}");
+        assert_eq!(
+            map.gaps_in(within).collect::<Vec<_>>(),
+            model.gaps(cells),
+            "{within:#x?}"
+        );
+    }
+}
+
+#[test]
+fn a_map_does_what_its_model_does() {
+    cases(400, |random| {
+        let mut map = Map::new();
+        let mut model = Model::default();
+        // Short ranges leave room for many, long ones meet.
+        let longest = *random.pick(&[1, 3, CELLS]);
+        for step in 0..60 {
+            let (first, mut last) = random.ends_within(0..=CELLS - 1);
+            last = last.min(first + longest - 1);
+            match random.within(0..=9) {
+                0..=4 => {
+                    let free = model.within((first, last)).is_empty();
+                    let result = insert(&mut map, range_of((first, last)), step);
+                    assert_eq!(result, if free { Ok(()) } else { Err(step) });
+                    if free {
+                        model.0.push((first, last, step));
+                    }
+                }
+                5..=6 => {
+                    let there = model.0.iter().position(|(start, _, _)| *start == first);
+                    let removed = there.map(|at| model.0.swap_remove(at));
+                    let removed = removed.map(|(first, last, v)| (range_of((first, last)), v));
+                    assert_eq!(map.remove(first_of(first)), removed);
+                }
+                7..=8 => {
+                    map.truncate(first_of(first), last_of(last));
+                    let there = model.0.iter_mut().find(|(start, _, _)| *start == first);
+                    if let Some((_, end, _)) = there.filter(|(_, end, _)| last <= *end) {
+                        *end = last;
+                    }
+                }
+                _ => {
+                    let ours = model.0.iter_mut().find(|(start, _, _)| *start == first);
+                    let theirs = map.get_mut(first_of(first));
+                    assert_eq!(theirs.is_some(), ours.is_some());
+                    if let (Some(theirs), Some((_, _, ours))) = (theirs, ours) {
+                        assert_eq!(theirs, ours);
+                        (*theirs, *ours) = (step, step);
+                    }
+                }
+            }
+            compare(&map, &model, random);
+        }
+    });
+}
+
+#[test]
+fn ranges_at_both_ends_of_64_bits() {
+    let max = u64::MAX;
+    let mut map = Map::new();
+    assert_eq!(insert(&mut map, IovaRange::ALL, 1), Ok(()));
+    for (start, last) in [(0, 0), (max, max), (0, max), (5, 6)] {
+        let within = IovaRange::new(start, last).expect("in order");
+        assert_eq!(found(map.iter_in(within)), [(IovaRange::ALL, 1)]);
+        assert_eq!(insert(&mut map, within, 2), Err(2));
+        assert!(map.gaps_in(within).next().is_none());
+    }
+    // The end moves below u64::MAX, and never up or below the start.
+    map.truncate(0, 9);
+    map.truncate(0, max);
+    map.truncate(1, 5);
+    let tail = IovaRange::new(10, max).expect("in order");
+    assert_eq!(map.gaps_in(IovaRange::ALL).collect::<Vec<_>>(), [tail]);
+    assert_eq!(insert(&mut map, tail, 3), Ok(()));
+    map.truncate(10, 9);
+    assert!(map.gaps_in(IovaRange::ALL).next().is_none());
+    assert_eq!(map.remove(9), None);
+    assert_eq!(map.remove(10), Some((tail, 3)));
+    assert_eq!(map.remove(10), None);
+}
+
+#[test]
+fn only_a_vacancy_allocates() {
+    let range = IovaRange::new(5, 9).expect("in order");
+    let (vacancy, _) = fault::failing(0, Vacancy::<u32>::new);
+    assert_eq!(vacancy.err(), Some(ENOMEM));
+
+    let mut map = Map::new();
+    let (one, other) = (Vacancy::new(), Vacancy::new());
+    let (result, failed) = fault::failing(0, || {
+        assert_eq!(map.insert(one?, range, 1), Ok(()));
+        assert_eq!(map.insert(other?, range, 2), Err(2));
+        map.truncate(5, 8);
+        assert_eq!(map.iter().count() + map.gaps_in(IovaRange::ALL).count(), 3);
+        assert!(map.remove(5).is_some());
+        Ok::<_, Error>(())
+    });
+    assert_eq!((result, failed), (Ok(()), false));
+}
+
+#[test]
+fn values_are_dropped_once() {
+    let value = Rc::new(());
+    let mut map: IntervalMap<IovaUnit, Rc<()>> = IntervalMap::new();
+    for start in 0..4 {
+        let range = IovaRange::new(start * 10, start * 10 + 9).expect("in order");
+        assert!(map
+            .insert(Vacancy::new().expect("nothing fails"), range, value.clone())
+            .is_ok());
+        let refused = map.insert(Vacancy::new().expect("nothing fails"), range, value.clone());
+        assert!(refused.is_err());
+    }
+    assert_eq!(Rc::strong_count(&value), 5);
+    drop(map.remove(10));
+    assert_eq!(Rc::strong_count(&value), 4);
+    drop(map);
+    assert_eq!(Rc::strong_count(&value), 1);
+}
+
+#[test]
+fn gaps_between_ranges_that_may_intersect() {
+    cases(3000, |random| {
+        let count = random.within(0..=6);
+        let mut taken: Vec<_> = (0..count)
+            .map(|_| random.ends_within(0..=CELLS - 1))
+            .collect();
+        // Among those with one start any order will do.
+        taken.sort_by_key(|(first, _)| *first);
+        let within = random.ends_within(0..=CELLS - 1);
+        let expected = gaps_between(within, |cell| {
+            taken
+                .iter()
+                .any(|(first, last)| *first <= cell && cell <= *last)
+        });
+        let ranges = taken.iter().map(|cells| (range_of(*cells), &()));
+        let mut gaps = Gaps::new(ranges, range_of(within));
+        let found: Vec<_> = gaps.by_ref().collect();
+        assert_eq!(found, expected, "{taken:?} in {within:?}");
+        assert_eq!(gaps.next(), None);
+    });
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The tests, one file for each file under test.
+
+mod interval;
+mod mocks;
+mod place;
+mod random;
+mod segments;
+mod units;

@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Pinned pages against a model that knows every page, and against the ledger of pins.
+
+use crate::ioas::segments::Builder;
+use crate::ioas::segments::Segments;
+use crate::ioas::segments::MAX_EXTENTS;
+use crate::kapi::ledger;
+use crate::kapi::pin::pin_pages;
+use crate::kapi::pin::pin_read_only;
+use crate::kapi::pin::MAX_EXTENT_PAGES;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::tests::random::cases;
+use crate::tests::random::Random;
+use kernel::alloc::fault;
+use kernel::prelude::*;
+
+/// Where memory is, by page index: the first index of each physically contiguous run and its PFN.
+#[derive(Clone, Debug)]
+struct Memory(Vec<(u64, u64)>);
+
+/// How many pages an extent has at most when it is pinned.
+type Batch = u64;
+
+impl Memory {
+    fn pfn(&self, index: u64) -> u64 {
+        let run = self.0.iter().rev().find(|(first, _)| *first <= index);
+        let (first, pfn) = run.expect("the first run begins at 0");
+        pfn + (index - first)
+    }
+
+    /// Where the run ends that has `index`, at `last` at the latest.
+    fn end_of_run(&self, index: u64, last: u64) -> u64 {
+        let mut end = index;
+        while end < last && self.pfn(end + 1) == self.pfn(end) + 1 {
+            end += 1;
+        }
+        end
+    }
+
+    /// Pins a range into segments, as `Pages::pin_charged` does. `pinned` counts what stays.
+    fn pin(&self, to: &mut Segments, gap: PageRange, batch: Batch, pinned: &mut u64) -> Result {
+        let mut builder = Builder::new(to, gap.start());
+        let result = (|| {
+            let mut index = gap.start();
+            while index <= gap.last() {
+                let last = self.end_of_run(index, gap.last().min(index + batch - 1));
+                builder.push(pin_pages(self.pfn(index), last - index + 1))?;
+                index = last + 1;
+            }
+            builder.flush()
+        })();
+        *pinned += builder.stored();
+        result
+    }
+
+    /// Pins what of a range is not pinned and holds it, as `Pages::hold` does. Where that fails
+    /// nothing has changed.
+    fn hold(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
+        segments.cut(range)?;
+        let wanted: u64 = segments.gaps(range).map(|gap| gap.len()).sum();
+        let mut pinned = 0;
+        let result = (|| loop {
+            let gap = segments.gaps(range).next();
+            let Some(gap) = gap else { return Ok(()) };
+            self.pin(segments, gap, batch, &mut pinned)?;
+        })();
+        match result {
+            Ok(()) => {
+                assert_eq!(pinned, wanted);
+                segments.hold(range);
+            }
+            // Whoever charged for these pages takes back what is returned here and what was not
+            // stored: together all that was wanted.
+            Err(_) => assert_eq!(without_memory(|| segments.discard_unheld(range)), pinned),
+        }
+        result
+    }
+}
+
+fn pages(first: u64, last: u64) -> PageRange {
+    PageRange::new(first, last).expect("in order")
+}
+
+/// Runs what must not allocate.
+fn without_memory<T>(f: impl FnOnce() -> T) -> T {
+    let (value, failed) = fault::failing(0, f);
+    assert!(!failed, "it allocates");
+    value
+}
+
+/// The physical pages of a range, one by one, and in how many extents.
+fn physical(segments: &Segments, range: PageRange) -> (Vec<u64>, usize) {
+    let mut extents = 0;
+    let mut list = Vec::new();
+    for (phys, npages) in segments.extents(range) {
+        assert_eq!(phys % (1 << PAGE_SHIFT), 0);
+        assert_ne!(npages, 0);
+        list.extend((0..npages).map(|n| (phys >> PAGE_SHIFT) + n));
+        extents += 1;
+    }
+    (list, extents)
+}
+
+const INDEXES: u64 = 40;
+
+/// Holders by page index.
+struct Model {
+    holders: [u64; INDEXES as usize],
+}
+
+impl Model {
+    fn held(&self, index: u64) -> bool {
+        self.holders[index as usize] != 0
+    }
+
+    fn compare(&self, segments: &Segments, memory: &Memory, random: &mut Random) {
+        let held: Vec<u64> = (0..INDEXES).filter(|index| self.held(*index)).collect();
+        assert_eq!(ledger::total(), held.len() as u64);
+        assert_eq!(segments.pinned(), held.len() as u64);
+        for index in 0..INDEXES {
+            let pfn = memory.pfn(index);
+            let pins = held
+                .iter()
+                .filter(|other| memory.pfn(**other) == pfn)
+                .count();
+            assert_eq!(ledger::pins(pfn), pins as u64, "page {index}");
+            let extent = segments
+                .extent_at(index)
+                .map(|(extent, skip)| extent.pfn() + skip);
+            assert_eq!(extent, self.held(index).then_some(pfn), "page {index}");
+        }
+        for _ in 0..4 {
+            let (first, last) = random.ends_within(0..=INDEXES - 1);
+            let until = (first..=last)
+                .find(|index| !self.held(*index))
+                .unwrap_or(last + 1);
+            let expected: Vec<u64> = (first..until).map(|index| memory.pfn(index)).collect();
+            let (found, _) = physical(segments, pages(first, last));
+            assert_eq!(found, expected, "{first} to {last}");
+
+            let in_gaps = segments
+                .gaps(pages(first, last))
+                .flat_map(|gap| gap.start()..=gap.last());
+            let expected: Vec<u64> = (first..=last).filter(|index| !self.held(*index)).collect();
+            assert_eq!(in_gaps.collect::<Vec<_>>(), expected, "{first} to {last}");
+        }
+    }
+}
+
+/// Runs of random length: scattered pages, or a few long extents.
+fn memory(random: &mut Random) -> Memory {
+    let longest = *random.pick(&[1, 4, INDEXES]);
+    let mut runs = Vec::new();
+    let mut index = 0;
+    while index < INDEXES {
+        // Runs may follow one another in memory, and share pages with others.
+        let pfn = match runs.last() {
+            Some((first, pfn)) if random.one_in(4) => pfn + (index - first),
+            _ => 1000 + random.within(0..=60),
+        };
+        runs.push((index, pfn));
+        index += random.within(1..=longest);
+    }
+    Memory(runs)
+}
+
+#[test]
+fn a_page_is_pinned_while_somebody_holds_it() {
+    cases(600, |random| {
+        let memory = memory(random);
+        let mut segments = Segments::new();
+        let mut model = Model {
+            holders: [0; INDEXES as usize],
+        };
+        let mut holds: Vec<(u64, u64)> = Vec::new();
+
+        for _ in 0..40 {
+            let (first, last) = random.ends_within(0..=INDEXES - 1);
+            match random.within(0..=9) {
+                0..=4 => {
+                    // Many a hold is one that is there already.
+                    let ends = match holds.as_slice() {
+                        [] => (first, last),
+                        _ if random.one_in(2) => (first, last),
+                        some => *random.pick(some),
+                    };
+                    let batch = *random.pick(&[1, 3, INDEXES]);
+                    let nth = random.within(0..=12);
+                    let range = pages(ends.0, ends.1);
+                    let (result, failed) =
+                        fault::failing(nth, || memory.hold(&mut segments, range, batch));
+                    assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
+                    if result.is_ok() {
+                        holds.push(ends);
+                        (ends.0..=ends.1).for_each(|index| model.holders[index as usize] += 1);
+                    }
+                }
+                5..=8 if !holds.is_empty() => {
+                    let at = random.within(0..=holds.len() as u64 - 1);
+                    let (first, last) = holds.swap_remove(at as usize);
+                    (first..=last).for_each(|index| model.holders[index as usize] -= 1);
+                    let gone = (first..=last).filter(|index| !model.held(*index)).count();
+                    let released = without_memory(|| segments.release(pages(first, last)));
+                    assert_eq!(released, gone as u64);
+                }
+                _ => {
+                    let nth = random.within(0..=6);
+                    let (result, failed) = fault::failing(nth, || segments.cut(pages(first, last)));
+                    assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
+                }
+            }
+            model.compare(&segments, &memory, random);
+        }
+        // What is held until the end is unpinned with the segments.
+        if random.one_in(2) {
+            for (first, last) in holds {
+                segments.release(pages(first, last));
+            }
+            assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
+            assert_eq!(ledger::total(), 0);
+        }
+        drop(segments);
+        assert_eq!(ledger::total(), 0);
+    });
+}
+
+/// Every place to cut at, and every allocation that can fail meanwhile.
+#[test]
+fn a_cut_that_fails_changes_nothing() {
+    let layouts = [
+        vec![(0, 100)],
+        vec![(0, 100), (1, 200)],
+        vec![(0, 100), (3, 200), (4, 300), (8, 400)],
+        (0..10).map(|n| (n, 100 + n * 2)).collect(),
+    ];
+    for memory in layouts.map(Memory) {
+        let whole = pages(0, 9);
+        let expected: Vec<u64> = (0..10).map(|index| memory.pfn(index)).collect();
+        for first in 0..10 {
+            for last in first..10 {
+                let mut nth = 0;
+                loop {
+                    let mut segments = Segments::new();
+                    memory
+                        .hold(&mut segments, whole, 10)
+                        .expect("nothing fails");
+                    let cut = || segments.cut(pages(first, last));
+                    let (result, failed) = fault::failing(nth, cut);
+                    assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
+                    assert_eq!(physical(&segments, whole).0, expected);
+                    assert_eq!((segments.pinned(), ledger::total()), (10, 10));
+                    // All of it can still be let go at once, though in parts.
+                    if failed {
+                        assert_eq!(segments.release(whole), 10);
+                        assert_eq!(ledger::total(), 0);
+                        nth += 1;
+                        continue;
+                    }
+                    // Another cut at the same places has nothing to do.
+                    assert_eq!(without_memory(|| segments.cut(pages(first, last))), Ok(()));
+                    assert_eq!(segments.release(pages(first, last)), last - first + 1);
+                    let left: Vec<u64> = (0..10).filter(|n| *n < first || *n > last).collect();
+                    let pfns = left.iter().map(|index| memory.pfn(*index));
+                    assert!(pfns.clone().all(|pfn| ledger::pins(pfn) == 1));
+                    assert_eq!(ledger::total(), left.len() as u64);
+                    assert_eq!(segments.pinned(), left.len() as u64);
+                    break;
+                }
+                // Cutting at the outer ends is no cut.
+                assert_eq!(nth == 0, (first, last) == (0, 9));
+            }
+        }
+    }
+    assert_eq!(ledger::total(), 0);
+}
+
+#[test]
+fn a_hold_that_fails_unpins_what_it_pinned() {
+    let memory = Memory((0..20).map(|n| (n, 100 + n * 2)).collect());
+    let mut nth = 0;
+    loop {
+        let mut segments = Segments::new();
+        // Something is there in the middle that stays as it is.
+        memory
+            .hold(&mut segments, pages(8, 11), 20)
+            .expect("nothing fails");
+        let hold = || memory.hold(&mut segments, pages(2, 17), 20);
+        let (result, failed) = fault::failing(nth, hold);
+        let expected = if failed { 8..=11 } else { 2..=17 };
+        assert_eq!(result.is_err(), failed);
+        for index in 0..20 {
+            let pinned = expected.contains(&index);
+            assert_eq!(
+                ledger::pins(memory.pfn(index)),
+                u64::from(pinned),
+                "page {index}"
+            );
+            assert_eq!(segments.extent_at(index).is_some(), pinned, "page {index}");
+        }
+        if !failed {
+            break;
+        }
+        nth += 1;
+    }
+    // Two gaps of 6 pages: growing to 1, 2, 4 and 8, a node and the exact vector.
+    assert_eq!(nth, 12);
+}
+
+#[test]
+fn holds_of_overlapping_ranges_end_one_by_one() {
+    let memory = Memory(vec![(0, 100)]);
+    let mut segments = Segments::new();
+    for (first, last) in [(0, 9), (5, 14), (5, 9), (0, 9)] {
+        memory
+            .hold(&mut segments, pages(first, last), 20)
+            .expect("nothing fails");
+    }
+    assert_eq!(ledger::total(), 15);
+    let table = [((5, 9), 0), ((0, 9), 0), ((5, 14), 5), ((0, 9), 10)];
+    let mut left = 15;
+    for ((first, last), unpinned) in table {
+        assert_eq!(
+            segments.release(pages(first, last)),
+            unpinned,
+            "{first} to {last}"
+        );
+        left -= unpinned;
+        assert_eq!(ledger::total(), left);
+    }
+    // Letting go of what nobody holds does nothing.
+    assert_eq!(segments.release(pages(0, 14)), 0);
+}
+
+#[test]
+fn unheld_pages_alone_are_discarded() {
+    let memory = Memory(vec![(0, 100)]);
+    let mut segments = Segments::new();
+    memory
+        .hold(&mut segments, pages(4, 5), 20)
+        .expect("nothing fails");
+    for gap in [pages(0, 3), pages(6, 9)] {
+        memory
+            .pin(&mut segments, gap, 20, &mut 0)
+            .expect("nothing fails");
+    }
+    assert_eq!(ledger::total(), 10);
+    // A segment that sticks out stays.
+    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 8))), 4);
+    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 9))), 4);
+    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 9))), 0);
+    assert_eq!((ledger::pins(104), ledger::total()), (1, 2));
+}
+
+#[test]
+fn extents_end_at_the_first_page_that_is_not_pinned() {
+    let memory = Memory(vec![(0, 100), (5, 200)]);
+    let mut segments = Segments::new();
+    for (first, last) in [(2, 3), (4, 6), (8, 9)] {
+        memory
+            .hold(&mut segments, pages(first, last), 20)
+            .expect("nothing fails");
+    }
+    let table: [(u64, u64, &[u64]); 7] = [
+        (2, 9, &[102, 103, 104, 200, 201]),
+        (3, 5, &[103, 104, 200]),
+        (6, 9, &[201]),
+        (7, 9, &[]),
+        (0, 9, &[]),
+        (9, u64::MAX, &[204]),
+        (10, u64::MAX, &[]),
+    ];
+    for (first, last, expected) in table {
+        assert_eq!(
+            physical(&segments, pages(first, last)).0,
+            expected,
+            "{first} to {last}"
+        );
+    }
+}
+
+#[test]
+fn neighbours_in_memory_become_one_extent() {
+    let mut segments = Segments::new();
+    let mut builder = Builder::new(&mut segments, 0);
+    let extents = [
+        pin_pages(100, 1),
+        pin_pages(101, 7),
+        // Not a neighbour; behind it; not written to by devices.
+        pin_pages(109, 1),
+        pin_pages(108, 1),
+        pin_read_only(109, 2),
+        pin_read_only(111, 1),
+    ];
+    for extent in extents {
+        builder.push(extent).expect("nothing fails");
+    }
+    builder.flush().expect("nothing fails");
+    assert_eq!(builder.stored(), 13);
+    let page = |pfn: u64| pfn << PAGE_SHIFT;
+    let found: Vec<_> = segments.extents(PageRange::ALL).collect();
+    assert_eq!(
+        found,
+        [
+            (page(100), 8),
+            (page(109), 1),
+            (page(108), 1),
+            (page(109), 3)
+        ]
+    );
+    // Each extent is unpinned at once, however many pages it has.
+    let before = ledger::unpins();
+    assert_eq!(segments.discard_unheld(pages(0, 12)), 13);
+    assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
+}
+
+#[test]
+fn an_extent_grows_to_what_it_can_hold() {
+    for (first, second, extents) in [
+        (MAX_EXTENT_PAGES - 2, 1, 1),
+        (MAX_EXTENT_PAGES - 1, 1, 1),
+        (MAX_EXTENT_PAGES, 1, 2),
+        (MAX_EXTENT_PAGES, MAX_EXTENT_PAGES, 2),
+        (1, MAX_EXTENT_PAGES - 1, 1),
+        (2, MAX_EXTENT_PAGES - 1, 2),
+    ] {
+        let total = first + second;
+        let whole = pages(7, 7 + total - 1);
+        let mut segments = Segments::new();
+        let mut builder = Builder::new(&mut segments, 7);
+        builder
+            .push(pin_pages(1 << 30, first))
+            .expect("nothing fails");
+        builder
+            .push(pin_pages((1 << 30) + first, second))
+            .expect("nothing fails");
+        builder.flush().expect("nothing fails");
+        assert_eq!((builder.stored(), ledger::total()), (total, total));
+        assert_eq!(
+            segments.extents(whole).count(),
+            extents,
+            "{first} and {second} pages"
+        );
+
+        // Cut around the second extent's first page, and inside both.
+        for at in [7 + first - 1, 7 + first, 8, 7 + total - 1] {
+            segments.cut(pages(at, at)).expect("nothing fails");
+            let found: Vec<_> = segments.extents(pages(at, at)).collect();
+            assert_eq!(found, [(((1 << 30) + at - 7) << PAGE_SHIFT, 1)]);
+        }
+        assert_eq!(segments.extents(whole).map(|(_, n)| n).sum::<u64>(), total);
+        assert_eq!(segments.discard_unheld(whole), total);
+        assert_eq!(ledger::total(), 0);
+    }
+}
+
+#[test]
+fn a_segment_has_a_limited_number_of_extents() {
+    let most = MAX_EXTENTS as u64;
+    // No page has a neighbour.
+    let pfn = |index: u64| 1000 + 2 * index;
+    for count in [most - 1, most, most + 1, 2 * most, 2 * most + 1] {
+        let mut segments = Segments::new();
+        let mut builder = Builder::new(&mut segments, 0);
+        for index in 0..count {
+            builder
+                .push(pin_pages(pfn(index), 1))
+                .expect("nothing fails");
+        }
+        // A segment is made when the next extent has no room.
+        assert_eq!(
+            builder.stored(),
+            (count - 1) / most * most,
+            "{count} extents"
+        );
+        builder.flush().expect("nothing fails");
+        builder.flush().expect("nothing is left");
+        assert_eq!((builder.stored(), ledger::total()), (count, count));
+        let whole = pages(0, count - 1);
+        segments.hold(whole);
+        assert!(physical(&segments, whole)
+            .0
+            .into_iter()
+            .eq((0..count).map(pfn)));
+
+        // A cut takes a node and one vector, wherever it is; between segments there is no cut.
+        for (at, allocations) in [(most / 2, 2), (most - 2, 2), (most, 0)] {
+            let before = fault::tried();
+            segments
+                .cut(pages(at, count.max(at + 1) - 1))
+                .expect("nothing fails");
+            assert_eq!(
+                fault::tried() - before,
+                allocations,
+                "before {at} of {count}"
+            );
+        }
+        assert_eq!(segments.release(pages(0, most - 3)), most - 2);
+        assert_eq!(
+            [most - 3, most - 2].map(|index| ledger::pins(pfn(index))),
+            [0, 1]
+        );
+        assert_eq!(ledger::total(), count - (most - 2));
+        drop(segments);
+        assert_eq!(ledger::total(), 0);
+    }
+}
+
+#[test]
+fn a_builder_that_fails_can_go_on() {
+    let mut segments = Segments::new();
+    let mut builder = Builder::new(&mut segments, 3);
+    for pfn in [100, 200, 300] {
+        builder.push(pin_pages(pfn, 2)).expect("nothing fails");
+    }
+    // An extent that found no room is unpinned; those before it stay.
+    builder.push(pin_pages(400, 2)).expect("nothing fails");
+    let (result, failed) = fault::failing(0, || builder.push(pin_pages(500, 2)));
+    assert_eq!((result, failed), (Err(ENOMEM), true));
+    assert_eq!((ledger::pins(500), ledger::total()), (0, 8));
+    for nth in 0..2 {
+        let (result, failed) = fault::failing(nth, || builder.flush());
+        assert_eq!((result, failed), (Err(ENOMEM), true));
+        assert_eq!((builder.stored(), ledger::total()), (0, 8));
+    }
+    assert_eq!(builder.flush(), Ok(()));
+    assert_eq!(builder.stored(), 8);
+    // What is not flushed is not pinned.
+    builder.push(pin_pages(600, 1)).expect("nothing fails");
+    drop(builder);
+    assert_eq!(ledger::total(), 8);
+    assert_eq!(
+        physical(&segments, pages(3, 11)).0,
+        [100, 101, 200, 201, 300, 301, 400, 401]
+    );
+}
+
+#[test]
+fn a_range_that_is_pinned_already_is_refused() {
+    let mut segments = Segments::new();
+    let memory = Memory(vec![(0, 100)]);
+    memory
+        .pin(&mut segments, pages(4, 7), 20, &mut 0)
+        .expect("nothing fails");
+    let mut pinned = 0;
+    for (first, last) in [(0, 4), (7, 9), (5, 6), (0, 20)] {
+        let again = memory.pin(&mut segments, pages(first, last), 20, &mut pinned);
+        assert_eq!((again, pinned), (Err(EINVAL), 0));
+    }
+    assert_eq!((ledger::total(), segments.pinned()), (4, 4));
+}
+
+#[test]
+fn cuts_at_both_ends_of_64_bits() {
+    let mut segments = Segments::new();
+    let memory = Memory(vec![(0, 100)]);
+    memory
+        .hold(&mut segments, pages(0, 3), 20)
+        .expect("nothing fails");
+    let table = [
+        (0, u64::MAX),
+        (0, 0),
+        (u64::MAX, u64::MAX),
+        (2, u64::MAX),
+        (3, 3),
+    ];
+    for (first, last) in table {
+        assert_eq!(segments.cut(pages(first, last)), Ok(()));
+        assert_eq!(physical(&segments, PageRange::ALL).0, [100, 101, 102, 103]);
+    }
+    assert_eq!(segments.release(PageRange::ALL), 4);
+    assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
+}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `make bench` measured: a table for people, JSON for programs, reST for the documentation."""
+
+import json
+import statistics
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import report
+
+_MODULES = ("c", "rust")
+# selftests/guest/bench.c says what its lines are.
+_MARK = "sample "
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing measured of both modules: medians, and how far apart the samples lie."""
+
+    row: str
+    c: float
+    rust: float
+    # rust / c, or None where C has nothing to divide by.
+    ratio: float | None
+    unit: str
+    # The larger of the modules' interquartile ranges, as a part of the median.
+    spread: float
+
+
+class Samples:
+    """The samples of a run, fed line by line."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], dict[str, list[float]]] = {}
+
+    def feed(self, line: str) -> None:
+        if not line.startswith(_MARK):
+            return
+        module, value, unit, row = line.removeprefix(_MARK).split(" ", 3)
+        self._rows.setdefault((row, unit), {}).setdefault(module, []).append(float(value))
+
+    def rows(self) -> list[Row]:
+        """Rows in the order of the run, without those that a module did not get to."""
+        rows = []
+        for (row, unit), modules in self._rows.items():
+            if set(modules) != set(_MODULES):
+                continue
+            c, rust = (statistics.median(modules[module]) for module in _MODULES)
+            spread = max(_spread(modules[module]) for module in _MODULES)
+            rows.append(Row(row, c, rust, rust / c if c > 0 else None, unit, spread))
+        return rows
+
+
+def save(rows: list[Row], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def show(rows: list[Row]) -> None:
+    """The table for people."""
+    cells = [_HEAD, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for row in cells:
+        report.say("  ".join(f"{cell:>{width}}" if i else f"{cell:{width}}" for i, (cell, width) in enumerate(zip(row, widths))))
+
+
+def rst(rows: list[Row]) -> str:
+    """The same for Documentation/performance.rst."""
+    cells = [_HEAD, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    rule = "  ".join("=" * width for width in widths)
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip() for row in cells]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+
+
+_HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
+
+
+def _cells(row: Row) -> list[str]:
+    ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
+    spread = f"{row.spread:.0%}" if row.spread else ""
+    return [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), ratio, spread]
+
+
+def _amount(value: float, unit: str) -> str:
+    """A number as people read it."""
+    scales = [("ms", 1e6), ("us", 1e3), ("ns", 1)] if unit == "ns" else [("MiB", 2**20), ("KiB", 2**10), ("B", 1)]
+    for name, scale in scales:
+        if abs(value) >= scale:
+            return f"{value / scale:.{1 if abs(value) < 100 * scale and scale > 1 else 0}f} {name}"
+    return f"{value:.0f} {scales[-1][0]}"
+
+
+def _spread(values: list[float]) -> float:
+    if len(values) < 2 or not statistics.median(values):
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / middle
