@@ -19,6 +19,9 @@ mod ioas;
 mod kapi;
 #[forbid(unsafe_code)]
 mod object;
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+#[forbid(unsafe_code)]
+mod selftests;
 #[forbid(unsafe_code)]
 mod uapi;
 

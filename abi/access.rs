@@ -69,13 +69,7 @@ unsafe extern "C" fn iommufd_access_create(
     id: *mut u32,
 ) -> *mut bindings::iommufd_access {
     // SAFETY: The caller holds the context; the operations are alive and so is the place for the id.
-    let (ctx, ops, id) = unsafe {
-        (
-            Shared::<Ctx>::borrow_raw(ictx.cast()),
-            &*ops,
-            &mut *id,
-        )
-    };
+    let (ctx, ops, id) = unsafe { (Shared::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
     let create = || -> Result<Ref<Access>> {
         let user = match ops.unmap {
             Some(unmap) => {

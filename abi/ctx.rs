@@ -33,7 +33,9 @@ unsafe extern "C" fn iommufd_ctx_put(ictx: *mut bindings::iommufd_ctx) {
 }
 
 #[no_mangle]
-unsafe extern "C" fn iommufd_ctx_from_file(file: *mut bindings::file) -> *mut bindings::iommufd_ctx {
+unsafe extern "C" fn iommufd_ctx_from_file(
+    file: *mut bindings::file,
+) -> *mut bindings::iommufd_ctx {
     // SAFETY: The caller holds the file.
     let raw = unsafe { ctx_of(file) };
     if raw.is_null() {

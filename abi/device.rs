@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Bound devices, as vfio refers to them. A `struct iommufd_device *` is a [`Ref<BoundDevice>`].
+//! Bound devices, as vfio refers to them. A `struct iommufd_device *` is a [`Binding`].
 
 use crate::abi::errno;
 use crate::abi::same_signature;
+use crate::device::Binding;
 use crate::device::BoundDevice;
 use crate::device::How;
 use crate::ffi::bindings;
-use crate::kapi::shared::BorrowedShared;
 use crate::kapi::shared::Shared;
 use crate::object::Ctx;
-use crate::object::Object;
-use crate::object::Ref;
 use kernel::device::Device;
 use kernel::prelude::*;
 
@@ -31,11 +29,9 @@ const NO_PASID: bindings::ioasid_t = 0;
 /// # Safety
 ///
 /// `idev` came from [`iommufd_device_bind`] and is not unbound during `'a`.
-unsafe fn borrow<'a>(
-    idev: *mut bindings::iommufd_device,
-) -> BorrowedShared<'a, Object<BoundDevice>> {
-    // SAFETY: `bind` makes such pointers of `Ref<BoundDevice>`, and they are ended by `unbind`.
-    unsafe { Ref::<BoundDevice>::borrow_raw(idev.cast()) }
+unsafe fn borrow<'a>(idev: *mut bindings::iommufd_device) -> &'a Binding {
+    // SAFETY: `bind` makes such pointers of a `KBox<Binding>`, and they are ended by `unbind`.
+    unsafe { &*idev.cast() }
 }
 
 #[no_mangle]
@@ -51,11 +47,17 @@ unsafe extern "C" fn iommufd_device_bind(
             Device::from_raw::<'_>(dev),
         )
     };
-    match BoundDevice::bind(&ctx, dev) {
-        Ok(device) => {
+    let bind = || -> Result<KBox<Binding>> {
+        let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let device = BoundDevice::bind(&ctx, dev)?;
+        let ctx = (*ctx).clone();
+        Ok(memory.write(Binding { device, ctx }))
+    };
+    match bind() {
+        Ok(binding) => {
             // SAFETY: The caller gives a place for the id.
-            unsafe { *id = device.id() };
-            device.into_raw().cast()
+            unsafe { *id = binding.device.id() };
+            KBox::into_raw(binding).cast()
         }
         Err(error) => error.to_ptr(),
     }
@@ -64,7 +66,8 @@ unsafe extern "C" fn iommufd_device_bind(
 #[no_mangle]
 unsafe extern "C" fn iommufd_device_unbind(idev: *mut bindings::iommufd_device) {
     // SAFETY: The caller gives back what it got from `bind`.
-    BoundDevice::unbind(unsafe { Ref::<BoundDevice>::from_raw(idev.cast()) });
+    let binding = KBox::into_inner(unsafe { KBox::<Binding>::from_raw(idev.cast()) });
+    BoundDevice::unbind(&binding.ctx, binding.device);
 }
 
 /// Attaches or replaces, and tells which page tables it was.
@@ -83,8 +86,8 @@ unsafe fn change_pt(
         return EOPNOTSUPP.to_errno();
     }
     // SAFETY: The caller keeps the device bound and gives a place for the id.
-    let (device, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
-    errno(device.change_pt(*pt_id, how).map(|id| *pt_id = id))
+    let (Binding { device, ctx }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
+    errno(device.change_pt(ctx, *pt_id, how).map(|id| *pt_id = id))
 }
 
 #[no_mangle]
@@ -114,8 +117,8 @@ unsafe extern "C" fn iommufd_device_detach(
 ) {
     if pasid == NO_PASID {
         // SAFETY: The caller keeps the device bound.
-        let device = unsafe { borrow(idev) };
-        device.detach(device.id());
+        let Binding { device, ctx } = unsafe { borrow(idev) };
+        device.detach(ctx, device.id());
     }
 }
 
@@ -124,13 +127,13 @@ unsafe extern "C" fn iommufd_device_to_ictx(
     idev: *mut bindings::iommufd_device,
 ) -> *mut bindings::iommufd_ctx {
     // SAFETY: The caller keeps the device bound.
-    let device = unsafe { borrow(idev) };
-    // The device holds the context; the caller gets no reference of its own.
-    device.ctx().as_raw().cast()
+    let binding = unsafe { borrow(idev) };
+    // The binding holds the context; the caller gets no reference of its own.
+    binding.ctx.as_raw().cast()
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_device_to_id(idev: *mut bindings::iommufd_device) -> u32 {
     // SAFETY: The caller keeps the device bound.
-    unsafe { borrow(idev) }.id()
+    unsafe { borrow(idev) }.device.id()
 }

@@ -3,6 +3,9 @@
 //! The doors: what C code calls. Each is a few lines that make a typed reference of a raw pointer,
 //! call one safe function, and turn its result into an errno.
 
+// What callers must do is said in the kernel's headers, linux/iommufd.h and linux/fs.h.
+#![expect(clippy::missing_safety_doc)]
+
 mod access;
 mod compat;
 mod ctx;
@@ -17,11 +20,15 @@ pub(crate) struct Module {
     _vfio_container: Option<Pin<KBox<file::MiscDevice>>>,
     #[pin]
     _iommu: file::MiscDevice,
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    _mock: crate::selftests::mock::Mock,
 }
 
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+            _mock: crate::selftests::mock::Mock::register(module)?,
             _iommu <- file::MiscDevice::iommu(module),
             _vfio_container: if cfg!(CONFIG_IOMMUFD_VFIO_CONTAINER) {
                 Some(KBox::pin_init(file::MiscDevice::vfio_container(), GFP_KERNEL)?)

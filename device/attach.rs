@@ -26,12 +26,11 @@ pub(crate) enum How {
 }
 
 impl Object<BoundDevice> {
-    /// Attaches the device to the page tables or the address space with id `pt_id`, and returns the
-    /// id of the page tables. `ENOENT` where there is no such object, `EINVAL` where it is of
+    /// Attaches the device to the page tables or the address space with id `pt_id` of its context,
+    /// and returns the id of the page tables. `ENOENT` where there is no such object, `EINVAL` where it is of
     /// another kind, and what [`Group::attach`](crate::device::Group::attach) and
     /// [`Group::replace`](crate::device::Group::replace) fail with.
-    pub(crate) fn change_pt(&self, pt_id: u32, how: How) -> Result<u32> {
-        let ctx = self.ctx();
+    pub(crate) fn change_pt(&self, ctx: &Ctx, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
         let target = match target.downcast::<HwptPaging>() {
             Ok(hwpt) => {
@@ -43,7 +42,7 @@ impl Object<BoundDevice> {
             Err(other) => other,
         };
         let ioas = target.downcast::<Ioas>().map_err(|_| EINVAL)?;
-        let (id, freed) = self.go_to_automatic(&ioas, how)?;
+        let (id, freed) = self.go_to_automatic(ctx, &ioas, how)?;
         give_back(ctx, freed);
         Ok(id)
     }
@@ -59,8 +58,8 @@ impl Object<BoundDevice> {
     }
 
     /// Finds or makes page tables of `ioas` that fit.
-    fn go_to_automatic(&self, ioas: &Ref<Ioas>, how: How) -> Result<(u32, Freed)> {
-        let objects = self.ctx().objects();
+    fn go_to_automatic(&self, ctx: &Ctx, ioas: &Ref<Ioas>, how: How) -> Result<(u32, Freed)> {
+        let objects = ctx.objects();
         let mut hwpts = ioas.hwpts().lock();
 
         let find = |id: u32| {
@@ -98,7 +97,7 @@ impl Object<BoundDevice> {
             How::Attach => {
                 let freed = self.go_to(&hwpt, how)?;
                 if let Err(error) = hwpt.fill() {
-                    self.detach(self.id());
+                    self.detach(ctx, self.id());
                     return Err(error);
                 }
                 freed
@@ -116,9 +115,17 @@ impl Object<BoundDevice> {
 
 impl BoundDevice {
     /// Detaches the device, known by `id`; one that is not attached stays so.
-    pub(crate) fn detach(&self, id: u32) {
+    pub(crate) fn detach(&self, ctx: &Ctx, id: u32) {
         if let Ok(group) = self.group() {
-            give_back(self.ctx(), group.detach(id));
+            give_back(ctx, group.detach(id));
+        }
+    }
+
+    /// As [`BoundDevice::detach`] where the context is about to go, and all page tables with it.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn detach_at_end(&self, id: u32) {
+        if let Ok(group) = self.group() {
+            drop(group.detach(id));
         }
     }
 }

@@ -15,7 +15,9 @@ use crate::kapi::shared::Shared;
 use crate::object::Ctx;
 use crate::object::Kind;
 use crate::object::Ref;
-use core::ops::Deref;
+use crate::object::Registry;
+use crate::object::Reservation;
+use core::any::Any;
 use kernel::device::Device;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
@@ -24,7 +26,7 @@ use kernel::sync::Completion;
 
 /// A use of a context's state for an IOMMU group.
 struct GroupUse {
-    ctx: Shared<Ctx>,
+    groups: Shared<Registry>,
     /// The IOMMU group's number, or `None` where the device has no IOMMU and is a group of its own.
     key: Option<u32>,
     /// Taken when dropped.
@@ -34,7 +36,7 @@ struct GroupUse {
 impl Drop for GroupUse {
     fn drop(&mut self) {
         if let (Some(group), Some(key)) = (self.group.take(), self.key) {
-            self.ctx.groups().release(key, group);
+            self.groups.release(key, group);
         }
     }
 }
@@ -42,21 +44,39 @@ impl Drop for GroupUse {
 /// Says so when dropped.
 struct Gone(Arc<Completion>);
 
+impl Gone {
+    fn new() -> Result<Self> {
+        Ok(Self(Arc::pin_init(Completion::new(), GFP_KERNEL_ACCOUNT)?))
+    }
+}
+
 impl Drop for Gone {
     fn drop(&mut self) {
         self.0.complete_all();
     }
 }
 
-/// A device bound to a context. The driver that bound it holds a reference until it unbinds.
+/// A driver's hold on a device that it has bound, and on the context.
+pub(crate) struct Binding {
+    /// The device.
+    pub(crate) device: Ref<BoundDevice>,
+    /// The context, which stays as long as a driver has bound a device to it.
+    pub(crate) ctx: Shared<Ctx>,
+}
+
+/// A device bound to a context. Who bound it holds a reference until it unbinds.
 pub(crate) struct BoundDevice {
     // Field order: DMA goes back to the kernel first; that everything is gone is said last.
     _owner: Option<DmaOwner>,
     group: GroupUse,
     backend: &'static dyn Backend,
     dev: ARef<Device>,
+    /// What goes with the binding: see [`BoundDevice::adopt`].
+    _keep: Option<Keep>,
     gone: Gone,
 }
+
+type Keep = KBox<dyn Any + Send + Sync>;
 
 impl Kind for BoundDevice {}
 
@@ -67,41 +87,84 @@ impl BoundDevice {
     ///
     /// A device without an IOMMU can be bound if the kernel is made for that; that the caller may is
     /// the calling driver's to check.
-    pub(crate) fn bind(ctx: &Shared<Ctx>, dev: &Device) -> Result<Ref<Self>> {
+    pub(crate) fn bind(ctx: &Ctx, dev: &Device) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
+        let gone = Gone::new()?;
         let (group, owner) = if cfg!(CONFIG_IOMMUFD_NOIOMMU) && !has_iommu(dev) {
             (Self::lone_group(ctx)?, None)
         } else {
-            let group = Self::join_group(ctx, dev)?;
-            let owner = DmaOwner::claim(dev, core::ptr::from_ref::<Ctx>(ctx).cast())?;
-            (group, Some(owner))
+            let group = Self::join_group(ctx, dev, Self::check_interrupts)?;
+            (group, Some(Self::claim(ctx, dev)?))
         };
-        let done = Arc::pin_init(Completion::new(), GFP_KERNEL_ACCOUNT)?;
-        let device = reservation.fill(Ok(Self {
+        Self::publish(reservation, dev, group, owner, None, gone)
+    }
+
+    /// Binds a device that software made and that has no interrupts. `keep` is what it lives by, and
+    /// is dropped when nothing else of the binding is left. Fails as [`BoundDevice::bind`].
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn adopt(ctx: &Ctx, dev: &Device, keep: Keep) -> Result<Ref<Self>> {
+        let reservation = ctx.objects().reserve()?;
+        let gone = Gone::new()?;
+        let group = Self::join_group(ctx, dev, |_, _| Ok(()))?;
+        let owner = Self::claim(ctx, dev)?;
+        Self::publish(reservation, dev, group, Some(owner), Some(keep), gone)
+    }
+
+    fn publish(
+        reservation: Reservation<'_>,
+        dev: &Device,
+        group: GroupUse,
+        owner: Option<DmaOwner>,
+        keep: Option<Keep>,
+        gone: Gone,
+    ) -> Result<Ref<Self>> {
+        let device = Self {
             _owner: owner,
             group,
             backend: backend_of(dev),
             dev: dev.into(),
-            gone: Gone(done),
-        }))?;
-        Ok(device.publish())
+            _keep: keep,
+            gone,
+        };
+        Ok(reservation.fill(Ok(device))?.publish())
     }
 
     /// A group for a device without an IOMMU, which nobody has a say in. `ENOMEM`.
-    fn lone_group(ctx: &Shared<Ctx>) -> Result<GroupUse> {
+    fn lone_group(ctx: &Ctx) -> Result<GroupUse> {
         Ok(GroupUse {
-            ctx: ctx.clone(),
+            groups: ctx.groups().clone(),
             key: None,
             group: Some(Shared::pin_init(Group::new(None)?, GFP_KERNEL_ACCOUNT)?),
         })
     }
 
-    /// The group of a device with an IOMMU, if that can be trusted with the device.
-    fn join_group(ctx: &Shared<Ctx>, dev: &Device) -> Result<GroupUse> {
+    fn claim(ctx: &Ctx, dev: &Device) -> Result<DmaOwner> {
+        DmaOwner::claim(dev, core::ptr::from_ref(ctx).cast())
+    }
+
+    /// The group of a device with an IOMMU, if that can be trusted with the device; `check` has a
+    /// say.
+    fn join_group(
+        ctx: &Ctx,
+        dev: &Device,
+        check: impl FnOnce(&IommuGroup, &Device) -> Result,
+    ) -> Result<GroupUse> {
         if !capable(dev, Capability::CacheCoherency) {
             return Err(EINVAL);
         }
         let iommu = IommuGroup::of(dev)?;
+        check(&iommu, dev)?;
+        let key = iommu.id();
+        let init = Group::new(Some(iommu))?;
+        Ok(GroupUse {
+            groups: ctx.groups().clone(),
+            key: Some(key),
+            group: Some(ctx.groups().get_or_make(key, || init)?),
+        })
+    }
+
+    /// `EPERM` where a device of the group can forge interrupts and that is not allowed.
+    fn check_interrupts(iommu: &IommuGroup, dev: &Device) -> Result {
         if !iommu.has_isolated_msi() {
             if !allow_unsafe_interrupts() {
                 return Err(EPERM);
@@ -112,31 +175,19 @@ impl BoundDevice {
                  Bound all the same because allow_unsafe_interrupts is set.\n"
             );
         }
-        let key = iommu.id();
-        let init = Group::new(Some(iommu))?;
-        Ok(GroupUse {
-            ctx: ctx.clone(),
-            key: Some(key),
-            group: Some(ctx.groups().get_or_make(key, || init)?),
-        })
+        Ok(())
     }
 
     /// Undoes [`BoundDevice::bind`], and returns once nothing of the binding is left. Cannot fail.
-    pub(crate) fn unbind(device: Ref<Self>) {
-        let ctx = device.ctx().clone();
+    pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
         let gone = device.gone.0.clone();
 
         ctx.objects().withdraw(&device);
         // The driver detaches first; were it to forget, DMA must not go on.
-        device.detach(device.id());
+        device.detach(ctx, device.id());
         drop(device);
         // Whoever still looks at the device is inside an ioctl, and done soon.
         gone.wait_for_completion();
-    }
-
-    /// The context.
-    pub(crate) fn ctx(&self) -> &Shared<Ctx> {
-        &self.group.ctx
     }
 
     /// The device itself.
@@ -156,6 +207,6 @@ impl BoundDevice {
 
     /// Its group. `ENODEV` never happens while the device is bound.
     pub(crate) fn group(&self) -> Result<&Group> {
-        self.group.group.as_ref().map(Deref::deref).ok_or(ENODEV)
+        self.group.group.as_deref().ok_or(ENODEV)
     }
 }

@@ -12,5 +12,6 @@ pub(crate) mod ioctl;
 
 pub(crate) use access::Access;
 pub(crate) use attach::How;
+pub(crate) use bind::Binding;
 pub(crate) use bind::BoundDevice;
 pub(crate) use group::Group;

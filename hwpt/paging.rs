@@ -62,8 +62,7 @@ impl HwptPaging {
         let untracked =
             flags & hwpt::DIRTY_TRACKING != 0 && !capable(dev, Capability::DirtyTracking);
         // Faults of the second stage cannot be told apart from the guest's.
-        let faulting_parent =
-            flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0;
+        let faulting_parent = flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0;
         if unknown || untracked || faulting_parent {
             return Err(EOPNOTSUPP);
         }

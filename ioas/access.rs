@@ -116,9 +116,7 @@ fn covering<'a>(
         let wanted = rest.take()?;
         let found = areas
             .next()
-            .filter(|(mapped, area)| {
-                area.state == State::Ready && mapped.start() <= wanted.start()
-            })
+            .filter(|(mapped, area)| area.state == State::Ready && mapped.start() <= wanted.start())
             .and_then(|(mapped, area)| Some((mapped, mapped.intersection(&wanted)?, area)));
         let Some((mapped, part, area)) = found else {
             return Some(Err(ENOENT));
@@ -138,7 +136,11 @@ fn check_permission(area: &Area, write: bool) -> Result {
     if area.closing {
         return Err(EINVAL);
     }
-    let allowed = if write { area.prot.write } else { area.prot.read };
+    let allowed = if write {
+        area.prot.write
+    } else {
+        area.prot.read
+    };
     if !allowed {
         return Err(EPERM);
     }

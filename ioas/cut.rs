@@ -56,7 +56,7 @@ impl Ioas {
         }
         let prot = area.prot;
         let vacancy = Vacancy::new()?;
-        tail.pages.cut(tail.page_range()?)?;
+        tail.pages.divide(tail.start, !domains.is_empty())?;
 
         // From here on nothing fails.
         space.areas.truncate(range.start(), last);

@@ -4,8 +4,8 @@
 //!
 //! The first domain pins the areas' memory, the last one to go unpins it.
 
-use crate::ioas::area::Area;
 use crate::ioas::access::Accessor;
+use crate::ioas::area::Area;
 use crate::ioas::area::Filler;
 use crate::ioas::area::Slice;
 use crate::ioas::area::State;
@@ -230,11 +230,7 @@ impl Ioas {
 
     /// Turns large pages off or on, if `commit` agrees in the end. `EINVAL` where domains have
     /// mappings, `EADDRINUSE` where an area begins or ends inside a page.
-    pub(crate) fn set_large_pages(
-        &self,
-        large: bool,
-        commit: impl FnOnce() -> Result,
-    ) -> Result {
+    pub(crate) fn set_large_pages(&self, large: bool, commit: impl FnOnce() -> Result) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
 

@@ -148,7 +148,8 @@ impl Ioas {
             }
             // Rounded up to pages the slice must still be one.
             let end = slice.start.checked_add(slice.length);
-            end.and_then(|end| align_up(end, PAGE_SIZE)).ok_or(EOVERFLOW)?;
+            end.and_then(|end| align_up(end, PAGE_SIZE))
+                .ok_or(EOVERFLOW)?;
             let range = IovaRange::from_len(start, slice.length)?;
             let area = Area::building(slice.clone(), prot);
             space

@@ -10,6 +10,7 @@
 //! Mapping and unmapping hold `domains` for reading during their long part and `space` only for
 //! moments, so those of disjoint ranges run in parallel; the state of an area under construction or
 //! destruction keeps others away from it. Changing the set of domains holds both for writing.
+//! `space` of several address spaces is held by `process.rs` alone.
 
 pub(crate) mod access;
 mod area;

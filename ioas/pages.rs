@@ -15,6 +15,7 @@ use crate::ioas::segments::Builder;
 use crate::ioas::segments::Segments;
 use crate::kapi::dmabuf::Attachment;
 use crate::kapi::dmabuf::DmaBuf;
+use crate::kapi::fault;
 use crate::kapi::file::PinnableFile;
 use crate::kapi::locked_vm;
 use crate::kapi::locked_vm::may_lock_without_limit;
@@ -206,9 +207,20 @@ impl Pages {
         result
     }
 
-    /// Lets holders of pages in `range` and around it let go of either alone. `ENOMEM`.
-    pub(crate) fn cut(&self, range: PageRange) -> Result {
-        self.inner.lock().segments.cut(range)
+    /// Makes two holders of one, of the pages up to and from byte `at`: each lets go alone. A page
+    /// that both have counts for both, if it is `held` at all. `ENOMEM`, and then nothing has
+    /// changed.
+    pub(crate) fn divide(&self, at: u64, held: bool) -> Result {
+        let page = PageRange::from_len(at >> PAGE_SHIFT, 1)?;
+        let mut inner = self.inner.lock();
+        if page_offset(at) == 0 {
+            return inner.segments.cut_before(page.start());
+        }
+        inner.segments.cut(page)?;
+        if held {
+            inner.segments.hold(page);
+        }
+        Ok(())
     }
 
     /// Lets go of `range`, which the caller held.
@@ -345,6 +357,7 @@ impl Pages {
             return Ok(());
         }
         // Charging first keeps a limited user from pinning beyond the limit even for a moment.
+        fault::point(ENOMEM)?;
         inner.payer.charge(inner.accounting, wanted)?;
         let mut pinned = 0;
         let result = self.pin_charged(inner, range, wanted, &mut pinned);

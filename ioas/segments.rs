@@ -40,54 +40,61 @@ impl Extents {
     /// Divides the extents before page `at`, which lies inside them. The first part stays. `ENOMEM`,
     /// and then nothing has changed.
     fn split_off(&mut self, at: u64) -> Result<Self> {
-        let mut before = 0;
-        let mut whole = 0;
-        for extent in self.as_slice() {
-            if before + extent.npages() > at {
-                break;
-            }
-            before += extent.npages();
-            whole += 1;
-        }
-        let tail = self.as_slice().len() - whole;
-        let mut second = KVec::with_capacity(tail, GFP_KERNEL_ACCOUNT)?;
-        // From here on nothing fails: all memory is there.
-        let old = core::mem::replace(self, Self::Many(KVec::new()));
-        let mut first = KVec::new();
-        match old {
+        match core::mem::replace(self, Self::Many(KVec::new())) {
             Self::One(extent) => match extent.split(at) {
-                Ok((a, b)) => {
-                    *self = Self::One(a);
-                    return Ok(Self::One(b));
+                Ok((first, second)) => {
+                    *self = Self::One(first);
+                    Ok(Self::One(second))
                 }
                 Err(extent) => {
                     *self = Self::One(extent);
-                    return Err(EINVAL);
+                    Err(EINVAL)
                 }
             },
-            Self::Many(extents) => core::mem::swap(&mut first, &mut { extents }),
-        }
-        // The tail is taken from the end and turned round; the extent that is cut comes last.
-        while first.len() > whole + 1 {
-            match first.pop() {
-                Some(extent) => drop(second.push_within_capacity(extent)),
-                None => break,
+            Self::Many(mut extents) => {
+                let second = split_tail(&mut extents, at);
+                *self = Self::Many(extents);
+                second.map(Self::Many)
             }
         }
-        if let Some(extent) = first.pop() {
-            match extent.split(at - before) {
-                Ok((a, b)) => {
-                    drop(first.push_within_capacity(a));
-                    drop(second.push_within_capacity(b));
-                }
-                // It begins at the cut.
-                Err(extent) => drop(second.push_within_capacity(extent)),
-            }
-        }
-        second.reverse();
-        *self = Self::Many(first);
-        Ok(Self::Many(second))
     }
+}
+
+/// Takes what lies behind the first `at` pages off a list of extents. `ENOMEM`, and then nothing has
+/// changed.
+fn split_tail(extents: &mut KVec<Extent>, at: u64) -> Result<KVec<Extent>> {
+    let mut before = 0;
+    let whole = extents
+        .iter()
+        .take_while(|extent| {
+            let fits = before + extent.npages() <= at;
+            if fits {
+                before += extent.npages();
+            }
+            fits
+        })
+        .count();
+    let mut tail = KVec::with_capacity(extents.len() - whole, GFP_KERNEL_ACCOUNT)?;
+    // From here on nothing fails: there is room for all. The tail is taken from the end and turned
+    // round; the extent that is cut, if one is, comes last.
+    while extents.len() > whole {
+        let Some(extent) = extents.pop() else { break };
+        let kept = if extents.len() == whole {
+            at - before
+        } else {
+            0
+        };
+        match extent.split(kept) {
+            Ok((first, second)) => {
+                drop(tail.push_within_capacity(second));
+                drop(extents.push_within_capacity(first));
+                break;
+            }
+            Err(extent) => drop(tail.push_within_capacity(extent)),
+        }
+    }
+    tail.reverse();
+    Ok(tail)
 }
 
 struct Segment {
@@ -118,7 +125,8 @@ impl Segments {
         }
     }
 
-    fn cut_before(&mut self, index: u64) -> Result {
+    /// Cuts the segment that straddles the beginning of page `index`, if one does. `ENOMEM`.
+    pub(crate) fn cut_before(&mut self, index: u64) -> Result {
         let Some(point) = PageRange::new(index, index) else {
             return Ok(());
         };
@@ -290,10 +298,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn push(&mut self, extent: Extent) -> Result {
         let npages = extent.npages();
         let rest = match self.extents.last_mut() {
-            Some(last) => match last.merge(extent) {
-                Ok(()) => None,
-                Err(extent) => Some(extent),
-            },
+            Some(last) => last.merge(extent).err(),
             None => Some(extent),
         };
         if let Some(extent) = rest {

@@ -9,6 +9,7 @@ use crate::ioas::interval::IntervalMap;
 use crate::ioas::place;
 use crate::ioas::place::RangeList;
 use crate::ioas::Ioas;
+use crate::kapi::fault;
 use crate::kapi::group::resv_regions;
 use crate::kapi::group::ResvKind;
 use crate::kapi::units::IovaRange;
@@ -112,9 +113,17 @@ impl Ioas {
         Ok(())
     }
 
+    /// Closes a range as long as the address space lives. `EADDRINUSE` where something in it is
+    /// mapped or must stay open, `ENOMEM`.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn close(&self, range: IovaRange) -> Result {
+        self.space.write().reserve(range, Owner::of(self))
+    }
+
     /// Closes what a device cannot use, until the result is dropped. `EADDRINUSE` where something is
     /// mapped there or must stay open, `EINVAL` where the driver contradicts itself, `ENOMEM`.
     pub(crate) fn close_for(ioas: &Ref<Ioas>, dev: &Device) -> Result<Closed> {
+        fault::point(EINVAL)?;
         let regions = resv_regions(dev)?;
         let closed = Closed {
             ioas: ioas.clone(),

@@ -40,7 +40,10 @@ impl Doomed {
     }
 
     fn areas(&self) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
-        self.ranges.iter().copied().zip(self.slices.iter().flatten())
+        self.ranges
+            .iter()
+            .copied()
+            .zip(self.slices.iter().flatten())
     }
 
     /// False where there is no room.

@@ -7,18 +7,13 @@
 use crate::ffi::bindings;
 use crate::kapi::shared::Shared;
 use crate::kapi::shared::SharedAny;
+use crate::kapi::this_module;
 use core::any::Any;
 use core::ptr::NonNull;
 use kernel::error::from_err_ptr;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::types::Opaque;
-
-extern "C" {
-    /// This module, whose code a file's operations are.
-    static __this_module: Opaque<bindings::module>;
-}
 
 struct Fops(bindings::file_operations);
 
@@ -26,8 +21,7 @@ struct Fops(bindings::file_operations);
 unsafe impl Sync for Fops {}
 
 static FOPS: Fops = Fops(bindings::file_operations {
-    // The address of our own module, which is there as long as its code.
-    owner: (&raw const __this_module).cast_mut().cast(),
+    owner: this_module::as_ptr(),
     release: Some(release),
     // SAFETY: All zeroes are valid file operations.
     ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }

@@ -119,25 +119,16 @@ impl<T: Importer> Attachment<T> {
             )
         })?;
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-        let mut phys = bindings::phys_vec::default();
         let mut result = Err(EINVAL);
         let mut mapped = Some(mapped);
         with_reservation(&buf, || {
             // SAFETY: The attachment is new and the reservation lock is held.
             let pinned = to_result(unsafe { bindings::iommufd_rs_dma_buf_pin(raw.as_ptr()) });
             result = pinned.and_then(|()| {
-                // SAFETY: As above; `phys` is ours to write.
-                let told = to_result(unsafe {
-                    bindings::iommufd_rs_dma_buf_phys(raw.as_ptr(), &mut phys)
-                });
-                let known = told.and_then(|()| match mapped.take() {
-                    Some(mapped) => mapped(
-                        &importer,
-                        PhysRange {
-                            start: phys.paddr,
-                            len: crate::kapi::units::to_u64(phys.len),
-                        },
-                    ),
+                // SAFETY: As above.
+                let told = unsafe { phys_of(raw.as_ptr()) };
+                let known = told.and_then(|phys| match mapped.take() {
+                    Some(mapped) => mapped(&importer, phys),
                     None => Err(EINVAL),
                 });
                 if known.is_err() {
@@ -173,6 +164,28 @@ impl<T: Importer> Drop for Attachment<T> {
     }
 }
 
+/// Asks the exporter where the memory is. `EOPNOTSUPP` where it does not tell, `ENODEV` where it has
+/// revoked it.
+///
+/// # Safety
+///
+/// The attachment is alive, and the reservation lock is held.
+unsafe fn phys_of(attach: *mut bindings::dma_buf_attachment) -> Result<PhysRange> {
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    // SAFETY: The caller's promise.
+    match unsafe { crate::kapi::dmabuf_export::phys(attach) } {
+        Err(error) if error == EOPNOTSUPP => {}
+        result => return result,
+    }
+    let mut phys = bindings::phys_vec::default();
+    // SAFETY: The caller's promise; `phys` is ours to write.
+    to_result(unsafe { bindings::iommufd_rs_dma_buf_phys(attach, &mut phys) })?;
+    Ok(PhysRange {
+        start: phys.paddr,
+        len: crate::kapi::units::to_u64(phys.len),
+    })
+}
+
 /// Runs `f` with the reservation lock held.
 fn with_reservation(buf: &DmaBuf, f: impl FnOnce()) {
     // SAFETY: The dma-buf is alive.
@@ -182,6 +195,9 @@ fn with_reservation(buf: &DmaBuf, f: impl FnOnce()) {
     unsafe { bindings::iommufd_rs_dma_buf_unlock(buf.0.as_ptr()) };
 }
 
+/// # Safety
+///
+/// `attach` is an [`Attachment`] of a `T`, whose reservation lock is held.
 unsafe extern "C" fn revoked<T: Importer>(attach: *mut bindings::dma_buf_attachment) {
     // SAFETY: The attachment's private data is a `T` that lives as long as the attachment.
     let importer = unsafe { &*(*attach).importer_priv.cast::<T>().cast_const() };

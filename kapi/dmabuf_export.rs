@@ -6,17 +6,12 @@
 
 use crate::ffi::bindings;
 use crate::kapi::dmabuf::PhysRange;
+use crate::kapi::this_module;
 use crate::kapi::units::to_u64;
 use kernel::error::from_err_ptr;
 use kernel::prelude::*;
 use kernel::sync::atomic::ordering::Relaxed;
 use kernel::sync::atomic::AtomicFlag;
-use kernel::types::Opaque;
-
-extern "C" {
-    /// This module, whose code a dma-buf's operations are.
-    static __this_module: Opaque<bindings::module>;
-}
 
 /// The memory behind a dma-buf.
 struct Exported {
@@ -80,7 +75,7 @@ pub(crate) fn export(len: usize, flags: u32) -> Result<u32> {
     let flags = flags as c_int;
     let info = bindings::dma_buf_export_info {
         exp_name: c"iommufd_rs".as_char_ptr(),
-        owner: (&raw const __this_module).cast_mut().cast(),
+        owner: this_module::as_ptr(),
         ops: &OPS.0,
         size: len,
         flags,

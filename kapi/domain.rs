@@ -182,13 +182,7 @@ impl Domain {
     /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
     /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
     /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
-    pub(crate) fn map(
-        &self,
-        range: IovaRange,
-        phys: u64,
-        prot: Prot,
-        small_pages: bool,
-    ) -> Result {
+    pub(crate) fn map(&self, range: IovaRange, phys: u64, prot: Prot, small_pages: bool) -> Result {
         let step = if small_pages { PAGE_SIZE } else { range.len() };
         let mut done = 0;
 

@@ -71,16 +71,34 @@ pub(crate) enum Capability {
     PciAts,
 }
 
+impl Capability {
+    fn as_raw(self) -> bindings::iommu_cap {
+        match self {
+            Self::CacheCoherency => bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY,
+            Self::EnforceCacheCoherency => bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY,
+            Self::DirtyTracking => bindings::iommu_cap_IOMMU_CAP_DIRTY_TRACKING,
+            Self::PciAts => bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED,
+        }
+    }
+
+    /// The capability that the IOMMU core asks a driver about.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(super) fn from_raw(raw: bindings::iommu_cap) -> Option<Self> {
+        [
+            Self::CacheCoherency,
+            Self::EnforceCacheCoherency,
+            Self::DirtyTracking,
+            Self::PciAts,
+        ]
+        .into_iter()
+        .find(|capability| capability.as_raw() == raw)
+    }
+}
+
 /// Whether the device's IOMMU has the capability.
 pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
-    let raw = match capability {
-        Capability::CacheCoherency => bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY,
-        Capability::EnforceCacheCoherency => bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY,
-        Capability::DirtyTracking => bindings::iommu_cap_IOMMU_CAP_DIRTY_TRACKING,
-        Capability::PciAts => bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED,
-    };
     // SAFETY: The device is alive.
-    unsafe { bindings::device_iommu_capable(device::as_raw(dev), raw) }
+    unsafe { bindings::device_iommu_capable(device::as_raw(dev), capability.as_raw()) }
 }
 
 /// The right to decide about the DMA of a device's group, shared among all devices that one owner

@@ -9,6 +9,7 @@
 //! C headers: `include/linux/mm.h`; rules: `Documentation/core-api/pin_user_pages.rst`.
 
 use crate::ffi::bindings;
+use crate::kapi::fault;
 use crate::kapi::file::PinnableFile;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::to_u64;
@@ -83,7 +84,12 @@ impl Extent {
         }
         let (pfn, npages, dirty) = self.into_parts();
         // SAFETY: The pins are divided between the two, and neither is empty.
-        Ok(unsafe { (Self::new(pfn, at, dirty), Self::new(pfn + at, npages - at, dirty)) })
+        Ok(unsafe {
+            (
+                Self::new(pfn, at, dirty),
+                Self::new(pfn + at, npages - at, dirty),
+            )
+        })
     }
 
     /// Takes over the pages of `next` where they continue ours, else gives it back.
@@ -185,19 +191,19 @@ impl PagePtr {
 
 /// Where the kernel writes the pages it has pinned: small requests need no allocation.
 enum Scratch {
-    Few([*mut c_void; 16]),
+    Few([*mut c_void; 16], usize),
     Many(KVec<*mut c_void>),
 }
 
 impl Scratch {
     /// Room for `npages` pointers, or fewer where that is a lot or memory is short.
     fn new(npages: u64) -> Result<Self> {
-        const MOST: usize = 65536 / size_of::<*mut c_void>();
         const LEAST: usize = PAGE_SIZE as usize / size_of::<*mut c_void>();
 
-        let wanted = usize::try_from(npages).map_or(MOST, |n| n.min(MOST));
+        let most = (fault::temp_memory() / size_of::<*mut c_void>()).max(1);
+        let wanted = usize::try_from(npages).map_or(most, |n| n.min(most));
         if wanted <= 16 {
-            return Ok(Self::Few([core::ptr::null_mut(); 16]));
+            return Ok(Self::Few([core::ptr::null_mut(); 16], wanted.max(1)));
         }
         let vec = KVec::from_elem(core::ptr::null_mut(), wanted, GFP_KERNEL | __GFP_NOWARN)
             .or_else(|_| KVec::from_elem(core::ptr::null_mut(), LEAST.min(wanted), GFP_KERNEL))?;
@@ -206,7 +212,7 @@ impl Scratch {
 
     fn as_mut_slice(&mut self) -> &mut [*mut c_void] {
         match self {
-            Self::Few(array) => array,
+            Self::Few(array, len) => array.get_mut(..*len).unwrap_or(&mut []),
             Self::Many(vec) => vec,
         }
     }
@@ -239,7 +245,9 @@ impl Pinner {
         sink: &mut dyn FnMut(Extent) -> Result,
     ) -> Result {
         let flags = bindings::FOLL_LONGTERM | if self.write { bindings::FOLL_WRITE } else { 0 };
-        let here = current!().mm().is_some_and(|ours| ours.as_raw() == mm.as_raw());
+        let here = current!()
+            .mm()
+            .is_some_and(|ours| ours.as_raw() == mm.as_raw());
         // Memory of another process is there only while it has users.
         let user = if here {
             None
@@ -248,9 +256,12 @@ impl Pinner {
         };
 
         while npages != 0 {
+            fault::point(EFAULT)?;
             let write = self.write;
             let pages = self.scratch.as_mut_slice();
-            let batch = pages.len().min(usize::try_from(npages).unwrap_or(usize::MAX));
+            let batch = pages
+                .len()
+                .min(usize::try_from(npages).unwrap_or(usize::MAX));
             let pinned = match &user {
                 // SAFETY: `pages` has room for `batch` pointers.
                 None => unsafe {
@@ -304,6 +315,7 @@ impl Pinner {
         sink: &mut dyn FnMut(Extent) -> Result,
     ) -> Result {
         while npages != 0 {
+            fault::point(EFAULT)?;
             let folios = self.scratch.as_mut_slice();
             let last = npages
                 .checked_mul(PAGE_SIZE)
@@ -331,8 +343,15 @@ impl Pinner {
             // PANIC: It is at most the length.
             let found = &folios[..(found as usize).min(folios.len())];
             // SAFETY: These are folios on which we now own one pin each.
-            let pinned =
-                unsafe { hand_out_folios(found, to_u64(offset) >> PAGE_SHIFT, npages, self.write, sink) }?;
+            let pinned = unsafe {
+                hand_out_folios(
+                    found,
+                    to_u64(offset) >> PAGE_SHIFT,
+                    npages,
+                    self.write,
+                    sink,
+                )
+            }?;
             npages -= pinned;
             start += pinned << PAGE_SHIFT;
         }
@@ -358,7 +377,9 @@ unsafe fn hand_out_pages(
         // The memory map is virtually contiguous (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have),
         // so neighbours in it are neighbours in memory.
         // PANIC: `run` was compared with the length just before.
-        while run < rest.len() && rest[run] == first.wrapping_byte_add(run * size_of::<bindings::page>()) {
+        while run < rest.len()
+            && rest[run] == first.wrapping_byte_add(run * size_of::<bindings::page>())
+        {
             run += 1;
         }
         // SAFETY: The caller owns a pin on each page of the run, which is shorter than any batch.
@@ -408,7 +429,6 @@ unsafe fn hand_out_folios(
             .min(npages - done)
             .clamp(1, MAX_EXTENT_PAGES);
         // An extent owns a pin a page; the folio came with one.
-        // SAFETY: As above.
         let more = if run == 1 || result.is_err() {
             0
         } else {

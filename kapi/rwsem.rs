@@ -134,11 +134,7 @@ impl<T> Drop for WriteGuard<'_, T> {
 /// A [`RwSem`] initialiser whose lockdep class is the place it is written at.
 macro_rules! new_rwsem {
     ($data:expr, $name:literal) => {
-        $crate::kapi::rwsem::RwSem::new(
-            $data,
-            kernel::c_str!($name),
-            kernel::static_lock_class!(),
-        )
+        $crate::kapi::rwsem::RwSem::new($data, kernel::c_str!($name), kernel::static_lock_class!())
     };
 }
 pub(crate) use new_rwsem;

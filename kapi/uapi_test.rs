@@ -14,8 +14,8 @@ uapi_structs! {
     HwptSelftest = iommu_hwpt_selftest;
 }
 
-/// The number of the command, counted from [`CMD_BASE`](crate::kapi::uapi::CMD_BASE).
-pub(crate) const PLACE: usize = 32;
+/// The number of the command.
+pub(crate) const NR: u32 = bindings::IOMMUFD_CMD_BASE + 32;
 
 /// Gives the parts of the command's union names and accessors.
 macro_rules! parts {
@@ -142,6 +142,4 @@ pub(crate) mod access {
     pub(crate) const RW_WRITE: u32 = bindings::MOCK_ACCESS_RW_WRITE;
     /// The shorter ways to copy are not taken.
     pub(crate) const RW_SLOW: u32 = bindings::MOCK_ACCESS_RW_SLOW_PATH;
-    /// Addresses are chosen by a fuzzer: see [`crate::selftests::mock`].
-    pub(crate) const SYZ: u32 = bindings::MOCK_FLAGS_ACCESS_SYZ;
 }

@@ -56,7 +56,9 @@ impl UserStruct {
         let bytes = value.as_bytes();
         let len = bytes.len().min(self.size as usize);
         // PANIC: `len` is at most the length.
-        UserSlice::new(self.ptr, len).writer().write_slice(&bytes[..len])
+        UserSlice::new(self.ptr, len)
+            .writer()
+            .write_slice(&bytes[..len])
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! A context: what one open of `/dev/iommu` stands for.
 
+use crate::kapi::shared::Shared;
 use crate::object::Registry;
 use crate::object::Table;
 use kernel::prelude::*;
@@ -10,15 +11,14 @@ use kernel::sync::atomic::AtomicFlag;
 
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
-/// The open file holds a reference, and so does each bound device: while a device is bound the
-/// context stays, even with the file closed. Dropping the last reference drops all objects.
+/// The open file holds a reference, and so does each driver that has bound a device: while it has
+/// the context stays, even with the file closed. Dropping the last reference drops all objects.
 #[pin_data]
 pub(crate) struct Ctx {
     // Field order: objects go before what they share.
     #[pin]
     objects: Table,
-    #[pin]
-    groups: Registry,
+    groups: Shared<Registry>,
     process_accounting: AtomicFlag,
     no_iommu: AtomicFlag,
 }
@@ -28,7 +28,7 @@ impl Ctx {
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             objects <- Table::new(),
-            groups <- Registry::new(),
+            groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
             no_iommu: AtomicFlag::new(false),
         })
@@ -40,7 +40,7 @@ impl Ctx {
     }
 
     /// State kept for each IOMMU group that has a bound device, by the group's id.
-    pub(crate) fn groups(&self) -> &Registry {
+    pub(crate) fn groups(&self) -> &Shared<Registry> {
         &self.groups
     }
 

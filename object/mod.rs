@@ -16,4 +16,5 @@ pub(crate) use registry::Registry;
 pub(crate) use table::Kind;
 pub(crate) use table::Object;
 pub(crate) use table::Ref;
+pub(crate) use table::Reservation;
 pub(crate) use table::Table;

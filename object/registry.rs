@@ -20,8 +20,8 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// An empty registry.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             things <- new_mutex!(RBTree::new(), "Registry::things"),
         })
     }

@@ -17,6 +17,7 @@
 //! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
 //! objects ([`Table::freeze`]).
 
+use crate::kapi::fault;
 use crate::kapi::rwsem::new_rwsem;
 use crate::kapi::rwsem::RwSem;
 use crate::kapi::rwsem::WriteGuard;
@@ -159,6 +160,7 @@ impl Table {
 
     /// The object with this id. `ENOENT` where there is none.
     pub(crate) fn get_any(&self, id: u32) -> Result<AnyRef> {
+        fault::point(ENOENT)?;
         let slots = self.slots.lock();
         Ok(AnyRef(slots.live(id).ok_or(ENOENT)?.clone()))
     }
@@ -176,11 +178,37 @@ impl Table {
         Ok(())
     }
 
+    /// Takes an object that nobody else holds out of the table, for the caller to destroy. `ENOENT`
+    /// where there is none or it is of another kind, `EBUSY` where it is in use.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
+        let mut slots = self.slots.lock();
+        let object: Ref<K> = slots
+            .live(id)
+            .and_then(|object| object.clone().downcast().ok())
+            .ok_or(ENOENT)?;
+        // The table holds one reference and we the other.
+        let alone = object.holders() == 2;
+        let slot = if alone { slots.remove(id) } else { None };
+        drop(slots);
+        drop(slot);
+        if alone {
+            Ok(object)
+        } else {
+            Err(EBUSY)
+        }
+    }
+
     /// Gives a reference back, and destroys the object if only the table was left to hold it.
     pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
         let mut slots = self.slots.lock();
-        let last = object.holders() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
-        let slot = if last { slots.remove(object.id()) } else { None };
+        let last =
+            object.holders() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
+        let slot = if last {
+            slots.remove(object.id())
+        } else {
+            None
+        };
         drop(slots);
         drop(slot);
         drop(object);
@@ -191,7 +219,11 @@ impl Table {
     pub(crate) fn withdraw<K: Kind>(&self, object: &Ref<K>) {
         let mut slots = self.slots.lock();
         let ours = slots.live(object.id()).is_some_and(|o| o.same(object));
-        let slot = if ours { slots.remove(object.id()) } else { None };
+        let slot = if ours {
+            slots.remove(object.id())
+        } else {
+            None
+        };
         drop(slots);
         drop(slot);
     }

@@ -10,4 +10,6 @@ cd "$TOP"
 find . -path ./build -prune -o -path ./.git -prune -o -path '*/target' -prune -o \
 	-name '*.rs' ! -name '*generated*' -print >"$BUILD/rust-files"
 [ -s "$BUILD/rust-files" ] || die "there is no Rust file in $TOP"
-xargs rustfmt --config-path "$RULES" "$@" <"$BUILD/rust-files"
+COLOUR=never
+if [ -t 1 ]; then COLOUR=auto; fi
+xargs rustfmt --color "$COLOUR" --config-path "$RULES" "$@" <"$BUILD/rust-files"

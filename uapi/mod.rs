@@ -11,7 +11,10 @@ use crate::compat;
 use crate::device;
 use crate::hwpt;
 use crate::ioas;
+use crate::kapi::shared::Shared;
 use crate::kapi::uapi;
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use crate::kapi::uapi_test;
 use crate::kapi::user::UserStruct;
 use crate::object::Ctx;
 use kernel::prelude::*;
@@ -19,6 +22,11 @@ use kernel::transmute::FromBytes;
 
 /// IOMMU_DESTROY.
 fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    match crate::selftests::mock::destroy(ctx, cmd.id) {
+        Err(error) if error == ENOENT => {}
+        result => return result,
+    }
     ctx.objects().destroy(cmd.id)
 }
 
@@ -69,17 +77,37 @@ const fn missing(nr: u32) -> Command {
 static COMMANDS: &[Command] = &[
     command!(0x80, Destroy, id, destroy),
     command!(0x81, IoasAlloc, out_ioas_id, ioas::ioctl::alloc),
-    command!(0x82, IoasAllowIovas, allowed_iovas, ioas::ioctl::allow_iovas),
+    command!(
+        0x82,
+        IoasAllowIovas,
+        allowed_iovas,
+        ioas::ioctl::allow_iovas
+    ),
     command!(0x83, IoasCopy, src_iova, ioas::ioctl::copy),
-    command!(0x84, IoasIovaRanges, out_iova_alignment, ioas::ioctl::iova_ranges),
+    command!(
+        0x84,
+        IoasIovaRanges,
+        out_iova_alignment,
+        ioas::ioctl::iova_ranges
+    ),
     command!(0x85, IoasMap, iova, ioas::ioctl::map),
     command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
     command!(0x87, Option_, val64, ioas::ioctl::option),
     command!(0x88, VfioIoas, __reserved, compat::ioctl::vfio_ioas),
     command!(0x89, HwptAlloc, __reserved, device::ioctl::hwpt_alloc),
     command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
-    command!(0x8b, HwptSetDirtyTracking, __reserved, hwpt::dirty::set_dirty_tracking),
-    command!(0x8c, HwptGetDirtyBitmap, data, hwpt::dirty::get_dirty_bitmap),
+    command!(
+        0x8b,
+        HwptSetDirtyTracking,
+        __reserved,
+        hwpt::dirty::set_dirty_tracking
+    ),
+    command!(
+        0x8c,
+        HwptGetDirtyBitmap,
+        data,
+        hwpt::dirty::get_dirty_bitmap
+    ),
     // TODO[NESTING]: IOMMU_HWPT_INVALIDATE.
     missing(0x8d),
     // TODO[IOPF]: IOMMU_FAULT_QUEUE_ALLOC.
@@ -88,7 +116,12 @@ static COMMANDS: &[Command] = &[
     // TODO[NESTING]: IOMMU_VIOMMU_ALLOC, IOMMU_VDEVICE_ALLOC.
     missing(0x90),
     missing(0x91),
-    command!(0x92, IoasChangeProcess, __reserved, ioas::process::change_process),
+    command!(
+        0x92,
+        IoasChangeProcess,
+        __reserved,
+        ioas::process::change_process
+    ),
     // TODO[NESTING]: IOMMU_VEVENTQ_ALLOC, IOMMU_HW_QUEUE_ALLOC.
     missing(0x93),
     missing(0x94),
@@ -104,11 +137,25 @@ const _: () = {
     }
 };
 
+/// IOMMU_TEST_CMD: the command that only the test module has.
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+fn test(ctx: &Shared<Ctx>, arg: usize) -> Result<u32> {
+    let user = UserStruct::new(UserPtr::from_addr(arg))?;
+    if (user.size() as usize) < core::mem::offset_of!(uapi_test::Cmd, last) + size_of::<u32>() {
+        return Err(EINVAL);
+    }
+    crate::selftests::mock::ioctl(ctx, user.read()?, &user)
+}
+
 /// Carries out an ioctl and returns its value. `ENOTTY` for an unknown command, `EFAULT` for a bad
 /// pointer, `EINVAL` for a struct that is too short, `E2BIG` for one that says more than we
 /// understand, else what the command fails with. Numbers that are not in the table's range may be
 /// a VFIO container's.
-pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
+pub(crate) fn ioctl(ctx: &Shared<Ctx>, number: u32, arg: usize) -> Result<u32> {
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    if number == uapi::ioctl_number(uapi_test::NR) {
+        return test(ctx, arg);
+    }
     let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE);
     let Some(command) = place.and_then(|place| COMMANDS.get(place as usize)) else {
         return compat::ioctl::ioctl(ctx, number, arg);

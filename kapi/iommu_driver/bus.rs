@@ -303,9 +303,7 @@ impl<D: Driver> BusIommu<D> {
         let raw = domain.as_ptr();
         // SAFETY: The domain is valid, and its owner, set when it was made, is who made it: all page
         // tables that these operations make are of type `D::Domain`.
-        unsafe {
-            core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| PagingDomain::borrow(raw))
-        }
+        unsafe { core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| PagingDomain::borrow(raw)) }
     }
 }
 

@@ -18,8 +18,10 @@ pub(crate) struct Geometry {
     pub(crate) features: u32,
 }
 
-pub(super) type IovaToPhys =
-    unsafe extern "C" fn(*mut bindings::iommu_domain, bindings::dma_addr_t) -> bindings::phys_addr_t;
+pub(super) type IovaToPhys = unsafe extern "C" fn(
+    *mut bindings::iommu_domain,
+    bindings::dma_addr_t,
+) -> bindings::phys_addr_t;
 pub(super) type ReadAndClearDirty = unsafe extern "C" fn(
     *mut bindings::iommu_domain,
     c_ulong,

@@ -4,7 +4,7 @@
 //!
 //! A driver is a type with a [`Driver`] implementation, its page tables one with [`Paging`]; both
 //! deal in references only. Page tables are kept by the kernel's generic page table code in one of
-//! its [`Format`]s. [`BusIommu`] is an IOMMU in front of a bus of its own whose devices software
+//! its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an IOMMU in front of a bus of its own whose devices software
 //! makes.
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/generic_pt/iommu.h`,
@@ -16,12 +16,9 @@ mod ops;
 mod paging;
 mod user_data;
 
-pub(crate) use bus::BusDevice;
-pub(crate) use bus::BusIommu;
 pub(crate) use bus::Place;
 pub(crate) use bus::Registration;
 pub(crate) use format::Amdv1Mock;
-pub(crate) use format::Format;
 pub(crate) use format::Geometry;
 pub(crate) use ops::Driver;
 pub(crate) use ops::Probed;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Lifetime of objects, and locks that were left held: a test that hangs is killed by the runner. */
 #include <fcntl.h>
-#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bugs.h"
 
 static uint32_t asked;
 static int other_fd;
+static time_t longest;
 
 /* Holds the device for as long as each call takes, whether it is there or not. */
 static void hold_shortly(struct bench *b, unsigned int round)
@@ -32,15 +33,23 @@ static void bind_and_unbind(struct bench *b, unsigned int round)
 {
 	int dev = open(device_path, O_RDWR | O_CLOEXEC);
 	uint32_t id;
+	time_t began;
 
 	CHECK(dev >= 0);
 	WANT(bind_device(dev, b->fd, &id), 0);
 	asked = id;
 	if (round & 1)
 		WANT(attach(dev, b->ioas, NULL), 0);
+	began = time(NULL);
 	close(dev);
+	if (time(NULL) - began > longest)
+		longest = time(NULL) - began;
 }
 
+/*
+ * The one that waits for the holders must be woken by the last of them. The C module sleeps
+ * uninterruptibly and wakes those that sleep interruptibly, so it waits the full 60 s, finding F.
+ */
 static void unbind_waits(struct bench *none)
 {
 	struct bench b = { .fd = open_iommu(), .dev = -1 };
@@ -54,12 +63,17 @@ static void unbind_waits(struct bench *none)
 	WANT(destroy(b.fd, b.ioas), 0);
 	WANT(pinned(), idle);
 	close(b.fd);
+	if (on_c_module())
+		note("finding F: the longest close took %lld s", (long long)longest);
+	else
+		CHECK(longest < 10);
 }
 
 /* Each way for an attach to fail, and after it one that works. */
 static void attach_fails(struct bench *b)
 {
 	uint32_t hwpt, bad[4], i;
+	int r;
 
 	WANT(ioas_alloc(b->fd, &bad[0]), 0);
 	WANT(map(b->fd, bad[0], mem.gone, PAGE, FREE_IOVA), 0);
@@ -69,7 +83,12 @@ static void attach_fails(struct bench *b)
 	bad[3] = b->dev_id;
 	for (i = 0; i < 2 * ARRAY_SIZE(bad); i++) {
 		CHECK(attach(b->dev, bad[i / 2], NULL) < 0);
-		CHECK(hwpt_alloc(b->fd, b->dev_id, bad[i / 2], &hwpt) < 0);
+		r = hwpt_alloc(b->fd, b->dev_id, bad[i / 2], &hwpt);
+		/* The MSI window is in the way of a device, not of a page table. */
+		if (bad[i / 2] == bad[1])
+			WANT(r ? r : destroy(b->fd, hwpt), 0);
+		else
+			CHECK(r < 0);
 		/* Odd rounds begin detached. */
 		if (i & 1)
 			WANT(attach(b->dev, b->ioas, NULL), 0);
@@ -139,7 +158,7 @@ static void reserved_field(struct bench *b)
 }
 
 static const struct scene scenes[] = {
-	{ "unbind does not wait for ever", unbind_waits, ALONE },
+	{ "unbind is woken by the last holder, finding F", unbind_waits, ALONE },
 	{ "no lock is left held when attach fails", attach_fails, HARD },
 	{ "two groups at one page table", two_groups, HARD },
 	{ "the iommufd is closed before the device", closed_while_used, ALONE },

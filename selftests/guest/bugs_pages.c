@@ -117,9 +117,13 @@ static void map_and_unmap_file(struct bench *b, unsigned int round)
 	WANT(unmap(b->fd, b->ioas, iova, NR * PAGE), NR * PAGE);
 }
 
+/* What is being mapped cannot be taken over yet, and says so. */
 static void take_over(struct bench *b, unsigned int round)
 {
-	WANT(change_process(b), 0);
+	int r = change_process(b);
+
+	if (r)
+		WANT(r, -EBUSY);
 }
 
 /* Memory of a file has no process until it is charged: the areas come and go meanwhile. */

@@ -57,7 +57,6 @@ static void allow_window(struct bench *b, uint64_t last)
 {
 	size_t i;
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
 	for (i = 0; i < ARRAY_SIZE(windows) && !has_failed(); i++) {
 		struct iommu_iova_range window = { last - windows[i] * PAGE + 1, last };
 
@@ -72,9 +71,9 @@ static void choose_at_top(struct bench *b)
 {
 	size_t i;
 
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
 	allow_window(b, TOP);
 	allow_window(b, TOP - 1);
-	WANT(unmap_all(b->fd, b->ioas), 0);
 	for (i = 1; i < ARRAY_SIZE(windows) && !has_failed(); i++) {
 		struct iommu_iova_range window = { -(windows[i] * PAGE), TOP };
 
@@ -92,10 +91,9 @@ static void choose_before_reserved(struct bench *b)
 
 	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
 	CHECK(nr > 1);
-	for (i = 0; i < nr && !has_failed(); i++) {
+	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	for (i = 0; i < nr && !has_failed(); i++)
 		allow_window(b, ranges[i].last);
-		WANT(map(b->fd, b->ioas, mem.rw, PAGE, HELD_IOVA), 0);
-	}
 }
 
 /* The first byte behind the memory is not an address any more. */
@@ -163,7 +161,8 @@ static void last_byte_cut(struct bench *b)
 	WANT(compat_map(b, -8 * PAGE, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
 	WANT(compat_unmap(b, LAST_PAGE, &size), 0);
 	WANT(size, PAGE);
-	WANT(compat_unmap(b, LAST_PAGE, &size), -ENOENT);
+	WANT(compat_unmap(b, LAST_PAGE, &size), 0);
+	WANT(size, 0);
 	size = 2 * PAGE;
 	WANT(compat_unmap(b, -5 * PAGE, &size), 0);
 	WANT(size, 2 * PAGE);

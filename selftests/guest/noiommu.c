@@ -117,7 +117,7 @@ static int where(struct bench *b, uint32_t ioas, uint64_t iova, uint64_t *length
 	return r;
 }
 
-/* Ask for every place in a mapping of memory at p, and compare with what the process's own tables say. */
+/* Ask for every place in a mapping of the memory at p; the process's own tables know it too. */
 static void check_places(struct bench *b, uint64_t iova, const char *p, uint64_t length)
 {
 	static const uint64_t offsets[] = { 0, 1, 0x7f8, PAGE - 1 };

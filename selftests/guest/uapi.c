@@ -255,11 +255,26 @@ static bool run_scene(struct bench *b, const struct scene *scene)
 	return true;
 }
 
+/* A program may have no test for a bench, and no device either. */
+static bool needed(unsigned int mode)
+{
+	unsigned int i, s, needs = 0;
+
+	for (i = 0; i < nr_suites; i++) {
+		needs |= suites[i]->needs;
+		for (s = 0; s < suites[i]->nr_scenes; s++)
+			needs |= suites[i]->scenes[s].needs;
+	}
+	return needs & mode;
+}
+
 static void run_on_bench(unsigned int mode, const char *name)
 {
 	struct bench b;
 	unsigned int i, s;
 
+	if (!needed(mode))
+		return;
 	if (!open_bench(&b, mode == HARD))
 		ksft_exit_fail_msg("no bench\n");
 	for (i = 0; i < nr_suites; i++) {

@@ -31,7 +31,7 @@ static int take(struct bench *b)
 	return call(b->fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
 }
 
-static int file = -1;
+static int file = -1, second_file = -1;
 static int to_owner[2], from_owner[2];
 
 /* The owner says when it has mapped, and looks at its accounts again when it is told to. */
@@ -52,6 +52,13 @@ static void hear(int fd)
 static int map_all(struct bench *b, uint64_t iova)
 {
 	return map_file(b->fd, b->ioas, FIXED | RW, file, 0, NR * PAGE, &iova);
+}
+
+/* The owner waits meanwhile, so the scene goes on whatever comes of it. */
+static void as(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
+{
+	if (!in_child(b, uid, run))
+		fail("the process of user %u failed", uid);
 }
 
 static void owner(struct bench *b)
@@ -99,6 +106,27 @@ static void poor_heir(struct bench *b)
 	WANT(own_pinned(), 0);
 }
 
+/* The limit is enough for one of two files: neither goes. */
+static void owner_of_two(struct bench *b)
+{
+	uint64_t iova = 2 * FREE_IOVA;
+
+	CHECK(limit_memlock(2 * NR));
+	WANT(map_all(b, FREE_IOVA), 0);
+	WANT(map_file(b->fd, b->ioas, FIXED | RW, second_file, 0, NR * PAGE, &iova), 0);
+	say(from_owner[1]);
+	hear(to_owner[0]);
+	WANT(own_pinned(), 2 * NR);
+}
+
+static void heir_of_one(struct bench *b)
+{
+	CHECK(limit_memlock(NR + 1));
+	WANT(take(b), -ENOMEM);
+	WANT(own_pinned(), 0);
+	WANT(map(b->fd, b->ioas, mem.rw, NR * PAGE, 3 * FREE_IOVA), 0);
+}
+
 /* Whoever unmaps, the payer has it back. */
 static void heir_unmaps(struct bench *b)
 {
@@ -117,6 +145,8 @@ static int start_owner(struct bench *b, unsigned int uid, void (*run)(struct ben
 		return -1;
 	if (file < 0)
 		file = memory_file(NR * PAGE, 0);
+	if (second_file < 0)
+		second_file = memory_file(NR * PAGE, 0);
 	pid = start_child(b, uid, run);
 	hear(from_owner[0]);
 	return pid;
@@ -137,19 +167,27 @@ static void by_user(struct bench *b)
 {
 	int pid = start_owner(b, NOBODY, owner);
 
-	CHECK(in_child(b, HEIR, heir));
+	as(b, HEIR, heir);
 	end_owner(pid);
-	CHECK(in_child(b, HEIR, heir_unmaps));
+	as(b, HEIR, heir_unmaps);
 }
 
 static void refused(struct bench *b)
 {
 	int pid = start_owner(b, NOBODY, owner_stays);
 
-	CHECK(in_child(b, HEIR, poor_heir));
+	as(b, HEIR, poor_heir);
 	/* One page of a process is enough to refuse, in any IOAS. */
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(take(b), -EINVAL);
+	if (map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA) || take(b) != -EINVAL)
+		fail("it was not refused because of a process's page");
+	end_owner(pid);
+}
+
+static void refused_half_way(struct bench *b)
+{
+	int pid = start_owner(b, NOBODY, owner_of_two);
+
+	as(b, HEIR, heir_of_one);
 	end_owner(pid);
 }
 
@@ -159,13 +197,16 @@ static void mapped_twice(struct bench *b)
 	uint64_t iova = 4 * FREE_IOVA;
 	int pid = start_owner(b, NOBODY, owner);
 
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, NR * PAGE, FIXED | RW, b->ioas, &iova), 0);
+	if (copy(b->fd, b->ioas, FREE_IOVA, NR * PAGE, FIXED | RW, b->ioas, &iova))
+		fail("it could not be copied");
 	iova = FREE_IOVA;
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, PAGE, FIXED | RW, b->other, &iova), 0);
-	CHECK(in_child(b, HEIR, heir));
-	WANT(unmap(b->fd, b->ioas, 4 * FREE_IOVA, NR * PAGE), NR * PAGE);
+	if (copy(b->fd, b->ioas, FREE_IOVA, PAGE, FIXED | RW, b->other, &iova))
+		fail("it could not be copied to the other IOAS");
+	as(b, HEIR, heir);
+	if (unmap(b->fd, b->ioas, 4 * FREE_IOVA, NR * PAGE) != NR * PAGE)
+		fail("the copy could not be unmapped");
 	end_owner(pid);
-	CHECK(in_child(b, HEIR, heir_unmaps));
+	as(b, HEIR, heir_unmaps);
 }
 
 /* Who may lock without limit pays as well: VmPin. */
@@ -189,7 +230,7 @@ static void unlimited(struct bench *b)
 {
 	int pid = start_owner(b, 0, rich_owner);
 
-	CHECK(in_child(b, HEIR, rich_heir));
+	as(b, HEIR, rich_heir);
 	end_owner(pid);
 }
 
@@ -246,8 +287,8 @@ static void by_process(struct bench *unused)
 	WANT(attach(b->dev, b->ioas, NULL), 0);
 	/* Both are the same user. */
 	pid = start_owner(b, NOBODY, owner_by_process);
-	CHECK(in_child(b, NOBODY, heir_by_process));
-	CHECK(in_child(b, NOBODY, rich_heir_by_process));
+	as(b, NOBODY, heir_by_process);
+	as(b, NOBODY, rich_heir_by_process);
 	end_owner(pid);
 }
 
@@ -308,12 +349,13 @@ static void in_flight(struct bench *b)
 	WANT(unmap_all(b->fd, b->other), PAGE);
 	if (file < 0)
 		file = memory_file(NR * PAGE, 0);
-	CHECK(in_child(b, NOBODY, race));
+	as(b, NOBODY, race);
 }
 
 static const struct scene scenes[] = {
 	{ "a user takes over from another", by_user, HARD },
 	{ "refused: nothing has changed", refused, HARD },
+	{ "refused half-way: nothing has changed", refused_half_way, HARD },
 	{ "memory that is mapped several times is charged once", mapped_twice, HARD },
 	{ "an owner without limit", unlimited, HARD },
 	{ "nothing is mapped", nothing_mapped, SOFT | HARD },

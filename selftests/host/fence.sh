@@ -60,8 +60,8 @@ check() {
 		echo "ok $COUNT $name"
 	else
 		BREACHES=$((BREACHES + 1))
-		echo "not ok $COUNT $name"
 		sed 's/^/# /' <<<"$found"
+		echo "not ok $COUNT $name"
 	fi
 }
 

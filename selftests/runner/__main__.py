@@ -72,7 +72,7 @@ def run_suite(suite: Suite, choice: argparse.Namespace, show: Callable[[str, Cas
 def test(choice: argparse.Namespace) -> int:
     suites = [load(name) for name in choice.suites]
     if not suites:
-        suites = [suite for suite in load_all() if suite.kind not in ("demo", "bench")]
+        suites = [suite for suite in load_all() if suite.default]
         if choice.module != "rust":
             report.say("The host suites check the Rust source; with another module they are left out.")
             suites = [suite for suite in suites if suite.kind != "host"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from build import LOGS
+from ktap import Program
 from result import Case
 from result import failed
 from result import passed
@@ -31,8 +32,7 @@ def run(suite: Suite) -> Iterator[tuple[str, Case | None]]:
             output, problem = _run(check, deadline)
             log.write(output)
             log.flush()
-            cases = _cargo(check, output, problem) if check.results == "cargo" else [_status(check, output, problem)]
-            yield from (("", case) for case in cases)
+            yield from (("", case) for case in _READERS[check.results](check, output, problem))
 
 
 def _run(check: Check, deadline: float) -> tuple[str, str]:
@@ -55,10 +55,16 @@ def _run(check: Check, deadline: float) -> tuple[str, str]:
     return done.stdout, f"exit status {done.returncode}" if done.returncode else ""
 
 
-def _status(check: Check, output: str, problem: str) -> Case:
+def _status(check: Check, output: str, problem: str) -> list[Case]:
     if problem:
-        return failed(check.name, f"{problem}: {' '.join(check.command)}\n{_last(output)}")
-    return passed(check.name)
+        return [failed(check.name, f"{problem}: {' '.join(check.command)}\n{_last(output)}")]
+    return [passed(check.name)]
+
+
+def _ktap(check: Check, output: str, problem: str) -> list[Case]:
+    program = Program(check.name)
+    cases = [case for line in output.splitlines() for case in program.feed(line)]
+    return cases + program.end(1 if problem else 0)
 
 
 def _cargo(check: Check, output: str, problem: str) -> list[Case]:
@@ -84,6 +90,10 @@ def _cargo(check: Check, output: str, problem: str) -> list[Case]:
     elif not cases:
         cases.append(failed(check.name, "there is no test"))
     return cases
+
+
+# By what a suite's "results" says.
+_READERS = {"status": _status, "ktap": _ktap, "cargo": _cargo}
 
 
 def _last(output: str) -> str:

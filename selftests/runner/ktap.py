@@ -11,7 +11,11 @@ from result import skipped
 
 _VERSION = re.compile(r"^( *)(?:# )?K?TAP version \d+$")
 _PLAN = re.compile(r"^( *)1\.\.(\d+)(?: # SKIP ?(.*))?$")
-_RESULT = re.compile(r"^( *)(not )?ok (\d+)(?: -)?(?: ([^#]*?))?(?: # *(\w+) ?(.*))?$")
+# A "#" in a test's name is only a directive when one of these words follows.
+_RESULT = re.compile(
+    r"^( *)(not )?ok (\d+)(?: -)?(?: (.*?))?(?: # *(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b ?(.*))?$",
+    re.IGNORECASE,
+)
 _BAIL = re.compile(r"^ *Bail out!(.*)$")
 
 # kselftest's exit statuses.

@@ -112,6 +112,8 @@ def load(name: str) -> Suite:
     )
     if section:
         raise Mistake(f"{path}: unknown settings: {', '.join(section)}")
+    if wrong := [check.name for check in suite.checks if check.results not in ("status", "ktap", "cargo")]:
+        raise Mistake(f"{path}: unknown results in check {wrong[0]}")
     if suite.kind not in KINDS or not suite.timeout or not suite.description:
         raise Mistake(f"{path}: needs a description, a timeout and a kind, one of: {', '.join(KINDS)}")
     return suite

@@ -35,6 +35,9 @@ class Ktap(unittest.TestCase):
         cases = program("1..1", "ok 1 x # SKIP no device")
         self.assertEqual(cases, [Case("p: x", "skipped", "no device")])
 
+    def test_number_sign_in_name(self) -> None:
+        self.assertEqual(outcomes(program("1..1", "ok 1 f: #[repr(C)] # x")), [("passed", "p: f: #[repr(C)] # x")])
+
     def test_skipped_whole(self) -> None:
         self.assertEqual(outcomes(program("1..0 # SKIP no", status=4)), [("skipped", "p")])
 

@@ -13,6 +13,8 @@ measure() {
 	bind_igb
 	run bench "$1" "$CDEV"
 	unload_modules
+	# Else the next vfio-pci takes it by itself.
+	echo >"/sys/bus/pci/devices/$BDF/driver_override"
 }
 
 uptime() { cut -d . -f 1 /proc/uptime; }

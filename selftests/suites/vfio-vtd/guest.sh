@@ -27,8 +27,10 @@ run vfio/vfio_dma_mapping_test \
 run vfio/vfio_dma_mapping_mmio_test $(variants '') "$BDF"
 # This one has no variants by mode: it runs in libvfio's default, which is iommufd.
 run vfio/vfio_pci_device_test "$BDF"
+# Every test maps 1 GiB of shared memory: by 4 KiB pages in one mode, by huge pages in the others.
 # The storm takes as long as all else together, so it is made in one mode only.
 run vfio/vfio_pci_driver_test -v iommufd "$BDF"
+echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 MODES="iommufd_compat_type1 iommufd_compat_type1v2"
 # shellcheck disable=SC2046
 run vfio/vfio_pci_driver_test -T memcpy_storm $(variants '') "$BDF"

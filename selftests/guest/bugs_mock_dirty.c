@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Dirty bitmaps: their arithmetic, their place in memory, and pages that span what is walked. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bugs_mock.h"
+
+#define NR	200UL		/* pages that are mapped one by one, so that each has its own bit */
+#define GUARD	0xa5
+
+struct tracked {
+	struct mock m;
+	uint32_t hwpt;
+	char *va;
+	size_t size;
+};
+
+static int track_huge(struct tracked *t, uint32_t type)
+{
+	struct iommu_hwpt_selftest data = { .pagetable_type = type };
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		.dev_id = t->m.dev_id, .pt_id = t->m.soft,
+		.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_len = sizeof(data),
+		.data_uptr = PTR(&data),
+	};
+	struct iommu_hwpt_set_dirty_tracking on = {
+		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	int r = call(t->m.fd, IOMMU_HWPT_ALLOC, &alloc);
+
+	t->hwpt = alloc.out_hwpt_id;
+	on.hwpt_id = alloc.out_hwpt_id;
+	return r ? r : call(t->m.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on);
+}
+
+static int set_dirty(struct tracked *t, uint64_t iova, uint64_t length, uint64_t page, void *bits)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_DIRTY, .id = t->hwpt,
+		.dirty = {
+			.iova = iova, .length = length, .page_size = page, .uptr = PTR(bits),
+		},
+	};
+
+	return mock_op(t->m.fd, &cmd);
+}
+
+static int get_dirty(struct tracked *t, uint64_t iova, uint64_t length, uint64_t page, void *bits,
+		     uint32_t flags)
+{
+	struct iommu_hwpt_get_dirty_bitmap cmd = {
+		.size = sizeof(cmd), .hwpt_id = t->hwpt, .flags = flags, .iova = iova,
+		.length = length, .page_size = page, .data = PTR(bits),
+	};
+
+	return call(t->m.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+}
+
+static bool bit(const unsigned char *bits, size_t i)
+{
+	return bits[i / 8] >> i % 8 & 1;
+}
+
+static void set_bit(unsigned char *bits, size_t i)
+{
+	bits[i / 8] |= 1 << i % 8;
+}
+
+static bool open_tracked(struct tracked *t)
+{
+	size_t i;
+
+	memset(t, 0, sizeof(*t));
+	t->size = NR * PAGE;
+	t->va = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (t->va == MAP_FAILED || !open_mock(&t->m) || track_huge(t, MOCK_IOMMUPT_DEFAULT))
+		return false;
+	for (i = 0; i < NR; i++)
+		if (map(t->m.fd, t->m.soft, t->va + i * PAGE, PAGE, MOCK_IOVA + i * PAGE))
+			return false;
+	return true;
+}
+
+static void close_tracked(struct tracked *t)
+{
+	WANT(unmap_all(t->m.fd, t->m.soft), t->size);
+	WANT(destroy(t->m.fd, t->hwpt), 0);
+	close_mock(&t->m);
+	munmap(t->va, t->size);
+}
+
+/* Read a part of the range to a place in memory: the right bits, and nothing around them. */
+static void check_part(struct tracked *t, const unsigned char *dirty, size_t first, size_t nr,
+		       unsigned char *area, size_t at, size_t page)
+{
+	size_t per = page / PAGE, nr_bits = nr / per, bytes = (nr_bits + 7) / 8, i, j;
+
+	memset(area, GUARD, 4 * PAGE);
+	memset(area + at, 0, bytes);
+	WANT(get_dirty(t, MOCK_IOVA + first * PAGE, nr * PAGE, page, area + at,
+		       IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR), 0);
+	for (i = 0; i < bytes * 8; i++) {
+		bool want = false;
+
+		for (j = 0; j < per && i < nr_bits; j++)
+			want |= bit(dirty, first + i * per + j);
+		if (bit(area + at, i) != want) {
+			fail("bit %zu of %zu at offset %zu, from page %zu: got %d", i, nr_bits, at,
+			     first, !want);
+			return;
+		}
+	}
+	for (i = 0; i < 4 * PAGE; i++)
+		if ((i < at || i >= at + bytes) && area[i] != GUARD) {
+			fail("byte %zd of a bitmap of %zu was written", (ssize_t)(i - at), bytes);
+			return;
+		}
+}
+
+static void any_place(struct bench *none)
+{
+	static const size_t places[] = { 0, 1, 3, 7, 8, 4080, 4087, 4088, 4090, 4095, 4096, 4097 };
+	static const struct {
+		size_t first, nr, page;
+	} parts[] = {
+		{ 0, NR, PAGE }, { 0, 1, PAGE }, { 1, 1, PAGE }, { 7, 9, PAGE }, { 63, 66, PAGE },
+		{ NR - 1, 1, PAGE }, { 0, 192, 16 * PAGE }, { 16, 16, 16 * PAGE },
+		{ 0, 128, 128 * PAGE }, { 64, 64, 64 * PAGE },
+	};
+	unsigned char dirty[NR / 8 + 1] = {}, *area = aligned_alloc(PAGE, 4 * PAGE);
+	struct tracked t;
+	size_t i, p;
+
+	CHECK(area && open_tracked(&t));
+	for (i = 0; i < NR; i++)
+		if (i % 3 == 0 || i % 31 == 7 || i == NR - 1)
+			set_bit(dirty, i);
+	WANT(set_dirty(&t, MOCK_IOVA, NR * PAGE, PAGE, dirty), 0);
+	for (p = 0; p < ARRAY_SIZE(parts); p++)
+		for (i = 0; i < ARRAY_SIZE(places) && !has_failed(); i++)
+			check_part(&t, dirty, parts[p].first, parts[p].nr, area, places[i],
+				   parts[p].page);
+	/* Reading clears what was read, and no more. */
+	memset(area, 0, PAGE);
+	WANT(get_dirty(&t, MOCK_IOVA, 8 * PAGE, PAGE, area, 0), 0);
+	WANT(area[0], dirty[0]);
+	dirty[0] = 0;
+	check_part(&t, dirty, 0, NR, area, 5, PAGE);
+	close_tracked(&t);
+	free(area);
+}
+
+/* Page sizes and ranges of any kind: an answer, not a division by zero and no endless walk. */
+static void any_page_size(struct bench *none)
+{
+	unsigned char *bits = aligned_alloc(PAGE, 16 * PAGE);
+	uint64_t page, length;
+	struct tracked t;
+	unsigned int s, l;
+	int r;
+
+	CHECK(bits && open_tracked(&t));
+	for (s = 0; s < 64; s++) {
+		page = 1ULL << s;
+		for (l = 9; l < 64; l++) {
+			length = 1ULL << l;
+			/* More than what is mapped, so that nothing is walked. */
+			r = get_dirty(&t, 0, length, page, bits, 0);
+			CHECK(r == -EINVAL || r == -EOPNOTSUPP);
+			r = get_dirty(&t, -length, length, page, bits, 0);
+			CHECK(r == -EINVAL || r == -EOPNOTSUPP);
+		}
+		r = get_dirty(&t, MOCK_IOVA, NR * PAGE, page, bits, 0);
+		/* A bit for a byte is a large bitmap, but not a wrong one. */
+		CHECK(s < 3 || r == (NR * PAGE % page ? -EINVAL : 0));
+	}
+	WANT(get_dirty(&t, MOCK_IOVA, NR * PAGE, 0, bits, 0), -EINVAL);
+	WANT(get_dirty(&t, MOCK_IOVA, 0, PAGE, bits, 0), -EINVAL);
+	WANT(get_dirty(&t, MOCK_IOVA, TOP, PAGE, bits, 0), -EOVERFLOW);
+	WANT(get_dirty(&t, -PAGE, 2 * PAGE, PAGE, bits, 0), -EOVERFLOW);
+	close_tracked(&t);
+	free(bits);
+}
+
+/*
+ * One walk pins 2 MiB of bitmap. With a bit for each page that is 64 GiB; with a bit for each byte
+ * it is 16 MiB, and ends in the middle of a large page if the range does not begin at one.
+ */
+static void large_page_spans_the_walk(struct bench *none)
+{
+	const size_t step = MOCK_HUGE_PAGE_SIZE, size = 20 * step;
+	const uint64_t first = 16 * PAGE, length = size - 32 * PAGE;
+	unsigned char dirty[4] = {}, *bits;
+	struct tracked t = { .size = size };
+	size_t i, wrong = 0;
+
+	bits = mmap(NULL, length / 8 + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	t.va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB,
+		    -1, 0);
+	CHECK(bits != MAP_FAILED && t.va != MAP_FAILED && open_mock(&t.m));
+	WANT(track_huge(&t, MOCK_IOMMUPT_HUGE), 0);
+	WANT(map(t.m.fd, t.m.soft, t.va, size, MOCK_IOVA), 0);
+	for (i = 0; i < size / step; i++)
+		if (i == 0 || i == 3 || i >= 15)
+			set_bit(dirty, i);
+	WANT(set_dirty(&t, MOCK_IOVA, size, step, dirty), 0);
+	WANT(get_dirty(&t, MOCK_IOVA + first, length, 1, bits, 0), 0);
+	/* A byte of the bitmap is 8 bytes of memory, all of one page. */
+	for (i = 0; i < length / 8; i++)
+		wrong += bits[i] != (bit(dirty, (first + i * 8) / step) ? 0xff : 0);
+	WANT(wrong, 0);
+	for (; i < length / 8 + PAGE; i++)
+		WANT(bits[i], 0);
+	close_tracked(&t);
+	munmap(bits, length / 8 + PAGE);
+}
+
+static const struct scene scenes[] = {
+	{ "any place for a bitmap", any_place, ALONE },
+	{ "any page size and range", any_page_size, ALONE },
+	{ "a large page spans the walk", large_page_spans_the_walk, ALONE },
+};
+
+const struct suite mock_dirty_suite = {
+	.name = "dirty",
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Mock emulated devices: each is a file, whose descriptor is the device's id.
+
+use crate::device::Access;
+use crate::ioas::access::AccessUser;
+use crate::ioas::access::Transfer;
+use crate::kapi::anon_file;
+use crate::kapi::pin::PagePtr;
+use crate::kapi::shared::Shared;
+use crate::kapi::uapi_test::access;
+use crate::kapi::uapi_test::AccessReplaceIoas;
+use crate::kapi::uapi_test::AccessRw;
+use crate::kapi::uapi_test::Cmd;
+use crate::kapi::uapi_test::DestroyAccessPages;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::to_usize;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
+use crate::kapi::user;
+use crate::kapi::user::UserStruct;
+use crate::kapi::user_page::UserPage;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::fs::file::flags::O_CLOEXEC;
+use kernel::fs::file::FileDescriptorReservation;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+use kernel::uaccess::UserSlice;
+
+/// The most bytes that are pinned or copied at once.
+const MAX_LENGTH: u64 = 16 << 20;
+
+/// A range that the device has pinned.
+struct Pinned {
+    id: u32,
+    range: IovaRange,
+}
+
+struct Inner {
+    /// `None` before the device is made and while it goes.
+    access: Option<Ref<Access>>,
+    pinned: KVec<Pinned>,
+    next_id: u32,
+}
+
+/// What a device has pinned.
+#[pin_data]
+struct Held {
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+impl Held {
+    /// Gives up everything in `range`. The lock is held until that is done, so that whoever waits
+    /// for it finds it done.
+    fn unpin(&self, range: IovaRange) {
+        let mut inner = self.inner.lock();
+        let Inner { access, pinned, .. } = &mut *inner;
+        let Some(access) = access else { return };
+        pinned.retain(|pinned| {
+            let hit = pinned.range.intersects(&range);
+            if hit {
+                access.unpin_pages(pinned.range);
+            }
+            !hit
+        });
+    }
+}
+
+/// Told of unmapping.
+struct User(Arc<Held>);
+
+impl AccessUser for User {
+    fn unmap(&self, range: IovaRange) {
+        self.0.unpin(range);
+    }
+}
+
+/// An emulated device. Dropping it, with its file, destroys it.
+struct Emulated {
+    held: Arc<Held>,
+    pins_pages: bool,
+}
+
+impl Emulated {
+    fn access(&self) -> Result<Ref<Access>> {
+        self.held.inner.lock().access.clone().ok_or(ENODEV)
+    }
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        self.held.unpin(IovaRange::ALL);
+        let access = self.held.inner.lock().access.take();
+        if let Some(access) = access {
+            Access::destroy(access);
+        }
+    }
+}
+
+/// Makes a device that reaches the address space that the command names. `EOPNOTSUPP` for unknown
+/// flags, `ENOENT`, `EADDRINUSE`, `ENOMEM`.
+pub(super) fn create(ctx: &Shared<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Result {
+    let flags = cmd.create_access().flags;
+    if flags & !access::PINS_PAGES != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let pins_pages = flags & access::PINS_PAGES != 0;
+    let held = Arc::pin_init(
+        pin_init!(Held {
+            inner <- new_mutex!(
+                Inner {
+                    access: None,
+                    pinned: KVec::new(),
+                    next_id: 0,
+                },
+                "Held::inner"
+            ),
+        }),
+        GFP_KERNEL_ACCOUNT,
+    )?;
+    let emulated = Emulated {
+        held: held.clone(),
+        pins_pages,
+    };
+    let emulated = Shared::pin_init(Ok(emulated), GFP_KERNEL_ACCOUNT)?;
+    let file = anon_file::new(c"[iommufd_test_staccess]", emulated)?;
+    let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC).map_err(|_| ENOMEM)?;
+    let told = KBox::new(User(held.clone()), GFP_KERNEL_ACCOUNT)?;
+    let access = Access::create(ctx, Some(told), pins_pages)?;
+    // From here on the file's end is the device's.
+    held.inner.lock().access = Some(access.clone());
+    access.attach(cmd.id)?;
+    cmd.create_access_mut().out_access_fd = fd.reserved_fd();
+    user.write(&cmd)?;
+    fd.fd_install(file);
+    Ok(())
+}
+
+/// Lets a device reach another address space.
+pub(super) fn replace(fd: u32, cmd: &AccessReplaceIoas) -> Result {
+    let emulated: Shared<Emulated> = anon_file::get(fd)?;
+    emulated.access()?.replace(cmd.ioas_id)
+}
+
+/// Whether the caller's memory from `addr` is these pages. `EBADE` where it is not.
+fn check_pages(mut addr: u64, pages: &[PagePtr]) -> Result {
+    for page in pages {
+        if !UserPage::get(addr)?.is(*page) {
+            return Err(EBADE);
+        }
+        addr = addr.wrapping_add(PAGE_SIZE);
+    }
+    Ok(())
+}
+
+/// Pins pages for a device, and checks that they are the caller's. `EOPNOTSUPP` for unknown flags
+/// and for a device that pins none, `ENOMEM` for more than a test needs, or as
+/// [`Access::pin_pages`] fails.
+pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
+    let fd = cmd.id;
+    let args = cmd.access_pages();
+    if args.length > MAX_LENGTH {
+        return Err(ENOMEM);
+    }
+    if args.flags & !access::PIN_WRITE != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let emulated: Shared<Emulated> = anon_file::get(fd)?;
+    if !emulated.pins_pages {
+        return Err(EOPNOTSUPP);
+    }
+    let range = IovaRange::from_len(args.iova, args.length)?;
+    let skip = page_offset(args.iova);
+    let npages = to_usize((skip + args.length).div_ceil(PAGE_SIZE));
+    let mut pages = KVVec::from_elem(PagePtr::null(), npages, GFP_KERNEL_ACCOUNT)?;
+    let write = args.flags & access::PIN_WRITE != 0;
+    let uptr = args.uptr;
+
+    // Whoever unmaps meanwhile waits for the lock, and finds the pages in the list then.
+    let mut inner = emulated.held.inner.lock();
+    let Inner {
+        access,
+        pinned,
+        next_id,
+    } = &mut *inner;
+    let access = access.as_ref().ok_or(ENODEV)?;
+    access.pin_pages(range, write, &mut pages)?;
+    let mut commit = || {
+        if uptr != 0 {
+            check_pages(uptr.wrapping_sub(skip), &pages)?;
+        }
+        let id = *next_id;
+        cmd.access_pages_mut().out_access_pages_id = id;
+        pinned.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        user.write(&cmd)?;
+        *next_id = id.wrapping_add(1);
+        // There is room: it was reserved.
+        drop(pinned.push_within_capacity(Pinned { id, range }));
+        Ok(())
+    };
+    let result = commit();
+    if result.is_err() {
+        access.unpin_pages(range);
+    }
+    result
+}
+
+/// Gives back pages that were pinned by [`pin`]. `ENOENT` where none have this id.
+pub(super) fn unpin(fd: u32, cmd: &DestroyAccessPages) -> Result {
+    let emulated: Shared<Emulated> = anon_file::get(fd)?;
+    let mut inner = emulated.held.inner.lock();
+    let Inner { access, pinned, .. } = &mut *inner;
+    let access = access.as_ref().ok_or(ENODEV)?;
+    let place = pinned
+        .iter()
+        .position(|pinned| pinned.id == cmd.access_pages_id)
+        .ok_or(ENOENT)?;
+    if let Ok(pinned) = pinned.remove(place) {
+        access.unpin_pages(pinned.range);
+    }
+    Ok(())
+}
+
+/// Copies bytes between a device and the caller. `EOPNOTSUPP` for unknown flags, `ENOMEM` for more
+/// than a test needs, `EFAULT`, or as [`Access::copy_bytes`] fails.
+pub(super) fn copy(fd: u32, cmd: &AccessRw) -> Result {
+    if cmd.length > MAX_LENGTH {
+        return Err(ENOMEM);
+    }
+    if cmd.flags & !(access::RW_WRITE | access::RW_SLOW) != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let emulated: Shared<Emulated> = anon_file::get(fd)?;
+    let len = to_usize(cmd.length);
+    let slow = cmd.flags & access::RW_SLOW != 0;
+    let mut data = KVVec::from_elem(0_u8, len, GFP_KERNEL_ACCOUNT)?;
+    let memory = UserSlice::new(user::ptr(cmd.uptr), len);
+    let access = emulated.access()?;
+    if cmd.flags & access::RW_WRITE != 0 {
+        memory.reader().read_slice(&mut data)?;
+        access.copy_bytes(cmd.iova, Transfer::Write(&data), false, slow)
+    } else {
+        access.copy_bytes(cmd.iova, Transfer::Read(&mut data), false, slow)?;
+        memory.writer().write_slice(&data)
+    }
+}

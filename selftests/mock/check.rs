@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Looking into page tables and memory, and doing to page tables what hardware does.
+
+use super::driver::MockDomain;
+use super::driver::MOCK;
+use crate::hwpt::HwptPaging;
+use crate::ioas::Ioas;
+use crate::kapi::iommu_driver::PagingDomain;
+use crate::kapi::uapi_test::AddReserved;
+use crate::kapi::uapi_test::CheckMap;
+use crate::kapi::uapi_test::CheckRefs;
+use crate::kapi::uapi_test::Cmd;
+use crate::kapi::units::page_offset;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
+use crate::kapi::user;
+use crate::kapi::user::UserStruct;
+use crate::kapi::user_page::UserPage;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+use kernel::uaccess::UserSlice;
+
+/// The longest bitmap of dirty pages, in bytes.
+const MAX_BITMAP: u64 = 16 << 20;
+
+/// Closes addresses of an address space for good. `EINVAL`, `EOVERFLOW`, or as
+/// [`Ioas::close`] fails.
+pub(super) fn add_reserved(ctx: &Ctx, id: u32, cmd: &AddReserved) -> Result {
+    let range = IovaRange::from_len(cmd.start, cmd.length)?;
+    let ioas: Ref<Ioas> = ctx.objects().get(id)?;
+    ioas.close(range)
+}
+
+/// Lets `f` see page tables of the mock. `ENOENT` where there is no such object, `EINVAL` where
+/// another IOMMU made it.
+fn with_domain<T>(
+    ctx: &Ctx,
+    id: u32,
+    f: impl FnOnce(&HwptPaging, &PagingDomain<MockDomain>) -> Result<T>,
+) -> Result<T> {
+    let hwpt: Ref<HwptPaging> = ctx.objects().get(id)?;
+    let mock = MOCK.get().ok_or(ENODEV)?;
+    f(&hwpt, mock.domain(hwpt.domain()).ok_or(EINVAL)?)
+}
+
+/// Whether all of them are multiples of `size`. `EINVAL` where not.
+fn check_multiples(numbers: &[u64], size: u64) -> Result {
+    if size != 0 && numbers.iter().all(|number| number % size == 0) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// Whether page tables lead to the caller's memory, page by page. `EINVAL` where they do not.
+pub(super) fn map(ctx: &Ctx, id: u32, cmd: &CheckMap) -> Result {
+    with_domain(ctx, id, |hwpt, domain| {
+        let size = hwpt.domain().min_page_size();
+        check_multiples(&[cmd.iova, cmd.length, cmd.uptr], size)?;
+        cmd.uptr.checked_add(cmd.length).ok_or(EINVAL)?;
+        let mut done = 0;
+        while done < cmd.length {
+            let addr = cmd.uptr + done;
+            let phys = UserPage::get(addr - page_offset(addr))?.phys() + page_offset(addr);
+            if domain.phys(cmd.iova.wrapping_add(done)) != phys {
+                return Err(EINVAL);
+            }
+            done += size;
+        }
+        Ok(())
+    })
+}
+
+/// Whether each page of the caller's memory is pinned as often as the command says. `EIO` where one
+/// is not.
+pub(super) fn pins(cmd: &CheckRefs) -> Result {
+    check_multiples(&[cmd.length, cmd.uptr], PAGE_SIZE)?;
+    cmd.uptr.checked_add(cmd.length).ok_or(EINVAL)?;
+    let mut done = 0;
+    while done < cmd.length {
+        let page = UserPage::get(cmd.uptr + done)?;
+        if page.pins().is_some_and(|pins| pins != cmd.refs) {
+            return Err(EIO);
+        }
+        done += PAGE_SIZE;
+    }
+    Ok(())
+}
+
+/// Makes those pages look written to whose bits are set in the caller's bitmap. `EINVAL` where
+/// dirty pages are not tracked, `EOVERFLOW` where the bitmap is too long.
+pub(super) fn dirty(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
+    let id = cmd.id;
+    let args = cmd.dirty();
+    let (iova, size) = (args.iova, args.page_size);
+    if args.length == 0 || args.uptr == 0 {
+        return Err(EINVAL);
+    }
+    check_multiples(&[iova, args.length], size)?;
+    let npages = args.length / size;
+    if npages > MAX_BITMAP * 8 {
+        return Err(EOVERFLOW);
+    }
+    let count = with_domain(ctx, id, |_, domain| {
+        if !domain.is_tracking() {
+            return Err(EINVAL);
+        }
+        let len = usize::try_from(npages.div_ceil(8)).map_err(|_| EOVERFLOW)?;
+        let mut bitmap = KVVec::from_elem(0_u8, len, GFP_KERNEL_ACCOUNT)?;
+        UserSlice::new(user::ptr(args.uptr), len)
+            .reader()
+            .read_slice(&mut bitmap)?;
+        let is_set = |page: &u64| {
+            let byte = usize::try_from(page / 8).ok().and_then(|at| bitmap.get(at));
+            byte.is_some_and(|byte| byte & (1 << (page % 8)) != 0)
+        };
+        let mut count = 0;
+        for page in (0..npages).filter(is_set) {
+            domain.set_dirty(iova.wrapping_add(page * size))?;
+            count += 1;
+        }
+        Ok(count)
+    })?;
+    cmd.dirty_mut().out_nr_dirty = count;
+    user.write(&cmd)
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Mock devices: made, bound and attached by one command, and destroyed as an object.
+//!
+//! The context owns them: unlike a driver's binding theirs keeps no context alive, so closing the
+//! file takes them down.
+
+use super::driver::MockDevice;
+use super::driver::MOCK;
+use crate::device::BoundDevice;
+use crate::device::How;
+use crate::kapi::uapi_test::mock;
+use crate::kapi::uapi_test::Cmd;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::object::Kind;
+use crate::object::Ref;
+use kernel::device::Device;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+
+/// A mock device's hold on its binding.
+pub(crate) struct Holder {
+    bound: Ref<BoundDevice>,
+}
+
+impl Kind for Holder {}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // Whoever destroys a holder but not its context has detached the device already.
+        self.bound.detach_at_end(self.bound.id());
+    }
+}
+
+/// A binding that is undone when this is dropped.
+struct Bound<'a> {
+    ctx: &'a Ctx,
+    /// Taken when dropped.
+    device: Option<Ref<BoundDevice>>,
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        if let Some(device) = self.device.take() {
+            BoundDevice::unbind(self.ctx, device);
+        }
+    }
+}
+
+/// Makes a device, binds it and attaches it to the page tables or address space that the command
+/// names. `EINVAL` for unknown flags, `ENOMEM`, or as the two fail.
+pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Result {
+    if flags & !(mock::DEVICE_NO_DIRTY | mock::DEVICE_PASID) != 0 {
+        return Err(EINVAL);
+    }
+    let pasid_bits = if flags & mock::DEVICE_PASID != 0 {
+        mock::PASID_BITS
+    } else {
+        0
+    };
+    let reservation = ctx.objects().reserve()?;
+    let state = MockDevice {
+        no_dirty: flags & mock::DEVICE_NO_DIRTY != 0,
+    };
+    let made = MOCK.get().ok_or(ENODEV)?.add_device(state, pasid_bits)?;
+    let dev: ARef<Device> = made.dev().into();
+    let made = KBox::new(made, GFP_KERNEL)?;
+    let device = BoundDevice::adopt(ctx, &dev, made)?;
+    let mut bound = Bound {
+        ctx,
+        device: Some(device.clone()),
+    };
+    // Goes before `bound`, which is the last to refer to the device.
+    let draft = reservation.fill(Ok(Holder { bound: device }))?;
+    let pt_id = draft.bound.change_pt(ctx, cmd.id, How::Attach)?;
+
+    let (holder_id, device_id) = (draft.id(), draft.bound.id());
+    let out = cmd.mock_domain_flags_mut();
+    out.out_stdev_id = holder_id;
+    out.out_hwpt_id = pt_id;
+    out.out_idev_id = device_id;
+    if let Err(error) = user.write(&cmd) {
+        draft.bound.detach(ctx, device_id);
+        return Err(error);
+    }
+    bound.device = None;
+    draft.publish();
+    Ok(())
+}
+
+/// Attaches a device to something else.
+pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
+    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
+    let pt_id = cmd.mock_domain_replace().pt_id;
+    let pt_id = holder.bound.change_pt(ctx, pt_id, How::Replace)?;
+    cmd.mock_domain_replace_mut().pt_id = pt_id;
+    user.write(&cmd)
+}
+
+/// Destroys the mock device with this id. `ENOENT` where there is none, `EBUSY` where it is in use.
+pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
+    let holder = ctx.objects().take::<Holder>(id)?;
+    let device = holder.bound.clone();
+    // Page tables that were made for the device go with it.
+    device.detach(ctx, device.id());
+    drop(holder);
+    BoundDevice::unbind(ctx, device);
+    Ok(())
+}

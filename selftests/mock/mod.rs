@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The mock: devices that do not exist behind an IOMMU that does not either, for the kernel's own
+//! iommufd selftests (`tools/testing/selftests/iommu`).
+//!
+//! Tests make devices and look into page tables by one more command of `/dev/iommu`. It does what
+//! vfio and hardware do, through the same doors as far as they are safe. Part of the test module
+//! only. The fuzzers' own way to write addresses (`MOCK_FLAGS_ACCESS_SYZ`) is not understood.
+//!
+//! The lock `Held::inner` (rank 3) is held while an emulated device pins pages and gives them back.
+
+mod access;
+mod check;
+mod device;
+mod dmabuf;
+mod driver;
+
+pub(crate) use device::destroy;
+
+use crate::kapi::fault;
+use crate::kapi::iommu_driver;
+use crate::kapi::shared::Shared;
+use crate::kapi::uapi_test::op;
+use crate::kapi::uapi_test::Cmd;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use kernel::prelude::*;
+
+/// The mock, as long as the module is loaded.
+pub(crate) struct Mock {
+    _iommu: iommu_driver::Registration<driver::Mock>,
+    _fault: fault::Control,
+}
+
+impl Mock {
+    /// Makes the IOMMU. `ENOMEM`, `EEXIST` where there is a bus of its name.
+    pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _fault: fault::Control::new(),
+            _iommu: iommu_driver::Registration::new(module, &driver::MOCK, c"iommufd_mock")?,
+        })
+    }
+}
+
+/// IOMMU_TEST_CMD.
+pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u32> {
+    let id = cmd.id;
+    let done = match cmd.op {
+        op::ADD_RESERVED => check::add_reserved(ctx, id, cmd.add_reserved()),
+        op::MOCK_DOMAIN => device::make(ctx, cmd, 0, user),
+        op::MOCK_DOMAIN_FLAGS => {
+            let flags = cmd.mock_domain_flags().dev_flags;
+            device::make(ctx, cmd, flags, user)
+        }
+        op::MOCK_DOMAIN_REPLACE => device::replace(ctx, cmd, user),
+        op::MD_CHECK_MAP => check::map(ctx, id, cmd.check_map()),
+        op::MD_CHECK_REFS => check::pins(cmd.check_refs()),
+        op::CREATE_ACCESS => access::create(ctx, cmd, user),
+        op::ACCESS_REPLACE_IOAS => access::replace(id, cmd.access_replace_ioas()),
+        op::ACCESS_PAGES => access::pin(cmd, user),
+        op::DESTROY_ACCESS_PAGES => access::unpin(id, cmd.destroy_access_pages()),
+        op::ACCESS_RW => access::copy(id, cmd.access_rw()),
+        op::SET_TEMP_MEMORY_LIMIT => limit_memory(cmd.memory_limit().limit),
+        op::DIRTY => check::dirty(ctx, cmd, user),
+        // The descriptor is the value of the ioctl.
+        op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
+        op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
+        // TODO[NESTING], TODO[IOPF], TODO[PASID]: the operations on nested page tables, vIOMMUs,
+        // faults and PASIDs.
+        _ => Err(EOPNOTSUPP),
+    };
+    done.map(|()| 0)
+}
+
+/// A batch has one element at least.
+fn limit_memory(limit: u32) -> Result {
+    const ELEMENT: usize = size_of::<u64>() + size_of::<u32>();
+
+    let limit = limit as usize;
+    if limit < ELEMENT {
+        return Err(EINVAL);
+    }
+    fault::limit_temp_memory(limit);
+    Ok(())
+}

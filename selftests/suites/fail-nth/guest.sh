@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+# What our module does not have yet: see the suite iommufd.
+NOT_YET_TESTS="device"
+
+load_iommufd
+
+set --
+if [ "$MODULE" = iommufd-rs ]; then
+	for name in $NOT_YET_TESTS; do
+		echo "not yet: $name"
+		set -- "$@" -T "$name"
+	done
+fi
+# On a kernel with KASAN and lockdep this takes its time.
+LIMIT=800
+run iommu/iommufd_fail_nth "$@"
