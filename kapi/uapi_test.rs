@@ -62,6 +62,8 @@ parts! {
     access_replace_ioas, access_replace_ioas_mut:
         AccessReplaceIoas = iommu_test_cmd__bindgen_ty_1__bindgen_ty_12;
     dirty, dirty_mut: Dirty = iommu_test_cmd__bindgen_ty_1__bindgen_ty_13;
+    check_dev_cache, check_dev_cache_mut:
+        CheckDevCache = iommu_test_cmd__bindgen_ty_1__bindgen_ty_16;
     dmabuf_get, dmabuf_get_mut: DmabufGet = iommu_test_cmd__bindgen_ty_1__bindgen_ty_22;
     dmabuf_revoke, dmabuf_revoke_mut: DmabufRevoke = iommu_test_cmd__bindgen_ty_1__bindgen_ty_23;
 }
@@ -82,6 +84,8 @@ pub(crate) mod op {
     pub(crate) const MD_CHECK_MAP: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_MAP;
     /// Check how often the caller's memory is pinned.
     pub(crate) const MD_CHECK_REFS: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_REFS;
+    /// Check what a device has cached.
+    pub(crate) const DEV_CHECK_CACHE: u32 = bindings::IOMMU_TEST_OP_DEV_CHECK_CACHE;
     /// Make an emulated device.
     pub(crate) const CREATE_ACCESS: u32 = bindings::IOMMU_TEST_OP_CREATE_ACCESS;
     /// Let an emulated device reach another address space.
@@ -116,6 +120,10 @@ pub(crate) mod mock {
     pub(crate) const PT_DEFAULT: u32 = bindings::MOCK_IOMMUPT_DEFAULT;
     /// Those with huge pages.
     pub(crate) const PT_HUGE: u32 = bindings::MOCK_IOMMUPT_HUGE;
+    /// How many caches of translations a device has.
+    pub(crate) const CACHES: usize = bindings::MOCK_DEV_CACHE_NUM as usize;
+    /// What is in them until it is invalidated.
+    pub(crate) const CACHED: u32 = bindings::IOMMU_TEST_DEV_CACHE_DEFAULT;
     /// The device cannot track dirty pages.
     pub(crate) const DEVICE_NO_DIRTY: u32 = bindings::MOCK_FLAGS_DEVICE_NO_DIRTY;
     /// The device has PASIDs.

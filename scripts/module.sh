@@ -67,32 +67,39 @@ else
 fi
 
 # Output that was made for another kernel cannot be built upon.
-if [ "$(cat "$OUT/made-for" 2>/dev/null)" != "$KDIR" ]; then
+prepare_out() {
+	[ "$(cat "$OUT/made-for" 2>/dev/null)" != "$KDIR" ] || return 0
 	rm -rf "$OUT"
 	mkdir -p "$OUT"
 	echo "$KDIR" >"$OUT/made-for"
-fi
+}
 
 kmake() { make --no-print-directory -C "$KDIR" M="$TOP" MO="$OUT" "${TOOLS[@]}" "$@"; }
 
-case $GOAL in
-build)
-	kmake -j"$(nproc)" "$@" modules
-	say "built $OUT/iommufd-rs.ko"
-	;;
-clippy)
-	kmake -j"$(nproc)" CLIPPY=1 W=e "$@" modules
-	;;
-install)
+install_module() {
+	local release modules
 	[ -e "$OUT/iommufd-rs.ko" ] || die "nothing is built in $OUT"
 	release=$(cat "$KDIR/include/config/kernel.release")
+	modules=${INSTALL_MOD_PATH:-}/lib/modules/$release
 	kmake INSTALL_MOD_PATH="${INSTALL_MOD_PATH:-}" INSTALL_MOD_DIR=updates DEPMOD=true "$@" modules_install
 	depmod -a ${INSTALL_MOD_PATH:+-b "$INSTALL_MOD_PATH"} "$release"
-	MODULES=${INSTALL_MOD_PATH:-}/lib/modules/$release
-	say "installed $MODULES/updates/iommufd-rs.ko"
-	if grep '/vfio\.ko[^:]*:' "$MODULES/modules.dep" | grep -v 'iommufd-rs\.ko' >&2; then
+	say "installed $modules/updates/iommufd-rs.ko"
+	if grep '/vfio\.ko[^:]*:' "$modules/modules.dep" | grep -v 'iommufd-rs\.ko' >&2; then
 		say "warning: by modules.dep, shown above, vfio does not load iommufd-rs; see Documentation/building.rst"
 	fi
-	;;
-*) die "module.sh: no goal '$GOAL'" ;;
-esac
+}
+
+work() {
+	prepare_out
+	case $GOAL in
+	build)
+		kmake -j"$(nproc)" "$@" modules
+		say "built $OUT/iommufd-rs.ko"
+		;;
+	clippy) kmake -j"$(nproc)" CLIPPY=1 W=e "$@" modules ;;
+	install) install_module "$@" ;;
+	*) die "module.sh: no goal '$GOAL'" ;;
+	esac
+}
+
+with_lock "$OUT.lock" work "$@"

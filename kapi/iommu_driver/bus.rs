@@ -283,19 +283,21 @@ impl<D: Driver> BusIommu<D> {
 
     /// Finds the driver's data of a device. `ENODEV` where it is not on the bus.
     pub(crate) fn probe<'a>(&self, dev: &'a Device) -> Result<Probed<'a, D>> {
+        let data = NonNull::from(self.data(dev).ok_or(ENODEV)?);
+        // SAFETY: A device of the bus keeps both its data and its IOMMU.
+        Ok(unsafe { Probed::new(NonNull::new_unchecked(self.iommu.get()), data) })
+    }
+
+    /// The driver's data of a device, or `None` where it is not on the bus.
+    pub(crate) fn data<'a>(&self, dev: &'a Device) -> Option<&'a D::Device> {
         let dev = raw(dev);
         // SAFETY: The device is alive, and its bus does not change.
         if !core::ptr::eq(unsafe { (*dev).bus }, self.bus.get()) {
-            return Err(ENODEV);
+            return None;
         }
-        let memory: *mut Memory<D> = dev.cast();
-        // SAFETY: Nobody but `add_device` puts devices on the bus. They keep both data and IOMMU.
-        Ok(unsafe {
-            Probed::new(
-                NonNull::new_unchecked(self.iommu.get()),
-                NonNull::new_unchecked(&raw mut (*memory).data),
-            )
-        })
+        let memory: *const Memory<D> = dev.cast_const().cast();
+        // SAFETY: Nobody but `add_device` puts devices on the bus.
+        Some(unsafe { &(*memory).data })
     }
 
     /// The page tables behind a domain, or `None` where they are not of this IOMMU.

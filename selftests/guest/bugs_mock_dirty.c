@@ -167,11 +167,11 @@ static void any_page_size(struct bench *none)
 		page = 1ULL << s;
 		for (l = 9; l < 64; l++) {
 			length = 1ULL << l;
-			/* More than what is mapped, so that nothing is walked. */
+			/* Nothing is mapped where they begin, and there the walk ends. */
 			r = get_dirty(&t, 0, length, page, bits, 0);
-			CHECK(r == -EINVAL || r == -EOPNOTSUPP);
+			CHECK(r == 0 || r == -EINVAL);
 			r = get_dirty(&t, -length, length, page, bits, 0);
-			CHECK(r == -EINVAL || r == -EOPNOTSUPP);
+			CHECK(r == 0 || r == -EINVAL);
 		}
 		r = get_dirty(&t, MOCK_IOVA, NR * PAGE, page, bits, 0);
 		/* A bit for a byte is a large bitmap, but not a wrong one. */
@@ -185,44 +185,63 @@ static void any_page_size(struct bench *none)
 	free(bits);
 }
 
+static void check_huge(struct tracked *t, uint64_t first, uint64_t length, unsigned char *bits)
+{
+	const size_t step = MOCK_HUGE_PAGE_SIZE;
+	unsigned char dirty[4] = {};
+	size_t i, wrong = 0, behind = 0;
+
+	for (i = 0; i < t->size / step; i++)
+		if (i == 0 || i == 3 || i >= 15)
+			set_bit(dirty, i);
+	WANT(set_dirty(t, MOCK_IOVA, t->size, step, dirty), 0);
+	memset(bits, 0, t->size / 8 + PAGE);
+	WANT(get_dirty(t, MOCK_IOVA + first, length, 1, bits, 0), 0);
+	/* A byte of the bitmap is 8 bytes of memory, all of one page. */
+	for (i = 0; i < length / 8; i++)
+		wrong += bits[i] != (bit(dirty, (first + i * 8) / step) ? 0xff : 0);
+	for (i = length / 8; i < t->size / 8 + PAGE; i++)
+		behind += bits[i] != 0;
+	/*
+	 * Findings of the kernel's iova_bitmap.c, whichever module uses it. A dirty page that begins
+	 * before the range is cleared and not told of, and one that ends behind the range is told of
+	 * behind the bitmap's end.
+	 */
+	if (first && wrong == (step - first) / 8)
+		note("finding G: %zu bytes of the bitmap are missing", wrong);
+	else
+		WANT(wrong, 0);
+	if ((first + length) % step && behind)
+		note("finding H: %zu bytes are written behind the bitmap", behind);
+	else
+		WANT(behind, 0);
+}
+
 /*
  * One walk pins 2 MiB of bitmap. With a bit for each page that is 64 GiB; with a bit for each byte
  * it is 16 MiB, and ends in the middle of a large page if the range does not begin at one.
  */
 static void large_page_spans_the_walk(struct bench *none)
 {
-	const size_t step = MOCK_HUGE_PAGE_SIZE, size = 20 * step;
-	const uint64_t first = 16 * PAGE, length = size - 32 * PAGE;
-	unsigned char dirty[4] = {}, *bits;
-	struct tracked t = { .size = size };
-	size_t i, wrong = 0;
+	struct tracked t = { .size = 20 * MOCK_HUGE_PAGE_SIZE };
+	unsigned char *bits = malloc(t.size / 8 + PAGE);
 
-	bits = mmap(NULL, length / 8 + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	t.va = mmap(NULL, t.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB,
 		    -1, 0);
-	t.va = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB,
-		    -1, 0);
-	CHECK(bits != MAP_FAILED && t.va != MAP_FAILED && open_mock(&t.m));
+	CHECK(bits && t.va != MAP_FAILED && open_mock(&t.m));
 	WANT(track_huge(&t, MOCK_IOMMUPT_HUGE), 0);
-	WANT(map(t.m.fd, t.m.soft, t.va, size, MOCK_IOVA), 0);
-	for (i = 0; i < size / step; i++)
-		if (i == 0 || i == 3 || i >= 15)
-			set_bit(dirty, i);
-	WANT(set_dirty(&t, MOCK_IOVA, size, step, dirty), 0);
-	WANT(get_dirty(&t, MOCK_IOVA + first, length, 1, bits, 0), 0);
-	/* A byte of the bitmap is 8 bytes of memory, all of one page. */
-	for (i = 0; i < length / 8; i++)
-		wrong += bits[i] != (bit(dirty, (first + i * 8) / step) ? 0xff : 0);
-	WANT(wrong, 0);
-	for (; i < length / 8 + PAGE; i++)
-		WANT(bits[i], 0);
+	WANT(map(t.m.fd, t.m.soft, t.va, t.size, MOCK_IOVA), 0);
+	check_huge(&t, 0, t.size, bits);
+	check_huge(&t, 0, t.size - 32 * PAGE, bits);
+	check_huge(&t, 16 * PAGE, t.size - 32 * PAGE, bits);
 	close_tracked(&t);
-	munmap(bits, length / 8 + PAGE);
+	free(bits);
 }
 
 static const struct scene scenes[] = {
 	{ "any place for a bitmap", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
-	{ "a large page spans the walk", large_page_spans_the_walk, ALONE },
+	{ "a large page spans the walk, findings G and H", large_page_spans_the_walk, ALONE },
 };
 
 const struct suite mock_dirty_suite = {

@@ -4,10 +4,12 @@
 
 use super::driver::MockDomain;
 use super::driver::MOCK;
+use crate::device::BoundDevice;
 use crate::hwpt::HwptPaging;
 use crate::ioas::Ioas;
 use crate::kapi::iommu_driver::PagingDomain;
 use crate::kapi::uapi_test::AddReserved;
+use crate::kapi::uapi_test::CheckDevCache;
 use crate::kapi::uapi_test::CheckMap;
 use crate::kapi::uapi_test::CheckRefs;
 use crate::kapi::uapi_test::Cmd;
@@ -20,6 +22,7 @@ use crate::kapi::user_page::UserPage;
 use crate::object::Ctx;
 use crate::object::Ref;
 use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
 use kernel::uaccess::UserSlice;
 
 /// The longest bitmap of dirty pages, in bytes.
@@ -87,6 +90,18 @@ pub(super) fn pins(cmd: &CheckRefs) -> Result {
         done += PAGE_SIZE;
     }
     Ok(())
+}
+
+/// Whether a device has cached what the command says. `EINVAL` where it has not, and for a device
+/// that is not a mock.
+pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
+    let device: Ref<BoundDevice> = ctx.objects().get(id)?;
+    let mock = MOCK.get().ok_or(ENODEV)?;
+    let caches = &mock.data(device.dev()).ok_or(EINVAL)?.cache;
+    match caches.get(cmd.id as usize) {
+        Some(cache) if cache.load(Relaxed) == cmd.cache => Ok(()),
+        _ => Err(EINVAL),
+    }
 }
 
 /// Makes those pages look written to whose bits are set in the caller's bitmap. `EINVAL` where

@@ -60,9 +60,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
         0
     };
     let reservation = ctx.objects().reserve()?;
-    let state = MockDevice {
-        no_dirty: flags & mock::DEVICE_NO_DIRTY != 0,
-    };
+    let state = MockDevice::new(flags & mock::DEVICE_NO_DIRTY != 0);
     let made = MOCK.get().ok_or(ENODEV)?.add_device(state, pasid_bits)?;
     let dev: ARef<Device> = made.dev().into();
     let made = KBox::new(made, GFP_KERNEL)?;

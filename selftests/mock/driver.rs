@@ -21,6 +21,7 @@ use crate::kapi::units::PAGE_SIZE;
 use kernel::device::Device;
 use kernel::prelude::*;
 use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::Atomic;
 use kernel::sync::atomic::AtomicFlag;
 
 /// The only mock IOMMU.
@@ -33,6 +34,18 @@ pub(super) enum Mock {}
 pub(super) struct MockDevice {
     /// The IOMMU cannot track what the device writes to.
     pub(super) no_dirty: bool,
+    /// What the device has cached of translations.
+    pub(super) cache: [Atomic<u32>; mock::CACHES],
+}
+
+impl MockDevice {
+    /// A device that has cached something.
+    pub(super) fn new(no_dirty: bool) -> Self {
+        Self {
+            no_dirty,
+            cache: [const { Atomic::new(mock::CACHED) }; mock::CACHES],
+        }
+    }
 }
 
 /// What it keeps with page tables.

@@ -55,6 +55,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         op::MOCK_DOMAIN_REPLACE => device::replace(ctx, cmd, user),
         op::MD_CHECK_MAP => check::map(ctx, id, cmd.check_map()),
         op::MD_CHECK_REFS => check::pins(cmd.check_refs()),
+        op::DEV_CHECK_CACHE => check::cache(ctx, id, cmd.check_dev_cache()),
         op::CREATE_ACCESS => access::create(ctx, cmd, user),
         op::ACCESS_REPLACE_IOAS => access::replace(id, cmd.access_replace_ioas()),
         op::ACCESS_PAGES => access::pin(cmd, user),

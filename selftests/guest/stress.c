@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Threads that map, copy, unmap, attach, close and fork on the same IOASes at once. KTAP; the frame
+ * is that of uapi.c.
+ *
+ * Usage: SECOND_CDEV=... STRESS_SEED=... stress VFIO_CDEV
+ *
+ * What a call answers since another thread was faster is accepted; each kind of call has its list.
+ * Anything else fails, as does memory that is still charged or pinned when all is over. The random
+ * numbers of a thread follow from the seed, the order of threads does not.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+#define RW		(READ | WRITE)
+#define NR_THREADS	4
+#define NR_IOAS		3
+#define NR_SLOTS	6
+#define NR_PAGES	64UL
+#define SLOT(n)		(FREE_IOVA + (n) * 2 * HUGE)
+#define SECONDS		20
+#define LIMIT		1024UL	/* pages, less than all the mappings need */
+
+static struct {
+	int fd;
+	int dev[2];
+	uint32_t dev_id[2];
+	_Atomic uint32_t ioas[NR_IOAS];
+	int file;
+	char *memory;		/* NR_PAGES, and as many behind a hole */
+	time_t deadline;
+	atomic_ulong calls, done;
+} shared;
+
+struct stresser {
+	uint64_t random;
+	unsigned int number;
+};
+
+/* xorshift64* */
+static uint64_t roll(struct stresser *s, uint64_t below)
+{
+	s->random ^= s->random >> 12;
+	s->random ^= s->random << 25;
+	s->random ^= s->random >> 27;
+	return (s->random * 0x2545f4914f6cdd1dULL >> 33) % below;
+}
+
+/* Success, or one of the errors given, whose list ends with 0. */
+static void accept_any(const char *what, long long r, const int *errors)
+{
+	size_t i;
+
+	atomic_fetch_add(&shared.calls, 1);
+	if (r >= 0) {
+		atomic_fetch_add(&shared.done, 1);
+		return;
+	}
+	for (i = 0; errors[i]; i++)
+		if (r == -errors[i])
+			return;
+	fail("%s: got %s", what, errno_name(r));
+}
+
+#define ACCEPT(expr, ...) accept_any(#expr, expr, (const int[]){ __VA_ARGS__, 0 })
+
+static uint32_t any_ioas(struct stresser *s)
+{
+	return atomic_load(&shared.ioas[roll(s, NR_IOAS)]);
+}
+
+static uint64_t any_iova(struct stresser *s)
+{
+	return SLOT(roll(s, NR_SLOTS));
+}
+
+static uint64_t any_length(struct stresser *s)
+{
+	return (1 + roll(s, NR_PAGES)) * PAGE;
+}
+
+static char *any_memory(struct stresser *s, uint64_t length)
+{
+	return shared.memory + roll(s, NR_PAGES - length / PAGE + 1) * PAGE;
+}
+
+/* IOASes come and go, devices come to them, so a range may be there or not, or be on its way. */
+static void do_map(struct stresser *s)
+{
+	uint64_t length = any_length(s), iova = any_iova(s);
+
+	ACCEPT(map_as(shared.fd, any_ioas(s), FIXED | RW, any_memory(s, length), length, &iova),
+	       EEXIST, ENOENT, ENOMEM);
+}
+
+static void do_map_anywhere(struct stresser *s)
+{
+	uint64_t length = any_length(s), iova = 0;
+
+	ACCEPT(map_as(shared.fd, any_ioas(s), RW, any_memory(s, length), length, &iova), ENOENT,
+	       ENOMEM);
+}
+
+/* The end of it is not there: where a device is attached that is found out half way. */
+static void do_map_hole(struct stresser *s)
+{
+	uint64_t iova = any_iova(s);
+	uint32_t ioas = any_ioas(s);
+	int r = map_as(shared.fd, ioas, FIXED | RW, shared.memory, (NR_PAGES + 1) * PAGE, &iova);
+
+	if (r)
+		ACCEPT(r, EFAULT, EEXIST, ENOENT, ENOMEM);
+	else
+		ACCEPT(unmap(shared.fd, ioas, iova, (NR_PAGES + 1) * PAGE), ENOENT, EBUSY);
+}
+
+static void do_map_file(struct stresser *s)
+{
+	uint64_t length = any_length(s), iova = any_iova(s);
+
+	ACCEPT(map_file(shared.fd, any_ioas(s), FIXED | RW, shared.file, 0, length, &iova),
+	       EEXIST, ENOENT, ENOMEM);
+}
+
+static void do_copy(struct stresser *s)
+{
+	uint64_t iova = any_iova(s), length = any_length(s);
+
+	ACCEPT(copy(shared.fd, any_ioas(s), any_iova(s), length, FIXED | RW, any_ioas(s), &iova),
+	       EEXIST, ENOENT, EFAULT, EBUSY, ENOMEM);
+}
+
+/* The size is a guess: a part of a mapping is refused. */
+static void do_unmap(struct stresser *s)
+{
+	ACCEPT(unmap(shared.fd, any_ioas(s), any_iova(s), HUGE), ENOENT, EBUSY);
+	ACCEPT(unmap(shared.fd, any_ioas(s), any_iova(s), any_length(s)), ENOENT, EBUSY);
+}
+
+static void do_unmap_all(struct stresser *s)
+{
+	ACCEPT(unmap_all(shared.fd, any_ioas(s)), ENOENT, EBUSY);
+}
+
+/* An IOAS with something that is not there does not suit the device. */
+static void do_attach(struct stresser *s)
+{
+	unsigned int dev = roll(s, 2);
+
+	ACCEPT(attach(shared.dev[dev], any_ioas(s), NULL), ENOENT, EFAULT, EBUSY, EINVAL,
+	       ENOMEM);
+}
+
+static void do_detach(struct stresser *s)
+{
+	ACCEPT(detach(shared.dev[roll(s, 2)]), EINVAL);
+}
+
+static void do_page_table(struct stresser *s)
+{
+	unsigned int dev = roll(s, 2);
+	uint32_t hwpt = 0;
+	int r = hwpt_alloc(shared.fd, shared.dev_id[dev], any_ioas(s), &hwpt);
+
+	ACCEPT(r, ENOENT, EINVAL, EFAULT, ENOMEM);
+	if (r)
+		return;
+	ACCEPT(attach(shared.dev[dev], hwpt, NULL), EINVAL, EBUSY);
+	/* While another thread has not replaced it again. */
+	while (destroy(shared.fd, hwpt) == -EBUSY && !has_failed())
+		detach(shared.dev[dev]);
+}
+
+/* The IOAS is replaced by a new one, unless somebody uses it. */
+static void do_ioas(struct stresser *s)
+{
+	unsigned int n = roll(s, NR_IOAS);
+	uint32_t old = atomic_load(&shared.ioas[n]), new;
+	int r = destroy(shared.fd, old);
+
+	ACCEPT(r, EBUSY, ENOENT);
+	if (r)
+		return;
+	ACCEPT(ioas_alloc(shared.fd, &new), ENOMEM);
+	atomic_store(&shared.ioas[n], new);
+}
+
+static void do_ranges(struct stresser *s)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	struct iommu_iova_range low = { PAGE, MSI_IOVA - HUGE - 1 };
+	uint32_t nr = MAX_RANGES;
+
+	ACCEPT(iova_ranges(shared.fd, any_ioas(s), ranges, &nr, NULL), ENOENT);
+	ACCEPT(allow(shared.fd, any_ioas(s), &low, roll(s, 2)), ENOENT);
+}
+
+static void do_change_process(struct stresser *s)
+{
+	struct iommu_ioas_change_process cmd = { .size = sizeof(cmd) };
+
+	ACCEPT(call(shared.fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd), EINVAL, EBUSY);
+}
+
+/* A child maps its own copy of the memory and leaves it behind when it dies. */
+static void do_fork(struct stresser *s)
+{
+	uint64_t iova = any_iova(s), length = any_length(s);
+	uint32_t ioas = any_ioas(s);
+	char *va = any_memory(s, length);
+	int pid = fork(), status = 0, r;
+
+	if (!pid) {
+		r = map_as(shared.fd, ioas, FIXED | RW, va, length, &iova);
+		_exit(r ? -r : 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		fail("a child ended with status %#x", status);
+	else
+		ACCEPT(-WEXITSTATUS(status), EEXIST, ENOENT, ENOMEM);
+}
+
+/* A context of one's own, closed with all that is in it. */
+static void do_close(struct stresser *s)
+{
+	int fd = open_iommu();
+	uint32_t ioas;
+
+	ACCEPT(fd, ENOMEM);
+	if (fd < 0)
+		return;
+	if (!ioas_alloc(fd, &ioas))
+		ACCEPT(map(fd, ioas, shared.memory, NR_PAGES * PAGE, SLOT(0)), ENOMEM);
+	close(fd);
+}
+
+/* Mapped memory is written to and given back meanwhile. */
+static void do_memory(struct stresser *s)
+{
+	uint64_t length = any_length(s);
+
+	memset(any_memory(s, length), s->number, length);
+	madvise(shared.memory, length, MADV_DONTNEED);
+}
+
+static const struct {
+	void (*run)(struct stresser *s);
+	unsigned int weight;
+} actions[] = {
+	{ do_map, 12 }, { do_map_anywhere, 4 }, { do_map_hole, 3 }, { do_map_file, 8 },
+	{ do_copy, 12 }, { do_unmap, 16 }, { do_unmap_all, 3 }, { do_attach, 8 },
+	{ do_detach, 4 }, { do_page_table, 2 }, { do_ioas, 4 }, { do_ranges, 2 },
+	{ do_change_process, 2 }, { do_fork, 1 }, { do_close, 2 }, { do_memory, 4 },
+};
+
+static void *run_stresser(void *arg)
+{
+	struct stresser *s = arg;
+	unsigned int total = 0, at, i;
+
+	for (i = 0; i < ARRAY_SIZE(actions); i++)
+		total += actions[i].weight;
+	while (!has_failed() && time(NULL) < shared.deadline) {
+		at = roll(s, total);
+		for (i = 0; at >= actions[i].weight; i++)
+			at -= actions[i].weight;
+		actions[i].run(s);
+	}
+	return NULL;
+}
+
+static void make_shared(void)
+{
+	const char *second = getenv("SECOND_CDEV");
+	unsigned int i;
+	uint32_t id;
+
+	shared.fd = open_iommu();
+	shared.dev[0] = open(device_path, O_RDWR | O_CLOEXEC);
+	shared.dev[1] = second ? open(second, O_RDWR | O_CLOEXEC) : -1;
+	shared.file = memory_file(NR_PAGES * PAGE, 0);
+	shared.memory = mmap(NULL, (NR_PAGES + 1) * PAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(shared.fd >= 0 && shared.dev[0] >= 0 && shared.dev[1] >= 0 && shared.file >= 0);
+	CHECK(shared.memory != MAP_FAILED);
+	mprotect(shared.memory + NR_PAGES * PAGE, PAGE, PROT_NONE);
+	for (i = 0; i < NR_IOAS; i++) {
+		WANT(ioas_alloc(shared.fd, &id), 0);
+		atomic_store(&shared.ioas[i], id);
+	}
+	for (i = 0; i < 2; i++)
+		WANT(bind_device(shared.dev[i], shared.fd, &shared.dev_id[i]), 0);
+	shared.deadline = time(NULL) + SECONDS;
+}
+
+static void run_threads(uint64_t seed)
+{
+	struct stresser s[NR_THREADS];
+	pthread_t threads[NR_THREADS];
+	unsigned int i;
+
+	for (i = 0; i < NR_THREADS; i++) {
+		s[i] = (struct stresser){ (seed + i) * 0x9e3779b97f4a7c15ULL | 1, i };
+		if (pthread_create(&threads[i], NULL, run_stresser, &s[i])) {
+			fail("no thread");
+			shared.deadline = 0;
+			break;
+		}
+	}
+	while (i--)
+		pthread_join(threads[i], NULL);
+	note("%lu calls, %lu of them succeeded", shared.calls, shared.done);
+}
+
+/*
+ * All is unmapped: nobody is charged any more, and the limit of the user is all there again, to the
+ * last page.
+ */
+static void check_accounts(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_IOAS; i++)
+		CHECK(unmap_all(shared.fd, shared.ioas[i]) >= 0);
+	WANT(own_pinned(), 0);
+	WANT(attach(shared.dev[0], shared.ioas[0], NULL), 0);
+	CHECK(limit_memlock(16));
+	WANT(map(shared.fd, shared.ioas[0], mem.rw, 16 * PAGE, SLOT(0)), 0);
+	WANT(map(shared.fd, shared.ioas[0], mem.rw, PAGE, SLOT(1)), -ENOMEM);
+	WANT(unmap_all(shared.fd, shared.ioas[0]), 16 * PAGE);
+	WANT(own_pinned(), 0);
+}
+
+/* By a user whose memory is limited, in a process that had nothing before. */
+static void run_limited(struct bench *none)
+{
+	const char *given = getenv("STRESS_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+
+	note("STRESS_SEED=%llu", (unsigned long long)seed);
+	run_threads(seed);
+	if (!has_failed())
+		check_accounts();
+}
+
+static void all_at_once(struct bench *none)
+{
+	long idle = pinned();
+	unsigned int i;
+
+	make_shared();
+	if (has_failed())
+		return;
+	CHECK(!chmod("/dev/iommu", 0666));
+	CHECK(limit_memlock(LIMIT));
+	CHECK(in_child(NULL, NOBODY, run_limited));
+	CHECK(!chmod("/dev/iommu", 0600));
+	WANT(pinned(), idle);
+	for (i = 0; i < 2; i++)
+		WANT(detach(shared.dev[i]), 0);
+	for (i = 0; i < 2; i++)
+		close(shared.dev[i]);
+	close(shared.fd);
+}
+
+/* The same without a limit, and then everything is closed as it is, the devices last. */
+static void closed_in_use(struct bench *none)
+{
+	long idle = pinned(), own = own_pinned();
+
+	make_shared();
+	if (has_failed())
+		return;
+	shared.deadline = time(NULL) + SECONDS / 4;
+	run_threads(1);
+	close(shared.fd);
+	close(shared.dev[0]);
+	close(shared.dev[1]);
+	WANT(pinned(), idle);
+	WANT(own_pinned(), own);
+}
+
+static const struct scene scenes[] = {
+	{ "everything at once", all_at_once, ALONE },
+	{ "everything at once, closed in use", closed_in_use, ALONE },
+};
+
+static const struct suite stress_suite = {
+	.name = "stress",
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};
+
+const struct suite *const suites[] = { &stress_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
