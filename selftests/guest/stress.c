@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that map, copy, unmap, attach, close and fork on the same IOASes at once. KTAP; the frame
- * is that of uapi.c.
+ * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once. KTAP; the
+ * frame is that of uapi.c.
  *
  * Usage: SECOND_CDEV=... STRESS_SEED=... stress VFIO_CDEV
  *
@@ -20,9 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "mock.h"
 
-#define RW		(READ | WRITE)
 #define NR_THREADS	4
 #define NR_IOAS		3
 #define NR_SLOTS	6
@@ -36,6 +35,7 @@ static struct {
 	int dev[2];
 	uint32_t dev_id[2];
 	_Atomic uint32_t ioas[NR_IOAS];
+	int pinning[2], reading; /* in-kernel accesses, of the mock */
 	int file;
 	char *memory;		/* NR_PAGES, and as many behind a hole */
 	time_t deadline;
@@ -244,6 +244,36 @@ static void do_close(struct stresser *s)
 	close(fd);
 }
 
+/* What the kernel has pinned may have been taken away by an unmapping before it is let go. */
+static void do_pin(struct stresser *s)
+{
+	int access = shared.pinning[roll(s, 2)], r;
+	uint64_t length = any_length(s);
+	uint32_t id = 0;
+
+	r = access_pin(shared.fd, access, any_iova(s), length, NULL, &id);
+	ACCEPT(r, ENOENT, EFAULT, ENOMEM, EINVAL);
+	if (!r && roll(s, 2))
+		ACCEPT(access_unpin(shared.fd, access, id), ENOENT);
+}
+
+static void do_read(struct stresser *s)
+{
+	char data[100];
+	uint32_t slow = roll(s, 2) ? MOCK_ACCESS_RW_SLOW_PATH : 0;
+
+	ACCEPT(access_rw(shared.fd, shared.reading, any_iova(s) + roll(s, PAGE), data, sizeof(data),
+			 slow | (roll(s, 2) ? MOCK_ACCESS_RW_WRITE : 0)), ENOENT, EFAULT);
+}
+
+static void do_move(struct stresser *s)
+{
+	unsigned int n = roll(s, 3);
+
+	ACCEPT(access_replace(shared.fd, n < 2 ? shared.pinning[n] : shared.reading, any_ioas(s)),
+	       ENOENT, EBUSY);
+}
+
 /* Mapped memory is written to and given back meanwhile. */
 static void do_memory(struct stresser *s)
 {
@@ -261,6 +291,7 @@ static const struct {
 	{ do_copy, 12 }, { do_unmap, 16 }, { do_unmap_all, 3 }, { do_attach, 8 },
 	{ do_detach, 4 }, { do_page_table, 2 }, { do_ioas, 4 }, { do_ranges, 2 },
 	{ do_change_process, 2 }, { do_fork, 1 }, { do_close, 2 }, { do_memory, 4 },
+	{ do_pin, 12 }, { do_read, 4 }, { do_move, 2 },
 };
 
 static void *run_stresser(void *arg)
@@ -300,7 +331,22 @@ static void make_shared(void)
 	}
 	for (i = 0; i < 2; i++)
 		WANT(bind_device(shared.dev[i], shared.fd, &shared.dev_id[i]), 0);
+	for (i = 0; i < 2; i++)
+		shared.pinning[i] = access_open(shared.fd, shared.ioas[i],
+						MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES);
+	shared.reading = access_open(shared.fd, shared.ioas[0], 0);
+	CHECK(shared.pinning[0] >= 0 && shared.pinning[1] >= 0 && shared.reading >= 0);
 	shared.deadline = time(NULL) + SECONDS;
+}
+
+static void close_shared(void)
+{
+	close(shared.fd);
+	close(shared.pinning[0]);
+	close(shared.dev[0]);
+	close(shared.pinning[1]);
+	close(shared.dev[1]);
+	close(shared.reading);
 }
 
 static void run_threads(uint64_t seed)
@@ -368,12 +414,10 @@ static void all_at_once(struct bench *none)
 	WANT(pinned(), idle);
 	for (i = 0; i < 2; i++)
 		WANT(detach(shared.dev[i]), 0);
-	for (i = 0; i < 2; i++)
-		close(shared.dev[i]);
-	close(shared.fd);
+	close_shared();
 }
 
-/* The same without a limit, and then everything is closed as it is, the devices last. */
+/* The same without a limit, and then everything is closed as it is, the iommufd first. */
 static void closed_in_use(struct bench *none)
 {
 	long idle = pinned(), own = own_pinned();
@@ -383,9 +427,7 @@ static void closed_in_use(struct bench *none)
 		return;
 	shared.deadline = time(NULL) + SECONDS / 4;
 	run_threads(1);
-	close(shared.fd);
-	close(shared.dev[0]);
-	close(shared.dev[1]);
+	close_shared();
 	WANT(pinned(), idle);
 	WANT(own_pinned(), own);
 }

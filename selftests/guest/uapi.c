@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "uapi.h"
@@ -17,7 +18,8 @@ static const struct suite *suite;	/* the one that runs */
 static bool counting;
 static unsigned int plan;
 static bool failed;
-static const char *skipped;
+/* Why a test is skipped; shared with the process of its own that it may run in. */
+static const char **skipped;
 
 void fail(const char *fmt, ...)
 {
@@ -50,7 +52,7 @@ bool has_failed(void)
 /* The test that runs is not for this module or this kernel. */
 void skip(const char *why)
 {
-	skipped = why;
+	*skipped = why;
 }
 
 /* Both modules cannot be loaded at once, and ours has a name of its own. */
@@ -77,12 +79,12 @@ static void result(struct bench *b, const char *name)
 {
 	const char *domain = b && b->domain ? ", domain" : "";
 
-	if (skipped && !failed)
-		ksft_test_result_skip("%s%s: %s: %s\n", suite->name, domain, name, skipped);
+	if (*skipped && !failed)
+		ksft_test_result_skip("%s%s: %s: %s\n", suite->name, domain, name, *skipped);
 	else
 		ksft_test_result(!failed, "%s%s: %s\n", suite->name, domain, name);
 	failed = false;
-	skipped = NULL;
+	*skipped = NULL;
 }
 
 /* While the plan is being counted, tables are built to be counted only. */
@@ -326,6 +328,10 @@ int main(int argc, char **argv)
 	ksft_print_header();
 	printf("KTAP version 1\n");
 	make_memory();
+	skipped = mmap(NULL, sizeof(*skipped), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (skipped == MAP_FAILED)
+		ksft_exit_fail_msg("no memory\n");
 	count(name);
 	ksft_set_plan(plan);
 	run_on_bench(SOFT, name);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `make bench` measured: a table for people, JSON for programs, reST for the documentation."""
+"""What `make bench` measured: a table for people, JSON for programs."""
 
 import json
 import statistics
@@ -61,17 +61,8 @@ def show(rows: list[Row]) -> None:
     """The table for people."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
-    for row in cells:
-        report.say("  ".join(f"{cell:>{width}}" if i else f"{cell:{width}}" for i, (cell, width) in enumerate(zip(row, widths))))
-
-
-def rst(rows: list[Row]) -> str:
-    """The same for Documentation/performance.rst."""
-    cells = [_HEAD, *map(_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    rule = "  ".join("=" * width for width in widths)
-    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip() for row in cells]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+    for name, *rest in cells:
+        report.say("  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
 
 
 _HEAD = ["row", "C", "Rust", "Rust / C", "spread"]

@@ -140,5 +140,5 @@ def machine(arch: str, name: str) -> Machine:
         console=base["console"],
         results=base["results"],
         qemu=[base["qemu"], *shlex.split(base["base"]), *shlex.split(ini[title]["qemu"])],
-        cmdline=f"console={base['console']} {ini[title].get('cmdline', '')}".strip(),
+        cmdline=" ".join([f"console={base['console']}", base.get("cmdline", ""), ini[title].get("cmdline", "")]),
     )

@@ -11,6 +11,8 @@ measure() {
 	load_iommufd
 	load_vfio
 	bind_igb
+	# Both begin with free memory in pieces as large as can be, whatever the last one left.
+	echo 1 >/proc/sys/vm/compact_memory
 	run bench "$1" "$CDEV"
 	unload_modules
 	# Else the next vfio-pci takes it by itself.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The mock IOMMU's ioctl, for tests. Its structs are those of the kernel's iommufd_test.h. */
-#ifndef BUGS_MOCK_H
-#define BUGS_MOCK_H
+#ifndef MOCK_H
+#define MOCK_H
 
 #include "uapi.h"
 #include "iommufd_test.h"
@@ -19,8 +19,11 @@ struct mock {
 	long idle;
 };
 
+/* bugs_mock.c */
 bool open_mock(struct mock *m);
 void close_mock(struct mock *m);
+
+/* mock_call.c */
 int mock_op(int fd, struct iommu_test_cmd *cmd);
 int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt);
 int mock_check(int fd, uint32_t hwpt, uint64_t iova, const void *va, uint64_t length);
