@@ -27,6 +27,9 @@ static FOPS: Fops = Fops(bindings::file_operations {
     ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
 });
 
+/// # Safety
+///
+/// As `release` of `struct file_operations`, for a file of [`new`].
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: `new` put it there, and the file is used by nobody any more.
     drop(unsafe { KBox::<SharedAny>::from_raw((*file).private_data.cast()) });

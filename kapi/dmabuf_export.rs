@@ -34,6 +34,10 @@ static OPS: Ops = Ops(bindings::dma_buf_ops {
 });
 
 /// The memory is told of, never mapped for an importer.
+///
+/// # Safety
+///
+/// As `map_dma_buf` of `struct dma_buf_ops`.
 unsafe extern "C" fn map(
     _attach: *mut bindings::dma_buf_attachment,
     _direction: bindings::dma_data_direction,
@@ -41,6 +45,9 @@ unsafe extern "C" fn map(
     EOPNOTSUPP.to_ptr()
 }
 
+/// # Safety
+///
+/// As `unmap_dma_buf` of `struct dma_buf_ops`.
 unsafe extern "C" fn unmap(
     _attach: *mut bindings::dma_buf_attachment,
     _table: *mut bindings::sg_table,
@@ -48,6 +55,9 @@ unsafe extern "C" fn unmap(
 ) {
 }
 
+/// # Safety
+///
+/// As `release` of `struct dma_buf_ops`, for a dma-buf of [`export`].
 unsafe extern "C" fn release(buf: *mut bindings::dma_buf) {
     // SAFETY: `export` put it there, and the dma-buf is used by nobody any more.
     drop(unsafe { KBox::<Exported>::from_raw((*buf).priv_.cast()) });

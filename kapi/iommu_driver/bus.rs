@@ -317,6 +317,9 @@ struct Memory<D: Driver> {
     iommu: Arc<BusIommu<D>>,
 }
 
+/// # Safety
+///
+/// As `release` of `struct device`, for a device of [`BusIommu::add_device`].
 unsafe extern "C" fn release<D: Driver>(dev: *mut bindings::device) {
     // SAFETY: The device is the first part of its memory, which `add_device` made; nobody refers to
     // it any more.

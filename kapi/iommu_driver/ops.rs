@@ -154,6 +154,9 @@ pub(super) fn errno(result: Result) -> c_int {
     }
 }
 
+/// # Safety
+///
+/// As `probe_device` of `struct iommu_ops`, for a device whose driver may be `D`.
 unsafe extern "C" fn probe_device<D: Driver>(
     raw: *mut bindings::device,
 ) -> *mut bindings::iommu_device {
@@ -169,6 +172,9 @@ unsafe extern "C" fn probe_device<D: Driver>(
     }
 }
 
+/// # Safety
+///
+/// As `capable` of `struct iommu_ops`, for a device that `D` probed.
 unsafe extern "C" fn capable<D: Driver>(
     dev: *mut bindings::device,
     raw: bindings::iommu_cap,
@@ -178,6 +184,9 @@ unsafe extern "C" fn capable<D: Driver>(
     Capability::from_raw(raw).is_some_and(|capability| D::capable(dev, capability))
 }
 
+/// # Safety
+///
+/// As `hw_info` of `struct iommu_ops`, for a device that `D` probed.
 unsafe extern "C" fn hw_info<D: Driver>(
     dev: *mut bindings::device,
     length: *mut u32,
@@ -203,6 +212,9 @@ unsafe extern "C" fn hw_info<D: Driver>(
     }
 }
 
+/// # Safety
+///
+/// As `domain_alloc_paging_flags` of `struct iommu_ops`, for a device that `D` probed.
 unsafe extern "C" fn alloc_paging<D: Driver>(
     dev: *mut bindings::device,
     flags: u32,
@@ -221,6 +233,9 @@ unsafe extern "C" fn alloc_paging<D: Driver>(
     }
 }
 
+/// # Safety
+///
+/// As `attach_dev` of `struct iommu_domain_ops`, for a device that `D` probed.
 unsafe extern "C" fn attach_blocked<D: Driver>(
     _domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
@@ -230,6 +245,9 @@ unsafe extern "C" fn attach_blocked<D: Driver>(
     errno(D::block(unsafe { data_of::<D>(dev) }))
 }
 
+/// # Safety
+///
+/// As `set_dev_pasid` of `struct iommu_domain_ops`, for a device that `D` probed.
 unsafe extern "C" fn attach_blocked_pasid<D: Driver>(
     _domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,

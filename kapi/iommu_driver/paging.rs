@@ -168,6 +168,9 @@ impl<T: Paging> Drop for PagingDomain<T> {
     }
 }
 
+/// # Safety
+///
+/// As `attach_dev` of `struct iommu_domain_ops`, for a domain of `T`.
 unsafe extern "C" fn attach_dev<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
@@ -178,6 +181,9 @@ unsafe extern "C" fn attach_dev<T: Paging>(
     errno(T::attach(domain, dev))
 }
 
+/// # Safety
+///
+/// As `set_dev_pasid` of `struct iommu_domain_ops`, for a domain of `T`.
 unsafe extern "C" fn set_dev_pasid<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
@@ -189,6 +195,9 @@ unsafe extern "C" fn set_dev_pasid<T: Paging>(
     errno(T::attach_pasid(domain, dev, pasid))
 }
 
+/// # Safety
+///
+/// As `set_dirty_tracking` of `struct iommu_dirty_ops`, for a domain of `T`.
 unsafe extern "C" fn set_dirty_tracking<T: Paging>(
     domain: *mut bindings::iommu_domain,
     enable: bool,
@@ -198,6 +207,10 @@ unsafe extern "C" fn set_dirty_tracking<T: Paging>(
 }
 
 /// No hardware has cached anything: what was taken out of the table is freed.
+///
+/// # Safety
+///
+/// As `iotlb_sync` of `struct iommu_domain_ops`.
 unsafe extern "C" fn iotlb_sync(
     _domain: *mut bindings::iommu_domain,
     gather: *mut bindings::iommu_iotlb_gather,
@@ -206,6 +219,9 @@ unsafe extern "C" fn iotlb_sync(
     unsafe { bindings::iommufd_rs_free_gathered_pages(gather) };
 }
 
+/// # Safety
+///
+/// As `free` of `struct iommu_domain_ops`, for a domain of `T`.
 unsafe extern "C" fn free<T: Paging>(domain: *mut bindings::iommu_domain) {
     let domain: *mut PagingDomain<T> = domain.cast();
     // SAFETY: `into_raw` gave it away, and the core has it no more.
