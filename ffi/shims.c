@@ -29,6 +29,11 @@ int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 	return copy_struct_from_user(dst, ksize, src, usize);
 }
 
+int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src)
+{
+	return get_user(*value, src);
+}
+
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
 {
 	return clear_user(to, n);
@@ -90,11 +95,6 @@ struct page *iommufd_rs_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
-unsigned long iommufd_rs_folio_pfn(struct folio *folio)
-{
-	return folio_pfn(folio);
-}
-
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 {
 	return folio_nr_pages(folio);
@@ -136,27 +136,6 @@ int iommufd_rs_dev_pasid_status(struct device *dev)
 	if (!dev_is_pci(dev))
 		return -ENODEV;
 	return pci_pasid_status(to_pci_dev(dev));
-}
-
-/*
- * Unmaps the ranges and flushes the IOTLB once for all of them. Returns how
- * many bytes were unmapped.
- */
-size_t iommufd_rs_iommu_unmap_ranges(struct iommu_domain *domain,
-				     const struct iommu_iova_range *ranges,
-				     size_t nr_ranges)
-{
-	struct iommu_iotlb_gather gather;
-	size_t unmapped = 0;
-	size_t i;
-
-	iommu_iotlb_gather_init(&gather);
-	for (i = 0; i != nr_ranges; i++)
-		unmapped += iommu_unmap_fast(domain, ranges[i].start,
-					     ranges[i].last - ranges[i].start + 1,
-					     &gather);
-	iommu_iotlb_sync(domain, &gather);
-	return unmapped;
 }
 
 /* The caller holds @outer, which is what makes nesting safe. */

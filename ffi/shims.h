@@ -38,6 +38,7 @@ void iommu_put_pages_list(struct iommu_pages_list *list);
 /* linux/uaccess.h */
 int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize);
+int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src);
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
 
 /* linux/sched/user.h, linux/sched/signal.h, linux/cred.h */
@@ -53,7 +54,6 @@ int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
 void iommufd_rs_add_pinned_vm(struct mm_struct *mm, long npages);
 unsigned long iommufd_rs_page_to_pfn(const struct page *page);
 struct page *iommufd_rs_pfn_to_page(unsigned long pfn);
-unsigned long iommufd_rs_folio_pfn(struct folio *folio);
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio);
 bool iommufd_rs_file_is_memfd_like(struct file *file);
 
@@ -62,9 +62,6 @@ const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev);
 bool iommufd_rs_dev_has_iommu(struct device *dev);
 u32 iommufd_rs_dev_max_pasids(struct device *dev);
 int iommufd_rs_dev_pasid_status(struct device *dev);
-size_t iommufd_rs_iommu_unmap_ranges(struct iommu_domain *domain,
-				     const struct iommu_iova_range *ranges,
-				     size_t nr_ranges);
 void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_rs_free_gathered_pages(struct iommu_iotlb_gather *gather);
 void iommufd_rs_iotlb_sync(struct iommu_domain *domain,

@@ -83,11 +83,14 @@ impl Area {
 /// Fills page tables with an area, extent by extent. Dropping it takes back what it has mapped.
 pub(crate) struct Filler<'a> {
     domain: &'a Domain,
-    range: IovaRange,
     prot: Prot,
     small_pages: bool,
+    /// The area's first address.
+    start: u64,
     /// Bytes mapped so far.
     done: u64,
+    /// Bytes still to be mapped.
+    left: u64,
     /// Bytes of the next page that precede the area.
     skip: u64,
 }
@@ -103,28 +106,29 @@ impl<'a> Filler<'a> {
     ) -> Self {
         Self {
             domain,
-            range,
             prot: Prot {
                 mmio: slice.pages.mmio().is_some(),
                 ..prot
             },
             small_pages,
+            start: range.start(),
             done: 0,
+            left: range.len(),
             skip: page_offset(slice.start),
         }
     }
 
     /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
+    #[inline]
     pub(crate) fn push(&mut self, phys: u64, npages: u64) -> Result {
-        let bytes = ((npages << PAGE_SHIFT) - self.skip).min(self.range.len() - self.done);
-        let Some(start) = self.range.start().checked_add(self.done) else {
-            return Ok(());
-        };
+        let bytes = ((npages << PAGE_SHIFT) - self.skip).min(self.left);
         if bytes != 0 {
-            let range = IovaRange::from_len(start, bytes)?;
+            // It wraps only where nothing is left.
+            let range = IovaRange::from_len(self.start.wrapping_add(self.done), bytes)?;
             self.domain
                 .map(range, phys + self.skip, self.prot, self.small_pages)?;
             self.done += bytes;
+            self.left -= bytes;
         }
         self.skip = 0;
         Ok(())
@@ -138,8 +142,8 @@ impl<'a> Filler<'a> {
 
 impl Drop for Filler<'_> {
     fn drop(&mut self) {
-        if let Ok(mapped) = IovaRange::from_len(self.range.start(), self.done) {
-            self.domain.unmap(&[mapped]);
+        if let Ok(mapped) = IovaRange::from_len(self.start, self.done) {
+            self.domain.unmap([mapped]);
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::ioas::space::Space;
 use crate::ioas::Ioas;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::Prot;
-use crate::kapi::domain::Unmapper;
 use crate::kapi::units::IovaRange;
 use crate::kapi::units::PageRange;
 use crate::kapi::units::PAGE_SIZE;
@@ -113,12 +112,15 @@ fn fill_one(
     Ok(())
 }
 
-/// Unmaps an area from a domain.
-fn unfill_one(domain: &Arc<Domain>, range: IovaRange, slice: &Slice, unmapper: &mut Unmapper<'_>) {
-    match slice.pages.mmio() {
-        Some((mmio, _)) => mmio.unmap(domain, range),
-        None => unmapper.push(range),
-    }
+/// Unmaps areas from a domain.
+fn unfill_one<'a>(domain: &Arc<Domain>, areas: impl Iterator<Item = (IovaRange, &'a Slice)>) {
+    domain.unmap(areas.filter_map(|(range, slice)| match slice.pages.mmio() {
+        Some((mmio, _)) => {
+            mmio.unmap(domain, range);
+            None
+        }
+        None => Some(range),
+    }));
 }
 
 /// Unmaps areas from the domains that have them, and unpins their memory.
@@ -130,10 +132,7 @@ fn unfill_domains<'a>(
         return;
     }
     for domain in domains {
-        let mut unmapper = Unmapper::new(domain);
-        for (range, slice) in areas.clone() {
-            unfill_one(domain, range, slice, &mut unmapper);
-        }
+        unfill_one(domain, areas.clone());
     }
     for (_, slice) in areas {
         release(slice);
@@ -150,7 +149,7 @@ fn release(slice: &Slice) {
 }
 
 /// The areas that domains have.
-fn ready(space: &Space) -> impl Iterator<Item = (IovaRange, &Area)> {
+fn ready(space: &Space) -> impl Iterator<Item = (IovaRange, &Area)> + Clone {
     space
         .areas
         .iter()
@@ -284,17 +283,15 @@ fn fill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>) -> Result
 /// Unmaps the areas that begin before `end` from `domain`, which is not in `domains`, and unpins
 /// their memory where no domain is left to need it.
 fn unfill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>, end: Option<u64>) {
-    let before = |(range, _): &(IovaRange, &Area)| end.is_none_or(|end| range.start() < end);
+    let areas = ready(space)
+        .take_while(|(range, _)| end.is_none_or(|end| range.start() < end))
+        .map(|(range, area)| (range, &area.slice));
 
-    let mut unmapper = Unmapper::new(domain);
-    for (range, area) in ready(space).take_while(before) {
-        unfill_one(domain, range, &area.slice, &mut unmapper);
-    }
+    unfill_one(domain, areas.clone());
     // Unpinning comes after the last unmapping.
-    drop(unmapper);
     if domains.is_empty() {
-        for (_, area) in ready(space).take_while(before) {
-            release(&area.slice);
+        for (_, slice) in areas {
+            release(slice);
         }
     }
 }

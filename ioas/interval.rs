@@ -53,7 +53,7 @@ impl<U: Copy, V> IntervalMap<U, V> {
         range: Range<U>,
         value: V,
     ) -> Result<(), V> {
-        if self.first_in(range).is_some() {
+        if self.is_taken(range) {
             return Err(value);
         }
         let entry = Entry {
@@ -89,12 +89,27 @@ impl<U: Copy, V> IntervalMap<U, V> {
         self.iter_in(within).next()
     }
 
+    /// As [`IntervalMap::first_in`], to change the value.
+    pub(crate) fn first_in_mut(&mut self, within: Range<U>) -> Option<(Range<U>, &mut V)> {
+        let start = self.start_at(within.start())?;
+        if start > within.last() {
+            return None;
+        }
+        let entry = self.tree.get_mut(&start)?;
+        Some((Range::new(start, entry.last)?, &mut entry.value))
+    }
+
+    /// Whether a range intersects `within`.
+    pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
+        self.start_at(within.start())
+            .is_some_and(|start| start <= within.last())
+    }
+
     /// The ranges that intersect `within`, in order and uncut.
     pub(crate) fn iter_in(&self, within: Range<U>) -> IterIn<'_, U, V> {
         IterIn {
             map: self,
-            next: self.start_at(within.start()),
-            within,
+            rest: Some(within),
         }
     }
 
@@ -127,26 +142,34 @@ impl<U: Copy, V> IntervalMap<U, V> {
 /// See [`IntervalMap::iter_in`].
 pub(crate) struct IterIn<'a, U, V> {
     map: &'a IntervalMap<U, V>,
-    /// Where the next range begins.
-    next: Option<u64>,
-    within: Range<U>,
+    /// What is left to look at.
+    rest: Option<Range<U>>,
+}
+
+// Deriving it would ask the same of `V`.
+impl<U: Copy, V> Clone for IterIn<'_, U, V> {
+    fn clone(&self) -> Self {
+        Self {
+            map: self.map,
+            rest: self.rest,
+        }
+    }
 }
 
 impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
     type Item = (Range<U>, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.next.take().filter(|s| *s <= self.within.last())?;
-        let entry = self.map.tree.get(&start)?;
-        // Past the last that can be of interest there is nothing to look for.
-        if entry.last < self.within.last() {
-            let end = entry.last + 1;
-            self.next = self
-                .map
-                .tree
-                .cursor_lower_bound(&end)
-                .map(|c| *c.current().0);
+        let rest = self.rest.take()?;
+        let start = self.map.start_at(rest.start())?;
+        if start > rest.last() {
+            return None;
         }
+        let entry = self.map.tree.get(&start)?;
+        self.rest = entry
+            .last
+            .checked_add(1)
+            .and_then(|start| Range::new(start, rest.last()));
         Some((Range::new(start, entry.last)?, &entry.value))
     }
 }

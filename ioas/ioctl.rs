@@ -4,6 +4,7 @@
 //! unknown flags and reserved fields, then numbers, then ids.
 
 use crate::ioas::area::Slice;
+use crate::ioas::few::Few;
 use crate::ioas::interval::IntervalMap;
 use crate::ioas::interval::Vacancy;
 use crate::ioas::map::Placement;
@@ -143,7 +144,7 @@ fn map_pages(
         start,
         length,
     };
-    ioas.map(&[slice], length, placement, prot, commit)
+    ioas.map(Few::One(slice), length, placement, prot, commit)
 }
 
 /// IOMMU_IOAS_MAP.
@@ -189,7 +190,7 @@ pub(crate) fn copy(ctx: &Ctx, mut cmd: uapi::IoasCopy, user: &UserStruct) -> Res
     drop(src);
     let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
     let placement = placement_of(cmd.flags, cmd.dst_iova);
-    dst.map(&slices, cmd.length, placement, prot, |iova| {
+    dst.map(slices, cmd.length, placement, prot, |iova| {
         cmd.dst_iova = iova;
         user.write(&cmd)
     })

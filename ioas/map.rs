@@ -10,6 +10,7 @@ use crate::ioas::area::Area;
 use crate::ioas::area::Slice;
 use crate::ioas::area::State;
 use crate::ioas::domains::Domains;
+use crate::ioas::few::Few;
 use crate::ioas::interval::Vacancy;
 use crate::ioas::Ioas;
 use crate::kapi::domain::Prot;
@@ -28,16 +29,42 @@ pub(crate) enum Placement {
     Anywhere,
 }
 
+/// A slice that is being mapped.
+struct Part {
+    slice: Slice,
+    /// Memory for its area, until there is one.
+    vacancy: Option<Vacancy<Area>>,
+    /// Where its area is, once there is one.
+    range: Option<IovaRange>,
+}
+
+impl Part {
+    fn new(slice: Slice) -> Result<Self> {
+        Ok(Self {
+            slice,
+            vacancy: Some(Vacancy::new()?),
+            range: None,
+        })
+    }
+}
+
+/// The parts that have an area.
+fn areas(parts: &[Part]) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
+    parts
+        .iter()
+        .filter_map(|part| Some((part.range?, &part.slice)))
+}
+
 /// Addresses taken by areas that are not ready. Dropping it frees them.
 struct Taken<'a> {
     ioas: &'a Ioas,
-    areas: KVec<(IovaRange, Slice)>,
+    parts: Few<Part>,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut space = self.ioas.space.write();
-        for (range, _) in &self.areas {
+        for (range, _) in areas(&self.parts) {
             // Our own copy of the slice keeps the memory from going under the lock.
             drop(space.areas.remove(range.start()));
         }
@@ -47,13 +74,12 @@ impl Drop for Taken<'_> {
 /// Areas that every domain has. Dropping it takes them away again.
 struct Filled<'a> {
     domains: &'a Domains,
-    areas: &'a [(IovaRange, Slice)],
+    parts: &'a [Part],
 }
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        let areas = self.areas.iter().map(|(range, slice)| (*range, slice));
-        self.domains.unfill(areas);
+        self.domains.unfill(areas(self.parts));
     }
 }
 
@@ -67,57 +93,51 @@ impl Ioas {
     /// devices shall write to memory that is mapped for reading, `ENOMEM`, `EFAULT`.
     pub(crate) fn map(
         &self,
-        slices: &[Slice],
+        slices: Few<Slice>,
         length: u64,
         placement: Placement,
         prot: Prot,
         commit: impl FnOnce(u64) -> Result,
     ) -> Result {
-        let mut vacancies = KVec::with_capacity(slices.len(), GFP_KERNEL_ACCOUNT)?;
-        for _ in slices {
-            vacancies.push(Vacancy::new()?, GFP_KERNEL_ACCOUNT)?;
-        }
         let mut taken = Taken {
             ioas: self,
-            areas: KVec::with_capacity(slices.len(), GFP_KERNEL_ACCOUNT)?,
+            parts: slices.try_map(Part::new)?,
         };
-        let iova = self.take(slices, vacancies, length, placement, prot, &mut taken)?;
+        let iova = self.take(&mut taken.parts, length, placement, prot)?;
 
         let domains = self.domains.read();
         let mut filled = Filled {
             domains: &domains,
-            areas: &[],
+            parts: &[],
         };
-        for (done, (range, slice)) in taken.areas.iter().enumerate() {
-            domains.fill(*range, slice, prot)?;
-            filled.areas = taken.areas.get(..=done).unwrap_or(&[]);
+        for (done, (range, slice)) in areas(&taken.parts).enumerate() {
+            domains.fill(range, slice, prot)?;
+            filled.parts = taken.parts.get(..=done).unwrap_or(&[]);
         }
         commit(iova)?;
 
         // While `domains` is held no domain can come that would miss these areas.
         let mut space = self.space.write();
-        for (range, _) in &taken.areas {
+        for (range, _) in areas(&taken.parts) {
             if let Some(area) = space.areas.get_mut(range.start()) {
                 area.state = State::Ready;
             }
         }
         drop(space);
-        filled.areas = &[];
+        filled.parts = &[];
         drop(filled);
-        taken.areas.clear();
+        taken.parts = Few::new();
         Ok(())
     }
 
-    /// Takes the addresses for `slices` and returns the first. What was taken is in `taken`, also on
-    /// failure.
+    /// Takes the addresses for `parts` and returns the first. What was taken is in the parts, also
+    /// on failure.
     fn take(
         &self,
-        slices: &[Slice],
-        vacancies: KVec<Vacancy<Area>>,
+        parts: &mut [Part],
         length: u64,
         placement: Placement,
         prot: Prot,
-        taken: &mut Taken<'_>,
     ) -> Result<u64> {
         let mut space = self.space.write();
         let mask = space.alignment - 1;
@@ -127,7 +147,7 @@ impl Ioas {
         }
         let iova = match placement {
             Placement::Anywhere => {
-                let origin = slices.first().ok_or(EINVAL)?.origin();
+                let origin = parts.first().ok_or(EINVAL)?.slice.origin();
                 space.choose(origin, length)?
             }
             Placement::Fixed(iova) => {
@@ -139,7 +159,8 @@ impl Ioas {
             }
         };
         let mut start = iova;
-        for (slice, vacancy) in slices.iter().zip(vacancies) {
+        for part in parts {
+            let slice = &part.slice;
             if prot.write && !slice.pages.writable() {
                 return Err(EPERM);
             }
@@ -152,12 +173,12 @@ impl Ioas {
                 .ok_or(EOVERFLOW)?;
             let range = IovaRange::from_len(start, slice.length)?;
             let area = Area::building(slice.clone(), prot);
+            let vacancy = part.vacancy.take().ok_or(EINVAL)?;
             space
                 .areas
                 .insert(vacancy, range, area)
                 .map_err(|_| EEXIST)?;
-            // There is room for one entry a slice.
-            drop(taken.areas.push_within_capacity((range, slice.clone())));
+            part.range = Some(range);
             start = start.wrapping_add(slice.length);
         }
         Ok(iova)
@@ -165,8 +186,8 @@ impl Ioas {
 
     /// The memory that is mapped at `range`, as slices in order. `ENOENT` where part of it is not
     /// mapped, `ENOMEM`.
-    pub(crate) fn slices(&self, range: IovaRange) -> Result<KVec<Slice>> {
-        let mut slices = KVec::new();
+    pub(crate) fn slices(&self, range: IovaRange) -> Result<Few<Slice>> {
+        let mut slices = Few::new();
         let mut next = Some(range.start());
 
         let space = self.space.read();
@@ -176,14 +197,11 @@ impl Ioas {
                 return Err(ENOENT);
             }
             let last = mapped.last().min(range.last());
-            slices.push(
-                Slice {
-                    pages: area.slice.pages.clone(),
-                    start: area.slice.start + (start - mapped.start()),
-                    length: last - start + 1,
-                },
-                GFP_KERNEL_ACCOUNT,
-            )?;
+            slices.push(Slice {
+                pages: area.slice.pages.clone(),
+                start: area.slice.start + (start - mapped.start()),
+                length: last - start + 1,
+            })?;
             next = last.checked_add(1);
         }
         if next == range.last().checked_add(1) {

@@ -102,7 +102,7 @@ impl Mmio {
             .iter()
             .position(|m| m.range == range && Arc::ptr_eq(&m.domain, domain));
         if let Some(place) = found {
-            domain.unmap(&[range]);
+            domain.unmap([range]);
             drop(inner.mapped.remove(place));
         }
     }
@@ -113,7 +113,7 @@ impl Importer for Mmio {
         let mut inner = self.inner.lock();
         inner.phys = None;
         for mapped in &inner.mapped {
-            mapped.domain.unmap(&[mapped.range]);
+            mapped.domain.unmap([mapped.range]);
         }
         inner.mapped.clear();
     }

@@ -16,6 +16,7 @@ pub(crate) mod access;
 mod area;
 mod cut;
 mod domains;
+mod few;
 mod interval;
 pub(crate) mod ioctl;
 mod map;

@@ -179,13 +179,9 @@ impl Pages {
 
         inner.segments.cut(range)?;
         self.pin_gaps(&mut inner, range)?;
-        let mut result = Ok(());
-        for (phys, npages) in inner.segments.extents(range) {
-            result = each(phys, npages);
-            if result.is_err() {
-                break;
-            }
-        }
+        let mut extents = inner.segments.extents(range);
+        let result = extents.try_for_each(|(phys, npages)| each(phys, npages));
+        drop(extents);
         match result {
             Ok(()) => inner.segments.hold(range),
             Err(_) => inner.discard_unheld(range),

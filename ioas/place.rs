@@ -178,7 +178,7 @@ pub(crate) fn check<V, R>(
     if reserved.conflict(range).is_some() {
         return Err(EINVAL);
     }
-    if areas.first_in(range).is_some() {
+    if areas.is_taken(range) {
         return Err(EEXIST);
     }
     Ok(())

@@ -11,6 +11,7 @@
 //!
 //! Pure logic: pins are owned by the extents, see `kapi/pin.rs`.
 
+use crate::ioas::few::Few;
 use crate::ioas::interval::IntervalMap;
 use crate::ioas::interval::Vacancy;
 use crate::kapi::pin::Extent;
@@ -19,43 +20,31 @@ use crate::kapi::units::PageUnit;
 use crate::kapi::units::PAGE_SHIFT;
 use kernel::prelude::*;
 
-/// The most extents that a segment has, so that cutting one is cheap and its memory comes from the
+/// How many extents make a segment full, so that cutting one is cheap and its memory comes from the
 /// slab: 32 KiB.
 pub(crate) const MAX_EXTENTS: usize = 4096;
 
-/// Extents in the order of their pages. Most memory is one.
-enum Extents {
-    One(Extent),
-    Many(KVec<Extent>),
-}
+/// Extents in the order of their pages.
+type Extents = Few<Extent>;
 
-impl Extents {
-    fn as_slice(&self) -> &[Extent] {
-        match self {
-            Self::One(extent) => core::slice::from_ref(extent),
-            Self::Many(extents) => extents,
-        }
-    }
-
-    /// Divides the extents before page `at`, which lies inside them. The first part stays. `ENOMEM`,
-    /// and then nothing has changed.
-    fn split_off(&mut self, at: u64) -> Result<Self> {
-        match core::mem::replace(self, Self::Many(KVec::new())) {
-            Self::One(extent) => match extent.split(at) {
-                Ok((first, second)) => {
-                    *self = Self::One(first);
-                    Ok(Self::One(second))
-                }
-                Err(extent) => {
-                    *self = Self::One(extent);
-                    Err(EINVAL)
-                }
-            },
-            Self::Many(mut extents) => {
-                let second = split_tail(&mut extents, at);
-                *self = Self::Many(extents);
-                second.map(Self::Many)
+/// Divides extents before page `at`, which lies inside them. The first part stays. `ENOMEM`, and then
+/// nothing has changed.
+fn split_off(extents: &mut Extents, at: u64) -> Result<Extents> {
+    match core::mem::replace(extents, Few::new()) {
+        Few::One(extent) => match extent.split(at) {
+            Ok((first, second)) => {
+                *extents = Few::One(first);
+                Ok(Few::One(second))
             }
+            Err(extent) => {
+                *extents = Few::One(extent);
+                Err(EINVAL)
+            }
+        },
+        Few::Many(mut list) => {
+            let second = split_tail(&mut list, at);
+            *extents = Few::Many(list);
+            second.map(Few::Many)
         }
     }
 }
@@ -138,7 +127,7 @@ impl Segments {
         }
         let vacancy = Vacancy::new()?;
         let segment = self.map.get_mut(range.start()).ok_or(EINVAL)?;
-        let extents = segment.extents.split_off(index - range.start())?;
+        let extents = split_off(&mut segment.extents, index - range.start())?;
         let holders = segment.holders;
         self.map.truncate(range.start(), index - 1);
         if let Some(tail) = PageRange::new(index, range.last()) {
@@ -190,10 +179,10 @@ impl Segments {
         let mut removed = 0;
         let mut next = Some(range);
         while let Some(rest) = next {
-            let Some((found, _)) = self.map.first_in(rest) else {
+            let Some((found, segment)) = self.map.first_in_mut(rest) else {
                 break;
             };
-            if range.contains(&found) && self.map.get_mut(found.start()).is_some_and(&mut gone) {
+            if range.contains(&found) && gone(segment) {
                 removed += found.len();
                 drop(self.map.remove(found.start()));
             }
@@ -208,11 +197,10 @@ impl Segments {
         rest: PageRange,
         range: PageRange,
     ) -> Option<(&mut Segment, Option<PageRange>)> {
-        let (found, _) = self.map.first_in(rest)?;
+        let (found, segment) = self.map.first_in_mut(rest)?;
         if !range.contains(&found) {
             return None;
         }
-        let segment = self.map.get_mut(found.start())?;
         Some((segment, after(found, range)))
     }
 
@@ -227,7 +215,7 @@ impl Segments {
         });
         joined.flat_map(move |(found, segment)| {
             let mut index = found.start();
-            segment.extents.as_slice().iter().filter_map(move |extent| {
+            segment.extents.iter().filter_map(move |extent| {
                 let start = index;
                 index += extent.npages();
                 let skip = range.start().saturating_sub(start);
@@ -249,7 +237,7 @@ impl Segments {
     pub(crate) fn extent_at(&self, index: u64) -> Option<(&Extent, u64)> {
         let (found, segment) = self.map.first_in(PageRange::new(index, index)?)?;
         let mut skip = index - found.start();
-        for extent in segment.extents.as_slice() {
+        for extent in segment.extents.iter() {
             if skip < extent.npages() {
                 return Some((extent, skip));
             }
@@ -272,7 +260,7 @@ pub(crate) struct Builder<'a> {
     start: u64,
     /// How many pages `extents` has.
     npages: u64,
-    extents: KVec<Extent>,
+    extents: Extents,
     /// How many pages went into segments.
     stored: u64,
 }
@@ -284,7 +272,7 @@ impl<'a> Builder<'a> {
             segments,
             start,
             npages: 0,
-            extents: KVec::new(),
+            extents: Few::new(),
             stored: 0,
         }
     }
@@ -295,20 +283,28 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds the next pages. `ENOMEM`.
+    #[inline]
     pub(crate) fn push(&mut self, extent: Extent) -> Result {
         let npages = extent.npages();
-        let rest = match self.extents.last_mut() {
-            Some(last) => last.merge(extent).err(),
-            None => Some(extent),
+        let merged = match self.extents.last_mut() {
+            Some(last) => last.merge(extent),
+            None => Err(extent),
         };
-        if let Some(extent) = rest {
-            if self.extents.len() == MAX_EXTENTS {
-                self.flush()?;
-            }
-            self.extents.push(extent, GFP_KERNEL_ACCOUNT)?;
+        // Where memory is in small pieces this is done for each.
+        if let Err(extent) = merged.or_else(|extent| self.extents.push_within_capacity(extent)) {
+            self.push_slowly(extent)?;
         }
         self.npages += npages;
         Ok(())
+    }
+
+    /// Adds an extent to a list that is full.
+    #[cold]
+    fn push_slowly(&mut self, extent: Extent) -> Result {
+        if self.extents.len() >= MAX_EXTENTS {
+            self.flush()?;
+        }
+        self.extents.push(extent)
     }
 
     /// Makes a segment of what was pushed. `ENOMEM`, and then nothing has changed.
@@ -317,16 +313,9 @@ impl<'a> Builder<'a> {
             return Ok(());
         };
         let vacancy = Vacancy::new()?;
-        let extents = if self.extents.len() == 1 {
-            Extents::One(self.extents.pop().ok_or(EINVAL)?)
-        } else {
-            // What is kept for long has no slack.
-            let mut exact = KVec::with_capacity(self.extents.len(), GFP_KERNEL_ACCOUNT)?;
-            for extent in core::mem::take(&mut self.extents) {
-                drop(exact.push_within_capacity(extent));
-            }
-            Extents::Many(exact)
-        };
+        // What is kept for long has no slack.
+        self.extents.fit()?;
+        let extents = core::mem::replace(&mut self.extents, Few::new());
         self.segments.add(vacancy, range, extents)?;
         self.stored += range.len();
         self.start += range.len();

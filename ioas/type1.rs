@@ -3,6 +3,7 @@
 //! What a VFIO type1 container asks of an address space beyond mapping and unmapping.
 
 use crate::ioas::area::Slice;
+use crate::ioas::few::Few;
 use crate::ioas::map::Placement;
 use crate::ioas::pages::Pages;
 use crate::ioas::Ioas;
@@ -28,7 +29,13 @@ impl Ioas {
             start,
             length,
         };
-        self.map(&[slice], length, Placement::Fixed(iova), prot, |_| Ok(()))
+        self.map(
+            Few::One(slice),
+            length,
+            Placement::Fixed(iova),
+            prot,
+            |_| Ok(()),
+        )
     }
 
     /// The page sizes that all domains have, a bit each. Sizes below the CPU's smallest page are

@@ -21,44 +21,32 @@ const MOST_TRIES: u32 = 100;
 
 /// Areas that are being destroyed.
 struct Doomed {
-    ranges: [IovaRange; BATCH],
-    slices: [Option<Slice>; BATCH],
+    areas: [Option<(IovaRange, Slice)>; BATCH],
     count: usize,
 }
 
 impl Doomed {
     fn new() -> Self {
         Self {
-            ranges: [IovaRange::ALL; BATCH],
-            slices: [const { None }; BATCH],
+            areas: [const { None }; BATCH],
             count: 0,
         }
     }
 
-    fn ranges(&self) -> &[IovaRange] {
-        self.ranges.get(..self.count).unwrap_or(&[])
-    }
-
     fn areas(&self) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
-        self.ranges
-            .iter()
-            .copied()
-            .zip(self.slices.iter().flatten())
+        let areas = self.areas.get(..self.count).unwrap_or(&[]);
+        areas.iter().flatten().map(|(range, slice)| (*range, slice))
     }
 
     /// False where there is no room.
     fn push(&mut self, range: IovaRange, slice: Slice) -> bool {
-        match (
-            self.ranges.get_mut(self.count),
-            self.slices.get_mut(self.count),
-        ) {
-            (Some(r), Some(s)) => {
-                *r = range;
-                *s = Some(slice);
+        match self.areas.get_mut(self.count) {
+            Some(place) => {
+                *place = Some((range, slice));
                 self.count += 1;
                 true
             }
-            _ => false,
+            None => false,
         }
     }
 }
@@ -82,7 +70,7 @@ fn doom(
     doomed: &mut Doomed,
 ) -> Result<Doom> {
     loop {
-        let Some((range, area)) = space.areas.first_in(rest) else {
+        let Some((range, area)) = space.areas.first_in_mut(rest) else {
             return Ok(Doom::Done);
         };
         if area.state != State::Ready {
@@ -93,16 +81,14 @@ fn doom(
         }
         // Accesses begin and end under the lock held for reading, so now none does.
         let in_use = area.accesses.load(Relaxed) != 0;
-        if !in_use && !doomed.push(range, area.slice.clone()) {
+        if in_use {
+            area.closing = true;
+            return Ok(Doom::InUse(range));
+        }
+        if !doomed.push(range, area.slice.clone()) {
             return Ok(Doom::More(rest));
         }
-        if let Some(area) = space.areas.get_mut(range.start()) {
-            if in_use {
-                area.closing = true;
-                return Ok(Doom::InUse(range));
-            }
-            area.state = State::Dying;
-        }
+        area.state = State::Dying;
         let next = range.last().checked_add(1);
         match next.and_then(|start| IovaRange::new(start, within.last())) {
             Some(next) => rest = next,
@@ -153,7 +139,7 @@ impl Ioas {
         if doomed.count != 0 {
             domains.unfill(doomed.areas());
             let mut space = self.space.write();
-            for range in doomed.ranges() {
+            for (range, _) in doomed.areas() {
                 // The slices in `doomed` keep the memory from going under the lock.
                 drop(space.areas.remove(range.start()));
                 *unmapped = unmapped.saturating_add(range.len());

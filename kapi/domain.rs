@@ -16,6 +16,7 @@ use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
+use kernel::types::Opaque;
 
 /// What devices may do with mapped memory, and how it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +58,6 @@ pub(crate) struct UserData {
     /// How many bytes.
     pub(crate) len: usize,
 }
-
-/// How many ranges are unmapped with one IOTLB flush.
-const BATCH: usize = 16;
 
 /// A paging domain, owned: dropping it frees the page tables.
 ///
@@ -182,27 +180,35 @@ impl Domain {
     /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
     /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
     /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
+    #[inline]
     pub(crate) fn map(&self, range: IovaRange, phys: u64, prot: Prot, small_pages: bool) -> Result {
-        let step = if small_pages { PAGE_SIZE } else { range.len() };
+        if small_pages {
+            return self.map_small(range, phys, prot);
+        }
+        // SAFETY: The domain is valid; the caller pinned the memory and keeps it pinned until it has
+        // unmapped the range.
+        to_result(unsafe {
+            bindings::iommu_map(
+                self.as_ptr(),
+                to_usize(range.start()),
+                phys,
+                to_usize(range.len()),
+                prot.as_raw(),
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        })
+    }
+
+    /// [`Domain::map`] with an entry for every CPU page.
+    fn map_small(&self, range: IovaRange, phys: u64, prot: Prot) -> Result {
         let mut done = 0;
 
         while done < range.len() {
-            let size = step.min(range.len() - done);
-            // SAFETY: The domain is valid; the caller pinned the memory and keeps it pinned until
-            // it has unmapped the range.
-            let result = to_result(unsafe {
-                bindings::iommu_map(
-                    self.as_ptr(),
-                    to_usize(range.start() + done),
-                    phys + done,
-                    to_usize(size),
-                    prot.as_raw(),
-                    bindings::GFP_KERNEL_ACCOUNT,
-                )
-            });
-            if let Err(error) = result {
+            let size = PAGE_SIZE.min(range.len() - done);
+            let page = IovaRange::from_len(range.start() + done, size)?;
+            if let Err(error) = self.map(page, phys + done, prot, false) {
                 if let Ok(mapped) = IovaRange::from_len(range.start(), done) {
-                    self.unmap(&[mapped]);
+                    self.unmap([mapped]);
                 }
                 return Err(error);
             }
@@ -213,66 +219,25 @@ impl Domain {
 
     /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the
     /// IOTLB is flushed once for all of them.
-    pub(crate) fn unmap(&self, ranges: &[IovaRange]) {
-        if ranges.is_empty() {
+    pub(crate) fn unmap(&self, ranges: impl IntoIterator<Item = IovaRange>) {
+        let mut ranges = ranges.into_iter().peekable();
+        // Drivers do not expect to flush nothing.
+        if ranges.peek().is_none() {
             return;
         }
-        for ranges in ranges.chunks(BATCH) {
-            let mut raw: [bindings::iommu_iova_range; BATCH] = Default::default();
-            let mut wanted = 0_u64;
-            for (raw, range) in raw.iter_mut().zip(ranges) {
-                raw.start = range.start();
-                raw.last = range.last();
-                wanted += range.len();
-            }
-            // SAFETY: The domain is valid, and `raw` holds as many ranges as is said.
-            let unmapped = unsafe {
-                bindings::iommufd_rs_iommu_unmap_ranges(self.as_ptr(), raw.as_ptr(), ranges.len())
-            };
+        let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
+        // SAFETY: `gather` stays in place until the end of the function.
+        unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
+        for range in ranges {
+            let (start, len) = (to_usize(range.start()), to_usize(range.len()));
+            // SAFETY: The domain is valid and `gather` is initialised.
+            let unmapped =
+                unsafe { bindings::iommu_unmap_fast(self.as_ptr(), start, len, gather.get()) };
             // A driver that unmaps anything but what was mapped has lost track of its tables.
-            kernel::warn_on!(to_u64(unmapped) != wanted);
+            kernel::warn_on!(unmapped != len);
         }
-    }
-}
-
-/// Collects ranges of a domain and unmaps them several at a time. Dropping it unmaps what is left.
-pub(crate) struct Unmapper<'a> {
-    domain: &'a Domain,
-    ranges: [IovaRange; BATCH],
-    count: usize,
-}
-
-impl<'a> Unmapper<'a> {
-    /// Nothing to unmap yet.
-    pub(crate) fn new(domain: &'a Domain) -> Self {
-        Self {
-            domain,
-            ranges: [IovaRange::ALL; BATCH],
-            count: 0,
-        }
-    }
-
-    /// Unmaps a range, which is mapped whole, now or later.
-    pub(crate) fn push(&mut self, range: IovaRange) {
-        if self.count == BATCH {
-            self.flush();
-        }
-        if let Some(place) = self.ranges.get_mut(self.count) {
-            *place = range;
-            self.count += 1;
-        }
-    }
-
-    fn flush(&mut self) {
-        self.domain
-            .unmap(self.ranges.get(..self.count).unwrap_or(&[]));
-        self.count = 0;
-    }
-}
-
-impl Drop for Unmapper<'_> {
-    fn drop(&mut self) {
-        self.flush();
+        // SAFETY: As above.
+        unsafe { bindings::iommufd_rs_iotlb_sync(self.as_ptr(), gather.get()) };
     }
 }
 

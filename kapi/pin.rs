@@ -17,6 +17,7 @@ use crate::kapi::units::to_usize;
 use crate::kapi::units::PAGE_SHIFT;
 use crate::kapi::units::PAGE_SIZE;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::num::NonZeroU64;
 use kernel::mm::Mm;
 use kernel::prelude::*;
@@ -191,7 +192,8 @@ impl PagePtr {
 
 /// Where the kernel writes the pages it has pinned: small requests need no allocation.
 enum Scratch {
-    Few([*mut c_void; 16], usize),
+    Few([MaybeUninit<*mut c_void>; 16], usize),
+    /// Without elements: it is the capacity that counts.
     Many(KVec<*mut c_void>),
 }
 
@@ -203,19 +205,29 @@ impl Scratch {
         let most = (fault::temp_memory() / size_of::<*mut c_void>()).max(1);
         let wanted = usize::try_from(npages).map_or(most, |n| n.min(most));
         if wanted <= 16 {
-            return Ok(Self::Few([core::ptr::null_mut(); 16], wanted.max(1)));
+            return Ok(Self::Few([MaybeUninit::uninit(); 16], wanted.max(1)));
         }
-        let vec = KVec::from_elem(core::ptr::null_mut(), wanted, GFP_KERNEL | __GFP_NOWARN)
-            .or_else(|_| KVec::from_elem(core::ptr::null_mut(), LEAST.min(wanted), GFP_KERNEL))?;
+        let vec = KVec::with_capacity(wanted, GFP_KERNEL | __GFP_NOWARN)
+            .or_else(|_| KVec::with_capacity(LEAST.min(wanted), GFP_KERNEL))?;
         Ok(Self::Many(vec))
     }
 
-    fn as_mut_slice(&mut self) -> &mut [*mut c_void] {
+    fn room(&mut self) -> &mut [MaybeUninit<*mut c_void>] {
         match self {
             Self::Few(array, len) => array.get_mut(..*len).unwrap_or(&mut []),
-            Self::Many(vec) => vec,
+            Self::Many(vec) => vec.spare_capacity_mut(),
         }
     }
+}
+
+/// The pointers at the beginning of `room`.
+///
+/// # Safety
+///
+/// There are `len` of them.
+unsafe fn filled(room: &[MaybeUninit<*mut c_void>], len: usize) -> &[*mut c_void] {
+    // SAFETY: By the caller's promise.
+    unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) }
 }
 
 /// Pins memory, batch after batch.
@@ -242,7 +254,7 @@ impl Pinner {
         mm: &Mm,
         mut addr: u64,
         mut npages: u64,
-        sink: &mut dyn FnMut(Extent) -> Result,
+        sink: &mut impl FnMut(Extent) -> Result,
     ) -> Result {
         let flags = bindings::FOLL_LONGTERM | if self.write { bindings::FOLL_WRITE } else { 0 };
         let here = current!()
@@ -258,7 +270,7 @@ impl Pinner {
         while npages != 0 {
             fault::point(EFAULT)?;
             let write = self.write;
-            let pages = self.scratch.as_mut_slice();
+            let pages = self.scratch.room();
             let batch = pages
                 .len()
                 .min(usize::try_from(npages).unwrap_or(usize::MAX));
@@ -295,9 +307,8 @@ impl Pinner {
             if pinned == 0 {
                 return Err(EFAULT);
             }
-            // PANIC: `pinned` is at most `batch`, which is at most the length.
             // SAFETY: The first `pinned` pointers are pages on which we now own a pin each.
-            unsafe { hand_out_pages(&pages[..pinned], write, sink) }?;
+            unsafe { hand_out_pages(filled(pages, pinned), write, sink) }?;
             npages -= to_u64(pinned);
             // The caller's range was checked not to wrap.
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
@@ -312,11 +323,11 @@ impl Pinner {
         file: &PinnableFile,
         mut start: u64,
         mut npages: u64,
-        sink: &mut dyn FnMut(Extent) -> Result,
+        sink: &mut impl FnMut(Extent) -> Result,
     ) -> Result {
         while npages != 0 {
             fault::point(EFAULT)?;
-            let folios = self.scratch.as_mut_slice();
+            let folios = self.scratch.room();
             let last = npages
                 .checked_mul(PAGE_SIZE)
                 .and_then(|len| start.checked_add(len - 1))
@@ -340,8 +351,8 @@ impl Pinner {
             if found == 0 {
                 return Err(EFAULT);
             }
-            // PANIC: It is at most the length.
-            let found = &folios[..(found as usize).min(folios.len())];
+            // SAFETY: The kernel says so.
+            let found = unsafe { filled(folios, (found as usize).min(folios.len())) };
             // SAFETY: These are folios on which we now own one pin each.
             let pinned = unsafe {
                 hand_out_folios(
@@ -359,6 +370,28 @@ impl Pinner {
     }
 }
 
+/// Where each `struct page` is in the kernel's memory map. The map is virtually contiguous
+/// (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have), so neighbours in it are neighbours in memory.
+#[derive(Clone, Copy)]
+struct MemoryMap {
+    start: usize,
+}
+
+impl MemoryMap {
+    fn get() -> Self {
+        // SAFETY: It is arithmetic; nothing is read.
+        let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
+        Self {
+            start: first.addr(),
+        }
+    }
+
+    /// The frame number of a page, or of a folio's first page.
+    fn pfn(self, page: *const c_void) -> u64 {
+        to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
+    }
+}
+
 /// Gives pinned pages to `sink` as runs; once it fails the rest is unpinned.
 ///
 /// # Safety
@@ -367,15 +400,14 @@ impl Pinner {
 unsafe fn hand_out_pages(
     pages: &[*mut c_void],
     dirty: bool,
-    sink: &mut dyn FnMut(Extent) -> Result,
+    sink: &mut impl FnMut(Extent) -> Result,
 ) -> Result {
+    let map = MemoryMap::get();
     let mut result = Ok(());
     let mut rest = pages;
 
     while let Some(&first) = rest.first() {
         let mut run = 1;
-        // The memory map is virtually contiguous (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have),
-        // so neighbours in it are neighbours in memory.
         // PANIC: `run` was compared with the length just before.
         while run < rest.len()
             && rest[run] == first.wrapping_byte_add(run * size_of::<bindings::page>())
@@ -383,13 +415,7 @@ unsafe fn hand_out_pages(
             run += 1;
         }
         // SAFETY: The caller owns a pin on each page of the run, which is shorter than any batch.
-        let extent = unsafe {
-            Extent::new(
-                to_u64(bindings::iommufd_rs_page_to_pfn(first.cast())),
-                to_u64(run),
-                dirty,
-            )
-        };
+        let extent = unsafe { Extent::new(map.pfn(first), to_u64(run), dirty) };
         if result.is_ok() {
             result = sink(extent);
         }
@@ -410,20 +436,17 @@ unsafe fn hand_out_folios(
     mut offset: u64,
     npages: u64,
     dirty: bool,
-    sink: &mut dyn FnMut(Extent) -> Result,
+    sink: &mut impl FnMut(Extent) -> Result,
 ) -> Result<u64> {
+    let map = MemoryMap::get();
     let mut result = Ok(());
     let mut done = 0;
 
     for &folio in folios {
+        let pfn = map.pfn(folio);
         let folio: *mut bindings::folio = folio.cast();
         // SAFETY: A pinned folio is alive.
-        let (pfn, nr) = unsafe {
-            (
-                to_u64(bindings::iommufd_rs_folio_pfn(folio)),
-                to_u64(bindings::iommufd_rs_folio_nr_pages(folio)),
-            )
-        };
+        let nr = to_u64(unsafe { bindings::iommufd_rs_folio_nr_pages(folio) });
         let run = nr
             .saturating_sub(offset)
             .min(npages - done)

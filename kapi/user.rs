@@ -6,6 +6,7 @@
 
 use crate::ffi::bindings;
 use core::mem::MaybeUninit;
+use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::transmute::AsBytes;
 use kernel::transmute::FromBytes;
@@ -20,7 +21,11 @@ pub(crate) struct UserStruct {
 impl UserStruct {
     /// Reads the size. `EFAULT`.
     pub(crate) fn new(ptr: UserPtr) -> Result<Self> {
-        let size = UserSlice::new(ptr, size_of::<u32>()).reader().read()?;
+        let mut size = 0;
+        // SAFETY: It reads user memory only, and says where it could not.
+        to_result(unsafe {
+            bindings::iommufd_rs_get_user_u32(&mut size, ptr.as_const_ptr().cast())
+        })?;
         Ok(Self { ptr, size })
     }
 
@@ -37,9 +42,9 @@ impl UserStruct {
     /// Reads the struct. What an older caller leaves out is zero; `E2BIG` where a newer caller's
     /// additional bytes are not, `EFAULT`.
     pub(crate) fn read<T: FromBytes>(&self) -> Result<T> {
-        let mut value = MaybeUninit::<T>::zeroed();
+        let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: `value` has room for `size_of::<T>()` bytes.
-        kernel::error::to_result(unsafe {
+        to_result(unsafe {
             bindings::iommufd_rs_copy_struct_from_user(
                 value.as_mut_ptr().cast(),
                 size_of::<T>(),

@@ -2,6 +2,8 @@
 
 //! The files of the module's `ioas/` that are pure logic.
 
+#[path = "../../../../ioas/few.rs"]
+pub(crate) mod few;
 #[path = "../../../../ioas/interval.rs"]
 pub(crate) mod interval;
 #[path = "../../../../ioas/place.rs"]
