@@ -89,6 +89,7 @@ impl Object<BoundDevice> {
                 backend: self.backend(),
                 flags: 0,
                 data: None,
+                faults: None,
                 automatic: true,
             },
         ))?;

@@ -9,6 +9,7 @@
 use crate::hwpt::HwptPaging;
 use crate::ioas::Closed;
 use crate::ioas::Ioas;
+use crate::kapi::device::is_vf_with_pri;
 use crate::kapi::group::Attachment;
 use crate::kapi::group::IommuGroup;
 use crate::object::Ref;
@@ -104,8 +105,9 @@ impl Group {
         }
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
         members.push(self.member(id, dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
+        check_faults(dev, hwpt)?;
         let attachment = match &self.iommu {
-            Some(iommu) => Some(Attachment::new(iommu.clone(), hwpt.domain().clone())?),
+            Some(iommu) => Some(Attachment::new(iommu.clone(), hwpt.domain().clone(), id)?),
             None => None,
         };
         *state = Some(Attached {
@@ -165,8 +167,11 @@ impl Group {
                 closed.push(self.close(&member.dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
             }
         }
+        for member in attached.members.iter().filter(|member| member.id == id) {
+            check_faults(&member.dev, hwpt)?;
+        }
         if let Some(attachment) = &mut attached.attachment {
-            attachment.replace(hwpt.domain().clone())?;
+            attachment.replace(hwpt.domain().clone(), id)?;
         }
 
         // From here on nothing fails. Dropping the old ranges opens them in the old address space.
@@ -202,5 +207,15 @@ impl Group {
             return Ok(None);
         }
         Ioas::close_for(hwpt.ioas(), dev).map(Some)
+    }
+}
+
+/// `EINVAL` where the device must not have page faults. All virtual functions share what the
+/// physical one has for asking, and one of them that is refused stops it for all.
+fn check_faults(dev: &Device, hwpt: &HwptPaging) -> Result {
+    if hwpt.takes_faults() && is_vf_with_pri(dev) {
+        Err(EINVAL)
+    } else {
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! The ioctls on devices, and the making of page tables for one.
 
 use crate::device::BoundDevice;
+use crate::hwpt::FaultQueue;
 use crate::hwpt::HwptPaging;
 use crate::hwpt::Request;
 use crate::ioas::Ioas;
@@ -42,6 +43,9 @@ pub(crate) fn hwpt_alloc(ctx: &Ctx, mut cmd: uapi::HwptAlloc, user: &UserStruct)
         ptr: user::ptr(cmd.data_uptr),
         len: cmd.data_len as usize,
     });
+    let faults = (cmd.flags & uapi::hwpt::FAULT_ID_VALID != 0)
+        .then(|| ctx.objects().get::<FaultQueue>(cmd.fault_id));
+    let queue = faults.as_ref().and_then(|queue| queue.as_ref().ok());
     let hwpt = ctx.objects().reserve()?.fill(HwptPaging::new(
         ioas,
         Request {
@@ -49,14 +53,13 @@ pub(crate) fn hwpt_alloc(ctx: &Ctx, mut cmd: uapi::HwptAlloc, user: &UserStruct)
             backend: device.backend(),
             flags: cmd.flags,
             data,
+            faults: queue.cloned(),
             automatic: false,
         },
     ))?;
     hwpt.fill()?;
-    if cmd.flags & uapi::hwpt::FAULT_ID_VALID != 0 {
-        // TODO[IOPF]: there are no fault queues yet, so no id can be one's.
-        return Err(ENOENT);
-    }
+    // That there is no such queue is said last.
+    faults.transpose()?;
     cmd.out_hwpt_id = hwpt.id();
     user.write(&cmd)?;
     hwpt.publish();

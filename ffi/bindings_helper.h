@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What bindgen reads to make ffi/bindings_generated.rs. */
+#include <linux/anon_inodes.h>
 #include <linux/dma-buf.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
@@ -11,8 +12,6 @@
 #include "shims.h"
 
 #ifdef CONFIG_IOMMUFD_RS_TEST
-#include <linux/anon_inodes.h>
-
 #include "iommufd_test.h"
 #include "shims_test.h"
 #endif

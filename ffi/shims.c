@@ -125,6 +125,12 @@ bool iommufd_rs_dev_has_iommu(struct device *dev)
 	return dev->iommu;
 }
 
+bool iommufd_rs_dev_is_vf_with_pri(struct device *dev)
+{
+	return dev_is_pci(dev) && to_pci_dev(dev)->is_virtfn &&
+	       pci_pri_supported(to_pci_dev(dev));
+}
+
 u32 iommufd_rs_dev_max_pasids(struct device *dev)
 {
 	return dev->iommu ? dev->iommu->max_pasids : 0;

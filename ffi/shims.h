@@ -60,6 +60,7 @@ bool iommufd_rs_file_is_memfd_like(struct file *file);
 /* linux/iommu.h */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev);
 bool iommufd_rs_dev_has_iommu(struct device *dev);
+bool iommufd_rs_dev_is_vf_with_pri(struct device *dev);
 u32 iommufd_rs_dev_max_pasids(struct device *dev);
 int iommufd_rs_dev_pasid_status(struct device *dev);
 void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather);

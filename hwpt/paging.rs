@@ -3,6 +3,7 @@
 //! Page tables that the kernel fills from an address space.
 
 use crate::drivers::Backend;
+use crate::hwpt::FaultQueue;
 use crate::ioas::Ioas;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
@@ -39,6 +40,8 @@ pub(crate) struct Request<'a> {
     pub(crate) flags: u32,
     /// The driver's own data.
     pub(crate) data: Option<UserData>,
+    /// Where page faults of the devices go.
+    pub(crate) faults: Option<Ref<FaultQueue>>,
     /// See [`HwptPaging::is_automatic`].
     pub(crate) automatic: bool,
 }
@@ -56,6 +59,7 @@ impl HwptPaging {
             backend,
             flags,
             data,
+            faults,
             automatic,
         } = request;
         let unknown = flags & !KNOWN != 0;
@@ -70,6 +74,9 @@ impl HwptPaging {
         // The page table entries carry it, so it is decided before there are any.
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
             return Err(EINVAL);
+        }
+        if let Some(queue) = faults {
+            domain.set_fault_sink(KBox::new(queue, GFP_KERNEL_ACCOUNT)?);
         }
         Ok(Self {
             domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,
@@ -95,6 +102,11 @@ impl HwptPaging {
     /// The domain.
     pub(crate) fn domain(&self) -> &Arc<Domain> {
         &self.domain
+    }
+
+    /// Whether devices may have page faults.
+    pub(crate) fn takes_faults(&self) -> bool {
+        self.domain.fault_sink().is_some()
     }
 
     /// Whether the kernel made it when a device was attached to the address space, for any device

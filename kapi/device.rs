@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The C object behind a device, which the kernel crate keeps to itself, and whether it has an IOMMU.
+//! The C object behind a device, which the kernel crate keeps to itself, and what concerns its IOMMU.
 //!
-//! C header: `include/linux/iommu.h`.
+//! C headers: `include/linux/iommu.h`, `include/linux/pci-ats.h`.
 
 use crate::ffi::bindings;
 use kernel::device::Device;
@@ -17,4 +17,11 @@ pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
 pub(crate) fn has_iommu(dev: &Device) -> bool {
     // SAFETY: The device is alive.
     unsafe { bindings::iommufd_rs_dev_has_iommu(as_raw(dev)) }
+}
+
+/// Whether the device is a virtual function that can ask for pages. All functions of such a device
+/// ask through what the physical one has for it.
+pub(crate) fn is_vf_with_pri(dev: &Device) -> bool {
+    // SAFETY: The device is alive.
+    unsafe { bindings::iommufd_rs_dev_is_vf_with_pri(as_raw(dev)) }
 }

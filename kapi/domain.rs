@@ -6,6 +6,8 @@
 
 use crate::ffi::bindings;
 use crate::kapi::device;
+use crate::kapi::iopf;
+use crate::kapi::iopf::FaultSink;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::to_usize;
 use crate::kapi::units::IovaRange;
@@ -69,6 +71,8 @@ pub(crate) struct Domain {
     raw: NonNull<bindings::iommu_domain>,
     coherent: bool,
     software: bool,
+    /// Present exactly if the C object has the operation that looks for it.
+    faults: Option<KBox<dyn FaultSink>>,
     _dev: ARef<Device>,
 }
 
@@ -125,6 +129,7 @@ impl Domain {
             raw,
             coherent: false,
             software,
+            faults: None,
             _dev: dev.into(),
         }
     }
@@ -132,6 +137,18 @@ impl Domain {
     /// Whether no IOMMU translates by these page tables: they are for devices without one.
     pub(crate) fn is_software(&self) -> bool {
         self.software
+    }
+
+    /// Lets devices have page faults, which go to `sink`, before any device is attached.
+    pub(crate) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
+        self.faults = Some(sink);
+        // SAFETY: The domain is ours alone as yet.
+        unsafe { (*self.as_ptr()).iopf_handler = Some(iopf::handle_fault) };
+    }
+
+    /// Who takes page faults. `None` where devices may not have any.
+    pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
+        self.faults.as_deref()
     }
 
     /// The C object.

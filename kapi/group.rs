@@ -7,6 +7,7 @@
 use crate::ffi::bindings;
 use crate::kapi::device;
 use crate::kapi::domain::Domain;
+use crate::kapi::iopf::Handle;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::IovaRange;
 use core::ffi::c_void;
@@ -124,62 +125,51 @@ impl Drop for DmaOwner {
     }
 }
 
-/// A group whose DMA goes through a domain. Dropping it blocks the group's DMA.
+/// A group whose DMA goes through a domain. Dropping it blocks the group's DMA and answers the page
+/// faults that came by it.
 ///
 /// # Invariants
 ///
-/// `handle` is registered with the IOMMU core for `group` and `domain`.
+/// `handle` is registered with the IOMMU core for `group` and the handle's domain.
 pub(crate) struct Attachment {
     group: Arc<IommuGroup>,
-    domain: Arc<Domain>,
-    handle: KBox<bindings::iommu_attach_handle>,
+    handle: Pin<KBox<Handle>>,
 }
 
-// SAFETY: The handle is only read, and by the IOMMU core.
-unsafe impl Send for Attachment {}
-// SAFETY: As above.
-unsafe impl Sync for Attachment {}
-
 impl Attachment {
-    /// Attaches a group whose DMA the caller owns. `EINVAL` where domain and device do not fit,
-    /// `EBUSY`, `ENOMEM`.
-    pub(crate) fn new(group: Arc<IommuGroup>, domain: Arc<Domain>) -> Result<Self> {
-        let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
+    /// Attaches a group whose DMA the caller owns; `device` is the id by which page faults name it.
+    /// `EINVAL` where domain and device do not fit, `EBUSY`, `ENOMEM`.
+    pub(crate) fn new(group: Arc<IommuGroup>, domain: Arc<Domain>, device: u32) -> Result<Self> {
+        let handle = Handle::new(domain, device)?;
+        let domain = handle.domain().as_ptr();
         // SAFETY: All three live as long as the attachment: it owns them.
         to_result(unsafe {
-            bindings::iommu_attach_group_handle(domain.as_ptr(), group.0.as_ptr(), &mut *handle)
+            bindings::iommu_attach_group_handle(domain, group.0.as_ptr(), handle.as_ptr())
         })?;
         // INVARIANT: Just registered.
-        Ok(Self {
-            group,
-            domain,
-            handle,
-        })
+        Ok(Self { group, handle })
     }
 
-    /// Moves the group to another domain, without a gap where the driver can. On failure the old
-    /// attachment stays as it was.
-    pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
-        let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
+    /// Moves the group to another domain, without a gap where the driver can, and answers the page
+    /// faults that came by the old one. On failure the old attachment stays as it was.
+    pub(crate) fn replace(&mut self, domain: Arc<Domain>, device: u32) -> Result {
+        let handle = Handle::new(domain, device)?;
+        let domain = handle.domain().as_ptr();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {
-            bindings::iommu_replace_group_handle(
-                self.group.0.as_ptr(),
-                domain.as_ptr(),
-                &mut *handle,
-            )
+            bindings::iommu_replace_group_handle(self.group.0.as_ptr(), domain, handle.as_ptr())
         })?;
-        // INVARIANT: The core has exchanged the old pair for the new.
+        // INVARIANT: The core has exchanged the old handle for the new.
         self.handle = handle;
-        self.domain = domain;
         Ok(())
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        let domain = self.handle.domain().as_ptr();
         // SAFETY: By the invariant the group is attached to the domain.
-        unsafe { bindings::iommu_detach_group_handle(self.domain.as_ptr(), self.group.0.as_ptr()) };
+        unsafe { bindings::iommu_detach_group_handle(domain, self.group.0.as_ptr()) };
     }
 }
 

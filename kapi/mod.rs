@@ -3,7 +3,6 @@
 //! Safe wrappers over kernel facilities that the `kernel` crate lacks, each shaped to be sent
 //! there. This is the only layer below the handlers that contains `unsafe` code.
 
-#[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod anon_file;
 pub(crate) mod device;
 pub(crate) mod dirty;
@@ -17,6 +16,7 @@ pub(crate) mod group;
 pub(crate) mod hwinfo;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod iommu_driver;
+pub(crate) mod iopf;
 pub(crate) mod locked_vm;
 pub(crate) mod params;
 pub(crate) mod pin;
@@ -24,7 +24,6 @@ pub(crate) mod rwsem;
 pub(crate) mod shared;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
 pub(crate) mod software_pt;
-#[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod this_module;
 pub(crate) mod uapi;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]

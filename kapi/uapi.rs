@@ -21,9 +21,12 @@ pub(super) use uapi_structs;
 
 uapi_structs! {
     Destroy = iommu_destroy;
+    FaultAlloc = iommu_fault_alloc;
     HwInfo = iommu_hw_info;
     HwptAlloc = iommu_hwpt_alloc;
     HwptGetDirtyBitmap = iommu_hwpt_get_dirty_bitmap;
+    HwptPageResponse = iommu_hwpt_page_response;
+    HwptPgfault = iommu_hwpt_pgfault;
     HwptSetDirtyTracking = iommu_hwpt_set_dirty_tracking;
     IoasAlloc = iommu_ioas_alloc;
     IoasAllowIovas = iommu_ioas_allow_iovas;
@@ -114,6 +117,18 @@ pub(crate) mod dirty {
     /// Pages that are dirty stay so.
     pub(crate) const GET_NO_CLEAR: u32 =
         bindings::iommufd_hwpt_get_dirty_bitmap_flags_IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
+}
+
+/// `enum iommufd_page_response_code`.
+pub(crate) mod fault {
+    use super::bindings;
+
+    /// The page is there.
+    pub(crate) const RESP_SUCCESS: u32 =
+        bindings::iommufd_page_response_code_IOMMUFD_PAGE_RESP_SUCCESS;
+    /// There will be no page.
+    pub(crate) const RESP_INVALID: u32 =
+        bindings::iommufd_page_response_code_IOMMUFD_PAGE_RESP_INVALID;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.

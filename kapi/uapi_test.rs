@@ -62,6 +62,7 @@ parts! {
     access_replace_ioas, access_replace_ioas_mut:
         AccessReplaceIoas = iommu_test_cmd__bindgen_ty_1__bindgen_ty_12;
     dirty, dirty_mut: Dirty = iommu_test_cmd__bindgen_ty_1__bindgen_ty_13;
+    trigger_iopf, trigger_iopf_mut: TriggerIopf = iommu_test_cmd__bindgen_ty_1__bindgen_ty_15;
     check_dev_cache, check_dev_cache_mut:
         CheckDevCache = iommu_test_cmd__bindgen_ty_1__bindgen_ty_16;
     dmabuf_get, dmabuf_get_mut: DmabufGet = iommu_test_cmd__bindgen_ty_1__bindgen_ty_22;
@@ -86,6 +87,8 @@ pub(crate) mod op {
     pub(crate) const MD_CHECK_REFS: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_REFS;
     /// Check what a device has cached.
     pub(crate) const DEV_CHECK_CACHE: u32 = bindings::IOMMU_TEST_OP_DEV_CHECK_CACHE;
+    /// Let a device have a page fault.
+    pub(crate) const TRIGGER_IOPF: u32 = bindings::IOMMU_TEST_OP_TRIGGER_IOPF;
     /// Make an emulated device.
     pub(crate) const CREATE_ACCESS: u32 = bindings::IOMMU_TEST_OP_CREATE_ACCESS;
     /// Let an emulated device reach another address space.

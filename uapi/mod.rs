@@ -18,7 +18,6 @@ use crate::kapi::uapi_test;
 use crate::kapi::user::UserStruct;
 use crate::object::Ctx;
 use kernel::prelude::*;
-use kernel::transmute::FromBytes;
 
 /// IOMMU_DESTROY.
 fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
@@ -36,16 +35,7 @@ struct Command {
     number: u32,
     /// The struct's smallest size.
     min_size: usize,
-    run: fn(&Ctx, &UserStruct) -> Result,
-}
-
-/// Reads the struct and calls the handler.
-fn call<T: FromBytes>(
-    ctx: &Ctx,
-    user: &UserStruct,
-    handler: impl FnOnce(&Ctx, T, &UserStruct) -> Result,
-) -> Result {
-    handler(ctx, user.read()?, user)
+    run: fn(&Shared<Ctx>, &UserStruct) -> Result,
 }
 
 /// The size of the field that `_of` leads to.
@@ -59,7 +49,7 @@ macro_rules! command {
             number: uapi::ioctl_number($nr),
             min_size: core::mem::offset_of!(uapi::$struct, $last)
                 + field_size(|s: &uapi::$struct| &s.$last),
-            run: |ctx, user| call::<uapi::$struct>(ctx, user, $handler),
+            run: |ctx, user| $handler(ctx, user.read::<uapi::$struct>()?, user),
         }
     };
 }
@@ -110,8 +100,7 @@ static COMMANDS: &[Command] = &[
     ),
     // TODO[NESTING]: IOMMU_HWPT_INVALIDATE.
     missing(0x8d),
-    // TODO[IOPF]: IOMMU_FAULT_QUEUE_ALLOC.
-    missing(0x8e),
+    command!(0x8e, FaultAlloc, out_fault_fd, hwpt::fault::alloc),
     command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
     // TODO[NESTING]: IOMMU_VIOMMU_ALLOC, IOMMU_VDEVICE_ALLOC.
     missing(0x90),

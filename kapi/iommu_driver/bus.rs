@@ -4,11 +4,15 @@
 
 use crate::ffi::bindings;
 use crate::kapi::domain::Domain;
+use crate::kapi::iommu_driver::fault::Faulting;
+use crate::kapi::iommu_driver::fault::Queue;
+use crate::kapi::iommu_driver::fault::Quiet;
 use crate::kapi::iommu_driver::ops::raw;
 use crate::kapi::iommu_driver::ops::Driver;
 use crate::kapi::iommu_driver::ops::Ops;
 use crate::kapi::iommu_driver::ops::Probed;
 use crate::kapi::iommu_driver::paging::PagingDomain;
+use crate::kapi::iopf::PageRequest;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
@@ -170,6 +174,7 @@ pub(crate) struct BusIommu<D: Driver> {
     notifier: Opaque<bindings::notifier_block>,
     #[pin]
     ops: Ops<D>,
+    faults: Queue,
     name: &'static CStr,
     /// The number of the next device.
     next: Atomic<u32>,
@@ -185,6 +190,7 @@ impl<D: Driver> BusIommu<D> {
     fn new(module: &'static ThisModule, name: &'static CStr) -> Result<impl PinInit<Self, Error>> {
         let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
         let platform = Platform::new(name)?;
+        let faults = Queue::new(name)?;
         Ok(try_pin_init!(&this in Self {
             ops <- Ops::new(module.as_ptr()),
             notifier <- Opaque::zeroed(),
@@ -232,6 +238,7 @@ impl<D: Driver> BusIommu<D> {
                 }
             },
             _platform: platform,
+            faults,
             name,
             next: Atomic::new(0),
             gone: Gone(gone),
@@ -244,12 +251,14 @@ impl<D: Driver> BusIommu<D> {
         data: D::Device,
         pasid_bits: u32,
     ) -> Result<BusDevice<D>> {
+        let faulting = Faulting::new()?;
         let memory = KBox::into_raw(KBox::<Memory<D>>::new_uninit(GFP_KERNEL)?).cast::<Memory<D>>();
         // SAFETY: `memory` is ours alone; a device is zero before `device_initialize`, from when on
         // it is `release` that frees it.
         let dev = unsafe {
             memory.write_bytes(0, 1);
             (&raw mut (*memory).data).write(data);
+            (&raw mut (*memory).faulting).write(faulting);
             (&raw mut (*memory).iommu).write(self.clone());
             let dev = &raw mut (*memory).dev;
             (*dev).release = Some(release::<D>);
@@ -290,14 +299,35 @@ impl<D: Driver> BusIommu<D> {
 
     /// The driver's data of a device, or `None` where it is not on the bus.
     pub(crate) fn data<'a>(&self, dev: &'a Device) -> Option<&'a D::Device> {
-        let dev = raw(dev);
-        // SAFETY: The device is alive, and its bus does not change.
-        if !core::ptr::eq(unsafe { (*dev).bus }, self.bus.get()) {
-            return None;
-        }
-        let memory: *const Memory<D> = dev.cast_const().cast();
-        // SAFETY: Nobody but `add_device` puts devices on the bus.
+        let memory = self.memory(dev)?;
+        // SAFETY: It is one of ours, and there as long as the device.
         Some(unsafe { &(*memory).data })
+    }
+
+    /// Where a device of the bus is, or `None` where it is on another.
+    fn memory(&self, dev: &Device) -> Option<*const Memory<D>> {
+        let dev = raw(dev);
+        // SAFETY: The device is alive, and its bus does not change. Nobody but `add_device` puts
+        // devices on the bus.
+        unsafe { core::ptr::eq((*dev).bus, self.bus.get()) }.then(|| dev.cast_const().cast())
+    }
+
+    /// Lets a device have a page fault, the only one of its group, and returns once somebody has
+    /// taken it. Nothing happens where the device may not have any. `EINVAL` where it is not on the
+    /// bus.
+    pub(crate) fn fault(&self, dev: &Device, request: &PageRequest) -> Result {
+        let memory = self.memory(dev).ok_or(EINVAL)?;
+        // SAFETY: It is one of ours; who attaches and detaches its device keeps it quiet meanwhile.
+        unsafe { (*memory).faulting.report(dev, request) };
+        Ok(())
+    }
+
+    /// Keeps a device from having page faults. Held by whoever attaches or detaches it, from before
+    /// until what was attached is gone. `None` where it is not on the bus.
+    pub(crate) fn quiet<'a>(&self, dev: &'a Device) -> Option<Quiet<'a>> {
+        let memory = self.memory(dev)?;
+        // SAFETY: It is one of ours, and there as long as the device.
+        Some(unsafe { (*memory).faulting.quiet() })
     }
 
     /// The page tables behind a domain, or `None` where they are not of this IOMMU.
@@ -314,7 +344,24 @@ impl<D: Driver> BusIommu<D> {
 struct Memory<D: Driver> {
     dev: bindings::device,
     data: D::Device,
+    faulting: Faulting,
     iommu: Arc<BusIommu<D>>,
+}
+
+/// Lets a device have page faults where its domains say so: `new` is attached in the place of `old`.
+///
+/// # Safety
+///
+/// The device was probed by driver `D`; the group's lock is held; the domains are valid or NULL.
+pub(super) unsafe fn change_faulting<D: Driver>(
+    dev: *mut bindings::device,
+    new: *mut bindings::iommu_domain,
+    old: *mut bindings::iommu_domain,
+) -> Result {
+    // SAFETY: A driver of this kind has no devices but those of its bus, which are such memory.
+    let memory = unsafe { &*dev.cast_const().cast::<Memory<D>>() };
+    // SAFETY: The caller's promise.
+    unsafe { memory.faulting.change(&memory.iommu.faults, dev, new, old) }
 }
 
 /// # Safety

@@ -11,6 +11,7 @@
 //! `drivers/iommu/iommu-priv.h`.
 
 mod bus;
+mod fault;
 mod format;
 mod ops;
 mod paging;

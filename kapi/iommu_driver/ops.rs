@@ -6,6 +6,7 @@ use crate::ffi::bindings;
 use crate::kapi::device;
 use crate::kapi::domain::UserData;
 use crate::kapi::group::Capability;
+use crate::kapi::iommu_driver::bus::change_faulting;
 use crate::kapi::iommu_driver::paging::Paging;
 use crate::kapi::iommu_driver::paging::PagingDomain;
 use core::marker::PhantomData;
@@ -118,6 +119,7 @@ impl<D: Driver> Ops<D> {
                     domain_alloc_paging_flags: Some(alloc_paging::<D>),
                     probe_device: Some(probe_device::<D>),
                     device_group: Some(bindings::generic_device_group),
+                    page_response: Some(page_response),
                     // SAFETY: `blocked` stays beside us: both are pinned.
                     blocked_domain: unsafe { Opaque::cast_into(&raw const (*this.as_ptr()).blocked) },
                     owner,
@@ -233,29 +235,46 @@ unsafe extern "C" fn alloc_paging<D: Driver>(
     }
 }
 
+/// The devices wait for nothing.
+///
+/// # Safety
+///
+/// As `page_response` of `struct iommu_ops`.
+unsafe extern "C" fn page_response(
+    _dev: *mut bindings::device,
+    _fault: *mut bindings::iopf_fault,
+    _response: *mut bindings::iommu_page_response,
+) {
+}
+
 /// # Safety
 ///
 /// As `attach_dev` of `struct iommu_domain_ops`, for a device that `D` probed.
 unsafe extern "C" fn attach_blocked<D: Driver>(
-    _domain: *mut bindings::iommu_domain,
+    domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
-    _old: *mut bindings::iommu_domain,
+    old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The core attaches probed devices.
-    errno(D::block(unsafe { data_of::<D>(dev) }))
+    // SAFETY: The core attaches probed devices, with the group's lock held.
+    errno(unsafe {
+        D::block(data_of::<D>(dev)).and_then(|()| change_faulting::<D>(dev, domain, old))
+    })
 }
 
 /// # Safety
 ///
 /// As `set_dev_pasid` of `struct iommu_domain_ops`, for a device that `D` probed.
 unsafe extern "C" fn attach_blocked_pasid<D: Driver>(
-    _domain: *mut bindings::iommu_domain,
+    domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     pasid: bindings::ioasid_t,
-    _old: *mut bindings::iommu_domain,
+    old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The core attaches probed devices.
-    errno(D::block_pasid(unsafe { data_of::<D>(dev) }, pasid))
+    // SAFETY: As for `attach_blocked`.
+    errno(unsafe {
+        D::block_pasid(data_of::<D>(dev), pasid)
+            .and_then(|()| change_faulting::<D>(dev, domain, old))
+    })
 }
 
 /// The C object of a device.

@@ -3,6 +3,7 @@
 //! Page tables of an IOMMU driver: `struct iommu_domain` and its operations.
 
 use crate::ffi::bindings;
+use crate::kapi::iommu_driver::bus::change_faulting;
 use crate::kapi::iommu_driver::format::Format;
 use crate::kapi::iommu_driver::format::Geometry;
 use crate::kapi::iommu_driver::ops::data_of;
@@ -174,11 +175,14 @@ impl<T: Paging> Drop for PagingDomain<T> {
 unsafe extern "C" fn attach_dev<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
-    _old: *mut bindings::iommu_domain,
+    old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The domain is one with these operations, and the core attaches probed devices.
-    let (domain, dev) = unsafe { (PagingDomain::<T>::borrow(domain), data_of::<T::Driver>(dev)) };
-    errno(T::attach(domain, dev))
+    // SAFETY: The domain is one with these operations, and the core attaches probed devices, with
+    // the group's lock held.
+    errno(unsafe {
+        T::attach(PagingDomain::borrow(domain), data_of::<T::Driver>(dev))
+            .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    })
 }
 
 /// # Safety
@@ -188,11 +192,17 @@ unsafe extern "C" fn set_dev_pasid<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     pasid: bindings::ioasid_t,
-    _old: *mut bindings::iommu_domain,
+    old: *mut bindings::iommu_domain,
 ) -> c_int {
     // SAFETY: As for `attach_dev`.
-    let (domain, dev) = unsafe { (PagingDomain::<T>::borrow(domain), data_of::<T::Driver>(dev)) };
-    errno(T::attach_pasid(domain, dev, pasid))
+    errno(unsafe {
+        T::attach_pasid(
+            PagingDomain::borrow(domain),
+            data_of::<T::Driver>(dev),
+            pasid,
+        )
+        .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    })
 }
 
 /// # Safety

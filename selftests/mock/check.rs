@@ -8,11 +8,13 @@ use crate::device::BoundDevice;
 use crate::hwpt::HwptPaging;
 use crate::ioas::Ioas;
 use crate::kapi::iommu_driver::PagingDomain;
+use crate::kapi::iopf::PageRequest;
 use crate::kapi::uapi_test::AddReserved;
 use crate::kapi::uapi_test::CheckDevCache;
 use crate::kapi::uapi_test::CheckMap;
 use crate::kapi::uapi_test::CheckRefs;
 use crate::kapi::uapi_test::Cmd;
+use crate::kapi::uapi_test::TriggerIopf;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::IovaRange;
 use crate::kapi::units::PAGE_SIZE;
@@ -102,6 +104,20 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
         Some(cache) if cache.load(Relaxed) == cmd.cache => Ok(()),
         _ => Err(EINVAL),
     }
+}
+
+/// Lets a device have a page fault that is a group of its own. Where it may not have any nothing
+/// happens, as with hardware. `EINVAL` for a device that is not a mock.
+pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
+    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
+    let request = PageRequest {
+        flags: 0,
+        pasid: cmd.pasid,
+        group: cmd.grpid,
+        perm: cmd.perm,
+        addr: cmd.addr,
+    };
+    MOCK.get().ok_or(ENODEV)?.fault(device.dev(), &request)
 }
 
 /// Makes those pages look written to whose bits are set in the caller's bitmap. `EINVAL` where

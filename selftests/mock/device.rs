@@ -26,10 +26,17 @@ pub(crate) struct Holder {
 
 impl Kind for Holder {}
 
+/// Runs `f`, which attaches or detaches the device, while the device has no page faults.
+fn quietly<T>(device: &BoundDevice, f: impl FnOnce() -> T) -> T {
+    let mock = MOCK.get();
+    let _quiet = mock.as_ref().and_then(|mock| mock.quiet(device.dev()));
+    f()
+}
+
 impl Drop for Holder {
     fn drop(&mut self) {
         // Whoever destroys a holder but not its context has detached the device already.
-        self.bound.detach_at_end(self.bound.id());
+        quietly(&self.bound, || self.bound.detach_at_end(self.bound.id()));
     }
 }
 
@@ -71,7 +78,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     };
     // Goes before `bound`, which is the last to refer to the device.
     let draft = reservation.fill(Ok(Holder { bound: device }))?;
-    let pt_id = draft.bound.change_pt(ctx, cmd.id, How::Attach)?;
+    let pt_id = quietly(&draft.bound, || {
+        draft.bound.change_pt(ctx, cmd.id, How::Attach)
+    })?;
 
     let (holder_id, device_id) = (draft.id(), draft.bound.id());
     let out = cmd.mock_domain_flags_mut();
@@ -79,7 +88,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        draft.bound.detach(ctx, device_id);
+        quietly(&draft.bound, || draft.bound.detach(ctx, device_id));
         return Err(error);
     }
     bound.device = None;
@@ -91,7 +100,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
 pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
     let pt_id = cmd.mock_domain_replace().pt_id;
-    let pt_id = holder.bound.change_pt(ctx, pt_id, How::Replace)?;
+    let pt_id = quietly(&holder.bound, || {
+        holder.bound.change_pt(ctx, pt_id, How::Replace)
+    })?;
     cmd.mock_domain_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
@@ -101,7 +112,7 @@ pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
     let holder = ctx.objects().take::<Holder>(id)?;
     let device = holder.bound.clone();
     // Page tables that were made for the device go with it.
-    device.detach(ctx, device.id());
+    quietly(&device, || device.detach(ctx, device.id()));
     drop(holder);
     BoundDevice::unbind(ctx, device);
     Ok(())

@@ -7,7 +7,8 @@
 //! vfio and hardware do, through the same doors as far as they are safe. Part of the test module
 //! only. The fuzzers' own way to write addresses (`MOCK_FLAGS_ACCESS_SYZ`) is not understood.
 //!
-//! The lock `Held::inner` (rank 3) is held while an emulated device pins pages and gives them back.
+//! A mock device has page faults only while nobody attaches or detaches it (rank 4, see
+//! `kapi/iommu_driver/fault.rs`). The lock `Held::inner` (rank 3) is held while an emulated device pins pages and gives them back.
 
 mod access;
 mod check;
@@ -55,6 +56,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         op::MOCK_DOMAIN_REPLACE => device::replace(ctx, cmd, user),
         op::MD_CHECK_MAP => check::map(ctx, id, cmd.check_map()),
         op::MD_CHECK_REFS => check::pins(cmd.check_refs()),
+        op::TRIGGER_IOPF => check::fault(ctx, cmd.trigger_iopf()),
         op::DEV_CHECK_CACHE => check::cache(ctx, id, cmd.check_dev_cache()),
         op::CREATE_ACCESS => access::create(ctx, cmd, user),
         op::ACCESS_REPLACE_IOAS => access::replace(id, cmd.access_replace_ioas()),
@@ -66,8 +68,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         // The descriptor is the value of the ioctl.
         op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
         op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
-        // TODO[NESTING], TODO[IOPF], TODO[PASID]: the operations on nested page tables, vIOMMUs,
-        // faults and PASIDs.
+        // TODO[NESTING], TODO[PASID]: the operations on nested page tables, vIOMMUs and PASIDs.
         _ => Err(EOPNOTSUPP),
     };
     done.map(|()| 0)

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O page faults of mock devices: fault queues, what is read from them, and answers.
+ *
+ * Usage: fault none [SUITE]
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+static void alloc_wrong(struct bench *b)
+{
+	static const struct {
+		const char *name;
+		struct iommu_fault_alloc cmd;
+		int want;
+	} table[] = {
+		{ "flags", { .size = sizeof(table[0].cmd), .flags = 1 }, -EOPNOTSUPP },
+		{ "size 0", { .size = 0 }, -EINVAL },
+		{ "size 12", { .size = 12 }, -EINVAL },
+	};
+	struct iommu_fault_alloc good = { .size = sizeof(good) };
+	struct rlimit none = { 0, 0 }, old;
+	uint32_t before, after;
+	int fd = open_iommu();
+	size_t i;
+
+	CHECK(fd >= 0);
+	WANT(ioas_alloc(fd, &before), 0);
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		struct iommu_fault_alloc cmd = table[i].cmd;
+		int r = call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+
+		if (r != table[i].want)
+			fail("%s: got %s", table[i].name, errno_name(r));
+	}
+	WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &none));
+	WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, &good), -EMFILE);
+	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
+	/* Nothing of it is left. */
+	for (i = before + 1; i < before + 20; i++)
+		WANT(destroy(fd, i), -ENOENT);
+	WANT(ioas_alloc(fd, &after), 0);
+	close(fd);
+}
+
+static void hwpt_wrong(struct bench *b)
+{
+	struct queue q;
+	uint32_t hwpt;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_hwpt(&q, 0, NO_ID, &hwpt), -ENOENT);
+	WANT(fault_hwpt(&q, 0, 0, &hwpt), -ENOENT);
+	WANT(fault_hwpt(&q, 0, q.ioas, &hwpt), -ENOENT);
+	WANT(fault_hwpt(&q, 0, q.hwpt, &hwpt), -ENOENT);
+	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_NEST_PARENT, q.id, &hwpt), -EOPNOTSUPP);
+	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, q.id, &hwpt), 0);
+	WANT(destroy(q.fd, hwpt), 0);
+	/* A queue is not what a device is attached to. */
+	WANT(replace(&q, q.id), -EINVAL);
+	WANT(fault_with(&q, NO_PASID, 1), 0);
+	WANT(drain(&q), 1);
+	close_queue(&q);
+}
+
+static void read_one(struct bench *b)
+{
+	struct iommu_hwpt_pgfault *f = &faults[0];
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(get(q.file, f, FAULT), 0);
+	WANT(fault_with(&q, NO_PASID, 7), 0);
+	memset(f, 0xff, FAULT);
+	WANT(get(q.file, f, FAULT), FAULT);
+	WANT(f->flags, IOMMU_PGFAULT_FLAGS_LAST_PAGE);
+	WANT(f->dev_id, q.dev_id);
+	WANT(f->pasid, NO_PASID);
+	WANT(f->grpid, 7);
+	WANT(f->perm, IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE);
+	WANT(f->__reserved, 0);
+	WANT(f->addr, ADDR + 7 * PAGE);
+	WANT(f->length, 0);
+	CHECK(f->cookie);
+	WANT(get(q.file, f + 1, FAULT), 0);
+	WANT(answer(&q, f->cookie, GOOD), ANSWER);
+	WANT(answer(&q, f->cookie, GOOD), -EINVAL);
+	/* Nothing is attached to a PASID: the fault is refused at once. */
+	WANT(fault_with(&q, 1, 8), 0);
+	WANT(get(q.file, f, FAULT), 0);
+	close_queue(&q);
+}
+
+static void read_sizes(struct bench *b)
+{
+	static const struct {
+		uint32_t waiting;
+		size_t size;
+		long long want;
+	} table[] = {
+		{ 0, 0, 0 }, { 0, 1, -ESPIPE }, { 0, FAULT - 1, -ESPIPE }, { 0, FAULT, 0 },
+		{ 1, 0, -EINVAL }, { 1, 1, -ESPIPE }, { 1, FAULT - 1, -ESPIPE },
+		{ 1, FAULT + 1, -ESPIPE }, { 1, FAULT, FAULT }, { 1, 2 * FAULT, FAULT },
+		{ MANY, 0, -EINVAL }, { MANY, FAULT, FAULT }, { MANY, 3 * FAULT, 3 * FAULT },
+		{ MANY, 3 * FAULT + 8, -ESPIPE }, { MANY, (MANY - 1) * FAULT, (MANY - 1) * FAULT },
+		{ MANY, MANY * FAULT, MANY * FAULT }, { MANY, (MANY + 1) * FAULT, MANY * FAULT },
+	};
+	struct queue q;
+	uint32_t j, nr;
+	size_t i;
+
+	if (!open_queue(&q))
+		return;
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		long long r;
+
+		WANT(fault_many(&q, table[i].waiting), 0);
+		r = get(q.file, faults, table[i].size);
+		if (r != table[i].want)
+			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
+			     errno_name(r));
+		nr = r > 0 ? r / FAULT : 0;
+		/* In their order, each with a cookie of its own, and the others go on waiting. */
+		for (j = 0; j < nr; j++) {
+			WANT(faults[j].grpid, j + 1);
+			WANT(answer(&q, faults[j].cookie, j % 2 ? GOOD : BAD), ANSWER);
+		}
+		WANT(drain(&q), table[i].waiting - nr);
+	}
+	CHECK(pread(q.file, faults, FAULT, 0) < 0 && errno == ESPIPE);
+	CHECK(pread(q.file, faults, FAULT, FAULT) < 0 && errno == ESPIPE);
+	CHECK(lseek(q.file, 0, SEEK_SET) < 0 && errno == ESPIPE);
+	close_queue(&q);
+}
+
+/* A group whose message cannot be written waits as before, in its place. */
+static void read_to_nowhere(struct bench *b)
+{
+	struct iommu_hwpt_pgfault two[2] = {};
+	struct queue q;
+	void *at;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 3), 0);
+	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
+	WANT(get(q.file, mem.gone, 3 * FAULT), -EFAULT);
+	/* One fits before the end of memory, the next one in part. */
+	at = guarded(two, FAULT + FAULT / 2);
+	WANT(get(q.file, at, 2 * FAULT), FAULT);
+	WANT(((struct iommu_hwpt_pgfault *)at)->grpid, 1);
+	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
+	WANT(answer(&q, ((struct iommu_hwpt_pgfault *)at)->cookie, GOOD), ANSWER);
+	WANT(get(q.file, faults, 3 * FAULT), 2 * FAULT);
+	WANT(faults[0].grpid, 2);
+	WANT(faults[1].grpid, 3);
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	close_queue(&q);
+}
+
+static void write_sizes(struct bench *b)
+{
+	enum { A = -1, B = -2, C = -3, WRONG = 0x7fffffff };
+	static const struct {
+		struct { int cookie; uint32_t code; } answers[3];
+		size_t size;
+		long long want;
+		uint32_t left;	/* a bit for each of the three that can be answered afterwards */
+	} table[] = {
+		{ { { A, GOOD } }, 0, 0, 7 },
+		{ { { A, GOOD } }, 1, -ESPIPE, 7 },
+		{ { { A, GOOD } }, ANSWER - 1, -ESPIPE, 7 },
+		{ { { A, GOOD }, { B, GOOD } }, ANSWER + 4, -ESPIPE, 7 },
+		{ { { A, GOOD } }, ANSWER, ANSWER, 6 },
+		{ { { B, BAD } }, ANSWER, ANSWER, 5 },
+		{ { { A, GOOD }, { B, BAD }, { C, GOOD } }, 3 * ANSWER, 3 * ANSWER, 0 },
+		{ { { C, GOOD }, { B, GOOD }, { A, BAD } }, 3 * ANSWER, 3 * ANSWER, 0 },
+		{ { { A, 2 } }, ANSWER, -EINVAL, 7 },
+		{ { { A, UINT32_MAX } }, ANSWER, -EINVAL, 7 },
+		{ { { 0, GOOD } }, ANSWER, -EINVAL, 7 },
+		{ { { WRONG, GOOD }, { B, GOOD } }, 2 * ANSWER, -EINVAL, 7 },
+		/* What was answered before the wrong one is answered, and counts. */
+		{ { { A, GOOD }, { WRONG, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
+		{ { { A, GOOD }, { A, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
+		{ { { A, GOOD }, { B, BAD }, { C, 2 } }, 3 * ANSWER, 2 * ANSWER, 4 },
+	};
+	struct queue q;
+	uint32_t j;
+	size_t i;
+
+	if (!open_queue(&q))
+		return;
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		struct iommu_hwpt_page_response answers[3];
+		long long r;
+
+		WANT(fault_many(&q, 3), 0);
+		WANT(get(q.file, faults, 3 * FAULT), 3 * FAULT);
+		for (j = 0; j < 3; j++) {
+			int cookie = table[i].answers[j].cookie;
+
+			answers[j].cookie = cookie < 0 ? faults[-cookie - 1].cookie : (uint32_t)cookie;
+			answers[j].code = table[i].answers[j].code;
+		}
+		r = put(q.file, answers, table[i].size);
+		if (r != table[i].want)
+			fail("row %zu: got %s, expected %s", i, errno_name(r),
+			     errno_name(table[i].want));
+		for (j = 0; j < 3; j++)
+			WANT(answer(&q, faults[j].cookie, GOOD),
+			     table[i].left & 1 << j ? (long long)ANSWER : -EINVAL);
+	}
+	CHECK(pwrite(q.file, faults, ANSWER, ANSWER) < 0 && errno == ESPIPE);
+	close_queue(&q);
+}
+
+static void write_from_nowhere(struct bench *b)
+{
+	struct iommu_hwpt_page_response answers[2];
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 2), 0);
+	WANT(get(q.file, faults, 2 * FAULT), 2 * FAULT);
+	WANT(put(q.file, mem.gone, ANSWER), -EFAULT);
+	answers[0] = (struct iommu_hwpt_page_response){ faults[0].cookie, GOOD };
+	answers[1] = (struct iommu_hwpt_page_response){ faults[1].cookie, GOOD };
+	WANT(put(q.file, guarded(answers, ANSWER + 4), 2 * ANSWER), ANSWER);
+	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+	WANT(answer(&q, faults[1].cookie, GOOD), ANSWER);
+	close_queue(&q);
+}
+
+/* Nothing can be answered before it was read. */
+static void answer_unread(struct bench *b)
+{
+	struct queue q;
+	uint32_t cookie;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 2), 0);
+	for (cookie = 0; cookie < 8; cookie++)
+		WANT(answer(&q, cookie, GOOD), -EINVAL);
+	WANT(drain(&q), 2);
+	close_queue(&q);
+}
+
+static void *wait_for_fault(void *arg)
+{
+	struct pollfd p = { .fd = *(int *)arg, .events = POLLIN };
+
+	return (void *)(long)(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
+}
+
+static void poll_queue(struct bench *b)
+{
+	pthread_t thread;
+	struct queue q;
+	void *woken;
+
+	if (!open_queue(&q))
+		return;
+	WANT(events(&q), POLLOUT);
+	WANT(fault_many(&q, 2), 0);
+	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
+	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
+	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
+	WANT(drain(&q), 1);
+	WANT(events(&q), POLLOUT);
+	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+
+	CHECK(!pthread_create(&thread, NULL, wait_for_fault, &q.file));
+	usleep(50000);
+	WANT(fault_with(&q, NO_PASID, 1), 0);
+	CHECK(!pthread_join(thread, &woken) && woken);
+	/* What is answered for user space is not there to be read any more. */
+	WANT(replace(&q, q.ioas), 0);
+	WANT(events(&q), POLLOUT);
+	close_queue(&q);
+}
+
+/* Some are read, some not. What is done ends all of them, and no answer reaches them any more. */
+static void end_by(struct queue *q, int (*end)(struct queue *q))
+{
+	uint32_t i;
+
+	WANT(fault_many(q, 4), 0);
+	WANT(get(q->file, faults, 2 * FAULT), 2 * FAULT);
+	WANT(end(q), 0);
+	for (i = 0; i < 2; i++)
+		WANT(answer(q, faults[i].cookie, GOOD), -EINVAL);
+	WANT(get(q->file, faults, 4 * FAULT), 0);
+	WANT(events(q), POLLOUT);
+}
+
+static int by_destroying(struct queue *q)
+{
+	int r = destroy(q->fd, q->device);
+
+	/* Another one for close_queue(). */
+	return r ? r : mock_device(q->fd, q->hwpt, &q->device, &q->dev_id, &q->automatic);
+}
+
+static int by_leaving(struct queue *q)
+{
+	return replace(q, q->ioas);
+}
+
+static int by_going_to_another(struct queue *q)
+{
+	uint32_t old = q->hwpt;
+	int r = fault_hwpt(q, 0, q->id, &q->hwpt);
+
+	if (!r)
+		r = replace(q, q->hwpt);
+	return r ? r : destroy(q->fd, old);
+}
+
+static void pending_at_the_end(struct bench *b)
+{
+	int (*const ends[])(struct queue *q) = { by_destroying, by_leaving, by_going_to_another };
+	struct queue q;
+	size_t i;
+
+	if (!open_queue(&q))
+		return;
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		end_by(&q, ends[i]);
+		WANT(replace(&q, q.hwpt), 0);
+		WANT(fault_many(&q, 2), 0);
+		WANT(drain(&q), 2);
+	}
+	/* At last they end with the device. */
+	WANT(fault_many(&q, 2), 0);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	close_queue(&q);
+}
+
+/* What replaces nothing, or cannot be done, ends nothing. */
+static void replace_in_vain(struct bench *b)
+{
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 2), 0);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	WANT(replace(&q, q.hwpt), 0);
+	WANT(replace(&q, NO_ID), -ENOENT);
+	WANT(replace(&q, q.dev_id), -EINVAL);
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	WANT(drain(&q), 1);
+	close_queue(&q);
+}
+
+/* Two devices in one queue: what ends the faults of one leaves those of the other. */
+static void two_devices(struct bench *b)
+{
+	struct queue q, other;
+	int i;
+
+	if (!open_queue(&q))
+		return;
+	other = q;
+	WANT(mock_device(q.fd, q.hwpt, &other.device, &other.dev_id, &other.automatic), 0);
+	WANT(other.automatic, q.hwpt);
+	for (i = 0; i < 2; i++) {
+		WANT(fault_with(&q, NO_PASID, 1), 0);
+		WANT(fault_with(&other, NO_PASID, 1), 0);
+		if (!i)
+			WANT(get(q.file, faults, 2 * FAULT), 2 * FAULT);
+	}
+	WANT(faults[0].dev_id, q.dev_id);
+	WANT(faults[1].dev_id, other.dev_id);
+	CHECK(faults[0].cookie != faults[1].cookie);
+	WANT(destroy(q.fd, other.device), 0);
+	WANT(answer(&q, faults[1].cookie, GOOD), -EINVAL);
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	WANT(get(q.file, faults, 2 * FAULT), FAULT);
+	WANT(faults[0].dev_id, q.dev_id);
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	close_queue(&q);
+}
+
+static void destroy_in_use(struct bench *b)
+{
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(destroy(q.fd, q.id), -EBUSY);
+	WANT(destroy(q.fd, q.hwpt), -EBUSY);
+	WANT(fault_many(&q, 3), 0);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	/* With its file closed nobody can answer; the queue stays. */
+	CHECK(!close(q.file));
+	WANT(destroy(q.fd, q.id), -EBUSY);
+	WANT(fault_with(&q, NO_PASID, 9), 0);
+	WANT(replace(&q, q.ioas), 0);
+	WANT(destroy(q.fd, q.id), -EBUSY);
+	WANT(destroy(q.fd, q.hwpt), 0);
+	WANT(destroy(q.fd, q.id), 0);
+	WANT(destroy(q.fd, q.device), 0);
+	CHECK(!close(q.fd));
+}
+
+/* The queue's file keeps the context, and what is in it. */
+static void close_context(struct bench *b)
+{
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 3), 0);
+	CHECK(!close(q.fd));
+	WANT(get(q.file, faults, FAULT), FAULT);
+	WANT(faults[0].dev_id, q.dev_id);
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	/* One is read and one is not. */
+	CHECK(!close(q.file));
+}
+
+static void close_while_pending(struct bench *b)
+{
+	struct queue q;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_many(&q, 3), 0);
+	WANT(get(q.file, faults, FAULT), FAULT);
+	CHECK(!close(q.file));
+	CHECK(!close(q.fd));
+}
+
+static struct queue shared;
+
+static void answer_in_child(struct bench *b)
+{
+	WANT(drain(&shared), 2);
+	WANT(fault_with(&shared, NO_PASID, 5), 0);
+}
+
+static void across_fork(struct bench *b)
+{
+	if (!open_queue(&shared))
+		return;
+	WANT(fault_many(&shared, 3), 0);
+	WANT(get(shared.file, faults, FAULT), FAULT);
+	CHECK(in_child(NULL, 0, answer_in_child));
+	WANT(answer(&shared, faults[0].cookie, GOOD), ANSWER);
+	WANT(get(shared.file, faults, FAULT), FAULT);
+	WANT(faults[0].grpid, 5);
+	/* The child closes nothing of ours when it ends. */
+	CHECK(!close(shared.fd));
+	WANT(answer(&shared, faults[0].cookie, GOOD), ANSWER);
+	CHECK(!close(shared.file));
+}
+
+static volatile bool over;
+
+static void *keep_faulting(void *arg)
+{
+	struct queue *q = arg;
+	uint32_t group = 0;
+	long bad = 0;
+
+	while (!over)
+		bad += fault_with(q, NO_PASID, group++) != 0;
+	return (void *)bad;
+}
+
+/* An answer may come too late, and nothing else may go wrong. */
+static void *keep_answering(void *arg)
+{
+	struct iommu_hwpt_pgfault some[4];
+	struct queue *q = arg;
+	long bad = 0;
+
+	while (!over) {
+		long long i, r = get(q->file, some, sizeof(some));
+
+		bad += r < 0 || r % FAULT;
+		for (i = 0; i < r / (long long)FAULT; i++) {
+			long long a = answer(q, some[i].cookie, i % 2 ? GOOD : BAD);
+
+			bad += a != ANSWER && a != -EINVAL;
+		}
+	}
+	return (void *)bad;
+}
+
+static void all_at_once(struct bench *b)
+{
+	void *(*const work[])(void *arg) = {
+		keep_faulting, keep_faulting, keep_answering, keep_answering,
+	};
+	pthread_t threads[ARRAY_SIZE(work)];
+	struct queue q;
+	uint32_t other;
+	void *bad;
+	size_t i;
+
+	if (!open_queue(&q))
+		return;
+	WANT(fault_hwpt(&q, 0, q.id, &other), 0);
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		CHECK(!pthread_create(&threads[i], NULL, work[i], &q));
+	for (i = 0; i < 300; i++) {
+		const uint32_t places[] = { other, q.ioas, q.hwpt };
+
+		WANT(replace(&q, places[i % 3]), 0);
+	}
+	over = true;
+	for (i = 0; i < ARRAY_SIZE(work); i++) {
+		CHECK(!pthread_join(threads[i], &bad));
+		WANT((long)bad, 0);
+	}
+	WANT(destroy(q.fd, other), 0);
+	close_queue(&q);
+}
+
+static const struct scene scenes[] = {
+	{ "a queue cannot be made", alloc_wrong, ALONE },
+	{ "page tables cannot have a queue", hwpt_wrong, ALONE },
+	{ "a fault is read and answered", read_one, ALONE },
+	{ "reads of every size", read_sizes, ALONE },
+	{ "a fault that cannot be written down waits on", read_to_nowhere, ALONE },
+	{ "writes of every size, wrong answers among them", write_sizes, ALONE },
+	{ "answers that cannot be read", write_from_nowhere, ALONE },
+	{ "what was not read cannot be answered", answer_unread, ALONE },
+	{ "poll", poll_queue, ALONE },
+	{ "destroy, detach and replace while faults pend, CVE-2026-74520", pending_at_the_end, ALONE },
+	{ "a replacement that changes nothing", replace_in_vain, ALONE },
+	{ "two devices in a queue", two_devices, ALONE },
+	{ "a queue in use cannot be destroyed, CVE-2025-39966", destroy_in_use, ALONE },
+	{ "the context is closed before the queue", close_context, ALONE },
+	{ "all is closed while faults pend", close_while_pending, ALONE },
+	{ "across fork", across_fork, ALONE },
+	{ "faults, answers and replacements at once", all_at_once, ALONE },
+};
+
+static const struct suite fault_suite = {
+	.name = "fault",
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};
+
+const struct suite *const suites[] = { &fault_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A mock device with a fault queue. */
+#ifndef FAULT_H
+#define FAULT_H
+
+#include "uapi.h"
+#include "iommufd_test.h"
+
+#define FAULT		sizeof(struct iommu_hwpt_pgfault)
+#define ANSWER		sizeof(struct iommu_hwpt_page_response)
+#define ADDR		0x123456000UL
+#define NO_PASID	0
+#define GOOD		IOMMUFD_PAGE_RESP_SUCCESS
+#define BAD		IOMMUFD_PAGE_RESP_INVALID
+#define MANY		8
+
+/* A device that is attached to page tables with a fault queue. */
+struct queue {
+	int fd;
+	int file;
+	uint32_t ioas, device, dev_id, automatic, id, hwpt;
+};
+
+extern struct iommu_hwpt_pgfault faults[MANY + 1];
+
+int mock_op(int fd, struct iommu_test_cmd *cmd);
+int queue_alloc(int fd, uint32_t *id, int *file);
+int fault_hwpt(struct queue *q, uint32_t flags, uint32_t fault_id, uint32_t *hwpt);
+int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt);
+int replace(struct queue *q, uint32_t pt_id);
+int fault_with(struct queue *q, uint32_t pasid, uint32_t group);
+int fault_many(struct queue *q, uint32_t nr);
+long long get(int file, void *to, size_t size);
+long long put(int file, const void *from, size_t size);
+long long answer(struct queue *q, uint32_t cookie, uint32_t code);
+long long drain(struct queue *q);
+int events(struct queue *q);
+bool open_queue(struct queue *q);
+void close_queue(struct queue *q);
+
+#endif

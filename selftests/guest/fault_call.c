@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A mock device with a fault queue, made and used. */
+#include <poll.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+struct iommu_hwpt_pgfault faults[MANY + 1];
+
+int mock_op(int fd, struct iommu_test_cmd *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	return call(fd, IOMMU_TEST_CMD, cmd);
+}
+
+int queue_alloc(int fd, uint32_t *id, int *file)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+	int r = call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+
+	*id = cmd.out_fault_id;
+	*file = cmd.out_fault_fd;
+	return r;
+}
+
+int fault_hwpt(struct queue *q, uint32_t flags, uint32_t fault_id, uint32_t *hwpt)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_FAULT_ID_VALID | flags,
+		.dev_id = q->dev_id, .pt_id = q->ioas, .fault_id = fault_id,
+	};
+	int r = call(q->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	if (!r)
+		*hwpt = cmd.out_hwpt_id;
+	return r;
+}
+
+int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt)
+{
+	struct iommu_test_cmd cmd = { .op = IOMMU_TEST_OP_MOCK_DOMAIN, .id = ioas };
+	int r = mock_op(fd, &cmd);
+
+	*device = cmd.mock_domain.out_stdev_id;
+	*dev_id = cmd.mock_domain.out_idev_id;
+	*hwpt = cmd.mock_domain.out_hwpt_id;
+	return r;
+}
+
+int replace(struct queue *q, uint32_t pt_id)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = q->device,
+		.mock_domain_replace.pt_id = pt_id,
+	};
+
+	return mock_op(q->fd, &cmd);
+}
+
+int fault_with(struct queue *q, uint32_t pasid, uint32_t group)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_TRIGGER_IOPF,
+		.trigger_iopf = {
+			.dev_id = q->dev_id, .pasid = pasid, .grpid = group,
+			.perm = IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE,
+			.addr = ADDR + group * PAGE,
+		},
+	};
+
+	return mock_op(q->fd, &cmd);
+}
+
+/* Groups 1 to nr. */
+int fault_many(struct queue *q, uint32_t nr)
+{
+	uint32_t group;
+	int r = 0;
+
+	for (group = 1; group <= nr && !r; group++)
+		r = fault_with(q, NO_PASID, group);
+	return r;
+}
+
+long long get(int file, void *to, size_t size)
+{
+	ssize_t r = read(file, to, size);
+
+	return r < 0 ? -errno : r;
+}
+
+long long put(int file, const void *from, size_t size)
+{
+	ssize_t r = write(file, from, size);
+
+	return r < 0 ? -errno : r;
+}
+
+long long answer(struct queue *q, uint32_t cookie, uint32_t code)
+{
+	struct iommu_hwpt_page_response response = { .cookie = cookie, .code = code };
+
+	return put(q->file, &response, sizeof(response));
+}
+
+/* What waits, by its number, is read and answered. */
+long long drain(struct queue *q)
+{
+	long long nr = 0, r;
+
+	while ((r = get(q->file, faults, FAULT)) == FAULT) {
+		nr++;
+		if (answer(q, faults[0].cookie, GOOD) != ANSWER)
+			return -1000;
+	}
+	return r ? r : nr;
+}
+
+int events(struct queue *q)
+{
+	struct pollfd p = { .fd = q->file, .events = POLLIN | POLLOUT | POLLRDNORM };
+
+	return poll(&p, 1, 0) < 0 ? -errno : p.revents;
+}
+
+bool open_queue(struct queue *q)
+{
+	int r;
+
+	q->file = -1;
+	q->fd = open_iommu();
+	r = q->fd < 0 ? q->fd : ioas_alloc(q->fd, &q->ioas);
+	if (!r)
+		r = mock_device(q->fd, q->ioas, &q->device, &q->dev_id, &q->automatic);
+	if (!r)
+		r = queue_alloc(q->fd, &q->id, &q->file);
+	if (!r)
+		r = fault_hwpt(q, 0, q->id, &q->hwpt);
+	if (!r)
+		r = replace(q, q->hwpt);
+	/* Memory that devices need not ask for, in both page tables. */
+	if (!r)
+		r = map(q->fd, q->ioas, mem.rw, PAGE, MOCK_APERTURE_START);
+	if (r)
+		fail("cannot make a device with a fault queue: %s", errno_name(r));
+	return !r;
+}
+
+/* Everything can be destroyed in its order, whatever waits. */
+void close_queue(struct queue *q)
+{
+	WANT(destroy(q->fd, q->device), 0);
+	WANT(destroy(q->fd, q->hwpt), 0);
+	CHECK(!close(q->file));
+	WANT(destroy(q->fd, q->id), 0);
+	WANT(unmap_all(q->fd, q->ioas), PAGE);
+	WANT(destroy(q->fd, q->ioas), 0);
+	CHECK(!close(q->fd));
+}
