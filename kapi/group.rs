@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! IOMMU groups, the ownership of their DMA, and what a group is attached to.
+//! IOMMU groups, the ownership of their DMA, and what a group and its PASIDs are attached to.
 //!
 //! C headers: `include/linux/iommu.h`, `drivers/iommu/iommu-priv.h`.
 
@@ -124,13 +124,42 @@ impl Drop for DmaOwner {
     }
 }
 
-/// A group whose DMA goes through a domain. Dropping it blocks the group's DMA.
+/// Which of a device's streams of DMA is meant: that of a process address space ID, or all that have
+/// none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pasid(bindings::ioasid_t);
+
+impl Pasid {
+    /// DMA without a PASID. Before all others in order.
+    pub(crate) const NONE: Self = Self(bindings::IOMMU_NO_PASID);
+
+    /// The PASID of C code. Whether a device has it is seen when it is attached.
+    pub(crate) const fn new(raw: bindings::ioasid_t) -> Self {
+        Self(raw)
+    }
+
+    /// Whether DMA without a PASID is meant.
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// What is attached.
+enum Source {
+    /// A group's DMA without PASID.
+    Group(Arc<IommuGroup>),
+    /// The DMA with a PASID of all devices of a group, of which this is one.
+    Pasid(ARef<Device>, Pasid),
+}
+
+/// A group whose DMA, without PASID or with a certain one, goes through a domain. Dropping it blocks
+/// that DMA.
 ///
 /// # Invariants
 ///
-/// `handle` is registered with the IOMMU core for `group` and `domain`.
+/// `handle` is registered with the IOMMU core for `source` and `domain`.
 pub(crate) struct Attachment {
-    group: Arc<IommuGroup>,
+    source: Source,
     domain: Arc<Domain>,
     handle: KBox<bindings::iommu_attach_handle>,
 }
@@ -141,45 +170,95 @@ unsafe impl Send for Attachment {}
 unsafe impl Sync for Attachment {}
 
 impl Attachment {
-    /// Attaches a group whose DMA the caller owns. `EINVAL` where domain and device do not fit,
-    /// `EBUSY`, `ENOMEM`.
-    pub(crate) fn new(group: Arc<IommuGroup>, domain: Arc<Domain>) -> Result<Self> {
+    /// Attaches a group whose DMA the caller owns; where a PASID is given, all its devices' DMA with
+    /// that. `dev` is one of the group. `EINVAL` where domain and device do not fit, or the group has
+    /// no such PASID, `EOPNOTSUPP` where the IOMMU has none, `EBUSY`, `ENOMEM`.
+    pub(crate) fn new(
+        group: Arc<IommuGroup>,
+        dev: &Device,
+        pasid: Pasid,
+        domain: Arc<Domain>,
+    ) -> Result<Self> {
         let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
+        let source = if pasid.is_none() {
+            Source::Group(group)
+        } else {
+            Source::Pasid(dev.into(), pasid)
+        };
         // SAFETY: All three live as long as the attachment: it owns them.
         to_result(unsafe {
-            bindings::iommu_attach_group_handle(domain.as_ptr(), group.0.as_ptr(), &mut *handle)
+            match &source {
+                Source::Group(group) => bindings::iommu_attach_group_handle(
+                    domain.as_ptr(),
+                    group.0.as_ptr(),
+                    &mut *handle,
+                ),
+                Source::Pasid(dev, pasid) => bindings::iommu_attach_device_pasid(
+                    domain.as_ptr(),
+                    device::as_raw(dev),
+                    pasid.0,
+                    &mut *handle,
+                ),
+            }
         })?;
         // INVARIANT: Just registered.
         Ok(Self {
-            group,
+            source,
             domain,
             handle,
         })
     }
 
-    /// Moves the group to another domain, without a gap where the driver can. On failure the old
+    /// Moves the DMA to another domain, without a gap where the driver can. On failure the old
     /// attachment stays as it was.
     pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
         let mut handle = KBox::new(bindings::iommu_attach_handle::default(), GFP_KERNEL)?;
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {
-            bindings::iommu_replace_group_handle(
-                self.group.0.as_ptr(),
-                domain.as_ptr(),
-                &mut *handle,
-            )
+            match &self.source {
+                Source::Group(group) => bindings::iommu_replace_group_handle(
+                    group.0.as_ptr(),
+                    domain.as_ptr(),
+                    &mut *handle,
+                ),
+                Source::Pasid(dev, pasid) => bindings::iommu_replace_device_pasid(
+                    domain.as_ptr(),
+                    device::as_raw(dev),
+                    pasid.0,
+                    &mut *handle,
+                ),
+            }
         })?;
         // INVARIANT: The core has exchanged the old pair for the new.
         self.handle = handle;
         self.domain = domain;
         Ok(())
     }
+
+    /// Names the group by `dev`, another device of it, from now on. A group that is attached by a
+    /// PASID is named by a device, and only one that is bound is sure to stay in it.
+    pub(crate) fn lean_on(&mut self, dev: &Device) {
+        if let Source::Pasid(old, _) = &mut self.source {
+            *old = dev.into();
+        }
+    }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         // SAFETY: By the invariant the group is attached to the domain.
-        unsafe { bindings::iommu_detach_group_handle(self.domain.as_ptr(), self.group.0.as_ptr()) };
+        unsafe {
+            match &self.source {
+                Source::Group(group) => {
+                    bindings::iommu_detach_group_handle(self.domain.as_ptr(), group.0.as_ptr())
+                }
+                Source::Pasid(dev, pasid) => bindings::iommu_detach_device_pasid(
+                    self.domain.as_ptr(),
+                    device::as_raw(dev),
+                    pasid.0,
+                ),
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::driver::MockDevice;
 use super::driver::MOCK;
 use crate::device::BoundDevice;
 use crate::device::How;
+use crate::kapi::group::Pasid;
 use crate::kapi::uapi_test::mock;
 use crate::kapi::uapi_test::Cmd;
 use crate::kapi::user::UserStruct;
@@ -71,7 +72,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     };
     // Goes before `bound`, which is the last to refer to the device.
     let draft = reservation.fill(Ok(Holder { bound: device }))?;
-    let pt_id = draft.bound.change_pt(ctx, cmd.id, How::Attach)?;
+    let pt_id = draft
+        .bound
+        .change_pt(ctx, Pasid::NONE, cmd.id, How::Attach)?;
 
     let (holder_id, device_id) = (draft.id(), draft.bound.id());
     let out = cmd.mock_domain_flags_mut();
@@ -79,7 +82,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        draft.bound.detach(ctx, device_id);
+        draft.bound.detach(ctx, device_id, Pasid::NONE);
         return Err(error);
     }
     bound.device = None;
@@ -91,7 +94,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
 pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
     let pt_id = cmd.mock_domain_replace().pt_id;
-    let pt_id = holder.bound.change_pt(ctx, pt_id, How::Replace)?;
+    let pt_id = holder
+        .bound
+        .change_pt(ctx, Pasid::NONE, pt_id, How::Replace)?;
     cmd.mock_domain_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
@@ -101,7 +106,7 @@ pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
     let holder = ctx.objects().take::<Holder>(id)?;
     let device = holder.bound.clone();
     // Page tables that were made for the device go with it.
-    device.detach(ctx, device.id());
+    device.detach_all(ctx, device.id());
     drop(holder);
     BoundDevice::unbind(ctx, device);
     Ok(())
