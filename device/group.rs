@@ -275,3 +275,24 @@ impl Group {
         Ioas::close_for(hwpt.ioas(), dev).map(Some)
     }
 }
+
+/// For tests.
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl Group {
+    /// Whether we and the IOMMU core agree that `pasid` is attached to `hwpt`, or to nothing.
+    pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Ref<HwptPaging>>) -> bool {
+        let state = self.state.lock();
+
+        let Some(iommu) = &self.iommu else {
+            return false;
+        };
+        match (state.get(&pasid), hwpt) {
+            (None, None) => !iommu.is_attached(pasid),
+            (Some(attached), Some(hwpt)) => {
+                let recorded = |attachment: &Attachment| attachment.is_recorded(iommu, pasid);
+                attached.hwpt.same(hwpt) && attached.attachment.as_ref().is_some_and(recorded)
+            }
+            _ => false,
+        }
+    }
+}

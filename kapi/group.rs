@@ -12,6 +12,8 @@ use crate::kapi::units::IovaRange;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use kernel::device::Device;
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
@@ -259,6 +261,31 @@ impl Drop for Attachment {
                 ),
             }
         }
+    }
+}
+
+/// What the IOMMU core has recorded, for tests.
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl Attachment {
+    /// Whether this is what the core has for `pasid` of `group`, with our domain.
+    pub(crate) fn is_recorded(&self, group: &IommuGroup, pasid: Pasid) -> bool {
+        core::ptr::eq(group.handle(pasid), &*self.handle)
+            && core::ptr::eq(self.handle.domain, self.domain.as_ptr())
+    }
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl IommuGroup {
+    /// Whether the core has an attachment for `pasid`.
+    pub(crate) fn is_attached(&self, pasid: Pasid) -> bool {
+        !self.handle(pasid).is_null()
+    }
+
+    /// The core's handle, to be compared, or NULL.
+    fn handle(&self, pasid: Pasid) -> *const bindings::iommu_attach_handle {
+        // SAFETY: The group is alive; of any type, so the core does not look into the handle.
+        let handle = unsafe { bindings::iommu_attach_handle_get(self.0.as_ptr(), pasid.0, 0) };
+        from_err_ptr(handle).map_or(core::ptr::null(), <*mut _>::cast_const)
     }
 }
 

@@ -66,8 +66,11 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         // The descriptor is the value of the ioctl.
         op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
         op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
-        // TODO[NESTING], TODO[IOPF], TODO[PASID]: the operations on nested page tables, vIOMMUs,
-        // faults and PASIDs.
+        op::PASID_ATTACH => device::attach_pasid(ctx, cmd, user),
+        op::PASID_REPLACE => device::replace_pasid(ctx, cmd, user),
+        op::PASID_DETACH => device::detach_pasid(ctx, id, cmd.pasid_detach()),
+        op::PASID_CHECK_HWPT => device::check_pasid(ctx, id, cmd.pasid_check()),
+        // TODO[NESTING], TODO[IOPF]: the operations on nested page tables, vIOMMUs and faults.
         _ => Err(EOPNOTSUPP),
     };
     done.map(|()| 0)
