@@ -8,6 +8,7 @@ use crate::device::Binding;
 use crate::device::BoundDevice;
 use crate::device::How;
 use crate::ffi::bindings;
+use crate::kapi::group::Pasid;
 use crate::kapi::shared::Shared;
 use crate::object::Ctx;
 use kernel::device::Device;
@@ -22,9 +23,6 @@ same_signature! {
     iommufd_device_to_ictx,
     iommufd_device_to_id,
 }
-
-/// IOMMU_NO_PASID: the device as a whole.
-const NO_PASID: bindings::ioasid_t = 0;
 
 /// # Safety
 ///
@@ -81,13 +79,10 @@ unsafe fn change_pt(
     pt_id: *mut u32,
     how: How,
 ) -> c_int {
-    // TODO[PASID]: attaching a PASID.
-    if pasid != NO_PASID {
-        return EOPNOTSUPP.to_errno();
-    }
     // SAFETY: The caller keeps the device bound and gives a place for the id.
     let (Binding { device, ctx }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
-    errno(device.change_pt(ctx, *pt_id, how).map(|id| *pt_id = id))
+    let id = device.change_pt(ctx, Pasid::new(pasid), *pt_id, how);
+    errno(id.map(|id| *pt_id = id))
 }
 
 #[no_mangle]
@@ -115,11 +110,9 @@ unsafe extern "C" fn iommufd_device_detach(
     idev: *mut bindings::iommufd_device,
     pasid: bindings::ioasid_t,
 ) {
-    if pasid == NO_PASID {
-        // SAFETY: The caller keeps the device bound.
-        let Binding { device, ctx } = unsafe { borrow(idev) };
-        device.detach(ctx, device.id());
-    }
+    // SAFETY: The caller keeps the device bound.
+    let Binding { device, ctx } = unsafe { borrow(idev) };
+    device.detach(ctx, device.id(), Pasid::new(pasid));
 }
 
 #[no_mangle]

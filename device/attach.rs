@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Attaching: a bound device's DMA goes through page tables.
+//! Attaching: a bound device's DMA, without PASID or with a certain one, goes through page tables.
 //!
 //! A device can be attached to page tables, or to an address space; then page tables that were made
 //! automatically for another device of that space are tried first, and new ones made where none
-//! fits. Those go with the last device.
+//! fits. Those go with the last device. They never suit a PASID, which so can be attached to page
+//! tables only that user space made for it.
 
 use crate::device::group::Freed;
 use crate::device::BoundDevice;
 use crate::hwpt::HwptPaging;
 use crate::hwpt::Request;
 use crate::ioas::Ioas;
+use crate::kapi::group::Pasid;
 use crate::object::Ctx;
 use crate::object::Object;
 use crate::object::Ref;
@@ -26,15 +28,16 @@ pub(crate) enum How {
 }
 
 impl Object<BoundDevice> {
-    /// Attaches the device to the page tables or the address space with id `pt_id` of its context,
-    /// and returns the id of the page tables. `ENOENT` where there is no such object, `EINVAL` where it is of
-    /// another kind, and what [`Group::attach`](crate::device::Group::attach) and
+    /// Attaches the device's `pasid` to the page tables or the address space with id `pt_id` of its
+    /// context, and returns the id of the page tables. `ENOENT` where there is no such object,
+    /// `EINVAL` where it is of another kind, and what
+    /// [`Group::attach`](crate::device::Group::attach) and
     /// [`Group::replace`](crate::device::Group::replace) fail with.
-    pub(crate) fn change_pt(&self, ctx: &Ctx, pt_id: u32, how: How) -> Result<u32> {
+    pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
         let target = match target.downcast::<HwptPaging>() {
             Ok(hwpt) => {
-                let freed = self.go_to(&hwpt, how)?;
+                let freed = self.go_to(pasid, &hwpt, how)?;
                 let id = hwpt.id();
                 give_back(ctx, freed);
                 return Ok(id);
@@ -42,23 +45,29 @@ impl Object<BoundDevice> {
             Err(other) => other,
         };
         let ioas = target.downcast::<Ioas>().map_err(|_| EINVAL)?;
-        let (id, freed) = self.go_to_automatic(ctx, &ioas, how)?;
+        let (id, freed) = self.go_to_automatic(ctx, pasid, &ioas, how)?;
         give_back(ctx, freed);
         Ok(id)
     }
 
-    fn go_to(&self, hwpt: &Ref<HwptPaging>, how: How) -> Result<Freed> {
+    fn go_to(&self, pasid: Pasid, hwpt: &Ref<HwptPaging>, how: How) -> Result<Freed> {
         match how {
             How::Attach => {
-                self.group()?.attach(self.id(), self.dev(), hwpt)?;
+                self.group()?.attach(self.id(), self.dev(), pasid, hwpt)?;
                 Ok(Freed::Nothing)
             }
-            How::Replace => self.group()?.replace(self.id(), hwpt),
+            How::Replace => self.group()?.replace(self.id(), pasid, hwpt),
         }
     }
 
     /// Finds or makes page tables of `ioas` that fit.
-    fn go_to_automatic(&self, ctx: &Ctx, ioas: &Ref<Ioas>, how: How) -> Result<(u32, Freed)> {
+    fn go_to_automatic(
+        &self,
+        ctx: &Ctx,
+        pasid: Pasid,
+        ioas: &Ref<Ioas>,
+        how: How,
+    ) -> Result<(u32, Freed)> {
         let objects = ctx.objects();
         let mut hwpts = ioas.hwpts().lock();
 
@@ -73,7 +82,7 @@ impl Object<BoundDevice> {
             let Some(hwpt) = find(*id).filter(|hwpt| suits(hwpt)) else {
                 continue;
             };
-            match self.go_to(&hwpt, how) {
+            match self.go_to(pasid, &hwpt, how) {
                 // This one does not fit the device. Perhaps another does.
                 Err(error) if error == EINVAL => {}
                 Err(error) => return Err(error),
@@ -96,16 +105,16 @@ impl Object<BoundDevice> {
         let freed = match how {
             // Some drivers finish making a domain only when a device is attached to it.
             How::Attach => {
-                let freed = self.go_to(&hwpt, how)?;
+                let freed = self.go_to(pasid, &hwpt, how)?;
                 if let Err(error) = hwpt.fill() {
-                    self.detach(ctx, self.id());
+                    self.detach(ctx, self.id(), pasid);
                     return Err(error);
                 }
                 freed
             }
             How::Replace => {
                 hwpt.fill()?;
-                self.go_to(&hwpt, how)?
+                self.go_to(pasid, &hwpt, how)?
             }
         };
         // There is room: it was reserved.
@@ -115,18 +124,29 @@ impl Object<BoundDevice> {
 }
 
 impl BoundDevice {
-    /// Detaches the device, known by `id`; one that is not attached stays so.
-    pub(crate) fn detach(&self, ctx: &Ctx, id: u32) {
+    /// Detaches `pasid` of the device, known by `id`; one that is not attached stays so.
+    pub(crate) fn detach(&self, ctx: &Ctx, id: u32, pasid: Pasid) {
         if let Ok(group) = self.group() {
-            give_back(ctx, group.detach(id));
+            give_back(ctx, group.detach(id, pasid));
         }
     }
 
-    /// As [`BoundDevice::detach`] where the context is about to go, and all page tables with it.
+    /// Detaches the device and all of its PASIDs.
+    pub(crate) fn detach_all(&self, ctx: &Ctx, id: u32) {
+        self.for_each_freed(id, |freed| give_back(ctx, freed));
+    }
+
+    /// As [`BoundDevice::detach_all`] where the context is about to go, and all page tables with it.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn detach_at_end(&self, id: u32) {
+        self.for_each_freed(id, drop);
+    }
+
+    fn for_each_freed(&self, id: u32, f: impl Fn(Freed)) {
         if let Ok(group) = self.group() {
-            drop(group.detach(id));
+            while let Some(pasid) = group.attached_by(id) {
+                f(group.detach(id, pasid));
+            }
         }
     }
 }

@@ -184,7 +184,7 @@ impl BoundDevice {
 
         ctx.objects().withdraw(&device);
         // The driver detaches first; were it to forget, DMA must not go on.
-        device.detach(ctx, device.id());
+        device.detach_all(ctx, device.id());
         drop(device);
         // Whoever still looks at the device is inside an ioctl, and done soon.
         gone.wait_for_completion();

@@ -2,9 +2,11 @@
 
 //! Groups: the devices that an IOMMU cannot tell apart share what they are attached to.
 //!
-//! The first device that is attached attaches the group, the last to be detached detaches it; each
-//! in between only adds its own reserved ranges and takes them away. References to page tables are
-//! handed to the caller to drop, because that may destroy them, which is not done under the lock.
+//! A group is attached without PASID, and with any number of PASIDs besides, each on its own: the
+//! first device that is attached attaches the group, the last to be detached detaches it. Without
+//! PASID each in between adds its own reserved ranges and takes them away; addresses that go with a
+//! PASID are never the device's own. References to page tables are handed to the caller to drop,
+//! because that may destroy them, which is not done under the lock.
 
 use crate::hwpt::HwptPaging;
 use crate::ioas::Closed;
@@ -12,11 +14,14 @@ use crate::ioas::Ioas;
 use crate::kapi::device::is_vf_with_pri;
 use crate::kapi::group::Attachment;
 use crate::kapi::group::IommuGroup;
+use crate::kapi::group::Pasid;
 use crate::object::Ref;
 use core::ffi::c_void;
 use kernel::device::Device;
 use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::rbtree::RBTree;
+use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::aref::ARef;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
@@ -25,13 +30,13 @@ use kernel::sync::Mutex;
 struct Member {
     id: u32,
     dev: ARef<Device>,
-    /// What the device cannot use is closed in the address space. Nothing is where it has no IOMMU,
-    /// because it never sees the addresses.
+    /// What the device cannot use is closed in the address space. Nothing is for a PASID, nor where
+    /// there is no IOMMU, because then the device never sees the addresses.
     closed: Option<Closed>,
     hwpt: Ref<HwptPaging>,
 }
 
-/// What the group is attached to. There is at least one member.
+/// What the group is attached to by one PASID or by none. There is at least one member.
 struct Attached {
     // Field order: DMA is blocked before anything else goes.
     /// `None` where there is no IOMMU to attach to.
@@ -44,6 +49,36 @@ impl Attached {
     fn has(&self, id: u32) -> bool {
         self.members.iter().any(|member| member.id == id)
     }
+
+    /// Takes away a member that is not the last.
+    fn remove(&mut self, place: usize) -> Freed {
+        let Ok(member) = self.members.remove(place) else {
+            return Freed::Nothing;
+        };
+        if let (Some(attachment), Some(other)) = (&mut self.attachment, self.members.first()) {
+            attachment.lean_on(&other.dev);
+        }
+        Freed::One(member.hwpt)
+    }
+}
+
+/// All that the group is attached to.
+type State = RBTree<Pasid, Attached>;
+
+/// Whether `pasid` can be attached to these page tables beside what else is attached: where a PASID
+/// is, all page tables must suit PASIDs. `EINVAL` where it cannot.
+fn check_pasids(state: &State, pasid: Pasid, hwpt: &HwptPaging) -> Result {
+    let fits = if pasid.is_none() {
+        hwpt.suits_pasids() || state.keys().all(|other| other.is_none())
+    } else {
+        let whole = state.get(&Pasid::NONE);
+        hwpt.suits_pasids() && whole.is_none_or(|whole| whole.hwpt.suits_pasids())
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
 }
 
 /// The state that a context keeps for an IOMMU group while one of its devices is bound.
@@ -52,7 +87,7 @@ pub(crate) struct Group {
     /// `None` where there is no IOMMU; then the group has one device.
     iommu: Option<Arc<IommuGroup>>,
     #[pin]
-    state: Mutex<Option<Attached>>,
+    state: Mutex<State>,
 }
 
 /// References that changing an attachment has freed; dropping them may destroy page tables.
@@ -75,7 +110,7 @@ impl Group {
         };
         Ok(try_pin_init!(Self {
             iommu,
-            state <- new_mutex!(None, "Group::state"),
+            state <- new_mutex!(RBTree::new(), "Group::state"),
         }))
     }
 
@@ -85,12 +120,18 @@ impl Group {
     }
 
     /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is attached
-    /// to other page tables or the device cannot use these, `EADDRINUSE` where something is mapped
-    /// that the device cannot use, `ENOMEM`.
-    pub(crate) fn attach(&self, id: u32, dev: &Device, hwpt: &Ref<HwptPaging>) -> Result {
+    /// to other page tables, the device cannot use these, or they do not suit PASIDs and ought to;
+    /// `EADDRINUSE` where something is mapped that the device cannot use, `ENOMEM`.
+    pub(crate) fn attach(
+        &self,
+        id: u32,
+        dev: &Device,
+        pasid: Pasid,
+        hwpt: &Ref<HwptPaging>,
+    ) -> Result {
         let mut state = self.state.lock();
 
-        if let Some(attached) = &mut *state {
+        if let Some(attached) = state.get_mut(&pasid) {
             if attached.has(id) {
                 return Err(EBUSY);
             }
@@ -98,62 +139,83 @@ impl Group {
                 return Err(EINVAL);
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            let member = self.member(id, dev, hwpt)?;
+            let member = self.member(id, dev, pasid, hwpt)?;
             // There is room: it was reserved.
             drop(attached.members.push_within_capacity(member));
             return Ok(());
         }
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-        members.push(self.member(id, dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
+        members.push(self.member(id, dev, pasid, hwpt)?, GFP_KERNEL_ACCOUNT)?;
         check_faults(dev, hwpt)?;
+        check_pasids(&state, pasid, hwpt)?;
         let attachment = match &self.iommu {
-            Some(iommu) => Some(Attachment::new(iommu.clone(), hwpt.domain().clone(), id)?),
+            Some(iommu) => {
+                let domain = hwpt.domain().clone();
+                Some(Attachment::new(iommu.clone(), dev, pasid, domain, id)?)
+            }
             None => None,
         };
-        *state = Some(Attached {
+        let attached = Attached {
             attachment,
             hwpt: hwpt.clone(),
             members,
-        });
+        };
+        // There was none for this PASID.
+        drop(state.insert(node.into_node(pasid, attached)));
         Ok(())
     }
 
     /// Detaches a device; one that is not attached stays so.
-    pub(crate) fn detach(&self, id: u32) -> Freed {
+    pub(crate) fn detach(&self, id: u32, pasid: Pasid) -> Freed {
         let mut state = self.state.lock();
 
-        let Some(attached) = &mut *state else {
+        let Some(attached) = state.get_mut(&pasid) else {
             return Freed::Nothing;
         };
         let Some(place) = attached.members.iter().position(|member| member.id == id) else {
             return Freed::Nothing;
         };
-        if attached.members.len() == 1 {
-            let Some(Attached {
-                attachment,
-                hwpt,
-                members,
-            }) = state.take()
-            else {
-                return Freed::Nothing;
-            };
-            drop(attachment);
-            // The members' references are not the last ones: `hwpt` is still there.
-            drop(members);
-            return Freed::One(hwpt);
+        if attached.members.len() > 1 {
+            return attached.remove(place);
         }
-        match attached.members.remove(place) {
-            Ok(member) => Freed::One(member.hwpt),
-            Err(_) => Freed::Nothing,
+        let Some(Attached {
+            attachment,
+            hwpt,
+            members,
+        }) = state.remove(&pasid)
+        else {
+            return Freed::Nothing;
+        };
+        drop(attachment);
+        // The members' references are not the last ones: `hwpt` is still there.
+        drop(members);
+        Freed::One(hwpt)
+    }
+
+    /// A PASID by which the device is attached: of several the lowest, no PASID only where there is
+    /// none else.
+    pub(crate) fn attached_by(&self, id: u32) -> Option<Pasid> {
+        let state = self.state.lock();
+        let mut pasids = state
+            .iter()
+            .filter(|(_, attached)| attached.has(id))
+            .map(|(pasid, _)| *pasid);
+        let first = pasids.next()?;
+        if first.is_none() {
+            return pasids.next().or(Some(first));
         }
+        Some(first)
     }
 
     /// Moves a device, and with it its group, to other page tables. On failure nothing has changed.
-    /// `EINVAL` where the device is not attached or cannot use these, `EADDRINUSE`, `ENOMEM`.
-    pub(crate) fn replace(&self, id: u32, hwpt: &Ref<HwptPaging>) -> Result<Freed> {
+    /// `EINVAL` where the device is not attached, cannot use these, or they do not suit PASIDs and
+    /// ought to; `EADDRINUSE`, `ENOMEM`.
+    pub(crate) fn replace(&self, id: u32, pasid: Pasid, hwpt: &Ref<HwptPaging>) -> Result<Freed> {
         let mut state = self.state.lock();
 
-        let attached = Option::as_mut(&mut state)
+        let attached = state
+            .get(&pasid)
             .filter(|attached| attached.has(id))
             .ok_or(EINVAL)?;
         if attached.hwpt.same(hwpt) {
@@ -164,12 +226,15 @@ impl Group {
         let mut closed = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
         if !same_ioas {
             for member in &attached.members {
-                closed.push(self.close(&member.dev, hwpt)?, GFP_KERNEL_ACCOUNT)?;
+                let ranges = self.close(&member.dev, pasid, hwpt)?;
+                closed.push(ranges, GFP_KERNEL_ACCOUNT)?;
             }
         }
         for member in attached.members.iter().filter(|member| member.id == id) {
             check_faults(&member.dev, hwpt)?;
         }
+        check_pasids(&state, pasid, hwpt)?;
+        let attached = state.get_mut(&pasid).ok_or(EINVAL)?;
         if let Some(attachment) = &mut attached.attachment {
             attachment.replace(hwpt.domain().clone(), id)?;
         }
@@ -192,18 +257,24 @@ impl Group {
 
 impl Group {
     /// A device that is about to be attached. `EADDRINUSE`, `ENOMEM`.
-    fn member(&self, id: u32, dev: &Device, hwpt: &Ref<HwptPaging>) -> Result<Member> {
+    fn member(
+        &self,
+        id: u32,
+        dev: &Device,
+        pasid: Pasid,
+        hwpt: &Ref<HwptPaging>,
+    ) -> Result<Member> {
         Ok(Member {
             id,
             dev: dev.into(),
-            closed: self.close(dev, hwpt)?,
+            closed: self.close(dev, pasid, hwpt)?,
             hwpt: hwpt.clone(),
         })
     }
 
     /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.
-    fn close(&self, dev: &Device, hwpt: &HwptPaging) -> Result<Option<Closed>> {
-        if self.iommu.is_none() {
+    fn close(&self, dev: &Device, pasid: Pasid, hwpt: &HwptPaging) -> Result<Option<Closed>> {
+        if self.iommu.is_none() || !pasid.is_none() {
             return Ok(None);
         }
         Ioas::close_for(hwpt.ioas(), dev).map(Some)
@@ -217,5 +288,26 @@ fn check_faults(dev: &Device, hwpt: &HwptPaging) -> Result {
         Err(EINVAL)
     } else {
         Ok(())
+    }
+}
+
+/// For tests.
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl Group {
+    /// Whether we and the IOMMU core agree that `pasid` is attached to `hwpt`, or to nothing.
+    pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Ref<HwptPaging>>) -> bool {
+        let state = self.state.lock();
+
+        let Some(iommu) = &self.iommu else {
+            return false;
+        };
+        match (state.get(&pasid), hwpt) {
+            (None, None) => !iommu.is_attached(pasid),
+            (Some(attached), Some(hwpt)) => {
+                let recorded = |attachment: &Attachment| attachment.is_recorded(iommu, pasid);
+                attached.hwpt.same(hwpt) && attached.attachment.as_ref().is_some_and(recorded)
+            }
+            _ => false,
+        }
     }
 }

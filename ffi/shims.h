@@ -31,6 +31,9 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 int iommu_replace_group_handle(struct iommu_group *group,
 			       struct iommu_domain *new_domain,
 			       struct iommu_attach_handle *handle);
+int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
+			       ioasid_t pasid,
+			       struct iommu_attach_handle *handle);
 
 /* drivers/iommu/iommu-pages.h */
 void iommu_put_pages_list(struct iommu_pages_list *list);

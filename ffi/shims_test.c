@@ -23,7 +23,10 @@ bool iommufd_rs_should_fail(void)
 	return should_fail(&fail_iommufd, 1);
 }
 
-/* Adds an initialised device behind @iommu, which takes care of it from here on. */
+/*
+ * Adds an initialised device behind @iommu, which takes care of it from here on. With no bits it has
+ * one PASID, and that means none; without the property the core would let any be attached.
+ */
 int iommufd_rs_mock_device_add(struct device *dev, struct iommu_device *iommu,
 			       u32 pasid_bits)
 {
@@ -33,11 +36,9 @@ int iommufd_rs_mock_device_add(struct device *dev, struct iommu_device *iommu,
 	};
 	int rc;
 
-	if (pasid_bits) {
-		rc = device_create_managed_software_node(dev, properties, NULL);
-		if (rc)
-			return rc;
-	}
+	rc = device_create_managed_software_node(dev, properties, NULL);
+	if (rc)
+		return rc;
 	rc = iommu_mock_device_add(dev, iommu);
 	if (!rc) {
 		/* The core reports to nobody that it could not probe the device. */
@@ -49,8 +50,7 @@ int iommufd_rs_mock_device_add(struct device *dev, struct iommu_device *iommu,
 	/* It leaves what it had when the firmware spec could not be made. */
 	kfree(dev->iommu);
 	dev->iommu = NULL;
-	if (pasid_bits)
-		device_remove_software_node(dev);
+	device_remove_software_node(dev);
 	return rc;
 }
 

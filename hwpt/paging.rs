@@ -24,6 +24,8 @@ pub(crate) struct HwptPaging {
     ioas: Ref<Ioas>,
     /// Made for a device that was attached to the address space itself; goes with the last device.
     automatic: bool,
+    /// See [`HwptPaging::suits_pasids`].
+    pasids: bool,
     /// The address space's mappings are in the page tables.
     filled: AtomicFlag,
 }
@@ -82,6 +84,7 @@ impl HwptPaging {
             domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,
             ioas,
             automatic,
+            pasids: flags & hwpt::PASID != 0,
             filled: AtomicFlag::new(false),
         })
     }
@@ -113,6 +116,11 @@ impl HwptPaging {
     /// that fits.
     pub(crate) fn is_automatic(&self) -> bool {
         self.automatic
+    }
+
+    /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.
+    pub(crate) fn suits_pasids(&self) -> bool {
+        self.pasids
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! IOMMU groups, the ownership of their DMA, and what a group is attached to.
+//! IOMMU groups, the ownership of their DMA, and what a group and its PASIDs are attached to.
 //!
 //! C headers: `include/linux/iommu.h`, `drivers/iommu/iommu-priv.h`.
 
@@ -13,6 +13,8 @@ use crate::kapi::units::IovaRange;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use kernel::device::Device;
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
@@ -125,43 +127,112 @@ impl Drop for DmaOwner {
     }
 }
 
-/// A group whose DMA goes through a domain. Dropping it blocks the group's DMA and answers the page
-/// faults that came by it.
+/// Which of a device's streams of DMA is meant: that of a process address space ID, or all that have
+/// none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pasid(bindings::ioasid_t);
+
+impl Pasid {
+    /// DMA without a PASID. Before all others in order.
+    pub(crate) const NONE: Self = Self(bindings::IOMMU_NO_PASID);
+
+    /// The PASID of C code. Whether a device has it is seen when it is attached.
+    pub(crate) const fn new(raw: bindings::ioasid_t) -> Self {
+        Self(raw)
+    }
+
+    /// Whether DMA without a PASID is meant.
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// What is attached.
+enum Source {
+    /// A group's DMA without PASID.
+    Group(Arc<IommuGroup>),
+    /// The DMA with a PASID of all devices of a group, of which this is one.
+    Pasid(ARef<Device>, Pasid),
+}
+
+/// A group whose DMA, without PASID or with a certain one, goes through a domain. Dropping it blocks
+/// that DMA and answers the page faults that came by it.
 ///
 /// # Invariants
 ///
-/// `handle` is registered with the IOMMU core for `group` and the handle's domain.
+/// `handle` is registered with the IOMMU core for `source` and the handle's domain.
 pub(crate) struct Attachment {
-    group: Arc<IommuGroup>,
+    source: Source,
     handle: Pin<KBox<Handle>>,
 }
 
 impl Attachment {
-    /// Attaches a group whose DMA the caller owns; `device` is the id by which page faults name it.
-    /// `EINVAL` where domain and device do not fit, `EBUSY`, `ENOMEM`.
-    pub(crate) fn new(group: Arc<IommuGroup>, domain: Arc<Domain>, device: u32) -> Result<Self> {
-        let handle = Handle::new(domain, device)?;
+    /// Attaches a group whose DMA the caller owns; where a PASID is given, all its devices' DMA with
+    /// that. `dev` is one of the group, and `id` is what page faults name it by. `EINVAL` where
+    /// domain and device do not fit, or the group has no such PASID, `EOPNOTSUPP` where the IOMMU
+    /// has none, `EBUSY`, `ENOMEM`.
+    pub(crate) fn new(
+        group: Arc<IommuGroup>,
+        dev: &Device,
+        pasid: Pasid,
+        domain: Arc<Domain>,
+        id: u32,
+    ) -> Result<Self> {
+        let handle = Handle::new(domain, id)?;
         let domain = handle.domain().as_ptr();
+        let source = if pasid.is_none() {
+            Source::Group(group)
+        } else {
+            Source::Pasid(dev.into(), pasid)
+        };
         // SAFETY: All three live as long as the attachment: it owns them.
         to_result(unsafe {
-            bindings::iommu_attach_group_handle(domain, group.0.as_ptr(), handle.as_ptr())
+            match &source {
+                Source::Group(group) => {
+                    bindings::iommu_attach_group_handle(domain, group.0.as_ptr(), handle.as_ptr())
+                }
+                Source::Pasid(dev, pasid) => bindings::iommu_attach_device_pasid(
+                    domain,
+                    device::as_raw(dev),
+                    pasid.0,
+                    handle.as_ptr(),
+                ),
+            }
         })?;
         // INVARIANT: Just registered.
-        Ok(Self { group, handle })
+        Ok(Self { source, handle })
     }
 
-    /// Moves the group to another domain, without a gap where the driver can, and answers the page
+    /// Moves the DMA to another domain, without a gap where the driver can, and answers the page
     /// faults that came by the old one. On failure the old attachment stays as it was.
-    pub(crate) fn replace(&mut self, domain: Arc<Domain>, device: u32) -> Result {
-        let handle = Handle::new(domain, device)?;
+    pub(crate) fn replace(&mut self, domain: Arc<Domain>, id: u32) -> Result {
+        let handle = Handle::new(domain, id)?;
         let domain = handle.domain().as_ptr();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {
-            bindings::iommu_replace_group_handle(self.group.0.as_ptr(), domain, handle.as_ptr())
+            match &self.source {
+                Source::Group(group) => {
+                    bindings::iommu_replace_group_handle(group.0.as_ptr(), domain, handle.as_ptr())
+                }
+                Source::Pasid(dev, pasid) => bindings::iommu_replace_device_pasid(
+                    domain,
+                    device::as_raw(dev),
+                    pasid.0,
+                    handle.as_ptr(),
+                ),
+            }
         })?;
         // INVARIANT: The core has exchanged the old handle for the new.
         self.handle = handle;
         Ok(())
+    }
+
+    /// Names the group by `dev`, another device of it, from now on. A group that is attached by a
+    /// PASID is named by a device, and only one that is bound is sure to stay in it.
+    pub(crate) fn lean_on(&mut self, dev: &Device) {
+        if let Source::Pasid(old, _) = &mut self.source {
+            *old = dev.into();
+        }
     }
 }
 
@@ -169,7 +240,40 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         let domain = self.handle.domain().as_ptr();
         // SAFETY: By the invariant the group is attached to the domain.
-        unsafe { bindings::iommu_detach_group_handle(domain, self.group.0.as_ptr()) };
+        unsafe {
+            match &self.source {
+                Source::Group(group) => {
+                    bindings::iommu_detach_group_handle(domain, group.0.as_ptr())
+                }
+                Source::Pasid(dev, pasid) => {
+                    bindings::iommu_detach_device_pasid(domain, device::as_raw(dev), pasid.0)
+                }
+            }
+        }
+    }
+}
+
+/// What the IOMMU core has recorded, for tests.
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl Attachment {
+    /// Whether this is what the core has for `pasid` of `group`, with our domain.
+    pub(crate) fn is_recorded(&self, group: &IommuGroup, pasid: Pasid) -> bool {
+        core::ptr::eq(group.handle(pasid), self.handle.as_ptr())
+    }
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl IommuGroup {
+    /// Whether the core has an attachment for `pasid`.
+    pub(crate) fn is_attached(&self, pasid: Pasid) -> bool {
+        !self.handle(pasid).is_null()
+    }
+
+    /// The core's handle, to be compared, or NULL.
+    fn handle(&self, pasid: Pasid) -> *const bindings::iommu_attach_handle {
+        // SAFETY: The group is alive; of any type, so the core does not look into the handle.
+        let handle = unsafe { bindings::iommu_attach_handle_get(self.0.as_ptr(), pasid.0, 0) };
+        from_err_ptr(handle).map_or(core::ptr::null(), <*mut _>::cast_const)
     }
 }
 

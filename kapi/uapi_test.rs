@@ -65,6 +65,10 @@ parts! {
     trigger_iopf, trigger_iopf_mut: TriggerIopf = iommu_test_cmd__bindgen_ty_1__bindgen_ty_15;
     check_dev_cache, check_dev_cache_mut:
         CheckDevCache = iommu_test_cmd__bindgen_ty_1__bindgen_ty_16;
+    pasid_attach, pasid_attach_mut: PasidAttach = iommu_test_cmd__bindgen_ty_1__bindgen_ty_18;
+    pasid_replace, pasid_replace_mut: PasidReplace = iommu_test_cmd__bindgen_ty_1__bindgen_ty_19;
+    pasid_detach, pasid_detach_mut: PasidDetach = iommu_test_cmd__bindgen_ty_1__bindgen_ty_20;
+    pasid_check, pasid_check_mut: PasidCheck = iommu_test_cmd__bindgen_ty_1__bindgen_ty_21;
     dmabuf_get, dmabuf_get_mut: DmabufGet = iommu_test_cmd__bindgen_ty_1__bindgen_ty_22;
     dmabuf_revoke, dmabuf_revoke_mut: DmabufRevoke = iommu_test_cmd__bindgen_ty_1__bindgen_ty_23;
 }
@@ -103,6 +107,14 @@ pub(crate) mod op {
     pub(crate) const SET_TEMP_MEMORY_LIMIT: u32 = bindings::IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT;
     /// Make pages look written to.
     pub(crate) const DIRTY: u32 = bindings::IOMMU_TEST_OP_DIRTY;
+    /// Attach a PASID of a device.
+    pub(crate) const PASID_ATTACH: u32 = bindings::IOMMU_TEST_OP_PASID_ATTACH;
+    /// Attach a PASID of a device to something else.
+    pub(crate) const PASID_REPLACE: u32 = bindings::IOMMU_TEST_OP_PASID_REPLACE;
+    /// Detach a PASID of a device.
+    pub(crate) const PASID_DETACH: u32 = bindings::IOMMU_TEST_OP_PASID_DETACH;
+    /// Check what a PASID of a device is attached to.
+    pub(crate) const PASID_CHECK_HWPT: u32 = bindings::IOMMU_TEST_OP_PASID_CHECK_HWPT;
     /// Make a dma-buf.
     pub(crate) const DMABUF_GET: u32 = bindings::IOMMU_TEST_OP_DMABUF_GET;
     /// Take a dma-buf's memory back.
@@ -133,6 +145,8 @@ pub(crate) mod mock {
     pub(crate) const DEVICE_PASID: u32 = bindings::MOCK_FLAGS_DEVICE_PASID;
     /// How wide they are.
     pub(crate) const PASID_BITS: u32 = bindings::MOCK_PASID_WIDTH;
+    /// The one of them that every other attachment fails for.
+    pub(crate) const PASID_FAILING: u32 = bindings::IOMMU_TEST_PASID_RESERVED;
     /// The type of `struct iommu_hwpt_selftest`.
     pub(crate) const HWPT_DATA: u32 = bindings::IOMMU_HWPT_DATA_SELFTEST;
     /// The type of `struct iommu_test_hw_info`.

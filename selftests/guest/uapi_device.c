@@ -21,6 +21,8 @@
 	.arg.bind = { .argsz = sizeof(struct vfio_device_bind_iommufd), .iommufd = b->fd, \
 		      ##__VA_ARGS__ } }
 
+#define BY_PASID VFIO_DEVICE_ATTACH_PASID
+
 static struct iommu_hw_info_vtd vtd;
 
 static void device_rows(struct bench *b)
@@ -59,7 +61,20 @@ static void device_rows(struct bench *b)
 		ATTACH("attach: an id never given", ENOENT, .pt_id = NO_ID),
 		ATTACH("attach: id of the device", EINVAL, .pt_id = b->dev_id),
 		ATTACH("attach: unknown flag", EINVAL, .flags = 2),
+		ATTACH("attach: a PASID to an IOAS", EINVAL, .flags = BY_PASID, .pasid = 1),
+		ATTACH("attach: a PASID to page tables that do not suit it", EINVAL,
+		       .flags = BY_PASID, .pasid = 1, .pt_id = b->hwpt),
+		ATTACH("attach: PASID 0, which is the device as a whole", EBUSY,
+		       .flags = BY_PASID),
+		ATTACH("attach: a PASID to id 0", ENOENT, .flags = BY_PASID, .pasid = 1,
+		       .pt_id = 0),
+		ATTACH("attach: a PASID to the device", EINVAL, .flags = BY_PASID, .pasid = 1,
+		       .pt_id = b->dev_id),
+		ATTACH("attach: no room for a PASID", EINVAL, .argsz = 15, .flags = BY_PASID,
+		       .pasid = 1),
 		DETACH("detach: unknown flag", EINVAL, .flags = 2),
+		DETACH("detach: a PASID that is not attached", 0,
+		       .flags = VFIO_DEVICE_DETACH_PASID, .pasid = 1),
 		BIND("bind: bound already", EINVAL),
 		BIND("bind: unknown flag", EINVAL, .flags = 2),
 		BIND("bind: fd -1", EINVAL, .iommufd = -1),
@@ -231,6 +246,58 @@ static void attach_unanswered(struct bench *b)
 	WANT(destroy(b->fd, b->ioas), 0);
 }
 
+static int attach_pasid(int dev, uint32_t pasid, uint32_t pt_id)
+{
+	struct vfio_device_attach_iommufd_pt cmd = {
+		.argsz = sizeof(cmd), .flags = BY_PASID, .pt_id = pt_id, .pasid = pasid,
+	};
+
+	return call(dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
+}
+
+static int detach_pasid(int dev, uint32_t pasid)
+{
+	struct vfio_device_detach_iommufd_pt cmd = {
+		.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid,
+	};
+
+	return call(dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}
+
+/*
+ * The device has no PASIDs, so none leads anywhere; that they are attached holds page tables, and
+ * the device to such as suit PASIDs.
+ */
+static void pasids(struct bench *b)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID, .dev_id = b->dev_id,
+		.pt_id = b->other,
+	};
+	uint32_t one, two;
+
+	WANT(call(b->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	one = cmd.out_hwpt_id;
+	WANT(call(b->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	two = cmd.out_hwpt_id;
+	WANT(attach_pasid(b->dev, 1, one), -EINVAL);
+	WANT(attach(b->dev, one, NULL), 0);
+	WANT(attach_pasid(b->dev, 1, two), 0);
+	WANT(destroy(b->fd, two), -EBUSY);
+	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
+	/* Again is a replacement. */
+	WANT(attach_pasid(b->dev, 1, two), 0);
+	WANT(attach_pasid(b->dev, 1, b->ioas), -EINVAL);
+	WANT(attach_pasid(b->dev, 1, one), 0);
+	WANT(destroy(b->fd, two), 0);
+	WANT(detach(b->dev), 0);
+	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
+	WANT(destroy(b->fd, one), -EBUSY);
+	WANT(detach_pasid(b->dev, 1), 0);
+	WANT(attach(b->dev, b->ioas, NULL), 0);
+	WANT(destroy(b->fd, one), 0);
+}
+
 static int open_device(void)
 {
 	return open(device_path, O_RDWR | O_CLOEXEC);
@@ -326,6 +393,26 @@ static void fd_closed_first(struct bench *b)
 	WANT(pinned(), idle);
 }
 
+/* A PASID goes with the device. */
+static void closed_with_pasid(struct bench *b)
+{
+	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID };
+	int dev = open_device(), fd = open_iommu();
+
+	CHECK(dev >= 0 && fd >= 0);
+	WANT(bind_device(dev, fd, &cmd.dev_id), 0);
+	WANT(ioas_alloc(fd, &cmd.pt_id), 0);
+	WANT(call(fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	WANT(attach(dev, cmd.out_hwpt_id, NULL), 0);
+	WANT(attach_pasid(dev, 7, cmd.out_hwpt_id), 0);
+	WANT(detach(dev), 0);
+	WANT(destroy(fd, cmd.out_hwpt_id), -EBUSY);
+	close(dev);
+	WANT(destroy(fd, cmd.out_hwpt_id), 0);
+	WANT(destroy(fd, cmd.pt_id), 0);
+	close(fd);
+}
+
 static const struct scene scenes[] = {
 	{ "info: lengths", info_lengths, HARD },
 	{ "attach: sizes", vfio_sizes, HARD },
@@ -333,9 +420,11 @@ static const struct scene scenes[] = {
 	{ "attach: replacement refused", replace_refused, HARD },
 	{ "attach: refused", attach_refused, HARD },
 	{ "attach: the answer cannot be written", attach_unanswered, HARD },
+	{ "attach: PASIDs", pasids, HARD },
 	{ "bind: refused", bind_refused, ALONE },
 	{ "bind: to one iommufd at a time", bound_elsewhere, ALONE },
 	{ "bind: the iommufd is closed first", fd_closed_first, ALONE },
+	{ "bind: closed with a PASID attached", closed_with_pasid, ALONE },
 };
 
 const struct suite device_suite = {

@@ -9,8 +9,12 @@ use super::driver::MockDevice;
 use super::driver::MOCK;
 use crate::device::BoundDevice;
 use crate::device::How;
+use crate::hwpt::HwptPaging;
+use crate::kapi::group::Pasid;
 use crate::kapi::uapi_test::mock;
 use crate::kapi::uapi_test::Cmd;
+use crate::kapi::uapi_test::PasidCheck;
+use crate::kapi::uapi_test::PasidDetach;
 use crate::kapi::user::UserStruct;
 use crate::object::Ctx;
 use crate::object::Kind;
@@ -79,7 +83,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     // Goes before `bound`, which is the last to refer to the device.
     let draft = reservation.fill(Ok(Holder { bound: device }))?;
     let pt_id = quietly(&draft.bound, || {
-        draft.bound.change_pt(ctx, cmd.id, How::Attach)
+        draft.bound.change_pt(ctx, Pasid::NONE, cmd.id, How::Attach)
     })?;
 
     let (holder_id, device_id) = (draft.id(), draft.bound.id());
@@ -88,7 +92,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        quietly(&draft.bound, || draft.bound.detach(ctx, device_id));
+        quietly(&draft.bound, || {
+            draft.bound.detach(ctx, device_id, Pasid::NONE)
+        });
         return Err(error);
     }
     bound.device = None;
@@ -101,10 +107,60 @@ pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
     let pt_id = cmd.mock_domain_replace().pt_id;
     let pt_id = quietly(&holder.bound, || {
-        holder.bound.change_pt(ctx, pt_id, How::Replace)
+        holder
+            .bound
+            .change_pt(ctx, Pasid::NONE, pt_id, How::Replace)
     })?;
     cmd.mock_domain_replace_mut().pt_id = pt_id;
     user.write(&cmd)
+}
+
+/// Attaches a PASID of a device.
+pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
+    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
+    let device = &holder.bound;
+    let args = cmd.pasid_attach();
+    let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
+    cmd.pasid_attach_mut().pt_id = device.change_pt(ctx, pasid, pt_id, How::Attach)?;
+    let result = user.write(&cmd);
+    if result.is_err() {
+        device.detach(ctx, device.id(), pasid);
+    }
+    result
+}
+
+/// Attaches a PASID of a device to something else.
+pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
+    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
+    let args = cmd.pasid_replace();
+    let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
+    let pt_id = holder.bound.change_pt(ctx, pasid, pt_id, How::Replace)?;
+    cmd.pasid_replace_mut().pt_id = pt_id;
+    user.write(&cmd)
+}
+
+/// Detaches a PASID of a device; one that is not attached stays so.
+pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
+    let holder: Ref<Holder> = ctx.objects().get(id)?;
+    let device = &holder.bound;
+    device.detach(ctx, device.id(), Pasid::new(cmd.pasid));
+    Ok(())
+}
+
+/// Whether a PASID of a device is attached to the page tables that the command names; 0 names
+/// nothing. `EINVAL` where it is not, `ENOENT` where there are no such page tables.
+pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
+    let holder: Ref<Holder> = ctx.objects().get(id)?;
+    let hwpt = match cmd.hwpt_id {
+        0 => None,
+        id => Some(ctx.objects().get::<HwptPaging>(id)?),
+    };
+    let group = holder.bound.group()?;
+    if group.is_attached_to(Pasid::new(cmd.pasid), hwpt.as_ref()) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
 }
 
 /// Destroys the mock device with this id. `ENOENT` where there is none, `EBUSY` where it is in use.
@@ -112,7 +168,7 @@ pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
     let holder = ctx.objects().take::<Holder>(id)?;
     let device = holder.bound.clone();
     // Page tables that were made for the device go with it.
-    quietly(&device, || device.detach(ctx, device.id()));
+    quietly(&device, || device.detach_all(ctx, device.id()));
     drop(holder);
     BoundDevice::unbind(ctx, device);
     Ok(())

@@ -36,6 +36,8 @@ pub(super) struct MockDevice {
     pub(super) no_dirty: bool,
     /// What the device has cached of translations.
     pub(super) cache: [Atomic<u32>; mock::CACHES],
+    /// The next attachment of [`mock::PASID_FAILING`] fails.
+    fails_next: AtomicFlag,
 }
 
 impl MockDevice {
@@ -44,6 +46,7 @@ impl MockDevice {
         Self {
             no_dirty,
             cache: [const { Atomic::new(mock::CACHED) }; mock::CACHES],
+            fails_next: AtomicFlag::new(false),
         }
     }
 }
@@ -147,7 +150,10 @@ impl Driver for Mock {
         Ok(())
     }
 
-    fn block_pasid(_dev: &MockDevice, _pasid: u32) -> Result {
+    fn block_pasid(dev: &MockDevice, pasid: u32) -> Result {
+        if pasid == mock::PASID_FAILING {
+            dev.fails_next.store(false, Relaxed);
+        }
         Ok(())
     }
 }
@@ -160,8 +166,17 @@ impl Paging for MockDomain {
         check_fit(domain, dev)
     }
 
-    fn attach_pasid(domain: &PagingDomain<Self>, dev: &MockDevice, _pasid: u32) -> Result {
-        check_fit(domain, dev)
+    fn attach_pasid(domain: &PagingDomain<Self>, dev: &MockDevice, pasid: u32) -> Result {
+        check_fit(domain, dev)?;
+        if pasid == mock::PASID_FAILING {
+            // The group's lock is held: nobody changes it in between.
+            let fails = dev.fails_next.load(Relaxed);
+            dev.fails_next.store(!fails, Relaxed);
+            if fails {
+                return Err(ENOMEM);
+            }
+        }
+        Ok(())
     }
 
     fn track_dirty(&self, enable: bool) -> Result {

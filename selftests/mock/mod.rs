@@ -68,7 +68,11 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         // The descriptor is the value of the ioctl.
         op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
         op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
-        // TODO[NESTING], TODO[PASID]: the operations on nested page tables, vIOMMUs and PASIDs.
+        op::PASID_ATTACH => device::attach_pasid(ctx, cmd, user),
+        op::PASID_REPLACE => device::replace_pasid(ctx, cmd, user),
+        op::PASID_DETACH => device::detach_pasid(ctx, id, cmd.pasid_detach()),
+        op::PASID_CHECK_HWPT => device::check_pasid(ctx, id, cmd.pasid_check()),
+        // TODO[NESTING]: the operations on nested page tables and vIOMMUs.
         _ => Err(EOPNOTSUPP),
     };
     done.map(|()| 0)

@@ -3,8 +3,10 @@
 
 # What our module does not have yet, by the names of kselftest: fixtures, and single tests of others.
 # They are not run on it, and are not skipped tests either: they are tests that it fails.
+# The one test of iommufd_device_pasid begins with nested page tables, a fault queue and a vIOMMU;
+# what of it needs none of these is in the program pasid.
 NOT_YET_FIXTURES="iommufd_viommu iommufd_device_pasid"
-NOT_YET_TESTS="cmd_length alloc_hwpt_nested pasid_set_dirty_tracking"
+NOT_YET_TESTS="cmd_length alloc_hwpt_nested"
 
 load_iommufd
 
@@ -26,3 +28,4 @@ fi
 # On a kernel with KASAN and lockdep this takes its time.
 LIMIT=1500
 run iommu/iommufd "$@"
+run pasid none

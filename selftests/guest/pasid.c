@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attaching PASIDs, on devices of the mock IOMMU, to page tables that are not nested: those of
+ * the kernel's own test need nesting and page faults from its first line on.
+ *
+ * Usage: pasid none [SUITE]
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "uapi.h"
+#include "iommufd_test.h"
+
+#define LIMIT	(1u << MOCK_PASID_WIDTH)	/* one more than the last PASID of a device */
+#define MANY	300
+
+/* An iommufd with a device that is attached to page tables which suit PASIDs. */
+struct mock {
+	int fd;
+	uint32_t ioas;
+	uint32_t device, dev_id;
+	uint32_t automatic;	/* page tables of the IOAS, which do not suit PASIDs */
+	uint32_t plain;		/* others of the same */
+	uint32_t one, two;	/* page tables that do */
+};
+
+static int op(struct mock *m, struct iommu_test_cmd *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	return call(m->fd, IOMMU_TEST_CMD, cmd);
+}
+
+static int make_device(struct mock *m, uint32_t pt, uint32_t flags, uint32_t *dev_id)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, .id = pt,
+		.mock_domain_flags.dev_flags = flags,
+	};
+	int r = op(m, &cmd);
+
+	*dev_id = cmd.mock_domain_flags.out_idev_id;
+	return r ? r : (int)cmd.mock_domain_flags.out_stdev_id;
+}
+
+static int make_tables(struct mock *m, uint32_t flags, uint32_t *id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = flags, .dev_id = m->dev_id, .pt_id = m->ioas,
+	};
+	int r = call(m->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	*id = cmd.out_hwpt_id;
+	return r;
+}
+
+/* The whole device. */
+static int go_to(struct mock *m, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = m->device,
+		.mock_domain_replace.pt_id = pt,
+	};
+
+	return op(m, &cmd);
+}
+
+static int attach_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_ATTACH, .id = m->device,
+		.pasid_attach = { .pasid = pasid, .pt_id = pt },
+	};
+
+	return op(m, &cmd);
+}
+
+static int replace_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_REPLACE, .id = m->device,
+		.pasid_replace = { .pasid = pasid, .pt_id = pt },
+	};
+
+	return op(m, &cmd);
+}
+
+static int detach_pasid(struct mock *m, uint32_t pasid)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_DETACH, .id = m->device, .pasid_detach.pasid = pasid,
+	};
+
+	return op(m, &cmd);
+}
+
+/* 0 where the IOMMU core has the PASID attached to these page tables, or to none for 0. */
+static int check_pasid(struct mock *m, uint32_t pasid, uint32_t hwpt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_CHECK_HWPT, .id = m->device,
+		.pasid_check = { .pasid = pasid, .hwpt_id = hwpt },
+	};
+
+	return op(m, &cmd);
+}
+
+static bool open_mock(struct mock *m, uint32_t flags)
+{
+	int r = open_iommu();
+
+	m->fd = r;
+	if (r >= 0)
+		r = ioas_alloc(m->fd, &m->ioas);
+	if (!r)
+		r = make_device(m, m->ioas, flags, &m->dev_id);
+	m->device = r;
+	if (r >= 0)
+		r = make_tables(m, 0, &m->plain);
+	if (!r)
+		r = make_tables(m, IOMMU_HWPT_ALLOC_PASID, &m->one);
+	if (!r)
+		r = make_tables(m, IOMMU_HWPT_ALLOC_PASID, &m->two);
+	if (!r)
+		r = go_to(m, m->one);
+	if (r)
+		fail("cannot make a mock device: %s", errno_name(r));
+	return !r;
+}
+
+/* All is let go: everything can be destroyed. */
+static void close_mock(struct mock *m)
+{
+	WANT(destroy(m->fd, m->device), 0);
+	WANT(destroy(m->fd, m->one), 0);
+	WANT(destroy(m->fd, m->two), 0);
+	WANT(destroy(m->fd, m->plain), 0);
+	WANT(destroy(m->fd, m->ioas), 0);
+	close(m->fd);
+}
+
+static void attached(struct bench *none)
+{
+	struct mock m;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(detach_pasid(&m, 100), 0);
+	WANT(check_pasid(&m, 100, 0), 0);
+	WANT(attach_pasid(&m, 100, m.two), 0);
+	WANT(check_pasid(&m, 100, m.two), 0);
+	WANT(check_pasid(&m, 100, m.one), -EINVAL);
+	WANT(check_pasid(&m, 100, 0), -EINVAL);
+	WANT(check_pasid(&m, 101, 0), 0);
+	WANT(destroy(m.fd, m.two), -EBUSY);
+	/* That it is attached counts before all else. */
+	WANT(attach_pasid(&m, 100, m.two), -EBUSY);
+	WANT(attach_pasid(&m, 100, m.one), -EBUSY);
+	WANT(attach_pasid(&m, 100, m.plain), -EBUSY);
+	WANT(attach_pasid(&m, 100, m.ioas), -EBUSY);
+	/* Another PASID, and the same page tables as the device as a whole. */
+	WANT(attach_pasid(&m, 101, m.two), 0);
+	WANT(attach_pasid(&m, 102, m.one), 0);
+	WANT(detach_pasid(&m, 100), 0);
+	WANT(check_pasid(&m, 100, 0), 0);
+	WANT(check_pasid(&m, 101, m.two), 0);
+	WANT(destroy(m.fd, m.two), -EBUSY);
+	WANT(detach_pasid(&m, 101), 0);
+	WANT(detach_pasid(&m, 102), 0);
+	WANT(detach_pasid(&m, 102), 0);
+	close_mock(&m);
+}
+
+static void refused(struct bench *none)
+{
+	struct iommu_test_cmd cmd = { .op = IOMMU_TEST_OP_PASID_ATTACH };
+	struct mock m;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(attach_pasid(&m, 100, 0), -ENOENT);
+	WANT(attach_pasid(&m, 100, NO_ID), -ENOENT);
+	WANT(attach_pasid(&m, 100, m.dev_id), -EINVAL);
+	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
+	/* Neither are those suited that are made by attaching. */
+	WANT(attach_pasid(&m, 100, m.ioas), -EINVAL);
+	WANT(replace_pasid(&m, 100, m.one), -EINVAL);
+	WANT(replace_pasid(&m, 100, m.ioas), -EINVAL);
+	WANT(check_pasid(&m, 100, 0), 0);
+	/* How wide they are. */
+	WANT(attach_pasid(&m, LIMIT, m.one), -EINVAL);
+	WANT(attach_pasid(&m, ~0u, m.one), -EINVAL);
+	WANT(attach_pasid(&m, LIMIT - 1, m.one), 0);
+	WANT(check_pasid(&m, LIMIT - 1, m.one), 0);
+	WANT(detach_pasid(&m, LIMIT - 1), 0);
+	cmd.id = m.ioas;
+	WANT(op(&m, &cmd), -ENOENT);
+	close_mock(&m);
+}
+
+static void replaced(struct bench *none)
+{
+	struct mock m;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(attach_pasid(&m, 200, m.one), 0);
+	WANT(replace_pasid(&m, 200, m.ioas), -EINVAL);
+	WANT(replace_pasid(&m, 200, m.plain), -EINVAL);
+	WANT(replace_pasid(&m, 200, NO_ID), -ENOENT);
+	WANT(replace_pasid(&m, 201, m.two), -EINVAL);
+	WANT(check_pasid(&m, 200, m.one), 0);
+	WANT(replace_pasid(&m, 200, m.one), 0);
+	WANT(replace_pasid(&m, 200, m.two), 0);
+	WANT(check_pasid(&m, 200, m.two), 0);
+	WANT(check_pasid(&m, 201, 0), 0);
+	WANT(go_to(&m, m.two), 0);
+	/* Nothing is left of it on the first. */
+	WANT(destroy(m.fd, m.one), 0);
+	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID, &m.one), 0);
+	WANT(replace_pasid(&m, 200, m.one), 0);
+	WANT(check_pasid(&m, 200, m.one), 0);
+	WANT(detach_pasid(&m, 200), 0);
+	close_mock(&m);
+}
+
+/* The driver fails: the PASID stays where it is. */
+static void replacement_fails(struct bench *none)
+{
+	struct mock m;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(attach_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	WANT(replace_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), -ENOMEM);
+	WANT(check_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	WANT(destroy(m.fd, m.two), 0);
+	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID, &m.two), 0);
+	WANT(replace_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), 0);
+	WANT(check_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), 0);
+	WANT(detach_pasid(&m, IOMMU_TEST_PASID_RESERVED), 0);
+	WANT(attach_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	WANT(detach_pasid(&m, IOMMU_TEST_PASID_RESERVED), 0);
+	close_mock(&m);
+}
+
+/* Lets the nth place fail that can, or with 0 none. */
+static bool fail_at(int inject, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	return pwrite(inject, text, len, 0) == len;
+}
+
+/* Any allocation fails: what is not attached stays so, and what is stays where it is. */
+static void fails_anywhere(struct bench *none)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r;
+	unsigned int nth, places;
+	struct mock m;
+
+	CHECK(inject >= 0 && open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	for (nth = 1, r = -1; r && nth < 100; nth++) {
+		CHECK(fail_at(inject, nth));
+		r = attach_pasid(&m, 100, m.one);
+		CHECK(fail_at(inject, 0));
+		WANT(check_pasid(&m, 100, r ? 0 : m.one), 0);
+	}
+	WANT(r, 0);
+	places = nth - 2;
+	for (nth = 1, r = -1; r && nth < 100; nth++) {
+		CHECK(fail_at(inject, nth));
+		r = replace_pasid(&m, 100, m.two);
+		CHECK(fail_at(inject, 0));
+		/* It is replaced where only the answer could not be written. */
+		if (r == -EFAULT)
+			WANT(replace_pasid(&m, 100, m.one), 0);
+		WANT(check_pasid(&m, 100, r ? m.one : m.two), 0);
+	}
+	WANT(r, 0);
+	note("%u and %u places to fail", places, nth - 2);
+	CHECK(places && nth > 2);
+	WANT(detach_pasid(&m, 100), 0);
+	close_mock(&m);
+	close(inject);
+}
+
+/* Either both suit PASIDs, what a PASID is attached to and what the whole device is, or neither. */
+static void beside_the_device(struct bench *none)
+{
+	struct mock m;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(attach_pasid(&m, 100, m.one), 0);
+	WANT(attach_pasid(&m, 101, m.one), 0);
+	WANT(go_to(&m, m.plain), -EINVAL);
+	WANT(go_to(&m, m.ioas), -EINVAL);
+	WANT(check_pasid(&m, 0, m.one), 0);
+	WANT(go_to(&m, m.two), 0);
+	WANT(check_pasid(&m, 0, m.two), 0);
+	WANT(detach_pasid(&m, 100), 0);
+	WANT(go_to(&m, m.plain), -EINVAL);
+	WANT(detach_pasid(&m, 101), 0);
+	WANT(go_to(&m, m.plain), 0);
+	WANT(attach_pasid(&m, 100, m.one), -EINVAL);
+	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
+	WANT(go_to(&m, m.ioas), 0);
+	WANT(attach_pasid(&m, 100, m.one), -EINVAL);
+	/* PASID 0 is the whole device; where that is detached, only PASIDs count. */
+	WANT(attach_pasid(&m, 0, m.one), -EBUSY);
+	WANT(replace_pasid(&m, 0, m.one), 0);
+	WANT(check_pasid(&m, 0, m.one), 0);
+	WANT(detach_pasid(&m, 0), 0);
+	WANT(check_pasid(&m, 0, 0), 0);
+	WANT(attach_pasid(&m, 100, m.one), 0);
+	WANT(attach_pasid(&m, 0, m.plain), -EINVAL);
+	WANT(attach_pasid(&m, 0, m.ioas), -EINVAL);
+	WANT(attach_pasid(&m, 0, m.two), 0);
+	WANT(detach_pasid(&m, 100), 0);
+	close_mock(&m);
+}
+
+/* The page tables may be for PASIDs, but the mock then has none but 0. */
+static void without_pasids(struct bench *none)
+{
+	struct mock m;
+
+	CHECK(open_mock(&m, 0));
+	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
+	WANT(attach_pasid(&m, 100, m.two), -EINVAL);
+	WANT(attach_pasid(&m, 1, m.two), -EINVAL);
+	WANT(check_pasid(&m, 1, 0), 0);
+	WANT(replace_pasid(&m, 1, m.two), -EINVAL);
+	WANT(replace_pasid(&m, 0, m.two), 0);
+	WANT(go_to(&m, m.plain), 0);
+	WANT(attach_pasid(&m, 100, m.two), -EINVAL);
+	close_mock(&m);
+}
+
+/* Each device has PASIDs of its own. */
+static void two_devices(struct bench *none)
+{
+	struct mock m, other;
+	int r;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	other = m;
+	r = make_device(&m, m.one, MOCK_FLAGS_DEVICE_PASID, &other.dev_id);
+	CHECK(r > 0);
+	other.device = r;
+	WANT(attach_pasid(&m, 100, m.one), 0);
+	WANT(check_pasid(&other, 100, 0), 0);
+	WANT(attach_pasid(&other, 100, m.two), 0);
+	WANT(detach_pasid(&m, 100), 0);
+	WANT(check_pasid(&other, 100, m.two), 0);
+	WANT(detach_pasid(&other, 100), 0);
+	WANT(destroy(m.fd, other.device), 0);
+	close_mock(&m);
+}
+
+static bool attach_many(struct mock *m)
+{
+	uint32_t i;
+	int r = 0;
+
+	/* Up, and from the end down. */
+	for (i = 1; !r && i <= MANY; i++) {
+		r = attach_pasid(m, i, i % 2 ? m->one : m->two);
+		if (!r)
+			r = attach_pasid(m, LIMIT - i, m->two);
+	}
+	for (i = 1; !r && i <= MANY; i++)
+		r = check_pasid(m, i, i % 2 ? m->one : m->two);
+	if (r)
+		fail("cannot attach many PASIDs: %s", errno_name(r));
+	return !r;
+}
+
+static void many(struct bench *none)
+{
+	struct mock m;
+	uint32_t i;
+
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(attach_many(&m));
+	for (i = MANY; i; i--) {
+		WANT(detach_pasid(&m, LIMIT - i), 0);
+		WANT(detach_pasid(&m, i), 0);
+	}
+	close_mock(&m);
+}
+
+/* The device goes with its PASIDs attached. C's mock forgets about them. */
+static void destroyed_attached(struct bench *none)
+{
+	struct mock m;
+
+	if (on_c_module()) {
+		skip("C's mock detaches no PASIDs");
+		return;
+	}
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(attach_many(&m));
+	WANT(destroy(m.fd, m.one), -EBUSY);
+	WANT(destroy(m.fd, m.two), -EBUSY);
+	close_mock(&m);
+}
+
+static void closed_attached(struct bench *none)
+{
+	struct mock m;
+
+	if (on_c_module()) {
+		skip("C's mock detaches no PASIDs");
+		return;
+	}
+	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(attach_many(&m));
+	close(m.fd);
+}
+
+static const struct scene scenes[] = {
+	{ "attached and detached", attached, ALONE },
+	{ "refused", refused, ALONE },
+	{ "replaced", replaced, ALONE },
+	{ "replacement fails", replacement_fails, ALONE },
+	{ "anything fails", fails_anywhere, ALONE },
+	{ "beside the whole device", beside_the_device, ALONE },
+	{ "a device without PASIDs", without_pasids, ALONE },
+	{ "two devices", two_devices, ALONE },
+	{ "many", many, ALONE },
+	{ "destroyed while attached", destroyed_attached, ALONE },
+	{ "closed while attached", closed_attached, ALONE },
+};
+
+static const struct suite pasid_suite = {
+	.name = "pasid", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};
+
+const struct suite *const suites[] = { &pasid_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
