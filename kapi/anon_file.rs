@@ -5,9 +5,6 @@
 //!
 //! C headers: `include/linux/anon_inodes.h`, `include/linux/poll.h`.
 
-// What callers of file operations must do is said in linux/fs.h.
-#![expect(clippy::missing_safety_doc)]
-
 use crate::ffi::bindings;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 use crate::kapi::shared::Shared;
