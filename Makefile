@@ -63,7 +63,7 @@ help:
 	@echo 'make                  build the toolchain root, the test kernel and the module for it'
 	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
 	@echo 'make test             run the test suites'
-	@echo '  SUITES="a b"        only these'
+	@echo '  SUITES="a b"        only these; SUITES=all for those too that take long or a kernel of their own'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo 'make suites           list the suites'
