@@ -262,8 +262,9 @@ static void do_read(struct stresser *s)
 	char data[100];
 	uint32_t slow = roll(s, 2) ? MOCK_ACCESS_RW_SLOW_PATH : 0;
 
+	/* EINVAL is for a mapping that another thread unmaps while its pages are pinned. */
 	ACCEPT(access_rw(shared.fd, shared.reading, any_iova(s) + roll(s, PAGE), data, sizeof(data),
-			 slow | (roll(s, 2) ? MOCK_ACCESS_RW_WRITE : 0)), ENOENT, EFAULT);
+			 slow | (roll(s, 2) ? MOCK_ACCESS_RW_WRITE : 0)), ENOENT, EFAULT, EINVAL);
 }
 
 static void do_move(struct stresser *s)
