@@ -12,6 +12,7 @@ mod ctx;
 mod device;
 mod file;
 
+use crate::kapi::provider::Provider;
 use kernel::prelude::*;
 
 /// The loaded module.
@@ -22,11 +23,17 @@ pub(crate) struct Module {
     _iommu: file::MiscDevice,
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     _mock: crate::selftests::mock::Mock,
+    /// `None` where the kernel cannot have drivers call us.
+    _provider: Option<Provider>,
 }
 
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            // Before anybody can open the device.
+            _provider: Provider::register()
+                .inspect_err(|_| pr_info!("no calls from built-in drivers on this kernel\n"))
+                .ok(),
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
             _mock: crate::selftests::mock::Mock::register(module)?,
             _iommu <- file::MiscDevice::iommu(module),

@@ -106,4 +106,8 @@ unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 /* abi/exports.c */
 bool iommufd_rs_allow_unsafe_interrupts(void);
 
+/* abi/provider.c */
+int iommufd_rs_register_provider(void);
+void iommufd_rs_unregister_provider(void);
+
 #endif

@@ -20,6 +20,7 @@ pub(crate) mod iopf;
 pub(crate) mod locked_vm;
 pub(crate) mod params;
 pub(crate) mod pin;
+pub(crate) mod provider;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
