@@ -2,13 +2,15 @@
 
 //! Devices: binding them to a context, and attaching them to page tables.
 //!
-//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), then those of the address space.
+//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), `Window::state`
+//! (17), then those of the address space.
 
 mod access;
 mod attach;
 mod bind;
 mod group;
 pub(crate) mod ioctl;
+mod msi;
 
 pub(crate) use access::Access;
 pub(crate) use attach::How;

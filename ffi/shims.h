@@ -34,6 +34,9 @@ int iommu_replace_group_handle(struct iommu_group *group,
 int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 			       ioasid_t pasid,
 			       struct iommu_attach_handle *handle);
+struct iommu_attach_handle *iommu_attach_handle_get(struct iommu_group *group,
+						    ioasid_t pasid,
+						    unsigned int type);
 
 /* drivers/iommu/iommu-pages.h */
 void iommu_put_pages_list(struct iommu_pages_list *list);
@@ -109,5 +112,9 @@ bool iommufd_rs_allow_unsafe_interrupts(void);
 /* abi/provider.c */
 int iommufd_rs_register_provider(void);
 void iommufd_rs_unregister_provider(void);
+
+/* abi/msi.rs */
+int iommufd_rs_place_doorbell(struct iommu_attach_handle *handle, u64 page,
+			      u64 *iova);
 
 #endif

@@ -8,6 +8,7 @@ use crate::ffi::bindings;
 use crate::kapi::device;
 use crate::kapi::iopf;
 use crate::kapi::iopf::FaultSink;
+use crate::kapi::provider;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::to_usize;
 use crate::kapi::units::IovaRange;
@@ -19,6 +20,9 @@ use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::types::Opaque;
+
+const IOMMU_COOKIE_IOMMUFD: bindings::iommu_domain_cookie_type =
+    bindings::iommu_domain_cookie_type_IOMMU_COOKIE_IOMMUFD;
 
 /// What devices may do with mapped memory, and how it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +114,11 @@ impl Domain {
             })?,
         };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // The core then asks `Handle::place_doorbell` where interrupts go.
+        if provider::is_registered() {
+            // SAFETY: As above.
+            unsafe { (*raw.as_ptr()).cookie_type = IOMMU_COOKIE_IOMMUFD };
+        }
         // SAFETY: A new domain, not freed by anybody else.
         Ok(unsafe { Self::from_raw(raw, dev, false) })
     }

@@ -18,6 +18,7 @@ pub(crate) mod hwinfo;
 pub(crate) mod iommu_driver;
 pub(crate) mod iopf;
 pub(crate) mod locked_vm;
+pub(crate) mod msi;
 pub(crate) mod params;
 pub(crate) mod pin;
 pub(crate) mod provider;
