@@ -3,7 +3,8 @@
 #
 # ARCH, FLAVOUR, KDIR, SUITES and MODULE are explained by `make help`.
 
-ARCH ?= x86_64
+# Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
+ARCH ?=
 FLAVOUR ?= plain
 MODULE ?= rust
 SUITE ?= vfio-vtd
@@ -14,7 +15,8 @@ OPTIONS := $(foreach name,$(filter CONFIG_IOMMUFD_RS_%,$(.VARIABLES)),$(name)=$(
 VERBOSE := $(if $(V),V=$(V))
 
 # What is entered is the toolchain root; it is made when first needed, and so is the test kernel.
-runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --option ,$(OPTIONS))
+runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
+	$(addprefix --option ,$(OPTIONS))
 
 .PHONY: all toolchain kernel modules modules_install run test bench suites shell fmt fmt-check clippy clean help
 
@@ -54,7 +56,7 @@ fmt-check:
 	@scripts/format.sh --check
 
 clippy:
-	@OUT=$(CURDIR)/build/$(ARCH)/$(FLAVOUR)/clippy KDIR= scripts/module.sh clippy $(OPTIONS) $(VERBOSE)
+	@OUT=$(CURDIR)/build/$(or $(ARCH),x86_64)/$(FLAVOUR)/clippy KDIR= scripts/module.sh clippy $(OPTIONS) $(VERBOSE)
 
 clean:
 	rm -rf build
@@ -64,12 +66,13 @@ help:
 	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
 	@echo 'make test             run the test suites'
 	@echo '  SUITES="a b"        only these; SUITES=all for those too that take long or a kernel of their own'
+	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'
 	@echo '  SUITE=name          in the guest of that suite'
-	@echo 'make modules          build the module alone'
+	@echo 'make modules          build the module alone; ARCH=arm64 for another architecture'
 	@echo '  KDIR=folder         for the kernel that was built there, with the tools installed here'
 	@echo 'make modules_install  install it below updates/ and run depmod; KDIR, INSTALL_MOD_PATH'
 	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
@@ -78,4 +81,4 @@ help:
 	@echo 'make clean            remove build/; the toolchain root and kernels stay in the cache'
 	@echo
 	@echo 'Module options are set on the command line: make CONFIG_IOMMUFD_RS_TEST=y'
-	@echo 'ARCH=$(ARCH)  IOMMUFD_RS_CACHE=$(or $(IOMMUFD_RS_CACHE),~/.cache/iommufd-rs)'
+	@echo 'ARCH=$(or $(ARCH),x86_64)  IOMMUFD_RS_CACHE=$(or $(IOMMUFD_RS_CACHE),~/.cache/iommufd-rs)'

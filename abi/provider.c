@@ -5,11 +5,33 @@
  * module is loaded. The functions are written in Rust.
  */
 #include <linux/errno.h>
+#include <linux/iommu.h>
+#include <linux/msi.h>
 
 #include "../ffi/shims.h"
 
 #if __has_include(<linux/iommufd_provider.h>)
 #include <linux/iommufd_provider.h>
+
+/* The group's mutex is held: its attachment does not change meanwhile. */
+static int sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
+		  phys_addr_t msi_addr)
+{
+	struct iommu_group *group = msi_desc_to_dev(desc)->iommu_group;
+	struct iommu_attach_handle *handle;
+	u64 iova;
+	int rc;
+
+	handle = iommu_attach_handle_get(group, IOMMU_NO_PASID, 0);
+	if (IS_ERR(handle))
+		return 0;
+	rc = iommufd_rs_place_doorbell(handle, msi_addr & PAGE_MASK, &iova);
+	/* Where the IOMMU does not translate interrupts the message stays. */
+	if (rc <= 0)
+		return rc;
+	msi_desc_set_iommu_msi_iova(desc, iova, PAGE_SHIFT);
+	return 0;
+}
 
 /* TODO[EVENTS]: there are no event queues, so nobody is told. */
 static int report_event(struct iommufd_viommu *viommu, unsigned int type,
@@ -49,6 +71,7 @@ static const struct iommufd_provider provider = {
 	.destroy_mmap = destroy_mmap,
 	.vdevice_to_device = iommufd_rs_vdevice_to_device,
 	.report_event = report_event,
+	.sw_msi = sw_msi,
 };
 
 int iommufd_rs_register_provider(void)

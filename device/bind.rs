@@ -4,6 +4,7 @@
 
 use crate::device::claim::Claims;
 use crate::device::group::Group;
+use crate::device::msi::Interrupts;
 use crate::drivers::backend_of;
 use crate::drivers::Backend;
 use crate::kapi::device::has_iommu;
@@ -29,7 +30,7 @@ use kernel::sync::Completion;
 struct GroupUse {
     groups: Shared<Registry>,
     /// The IOMMU group's number, or `None` where the device has no IOMMU and is a group of its own.
-    key: Option<u32>,
+    key: Option<u64>,
     /// Taken when dropped.
     group: Option<Shared<Group>>,
 }
@@ -139,7 +140,10 @@ impl BoundDevice {
         Ok(GroupUse {
             groups: ctx.groups().clone(),
             key: None,
-            group: Some(Shared::pin_init(Group::new(None)?, GFP_KERNEL_ACCOUNT)?),
+            group: Some(Shared::pin_init(
+                Group::new(None, None)?,
+                GFP_KERNEL_ACCOUNT,
+            )?),
         })
     }
 
@@ -159,8 +163,8 @@ impl BoundDevice {
         }
         let iommu = IommuGroup::of(dev)?;
         check(&iommu, dev)?;
-        let key = iommu.id();
-        let init = Group::new(Some(iommu))?;
+        let key = u64::from(iommu.id());
+        let init = Group::new(Some(iommu), Interrupts::of(ctx, dev)?)?;
         Ok(GroupUse {
             groups: ctx.groups().clone(),
             key: Some(key),

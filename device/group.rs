@@ -8,6 +8,7 @@
 //! PASID are never the device's own. References to page tables are handed to the caller to drop,
 //! because that may destroy them, which is not done under the lock.
 
+use crate::device::msi::Interrupts;
 use crate::hwpt::Hwpt;
 use crate::ioas::Closed;
 use crate::ioas::Ioas;
@@ -15,6 +16,7 @@ use crate::kapi::device::is_vf_with_pri;
 use crate::kapi::group::Attachment;
 use crate::kapi::group::IommuGroup;
 use crate::kapi::group::Pasid;
+use crate::kapi::msi::Doorbells;
 use core::ffi::c_void;
 use kernel::device::Device;
 use kernel::new_mutex;
@@ -85,6 +87,8 @@ fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
 pub(crate) struct Group {
     /// `None` where there is no IOMMU; then the group has one device.
     iommu: Option<Arc<IommuGroup>>,
+    /// `None` where the IOMMU does not translate interrupts.
+    interrupts: Option<Arc<Interrupts>>,
     #[pin]
     state: Mutex<State>,
 }
@@ -102,13 +106,17 @@ pub(crate) enum Freed {
 
 impl Group {
     /// A group that nothing is attached to. `ENOMEM`.
-    pub(crate) fn new(iommu: Option<IommuGroup>) -> Result<impl PinInit<Self, Error>> {
+    pub(crate) fn new(
+        iommu: Option<IommuGroup>,
+        interrupts: Option<Arc<Interrupts>>,
+    ) -> Result<impl PinInit<Self, Error>> {
         let iommu = match iommu {
             Some(iommu) => Some(Arc::new(iommu, GFP_KERNEL_ACCOUNT)?),
             None => None,
         };
         Ok(try_pin_init!(Self {
             iommu,
+            interrupts,
             state <- new_mutex!(RBTree::new(), "Group::state"),
         }))
     }
@@ -145,7 +153,15 @@ impl Group {
         let attachment = match &self.iommu {
             Some(iommu) => {
                 let domain = hwpt.attachable();
-                Some(Attachment::new(iommu.clone(), dev, pasid, domain, id)?)
+                let doorbells = self.doorbells(pasid, hwpt)?;
+                Some(Attachment::new(
+                    iommu.clone(),
+                    dev,
+                    pasid,
+                    domain,
+                    doorbells,
+                    id,
+                )?)
             }
             None => None,
         };
@@ -229,7 +245,8 @@ impl Group {
         check_pasids(&state, pasid, hwpt)?;
         let attached = state.get_mut(&pasid).ok_or(EINVAL)?;
         if let Some(attachment) = &mut attached.attachment {
-            attachment.replace(hwpt.attachable(), id)?;
+            let doorbells = self.doorbells(pasid, hwpt)?;
+            attachment.replace(hwpt.attachable(), doorbells, id)?;
         }
 
         // From here on nothing fails. Dropping the old ranges opens them in the old address space.
@@ -257,6 +274,14 @@ impl Group {
             closed: self.close(dev, pasid, hwpt)?,
             hwpt: hwpt.clone(),
         })
+    }
+
+    /// Prepares page tables for the group's interrupts, which carry no PASID. `ENOMEM`.
+    fn doorbells(&self, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<KBox<dyn Doorbells>>> {
+        match &self.interrupts {
+            Some(interrupts) if pasid.is_none() => interrupts.enter(hwpt.paging().domain()).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.

@@ -2,8 +2,8 @@
 
 //! Devices: binding them to a context, and attaching them to page tables.
 //!
-//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), then those of the
-//! address space; `Claims::state` (16).
+//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), `Window::state` (17),
+//! then those of the address space; `Claims::state` (16).
 
 mod access;
 mod attach;
@@ -11,6 +11,7 @@ mod bind;
 mod claim;
 mod group;
 pub(crate) mod ioctl;
+mod msi;
 
 pub(crate) use access::Access;
 pub(crate) use attach::How;

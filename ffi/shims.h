@@ -36,6 +36,9 @@ int iommu_replace_group_handle(struct iommu_group *group,
 int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 			       ioasid_t pasid,
 			       struct iommu_attach_handle *handle);
+struct iommu_attach_handle *iommu_attach_handle_get(struct iommu_group *group,
+						    ioasid_t pasid,
+						    unsigned int type);
 
 /* drivers/iommu/iommu-pages.h */
 void iommu_put_pages_list(struct iommu_pages_list *list);
@@ -119,5 +122,8 @@ void iommufd_rs_unregister_provider(void);
 
 /* abi/viommu.rs */
 struct device *iommufd_rs_vdevice_to_device(struct iommufd_vdevice *vdevice);
+/* abi/msi.rs */
+int iommufd_rs_place_doorbell(struct iommu_attach_handle *handle, u64 page,
+			      u64 *iova);
 
 #endif

@@ -21,9 +21,6 @@ int iommu_device_register_bus(struct iommu_device *iommu,
 void iommu_device_unregister_bus(struct iommu_device *iommu,
 				 const struct bus_type *bus,
 				 struct notifier_block *nb);
-struct iommu_attach_handle *iommu_attach_handle_get(struct iommu_group *group,
-						    ioasid_t pasid,
-						    unsigned int type);
 int iommu_mock_device_add(struct device *dev, struct iommu_device *iommu);
 int iommufd_rs_mock_device_add(struct device *dev, struct iommu_device *iommu,
 			       u32 pasid_bits);

@@ -58,13 +58,18 @@ impl Hwpt {
         }
     }
 
+    /// The page tables that the kernel fills: these, or those that they are on.
+    pub(crate) fn paging(&self) -> &Ref<HwptPaging> {
+        match self {
+            Self::Paging(hwpt) => hwpt,
+            Self::Nested(hwpt) => hwpt.parent(),
+        }
+    }
+
     /// The address space in which all addresses mean something that do not come from user space's
     /// own page tables.
     pub(crate) fn ioas(&self) -> &Ref<Ioas> {
-        match self {
-            Self::Paging(hwpt) => hwpt.ioas(),
-            Self::Nested(hwpt) => hwpt.parent().ioas(),
-        }
+        self.paging().ioas()
     }
 
     /// Whether devices may have page faults.

@@ -9,6 +9,7 @@ use crate::kapi::domain::Domain;
 use crate::kapi::iopf;
 use crate::kapi::iopf::FaultSink;
 use crate::kapi::nested::NestedDomain;
+use crate::kapi::provider;
 use core::ptr::NonNull;
 use kernel::device::Device;
 use kernel::prelude::*;
@@ -41,6 +42,14 @@ impl OwnedDomain {
     ///
     /// It is valid, and freeing it is the caller's to give away.
     pub(super) unsafe fn from_raw(raw: NonNull<bindings::iommu_domain>, dev: &Device) -> Self {
+        // The core then asks `Handle::place_doorbell` where interrupts go.
+        if provider::is_registered() {
+            // SAFETY: The domain is ours alone as yet.
+            unsafe {
+                (*raw.as_ptr()).cookie_type =
+                    bindings::iommu_domain_cookie_type_IOMMU_COOKIE_IOMMUFD;
+            }
+        }
         // INVARIANT: By the caller's promise.
         Self {
             raw,

@@ -8,6 +8,7 @@ use crate::ffi::bindings;
 use crate::kapi::attachable::Attachable;
 use crate::kapi::device;
 use crate::kapi::iopf::Handle;
+use crate::kapi::msi::Doorbells;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::IovaRange;
 use core::ffi::c_void;
@@ -168,17 +169,19 @@ pub(crate) struct Attachment {
 
 impl Attachment {
     /// Attaches a group whose DMA the caller owns; where a PASID is given, all its devices' DMA with
-    /// that. `dev` is one of the group, and `id` is what page faults name it by. `EINVAL` where
-    /// domain and device do not fit, or the group has no such PASID, `EOPNOTSUPP` where the IOMMU
-    /// has none, `EBUSY`, `ENOMEM`.
+    /// that. `dev` is one of the group, and `id` is what page faults name it by. `doorbells` are where
+    /// interrupts go if the IOMMU translates them; dropped after the group has been detached.
+    /// `EINVAL` where domain and device do not fit, or the group has no such PASID, `EOPNOTSUPP`
+    /// where the IOMMU has none, `EBUSY`, `ENOMEM`.
     pub(crate) fn new(
         group: Arc<IommuGroup>,
         dev: &Device,
         pasid: Pasid,
         domain: Attachable,
+        doorbells: Option<KBox<dyn Doorbells>>,
         id: u32,
     ) -> Result<Self> {
-        let handle = Handle::new(domain, id)?;
+        let handle = Handle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
         let source = if pasid.is_none() {
             Source::Group(group)
@@ -205,8 +208,13 @@ impl Attachment {
 
     /// Moves the DMA to another domain, without a gap where the driver can, and answers the page
     /// faults that came by the old one. On failure the old attachment stays as it was.
-    pub(crate) fn replace(&mut self, domain: Attachable, id: u32) -> Result {
-        let handle = Handle::new(domain, id)?;
+    pub(crate) fn replace(
+        &mut self,
+        domain: Attachable,
+        doorbells: Option<KBox<dyn Doorbells>>,
+        id: u32,
+    ) -> Result {
+        let handle = Handle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {

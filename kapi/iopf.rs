@@ -12,6 +12,7 @@
 
 use crate::ffi::bindings;
 use crate::kapi::attachable::Attachable;
+use crate::kapi::msi::Doorbells;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -38,11 +39,13 @@ pub(crate) struct AttachmentId(usize);
 /// the faults that are left.
 #[pin_data(PinnedDrop)]
 #[repr(C)]
-pub(super) struct Handle {
+pub(crate) struct Handle {
     // Comes first: the core's pointer to it is one to us.
     #[pin]
     raw: Opaque<bindings::iommu_attach_handle>,
     domain: Attachable,
+    /// Where interrupts go. `None` where the IOMMU does not translate them.
+    doorbells: Option<KBox<dyn Doorbells>>,
     device: u32,
     /// The groups that are not answered, the calls that deliver one, and one for ourselves.
     users: Refcount,
@@ -58,11 +61,16 @@ unsafe impl Sync for Handle {}
 
 impl Handle {
     /// A handle for attaching to `domain`; `device` is the id that faults will name. `ENOMEM`.
-    pub(super) fn new(domain: Attachable, device: u32) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn new(
+        domain: Attachable,
+        doorbells: Option<KBox<dyn Doorbells>>,
+        device: u32,
+    ) -> Result<Pin<KBox<Self>>> {
         KBox::pin_init(
             pin_init!(Self {
                 raw <- Opaque::zeroed(),
                 domain,
+                doorbells,
                 device,
                 users: Refcount::new(1),
                 unused <- Completion::new(),
@@ -79,6 +87,21 @@ impl Handle {
     /// What it attaches to.
     pub(super) fn domain(&self) -> &Attachable {
         &self.domain
+    }
+
+    /// The handle that the IOMMU core has for a group.
+    ///
+    /// # Safety
+    ///
+    /// The group is attached to a domain of ours, and stays so during `'a`.
+    pub(crate) unsafe fn borrow<'a>(raw: *mut bindings::iommu_attach_handle) -> &'a Self {
+        // SAFETY: Domains of ours are attached with handles only, by `Attachment`.
+        unsafe { &*raw.cast() }
+    }
+
+    /// See [`Doorbells::place`]; `None` where the IOMMU does not translate interrupts.
+    pub(crate) fn place_doorbell(&self, page: u64) -> Result<Option<u64>> {
+        self.doorbells.as_ref().map(|d| d.place(page)).transpose()
     }
 
     fn id(&self) -> AttachmentId {
@@ -111,8 +134,8 @@ impl PinnedDrop for Handle {
 /// Called by the IOMMU core with a group that came by a [`Handle`] which is attached, and stays so
 /// during the call: drivers let no fault through while they detach.
 pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -> c_int {
-    // SAFETY: Domains with this operation are attached with handles only, by `Attachment`.
-    let handle = unsafe { &*(*group).attach_handle.cast::<Handle>() };
+    // SAFETY: By the caller's promise.
+    let handle = unsafe { Handle::borrow((*group).attach_handle) };
     let Some(sink) = handle.domain.fault_sink() else {
         return EINVAL.to_errno();
     };

@@ -21,6 +21,7 @@ pub(crate) mod invalidate;
 pub(crate) mod iommu_driver;
 pub(crate) mod iopf;
 pub(crate) mod locked_vm;
+pub(crate) mod msi;
 pub(crate) mod nested;
 pub(crate) mod params;
 pub(crate) mod pin;

@@ -19,6 +19,7 @@ pub(crate) struct Ctx {
     #[pin]
     objects: Table,
     groups: Shared<Registry>,
+    windows: Shared<Registry>,
     process_accounting: AtomicFlag,
     no_iommu: AtomicFlag,
 }
@@ -29,6 +30,7 @@ impl Ctx {
         try_pin_init!(Self {
             objects <- Table::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
+            windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
             no_iommu: AtomicFlag::new(false),
         })
@@ -42,6 +44,12 @@ impl Ctx {
     /// State kept for each IOMMU group that has a bound device, by the group's id.
     pub(crate) fn groups(&self) -> &Shared<Registry> {
         &self.groups
+    }
+
+    /// State kept for each window of addresses where interrupts of some group may go, by its first
+    /// address.
+    pub(crate) fn windows(&self) -> &Shared<Registry> {
+        &self.windows
     }
 
     /// Whether pinned pages count against the process rather than the user

@@ -15,7 +15,7 @@ use kernel::sync::Mutex;
 #[pin_data]
 pub(crate) struct Registry {
     #[pin]
-    things: Mutex<RBTree<u32, crate::kapi::shared::SharedAny>>,
+    things: Mutex<RBTree<u64, crate::kapi::shared::SharedAny>>,
 }
 
 impl Registry {
@@ -28,7 +28,7 @@ impl Registry {
 
     /// The thing with this key, made by `init` where there is none. `ENOMEM`, or what `init` fails
     /// with.
-    pub(crate) fn get_or_make<T, I>(&self, key: u32, init: impl FnOnce() -> I) -> Result<Shared<T>>
+    pub(crate) fn get_or_make<T, I>(&self, key: u64, init: impl FnOnce() -> I) -> Result<Shared<T>>
     where
         T: Any + Send + Sync,
         I: PinInit<T, Error>,
@@ -43,7 +43,7 @@ impl Registry {
     }
 
     /// Gives a thing back, and forgets it if nobody else holds it.
-    pub(crate) fn release<T: Any + Send + Sync>(&self, key: u32, thing: Shared<T>) {
+    pub(crate) fn release<T: Any + Send + Sync>(&self, key: u64, thing: Shared<T>) {
         let mut things = self.things.lock();
         // The registry holds one reference and the caller the other.
         let last = thing.holders() == 2 && things.get(&key).is_some_and(|t| t.same(&thing));

@@ -61,20 +61,40 @@ pick() {
 	echo "$1=$have"
 }
 
+# listed: the lines of the package list that name a package.
+listed() { sed 's/#.*//; /^[[:space:]]*$/d' "$PACKAGES"; }
+
+# unpack NAME:ARCHITECTURE: the files of a package, without installing it.
+unpack() {
+	# shellcheck disable=SC2016
+	in_root "$part" sh -euc '
+		mkdir -p "/opt/$2"
+		cd /var/cache/apt/archives
+		rm -f "$1"_*.deb
+		apt-get download -q "$1:$2"
+		dpkg-deb -x "$1"_*.deb "/opt/$2"' -- "${1%:*}" "${1#*:}"
+}
+
 install_packages() {
-	local part=$1 name version series
-	local -a wanted=()
+	local part=$1 name version series arch
+	local -a wanted=() unpacked=()
 	rm -f "$part/pins-replaced"
+	for arch in $(listed | sed -n 's/^[^ ]*:\([^[:space:]]*\).*/\1/p' | sort -u); do
+		in_root "$part" dpkg --add-architecture "$arch"
+	done
 	in_root "$part" apt-get update -q
 	while read -r name version series; do
-		if [ -n "$version" ]; then
+		case $version in
+		'') wanted+=("$name") ;;
+		unpack) unpacked+=("$name") ;;
+		*)
 			version=$(pick "$name" "$version" "$series")
 			wanted+=("$version")
-		else
-			wanted+=("$name")
-		fi
-	done < <(sed 's/#.*//; /^[[:space:]]*$/d' "$PACKAGES")
+			;;
+		esac
+	done < <(listed)
 	in_root "$part" apt-get install -y -q --no-install-recommends -t "$SUITE-backports" "${wanted[@]}"
+	for name in "${unpacked[@]}"; do unpack "$name"; done
 	in_root "$part" apt-get clean
 	in_root "$part" dpkg-query -W -f '${Package} ${Version}\n' >"$part/versions"
 }

@@ -2,7 +2,6 @@
 """Runs the suites. People come here through the Makefile: make test, make run, make shell."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -26,16 +25,20 @@ from suite import machine
 
 INTERRUPTED = 130
 
+# What `make suites` says of those that a plain run leaves out.
+_ONLY = {"yes": "", "no": " (by name, or SUITES=all)", "arch": " (by name, ARCH={}, or SUITES=all)"}
+
 
 def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     """Builds what the suite's guest needs."""
-    if os.environ["ARCH"] not in suite.arch:
-        raise Mistake(f"suite {suite.name} runs on {' '.join(suite.arch)}, not on {os.environ['ARCH']}")
-    described = machine(os.environ["ARCH"], suite.machine)
-    kernel = build.kernel(suite)
+    arch = choice.arch or suite.arch[0]
+    if arch not in suite.arch:
+        raise Mistake(f"suite {suite.name} runs on {' '.join(suite.arch)}, not on {arch}")
+    described = machine(arch, suite.machine)
+    kernel = build.kernel(suite, arch)
     name = build.MODULES[choice.module]
     if choice.module == "rust":
-        module = build.module(suite, choice.option)
+        module = build.module(suite, arch, choice.option)
     else:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
     return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name)
@@ -69,11 +72,20 @@ def run_suite(suite: Suite, choice: argparse.Namespace, show: Callable[[str, Cas
     return result
 
 
+def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
+    """Whether a suite runs that was not named."""
+    if arch and suite.kind != "host" and arch not in suite.arch:
+        return False
+    if everything:
+        return suite.kind in ("host", "guest")
+    return suite.default == "yes" or bool(suite.default == "arch" and arch)
+
+
 def test(choice: argparse.Namespace) -> int:
     everything = choice.suites == ["all"]
     suites = [] if everything else [load(name) for name in choice.suites]
     if not suites:
-        suites = [suite for suite in load_all() if suite.default or (everything and suite.kind in ("host", "guest"))]
+        suites = [suite for suite in load_all() if is_meant(suite, everything, choice.arch)]
         if choice.module != "rust":
             report.say("The host suites check the Rust source; with another module they are left out.")
             suites = [suite for suite in suites if suite.kind != "host"]
@@ -138,14 +150,16 @@ def list_suites(_: argparse.Namespace) -> int:
     suites = load_all()
     width = max(len(suite.name) for suite in suites)
     for suite in suites:
-        only = "" if suite.default else " (by name, or SUITES=all)"
-        report.say(f"{suite.name:{width}}  {suite.kind:5}  {suite.description}{only}")
+        only = _ONLY[suite.default].format(suite.arch[0])
+        arch = " ".join(suite.arch) if suite.kind != "host" else ""
+        report.say(f"{suite.name:{width}}  {suite.kind:5}  {arch:6}  {suite.description}{only}")
     return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="runner", description=__doc__)
     parser.add_argument("--module", choices=build.MODULES, default="rust", help="what serves /dev/iommu")
+    parser.add_argument("--arch", default="", help="run on this architecture alone, not each suite on its own")
     parser.add_argument("--option", action="append", default=[], help="CONFIG_IOMMUFD_RS_...=y for the module")
     commands = parser.add_subparsers(required=True)
     for function, name in ((test, "test"), (demo, "demo"), (measure, "bench"), (shell, "shell"), (list_suites, "list")):

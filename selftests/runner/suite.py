@@ -10,6 +10,7 @@ SELFTESTS = Path(__file__).resolve().parent.parent
 TOP = SELFTESTS.parent
 
 KINDS = ("host", "guest", "demo", "bench")
+DEFAULTS = ("yes", "no", "arch")
 
 
 class Mistake(Exception):
@@ -29,6 +30,7 @@ class Check:
 class Machine:
     """An architecture's guest with one kind of IOMMU."""
 
+    arch: str
     image: str
     compiler: str
     busybox: Path
@@ -46,9 +48,10 @@ class Suite:
     like: str
     description: str
     kind: str
-    # Whether it runs when no suite is named.
-    default: bool
+    # Whether it runs when no suite is named: yes, no, or arch for when its architecture is.
+    default: str
     timeout: int
+    # Where it runs; the first one is meant where nobody says.
     arch: list[str]
     kernel: str
     options: list[str]
@@ -93,7 +96,7 @@ def load(name: str) -> Suite:
         like=like,
         description=section.pop("description", ""),
         kind=section.pop("kind", ""),
-        default=section.pop("default", "yes") == "yes",
+        default=section.pop("default", "yes"),
         timeout=int(section.pop("timeout", "0")),
         arch=section.pop("arch", "x86_64").split(),
         kernel=section.pop("kernel", "plain"),
@@ -114,6 +117,8 @@ def load(name: str) -> Suite:
         raise Mistake(f"{path}: unknown settings: {', '.join(section)}")
     if wrong := [check.name for check in suite.checks if check.results not in ("status", "ktap", "cargo")]:
         raise Mistake(f"{path}: unknown results in check {wrong[0]}")
+    if suite.default not in DEFAULTS:
+        raise Mistake(f"{path}: default is one of: {', '.join(DEFAULTS)}")
     if suite.kind not in KINDS or not suite.timeout or not suite.description:
         raise Mistake(f"{path}: needs a description, a timeout and a kind, one of: {', '.join(KINDS)}")
     return suite
@@ -134,6 +139,7 @@ def machine(arch: str, name: str) -> Machine:
         raise Mistake(f"{path}: no section [{title}]")
     base = ini["arch"]
     return Machine(
+        arch=arch,
         image=base["image"],
         compiler=base["compiler"],
         busybox=Path(base["busybox"]),

@@ -19,6 +19,8 @@ variants() {
 	done
 }
 
+export BDF
+run hw-info "$CDEV"
 run vfio/vfio_iommufd_setup_test "$BDF"
 # shellcheck disable=SC2046
 run vfio/vfio_dma_mapping_test \

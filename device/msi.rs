@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Interrupts that are translated as all DMA is: what a device writes to, a doorbell, must be mapped.
+//!
+//! An IOMMU driver says in which window of addresses doorbells may be, and nothing else is mapped
+//! there while a device that has the window is attached. Within a context a doorbell has one address
+//! in a window, so a device whose interrupts are set up can be moved to other page tables: the
+//! doorbells that its group uses are mapped there before it comes.
+//!
+//! The lock `Window::state` (rank 17) is taken inside the IOMMU core's group lock while an interrupt
+//! is set up. Doorbells are mapped and unmapped under it.
+
+use crate::kapi::domain::Domain;
+use crate::kapi::domain::Prot;
+use crate::kapi::group::resv_regions;
+use crate::kapi::group::ResvKind;
+use crate::kapi::msi::Doorbells;
+use crate::kapi::provider;
+use crate::kapi::shared::Shared;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::IovaRange;
+use crate::kapi::units::PAGE_SIZE;
+use crate::object::Ctx;
+use crate::object::Registry;
+use kernel::device::Device;
+use kernel::new_mutex;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::Atomic;
+use kernel::sync::Arc;
+use kernel::sync::Mutex;
+
+/// Doorbells of a window, a bit each, by their order in [`State::doorbells`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Set(u64);
+
+impl Set {
+    const EMPTY: Self = Self(0);
+    /// How many doorbells there can be.
+    const MAX: usize = u64::BITS as usize;
+
+    fn contains(self, place: usize) -> bool {
+        place < Self::MAX && self.0 & (1 << place) != 0
+    }
+
+    fn insert(&mut self, place: usize) {
+        if place < Self::MAX {
+            self.0 |= 1 << place;
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        (0..Self::MAX).filter(move |place| self.contains(*place))
+    }
+}
+
+/// Page tables that groups with the window are attached to.
+struct Tables {
+    domain: Arc<Domain>,
+    /// The groups, one entry for each time that one is, or is about to be, attached.
+    groups: KVec<GroupId>,
+    mapped: Set,
+}
+
+/// Which group. Two that exist at the same time differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct GroupId(usize);
+
+struct State {
+    /// The pages of doorbells, by physical address. None is ever taken away: a device may know it.
+    doorbells: KVec<u64>,
+    tables: KVec<Tables>,
+}
+
+/// Addresses set aside for doorbells, as all groups of a context see them whose IOMMU driver names
+/// these addresses.
+#[pin_data]
+pub(crate) struct Window {
+    range: IovaRange,
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Window {
+    fn new(range: IovaRange) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            range,
+            state <- new_mutex!(
+                State {
+                    doorbells: KVec::new(),
+                    tables: KVec::new(),
+                },
+                "Window::state"
+            ),
+        })
+    }
+
+    /// The addresses of a doorbell. `EOVERFLOW` past the window's end.
+    fn page(&self, place: usize) -> Result<IovaRange> {
+        let offset = to_u64(place).checked_mul(PAGE_SIZE).ok_or(EOVERFLOW)?;
+        let start = self.range.start().checked_add(offset).ok_or(EOVERFLOW)?;
+        let page = IovaRange::from_len(start, PAGE_SIZE)?;
+        if !self.range.contains(&page) {
+            return Err(EOVERFLOW);
+        }
+        Ok(page)
+    }
+
+    /// The place of a doorbell that has one, or gives it one. `EOVERFLOW`, `ENOMEM`.
+    fn place_of(&self, state: &mut State, doorbell: u64) -> Result<usize> {
+        if let Some(place) = state.doorbells.iter().position(|known| *known == doorbell) {
+            return Ok(place);
+        }
+        let place = state.doorbells.len();
+        if place >= Set::MAX {
+            return Err(EOVERFLOW);
+        }
+        self.page(place)?;
+        state.doorbells.push(doorbell, GFP_KERNEL_ACCOUNT)?;
+        Ok(place)
+    }
+
+    /// Maps a doorbell, if it is not. `ENOMEM`.
+    fn map(&self, doorbells: &[u64], tables: &mut Tables, place: usize) -> Result {
+        const PROT: Prot = Prot {
+            read: true,
+            write: true,
+            mmio: true,
+        };
+        if !tables.mapped.contains(place) {
+            let doorbell = *doorbells.get(place).ok_or(EINVAL)?;
+            tables
+                .domain
+                .map(self.page(place)?, doorbell, PROT, false)?;
+            tables.mapped.insert(place);
+        }
+        Ok(())
+    }
+
+    /// A group is about to be attached to `domain`: maps the doorbells that it uses. `ENOMEM`.
+    fn enter(&self, group: &Interrupts, domain: &Arc<Domain>) -> Result {
+        let mut state = self.state.lock();
+        let State { doorbells, tables } = &mut *state;
+
+        let known = tables.iter().position(|t| Arc::ptr_eq(&t.domain, domain));
+        if known.is_none() {
+            let new = Tables {
+                domain: domain.clone(),
+                groups: KVec::new(),
+                mapped: Set::EMPTY,
+            };
+            tables.push(new, GFP_KERNEL_ACCOUNT)?;
+        }
+        let at = known.unwrap_or(tables.len().saturating_sub(1));
+        let entered = tables.get_mut(at).ok_or(EINVAL).and_then(|tables| {
+            tables.groups.push(group.id(), GFP_KERNEL_ACCOUNT)?;
+            let mut used = group.used().iter();
+            used.try_for_each(|place| self.map(doorbells, tables, place))
+                .inspect_err(|_| {
+                    tables.groups.pop();
+                })
+        });
+        if entered.is_err() {
+            Self::forget_unused(self, &mut state, at);
+        }
+        entered
+    }
+
+    /// Undoes [`Window::enter`].
+    fn leave(&self, group: &Interrupts, domain: &Arc<Domain>) {
+        let mut state = self.state.lock();
+
+        let of = |t: &Tables| Arc::ptr_eq(&t.domain, domain);
+        let Some(at) = state.tables.iter().position(of) else {
+            return;
+        };
+        if let Some(tables) = state.tables.get_mut(at) {
+            if let Some(entry) = tables.groups.iter().position(|id| *id == group.id()) {
+                drop(tables.groups.remove(entry));
+            }
+        }
+        self.forget_unused(&mut state, at);
+    }
+
+    /// Unmaps the doorbells of page tables that no group uses any more: the addresses are about to
+    /// be the user's again. The caller has a reference to the domain.
+    fn forget_unused(&self, state: &mut State, at: usize) {
+        if state.tables.get(at).is_none_or(|t| !t.groups.is_empty()) {
+            return;
+        }
+        if let Ok(tables) = state.tables.remove(at) {
+            let mapped = tables.mapped.iter();
+            let pages = mapped.filter_map(|place| self.page(place).ok());
+            tables.domain.unmap(pages);
+        }
+    }
+}
+
+/// What a group has to do with interrupts that the IOMMU translates.
+pub(crate) struct Interrupts {
+    windows: Shared<Registry>,
+    /// Taken when dropped.
+    window: Option<Shared<Window>>,
+    /// The doorbells that devices of the group have been told of, a [`Set`]. Changed under the
+    /// window's lock.
+    used: Atomic<u64>,
+}
+
+impl Interrupts {
+    /// What concerns the group of `dev`, or `None` where the IOMMU does not translate its
+    /// interrupts. `ENOMEM`.
+    pub(crate) fn of(ctx: &Ctx, dev: &Device) -> Result<Option<Arc<Self>>> {
+        if !provider::is_registered() {
+            return Ok(None);
+        }
+        let regions = resv_regions(dev)?;
+        let Some(region) = regions.iter().find(|r| r.kind == ResvKind::SwMsi) else {
+            return Ok(None);
+        };
+        let key = region.range.start();
+        let window = ctx
+            .windows()
+            .get_or_make(key, || Window::new(region.range))?;
+        // Made first, so that the window is given back if there is no memory for the rest.
+        let interrupts = Self {
+            windows: ctx.windows().clone(),
+            window: Some(window),
+            used: Atomic::new(Set::EMPTY.0),
+        };
+        Ok(Some(Arc::new(interrupts, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    /// Prepares page tables for the group, before it is attached to them, and keeps them so until
+    /// what is returned is dropped. `ENOMEM`.
+    pub(crate) fn enter(self: &Arc<Self>, domain: &Arc<Domain>) -> Result<KBox<dyn Doorbells>> {
+        let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        if let Some(window) = &self.window {
+            window.enter(self, domain)?;
+        }
+        Ok(memory.write(Entered {
+            interrupts: self.clone(),
+            domain: domain.clone(),
+        }))
+    }
+
+    fn id(&self) -> GroupId {
+        GroupId(core::ptr::from_ref(self).addr())
+    }
+
+    fn used(&self) -> Set {
+        Set(self.used.load(Relaxed))
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        if let Some(window) = self.window.take() {
+            self.windows.release(window.range.start(), window);
+        }
+    }
+}
+
+/// That a group may be attached to a domain.
+struct Entered {
+    interrupts: Arc<Interrupts>,
+    domain: Arc<Domain>,
+}
+
+impl Doorbells for Entered {
+    fn place(&self, page: u64) -> Result<u64> {
+        let group = &*self.interrupts;
+        let window = group.window.as_ref().ok_or(EINVAL)?;
+        let mut state = window.state.lock();
+
+        let place = window.place_of(&mut state, page)?;
+        let State { doorbells, tables } = &mut *state;
+        // One that the group is moved to at this moment has to have it as well.
+        for tables in tables.iter_mut().filter(|t| t.groups.contains(&group.id())) {
+            window.map(doorbells, tables, place)?;
+        }
+        let mut used = group.used();
+        used.insert(place);
+        group.used.store(used.0, Relaxed);
+        Ok(window.page(place)?.start())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(window) = &self.interrupts.window {
+            window.leave(&self.interrupts, &self.domain);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two network cards in one address space, each behind an IOMMU of its own where the machine has
+ * two: DMA and interrupts of both, while they are attached, moved and detached. KTAP; the frame is
+ * that of uapi.c.
+ *
+ * Usage: FIRST_BDF=... SECOND_BDF=... pair none, both bound to vfio-pci
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "card.h"
+#include "uapi.h"
+
+#define CARDS		2
+#define FRAME		1024UL
+#define SRC		0x10000000UL
+#define DST		0x20000000UL
+#define RINGS(i)	(0x30000000UL + (i) * CARD_RINGS)
+
+/* A context with two address spaces, and the cards, bound. */
+struct pair {
+	int fd;
+	uint32_t ioas, other;
+	struct card *card[CARDS];
+	uint32_t dev_id[CARDS];
+	char *src, *dst, *far, *rings[CARDS];
+};
+
+static char *memory(size_t size)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static const char *bdf(int i)
+{
+	const char *name = getenv(i ? "SECOND_BDF" : "FIRST_BDF");
+
+	return name ? name : "";
+}
+
+/* Both spaces have the source and the rings; what is at DST in the other is `far`. */
+static int fill(struct pair *p)
+{
+	uint32_t spaces[] = { p->ioas, p->other };
+	size_t s;
+	int r = 0, i;
+
+	for (s = 0; s < ARRAY_SIZE(spaces); s++) {
+		r = r ?: map(p->fd, spaces[s], p->src, PAGE, SRC);
+		r = r ?: map(p->fd, spaces[s], s ? p->far : p->dst, PAGE, DST);
+		for (i = 0; i < CARDS; i++)
+			r = r ?: map(p->fd, spaces[s], p->rings[i], CARD_RINGS, RINGS(i));
+	}
+	return r;
+}
+
+static int open_pair(struct pair *p)
+{
+	int r, i;
+
+	p->src = memory(PAGE);
+	p->dst = memory(PAGE);
+	p->far = memory(PAGE);
+	p->fd = open_iommu();
+	if (p->fd < 0)
+		return p->fd;
+	r = ioas_alloc(p->fd, &p->ioas);
+	r = r ?: ioas_alloc(p->fd, &p->other);
+	for (i = 0; i < CARDS; i++) {
+		p->rings[i] = memory(CARD_RINGS);
+		p->card[i] = card_open(bdf(i));
+		r = r ?: bind_device(card_fd(p->card[i]), p->fd, &p->dev_id[i]);
+	}
+	return r ?: fill(p);
+}
+
+/* The same, both cards attached to one space and running. */
+static int start_pair(struct pair *p, uint32_t *hwpts)
+{
+	int r = open_pair(p), i;
+
+	for (i = 0; i < CARDS; i++)
+		r = r ?: attach(card_fd(p->card[i]), p->ioas, hwpts ? &hwpts[i] : NULL);
+	for (i = 0; !r && i < CARDS; i++)
+		card_start(p->card[i], p->rings[i], RINGS(i));
+	return r;
+}
+
+static void stop_pair(struct pair *p)
+{
+	int i;
+
+	for (i = 0; i < CARDS; i++) {
+		card_stop(p->card[i]);
+		card_close(p->card[i]);
+	}
+	close(p->fd);
+}
+
+/* Have a card write to DST: whether it arrives in the memory at `to`, and nowhere else. */
+static bool writes_to(struct pair *p, int i, const char *to)
+{
+	static char seed;
+	bool there, elsewhere;
+	int r;
+
+	memset(p->src, ++seed, FRAME);
+	memset(p->dst, 0, FRAME);
+	memset(p->far, 0, FRAME);
+	r = card_copy(p->card[i], SRC, DST, FRAME);
+	there = !memcmp(p->src, to, FRAME);
+	elsewhere = to != p->dst && p->dst[0];
+	elsewhere = elsewhere || (to != p->far && p->far[0]);
+	if (r || !there || elsewhere)
+		note("card %d: copy %s, %sarrived, %sarrived elsewhere", i, errno_name(r),
+		     there ? "" : "not ", elsewhere ? "" : "not ");
+	return !r && there && !elsewhere;
+}
+
+/* Have a card write to DST where nothing is mapped: whether all memory stays as it is. */
+static bool is_stopped(struct pair *p, int i)
+{
+	bool touched;
+
+	memset(p->src, 0x5a, FRAME);
+	memset(p->dst, 0, FRAME);
+	memset(p->far, 0, FRAME);
+	/* A write that is posted has no answer: the card may have noticed nothing. */
+	card_copy(p->card[i], SRC, DST, FRAME);
+	touched = p->dst[0] || p->far[0];
+	if (touched)
+		note("card %d wrote to memory that is not mapped", i);
+	return !touched;
+}
+
+static int move(struct pair *p, int i, uint32_t pt)
+{
+	return attach(card_fd(p->card[i]), pt, NULL);
+}
+
+static void one_space(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(start_pair(&p, NULL), 0);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+	stop_pair(&p);
+}
+
+static void both_see_unmap(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(start_pair(&p, NULL), 0);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	WANT(unmap(p.fd, p.ioas, DST, PAGE), PAGE);
+	CHECK(is_stopped(&p, 0) && is_stopped(&p, 1));
+	WANT(map(p.fd, p.ioas, p.far, PAGE, DST), 0);
+	CHECK(writes_to(&p, 0, p.far) && writes_to(&p, 1, p.far));
+	stop_pair(&p);
+}
+
+/* Page tables belong to an IOMMU: another one's device gets its own, or is refused these. */
+static void own_tables(struct bench *b)
+{
+	struct pair p = {};
+	uint32_t hwpts[CARDS], mine;
+	bool apart = getenv("TWO_IOMMUS");
+
+	WANT(start_pair(&p, hwpts), 0);
+	CHECK((hwpts[0] != hwpts[1]) == apart);
+	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
+	WANT(move(&p, 1, mine), apart ? -EINVAL : 0);
+	/* A refused move leaves the card where it was. */
+	CHECK(writes_to(&p, 1, p.dst) && card_interrupts(p.card[1]));
+	WANT(move(&p, 0, mine), 0);
+	CHECK(writes_to(&p, 0, p.dst) && card_interrupts(p.card[0]));
+	WANT(unmap(p.fd, p.ioas, DST, PAGE), PAGE);
+	CHECK(is_stopped(&p, 0) && is_stopped(&p, 1));
+	stop_pair(&p);
+}
+
+static void replace_across(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(start_pair(&p, NULL), 0);
+	WANT(move(&p, 1, p.other), 0);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.far));
+	WANT(move(&p, 0, p.other), 0);
+	CHECK(writes_to(&p, 0, p.far) && writes_to(&p, 1, p.far));
+	WANT(move(&p, 1, p.ioas), 0);
+	CHECK(writes_to(&p, 0, p.far) && writes_to(&p, 1, p.dst));
+	WANT(move(&p, 0, p.ioas), 0);
+	WANT(unmap(p.fd, p.other, DST, PAGE), PAGE);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	stop_pair(&p);
+}
+
+/* Interrupts that were set up once arrive wherever the card is moved to. */
+static void interrupts_follow(struct bench *b)
+{
+	struct pair p = {};
+	uint32_t mine;
+	int i;
+
+	WANT(start_pair(&p, NULL), 0);
+	for (i = 0; i < CARDS; i++) {
+		CHECK(card_interrupts(p.card[i]));
+		WANT(move(&p, i, p.other), 0);
+		CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+		WANT(hwpt_alloc(p.fd, p.dev_id[i], p.ioas, &mine), 0);
+		WANT(move(&p, i, mine), 0);
+		CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+		WANT(detach(card_fd(p.card[i])), 0);
+		CHECK(card_interrupts(p.card[!i]));
+		WANT(move(&p, i, p.ioas), 0);
+		CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+		CHECK(writes_to(&p, i, p.dst));
+	}
+	stop_pair(&p);
+}
+
+/* Set up while detached, where there is nothing to set up yet in any page table. */
+static void interrupts_first(struct bench *b)
+{
+	struct pair p = {};
+	int i;
+
+	WANT(open_pair(&p), 0);
+	for (i = 0; i < CARDS; i++) {
+		WANT(move(&p, i, p.ioas), 0);
+		WANT(detach(card_fd(p.card[i])), 0);
+		WANT(move(&p, i, p.other), 0);
+		card_start(p.card[i], p.rings[i], RINGS(i));
+		CHECK(card_interrupts(p.card[i]));
+	}
+	stop_pair(&p);
+}
+
+/* Where interrupts go, in the addresses of a card. */
+static bool msi_window(int i, uint64_t *start)
+{
+	char path[128], kind[32];
+	unsigned long long first, last;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group/reserved_regions", bdf(i));
+	f = fopen(path, "r");
+	while (f && fscanf(f, "%llx %llx %31s", &first, &last, kind) == 3) {
+		if (!strcmp(kind, "msi")) {
+			*start = first;
+			found = true;
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* The user cannot have those addresses while a card needs them, and can as soon as none does. */
+static void window_is_lent(struct bench *b)
+{
+	struct pair p = {};
+	uint64_t window = 0;
+	uint32_t mine;
+
+	CHECK(msi_window(0, &window));
+	WANT(start_pair(&p, NULL), 0);
+	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
+	WANT(move(&p, 0, mine), 0);
+	CHECK(card_interrupts(p.card[0]));
+	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
+	WANT(move(&p, 0, p.other), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
+	WANT(move(&p, 1, p.other), 0);
+	/*
+	 * These page tables had a doorbell, and no card has them any more. The C module leaves it
+	 * in them and runs into a WARN.
+	 */
+	if (!on_c_module() || !getenv("TWO_IOMMUS")) {
+		WANT(map(p.fd, p.ioas, p.far, PAGE, window), 0);
+		WANT(move(&p, 0, mine), -EADDRINUSE);
+		WANT(unmap(p.fd, p.ioas, window, PAGE), PAGE);
+	}
+	WANT(move(&p, 0, mine), 0);
+	CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.far));
+	stop_pair(&p);
+}
+
+/* Tracked where the IOMMU can, refused where it says that it cannot. */
+static void dirty_pages(struct bench *b)
+{
+	struct pair p = {};
+	int i;
+
+	WANT(start_pair(&p, NULL), 0);
+	for (i = 0; i < CARDS; i++) {
+		struct iommu_hw_info info = { .size = sizeof(info), .dev_id = p.dev_id[i] };
+		struct iommu_hwpt_alloc alloc = {
+			.size = sizeof(alloc),
+			.flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+			.dev_id = p.dev_id[i],
+			.pt_id = p.ioas,
+		};
+		struct iommu_hwpt_set_dirty_tracking track = {
+			.size = sizeof(track),
+			.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+		};
+		uint64_t bits = 0;
+		struct iommu_hwpt_get_dirty_bitmap read = {
+			.size = sizeof(read),
+			.iova = DST,
+			.length = PAGE,
+			.page_size = PAGE,
+			.data = PTR(&bits),
+		};
+
+		WANT(call(p.fd, IOMMU_GET_HW_INFO, &info), 0);
+		if (!(info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING)) {
+			WANT(call(p.fd, IOMMU_HWPT_ALLOC, &alloc), -EOPNOTSUPP);
+			continue;
+		}
+		WANT(call(p.fd, IOMMU_HWPT_ALLOC, &alloc), 0);
+		WANT(move(&p, i, alloc.out_hwpt_id), 0);
+		track.hwpt_id = read.hwpt_id = alloc.out_hwpt_id;
+		WANT(call(p.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), 0);
+		WANT(call(p.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &read), 0);
+		CHECK(!bits);
+		CHECK(writes_to(&p, i, p.dst));
+		WANT(call(p.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &read), 0);
+		CHECK(bits == 1);
+	}
+	stop_pair(&p);
+}
+
+static const struct scene scenes[] = {
+	{ "both copy and interrupt in one space", one_space, ALONE },
+	{ "both see what is unmapped", both_see_unmap, ALONE },
+	{ "page tables are an IOMMU's own", own_tables, ALONE },
+	{ "moved across two spaces", replace_across, ALONE },
+	{ "interrupts follow", interrupts_follow, ALONE },
+	{ "interrupts after moving", interrupts_first, ALONE },
+	{ "addresses of interrupts are lent", window_is_lent, ALONE },
+	{ "dirty pages", dirty_pages, ALONE },
+};
+
+static void no_rows(struct bench *b)
+{
+}
+
+static const struct suite pair_suite = {
+	.name = "pair",
+	.rows = no_rows,
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};
+
+const struct suite *const suites[] = { &pair_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
