@@ -130,8 +130,8 @@ def shell(choice: argparse.Namespace) -> int:
         raise Mistake(f"suite {suite.name} has no guest")
     parts = assemble(suite, choice)
     initramfs = build.BUILD / "initramfs" / "shell.cpio"
-    guest.pack(parts, "shell", initramfs)
-    return guest.shell(parts, initramfs)
+    with guest.packed(parts, "shell", initramfs):
+        return guest.shell(parts, initramfs)
 
 
 def list_suites(_: argparse.Namespace) -> int:
