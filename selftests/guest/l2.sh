@@ -14,6 +14,8 @@ L2_USER=1000
 L2_BOOT_LIMIT=400
 L2_ANSWER_LIMIT=200
 L2_CMDLINE=
+# Whether L2's console is shown while L2 runs, for people.
+L2_WATCH=
 L2_PID=
 
 # check NAME COMMAND...: one test; where COMMAND fails, WHY says why.
@@ -64,10 +66,18 @@ l2_qemu() {
 		qemu-system-x86_64 -accel tcg -cpu max -smp 1 -m "$L2_MEMORY" \
 		-nodefaults -no-user-config -display none \
 		-kernel /mnt/inner/kernel -initrd /mnt/inner/initramfs \
-		-append "console=ttyS0 no_timer_check no5lvl panic=-1 quiet $L2_CMDLINE" \
+		-append "console=ttyS0 no_timer_check no5lvl panic=-1 $L2_CMDLINE" \
 		-chardev file,id=console,path=/tmp/l2.console -serial chardev:console \
 		-chardev file,id=talk,path=/tmp/l2.said,input-path=/tmp/l2.told -serial chardev:talk \
 		"$@" >/tmp/l2.qemu 2>&1
+}
+
+# l2_watch: show L2's console until QEMU is gone.
+l2_watch() {
+	local line
+	while read -r line || [ -e /tmp/l2.told ]; do
+		if [ -n "$line" ]; then echo "      L2 | $line"; else sleep 1; fi
+	done </tmp/l2.console
 }
 
 # l2_start ARGUMENT...: start L2 with these arguments to QEMU beside the usual ones.
@@ -78,6 +88,9 @@ l2_start() {
 	chown "$L2_USER" /tmp/l2.said
 	# Open for both, so that neither side waits for the other to come.
 	exec 4<>/tmp/l2.told 5</tmp/l2.said
+	: >/tmp/l2.console
+	chown "$L2_USER" /tmp/l2.console
+	if [ -n "$L2_WATCH" ]; then l2_watch & fi
 	faults_before=$(faults)
 	users_before=$(users)
 	(l2_qemu "$L2_MEMLOCK" "$@") 4>&- 5<&- &
@@ -223,6 +236,7 @@ l2_gone() {
 	wait "$L2_PID" || true
 	L2_PID=
 	exec 4>&- 5<&-
+	rm /tmp/l2.told
 }
 
 l2_nothing_pinned() {
@@ -278,7 +292,9 @@ l2_too_little() {
 # l2_end: whatever went wrong, no QEMU stays behind; the log has all that it and L2 said.
 l2_end() {
 	if l2_runs; then kill -KILL "$L2_PID"; fi
+	rm -f /tmp/l2.told
 	wait || true
+	[ -z "$L2_WATCH" ] || return 0
 	sed 's/^/QEMU in L1: /' /tmp/l2.qemu 2>/dev/null || true
 	sed 's/^/L2: /' /tmp/l2.console 2>/dev/null || true
 	/programs/ioctl_report /tmp/l2.ioctls || true

@@ -89,7 +89,7 @@ def test(choice: argparse.Namespace) -> int:
 
 
 def demo(choice: argparse.Namespace) -> int:
-    """Shows the demo's own words, then the checks."""
+    """Shows a suite's own words, then the checks."""
     blank = False
 
     def show(line: str, case: Case | None) -> None:
@@ -104,7 +104,7 @@ def demo(choice: argparse.Namespace) -> int:
         if line:
             report.say(line)
 
-    result = run_suite(load("demo"), choice, show)
+    result = run_suite(load(choice.suite), choice, show)
     report.say()
     for case in result.cases:
         report.case(case)
@@ -153,7 +153,7 @@ def main() -> int:
         command.set_defaults(function=function)
         if function is test:
             command.add_argument("suites", nargs="*")
-        elif function is shell:
+        elif function in (demo, shell):
             command.add_argument("suite")
     choice = parser.parse_args()
     try:
