@@ -29,10 +29,10 @@ echo "2. L1: that user starts: qemu-system-x86_64 -m $L2_MEMORY ... $*"
 echo "   QEMU asks for an I/O address space, attaches the card to it, and maps all of L2's memory there."
 l2_start "$@"
 check "L2's memory is pinned" l2_pins 120
-echo "   $WHY of QEMU are pinned now: $(pinned) pages. They stay where they are while the card may use them."
 echo "3. L2 boots. Its driver tells the card addresses as L2 sees them; the IOMMU makes them those of L1."
 check "L2 boots and finds the card" l2_up 1
-echo "   L2 is up $WHY."
+echo "   L2 is up $WHY. $(pinned) pages of QEMU's memory are pinned: all that L2 has, and the firmware's."
+echo "   They stay where they are while the card may use them."
 check "L2 gets an address by DHCP" l2_address eth0
 echo "4. L2: the address $WHY came through the card."
 echo "   L2 fetches $((SERVED_BYTES >> 20)) MiB of random bytes from your machine:"
