@@ -24,6 +24,8 @@ mod object;
 mod selftests;
 #[forbid(unsafe_code)]
 mod uapi;
+#[forbid(unsafe_code)]
+mod viommu;
 
 kernel::prelude::module! {
     type: abi::Module,

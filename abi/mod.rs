@@ -11,6 +11,7 @@ mod compat;
 mod ctx;
 mod device;
 mod file;
+mod viommu;
 
 use crate::kapi::provider::Provider;
 use kernel::prelude::*;

@@ -11,7 +11,44 @@
 #if __has_include(<linux/iommufd_provider.h>)
 #include <linux/iommufd_provider.h>
 
+/* TODO[EVENTS]: there are no event queues, so nobody is told. */
+static int report_event(struct iommufd_viommu *viommu, unsigned int type,
+			const void *event_data, size_t data_len)
+{
+	return -EOPNOTSUPP;
+}
+
+/* TODO[HWQUEUE]: there are no HW queues and nothing can be mapped. */
+static int object_depend(struct iommufd_object *dependent,
+			 struct iommufd_object *depended)
+{
+	return -EOPNOTSUPP;
+}
+
+static void object_undepend(struct iommufd_object *dependent,
+			    struct iommufd_object *depended)
+{
+}
+
+static int alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+		      phys_addr_t mmio_addr, size_t length,
+		      unsigned long *offset)
+{
+	return -EOPNOTSUPP;
+}
+
+static void destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+			 unsigned long offset)
+{
+}
+
 static const struct iommufd_provider provider = {
+	.object_depend = object_depend,
+	.object_undepend = object_undepend,
+	.alloc_mmap = alloc_mmap,
+	.destroy_mmap = destroy_mmap,
+	.vdevice_to_device = iommufd_rs_vdevice_to_device,
+	.report_event = report_event,
 };
 
 int iommufd_rs_register_provider(void)

@@ -9,6 +9,7 @@
 
 use crate::device::group::Freed;
 use crate::device::BoundDevice;
+use crate::hwpt::Hwpt;
 use crate::hwpt::HwptPaging;
 use crate::hwpt::Request;
 use crate::ioas::Ioas;
@@ -35,7 +36,7 @@ impl Object<BoundDevice> {
     /// [`Group::replace`](crate::device::Group::replace) fail with.
     pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
-        let target = match target.downcast::<HwptPaging>() {
+        let target = match Hwpt::try_from(target) {
             Ok(hwpt) => {
                 let freed = self.go_to(pasid, &hwpt, how)?;
                 let id = hwpt.id();
@@ -50,7 +51,7 @@ impl Object<BoundDevice> {
         Ok(id)
     }
 
-    fn go_to(&self, pasid: Pasid, hwpt: &Ref<HwptPaging>, how: How) -> Result<Freed> {
+    fn go_to(&self, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
         match how {
             How::Attach => {
                 self.group()?.attach(self.id(), self.dev(), pasid, hwpt)?;
@@ -82,11 +83,12 @@ impl Object<BoundDevice> {
             let Some(hwpt) = find(*id).filter(|hwpt| suits(hwpt)) else {
                 continue;
             };
-            match self.go_to(pasid, &hwpt, how) {
+            let id = hwpt.id();
+            match self.go_to(pasid, &Hwpt::Paging(hwpt), how) {
                 // This one does not fit the device. Perhaps another does.
                 Err(error) if error == EINVAL => {}
                 Err(error) => return Err(error),
-                Ok(freed) => return Ok((hwpt.id(), freed)),
+                Ok(freed) => return Ok((id, freed)),
             }
         }
 
@@ -102,10 +104,11 @@ impl Object<BoundDevice> {
                 automatic: true,
             },
         ))?;
+        let target = Hwpt::Paging((*hwpt).clone());
         let freed = match how {
             // Some drivers finish making a domain only when a device is attached to it.
             How::Attach => {
-                let freed = self.go_to(pasid, &hwpt, how)?;
+                let freed = self.go_to(pasid, &target, how)?;
                 if let Err(error) = hwpt.fill() {
                     self.detach(ctx, self.id(), pasid);
                     return Err(error);
@@ -114,7 +117,7 @@ impl Object<BoundDevice> {
             }
             How::Replace => {
                 hwpt.fill()?;
-                self.go_to(pasid, &hwpt, how)?
+                self.go_to(pasid, &target, how)?
             }
         };
         // There is room: it was reserved.
@@ -153,14 +156,9 @@ impl BoundDevice {
 
 /// Drops references to page tables; automatic ones that nobody else holds are destroyed.
 fn give_back(ctx: &Ctx, freed: Freed) {
-    let one = |hwpt: Ref<HwptPaging>| {
-        if hwpt.is_automatic() {
-            ctx.objects().release(hwpt);
-        }
-    };
     match freed {
         Freed::Nothing => {}
-        Freed::One(hwpt) => one(hwpt),
-        Freed::Many(hwpts) => hwpts.into_iter().for_each(one),
+        Freed::One(hwpt) => hwpt.give_back(ctx),
+        Freed::Many(hwpts) => hwpts.into_iter().for_each(|hwpt| hwpt.give_back(ctx)),
     }
 }

@@ -2,6 +2,7 @@
 
 //! Binding: a driver hands the DMA of its device to a context.
 
+use crate::device::claim::Claims;
 use crate::device::group::Group;
 use crate::drivers::backend_of;
 use crate::drivers::Backend;
@@ -65,7 +66,10 @@ pub(crate) struct Binding {
 }
 
 /// A device bound to a context. Who bound it holds a reference until it unbinds.
+#[pin_data]
 pub(crate) struct BoundDevice {
+    #[pin]
+    claims: Claims,
     // Field order: DMA goes back to the kernel first; that everything is gone is said last.
     _owner: Option<DmaOwner>,
     group: GroupUse,
@@ -118,15 +122,16 @@ impl BoundDevice {
         keep: Option<Keep>,
         gone: Gone,
     ) -> Result<Ref<Self>> {
-        let device = Self {
+        let device = try_pin_init!(Self {
+            claims <- Claims::new(),
             _owner: owner,
             group,
             backend: backend_of(dev),
             dev: dev.into(),
             _keep: keep,
             gone,
-        };
-        Ok(reservation.fill(Ok(device))?.publish())
+        });
+        Ok(reservation.fill(device)?.publish())
     }
 
     /// A group for a device without an IOMMU, which nobody has a say in. `ENOMEM`.
@@ -185,6 +190,7 @@ impl BoundDevice {
         ctx.objects().withdraw(&device);
         // The driver detaches first; were it to forget, DMA must not go on.
         device.detach_all(ctx, device.id());
+        device.claims.end(ctx);
         drop(device);
         // Whoever still looks at the device is inside an ioctl, and done soon.
         gone.wait_for_completion();
@@ -193,6 +199,11 @@ impl BoundDevice {
     /// The device itself.
     pub(crate) fn dev(&self) -> &Device {
         &self.dev
+    }
+
+    /// What it knows of its vDEVICE.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// What drives its IOMMU.

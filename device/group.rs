@@ -8,14 +8,13 @@
 //! PASID are never the device's own. References to page tables are handed to the caller to drop,
 //! because that may destroy them, which is not done under the lock.
 
-use crate::hwpt::HwptPaging;
+use crate::hwpt::Hwpt;
 use crate::ioas::Closed;
 use crate::ioas::Ioas;
 use crate::kapi::device::is_vf_with_pri;
 use crate::kapi::group::Attachment;
 use crate::kapi::group::IommuGroup;
 use crate::kapi::group::Pasid;
-use crate::object::Ref;
 use core::ffi::c_void;
 use kernel::device::Device;
 use kernel::new_mutex;
@@ -33,7 +32,7 @@ struct Member {
     /// What the device cannot use is closed in the address space. Nothing is for a PASID, nor where
     /// there is no IOMMU, because then the device never sees the addresses.
     closed: Option<Closed>,
-    hwpt: Ref<HwptPaging>,
+    hwpt: Hwpt,
 }
 
 /// What the group is attached to by one PASID or by none. There is at least one member.
@@ -41,7 +40,7 @@ struct Attached {
     // Field order: DMA is blocked before anything else goes.
     /// `None` where there is no IOMMU to attach to.
     attachment: Option<Attachment>,
-    hwpt: Ref<HwptPaging>,
+    hwpt: Hwpt,
     members: KVec<Member>,
 }
 
@@ -67,7 +66,7 @@ type State = RBTree<Pasid, Attached>;
 
 /// Whether `pasid` can be attached to these page tables beside what else is attached: where a PASID
 /// is, all page tables must suit PASIDs. `EINVAL` where it cannot.
-fn check_pasids(state: &State, pasid: Pasid, hwpt: &HwptPaging) -> Result {
+fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
     let fits = if pasid.is_none() {
         hwpt.suits_pasids() || state.keys().all(|other| other.is_none())
     } else {
@@ -96,9 +95,9 @@ pub(crate) enum Freed {
     /// None.
     Nothing,
     /// A device's own.
-    One(Ref<HwptPaging>),
+    One(Hwpt),
     /// All of a group's.
-    Many(KVec<Ref<HwptPaging>>),
+    Many(KVec<Hwpt>),
 }
 
 impl Group {
@@ -122,13 +121,7 @@ impl Group {
     /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is attached
     /// to other page tables, the device cannot use these, or they do not suit PASIDs and ought to;
     /// `EADDRINUSE` where something is mapped that the device cannot use, `ENOMEM`.
-    pub(crate) fn attach(
-        &self,
-        id: u32,
-        dev: &Device,
-        pasid: Pasid,
-        hwpt: &Ref<HwptPaging>,
-    ) -> Result {
+    pub(crate) fn attach(&self, id: u32, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result {
         let mut state = self.state.lock();
 
         if let Some(attached) = state.get_mut(&pasid) {
@@ -151,7 +144,7 @@ impl Group {
         check_pasids(&state, pasid, hwpt)?;
         let attachment = match &self.iommu {
             Some(iommu) => {
-                let domain = hwpt.domain().clone();
+                let domain = hwpt.attachable();
                 Some(Attachment::new(iommu.clone(), dev, pasid, domain, id)?)
             }
             None => None,
@@ -211,7 +204,7 @@ impl Group {
     /// Moves a device, and with it its group, to other page tables. On failure nothing has changed.
     /// `EINVAL` where the device is not attached, cannot use these, or they do not suit PASIDs and
     /// ought to; `EADDRINUSE`, `ENOMEM`.
-    pub(crate) fn replace(&self, id: u32, pasid: Pasid, hwpt: &Ref<HwptPaging>) -> Result<Freed> {
+    pub(crate) fn replace(&self, id: u32, pasid: Pasid, hwpt: &Hwpt) -> Result<Freed> {
         let mut state = self.state.lock();
 
         let attached = state
@@ -236,14 +229,14 @@ impl Group {
         check_pasids(&state, pasid, hwpt)?;
         let attached = state.get_mut(&pasid).ok_or(EINVAL)?;
         if let Some(attachment) = &mut attached.attachment {
-            attachment.replace(hwpt.domain().clone(), id)?;
+            attachment.replace(hwpt.attachable(), id)?;
         }
 
         // From here on nothing fails. Dropping the old ranges opens them in the old address space.
         for (member, closed) in attached.members.iter_mut().zip(closed) {
             member.closed = closed;
         }
-        let mut free = |old: &mut Ref<HwptPaging>| {
+        let mut free = |old: &mut Hwpt| {
             let old = core::mem::replace(old, hwpt.clone());
             drop(freed.push_within_capacity(old));
         };
@@ -257,13 +250,7 @@ impl Group {
 
 impl Group {
     /// A device that is about to be attached. `EADDRINUSE`, `ENOMEM`.
-    fn member(
-        &self,
-        id: u32,
-        dev: &Device,
-        pasid: Pasid,
-        hwpt: &Ref<HwptPaging>,
-    ) -> Result<Member> {
+    fn member(&self, id: u32, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Member> {
         Ok(Member {
             id,
             dev: dev.into(),
@@ -273,7 +260,7 @@ impl Group {
     }
 
     /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.
-    fn close(&self, dev: &Device, pasid: Pasid, hwpt: &HwptPaging) -> Result<Option<Closed>> {
+    fn close(&self, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<Closed>> {
         if self.iommu.is_none() || !pasid.is_none() {
             return Ok(None);
         }
@@ -283,7 +270,7 @@ impl Group {
 
 /// `EINVAL` where the device must not have page faults. All virtual functions share what the
 /// physical one has for asking, and one of them that is refused stops it for all.
-fn check_faults(dev: &Device, hwpt: &HwptPaging) -> Result {
+fn check_faults(dev: &Device, hwpt: &Hwpt) -> Result {
     if hwpt.takes_faults() && is_vf_with_pri(dev) {
         Err(EINVAL)
     } else {
@@ -295,7 +282,7 @@ fn check_faults(dev: &Device, hwpt: &HwptPaging) -> Result {
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Group {
     /// Whether we and the IOMMU core agree that `pasid` is attached to `hwpt`, or to nothing.
-    pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Ref<HwptPaging>>) -> bool {
+    pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Hwpt>) -> bool {
         let state = self.state.lock();
 
         let Some(iommu) = &self.iommu else {

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The ioctls on devices, and the making of page tables for one.
+//! The ioctl on devices.
 
 use crate::device::BoundDevice;
-use crate::hwpt::FaultQueue;
-use crate::hwpt::HwptPaging;
-use crate::hwpt::Request;
-use crate::ioas::Ioas;
-use crate::kapi::domain::UserData;
 use crate::kapi::group::capable;
 use crate::kapi::group::Capability;
 use crate::kapi::hwinfo::pasid_info;
@@ -19,52 +14,6 @@ use crate::object::Ctx;
 use crate::object::Ref;
 use kernel::prelude::*;
 use kernel::uaccess::UserSlice;
-
-/// IOMMU_HWPT_ALLOC.
-pub(crate) fn hwpt_alloc(ctx: &Ctx, mut cmd: uapi::HwptAlloc, user: &UserStruct) -> Result {
-    if cmd.__reserved != 0 || cmd.__reserved2 != 0 {
-        return Err(EOPNOTSUPP);
-    }
-    if (cmd.data_type == uapi::hwpt::DATA_NONE) != (cmd.data_len == 0) {
-        return Err(EINVAL);
-    }
-    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
-    let target = ctx.objects().get_any(cmd.pt_id).map_err(|_| EINVAL)?;
-    let ioas = match target.downcast::<Ioas>() {
-        Ok(ioas) => ioas,
-        Err(other) => {
-            // TODO[NESTING]: nested page tables on a parent.
-            let nested = other.downcast::<HwptPaging>().is_ok();
-            return Err(if nested { EOPNOTSUPP } else { EINVAL });
-        }
-    };
-    let data = (cmd.data_len != 0).then(|| UserData {
-        kind: cmd.data_type,
-        ptr: user::ptr(cmd.data_uptr),
-        len: cmd.data_len as usize,
-    });
-    let faults = (cmd.flags & uapi::hwpt::FAULT_ID_VALID != 0)
-        .then(|| ctx.objects().get::<FaultQueue>(cmd.fault_id));
-    let queue = faults.as_ref().and_then(|queue| queue.as_ref().ok());
-    let hwpt = ctx.objects().reserve()?.fill(HwptPaging::new(
-        ioas,
-        Request {
-            dev: device.dev(),
-            backend: device.backend(),
-            flags: cmd.flags,
-            data,
-            faults: queue.cloned(),
-            automatic: false,
-        },
-    ))?;
-    hwpt.fill()?;
-    // That there is no such queue is said last.
-    faults.transpose()?;
-    cmd.out_hwpt_id = hwpt.id();
-    user.write(&cmd)?;
-    hwpt.publish();
-    Ok(())
-}
 
 /// IOMMU_GET_HW_INFO.
 pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -> Result {

@@ -2,11 +2,13 @@
 
 //! Devices: binding them to a context, and attaching them to page tables.
 //!
-//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), then those of the address space.
+//! Locks: `Access::state` (5); `Ioas::hwpts` (10), then `Group::state` (15), then those of the
+//! address space; `Claims::state` (16).
 
 mod access;
 mod attach;
 mod bind;
+mod claim;
 mod group;
 pub(crate) mod ioctl;
 
@@ -14,4 +16,5 @@ pub(crate) use access::Access;
 pub(crate) use attach::How;
 pub(crate) use bind::Binding;
 pub(crate) use bind::BoundDevice;
+pub(crate) use claim::Claim;
 pub(crate) use group::Group;

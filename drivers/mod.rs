@@ -10,8 +10,14 @@ use crate::kapi::device;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
 use crate::kapi::hwinfo::HwInfo;
+use crate::kapi::invalidate::Invalidated;
+use crate::kapi::invalidate::Requests;
+use crate::kapi::nested::NestedDomain;
+use crate::kapi::viommu;
+use crate::kapi::viommu::Identity;
 use kernel::device::Device;
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// What an IOMMU does for the user API.
 pub(crate) trait Backend: Sync {
@@ -19,10 +25,56 @@ pub(crate) trait Backend: Sync {
     /// driver. `EOPNOTSUPP` for flags or data that it does not know.
     fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain>;
 
+    /// Whether [`Backend::alloc_nested`] can be asked for page tables that `dev` can use.
+    fn has_nested(&self, dev: &Device) -> bool;
+
+    /// Makes page tables for user space to fill, on top of `parent`. `flags` as above. `EOPNOTSUPP`
+    /// for flags or data that it does not know, `EINVAL` where another backend made the parent.
+    fn alloc_nested(
+        &self,
+        dev: &Device,
+        parent: Arc<Domain>,
+        flags: u32,
+        data: UserData,
+    ) -> Result<NestedDomain>;
+
+    /// Whether [`Backend::alloc_viommu`] can be asked for a vIOMMU of this kind, one of
+    /// `enum iommu_viommu_type`, on the IOMMU of `dev`.
+    fn has_viommu(&self, dev: &Device, kind: u32) -> bool;
+
+    /// Makes a vIOMMU on the IOMMU of `dev`. `EOPNOTSUPP` for a kind or data that it does not know.
+    fn alloc_viommu(&self, dev: &Device, request: viommu::Request) -> Result<KBox<dyn ViommuOps>>;
+
     /// Describes the IOMMU of `dev`; `wanted` is one of `enum iommu_hw_info_type`. `EOPNOTSUPP` for
     /// a type that it does not know.
     fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo>;
 }
+
+/// What a backend has for the virtual IOMMU of a guest. It goes after all that was made on it.
+pub(crate) trait ViommuOps: Send + Sync {
+    /// Whether it is on the IOMMU that translates for `dev`.
+    fn serves(&self, dev: &Device) -> bool;
+
+    /// Makes page tables for user space to fill. `flags` are those of HWPT_ALLOC that concern the
+    /// driver. `EOPNOTSUPP` for flags or data that it does not know.
+    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain>;
+
+    /// Makes the IOMMU and the devices of the guest forget what they have cached. `EOPNOTSUPP` where
+    /// there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
+    fn invalidate(&self, requests: Requests) -> Invalidated;
+
+    /// Makes the guest's view of a device that this serves, and that the guest knows by `virt_id`. It
+    /// is there until it is dropped, before the device goes. `EEXIST` where the id is taken.
+    fn make_vdevice(
+        &self,
+        dev: &Device,
+        virt_id: u64,
+        identity: Identity,
+    ) -> Result<KBox<dyn VdeviceOps>>;
+}
+
+/// What a backend has for a guest's view of a device. Dropping it takes it down.
+pub(crate) trait VdeviceOps: Send + Sync {}
 
 /// The backend for a device.
 pub(crate) fn backend_of(dev: &Device) -> &'static dyn Backend {

@@ -19,6 +19,7 @@
 #include <linux/sched/user.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
+#include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
 
 #include "shims.h"
@@ -116,6 +117,12 @@ const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev)
 	return dev->iommu ? dev->iommu->iommu_dev->ops : NULL;
 }
 
+/* NULL as above. */
+struct iommu_device *iommufd_rs_dev_iommu_device(struct device *dev)
+{
+	return dev->iommu ? dev->iommu->iommu_dev : NULL;
+}
+
 /*
  * The group that vfio may make for a device without an IOMMU does not count, so
  * it does not help to look for one.
@@ -149,6 +156,20 @@ void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 				 struct rw_semaphore *outer)
 {
 	down_write_nest_lock(sem, outer);
+}
+
+/* -EEXIST where there is an entry, be it a reserved one. */
+int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp)
+{
+	int rc = xa_insert(xa, index, NULL, gfp);
+
+	return rc == -EBUSY ? -EEXIST : rc;
+}
+
+/* Of the entry that is there only its place stays, so no memory is needed. */
+void iommufd_rs_xa_hide(struct xarray *xa, unsigned long index)
+{
+	xa_store(xa, index, XA_ZERO_ENTRY, 0);
 }
 
 void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather)

@@ -14,6 +14,7 @@ struct dma_buf;
 struct dma_buf_attach_ops;
 struct dma_buf_attachment;
 struct file;
+struct iommufd_vdevice;
 struct mm_struct;
 struct page;
 struct phys_vec;
@@ -21,6 +22,7 @@ struct pt_iommu;
 struct rw_semaphore;
 struct task_struct;
 struct user_struct;
+struct xarray;
 
 /* drivers/iommu/iommu-priv.h, exported in namespace IOMMUFD_INTERNAL */
 int iommu_attach_group_handle(struct iommu_domain *domain,
@@ -62,6 +64,7 @@ bool iommufd_rs_file_is_memfd_like(struct file *file);
 
 /* linux/iommu.h */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev);
+struct iommu_device *iommufd_rs_dev_iommu_device(struct device *dev);
 bool iommufd_rs_dev_has_iommu(struct device *dev);
 bool iommufd_rs_dev_is_vf_with_pri(struct device *dev);
 u32 iommufd_rs_dev_max_pasids(struct device *dev);
@@ -93,6 +96,10 @@ void iommufd_rs_pt_iommu_deinit(struct pt_iommu *table);
 void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 				 struct rw_semaphore *outer);
 
+/* linux/xarray.h */
+int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp);
+void iommufd_rs_xa_hide(struct xarray *xa, unsigned long index);
+
 /* linux/highmem.h */
 void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len);
 void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len);
@@ -109,5 +116,8 @@ bool iommufd_rs_allow_unsafe_interrupts(void);
 /* abi/provider.c */
 int iommufd_rs_register_provider(void);
 void iommufd_rs_unregister_provider(void);
+
+/* abi/viommu.rs */
+struct device *iommufd_rs_vdevice_to_device(struct iommufd_vdevice *vdevice);
 
 #endif

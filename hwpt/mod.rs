@@ -3,9 +3,14 @@
 //! Hardware page tables: the objects behind IOMMU domains.
 
 pub(crate) mod dirty;
+mod either;
 pub(crate) mod fault;
+mod nested;
 mod paging;
 
+pub(crate) use either::Hwpt;
 pub(crate) use fault::FaultQueue;
+pub(crate) use nested::HwptNested;
+pub(crate) use nested::NestedRequest;
 pub(crate) use paging::HwptPaging;
 pub(crate) use paging::Request;

@@ -26,6 +26,8 @@ pub(crate) struct HwptPaging {
     automatic: bool,
     /// See [`HwptPaging::suits_pasids`].
     pasids: bool,
+    /// See [`HwptPaging::can_be_parent`].
+    parent: bool,
     /// The address space's mappings are in the page tables.
     filled: AtomicFlag,
 }
@@ -85,6 +87,7 @@ impl HwptPaging {
             ioas,
             automatic,
             pasids: flags & hwpt::PASID != 0,
+            parent: flags & hwpt::NEST_PARENT != 0,
             filled: AtomicFlag::new(false),
         })
     }
@@ -107,15 +110,15 @@ impl HwptPaging {
         &self.domain
     }
 
-    /// Whether devices may have page faults.
-    pub(crate) fn takes_faults(&self) -> bool {
-        self.domain.fault_sink().is_some()
-    }
-
     /// Whether the kernel made it when a device was attached to the address space, for any device
     /// that fits.
     pub(crate) fn is_automatic(&self) -> bool {
         self.automatic
+    }
+
+    /// Whether nested page tables and vIOMMUs can stand on it.
+    pub(crate) fn can_be_parent(&self) -> bool {
+        self.parent
     }
 
     /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.

@@ -5,8 +5,8 @@
 //! C header: `include/linux/iommu.h`.
 
 use crate::ffi::bindings;
+use crate::kapi::attachable::OwnedDomain;
 use crate::kapi::device;
-use crate::kapi::iopf;
 use crate::kapi::iopf::FaultSink;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::to_usize;
@@ -17,7 +17,6 @@ use kernel::device::Device;
 use kernel::error::from_err_ptr;
 use kernel::error::to_result;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 use kernel::types::Opaque;
 
 /// What devices may do with mapped memory, and how it is reached.
@@ -61,26 +60,22 @@ pub(crate) struct UserData {
     pub(crate) len: usize,
 }
 
-/// A paging domain, owned: dropping it frees the page tables.
-///
-/// # Invariants
-///
-/// `raw` is a valid domain of type `IOMMU_DOMAIN_UNMANAGED` or alike that nobody else frees. `_dev`
-/// keeps the device, and with it the driver, from going away first.
-pub(crate) struct Domain {
-    raw: NonNull<bindings::iommu_domain>,
-    coherent: bool,
-    software: bool,
-    /// Present exactly if the C object has the operation that looks for it.
-    faults: Option<KBox<dyn FaultSink>>,
-    _dev: ARef<Device>,
+impl UserData {
+    pub(super) fn as_raw(self) -> bindings::iommu_user_data {
+        bindings::iommu_user_data {
+            type_: self.kind,
+            uptr: self.ptr.as_mut_ptr(),
+            len: self.len,
+        }
+    }
 }
 
-// SAFETY: IOMMU drivers lock their domains: any task may call them.
-unsafe impl Send for Domain {}
-// SAFETY: As above; concurrent maps and unmaps of disjoint ranges are allowed by
-// `struct iommu_domain_ops`, and callers here keep ranges disjoint by owning them in an IOAS.
-unsafe impl Sync for Domain {}
+/// A paging domain, owned: dropping it frees the page tables.
+pub(crate) struct Domain {
+    owned: OwnedDomain,
+    coherent: bool,
+    software: bool,
+}
 
 impl Domain {
     /// Asks the device's IOMMU driver for a paging domain. `flags` are the uAPI's HWPT_ALLOC flags
@@ -91,11 +86,7 @@ impl Domain {
         let ops = ops.ok_or(ENODEV)?;
         let raw = match ops.domain_alloc_paging_flags {
             Some(alloc) => {
-                let data = data.map(|d| bindings::iommu_user_data {
-                    type_: d.kind,
-                    uptr: d.ptr.as_mut_ptr(),
-                    len: d.len,
-                });
+                let data = data.map(UserData::as_raw);
                 let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
                 // SAFETY: The operation belongs to the driver of this device; `data` outlives it.
                 let raw = from_err_ptr(unsafe { alloc(device::as_raw(dev), flags, data) })?;
@@ -124,13 +115,11 @@ impl Domain {
         dev: &Device,
         software: bool,
     ) -> Self {
-        // INVARIANT: By the caller's promise.
         Self {
-            raw,
+            // SAFETY: The caller's promise.
+            owned: unsafe { OwnedDomain::from_raw(raw, dev) },
             coherent: false,
             software,
-            faults: None,
-            _dev: dev.into(),
         }
     }
 
@@ -141,24 +130,28 @@ impl Domain {
 
     /// Lets devices have page faults, which go to `sink`, before any device is attached.
     pub(crate) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
-        self.faults = Some(sink);
-        // SAFETY: The domain is ours alone as yet.
-        unsafe { (*self.as_ptr()).iopf_handler = Some(iopf::handle_fault) };
+        self.owned.set_fault_sink(sink);
     }
 
     /// Who takes page faults. `None` where devices may not have any.
     pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
-        self.faults.as_deref()
+        self.owned.fault_sink()
     }
 
     /// The C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
-        self.raw.as_ptr()
+        self.owned.as_ptr()
+    }
+
+    /// What is common to page tables of either kind.
+    pub(super) fn owned(&self) -> &OwnedDomain {
+        &self.owned
     }
 
     fn inner(&self) -> &bindings::iommu_domain {
-        // SAFETY: By the invariant it is valid; what is read here does not change after allocation.
-        unsafe { self.raw.as_ref() }
+        // SAFETY: It is valid as long as it is owned; what is read here does not change after
+        // allocation.
+        unsafe { &*self.as_ptr() }
     }
 
     /// The sizes of pages that the page tables can map, a bit each.
@@ -255,12 +248,5 @@ impl Domain {
         }
         // SAFETY: As above.
         unsafe { bindings::iommufd_rs_iotlb_sync(self.as_ptr(), gather.get()) };
-    }
-}
-
-impl Drop for Domain {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant the domain is ours to free.
-        unsafe { bindings::iommu_domain_free(self.as_ptr()) };
     }
 }

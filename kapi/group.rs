@@ -5,8 +5,8 @@
 //! C headers: `include/linux/iommu.h`, `drivers/iommu/iommu-priv.h`.
 
 use crate::ffi::bindings;
+use crate::kapi::attachable::Attachable;
 use crate::kapi::device;
-use crate::kapi::domain::Domain;
 use crate::kapi::iopf::Handle;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::IovaRange;
@@ -175,7 +175,7 @@ impl Attachment {
         group: Arc<IommuGroup>,
         dev: &Device,
         pasid: Pasid,
-        domain: Arc<Domain>,
+        domain: Attachable,
         id: u32,
     ) -> Result<Self> {
         let handle = Handle::new(domain, id)?;
@@ -205,7 +205,7 @@ impl Attachment {
 
     /// Moves the DMA to another domain, without a gap where the driver can, and answers the page
     /// faults that came by the old one. On failure the old attachment stays as it was.
-    pub(crate) fn replace(&mut self, domain: Arc<Domain>, id: u32) -> Result {
+    pub(crate) fn replace(&mut self, domain: Attachable, id: u32) -> Result {
         let handle = Handle::new(domain, id)?;
         let domain = handle.domain().as_ptr();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.

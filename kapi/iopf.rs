@@ -11,11 +11,10 @@
 //! C header: `include/linux/iommu.h`.
 
 use crate::ffi::bindings;
-use crate::kapi::domain::Domain;
+use crate::kapi::attachable::Attachable;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use kernel::prelude::*;
-use kernel::sync::Arc;
 use kernel::sync::Completion;
 use kernel::sync::Refcount;
 use kernel::types::Opaque;
@@ -43,7 +42,7 @@ pub(super) struct Handle {
     // Comes first: the core's pointer to it is one to us.
     #[pin]
     raw: Opaque<bindings::iommu_attach_handle>,
-    domain: Arc<Domain>,
+    domain: Attachable,
     device: u32,
     /// The groups that are not answered, the calls that deliver one, and one for ourselves.
     users: Refcount,
@@ -59,7 +58,7 @@ unsafe impl Sync for Handle {}
 
 impl Handle {
     /// A handle for attaching to `domain`; `device` is the id that faults will name. `ENOMEM`.
-    pub(super) fn new(domain: Arc<Domain>, device: u32) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn new(domain: Attachable, device: u32) -> Result<Pin<KBox<Self>>> {
         KBox::pin_init(
             pin_init!(Self {
                 raw <- Opaque::zeroed(),
@@ -78,7 +77,7 @@ impl Handle {
     }
 
     /// What it attaches to.
-    pub(super) fn domain(&self) -> &Domain {
+    pub(super) fn domain(&self) -> &Attachable {
         &self.domain
     }
 

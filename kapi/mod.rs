@@ -4,20 +4,24 @@
 //! there. This is the only layer below the handlers that contains `unsafe` code.
 
 pub(crate) mod anon_file;
+pub(crate) mod attachable;
 pub(crate) mod device;
 pub(crate) mod dirty;
 pub(crate) mod dmabuf;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod dmabuf_export;
 pub(crate) mod domain;
+mod driver_struct;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod group;
 pub(crate) mod hwinfo;
+pub(crate) mod invalidate;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod iommu_driver;
 pub(crate) mod iopf;
 pub(crate) mod locked_vm;
+pub(crate) mod nested;
 pub(crate) mod params;
 pub(crate) mod pin;
 pub(crate) mod provider;
@@ -34,3 +38,5 @@ pub(crate) mod units;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;
+pub(crate) mod vdevice;
+pub(crate) mod viommu;

@@ -25,6 +25,7 @@ uapi_structs! {
     HwInfo = iommu_hw_info;
     HwptAlloc = iommu_hwpt_alloc;
     HwptGetDirtyBitmap = iommu_hwpt_get_dirty_bitmap;
+    HwptInvalidate = iommu_hwpt_invalidate;
     HwptPageResponse = iommu_hwpt_page_response;
     HwptPgfault = iommu_hwpt_pgfault;
     HwptSetDirtyTracking = iommu_hwpt_set_dirty_tracking;
@@ -39,7 +40,9 @@ uapi_structs! {
     IoasUnmap = iommu_ioas_unmap;
     IovaRangeElm = iommu_iova_range;
     Option_ = iommu_option;
+    VdeviceAlloc = iommu_vdevice_alloc;
     VfioIoas = iommu_vfio_ioas;
+    ViommuAlloc = iommu_viommu_alloc;
 }
 
 /// First command number of iommufd.
@@ -129,6 +132,14 @@ pub(crate) mod fault {
     /// There will be no page.
     pub(crate) const RESP_INVALID: u32 =
         bindings::iommufd_page_response_code_IOMMUFD_PAGE_RESP_INVALID;
+}
+
+/// `enum iommu_viommu_type`.
+pub(crate) mod viommu {
+    use super::bindings;
+
+    /// No type.
+    pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_DEFAULT;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.

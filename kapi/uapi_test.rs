@@ -11,7 +11,9 @@ use kernel::transmute::FromBytes;
 uapi_structs! {
     Cmd = iommu_test_cmd;
     HwInfo = iommu_test_hw_info;
+    HwptInvalidateSelftest = iommu_hwpt_invalidate_selftest;
     HwptSelftest = iommu_hwpt_selftest;
+    ViommuInvalidateSelftest = iommu_viommu_invalidate_selftest;
 }
 
 /// The number of the command.
@@ -62,6 +64,7 @@ parts! {
     access_replace_ioas, access_replace_ioas_mut:
         AccessReplaceIoas = iommu_test_cmd__bindgen_ty_1__bindgen_ty_12;
     dirty, dirty_mut: Dirty = iommu_test_cmd__bindgen_ty_1__bindgen_ty_13;
+    check_iotlb, check_iotlb_mut: CheckIotlb = iommu_test_cmd__bindgen_ty_1__bindgen_ty_14;
     trigger_iopf, trigger_iopf_mut: TriggerIopf = iommu_test_cmd__bindgen_ty_1__bindgen_ty_15;
     check_dev_cache, check_dev_cache_mut:
         CheckDevCache = iommu_test_cmd__bindgen_ty_1__bindgen_ty_16;
@@ -89,6 +92,8 @@ pub(crate) mod op {
     pub(crate) const MD_CHECK_MAP: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_MAP;
     /// Check how often the caller's memory is pinned.
     pub(crate) const MD_CHECK_REFS: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_REFS;
+    /// Check what is cached of page tables that user space fills.
+    pub(crate) const MD_CHECK_IOTLB: u32 = bindings::IOMMU_TEST_OP_MD_CHECK_IOTLB;
     /// Check what a device has cached.
     pub(crate) const DEV_CHECK_CACHE: u32 = bindings::IOMMU_TEST_OP_DEV_CHECK_CACHE;
     /// Let a device have a page fault.
@@ -137,6 +142,16 @@ pub(crate) mod mock {
     pub(crate) const PT_HUGE: u32 = bindings::MOCK_IOMMUPT_HUGE;
     /// How many caches of translations a device has.
     pub(crate) const CACHES: usize = bindings::MOCK_DEV_CACHE_NUM as usize;
+    /// How many translations are cached of page tables that user space fills.
+    pub(crate) const IOTLBS: usize = bindings::MOCK_NESTED_DOMAIN_IOTLB_NUM as usize;
+    /// The type of `struct iommu_hwpt_invalidate_selftest`.
+    pub(crate) const HWPT_INVALIDATE_DATA: u32 = bindings::IOMMU_HWPT_INVALIDATE_DATA_SELFTEST;
+    /// The type of `struct iommu_viommu_invalidate_selftest`.
+    pub(crate) const VIOMMU_INVALIDATE_DATA: u32 = bindings::IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST;
+    /// Everything is to be forgotten.
+    pub(crate) const INVALIDATE_ALL: u32 = bindings::IOMMU_TEST_INVALIDATE_FLAG_ALL;
+    /// The kind of the vIOMMU.
+    pub(crate) const VIOMMU: u32 = bindings::IOMMU_VIOMMU_TYPE_SELFTEST;
     /// What is in them until it is invalidated.
     pub(crate) const CACHED: u32 = bindings::IOMMU_TEST_DEV_CACHE_DEFAULT;
     /// The device cannot track dirty pages.

@@ -13,6 +13,8 @@ mod table;
 
 pub(crate) use ctx::Ctx;
 pub(crate) use registry::Registry;
+pub(crate) use table::AnyRef;
+pub(crate) use table::Draft;
 pub(crate) use table::Kind;
 pub(crate) use table::Object;
 pub(crate) use table::Ref;

@@ -11,6 +11,9 @@
 //! destroyed; and because the table then holds the last reference, the object is gone when destroy
 //! returns.
 //!
+//! An id is free again only when its object is gone. Where the kernel destroys an object that user
+//! space may still know, the id stays taken for good ([`Table::bury`]): nothing is found there.
+//!
 //! One object may be marked, for a user of the table that knows no ids to find it again.
 //!
 //! The lock `slots` (rank 50) is held for look-ups only. Objects are always dropped outside it.
@@ -60,8 +63,14 @@ impl<K> Deref for Object<K> {
 /// A reference to an object of kind `K`. While there is one the object cannot be destroyed.
 pub(crate) type Ref<K> = Shared<Object<K>>;
 
-/// A reference to an object of some kind.
+/// A reference to an object of some kind. While there is one the object cannot be destroyed.
 pub(crate) struct AnyRef(SharedAny);
+
+impl<K: Kind> From<Ref<K>> for AnyRef {
+    fn from(object: Ref<K>) -> Self {
+        Self(object.erase())
+    }
+}
 
 impl AnyRef {
     /// The object as kind `K`, or the reference back where it is of another.
@@ -70,10 +79,27 @@ impl AnyRef {
     }
 }
 
+/// What an id that is taken stands for.
 enum Slot {
-    /// The id is taken, the object not published.
+    /// An object that is not published yet, or not destroyed completely.
     Reserved,
     Live(SharedAny),
+    /// An object that was destroyed although user space did not ask for it: the id must not come to
+    /// mean another one.
+    Tombstone,
+}
+
+impl Slot {
+    /// Puts another slot in the place of a live one and returns the object.
+    fn take(&mut self, then: Self) -> Option<SharedAny> {
+        match core::mem::replace(self, then) {
+            Self::Live(object) => Some(object),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 struct Slots {
@@ -100,10 +126,21 @@ impl Slots {
     fn remove(&mut self, id: u32) -> Option<Slot> {
         let slot = self.map.remove(&id)?;
         self.lowest = self.lowest.min(id);
+        self.unmark(id);
+        Some(slot)
+    }
+
+    /// Takes a live object out; its id stays taken, by `then`.
+    fn take(&mut self, id: u32, then: Slot) -> Option<SharedAny> {
+        let object = self.map.get_mut(&id)?.take(then)?;
+        self.unmark(id);
+        Some(object)
+    }
+
+    fn unmark(&mut self, id: u32) {
         if self.marked == Some(id) {
             self.marked = None;
         }
-        Some(slot)
     }
 
     fn live(&self, id: u32) -> Option<&SharedAny> {
@@ -165,17 +202,26 @@ impl Table {
         Ok(AnyRef(slots.live(id).ok_or(ENOENT)?.clone()))
     }
 
-    /// Destroys an object that nobody else holds. `ENOENT` where there is none, `EBUSY` where it is
-    /// in use.
+    /// Destroys an object that nobody else holds. Its id is free once it is gone. `ENOENT` where
+    /// there is none, `EBUSY` where it is in use.
     pub(crate) fn destroy(&self, id: u32) -> Result {
         let mut slots = self.slots.lock();
         if slots.live(id).ok_or(ENOENT)?.holders() != 1 {
             return Err(EBUSY);
         }
-        let slot = slots.remove(id);
+        let object = slots.take(id, Slot::Reserved);
         drop(slots);
+        drop(object);
+        let slot = self.slots.lock().remove(id);
         drop(slot);
         Ok(())
+    }
+
+    /// Takes an object out of the table, for the caller to destroy without being asked by user space.
+    /// That may know the id still: a tombstone keeps it taken until the context is closed. `None`
+    /// where somebody else is destroying the object.
+    pub(crate) fn bury(&self, id: u32) -> Option<AnyRef> {
+        self.slots.lock().take(id, Slot::Tombstone).map(AnyRef)
     }
 
     /// Takes an object that nobody else holds out of the table, for the caller to destroy. `ENOENT`
@@ -316,6 +362,11 @@ pub(crate) struct Reservation<'t> {
 }
 
 impl<'t> Reservation<'t> {
+    /// The id, which is the object's from now on.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Makes the object, for nobody to see yet. `ENOMEM`, or what `init` fails with.
     pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
         let id = self.id;

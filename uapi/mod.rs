@@ -17,6 +17,7 @@ use crate::kapi::uapi;
 use crate::kapi::uapi_test;
 use crate::kapi::user::UserStruct;
 use crate::object::Ctx;
+use crate::viommu;
 use kernel::prelude::*;
 
 /// IOMMU_DESTROY.
@@ -84,7 +85,7 @@ static COMMANDS: &[Command] = &[
     command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
     command!(0x87, Option_, val64, ioas::ioctl::option),
     command!(0x88, VfioIoas, __reserved, compat::ioctl::vfio_ioas),
-    command!(0x89, HwptAlloc, __reserved, device::ioctl::hwpt_alloc),
+    command!(0x89, HwptAlloc, __reserved, viommu::hwpt::alloc),
     command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
     command!(
         0x8b,
@@ -98,20 +99,23 @@ static COMMANDS: &[Command] = &[
         data,
         hwpt::dirty::get_dirty_bitmap
     ),
-    // TODO[NESTING]: IOMMU_HWPT_INVALIDATE.
-    missing(0x8d),
+    command!(
+        0x8d,
+        HwptInvalidate,
+        __reserved,
+        viommu::invalidate::invalidate
+    ),
     command!(0x8e, FaultAlloc, out_fault_fd, hwpt::fault::alloc),
     command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
-    // TODO[NESTING]: IOMMU_VIOMMU_ALLOC, IOMMU_VDEVICE_ALLOC.
-    missing(0x90),
-    missing(0x91),
+    command!(0x90, ViommuAlloc, out_viommu_id, viommu::alloc),
+    command!(0x91, VdeviceAlloc, virt_id, viommu::vdevice::alloc),
     command!(
         0x92,
         IoasChangeProcess,
         __reserved,
         ioas::process::change_process
     ),
-    // TODO[NESTING]: IOMMU_VEVENTQ_ALLOC, IOMMU_HW_QUEUE_ALLOC.
+    // TODO[EVENTS]: IOMMU_VEVENTQ_ALLOC. TODO[HWQUEUE]: IOMMU_HW_QUEUE_ALLOC.
     missing(0x93),
     missing(0x94),
     command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),

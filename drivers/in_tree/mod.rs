@@ -3,11 +3,21 @@
 //! Any IOMMU that Linux has a driver for, through the IOMMU core's operations.
 
 use crate::drivers::Backend;
+use crate::drivers::VdeviceOps;
+use crate::drivers::ViommuOps;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
 use crate::kapi::hwinfo::HwInfo;
+use crate::kapi::invalidate::Invalidated;
+use crate::kapi::invalidate::Requests;
+use crate::kapi::nested::NestedDomain;
+use crate::kapi::vdevice::Vdevice;
+use crate::kapi::viommu;
+use crate::kapi::viommu::Identity;
+use crate::kapi::viommu::Viommu;
 use kernel::device::Device;
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// See the module.
 pub(crate) struct InTree;
@@ -17,7 +27,62 @@ impl Backend for InTree {
         Domain::alloc(dev, flags, data)
     }
 
+    fn has_nested(&self, dev: &Device) -> bool {
+        NestedDomain::are_there(dev)
+    }
+
+    fn alloc_nested(
+        &self,
+        dev: &Device,
+        parent: Arc<Domain>,
+        flags: u32,
+        data: UserData,
+    ) -> Result<NestedDomain> {
+        NestedDomain::on_parent(dev, parent, flags, data)
+    }
+
+    fn has_viommu(&self, dev: &Device, kind: u32) -> bool {
+        viommu::has_viommu(dev, kind)
+    }
+
+    fn alloc_viommu(&self, dev: &Device, request: viommu::Request) -> Result<KBox<dyn ViommuOps>> {
+        let viommu = InTreeViommu(Viommu::new(dev, request)?);
+        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+    }
+
     fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo> {
         HwInfo::of(dev, wanted)
     }
 }
+
+/// A vIOMMU of a C driver.
+struct InTreeViommu(Arc<Viommu>);
+
+impl ViommuOps for InTreeViommu {
+    fn serves(&self, dev: &Device) -> bool {
+        self.0.serves(dev)
+    }
+
+    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain> {
+        self.0.alloc_nested(flags, data)
+    }
+
+    fn invalidate(&self, requests: Requests) -> Invalidated {
+        self.0.invalidate(requests)
+    }
+
+    fn make_vdevice(
+        &self,
+        dev: &Device,
+        virt_id: u64,
+        identity: Identity,
+    ) -> Result<KBox<dyn VdeviceOps>> {
+        let vdevice = InTreeVdevice(Vdevice::new(&self.0, dev, virt_id, identity)?);
+        Ok(KBox::new(vdevice, GFP_KERNEL_ACCOUNT)?)
+    }
+}
+
+/// A vDEVICE of a C driver.
+struct InTreeVdevice(#[expect(dead_code, reason = "owned")] Pin<KBox<Vdevice>>);
+
+impl VdeviceOps for InTreeVdevice {}

@@ -6,12 +6,16 @@
 //! ask where it is ([`noiommu_get_pa`](crate::ioas::phys)).
 
 use crate::drivers::Backend;
+use crate::drivers::ViommuOps;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
 use crate::kapi::hwinfo::HwInfo;
+use crate::kapi::nested::NestedDomain;
 use crate::kapi::software_pt;
+use crate::kapi::viommu;
 use kernel::device::Device;
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 /// See the module.
 pub(crate) struct NoIommu;
@@ -22,6 +26,32 @@ impl Backend for NoIommu {
             return Err(EOPNOTSUPP);
         }
         software_pt::alloc(dev)
+    }
+
+    fn has_nested(&self, _dev: &Device) -> bool {
+        false
+    }
+
+    fn alloc_nested(
+        &self,
+        _dev: &Device,
+        _parent: Arc<Domain>,
+        _flags: u32,
+        _data: UserData,
+    ) -> Result<NestedDomain> {
+        Err(EOPNOTSUPP)
+    }
+
+    fn has_viommu(&self, _dev: &Device, _kind: u32) -> bool {
+        false
+    }
+
+    fn alloc_viommu(
+        &self,
+        _dev: &Device,
+        _request: viommu::Request,
+    ) -> Result<KBox<dyn ViommuOps>> {
+        Err(EOPNOTSUPP)
     }
 
     fn hw_info(&self, _dev: &Device, _wanted: u32) -> Result<HwInfo> {

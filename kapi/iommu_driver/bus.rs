@@ -7,12 +7,14 @@ use crate::kapi::domain::Domain;
 use crate::kapi::iommu_driver::fault::Faulting;
 use crate::kapi::iommu_driver::fault::Queue;
 use crate::kapi::iommu_driver::fault::Quiet;
+use crate::kapi::iommu_driver::nested::NestedTables;
 use crate::kapi::iommu_driver::ops::raw;
 use crate::kapi::iommu_driver::ops::Driver;
 use crate::kapi::iommu_driver::ops::Ops;
 use crate::kapi::iommu_driver::ops::Probed;
 use crate::kapi::iommu_driver::paging::PagingDomain;
 use crate::kapi::iopf::PageRequest;
+use crate::kapi::nested::NestedDomain;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
@@ -328,6 +330,17 @@ impl<D: Driver> BusIommu<D> {
         let memory = self.memory(dev)?;
         // SAFETY: It is one of ours, and there as long as the device.
         Some(unsafe { (*memory).faulting.quiet() })
+    }
+
+    /// The page tables behind a domain that user space fills, or `None` where they are not of this
+    /// IOMMU.
+    pub(crate) fn nested<'a>(
+        &self,
+        domain: &'a NestedDomain,
+    ) -> Option<&'a NestedTables<D::Nested>> {
+        let raw = domain.as_ptr();
+        // SAFETY: As for `domain`; all nested domains are of type `D::Nested`.
+        unsafe { core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| NestedTables::borrow(raw)) }
     }
 
     /// The page tables behind a domain, or `None` where they are not of this IOMMU.

@@ -4,8 +4,9 @@
 //!
 //! A driver is a type with a [`Driver`] implementation, its page tables one with [`Paging`]; both
 //! deal in references only. Page tables are kept by the kernel's generic page table code in one of
-//! its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an IOMMU in front of a bus of its own whose devices software
-//! makes.
+//! its [`Format`](format::Format)s. Page tables that user space fills are a type with a [`Nested`]
+//! implementation, vIOMMUs one with [`VirtualIommu`]. [`BusIommu`](bus::BusIommu) is an IOMMU in front
+//! of a bus of its own whose devices software makes.
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/generic_pt/iommu.h`,
 //! `drivers/iommu/iommu-priv.h`.
@@ -13,15 +14,23 @@
 mod bus;
 mod fault;
 mod format;
+mod nested;
 mod ops;
 mod paging;
+mod requests;
 mod user_data;
+mod viommu;
 
 pub(crate) use bus::Place;
 pub(crate) use bus::Registration;
 pub(crate) use format::Amdv1Mock;
 pub(crate) use format::Geometry;
+pub(crate) use nested::Nested;
+pub(crate) use nested::NestedTables;
 pub(crate) use ops::Driver;
 pub(crate) use ops::Probed;
 pub(crate) use paging::Paging;
 pub(crate) use paging::PagingDomain;
+pub(crate) use requests::Array;
+pub(crate) use viommu::ViommuRef;
+pub(crate) use viommu::VirtualIommu;

@@ -7,8 +7,13 @@ use crate::kapi::device;
 use crate::kapi::domain::UserData;
 use crate::kapi::group::Capability;
 use crate::kapi::iommu_driver::bus::change_faulting;
+use crate::kapi::iommu_driver::nested::Nested;
+use crate::kapi::iommu_driver::nested::NestedTables;
 use crate::kapi::iommu_driver::paging::Paging;
 use crate::kapi::iommu_driver::paging::PagingDomain;
+use crate::kapi::iommu_driver::viommu::get_viommu_size;
+use crate::kapi::iommu_driver::viommu::viommu_init;
+use crate::kapi::iommu_driver::viommu::VirtualIommu;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use kernel::device::Device;
@@ -22,6 +27,10 @@ pub(crate) trait Driver: Sized + 'static {
     type Device: Send + Sync + 'static;
     /// Its page tables.
     type Domain: Paging<Driver = Self>;
+    /// Page tables that user space fills, on top of those.
+    type Nested: Nested<Driver = Self>;
+    /// Its vIOMMUs.
+    type Viommu: VirtualIommu<Driver = Self>;
     /// The struct of the uAPI that describes its hardware.
     type Info: AsBytes;
 
@@ -45,6 +54,10 @@ pub(crate) trait Driver: Sized + 'static {
         flags: u32,
         data: Option<UserData>,
     ) -> Result<Pin<KBox<PagingDomain<Self::Domain>>>>;
+
+    /// Makes page tables for user space to fill, on top of others of the driver; flags as above.
+    /// `EOPNOTSUPP` for what it does not know.
+    fn alloc_nested(dev: &Self::Device, flags: u32, data: UserData) -> Result<Self::Nested>;
 
     /// Blocks the device's DMA. Called with the group's lock held.
     fn block(dev: &Self::Device) -> Result;
@@ -113,10 +126,13 @@ impl<D: Driver> Ops<D> {
                 unsafe { slot.write(domain) };
             }),
             raw <- Opaque::ffi_init(|slot: *mut bindings::iommu_ops| {
-                let ops = bindings::iommu_ops {
+                let mut ops = bindings::iommu_ops {
                     capable: Some(capable::<D>),
                     hw_info: Some(hw_info::<D>),
                     domain_alloc_paging_flags: Some(alloc_paging::<D>),
+                    domain_alloc_nested: Some(alloc_nested::<D>),
+                    get_viommu_size: Some(get_viommu_size::<D::Viommu>),
+                    viommu_init: Some(viommu_init::<D::Viommu>),
                     probe_device: Some(probe_device::<D>),
                     device_group: Some(bindings::generic_device_group),
                     page_response: Some(page_response),
@@ -125,6 +141,8 @@ impl<D: Driver> Ops<D> {
                     owner,
                     ..Default::default()
                 };
+                // Faults that come by a PASID which is not attached are those of the user's own tables.
+                ops.set_user_pasid_table(1);
                 // SAFETY: `slot` is ours to write.
                 unsafe { slot.write(ops) };
             }),
@@ -224,15 +242,25 @@ unsafe extern "C" fn alloc_paging<D: Driver>(
 ) -> *mut bindings::iommu_domain {
     // SAFETY: The device was probed, and the data are the caller's during the call.
     let (dev, data) = unsafe { (data_of::<D>(dev), data.as_ref()) };
-    let data = data.map(|data| UserData {
-        kind: data.type_,
-        ptr: UserPtr::from_ptr(data.uptr),
-        len: data.len,
-    });
-    match D::alloc_paging(dev, flags, data) {
+    match D::alloc_paging(dev, flags, data.map(UserData::from_raw)) {
         Ok(domain) => PagingDomain::into_raw(domain),
         Err(error) => error.to_ptr(),
     }
+}
+
+/// # Safety
+///
+/// As `domain_alloc_nested` of `struct iommu_ops`, for a device that `D` probed.
+unsafe extern "C" fn alloc_nested<D: Driver>(
+    dev: *mut bindings::device,
+    _parent: *mut bindings::iommu_domain,
+    flags: u32,
+    data: *const bindings::iommu_user_data,
+) -> *mut bindings::iommu_domain {
+    // SAFETY: The device was probed, and the data are the caller's during the call.
+    let (dev, data) = unsafe { (data_of::<D>(dev), UserData::from_raw(&*data)) };
+    let tables = D::alloc_nested(dev, flags, data);
+    NestedTables::into_raw_or_error(tables, None)
 }
 
 /// The devices wait for nothing.

@@ -2,12 +2,21 @@
 
 //! Reading the driver-specific data that a user gives with a request.
 
+use crate::ffi::bindings;
 use crate::kapi::domain::UserData;
 use crate::kapi::user::UserStruct;
 use kernel::prelude::*;
 use kernel::transmute::FromBytes;
 
 impl UserData {
+    pub(super) fn from_raw(raw: &bindings::iommu_user_data) -> Self {
+        Self {
+            kind: raw.type_,
+            ptr: UserPtr::from_ptr(raw.uptr),
+            len: raw.len,
+        }
+    }
+
     /// Reads the struct, whose type is `kind` and whose first version had `min_len` bytes. What an
     /// older program leaves out is zero. `EINVAL` for another type and for less than the first
     /// version, `E2BIG` where a newer program says more than we understand, `EFAULT`.

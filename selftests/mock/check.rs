@@ -5,12 +5,14 @@
 use super::driver::MockDomain;
 use super::driver::MOCK;
 use crate::device::BoundDevice;
+use crate::hwpt::HwptNested;
 use crate::hwpt::HwptPaging;
 use crate::ioas::Ioas;
 use crate::kapi::iommu_driver::PagingDomain;
 use crate::kapi::iopf::PageRequest;
 use crate::kapi::uapi_test::AddReserved;
 use crate::kapi::uapi_test::CheckDevCache;
+use crate::kapi::uapi_test::CheckIotlb;
 use crate::kapi::uapi_test::CheckMap;
 use crate::kapi::uapi_test::CheckRefs;
 use crate::kapi::uapi_test::Cmd;
@@ -92,6 +94,19 @@ pub(super) fn pins(cmd: &CheckRefs) -> Result {
         done += PAGE_SIZE;
     }
     Ok(())
+}
+
+/// Whether what is cached of page tables that user space fills is what the command says. `EINVAL` where
+/// it is not, and for page tables of another IOMMU.
+pub(super) fn iotlb(ctx: &Ctx, id: u32, cmd: &CheckIotlb) -> Result {
+    let hwpt: Ref<HwptNested> = ctx.objects().get(id)?;
+    let mock = MOCK.get().ok_or(ENODEV)?;
+    let tables = mock.nested(hwpt.domain()).ok_or(EINVAL)?;
+    if tables.has_cached(cmd.id, cmd.iotlb) {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
 }
 
 /// Whether a device has cached what the command says. `EINVAL` where it has not, and for a device

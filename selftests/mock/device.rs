@@ -9,7 +9,7 @@ use super::driver::MockDevice;
 use super::driver::MOCK;
 use crate::device::BoundDevice;
 use crate::device::How;
-use crate::hwpt::HwptPaging;
+use crate::hwpt::Hwpt;
 use crate::kapi::group::Pasid;
 use crate::kapi::uapi_test::mock;
 use crate::kapi::uapi_test::Cmd;
@@ -153,7 +153,10 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
     let holder: Ref<Holder> = ctx.objects().get(id)?;
     let hwpt = match cmd.hwpt_id {
         0 => None,
-        id => Some(ctx.objects().get::<HwptPaging>(id)?),
+        id => {
+            let object = ctx.objects().get_any(id)?;
+            Some(Hwpt::try_from(object).map_err(|_| ENOENT)?)
+        }
     };
     let group = holder.bound.group()?;
     if group.is_attached_to(Pasid::new(cmd.pasid), hwpt.as_ref()) {

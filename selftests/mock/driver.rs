@@ -2,6 +2,8 @@
 
 //! The mock IOMMU's driver. Its page tables are real ones, but no hardware walks them.
 
+use super::nested::MockNested;
+use super::nested::MockViommu;
 use crate::kapi::domain::UserData;
 use crate::kapi::group::Capability;
 use crate::kapi::iommu_driver::Amdv1Mock;
@@ -51,6 +53,22 @@ impl MockDevice {
     }
 }
 
+impl MockDevice {
+    /// Whether `pasid` can be attached this time: `ENOMEM` where not. Called with the group's lock held.
+    pub(super) fn check_pasid(&self, pasid: u32) -> Result {
+        if pasid != mock::PASID_FAILING {
+            return Ok(());
+        }
+        let fails = self.fails_next.load(Relaxed);
+        self.fails_next.store(!fails, Relaxed);
+        if fails {
+            Err(ENOMEM)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// What it keeps with page tables.
 pub(super) struct MockDomain {
     tracking: AtomicFlag,
@@ -75,6 +93,8 @@ fn check_fit(domain: &PagingDomain<MockDomain>, dev: &MockDevice) -> Result {
 impl Driver for Mock {
     type Device = MockDevice;
     type Domain = MockDomain;
+    type Nested = MockNested;
+    type Viommu = MockViommu;
     type Info = HwInfo;
 
     const MAX_PASIDS: u32 = 1 << mock::PASID_BITS;
@@ -146,6 +166,10 @@ impl Driver for Mock {
         Ok(domain)
     }
 
+    fn alloc_nested(_dev: &MockDevice, flags: u32, data: UserData) -> Result<MockNested> {
+        MockNested::new(flags, data)
+    }
+
     fn block(_dev: &MockDevice) -> Result {
         Ok(())
     }
@@ -168,15 +192,7 @@ impl Paging for MockDomain {
 
     fn attach_pasid(domain: &PagingDomain<Self>, dev: &MockDevice, pasid: u32) -> Result {
         check_fit(domain, dev)?;
-        if pasid == mock::PASID_FAILING {
-            // The group's lock is held: nobody changes it in between.
-            let fails = dev.fails_next.load(Relaxed);
-            dev.fails_next.store(!fails, Relaxed);
-            if fails {
-                return Err(ENOMEM);
-            }
-        }
-        Ok(())
+        dev.check_pasid(pasid)
     }
 
     fn track_dirty(&self, enable: bool) -> Result {

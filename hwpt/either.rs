@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Page tables of either kind: what a device can be attached to.
+
+use crate::hwpt::HwptNested;
+use crate::hwpt::HwptPaging;
+use crate::ioas::Ioas;
+use crate::kapi::attachable::Attachable;
+use crate::object::AnyRef;
+use crate::object::Ctx;
+use crate::object::Ref;
+use kernel::prelude::*;
+
+/// A reference to page tables.
+#[derive(Clone)]
+pub(crate) enum Hwpt {
+    /// The kernel fills them.
+    Paging(Ref<HwptPaging>),
+    /// User space does.
+    Nested(Ref<HwptNested>),
+}
+
+impl TryFrom<AnyRef> for Hwpt {
+    /// The reference, where the object is of another kind.
+    type Error = AnyRef;
+
+    fn try_from(object: AnyRef) -> Result<Self, AnyRef> {
+        object
+            .downcast()
+            .map(Self::Paging)
+            .or_else(|object| object.downcast().map(Self::Nested))
+    }
+}
+
+impl Hwpt {
+    /// The number that user space knows them by.
+    pub(crate) fn id(&self) -> u32 {
+        match self {
+            Self::Paging(hwpt) => hwpt.id(),
+            Self::Nested(hwpt) => hwpt.id(),
+        }
+    }
+
+    /// Whether both are the same page tables.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Paging(one), Self::Paging(other)) => one.same(other),
+            (Self::Nested(one), Self::Nested(other)) => one.same(other),
+            _ => false,
+        }
+    }
+
+    /// What is attached to.
+    pub(crate) fn attachable(&self) -> Attachable {
+        match self {
+            Self::Paging(hwpt) => Attachable::Paging(hwpt.domain().clone()),
+            Self::Nested(hwpt) => Attachable::Nested(hwpt.domain().clone()),
+        }
+    }
+
+    /// The address space in which all addresses mean something that do not come from user space's
+    /// own page tables.
+    pub(crate) fn ioas(&self) -> &Ref<Ioas> {
+        match self {
+            Self::Paging(hwpt) => hwpt.ioas(),
+            Self::Nested(hwpt) => hwpt.parent().ioas(),
+        }
+    }
+
+    /// Whether devices may have page faults.
+    pub(crate) fn takes_faults(&self) -> bool {
+        match self {
+            Self::Paging(hwpt) => hwpt.domain().fault_sink().is_some(),
+            Self::Nested(hwpt) => hwpt.domain().fault_sink().is_some(),
+        }
+    }
+
+    /// Whether a PASID may be attached to them, and a device some of whose PASIDs are attached.
+    pub(crate) fn suits_pasids(&self) -> bool {
+        match self {
+            Self::Paging(hwpt) => hwpt.suits_pasids(),
+            Self::Nested(hwpt) => hwpt.suits_pasids(),
+        }
+    }
+
+    /// Gives the reference back. Page tables that the kernel made for a device go with the last one.
+    pub(crate) fn give_back(self, ctx: &Ctx) {
+        match self {
+            Self::Paging(hwpt) if hwpt.is_automatic() => ctx.objects().release(hwpt),
+            other => drop(other),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! vIOMMUs of an IOMMU driver: `struct iommufd_viommu` and its operations.
+//!
+//! C header: `include/linux/iommufd.h`.
+
+use crate::ffi::bindings;
+use crate::kapi::device;
+use crate::kapi::domain::UserData;
+use crate::kapi::iommu_driver::nested::NestedTables;
+use crate::kapi::iommu_driver::ops::data_of;
+use crate::kapi::iommu_driver::ops::errno;
+use crate::kapi::iommu_driver::ops::Driver;
+use crate::kapi::iommu_driver::requests::Array;
+use crate::kapi::provider;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use kernel::device::Device;
+use kernel::error::to_result;
+use kernel::prelude::*;
+
+/// What a driver has for the virtual IOMMU of a guest. It goes after all that is made on it.
+pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
+    /// The driver.
+    type Driver: Driver<Viommu = Self>;
+
+    /// Which kind it is, of `enum iommu_viommu_type`.
+    const KIND: u32;
+
+    /// Makes one. `EOPNOTSUPP` for data where none are expected, or what they are wrong by.
+    fn new(data: Option<UserData>) -> Result<Self>;
+
+    /// Makes page tables for user space to fill; `flags` are the uAPI's HWPT_ALLOC flags. `EOPNOTSUPP`
+    /// for what it does not know.
+    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<<Self::Driver as Driver>::Nested>;
+
+    /// Carries out a user's requests to forget what is cached.
+    fn invalidate(viommu: ViommuRef<'_, Self::Driver>, requests: Array<'_>) -> Result;
+}
+
+/// A vIOMMU's memory. iommufd's part comes first.
+#[repr(C)]
+struct Memory<V> {
+    core: bindings::iommufd_viommu,
+    data: V,
+}
+
+/// A vIOMMU that is initialised.
+#[derive(Clone, Copy)]
+pub(crate) struct ViommuRef<'a, D: Driver> {
+    raw: NonNull<bindings::iommufd_viommu>,
+    _driver: PhantomData<&'a D::Viommu>,
+}
+
+impl<D: Driver> ViommuRef<'_, D> {
+    /// # Safety
+    ///
+    /// [`viommu_init`] has initialised it for `D`, and it is not destroyed while the reference is used.
+    pub(super) unsafe fn new(raw: NonNull<bindings::iommufd_viommu>) -> Self {
+        Self {
+            raw,
+            _driver: PhantomData,
+        }
+    }
+
+    /// By what the guest knows a device. `ENOENT` where it does not.
+    pub(crate) fn virt_id(&self, dev: &Device) -> Result<usize> {
+        let mut id = 0;
+        // SAFETY: The vIOMMU is initialised, the device alive.
+        to_result(unsafe {
+            bindings::iommufd_viommu_get_vdev_id(self.raw.as_ptr(), device::as_raw(dev), &mut id)
+        })?;
+        Ok(id)
+    }
+
+    /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`. A spinlock is
+    /// held meanwhile. `None` where there is no such device.
+    pub(crate) fn with_device<T>(
+        &self,
+        virt_id: usize,
+        f: impl FnOnce(&D::Device) -> T,
+    ) -> Option<T> {
+        // SAFETY: The vIOMMU is initialised. What is found stays until the lock is released; it is
+        // behind the vIOMMU's IOMMU, so `D` has probed it.
+        unsafe {
+            let vdevs = &raw mut (*self.raw.as_ptr()).vdevs;
+            bindings::xa_lock(vdevs);
+            let dev = bindings::iommufd_viommu_find_dev(self.raw.as_ptr(), virt_id);
+            let found = (!dev.is_null()).then(|| f(data_of::<D>(dev)));
+            bindings::xa_unlock(vdevs);
+            found
+        }
+    }
+}
+
+impl<D: Driver> Deref for ViommuRef<'_, D> {
+    type Target = D::Viommu;
+
+    fn deref(&self) -> &D::Viommu {
+        // SAFETY: It is initialised.
+        unsafe { &(*self.raw.cast::<Memory<D::Viommu>>().as_ptr()).data }
+    }
+}
+
+/// The operations of a kind of vIOMMUs.
+struct Ops<V>(PhantomData<V>);
+
+impl<V: VirtualIommu> Ops<V> {
+    const RAW: bindings::iommufd_viommu_ops = bindings::iommufd_viommu_ops {
+        destroy: Some(destroy::<V>),
+        alloc_domain_nested: Some(alloc_domain_nested::<V>),
+        cache_invalidate: Some(cache_invalidate::<V>),
+        // SAFETY: All zeroes are valid operations.
+        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    };
+}
+
+/// What is known by devices' virtual ids is asked of the kernel, which must ask us then.
+///
+/// # Safety
+///
+/// As `get_viommu_size` of `struct iommu_ops`.
+pub(super) unsafe extern "C" fn get_viommu_size<V: VirtualIommu>(
+    _dev: *mut bindings::device,
+    kind: bindings::iommu_viommu_type,
+) -> usize {
+    if kind == V::KIND && provider::is_registered() {
+        size_of::<Memory<V>>()
+    } else {
+        0
+    }
+}
+
+/// # Safety
+///
+/// As `viommu_init` of `struct iommu_ops`, for a vIOMMU of the size that was asked for.
+pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
+    viommu: *mut kernel::bindings::iommufd_viommu,
+    _parent: *mut bindings::iommu_domain,
+    data: *const bindings::iommu_user_data,
+) -> c_int {
+    const { assert!(align_of::<V>() <= align_of::<bindings::iommufd_viommu>()) };
+    let memory: *mut Memory<V> = viommu.cast();
+    // SAFETY: The data are the caller's during the call.
+    let data = unsafe { data.as_ref() }.map(UserData::from_raw);
+    errno(V::new(data).map(|made| {
+        // SAFETY: The memory is ours to initialise.
+        unsafe {
+            (&raw mut (*memory).data).write(made);
+            (*memory).core.ops = &Ops::<V>::RAW;
+        }
+    }))
+}
+
+/// # Safety
+///
+/// As `destroy` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+unsafe extern "C" fn destroy<V: VirtualIommu>(viommu: *mut bindings::iommufd_viommu) {
+    let memory: *mut Memory<V> = viommu.cast();
+    // SAFETY: `viommu_init` has made it, and set these operations only then.
+    unsafe { core::ptr::drop_in_place(&raw mut (*memory).data) };
+}
+
+/// # Safety
+///
+/// As `alloc_domain_nested` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+unsafe extern "C" fn alloc_domain_nested<V: VirtualIommu>(
+    viommu: *mut bindings::iommufd_viommu,
+    flags: u32,
+    data: *const bindings::iommu_user_data,
+) -> *mut bindings::iommu_domain {
+    let Some(raw) = NonNull::new(viommu) else {
+        return EINVAL.to_ptr();
+    };
+    // SAFETY: The vIOMMU has these operations, so it is initialised; the data are the caller's during
+    // the call.
+    let tables = unsafe {
+        let viommu = ViommuRef::<V::Driver>::new(raw);
+        viommu.alloc_nested(flags, UserData::from_raw(&*data))
+    };
+    NestedTables::into_raw_or_error(tables, Some(raw))
+}
+
+/// # Safety
+///
+/// As `cache_invalidate` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+unsafe extern "C" fn cache_invalidate<V: VirtualIommu>(
+    viommu: *mut bindings::iommufd_viommu,
+    array: *mut bindings::iommu_user_data_array,
+) -> c_int {
+    let Some(raw) = NonNull::new(viommu) else {
+        return EINVAL.to_errno();
+    };
+    // SAFETY: As for `alloc_domain_nested`; the array is ours during the call.
+    errno(unsafe { V::invalidate(ViommuRef::new(raw), Array::new(&mut *array)) })
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The mock IOMMU's nested page tables and vIOMMUs. What they have cached are numbers that tests
+//! choose, look at and invalidate; nothing is ever translated by them.
+
+use super::driver::Mock;
+use super::driver::MockDevice;
+use crate::kapi::domain::UserData;
+use crate::kapi::iommu_driver::Array;
+use crate::kapi::iommu_driver::Nested;
+use crate::kapi::iommu_driver::NestedTables;
+use crate::kapi::iommu_driver::ViommuRef;
+use crate::kapi::iommu_driver::VirtualIommu;
+use crate::kapi::uapi::hwpt;
+use crate::kapi::uapi_test::mock;
+use crate::kapi::uapi_test::HwptInvalidateSelftest;
+use crate::kapi::uapi_test::HwptSelftest;
+use crate::kapi::uapi_test::ViommuInvalidateSelftest;
+use kernel::device::Device;
+use kernel::prelude::*;
+use kernel::sync::atomic::ordering::Relaxed;
+use kernel::sync::atomic::Atomic;
+
+/// Bytes that every version of `$struct` has: those up to its field `$last`, a `u32`.
+macro_rules! first_version {
+    ($struct:ident, $last:ident) => {
+        core::mem::offset_of!($struct, $last) + size_of::<u32>()
+    };
+}
+
+/// `EOPNOTSUPP` for unknown flags, `EINVAL` where there is no entry `id` among so many.
+fn check_request(flags: u32, id: u32, entries: usize) -> Result {
+    if flags & !mock::INVALIDATE_ALL != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if (id as usize) < entries {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// Forgets what `caches` has: all of it, or the entry `id`.
+fn forget(caches: &[Atomic<u32>], flags: u32, id: u32) {
+    let all = flags & mock::INVALIDATE_ALL != 0;
+    for (cache, at) in caches.iter().zip(0..) {
+        if all || at == id {
+            cache.store(0, Relaxed);
+        }
+    }
+}
+
+/// What the mock keeps with nested page tables.
+pub(super) struct MockNested {
+    iotlb: [Atomic<u32>; mock::IOTLBS],
+}
+
+impl MockNested {
+    /// Page tables of which something is cached that `data` say.
+    pub(super) fn new(flags: u32, data: UserData) -> Result<Self> {
+        if flags & !hwpt::PASID != 0 || data.kind != mock::HWPT_DATA {
+            return Err(EOPNOTSUPP);
+        }
+        let first = first_version!(HwptSelftest, iotlb);
+        let config: HwptSelftest = data.read(mock::HWPT_DATA, first)?;
+        Ok(Self {
+            iotlb: core::array::from_fn(|_| Atomic::new(config.iotlb)),
+        })
+    }
+
+    /// Whether `iotlb` is cached in the entry `id`.
+    pub(super) fn has_cached(&self, id: u32, iotlb: u32) -> bool {
+        let entry = self.iotlb.get(id as usize);
+        entry.is_some_and(|entry| entry.load(Relaxed) == iotlb)
+    }
+}
+
+impl Nested for MockNested {
+    type Driver = Mock;
+
+    fn attach(tables: &NestedTables<Self>, dev: &Device, _data: &MockDevice) -> Result {
+        // A guest's IOMMU translates for devices only that the guest knows.
+        match tables.viommu() {
+            Some(viommu) => viommu.virt_id(dev).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn attach_pasid(_tables: &NestedTables<Self>, data: &MockDevice, pasid: u32) -> Result {
+        data.check_pasid(pasid)
+    }
+
+    fn invalidate(&self, requests: Array<'_>) -> Result {
+        requests.for_each(
+            mock::HWPT_INVALIDATE_DATA,
+            first_version!(HwptInvalidateSelftest, iotlb_id)..=size_of::<HwptInvalidateSelftest>(),
+            |request: HwptInvalidateSelftest| {
+                check_request(request.flags, request.iotlb_id, mock::IOTLBS)?;
+                forget(&self.iotlb, request.flags, request.iotlb_id);
+                Ok(())
+            },
+        )
+    }
+}
+
+/// What the mock has for the virtual IOMMU of a guest.
+pub(super) struct MockViommu;
+
+impl VirtualIommu for MockViommu {
+    type Driver = Mock;
+
+    const KIND: u32 = mock::VIOMMU;
+
+    fn new(data: Option<UserData>) -> Result<Self> {
+        // TODO[HWQUEUE]: data ask for a page to map.
+        match data {
+            Some(_) => Err(EOPNOTSUPP),
+            None => Ok(Self),
+        }
+    }
+
+    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<MockNested> {
+        MockNested::new(flags, data)
+    }
+
+    fn invalidate(viommu: ViommuRef<'_, Mock>, requests: Array<'_>) -> Result {
+        requests.for_each(
+            mock::VIOMMU_INVALIDATE_DATA,
+            1..=usize::MAX,
+            |request: ViommuInvalidateSelftest| {
+                check_request(request.flags, request.cache_id, mock::CACHES)?;
+                let forget = |dev: &MockDevice| forget(&dev.cache, request.flags, request.cache_id);
+                let found = viommu.with_device(request.vdev_id as usize, forget);
+                found.ok_or(EINVAL)
+            },
+        )
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Telling an IOMMU that a guest has changed what it may have cached.
+
+use crate::hwpt::HwptNested;
+use crate::kapi::invalidate::Invalidated;
+use crate::kapi::invalidate::Requests;
+use crate::kapi::uapi;
+use crate::kapi::units::PAGE_SIZE;
+use crate::kapi::user;
+use crate::kapi::user::UserStruct;
+use crate::object::Ctx;
+use crate::viommu::Viommu;
+use kernel::prelude::*;
+
+/// The most requests in one call.
+const MAX_REQUESTS: u32 = 1 << 19;
+
+/// IOMMU_HWPT_INVALIDATE. The caller is told how many requests took effect, on failure too.
+pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
+    let Invalidated { done, result } = carry_out(ctx, &cmd).unwrap_or_else(Invalidated::nothing);
+    cmd.entry_num = done;
+    user.write(&cmd)?;
+    result
+}
+
+/// `EOPNOTSUPP` for what the caller must leave 0, and where there is nothing to invalidate; `EINVAL`
+/// for an array that cannot be and for other kinds of objects; `ENOENT` where there is no such object.
+fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
+    if cmd.__reserved != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    // A call with a huge array of huge requests would last too long.
+    let lengths = 1..=PAGE_SIZE;
+    let possible = cmd.data_uptr != 0
+        && lengths.contains(&u64::from(cmd.entry_len))
+        && cmd.entry_num <= MAX_REQUESTS;
+    if cmd.entry_num != 0 && !possible {
+        return Err(EINVAL);
+    }
+    let requests = Requests {
+        kind: cmd.data_type,
+        ptr: user::ptr(cmd.data_uptr),
+        entry_len: cmd.entry_len,
+        count: cmd.entry_num,
+    };
+    let target = ctx.objects().get_any(cmd.hwpt_id)?;
+    let target = match target.downcast::<HwptNested>() {
+        Ok(hwpt) => return Ok(hwpt.invalidate(requests)),
+        Err(other) => other,
+    };
+    let viommu = target.downcast::<Viommu>().map_err(|_| EINVAL)?;
+    Ok(viommu.ops().invalidate(requests))
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a virtual machine's own IOMMU is made of, and all that can be made on it.
+//!
+//! Locks: `Claims::state` (16).
+
+pub(crate) mod hwpt;
+pub(crate) mod invalidate;
+pub(crate) mod vdevice;
+mod viommu;
+
+pub(crate) use viommu::alloc;
+pub(crate) use viommu::Viommu;

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! vDEVICEs: a guest's view of a device behind its vIOMMU.
+//!
+//! A device has one at most, which goes with its binding. If user space did not destroy it before,
+//! its id stays taken ([`Claim`]).
+
+use crate::device::BoundDevice;
+use crate::device::Claim;
+use crate::drivers::VdeviceOps;
+use crate::kapi::shared::Shared;
+use crate::kapi::uapi;
+use crate::kapi::user::UserStruct;
+use crate::kapi::viommu::Identity;
+use crate::object::Ctx;
+use crate::object::Kind;
+use crate::object::Ref;
+use crate::viommu::Viommu;
+use kernel::prelude::*;
+
+/// A guest's view of a device.
+struct Vdevice {
+    // Field order: the driver's part goes before what it stands on, and after it the device may have
+    // another.
+    _ops: KBox<dyn VdeviceOps>,
+    _viommu: Ref<Viommu>,
+    claim: Claim,
+}
+
+impl Kind for Vdevice {}
+
+/// IOMMU_VDEVICE_ALLOC.
+pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
+    let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
+    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
+    if !viommu.ops().serves(device.dev()) {
+        return Err(EINVAL);
+    }
+    let claim = BoundDevice::claim_for_vdevice(&device)?;
+    let reservation = ctx.objects().reserve()?;
+    let identity = Identity::new(ctx, reservation.id());
+    let ops = viommu
+        .ops()
+        .make_vdevice(device.dev(), cmd.virt_id, identity)?;
+    let draft = reservation.fill(Ok(Vdevice {
+        _ops: ops,
+        _viommu: viommu,
+        claim,
+    }))?;
+    cmd.out_vdevice_id = draft.id();
+    user.write(&cmd)?;
+    Claim::publish(draft, |vdevice| &vdevice.claim)
+}
