@@ -18,7 +18,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_install run test bench suites shell fmt fmt-check clippy clean help
+.PHONY: all toolchain kernel modules modules_install run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
 
 all: modules
 
@@ -35,7 +35,13 @@ modules_install: modules
 	@scripts/module.sh install $(OPTIONS) $(VERBOSE)
 
 run:
-	@$(runner) demo
+	@$(runner) demo demo
+
+demo-vm:
+	@$(runner) demo l2-demo
+
+bench-vm:
+	@$(runner) demo l2-bench
 
 test:
 	@$(runner) test $(SUITES)
@@ -64,11 +70,13 @@ clean:
 help:
 	@echo 'make                  build the toolchain root, the test kernel and the module for it'
 	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
+	@echo 'make demo-vm          show a guest inside the guest download through a device that its QEMU gave it'
 	@echo 'make test             run the test suites'
 	@echo '  SUITES="a b"        only these; SUITES=all for those too that take long or a kernel of their own'
 	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
+	@echo "make bench-vm         count that QEMU's ioctls and their time with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'
 	@echo '  SUITE=name          in the guest of that suite'

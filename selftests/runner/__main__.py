@@ -101,7 +101,7 @@ def test(choice: argparse.Namespace) -> int:
 
 
 def demo(choice: argparse.Namespace) -> int:
-    """Shows the demo's own words, then the checks."""
+    """Shows a suite's own words, then the checks."""
     blank = False
 
     def show(line: str, case: Case | None) -> None:
@@ -116,7 +116,7 @@ def demo(choice: argparse.Namespace) -> int:
         if line:
             report.say(line)
 
-    result = run_suite(load("demo"), choice, show)
+    result = run_suite(load(choice.suite), choice, show)
     report.say()
     for case in result.cases:
         report.case(case)
@@ -142,8 +142,8 @@ def shell(choice: argparse.Namespace) -> int:
         raise Mistake(f"suite {suite.name} has no guest")
     parts = assemble(suite, choice)
     initramfs = build.BUILD / "initramfs" / "shell.cpio"
-    guest.pack(parts, "shell", initramfs)
-    return guest.shell(parts, initramfs)
+    with guest.packed(parts, "shell", initramfs):
+        return guest.shell(parts, initramfs)
 
 
 def list_suites(_: argparse.Namespace) -> int:
@@ -167,7 +167,7 @@ def main() -> int:
         command.set_defaults(function=function)
         if function is test:
             command.add_argument("suites", nargs="*")
-        elif function is shell:
+        elif function in (demo, shell):
             command.add_argument("suite")
     choice = parser.parse_args()
     try:

@@ -7,11 +7,13 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from initramfs import Initramfs
+from server import FileServer
 from suite import SELFTESTS
 from suite import Machine
 from suite import Mistake
@@ -21,6 +23,9 @@ KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
 
 # sysrq is for the guest's watchdog. There is no life after an oops.
 _CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
+
+# The runner runs in the toolchain root, whose QEMU is also that of a guest's own guest.
+_TOOLCHAIN = ["-virtfs", "local,path=/,mount_tag=toolchain,security_model=none,readonly=on,multidevs=remap"]
 
 # QEMU ends with its parent, however that dies.
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
@@ -39,8 +44,28 @@ class Parts:
     module_name: str
 
 
-def pack(parts: Parts, mode: str, path: Path) -> None:
-    """Writes the initramfs; `mode` is test or shell."""
+def _pack_inner(parts: Parts) -> bytes:
+    """The initramfs of the guest inside the guest."""
+    archive = Initramfs()
+    archive.device("dev/console", 5, 1)
+    archive.file("bin/busybox", parts.machine.busybox.read_bytes())
+    archive.file("init", (SELFTESTS / "guest/l2-init").read_bytes())
+    return archive.content()
+
+
+@contextmanager
+def packed(parts: Parts, mode: str, path: Path) -> Iterator[None]:
+    """Writes the initramfs, and serves what the suite wants served meanwhile; `mode` is test or shell."""
+    if not parts.suite.serve:
+        _pack(parts, mode, path, {})
+        yield
+        return
+    with FileServer(parts.suite.serve) as server:
+        _pack(parts, mode, path, server.settings)
+        yield
+
+
+def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
     archive = Initramfs()
     guest = SELFTESTS / "guest"
     archive.device("dev/console", 5, 1)
@@ -48,7 +73,7 @@ def pack(parts: Parts, mode: str, path: Path) -> None:
     archive.file("init", (guest / "init").read_bytes())
     for library in sorted(guest.glob("*.sh")):
         archive.file(f"lib/{library.name}", library.read_bytes())
-    archive.file("suite/guest.sh", (parts.suite.folder / "guest.sh").read_bytes())
+    archive.file("suite/guest.sh", parts.suite.script.read_bytes())
     settings = {
         "MODE": mode,
         "MODULE": parts.module_name,
@@ -56,6 +81,7 @@ def pack(parts: Parts, mode: str, path: Path) -> None:
         "RESULTS": parts.machine.results,
         # One program that is hung must leave time to say so.
         "LIMIT": str(parts.suite.timeout // 2),
+        **served,
     }
     archive.file("etc/suite", "".join(f"{key}={value}\n" for key, value in settings.items()).encode())
     # Objects that the kernel's build lists are named .o there and installed as .ko.
@@ -65,7 +91,11 @@ def pack(parts: Parts, mode: str, path: Path) -> None:
     archive.file(f"modules/{parts.module_name}.ko", parts.module.read_bytes())
     for program in parts.suite.programs:
         archive.file(f"programs/{program}", (parts.programs / program).read_bytes())
-    archive.save(path)
+    if parts.suite.inner:
+        archive.file("inner/kernel", (parts.kernel / parts.machine.image).read_bytes())
+        archive.file("inner/initramfs", _pack_inner(parts))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(archive.content())
 
 
 def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
@@ -77,6 +107,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
         *("-accel", "tcg,thread=multi", "-smp", "2", "-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
+        *(_TOOLCHAIN if suite.inner else []),
         *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),
         *("-append", cmdline.strip()),
     ]

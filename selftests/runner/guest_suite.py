@@ -9,7 +9,7 @@ from guest import KERNEL
 from guest import QEMU
 from guest import Guest
 from guest import Parts
-from guest import pack
+from guest import packed
 from kernel_log import KernelLog
 from ktap import Program
 from result import Case
@@ -86,11 +86,10 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
     suite = parts.suite
     LOGS.mkdir(parents=True, exist_ok=True)
     initramfs = LOGS.parent / "initramfs" / f"{suite.name}.cpio"
-    pack(parts, "test", initramfs)
     transcript = Transcript(raw=suite.kind != "guest")
     kernel = KernelLog(suite.expect)
     qemu_said = []
-    with (LOGS / f"{suite.name}.log").open("w") as log:
+    with packed(parts, "test", initramfs), (LOGS / f"{suite.name}.log").open("w") as log:
         guest = Guest(parts, initramfs, log)
         try:
             for channel, line in guest.lines():

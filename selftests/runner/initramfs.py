@@ -31,10 +31,10 @@ class Initramfs:
         self.folder(str(Path(name).parent))
         self._entry(name, stat.S_IFCHR | 0o600, b"", (major, minor))
 
-    def save(self, path: Path) -> None:
+    def content(self) -> bytes:
+        """The archive; nothing can be added any more."""
         self._entry("TRAILER!!!", 0, b"")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"".join(self._parts))
+        return b"".join(self._parts)
 
     def _entry(self, name: str, mode: int, content: bytes, device: tuple[int, int] = (0, 0)) -> None:
         self._inode += 1

@@ -60,12 +60,17 @@ class Suite:
     devices: list[str]
     cmdline: str
     programs: list[str]
+    # Whether the guest starts a guest of its own, and how many MiB are served for that one to fetch.
+    inner: bool
+    serve: int
     expect: str
     checks: list[Check]
 
     @property
-    def folder(self) -> Path:
-        return SELFTESTS / "suites" / self.like
+    def script(self) -> Path:
+        """The suite's own guest.sh, else that of the suite that it is like."""
+        own = SELFTESTS / "suites" / self.name / "guest.sh"
+        return own if own.exists() else SELFTESTS / "suites" / self.like / "guest.sh"
 
 
 def _read(path: Path) -> configparser.ConfigParser:
@@ -106,6 +111,8 @@ def load(name: str) -> Suite:
         devices=shlex.split(section.pop("devices", "")),
         cmdline=section.pop("cmdline", ""),
         programs=section.pop("programs", "").split(),
+        inner=section.pop("inner", "no") == "yes",
+        serve=int(section.pop("serve", "0")),
         expect=section.pop("expect", ""),
         checks=[
             Check(title.split(maxsplit=1)[1], shlex.split(ini[title]["command"]), ini[title].get("results", "status"))

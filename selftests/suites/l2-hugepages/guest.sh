@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/l2.sh
+
+# free_huge: huge pages that nobody has.
+free_huge() { awk '$1 == "HugePages_Free:" { print $2 }' /proc/meminfo; }
+
+# in_huge_pages BEFORE: as many are gone as L2's memory takes.
+in_huge_pages() {
+	WHY="$(($1 - $(free_huge))) huge pages"
+	[ $(($1 - $(free_huge))) -ge $((L2_MEMORY / 2)) ]
+}
+
+huge_pages_are_back() {
+	WHY="$(free_huge) of $1"
+	[ "$(free_huge)" = "$1" ]
+}
+
+# live NAME IOCTL ARGUMENT...: a life of L2 with that memory, which QEMU maps by that ioctl.
+live() {
+	local before name=$1 ioctl=$2
+	shift 2
+	before=$(free_huge)
+	l2_start -object iommufd,id=iommufd0 -device "vfio-pci,host=$BDF,iommufd=iommufd0" \
+		-object "$@" -machine memory-backend=ram
+	check "$name, boots and finds the card" l2_up 1
+	check "$name, its memory is pinned" l2_pins 1
+	check "$name, its memory is in huge pages" in_huge_pages "$before"
+	check "$name, QEMU maps it by $ioctl" l2_used "$ioctl"
+	l2_network "$name" eth0 10.0.2.2
+	l2_killed_in_flight eth0 10.0.2.2
+	check "$name, the huge pages are free again" huge_pages_are_back "$before"
+}
+
+load_iommufd
+load_vfio
+bind_igb
+l2_prepare
+l2_allow /dev/iommu "$CDEV"
+mkdir /dev/hugepages
+mount -t hugetlbfs -o "uid=$L2_USER" hugetlbfs /dev/hugepages
+
+live "memfd" IOMMU_IOAS_MAP_FILE \
+	"memory-backend-memfd,id=ram,size=${L2_MEMORY}M,share=on,hugetlb=on,hugetlbsize=2M"
+live "hugetlbfs" IOMMU_IOAS_MAP \
+	"memory-backend-file,id=ram,size=${L2_MEMORY}M,share=off,mem-path=/dev/hugepages,prealloc=on"
