@@ -11,13 +11,6 @@
 #if __has_include(<linux/iommufd_provider.h>)
 #include <linux/iommufd_provider.h>
 
-/* TODO[EVENTS]: there are no event queues, so nobody is told. */
-static int report_event(struct iommufd_viommu *viommu, unsigned int type,
-			const void *event_data, size_t data_len)
-{
-	return -EOPNOTSUPP;
-}
-
 /* TODO[HWQUEUE]: there are no HW queues and nothing can be mapped. */
 static int object_depend(struct iommufd_object *dependent,
 			 struct iommufd_object *depended)
@@ -48,7 +41,7 @@ static const struct iommufd_provider provider = {
 	.alloc_mmap = alloc_mmap,
 	.destroy_mmap = destroy_mmap,
 	.vdevice_to_device = iommufd_rs_vdevice_to_device,
-	.report_event = report_event,
+	.report_event = iommufd_rs_report_event,
 };
 
 int iommufd_rs_register_provider(void)

@@ -13,6 +13,8 @@ use crate::kapi::hwinfo::HwInfo;
 use crate::kapi::invalidate::Invalidated;
 use crate::kapi::invalidate::Requests;
 use crate::kapi::nested::NestedDomain;
+use crate::kapi::vevent::Connection;
+use crate::kapi::vevent::Listener;
 use crate::kapi::viommu;
 use crate::kapi::viommu::Identity;
 use kernel::device::Device;
@@ -62,6 +64,10 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// Makes the IOMMU and the devices of the guest forget what they have cached. `EOPNOTSUPP` where
     /// there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
     fn invalidate(&self, requests: Requests) -> Invalidated;
+
+    /// Has `listener` hear what there is for the guest of type `kind` (`enum iommu_veventq_type`).
+    /// `EEXIST` where there is another.
+    fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection>;
 
     /// Makes the guest's view of a device that this serves, and that the guest knows by `virt_id`. It
     /// is there until it is dropped, before the device goes. `EEXIST` where the id is taken.

@@ -39,4 +39,5 @@ pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;
 pub(crate) mod vdevice;
+pub(crate) mod vevent;
 pub(crate) mod viommu;

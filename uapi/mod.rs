@@ -115,8 +115,8 @@ static COMMANDS: &[Command] = &[
         __reserved,
         ioas::process::change_process
     ),
-    // TODO[EVENTS]: IOMMU_VEVENTQ_ALLOC. TODO[HWQUEUE]: IOMMU_HW_QUEUE_ALLOC.
-    missing(0x93),
+    command!(0x93, VeventqAlloc, out_veventq_fd, viommu::veventq::alloc),
+    // TODO[HWQUEUE]: IOMMU_HW_QUEUE_ALLOC.
     missing(0x94),
     command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
 ];

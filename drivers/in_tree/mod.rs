@@ -12,6 +12,8 @@ use crate::kapi::invalidate::Invalidated;
 use crate::kapi::invalidate::Requests;
 use crate::kapi::nested::NestedDomain;
 use crate::kapi::vdevice::Vdevice;
+use crate::kapi::vevent::Connection;
+use crate::kapi::vevent::Listener;
 use crate::kapi::viommu;
 use crate::kapi::viommu::Identity;
 use crate::kapi::viommu::Viommu;
@@ -69,6 +71,10 @@ impl ViommuOps for InTreeViommu {
 
     fn invalidate(&self, requests: Requests) -> Invalidated {
         self.0.invalidate(requests)
+    }
+
+    fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection> {
+        Connection::new(&self.0, kind, listener)
     }
 
     fn make_vdevice(

@@ -19,6 +19,7 @@ use core::ptr::NonNull;
 use kernel::device::Device;
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::transmute::AsBytes;
 
 /// What a driver has for the virtual IOMMU of a guest. It goes after all that is made on it.
 pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
@@ -72,6 +73,20 @@ impl<D: Driver> ViommuRef<'_, D> {
             bindings::iommufd_viommu_get_vdev_id(self.raw.as_ptr(), device::as_raw(dev), &mut id)
         })?;
         Ok(id)
+    }
+
+    /// Has the guest hear of an event of type `kind` (`enum iommu_veventq_type`). `EOPNOTSUPP` where
+    /// nobody hears those, `ENOMEM`.
+    pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
+        // SAFETY: The vIOMMU is initialised. The event is only read.
+        to_result(unsafe {
+            bindings::iommufd_viommu_report_event(
+                self.raw.as_ptr(),
+                kind,
+                core::ptr::from_ref(event).cast_mut().cast(),
+                size_of::<T>(),
+            )
+        })
     }
 
     /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`. A spinlock is
