@@ -33,25 +33,7 @@ static int sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 	return 0;
 }
 
-/* TODO[EVENTS]: there are no event queues, so nobody is told. */
-static int report_event(struct iommufd_viommu *viommu, unsigned int type,
-			const void *event_data, size_t data_len)
-{
-	return -EOPNOTSUPP;
-}
-
-/* TODO[HWQUEUE]: there are no HW queues and nothing can be mapped. */
-static int object_depend(struct iommufd_object *dependent,
-			 struct iommufd_object *depended)
-{
-	return -EOPNOTSUPP;
-}
-
-static void object_undepend(struct iommufd_object *dependent,
-			    struct iommufd_object *depended)
-{
-}
-
+/* TODO[MMAP]: nothing can be mapped. */
 static int alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 		      phys_addr_t mmio_addr, size_t length,
 		      unsigned long *offset)
@@ -65,12 +47,12 @@ static void destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 }
 
 static const struct iommufd_provider provider = {
-	.object_depend = object_depend,
-	.object_undepend = object_undepend,
+	.object_depend = iommufd_rs_object_depend,
+	.object_undepend = iommufd_rs_object_undepend,
 	.alloc_mmap = alloc_mmap,
 	.destroy_mmap = destroy_mmap,
 	.vdevice_to_device = iommufd_rs_vdevice_to_device,
-	.report_event = report_event,
+	.report_event = iommufd_rs_report_event,
 	.sw_msi = sw_msi,
 };
 

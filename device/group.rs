@@ -306,6 +306,12 @@ fn check_faults(dev: &Device, hwpt: &Hwpt) -> Result {
 /// For tests.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Group {
+    /// What `pasid` is attached to.
+    pub(crate) fn attached_to(&self, pasid: Pasid) -> Option<Hwpt> {
+        let state = self.state.lock();
+        state.get(&pasid).map(|attached| attached.hwpt.clone())
+    }
+
     /// Whether we and the IOMMU core agree that `pasid` is attached to `hwpt`, or to nothing.
     pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Hwpt>) -> bool {
         let state = self.state.lock();

@@ -15,6 +15,7 @@ mod driver_struct;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod group;
+pub(crate) mod hw_queue;
 pub(crate) mod hwinfo;
 pub(crate) mod invalidate;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -40,4 +41,5 @@ pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;
 pub(crate) mod vdevice;
+pub(crate) mod vevent;
 pub(crate) mod viommu;

@@ -23,6 +23,7 @@ uapi_structs! {
     Destroy = iommu_destroy;
     FaultAlloc = iommu_fault_alloc;
     HwInfo = iommu_hw_info;
+    HwQueueAlloc = iommu_hw_queue_alloc;
     HwptAlloc = iommu_hwpt_alloc;
     HwptGetDirtyBitmap = iommu_hwpt_get_dirty_bitmap;
     HwptInvalidate = iommu_hwpt_invalidate;
@@ -41,6 +42,8 @@ uapi_structs! {
     IovaRangeElm = iommu_iova_range;
     Option_ = iommu_option;
     VdeviceAlloc = iommu_vdevice_alloc;
+    VeventHeader = iommufd_vevent_header;
+    VeventqAlloc = iommu_veventq_alloc;
     VfioIoas = iommu_vfio_ioas;
     ViommuAlloc = iommu_viommu_alloc;
 }
@@ -175,4 +178,22 @@ pub(crate) fn hw_info_type(info: &HwInfo) -> u32 {
 pub(crate) fn set_hw_info_type(info: &mut HwInfo, kind: u32) {
     // SAFETY: As above.
     unsafe { *info.__bindgen_anon_1.out_data_type.as_mut() = kind };
+}
+
+/// `enum iommu_veventq_type` and `enum iommu_veventq_flag`.
+pub(crate) mod veventq {
+    use super::bindings;
+
+    /// Reserved.
+    pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_veventq_type_IOMMU_VEVENTQ_TYPE_DEFAULT;
+    /// A header without an event: the last ones were lost.
+    pub(crate) const LOST_EVENTS: u32 = bindings::iommu_veventq_flag_IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+}
+
+/// `enum iommu_hw_queue_type`.
+pub(crate) mod hw_queue {
+    use super::bindings;
+
+    /// Reserved.
+    pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_hw_queue_type_IOMMU_HW_QUEUE_TYPE_DEFAULT;
 }

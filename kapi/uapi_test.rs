@@ -13,6 +13,7 @@ uapi_structs! {
     HwInfo = iommu_test_hw_info;
     HwptInvalidateSelftest = iommu_hwpt_invalidate_selftest;
     HwptSelftest = iommu_hwpt_selftest;
+    ViommuEventSelftest = iommu_viommu_event_selftest;
     ViommuInvalidateSelftest = iommu_viommu_invalidate_selftest;
 }
 
@@ -68,6 +69,8 @@ parts! {
     trigger_iopf, trigger_iopf_mut: TriggerIopf = iommu_test_cmd__bindgen_ty_1__bindgen_ty_15;
     check_dev_cache, check_dev_cache_mut:
         CheckDevCache = iommu_test_cmd__bindgen_ty_1__bindgen_ty_16;
+    trigger_vevent, trigger_vevent_mut:
+        TriggerVevent = iommu_test_cmd__bindgen_ty_1__bindgen_ty_17;
     pasid_attach, pasid_attach_mut: PasidAttach = iommu_test_cmd__bindgen_ty_1__bindgen_ty_18;
     pasid_replace, pasid_replace_mut: PasidReplace = iommu_test_cmd__bindgen_ty_1__bindgen_ty_19;
     pasid_detach, pasid_detach_mut: PasidDetach = iommu_test_cmd__bindgen_ty_1__bindgen_ty_20;
@@ -98,6 +101,8 @@ pub(crate) mod op {
     pub(crate) const DEV_CHECK_CACHE: u32 = bindings::IOMMU_TEST_OP_DEV_CHECK_CACHE;
     /// Let a device have a page fault.
     pub(crate) const TRIGGER_IOPF: u32 = bindings::IOMMU_TEST_OP_TRIGGER_IOPF;
+    /// Let a guest hear of an event of a device.
+    pub(crate) const TRIGGER_VEVENT: u32 = bindings::IOMMU_TEST_OP_TRIGGER_VEVENT;
     /// Make an emulated device.
     pub(crate) const CREATE_ACCESS: u32 = bindings::IOMMU_TEST_OP_CREATE_ACCESS;
     /// Let an emulated device reach another address space.
@@ -152,6 +157,10 @@ pub(crate) mod mock {
     pub(crate) const INVALIDATE_ALL: u32 = bindings::IOMMU_TEST_INVALIDATE_FLAG_ALL;
     /// The kind of the vIOMMU.
     pub(crate) const VIOMMU: u32 = bindings::IOMMU_VIOMMU_TYPE_SELFTEST;
+    /// The kind of HW queues.
+    pub(crate) const HW_QUEUE: u32 = bindings::IOMMU_HW_QUEUE_TYPE_SELFTEST;
+    /// The type of `struct iommu_viommu_event_selftest`.
+    pub(crate) const VEVENT: u32 = bindings::IOMMU_VEVENTQ_TYPE_SELFTEST;
     /// What is in them until it is invalidated.
     pub(crate) const CACHED: u32 = bindings::IOMMU_TEST_DEV_CACHE_DEFAULT;
     /// The device cannot track dirty pages.

@@ -5,7 +5,7 @@
 //! The driver and we share a `struct iommufd_viommu`. Of its fields the driver reads `iommu_dev`,
 //! `type`, and by functions of the kernel `vdevs` and `obj`; it sets `ops`; and it hands `ictx` and
 //! the address of the struct back to us. `hwpt` is private to iommufd: it leads to our [`Viommu`].
-//! `veventqs` and its semaphore are of no use to anybody, and empty.
+//! `veventqs` and its semaphore are of no use to anybody, and empty: who hears events is kept here.
 //!
 //! C headers: `include/linux/iommufd.h`, `include/linux/iommu.h`.
 
@@ -19,6 +19,7 @@ use crate::kapi::invalidate::Requests;
 use crate::kapi::nested::NestedDomain;
 use crate::kapi::provider;
 use crate::kapi::shared::Shared;
+use crate::kapi::vevent::Listeners;
 use core::ffi::c_void;
 use kernel::device::Device;
 use kernel::error::from_err_ptr;
@@ -103,10 +104,13 @@ fn iommu_of(dev: &Device) -> *mut bindings::iommu_device {
 ///
 /// # Invariants
 ///
-/// The struct is initialised, and its `hwpt` leads to `self`, which does not move: it is in an `Arc`.
+/// The struct is initialised, and its `hwpt` leads to `self`, which does not move.
+#[pin_data(PinnedDrop)]
 pub(crate) struct Viommu {
     raw: DriverStruct<bindings::iommufd_viommu>,
     parent: Arc<Domain>,
+    #[pin]
+    listeners: Listeners,
     /// Keeps the driver from going away first.
     dev: ARef<Device>,
 }
@@ -116,12 +120,13 @@ impl Viommu {
     /// none of that kind, `ENOMEM`, or the driver's own errors.
     pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
-        let viommu = Arc::new(
-            Self {
+        let viommu = Arc::pin_init(
+            try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
                 parent: request.parent,
+                listeners <- Listeners::new(),
                 dev: dev.into(),
-            },
+            }? Error),
             GFP_KERNEL_ACCOUNT,
         )?;
         let raw = viommu.as_ptr();
@@ -162,6 +167,11 @@ impl Viommu {
     /// The C object.
     pub(super) fn as_ptr(&self) -> *mut bindings::iommufd_viommu {
         self.raw.as_ptr()
+    }
+
+    /// Who hears what the driver has for the guest.
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
     /// The driver's operations. `EOPNOTSUPP` never happens once it is made.
@@ -206,8 +216,24 @@ impl Viommu {
     }
 }
 
-impl Drop for Viommu {
-    fn drop(&mut self) {
+/// Tells who listens of an event that a driver has for the guest. `EOPNOTSUPP` where nobody does.
+///
+/// # Safety
+///
+/// `viommu` came from [`Viommu::new`], which has returned, and its driver was not told that it goes.
+pub(crate) unsafe fn report(
+    viommu: *mut bindings::iommufd_viommu,
+    kind: u32,
+    event: &[u8],
+) -> Result {
+    // SAFETY: By the invariant, and it stays until its driver has been told that it goes.
+    let viommu = unsafe { &*(*viommu).hwpt.cast::<Viommu>() };
+    viommu.listeners.tell(kind, event)
+}
+
+#[pinned_drop]
+impl PinnedDrop for Viommu {
+    fn drop(self: Pin<&mut Self>) {
         let raw = self.as_ptr();
         // A driver may have failed after it had set its operations, and then wants this too.
         if let Ok(Some(destroy)) = self.ops().map(|ops| ops.destroy) {

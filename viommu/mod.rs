@@ -2,11 +2,13 @@
 
 //! What a virtual machine's own IOMMU is made of, and all that can be made on it.
 //!
-//! Locks: `Claims::state` (16).
+//! Locks: `Queue::reading` (6), `Claims::state` (16), `Queue::inner` (36).
 
+pub(crate) mod hw_queue;
 pub(crate) mod hwpt;
 pub(crate) mod invalidate;
 pub(crate) mod vdevice;
+pub(crate) mod veventq;
 mod viommu;
 
 pub(crate) use viommu::alloc;

@@ -7,6 +7,9 @@
 use crate::ffi::bindings;
 use crate::kapi::device;
 use crate::kapi::domain::UserData;
+use crate::kapi::iommu_driver::hw_queue::get_hw_queue_size;
+use crate::kapi::iommu_driver::hw_queue::hw_queue_init_phys;
+use crate::kapi::iommu_driver::hw_queue::Queues;
 use crate::kapi::iommu_driver::nested::NestedTables;
 use crate::kapi::iommu_driver::ops::data_of;
 use crate::kapi::iommu_driver::ops::errno;
@@ -19,6 +22,7 @@ use core::ptr::NonNull;
 use kernel::device::Device;
 use kernel::error::to_result;
 use kernel::prelude::*;
+use kernel::transmute::AsBytes;
 
 /// What a driver has for the virtual IOMMU of a guest. It goes after all that is made on it.
 pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
@@ -27,6 +31,9 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
 
     /// Which kind it is, of `enum iommu_viommu_type`.
     const KIND: u32;
+
+    /// Which kind of HW queues it has, of `enum iommu_hw_queue_type`.
+    const QUEUE_KIND: Option<u32>;
 
     /// Makes one. `EOPNOTSUPP` for data where none are expected, or what they are wrong by.
     fn new(data: Option<UserData>) -> Result<Self>;
@@ -43,7 +50,20 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
 #[repr(C)]
 struct Memory<V> {
     core: bindings::iommufd_viommu,
+    queues: Queues,
     data: V,
+}
+
+/// The queues of a vIOMMU.
+///
+/// # Safety
+///
+/// [`viommu_init`] has initialised it for `V`, and it is not destroyed during `'a`.
+pub(super) unsafe fn queues_of<'a, V: VirtualIommu>(
+    viommu: *mut bindings::iommufd_viommu,
+) -> &'a Queues {
+    // SAFETY: The caller's promise.
+    unsafe { &(*viommu.cast::<Memory<V>>()).queues }
 }
 
 /// A vIOMMU that is initialised.
@@ -72,6 +92,20 @@ impl<D: Driver> ViommuRef<'_, D> {
             bindings::iommufd_viommu_get_vdev_id(self.raw.as_ptr(), device::as_raw(dev), &mut id)
         })?;
         Ok(id)
+    }
+
+    /// Has the guest hear of an event of type `kind` (`enum iommu_veventq_type`). `EOPNOTSUPP` where
+    /// nobody hears those, `ENOMEM`.
+    pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
+        // SAFETY: The vIOMMU is initialised. The event is only read.
+        to_result(unsafe {
+            bindings::iommufd_viommu_report_event(
+                self.raw.as_ptr(),
+                kind,
+                core::ptr::from_ref(event).cast_mut().cast(),
+                size_of::<T>(),
+            )
+        })
     }
 
     /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`. A spinlock is
@@ -111,6 +145,8 @@ impl<V: VirtualIommu> Ops<V> {
         destroy: Some(destroy::<V>),
         alloc_domain_nested: Some(alloc_domain_nested::<V>),
         cache_invalidate: Some(cache_invalidate::<V>),
+        get_hw_queue_size: Some(get_hw_queue_size::<V>),
+        hw_queue_init_phys: Some(hw_queue_init_phys::<V>),
         // SAFETY: All zeroes are valid operations.
         ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
     };
@@ -137,16 +173,20 @@ pub(super) unsafe extern "C" fn get_viommu_size<V: VirtualIommu>(
 /// As `viommu_init` of `struct iommu_ops`, for a vIOMMU of the size that was asked for.
 pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
     viommu: *mut kernel::bindings::iommufd_viommu,
-    _parent: *mut bindings::iommu_domain,
+    parent: *mut bindings::iommu_domain,
     data: *const bindings::iommu_user_data,
 ) -> c_int {
-    const { assert!(align_of::<V>() <= align_of::<bindings::iommufd_viommu>()) };
+    const { assert!(align_of::<Memory<V>>() <= align_of::<bindings::iommufd_viommu>()) };
     let memory: *mut Memory<V> = viommu.cast();
+    let Some(parent) = NonNull::new(parent) else {
+        return EINVAL.to_errno();
+    };
     // SAFETY: The data are the caller's during the call.
     let data = unsafe { data.as_ref() }.map(UserData::from_raw);
     errno(V::new(data).map(|made| {
-        // SAFETY: The memory is ours to initialise.
+        // SAFETY: The memory is ours to initialise, and stays in place.
         unsafe {
+            pin_init::raw_init(&raw mut (*memory).queues, Queues::new(parent));
             (&raw mut (*memory).data).write(made);
             (*memory).core.ops = &Ops::<V>::RAW;
         }
@@ -159,7 +199,10 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
 unsafe extern "C" fn destroy<V: VirtualIommu>(viommu: *mut bindings::iommufd_viommu) {
     let memory: *mut Memory<V> = viommu.cast();
     // SAFETY: `viommu_init` has made it, and set these operations only then.
-    unsafe { core::ptr::drop_in_place(&raw mut (*memory).data) };
+    unsafe {
+        core::ptr::drop_in_place(&raw mut (*memory).queues);
+        core::ptr::drop_in_place(&raw mut (*memory).data);
+    };
 }
 
 /// # Safety

@@ -5,11 +5,14 @@
 use super::driver::MockDomain;
 use super::driver::MOCK;
 use crate::device::BoundDevice;
+use crate::hwpt::Hwpt;
 use crate::hwpt::HwptNested;
 use crate::hwpt::HwptPaging;
 use crate::ioas::Ioas;
+use crate::kapi::group::Pasid;
 use crate::kapi::iommu_driver::PagingDomain;
 use crate::kapi::iopf::PageRequest;
+use crate::kapi::uapi_test::mock;
 use crate::kapi::uapi_test::AddReserved;
 use crate::kapi::uapi_test::CheckDevCache;
 use crate::kapi::uapi_test::CheckIotlb;
@@ -17,6 +20,8 @@ use crate::kapi::uapi_test::CheckMap;
 use crate::kapi::uapi_test::CheckRefs;
 use crate::kapi::uapi_test::Cmd;
 use crate::kapi::uapi_test::TriggerIopf;
+use crate::kapi::uapi_test::TriggerVevent;
+use crate::kapi::uapi_test::ViommuEventSelftest;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::IovaRange;
 use crate::kapi::units::PAGE_SIZE;
@@ -133,6 +138,19 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
         addr: cmd.addr,
     };
     MOCK.get().ok_or(ENODEV)?.fault(device.dev(), &request)
+}
+
+/// Has a guest hear of an event of its device, which is attached to page tables on a vIOMMU. `ENOENT`
+/// where it is not, `EOPNOTSUPP` where nobody hears of events.
+pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
+    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
+    let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {
+        return Err(ENOENT);
+    };
+    let tables = MOCK.get().ok_or(ENODEV)?.nested(hwpt.domain()).ok_or(ENOENT)?;
+    let viommu = tables.viommu().ok_or(ENOENT)?;
+    let virt_id = u32::try_from(viommu.virt_id(device.dev())?).map_err(|_| ENOENT)?;
+    viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })
 }
 
 /// Makes those pages look written to whose bits are set in the caller's bitmap. `EINVAL` where

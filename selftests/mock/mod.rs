@@ -58,6 +58,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         op::MD_CHECK_MAP => check::map(ctx, id, cmd.check_map()),
         op::MD_CHECK_REFS => check::pins(cmd.check_refs()),
         op::TRIGGER_IOPF => check::fault(ctx, cmd.trigger_iopf()),
+        op::TRIGGER_VEVENT => check::event(ctx, cmd.trigger_vevent()),
         op::MD_CHECK_IOTLB => check::iotlb(ctx, id, cmd.check_iotlb()),
         op::DEV_CHECK_CACHE => check::cache(ctx, id, cmd.check_dev_cache()),
         op::CREATE_ACCESS => access::create(ctx, cmd, user),
@@ -74,7 +75,6 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         op::PASID_REPLACE => device::replace_pasid(ctx, cmd, user),
         op::PASID_DETACH => device::detach_pasid(ctx, id, cmd.pasid_detach()),
         op::PASID_CHECK_HWPT => device::check_pasid(ctx, id, cmd.pasid_check()),
-        // TODO[EVENTS]: events of vIOMMUs.
         _ => Err(EOPNOTSUPP),
     };
     done.map(|()| 0)

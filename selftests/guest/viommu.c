@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vIOMMUs and nested page tables of mock devices: how they are made, what keeps what from being
+ * destroyed, and what devices can be attached to.
+ *
+ * Usage: viommu none [SUITE]
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "viommu.h"
+
+const struct suite *const suites[] = {
+	&viommu_suite, &vdevice_suite, &invalidate_suite, &viommu_race_suite,
+};
+const unsigned int nr_suites = ARRAY_SIZE(suites);
+
+static void alloc_wrong(struct bench *none)
+{
+	struct guest g;
+	uint32_t plain, before, after, i;
+
+	if (!open_guest(&g))
+		return;
+	WANT(tables(&g, 0, &plain), 0);
+	{
+		const struct iommu_viommu_alloc good = {
+			.size = sizeof(good), .type = IOMMU_VIOMMU_TYPE_SELFTEST,
+			.dev_id = g.dev_id, .hwpt_id = g.parent,
+		};
+		struct {
+			const char *name;
+			struct iommu_viommu_alloc cmd;
+			int want;
+		} table[] = {
+			{ "flags", good, -EOPNOTSUPP },
+			{ "no type", good, -EOPNOTSUPP },
+			{ "unknown type", good, -EOPNOTSUPP },
+			{ "unknown type, no parent", good, -EOPNOTSUPP },
+			{ "no device", good, -ENOENT },
+			{ "a device that is none", good, -ENOENT },
+			{ "no parent", good, -ENOENT },
+			{ "a parent that is an IOAS", good, -ENOENT },
+			{ "a parent that cannot be one", good, -EINVAL },
+			{ "an automatic parent", good, -EINVAL },
+			{ "short", good, -EINVAL },
+		};
+
+		table[0].cmd.flags = 1;
+		table[1].cmd.type = IOMMU_VIOMMU_TYPE_DEFAULT;
+		table[2].cmd.type = 0xdead;
+		table[3].cmd.type = 0xdead;
+		table[3].cmd.hwpt_id = NO_ID;
+		table[4].cmd.dev_id = NO_ID;
+		table[5].cmd.dev_id = g.device;
+		table[6].cmd.hwpt_id = NO_ID;
+		table[7].cmd.hwpt_id = g.ioas;
+		table[8].cmd.hwpt_id = plain;
+		table[9].cmd.hwpt_id = g.automatic;
+		table[10].cmd.size = offsetof(struct iommu_viommu_alloc, out_viommu_id);
+		WANT(ioas_alloc(g.fd, &before), 0);
+		for (i = 0; i < ARRAY_SIZE(table); i++) {
+			int r = call(g.fd, IOMMU_VIOMMU_ALLOC, &table[i].cmd);
+
+			if (r != table[i].want)
+				fail("%s: got %s", table[i].name, errno_name(r));
+		}
+		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+		/* Nothing of it is left: the next id is free. */
+		WANT(ioas_alloc(g.fd, &after), 0);
+		WANT(after, before + 1);
+	}
+	WANT(destroy(g.fd, before), 0);
+	WANT(destroy(g.fd, after), 0);
+	WANT(destroy(g.fd, plain), 0);
+	close_guest(&g);
+}
+
+static void reserved(struct bench *none)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .__reserved = 1,
+	};
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	cmd.dev_id = g.dev_id;
+	cmd.hwpt_id = g.parent;
+	WANT_FINDING("4", call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EOPNOTSUPP, 0);
+	if (on_c_module())
+		WANT(destroy(g.fd, cmd.out_viommu_id), 0);
+	close_guest(&g);
+}
+
+static void nested_wrong(struct bench *none)
+{
+	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
+	uint32_t bases[2], plain, id, i;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(tables(&g, 0, &plain), 0);
+	bases[0] = g.parent;
+	bases[1] = g.viommu;
+	for (i = 0; i < ARRAY_SIZE(bases); i++) {
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd), .dev_id = g.dev_id, .pt_id = bases[i],
+		};
+		uint32_t on_top;
+
+		/* Without data there are no tables to speak of. */
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		cmd.data_len = sizeof(data);
+		cmd.data_uptr = PTR(&data);
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		cmd.data_type = IOMMU_HWPT_DATA_SELFTEST;
+		cmd.data_len = 0;
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		cmd.data_len = 1;
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		cmd.data_len = sizeof(data);
+		cmd.data_type++;
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		cmd.data_type--;
+		cmd.data_uptr = PTR(mem.gone);
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EFAULT);
+		cmd.data_uptr = PTR(&data);
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+		WANT(nested(&g, bases[i], IOMMU_HWPT_ALLOC_NEST_PARENT, &id), -EOPNOTSUPP);
+		WANT(nested(&g, bases[i], IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &id), -EOPNOTSUPP);
+		WANT(nested(&g, bases[i], 1u << 31, &id), -EOPNOTSUPP);
+		WANT(nested(&g, bases[i], IOMMU_HWPT_FAULT_ID_VALID, &id), -ENOENT);
+		/* Not on each other. */
+		WANT(nested(&g, bases[i], 0, &on_top), 0);
+		WANT(nested(&g, on_top, 0, &id), -EINVAL);
+		WANT(viommu(&g, on_top, &id), -ENOENT);
+		WANT(destroy(g.fd, on_top), 0);
+	}
+	WANT(nested(&g, plain, 0, &id), -EINVAL);
+	WANT(nested(&g, g.automatic, 0, &id), -EINVAL);
+	WANT(nested(&g, g.dev_id, 0, &id), -EINVAL);
+	WANT(nested(&g, NO_ID, 0, &id), -EINVAL);
+	/* That flags are wrong is said first. */
+	WANT(nested(&g, plain, 1u << 31, &id), -EOPNOTSUPP);
+	WANT(destroy(g.fd, plain), 0);
+	close_guest(&g);
+}
+
+static void order(struct bench *none)
+{
+	uint32_t on_parent, on_viommu, vdev;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &on_parent), 0);
+	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
+	WANT(destroy(g.fd, g.parent), -EBUSY);
+	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT(destroy(g.fd, g.ioas), -EBUSY);
+	WANT(destroy(g.fd, vdev), 0);
+	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT(destroy(g.fd, on_viommu), 0);
+	WANT(destroy(g.fd, g.viommu), 0);
+	WANT(destroy(g.fd, g.parent), -EBUSY);
+	WANT(viommu(&g, g.parent, &g.viommu), 0);
+	WANT(destroy(g.fd, on_parent), 0);
+	WANT(destroy(g.fd, g.parent), -EBUSY);
+	close_guest(&g);
+}
+
+/* Everything goes with the file, whatever stands on what. */
+static void closed(struct bench *none)
+{
+	uint32_t on_parent, on_viommu, vdev;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &on_parent), 0);
+	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
+	WANT(replace(g.fd, g.device, on_viommu), 0);
+	close(g.fd);
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &on_parent), 0);
+	WANT(replace(g.fd, g.device, on_parent), 0);
+	close(g.fd);
+}
+
+static void attached(struct bench *none)
+{
+	uint32_t one, two, on_viommu, vdev, device, dev_id, hwpt;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &one), 0);
+	WANT(nested(&g, g.parent, 0, &two), 0);
+	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
+	WANT(replace(g.fd, g.device, one), 0);
+	WANT(destroy(g.fd, one), -EBUSY);
+	/* The automatic page tables are gone with their last device. */
+	WANT(destroy(g.fd, g.automatic), -ENOENT);
+	WANT(replace(g.fd, g.device, one), 0);
+	/* A vIOMMU does not translate for a device that its guest does not know. */
+	WANT(replace(g.fd, g.device, on_viommu), -ENOENT);
+	WANT(destroy(g.fd, one), -EBUSY);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
+	WANT(replace(g.fd, g.device, on_viommu), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(destroy(g.fd, on_viommu), -EBUSY);
+	/* Devices are attached to nested page tables from the start too. */
+	WANT(mock_device(g.fd, two, &device, &dev_id, &hwpt), 0);
+	WANT(hwpt, two);
+	WANT(mock_device(g.fd, on_viommu, &device, &dev_id, &hwpt), -ENOENT);
+	WANT(replace(g.fd, g.device, g.viommu), -EINVAL);
+	WANT(replace(g.fd, g.device, vdev), -EINVAL);
+	WANT(destroy(g.fd, two), -EBUSY);
+	WANT(destroy(g.fd, device), 0);
+	WANT(destroy(g.fd, two), 0);
+	WANT(replace(g.fd, g.device, g.parent), 0);
+	WANT(destroy(g.fd, on_viommu), 0);
+	WANT(destroy(g.fd, vdev), 0);
+	WANT(replace(g.fd, g.device, g.ioas), 0);
+	close_guest(&g);
+}
+
+/* What goes through nested page tables goes through the parent's IOAS: it stays mapped there. */
+static void parent_maps(struct bench *none)
+{
+	uint32_t id;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &id), 0);
+	WANT(replace(g.fd, g.device, id), 0);
+	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, MOCK_IOVA), 0);
+	WANT(mock_check(g.fd, g.parent, MOCK_IOVA, mem.rw, 4 * PAGE), 0);
+	WANT(mock_check(g.fd, id, MOCK_IOVA, mem.rw, 4 * PAGE), -ENOENT);
+	WANT(unmap(g.fd, g.ioas, MOCK_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(replace(g.fd, g.device, g.ioas), 0);
+	WANT(destroy(g.fd, id), 0);
+	close_guest(&g);
+}
+
+/* Dirty pages are told of by the second stage. */
+static void dirty(struct bench *none)
+{
+	struct iommu_hwpt_set_dirty_tracking track = {
+		.size = sizeof(track), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	uint64_t bits = 0;
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .iova = MOCK_IOVA, .length = PAGE, .page_size = PAGE,
+		.data = PTR(&bits),
+	};
+	struct guest g;
+	uint32_t id;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.parent, 0, &id), 0);
+	track.hwpt_id = get.hwpt_id = id;
+	WANT(call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT);
+	WANT(call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT);
+	track.hwpt_id = get.hwpt_id = g.viommu;
+	WANT(call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT);
+	WANT(call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT);
+	WANT(destroy(g.fd, id), 0);
+	close_guest(&g);
+}
+
+static const struct scene scenes[] = {
+	{ "wrong calls for a vIOMMU", alloc_wrong, ALONE },
+	{ "a reserved field of VIOMMU_ALLOC", reserved, ALONE },
+	{ "wrong calls for nested page tables", nested_wrong, ALONE },
+	{ "what stands on what", order, ALONE },
+	{ "closed with everything attached", closed, ALONE },
+	{ "attached to nested page tables", attached, ALONE },
+	{ "mappings are the parent's", parent_maps, ALONE },
+	{ "no dirty pages of nested page tables", dirty, ALONE },
+};
+
+const struct suite viommu_suite = {
+	.name = "viommu", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The calls on vIOMMUs and nested page tables, each returning 0 or a negative errno. */
+#include <unistd.h>
+
+#include "viommu.h"
+
+int replace(int fd, uint32_t device, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = device,
+		.mock_domain_replace.pt_id = pt,
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+/* Page tables of the IOAS. */
+int tables(struct guest *g, uint32_t flags, uint32_t *id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = flags, .dev_id = g->dev_id, .pt_id = g->ioas,
+	};
+	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	if (!r)
+		*id = cmd.out_hwpt_id;
+	return r;
+}
+
+/* Page tables on a parent or a vIOMMU. */
+int nested(struct guest *g, uint32_t base, uint32_t flags, uint32_t *id)
+{
+	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = flags, .dev_id = g->dev_id, .pt_id = base,
+		.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_len = sizeof(data),
+		.data_uptr = PTR(&data),
+	};
+	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	if (!r)
+		*id = cmd.out_hwpt_id;
+	return r;
+}
+
+int viommu(struct guest *g, uint32_t hwpt, uint32_t *id)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = g->dev_id,
+		.hwpt_id = hwpt,
+	};
+	int r = call(g->fd, IOMMU_VIOMMU_ALLOC, &cmd);
+
+	if (!r)
+		*id = cmd.out_viommu_id;
+	return r;
+}
+
+int vdevice(int fd, uint32_t viommu, uint32_t dev_id, uint64_t virt_id, uint32_t *id)
+{
+	struct iommu_vdevice_alloc cmd = {
+		.size = sizeof(cmd), .viommu_id = viommu, .dev_id = dev_id, .virt_id = virt_id,
+	};
+	int r = call(fd, IOMMU_VDEVICE_ALLOC, &cmd);
+
+	if (!r)
+		*id = cmd.out_vdevice_id;
+	return r;
+}
+
+/* 0 where the mock has that cached of nested page tables, -EINVAL where not. */
+int iotlb_is(int fd, uint32_t hwpt, uint32_t id, uint32_t value)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MD_CHECK_IOTLB, .id = hwpt,
+		.check_iotlb = { .id = id, .iotlb = value },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+/* The same for what a device has cached. */
+int cache_is(int fd, uint32_t dev_id, uint32_t id, uint32_t value)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_DEV_CHECK_CACHE, .id = dev_id,
+		.check_dev_cache = { .id = id, .cache = value },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+struct outcome invalidate(int fd, uint32_t target, uint32_t type, const void *array, uint32_t len,
+			  uint32_t count)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd), .hwpt_id = target, .data_uptr = PTR(array), .data_type = type,
+		.entry_len = len, .entry_num = count,
+	};
+	int r = call(fd, IOMMU_HWPT_INVALIDATE, &cmd);
+
+	return (struct outcome){ r, cmd.entry_num };
+}
+
+struct outcome forget_iotlb(int fd, uint32_t hwpt, uint32_t flags, uint32_t id)
+{
+	struct iommu_hwpt_invalidate_selftest request = { .flags = flags, .iotlb_id = id };
+
+	return invalidate(fd, hwpt, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, &request, sizeof(request),
+			  1);
+}
+
+struct outcome forget_cache(int fd, uint32_t viommu, uint32_t virt_id, uint32_t flags, uint32_t id)
+{
+	struct iommu_viommu_invalidate_selftest request = {
+		.flags = flags, .vdev_id = virt_id, .cache_id = id,
+	};
+
+	return invalidate(fd, viommu, IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST, &request,
+			  sizeof(request), 1);
+}
+
+bool open_guest(struct guest *g)
+{
+	int r = open_iommu();
+
+	g->fd = r;
+	if (r >= 0)
+		r = ioas_alloc(g->fd, &g->ioas);
+	if (!r)
+		r = mock_device(g->fd, g->ioas, &g->device, &g->dev_id, &g->automatic);
+	if (!r)
+		r = tables(g, IOMMU_HWPT_ALLOC_NEST_PARENT, &g->parent);
+	if (!r)
+		r = viommu(g, g->parent, &g->viommu);
+	if (r)
+		fail("cannot make a vIOMMU: %s", errno_name(r));
+	return !r;
+}
+
+/* All that was made on them is gone. */
+void close_guest(struct guest *g)
+{
+	WANT(destroy(g->fd, g->viommu), 0);
+	WANT(destroy(g->fd, g->parent), 0);
+	WANT(destroy(g->fd, g->device), 0);
+	WANT(destroy(g->fd, g->ioas), 0);
+	close(g->fd);
+}

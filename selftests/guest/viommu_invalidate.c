@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* IOMMU_HWPT_INVALIDATE: what it refuses, and that it says how much of a call took effect. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "viommu.h"
+
+#define HWPT_TYPE	IOMMU_HWPT_INVALIDATE_DATA_SELFTEST
+#define VIOMMU_TYPE	IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST
+
+/* More than a kernel would take in one piece. */
+#define MANY		5000u
+
+static struct iommu_hwpt_invalidate_selftest requests[MANY];
+static struct iommu_viommu_invalidate_selftest device_requests[MANY];
+
+/* A guest with nested page tables on its parent and a vDEVICE. */
+struct caches {
+	struct guest g;
+	uint32_t hwpt, vdev;
+};
+
+static bool open_caches(struct caches *c)
+{
+	int r;
+
+	if (!open_guest(&c->g))
+		return false;
+	r = nested(&c->g, c->g.parent, 0, &c->hwpt);
+	if (!r)
+		r = vdevice(c->g.fd, c->g.viommu, c->g.dev_id, VIRT_ID, &c->vdev);
+	if (r)
+		fail("cannot make page tables and a vDEVICE: %s", errno_name(r));
+	return !r;
+}
+
+static void close_caches(struct caches *c)
+{
+	WANT(destroy(c->g.fd, c->vdev), 0);
+	WANT(destroy(c->g.fd, c->hwpt), 0);
+	close_guest(&c->g);
+}
+
+static void refused(struct bench *none)
+{
+	struct iommu_hwpt_invalidate cmd;
+	struct caches c;
+	uint32_t i;
+	int fd;
+
+	if (!open_caches(&c))
+		return;
+	fd = c.g.fd;
+	memset(requests, 0, sizeof(requests));
+	for (i = 0; i < 2; i++) {
+		const uint32_t target = i ? c.g.viommu : c.hwpt;
+		const uint32_t type = i ? VIOMMU_TYPE : HWPT_TYPE;
+		const uint32_t len = i ? sizeof(device_requests[0]) : sizeof(requests[0]);
+
+		WANT_DONE(invalidate(fd, target, type, NULL, len, 1), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type, requests, 0, 1), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type, requests, PAGE + 1, 1), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type, requests, ~0u, 1), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type, requests, len, MAX_REQUESTS + 1), -EINVAL,
+			  0);
+		WANT_DONE(invalidate(fd, target, type, requests, len, ~0u), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type + 1, requests, len, 1), -EINVAL, 0);
+		WANT_DONE(invalidate(fd, target, type, mem.gone, len, 1), -EFAULT, 0);
+		WANT_DONE(invalidate(fd, target, type, (void *)-PAGE, PAGE, MAX_REQUESTS), -EFAULT,
+			  0);
+		/* Without requests it is asked whether the type is known. */
+		WANT_DONE(invalidate(fd, target, type, NULL, 0, 0), 0, 0);
+		WANT_DONE(invalidate(fd, target, type, mem.gone, ~0u, 0), 0, 0);
+		WANT_DONE(invalidate(fd, target, type + 1, NULL, 0, 0), -EINVAL, 0);
+
+		cmd = (struct iommu_hwpt_invalidate){
+			.size = sizeof(cmd), .hwpt_id = target, .data_uptr = PTR(requests),
+			.data_type = type, .entry_len = len, .entry_num = 1, .__reserved = 1,
+		};
+		WANT(call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EOPNOTSUPP);
+		WANT(cmd.entry_num, 0);
+		cmd.__reserved = 0;
+		cmd.size = offsetof(struct iommu_hwpt_invalidate, __reserved);
+		WANT(call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EINVAL);
+	}
+	for (i = 0; i < 4; i++) {
+		WANT(iotlb_is(fd, c.hwpt, i, IOTLB), 0);
+		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
+	}
+	/* Other kinds of objects, and none. */
+	WANT_DONE(forget_iotlb(fd, c.g.ioas, ALL, 0), -EINVAL, 0);
+	WANT_DONE(forget_iotlb(fd, c.g.parent, ALL, 0), -EINVAL, 0);
+	WANT_DONE(forget_iotlb(fd, c.g.dev_id, ALL, 0), -EINVAL, 0);
+	WANT_DONE(forget_iotlb(fd, c.vdev, ALL, 0), -EINVAL, 0);
+	WANT_DONE(forget_iotlb(fd, NO_ID, ALL, 0), -ENOENT, 0);
+	WANT_DONE(forget_iotlb(fd, 0, ALL, 0), -ENOENT, 0);
+	/* What was done cannot be told: it is done all the same. */
+	cmd = (struct iommu_hwpt_invalidate){
+		.size = sizeof(cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(requests),
+		.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = 1,
+	};
+	WANT(call(fd, IOMMU_HWPT_INVALIDATE, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(iotlb_is(fd, c.hwpt, 0, 0), 0);
+	WANT(iotlb_is(fd, c.hwpt, 1, IOTLB), 0);
+	close_caches(&c);
+}
+
+static void one_by_one(struct bench *none)
+{
+	struct caches c;
+	uint32_t i;
+	int fd;
+
+	if (!open_caches(&c))
+		return;
+	fd = c.g.fd;
+	WANT_DONE(forget_iotlb(fd, c.hwpt, 2, 0), -EOPNOTSUPP, 0);
+	WANT_DONE(forget_iotlb(fd, c.hwpt, 0, 4), -EINVAL, 0);
+	WANT_DONE(forget_iotlb(fd, c.hwpt, 0, ~0u), -EINVAL, 0);
+	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID, 2, 0), -EOPNOTSUPP, 0);
+	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID, 0, 4), -EINVAL, 0);
+	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID + 1, 0, 0), -EINVAL, 0);
+	WANT_DONE(forget_cache(fd, c.g.viommu, 0, ALL, 0), -EINVAL, 0);
+	for (i = 0; i < 4; i++) {
+		WANT(iotlb_is(fd, c.hwpt, i, IOTLB), 0);
+		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
+		WANT_DONE(forget_iotlb(fd, c.hwpt, 0, i), 0, 1);
+		WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID, 0, i), 0, 1);
+		WANT(iotlb_is(fd, c.hwpt, i, 0), 0);
+		WANT(cache_is(fd, c.g.dev_id, i, 0), 0);
+	}
+	close_caches(&c);
+}
+
+/* Request number bad is wrong: those before it count, in whatever pieces the kernel takes them. */
+static void counted(struct bench *none)
+{
+	static const uint32_t bad[] = { 0, 1, 2, 62, 63, 64, 1023, 1024, 1025, 4096, MANY - 1 };
+	struct caches c;
+	size_t i;
+	int fd;
+
+	if (!open_caches(&c))
+		return;
+	fd = c.g.fd;
+	memset(requests, 0, sizeof(requests));
+	for (i = 0; i < MANY; i++)
+		device_requests[i] = (struct iommu_viommu_invalidate_selftest){
+			.vdev_id = VIRT_ID, .cache_id = i % 4,
+		};
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		requests[bad[i]].flags = 2;
+		WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), MANY),
+			  -EOPNOTSUPP, bad[i]);
+		requests[bad[i]].flags = 0;
+		device_requests[bad[i]].cache_id = 4;
+		WANT_DONE(invalidate(fd, c.g.viommu, VIOMMU_TYPE, device_requests,
+				     sizeof(device_requests[0]), MANY), -EINVAL, bad[i]);
+		device_requests[bad[i]].cache_id = bad[i] % 4;
+	}
+	WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), MANY), 0, MANY);
+	WANT_DONE(invalidate(fd, c.g.viommu, VIOMMU_TYPE, device_requests,
+			     sizeof(device_requests[0]), MANY), 0, MANY);
+	close_caches(&c);
+}
+
+/*
+ * The array ends where memory ends: four requests are there, a fifth is not. Either all that are
+ * there took effect or none did, and the count says which.
+ */
+static void cut_array(struct bench *none)
+{
+	struct iommu_hwpt_invalidate_selftest four[4] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 0, 3 } };
+	struct iommu_viommu_invalidate_selftest of_device[4];
+	struct outcome o;
+	struct caches c;
+	uint32_t i;
+	int fd;
+
+	if (!open_caches(&c))
+		return;
+	fd = c.g.fd;
+	for (i = 0; i < 4; i++)
+		of_device[i] = (struct iommu_viommu_invalidate_selftest){
+			.vdev_id = VIRT_ID, .cache_id = i,
+		};
+	o = invalidate(fd, c.hwpt, HWPT_TYPE, guarded(four, sizeof(four)), sizeof(four[0]), 5);
+	WANT(o.r, -EFAULT);
+	CHECK(o.done == 0 || o.done == 4);
+	for (i = 0; i < 4; i++)
+		WANT(iotlb_is(fd, c.hwpt, i, o.done ? 0 : IOTLB), 0);
+	o = invalidate(fd, c.g.viommu, VIOMMU_TYPE, guarded(of_device, sizeof(of_device)),
+		       sizeof(of_device[0]), 5);
+	WANT(o.r, -EFAULT);
+	CHECK(o.done == 0 || o.done == 4);
+	for (i = 0; i < 4; i++)
+		WANT(cache_is(fd, c.g.dev_id, i, o.done ? 0 : CACHED), 0);
+	close_caches(&c);
+}
+
+/* As much as one call may ask for. Nothing is kept of it. */
+static void most(struct bench *none)
+{
+	const size_t size = (size_t)MAX_REQUESTS * sizeof(requests[0]);
+	struct caches c;
+	void *array;
+
+	if (!open_caches(&c))
+		return;
+	array = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(array != MAP_FAILED);
+	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, array, sizeof(requests[0]), MAX_REQUESTS),
+		  0, MAX_REQUESTS);
+	munmap(array, size);
+	close_caches(&c);
+}
+
+static atomic_bool stop;
+
+/* Makes the requests wrong and right again while the kernel reads them. */
+static void *change(void *arg)
+{
+	while (!atomic_load(&stop)) {
+		requests[1].iotlb_id = ~0u;
+		atomic_thread_fence(memory_order_seq_cst);
+		requests[1].iotlb_id = 1;
+	}
+	return NULL;
+}
+
+/* A request that was checked is the one that is carried out: it is read once. */
+static void changing(struct bench *none)
+{
+	pthread_t thread;
+	struct caches c;
+	unsigned int i;
+
+	if (!open_caches(&c))
+		return;
+	memset(requests, 0, sizeof(requests));
+	atomic_store(&stop, false);
+	CHECK(!pthread_create(&thread, NULL, change, NULL));
+	for (i = 0; i < 2000; i++) {
+		struct outcome o = invalidate(c.g.fd, c.hwpt, HWPT_TYPE, requests,
+					      sizeof(requests[0]), 3);
+
+		if (!(o.r == 0 && o.done == 3) && !(o.r == -EINVAL && o.done == 1))
+			fail("round %u: %s, %u done", i, errno_name(o.r), o.done);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	WANT(iotlb_is(c.g.fd, c.hwpt, 2, IOTLB), 0);
+	WANT(iotlb_is(c.g.fd, c.hwpt, 3, IOTLB), 0);
+	close_caches(&c);
+}
+
+static const struct scene scenes[] = {
+	{ "calls that cannot be", refused, ALONE },
+	{ "one request a call", one_by_one, ALONE },
+	{ "the count of requests before a wrong one", counted, ALONE },
+	{ "an array that ends too early", cut_array, ALONE },
+	{ "as many requests as there may be", most, ALONE },
+	{ "requests that change while they are read", changing, ALONE },
+};
+
+const struct suite invalidate_suite = {
+	.name = "invalidate", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Four threads that make, attach, invalidate and destroy the same objects at once. What a call answers
+ * because another thread was faster is accepted: each has its list.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "viommu.h"
+
+#define SECONDS		6
+
+static struct guest g;
+static _Atomic uint32_t device, dev_id, vdev, on_viommu, on_parent;
+static atomic_ulong done[4];
+static time_t deadline;
+
+static void accept_any(unsigned int who, const char *what, long long r, const int *errors)
+{
+	size_t i;
+
+	if (r >= 0) {
+		atomic_fetch_add(&done[who], 1);
+		return;
+	}
+	for (i = 0; errors[i]; i++)
+		if (r == -errors[i])
+			return;
+	fail("%s: got %s", what, errno_name(r));
+}
+
+#define ACCEPT(who, expr, ...) accept_any(who, #expr, expr, (const int[]){ __VA_ARGS__, 0 })
+
+/* A device comes and goes, and with it its vDEVICE. */
+static void *bind_unbind(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		uint32_t d, id, hwpt;
+		int r = mock_device(g.fd, g.ioas, &d, &id, &hwpt);
+
+		ACCEPT(0, r, ENOENT);
+		if (r)
+			continue;
+		atomic_store(&device, d);
+		atomic_store(&dev_id, id);
+		usleep(2000);
+		/* It may be in use at this moment, or be taken for a vDEVICE that had its id. */
+		while ((r = destroy(g.fd, d)) == -EBUSY && time(NULL) < deadline + SECONDS)
+			;
+		ACCEPT(0, r, ENOENT);
+	}
+	return NULL;
+}
+
+static void *make_vdevices(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		uint32_t id = 0;
+		int r = vdevice(g.fd, g.viommu, atomic_load(&dev_id), VIRT_ID, &id);
+
+		ACCEPT(1, r, ENOENT, EEXIST);
+		if (r)
+			continue;
+		atomic_store(&vdev, id);
+		if (time(NULL) & 1)
+			continue;
+		ACCEPT(1, destroy(g.fd, id), ENOENT, EBUSY);
+	}
+	return NULL;
+}
+
+static void *attach_nested(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		uint32_t one = 0, two = 0;
+
+		ACCEPT(2, nested(&g, g.viommu, 0, &one), ENOENT);
+		ACCEPT(2, nested(&g, g.parent, 0, &two), ENOENT);
+		atomic_store(&on_viommu, one);
+		atomic_store(&on_parent, two);
+		ACCEPT(2, replace(g.fd, atomic_load(&device), one), ENOENT, EINVAL);
+		ACCEPT(2, replace(g.fd, atomic_load(&device), two), ENOENT, EINVAL);
+		ACCEPT(2, replace(g.fd, atomic_load(&device), g.ioas), ENOENT, EINVAL);
+		while (destroy(g.fd, one) == -EBUSY && !has_failed())
+			replace(g.fd, atomic_load(&device), g.ioas);
+		while (destroy(g.fd, two) == -EBUSY && !has_failed())
+			replace(g.fd, atomic_load(&device), g.ioas);
+	}
+	return NULL;
+}
+
+static void *invalidate_all(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		struct outcome o = forget_cache(g.fd, g.viommu, VIRT_ID, ALL, 0);
+
+		ACCEPT(3, o.r, EINVAL);
+		if (o.done != (o.r ? 0 : 1))
+			fail("%s and %u done", errno_name(o.r), o.done);
+		o = forget_iotlb(g.fd, atomic_load(&on_viommu), ALL, 0);
+		ACCEPT(3, o.r, EINVAL, ENOENT);
+		o = forget_iotlb(g.fd, atomic_load(&on_parent), 0, 3);
+		ACCEPT(3, o.r, EINVAL, ENOENT);
+		ACCEPT(3, destroy(g.fd, atomic_load(&vdev)), ENOENT, EBUSY);
+	}
+	return NULL;
+}
+
+static void all_at_once(struct bench *none)
+{
+	void *(*const work[])(void *) = {
+		bind_unbind, make_vdevices, attach_nested, invalidate_all,
+	};
+	pthread_t threads[ARRAY_SIZE(work)];
+	size_t i;
+
+	if (!open_guest(&g))
+		return;
+	deadline = time(NULL) + SECONDS;
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		CHECK(!pthread_create(&threads[i], NULL, work[i], NULL));
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		CHECK(atomic_load(&done[i]) > 0);
+	close_guest(&g);
+}
+
+static const struct scene scenes[] = {
+	{ "destroyed, attached and invalidated from four threads", all_at_once, ALONE },
+};
+
+const struct suite viommu_race_suite = {
+	.name = "race", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};

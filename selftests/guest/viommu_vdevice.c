@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vDEVICEs: by what a guest knows a device, and what is left when the device is unbound. */
+#include <unistd.h>
+
+#include "viommu.h"
+
+static void wrong(struct bench *none)
+{
+	struct iommu_vdevice_alloc cmd = { .size = sizeof(cmd), .virt_id = VIRT_ID };
+	uint32_t device, dev_id, hwpt, one, two, id;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
+	WANT(vdevice(g.fd, NO_ID, g.dev_id, VIRT_ID, &id), -ENOENT);
+	WANT(vdevice(g.fd, g.parent, g.dev_id, VIRT_ID, &id), -ENOENT);
+	WANT(vdevice(g.fd, g.viommu, NO_ID, VIRT_ID, &id), -ENOENT);
+	WANT(vdevice(g.fd, g.viommu, g.device, VIRT_ID, &id), -ENOENT);
+	cmd.viommu_id = g.viommu;
+	cmd.dev_id = g.dev_id;
+	cmd.size = offsetof(struct iommu_vdevice_alloc, virt_id);
+	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, &cmd), -EINVAL);
+	cmd.size = sizeof(cmd);
+	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	/* Nothing of that is left: neither the device nor the id is taken. */
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &one), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &id), -EEXIST);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID + 1, &id), -EEXIST);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -EEXIST);
+	WANT(vdevice(g.fd, g.viommu, dev_id, UINT64_MAX, &two), 0);
+	WANT(destroy(g.fd, two), 0);
+	WANT(vdevice(g.fd, g.viommu, dev_id, 0, &two), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID + 1, &one), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(destroy(g.fd, two), 0);
+	WANT(destroy(g.fd, device), 0);
+	close_guest(&g);
+}
+
+/* A device has one vDEVICE, on whatever vIOMMU; an id means something on one vIOMMU. */
+static void two_guests(struct bench *none)
+{
+	uint32_t device, dev_id, hwpt, other, one, two, id;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
+	WANT(viommu(&g, g.parent, &other), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &one), 0);
+	WANT(vdevice(g.fd, other, g.dev_id, VIRT_ID, &id), -EEXIST);
+	WANT(vdevice(g.fd, other, dev_id, VIRT_ID, &two), 0);
+	WANT_DONE(forget_cache(g.fd, other, VIRT_ID, ALL, 0), 0, 1);
+	WANT(cache_is(g.fd, g.dev_id, 0, CACHED), 0);
+	WANT(cache_is(g.fd, dev_id, 0, 0), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(destroy(g.fd, two), 0);
+	WANT(destroy(g.fd, other), 0);
+	WANT(destroy(g.fd, device), 0);
+	close_guest(&g);
+}
+
+static void unbound(struct bench *none)
+{
+	uint32_t device, dev_id, hwpt, vdev, again, id, i;
+	uint64_t mode = 1;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
+	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT(destroy(g.fd, device), 0);
+	/* It is gone, and with it what the guest knew the device by. */
+	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT_DONE(forget_cache(g.fd, g.viommu, VIRT_ID, ALL, 0), -EINVAL, 0);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -ENOENT);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &again), 0);
+	CHECK(again != vdev);
+	WANT(destroy(g.fd, again), 0);
+	WANT(destroy(g.fd, vdev), -ENOENT);
+	/* Its id does not come to mean anything else. */
+	for (i = 0; i < 64; i++) {
+		WANT(ioas_alloc(g.fd, &id), 0);
+		CHECK(id != vdev);
+	}
+	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT(destroy(g.fd, g.viommu), 0);
+	WANT(destroy(g.fd, g.parent), 0);
+	WANT(destroy(g.fd, g.device), 0);
+	for (; i; i--)
+		WANT(destroy(g.fd, id--), 0);
+	WANT(destroy(g.fd, g.ioas), 0);
+	/* A context with nothing but that in it is not as it was at first. */
+	WANT(option(g.fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), -EBUSY);
+	close(g.fd);
+}
+
+/* One that user space has destroyed leaves nothing behind. */
+static void destroyed(struct bench *none)
+{
+	uint32_t device, dev_id, hwpt, vdev, again;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
+	WANT(destroy(g.fd, vdev), 0);
+	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT(destroy(g.fd, device), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &again), 0);
+	WANT(destroy(g.fd, again), 0);
+	close_guest(&g);
+}
+
+/* The vDEVICE may go while its device is attached, be it with the device. */
+static void while_attached(struct bench *none)
+{
+	uint32_t device, dev_id, hwpt, vdev, on_viommu;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
+	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
+	WANT(replace(g.fd, device, on_viommu), 0);
+	WANT(destroy(g.fd, vdev), 0);
+	WANT(destroy(g.fd, on_viommu), -EBUSY);
+	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
+	WANT(destroy(g.fd, device), 0);
+	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT(destroy(g.fd, on_viommu), 0);
+	close_guest(&g);
+}
+
+static const struct scene scenes[] = {
+	{ "wrong calls for a vDEVICE", wrong, ALONE },
+	{ "two vIOMMUs", two_guests, ALONE },
+	{ "gone with its device", unbound, ALONE },
+	{ "destroyed before its device", destroyed, ALONE },
+	{ "gone while the device is attached", while_attached, ALONE },
+};
+
+const struct suite vdevice_suite = {
+	.name = "vdevice", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};
