@@ -6,8 +6,8 @@
 
 pub(crate) mod hwpt;
 pub(crate) mod invalidate;
+mod share;
 pub(crate) mod vdevice;
-mod viommu;
 
-pub(crate) use viommu::alloc;
-pub(crate) use viommu::Viommu;
+pub(crate) use share::alloc;
+pub(crate) use share::Viommu;
