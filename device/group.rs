@@ -279,7 +279,9 @@ impl Group {
     /// Prepares page tables for the group's interrupts, which carry no PASID. `ENOMEM`.
     fn doorbells(&self, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<KBox<dyn Doorbells>>> {
         match &self.interrupts {
-            Some(interrupts) if pasid.is_none() => interrupts.enter(hwpt.paging().domain()).map(Some),
+            Some(interrupts) if pasid.is_none() => {
+                interrupts.enter(hwpt.paging().domain()).map(Some)
+            }
             _ => Ok(None),
         }
     }

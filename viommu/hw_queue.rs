@@ -32,9 +32,7 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserS
         return Err(EOPNOTSUPP);
     }
     let last = cmd.length.checked_sub(1).ok_or(EINVAL)?;
-    cmd.nesting_parent_iova
-        .checked_add(last)
-        .ok_or(EOVERFLOW)?;
+    cmd.nesting_parent_iova.checked_add(last).ok_or(EOVERFLOW)?;
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     if !viommu.ops().has_hw_queue(cmd.type_) {
         return Err(EOPNOTSUPP);
