@@ -45,6 +45,8 @@ static void close_caches(struct caches *c)
 
 static void refused(struct bench *none)
 {
+	/* The C mock allocates memory for all requests at once, and that much is a WARN. */
+	const uint32_t most = on_c_module() ? MANY : MAX_REQUESTS;
 	struct iommu_hwpt_invalidate cmd;
 	struct caches c;
 	uint32_t i;
@@ -68,8 +70,7 @@ static void refused(struct bench *none)
 		WANT_DONE(invalidate(fd, target, type, requests, len, ~0u), -EINVAL, 0);
 		WANT_DONE(invalidate(fd, target, type + 1, requests, len, 1), -EINVAL, 0);
 		WANT_DONE(invalidate(fd, target, type, mem.gone, len, 1), -EFAULT, 0);
-		WANT_DONE(invalidate(fd, target, type, (void *)-PAGE, PAGE, MAX_REQUESTS), -EFAULT,
-			  0);
+		WANT_DONE(invalidate(fd, target, type, (void *)-PAGE, len, most), -EFAULT, 0);
 		/* Without requests it is asked whether the type is known. */
 		WANT_DONE(invalidate(fd, target, type, NULL, 0, 0), 0, 0);
 		WANT_DONE(invalidate(fd, target, type, mem.gone, ~0u, 0), 0, 0);

@@ -64,7 +64,7 @@ static void two_guests(struct bench *none)
 
 static void unbound(struct bench *none)
 {
-	uint32_t device, dev_id, hwpt, vdev, again, id, i;
+	uint32_t device, dev_id, hwpt, vdev, again, id, i, ids[64];
 	uint64_t mode = 1;
 	struct guest g;
 
@@ -83,16 +83,16 @@ static void unbound(struct bench *none)
 	WANT(destroy(g.fd, again), 0);
 	WANT(destroy(g.fd, vdev), -ENOENT);
 	/* Its id does not come to mean anything else. */
-	for (i = 0; i < 64; i++) {
-		WANT(ioas_alloc(g.fd, &id), 0);
-		CHECK(id != vdev);
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		WANT(ioas_alloc(g.fd, &ids[i]), 0);
+		CHECK(ids[i] != vdev);
 	}
 	WANT(destroy(g.fd, vdev), -ENOENT);
 	WANT(destroy(g.fd, g.viommu), 0);
 	WANT(destroy(g.fd, g.parent), 0);
 	WANT(destroy(g.fd, g.device), 0);
-	for (; i; i--)
-		WANT(destroy(g.fd, id--), 0);
+	while (i)
+		WANT(destroy(g.fd, ids[--i]), 0);
 	WANT(destroy(g.fd, g.ioas), 0);
 	/* A context with nothing but that in it is not as it was at first. */
 	WANT(option(g.fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), -EBUSY);
