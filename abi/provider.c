@@ -11,18 +11,7 @@
 #if __has_include(<linux/iommufd_provider.h>)
 #include <linux/iommufd_provider.h>
 
-/* TODO[HWQUEUE]: there are no HW queues and nothing can be mapped. */
-static int object_depend(struct iommufd_object *dependent,
-			 struct iommufd_object *depended)
-{
-	return -EOPNOTSUPP;
-}
-
-static void object_undepend(struct iommufd_object *dependent,
-			    struct iommufd_object *depended)
-{
-}
-
+/* TODO[MMAP]: nothing can be mapped. */
 static int alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 		      phys_addr_t mmio_addr, size_t length,
 		      unsigned long *offset)
@@ -36,8 +25,8 @@ static void destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 }
 
 static const struct iommufd_provider provider = {
-	.object_depend = object_depend,
-	.object_undepend = object_undepend,
+	.object_depend = iommufd_rs_object_depend,
+	.object_undepend = iommufd_rs_object_undepend,
 	.alloc_mmap = alloc_mmap,
 	.destroy_mmap = destroy_mmap,
 	.vdevice_to_device = iommufd_rs_vdevice_to_device,

@@ -6,14 +6,19 @@
 use crate::abi::errno;
 use crate::abi::same_signature;
 use crate::ffi::bindings;
+use crate::kapi::hw_queue;
+use crate::kapi::shared::Shared;
 use crate::kapi::vdevice;
 use crate::kapi::viommu;
+use crate::object::Ctx;
 use core::ffi::c_void;
 use kernel::prelude::*;
 
 same_signature! {
     iommufd_rs_vdevice_to_device,
     iommufd_rs_report_event,
+    iommufd_rs_object_depend,
+    iommufd_rs_object_undepend,
 }
 
 #[no_mangle]
@@ -37,4 +42,33 @@ unsafe extern "C" fn iommufd_rs_report_event(
         let event = core::slice::from_raw_parts(event.cast::<u8>(), len);
         viommu::report(viommu, kind, event)
     })
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_rs_object_depend(
+    dependent: *mut bindings::iommufd_object,
+    depended: *mut bindings::iommufd_object,
+) -> c_int {
+    let depend = || -> Result {
+        if core::ptr::eq(dependent, depended) {
+            return Err(EINVAL);
+        }
+        // SAFETY: Drivers get objects from us, and name them while they are there.
+        unsafe {
+            hw_queue::place_of(dependent).ok_or(EINVAL)?;
+            let (ctx, id) = hw_queue::place_of(depended).ok_or(EINVAL)?;
+            let needed = Shared::<Ctx>::borrow_raw(ctx).objects().get_any(id)?;
+            hw_queue::hold(dependent, needed.into_shared())
+        }
+    };
+    errno(depend())
+}
+
+/// What an object needs it lets go of when it has gone itself, and that is when drivers say so: they
+/// may hold a lock here that the end of the other object wants.
+#[no_mangle]
+unsafe extern "C" fn iommufd_rs_object_undepend(
+    _dependent: *mut bindings::iommufd_object,
+    _depended: *mut bindings::iommufd_object,
+) {
 }

@@ -9,6 +9,7 @@ mod noiommu;
 use crate::kapi::device;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
+use crate::kapi::hw_queue;
 use crate::kapi::hwinfo::HwInfo;
 use crate::kapi::invalidate::Invalidated;
 use crate::kapi::invalidate::Requests;
@@ -65,6 +66,13 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
     fn invalidate(&self, requests: Requests) -> Invalidated;
 
+    /// Whether [`ViommuOps::make_hw_queue`] can be asked for a queue of this kind, one of
+    /// `enum iommu_hw_queue_type`.
+    fn has_hw_queue(&self, kind: u32) -> bool;
+
+    /// Has the hardware read a queue out of the guest's memory.
+    fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
+
     /// Has `listener` hear what there is for the guest of type `kind` (`enum iommu_veventq_type`).
     /// `EEXIST` where there is another.
     fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection>;
@@ -78,6 +86,9 @@ pub(crate) trait ViommuOps: Send + Sync {
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>>;
 }
+
+/// What a backend has for a queue of a guest that the hardware reads. Dropping it has it stop.
+pub(crate) trait HwQueueOps: Send + Sync {}
 
 /// What a backend has for a guest's view of a device. Dropping it takes it down.
 pub(crate) trait VdeviceOps: Send + Sync {}

@@ -15,6 +15,7 @@ struct dma_buf_attach_ops;
 struct dma_buf_attachment;
 struct file;
 struct iommufd_vdevice;
+struct iommufd_object;
 struct iommufd_viommu;
 struct mm_struct;
 struct page;
@@ -120,6 +121,10 @@ void iommufd_rs_unregister_provider(void);
 
 /* abi/viommu.rs */
 struct device *iommufd_rs_vdevice_to_device(struct iommufd_vdevice *vdevice);
+int iommufd_rs_object_depend(struct iommufd_object *dependent,
+			     struct iommufd_object *depended);
+void iommufd_rs_object_undepend(struct iommufd_object *dependent,
+				struct iommufd_object *depended);
 int iommufd_rs_report_event(struct iommufd_viommu *viommu, unsigned int type,
 			    const void *event_data, size_t data_len);
 

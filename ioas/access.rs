@@ -106,7 +106,7 @@ impl Transfer<'_> {
 
 /// The areas that cover `range` without a gap, with the part of `range` that each has, in order.
 /// `ENOENT` where there is a gap.
-fn covering<'a>(
+pub(super) fn covering<'a>(
     space: &'a Space,
     range: IovaRange,
 ) -> impl Iterator<Item = Result<(IovaRange, IovaRange, &'a Area)>> + 'a {
@@ -186,37 +186,16 @@ impl Ioas {
     /// of it is not mapped, `EPERM` where that is not permitted, `EINVAL` for device memory, for
     /// what is being unmapped and where pages are not whole, `ENOMEM`, `EFAULT`.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
-        let space = self.space.read();
         let mut place = 0;
-        let mut pinned = None;
-
-        let result = covering(&space, range).try_for_each(|found| {
-            let (mapped, part, area) = found?;
-            check_permission(area, write)?;
-            if write && !area.slice.pages.writable() {
-                return Err(EPERM);
+        let space = self.space.read();
+        pin(&space, range, write, |phys, npages| {
+            for page in 0..npages {
+                let out = out.get_mut(place).ok_or(EINVAL)?;
+                *out = PagePtr::from_phys(phys + (page << PAGE_SHIFT));
+                place += 1;
             }
-            let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
-            let before = place;
-            area.slice.pages.hold(pages, |phys, npages| {
-                for page in 0..npages {
-                    let out = out.get_mut(place).ok_or(EINVAL)?;
-                    *out = PagePtr::from_phys(phys + (page << PAGE_SHIFT));
-                    place += 1;
-                }
-                Ok(())
-            })?;
-            debug_assert!(place > before);
-            area.accesses.add(1, Relaxed);
-            pinned = Some(part.last());
             Ok(())
-        });
-        if let (Err(_), Some(last)) = (result, pinned) {
-            if let Some(done) = IovaRange::new(range.start(), last) {
-                unpin(&space, done);
-            }
-        }
-        result
+        })
     }
 
     /// Gives back what [`Ioas::pin_pages`] pinned with the same range.
@@ -257,7 +236,38 @@ impl Ioas {
     }
 }
 
-fn unpin(space: &Space, range: IovaRange) {
+/// Pins the pages of `range` and tells `f` of each run of them, in order: its physical address and how
+/// many they are. On failure, of `f` too, nothing is pinned. Fails as [`Ioas::pin_pages`].
+pub(super) fn pin(
+    space: &Space,
+    range: IovaRange,
+    write: bool,
+    mut f: impl FnMut(u64, u64) -> Result,
+) -> Result {
+    let mut pinned = None;
+
+    let result = covering(space, range).try_for_each(|found| {
+        let (mapped, part, area) = found?;
+        check_permission(area, write)?;
+        if write && !area.slice.pages.writable() {
+            return Err(EPERM);
+        }
+        let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
+        area.slice.pages.hold(pages, &mut f)?;
+        area.accesses.add(1, Relaxed);
+        pinned = Some(part.last());
+        Ok(())
+    });
+    if let (Err(_), Some(last)) = (result, pinned) {
+        if let Some(done) = IovaRange::new(range.start(), last) {
+            unpin(space, done);
+        }
+    }
+    result
+}
+
+/// Gives back what [`pin`] pinned with the same range.
+pub(super) fn unpin(space: &Space, range: IovaRange) {
     for (mapped, part, area) in covering(space, range).map_while(Result::ok) {
         let start = byte_of(area, mapped, part.start());
         let last = byte_of(area, mapped, part.last());

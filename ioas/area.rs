@@ -58,7 +58,9 @@ pub(crate) struct Area {
     pub(crate) state: State,
     /// How many accesses have pages of it. They change under `Ioas::space` held for reading.
     pub(crate) accesses: Atomic<i32>,
-    /// Somebody waits for those to end; no new ones begin.
+    /// How many of those are for hardware, which cannot be told to let go. They change likewise.
+    pub(crate) lent: Atomic<i32>,
+    /// Somebody waits for accesses to end; no new ones begin.
     pub(crate) closing: bool,
 }
 
@@ -70,6 +72,7 @@ impl Area {
             prot,
             state: State::Building,
             accesses: Atomic::new(0),
+            lent: Atomic::new(0),
             closing: false,
         }
     }

@@ -19,6 +19,7 @@ mod domains;
 mod few;
 mod interval;
 pub(crate) mod ioctl;
+mod lent;
 mod map;
 mod mappings;
 mod mmio;
@@ -31,6 +32,7 @@ mod space;
 mod type1;
 mod unmap;
 
+pub(crate) use crate::ioas::lent::Lent;
 pub(crate) use crate::ioas::mappings::Mappings;
 pub(crate) use crate::ioas::space::Closed;
 

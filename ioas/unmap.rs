@@ -62,7 +62,7 @@ enum Doom {
 }
 
 /// Marks areas of `within` that lie in `rest`, as many as fit. `ENOENT` at one that is not whole in
-/// `within`, `EBUSY` at one that somebody else works on; those before it are marked all the same.
+/// `within`, `EBUSY` at one that somebody else works on or hardware has; those before it are marked all the same.
 fn doom(
     space: &mut Space,
     within: IovaRange,
@@ -78,6 +78,9 @@ fn doom(
         }
         if !within.contains(&range) {
             return Err(ENOENT);
+        }
+        if area.lent.load(Relaxed) != 0 {
+            return Err(EBUSY);
         }
         // Accesses begin and end under the lock held for reading, so now none does.
         let in_use = area.accesses.load(Relaxed) != 0;

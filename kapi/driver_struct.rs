@@ -18,6 +18,8 @@ pub(super) unsafe trait Core {}
 unsafe impl Core for bindings::iommufd_viommu {}
 // SAFETY: As above.
 unsafe impl Core for bindings::iommufd_vdevice {}
+// SAFETY: As above.
+unsafe impl Core for bindings::iommufd_hw_queue {}
 
 /// Memory of a size that a driver chose, which begins with a `C`. It does not move.
 pub(super) struct DriverStruct<C> {

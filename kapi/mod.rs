@@ -15,6 +15,7 @@ mod driver_struct;
 pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod group;
+pub(crate) mod hw_queue;
 pub(crate) mod hwinfo;
 pub(crate) mod invalidate;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]

@@ -23,6 +23,7 @@ uapi_structs! {
     Destroy = iommu_destroy;
     FaultAlloc = iommu_fault_alloc;
     HwInfo = iommu_hw_info;
+    HwQueueAlloc = iommu_hw_queue_alloc;
     HwptAlloc = iommu_hwpt_alloc;
     HwptGetDirtyBitmap = iommu_hwpt_get_dirty_bitmap;
     HwptInvalidate = iommu_hwpt_invalidate;
@@ -187,4 +188,12 @@ pub(crate) mod veventq {
     pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_veventq_type_IOMMU_VEVENTQ_TYPE_DEFAULT;
     /// A header without an event: the last ones were lost.
     pub(crate) const LOST_EVENTS: u32 = bindings::iommu_veventq_flag_IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+}
+
+/// `enum iommu_hw_queue_type`.
+pub(crate) mod hw_queue {
+    use super::bindings;
+
+    /// Reserved.
+    pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_hw_queue_type_IOMMU_HW_QUEUE_TYPE_DEFAULT;
 }

@@ -157,6 +157,8 @@ pub(crate) mod mock {
     pub(crate) const INVALIDATE_ALL: u32 = bindings::IOMMU_TEST_INVALIDATE_FLAG_ALL;
     /// The kind of the vIOMMU.
     pub(crate) const VIOMMU: u32 = bindings::IOMMU_VIOMMU_TYPE_SELFTEST;
+    /// The kind of HW queues.
+    pub(crate) const HW_QUEUE: u32 = bindings::IOMMU_HW_QUEUE_TYPE_SELFTEST;
     /// The type of `struct iommu_viommu_event_selftest`.
     pub(crate) const VEVENT: u32 = bindings::IOMMU_VEVENTQ_TYPE_SELFTEST;
     /// What is in them until it is invalidated.

@@ -73,6 +73,11 @@ impl<K: Kind> From<Ref<K>> for AnyRef {
 }
 
 impl AnyRef {
+    /// The reference without a table.
+    pub(crate) fn into_shared(self) -> SharedAny {
+        self.0
+    }
+
     /// The object as kind `K`, or the reference back where it is of another.
     pub(crate) fn downcast<K: Kind>(self) -> Result<Ref<K>, Self> {
         self.0.downcast().map_err(Self)

@@ -55,15 +55,6 @@ macro_rules! command {
     };
 }
 
-/// A command that is not built yet: as if its number were unknown.
-const fn missing(nr: u32) -> Command {
-    Command {
-        number: uapi::ioctl_number(nr),
-        min_size: 0,
-        run: |_, _| Err(ENOTTY),
-    }
-}
-
 /// By number, from [`uapi::CMD_BASE`] upwards without a hole.
 static COMMANDS: &[Command] = &[
     command!(0x80, Destroy, id, destroy),
@@ -116,8 +107,7 @@ static COMMANDS: &[Command] = &[
         ioas::process::change_process
     ),
     command!(0x93, VeventqAlloc, out_veventq_fd, viommu::veventq::alloc),
-    // TODO[HWQUEUE]: IOMMU_HW_QUEUE_ALLOC.
-    missing(0x94),
+    command!(0x94, HwQueueAlloc, length, viommu::hw_queue::alloc),
     command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
 ];
 

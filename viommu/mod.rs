@@ -4,6 +4,7 @@
 //!
 //! Locks: `Queue::reading` (6), `Claims::state` (16), `Queue::inner` (36).
 
+pub(crate) mod hw_queue;
 pub(crate) mod hwpt;
 pub(crate) mod invalidate;
 pub(crate) mod vdevice;

@@ -3,10 +3,13 @@
 //! Any IOMMU that Linux has a driver for, through the IOMMU core's operations.
 
 use crate::drivers::Backend;
+use crate::drivers::HwQueueOps;
 use crate::drivers::VdeviceOps;
 use crate::drivers::ViommuOps;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::UserData;
+use crate::kapi::hw_queue;
+use crate::kapi::hw_queue::HwQueue;
 use crate::kapi::hwinfo::HwInfo;
 use crate::kapi::invalidate::Invalidated;
 use crate::kapi::invalidate::Requests;
@@ -73,6 +76,15 @@ impl ViommuOps for InTreeViommu {
         self.0.invalidate(requests)
     }
 
+    fn has_hw_queue(&self, kind: u32) -> bool {
+        hw_queue::has_hw_queue(&self.0, kind)
+    }
+
+    fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>> {
+        let queue = InTreeHwQueue(HwQueue::new(&self.0, request)?);
+        Ok(KBox::new(queue, GFP_KERNEL_ACCOUNT)?)
+    }
+
     fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection> {
         Connection::new(&self.0, kind, listener)
     }
@@ -92,3 +104,8 @@ impl ViommuOps for InTreeViommu {
 struct InTreeVdevice(#[expect(dead_code, reason = "owned")] Pin<KBox<Vdevice>>);
 
 impl VdeviceOps for InTreeVdevice {}
+
+/// A HW queue of a C driver.
+struct InTreeHwQueue(#[expect(dead_code, reason = "owned")] Pin<KBox<HwQueue>>);
+
+impl HwQueueOps for InTreeHwQueue {}

@@ -14,6 +14,7 @@
 mod bus;
 mod fault;
 mod format;
+mod hw_queue;
 mod nested;
 mod ops;
 mod paging;

@@ -7,6 +7,9 @@
 use crate::ffi::bindings;
 use crate::kapi::device;
 use crate::kapi::domain::UserData;
+use crate::kapi::iommu_driver::hw_queue::get_hw_queue_size;
+use crate::kapi::iommu_driver::hw_queue::hw_queue_init_phys;
+use crate::kapi::iommu_driver::hw_queue::Queues;
 use crate::kapi::iommu_driver::nested::NestedTables;
 use crate::kapi::iommu_driver::ops::data_of;
 use crate::kapi::iommu_driver::ops::errno;
@@ -29,6 +32,9 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
     /// Which kind it is, of `enum iommu_viommu_type`.
     const KIND: u32;
 
+    /// Which kind of HW queues it has, of `enum iommu_hw_queue_type`.
+    const QUEUE_KIND: Option<u32>;
+
     /// Makes one. `EOPNOTSUPP` for data where none are expected, or what they are wrong by.
     fn new(data: Option<UserData>) -> Result<Self>;
 
@@ -44,7 +50,20 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
 #[repr(C)]
 struct Memory<V> {
     core: bindings::iommufd_viommu,
+    queues: Queues,
     data: V,
+}
+
+/// The queues of a vIOMMU.
+///
+/// # Safety
+///
+/// [`viommu_init`] has initialised it for `V`, and it is not destroyed during `'a`.
+pub(super) unsafe fn queues_of<'a, V: VirtualIommu>(
+    viommu: *mut bindings::iommufd_viommu,
+) -> &'a Queues {
+    // SAFETY: The caller's promise.
+    unsafe { &(*viommu.cast::<Memory<V>>()).queues }
 }
 
 /// A vIOMMU that is initialised.
@@ -126,6 +145,8 @@ impl<V: VirtualIommu> Ops<V> {
         destroy: Some(destroy::<V>),
         alloc_domain_nested: Some(alloc_domain_nested::<V>),
         cache_invalidate: Some(cache_invalidate::<V>),
+        get_hw_queue_size: Some(get_hw_queue_size::<V>),
+        hw_queue_init_phys: Some(hw_queue_init_phys::<V>),
         // SAFETY: All zeroes are valid operations.
         ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
     };
@@ -152,16 +173,20 @@ pub(super) unsafe extern "C" fn get_viommu_size<V: VirtualIommu>(
 /// As `viommu_init` of `struct iommu_ops`, for a vIOMMU of the size that was asked for.
 pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
     viommu: *mut kernel::bindings::iommufd_viommu,
-    _parent: *mut bindings::iommu_domain,
+    parent: *mut bindings::iommu_domain,
     data: *const bindings::iommu_user_data,
 ) -> c_int {
-    const { assert!(align_of::<V>() <= align_of::<bindings::iommufd_viommu>()) };
+    const { assert!(align_of::<Memory<V>>() <= align_of::<bindings::iommufd_viommu>()) };
     let memory: *mut Memory<V> = viommu.cast();
+    let Some(parent) = NonNull::new(parent) else {
+        return EINVAL.to_errno();
+    };
     // SAFETY: The data are the caller's during the call.
     let data = unsafe { data.as_ref() }.map(UserData::from_raw);
     errno(V::new(data).map(|made| {
-        // SAFETY: The memory is ours to initialise.
+        // SAFETY: The memory is ours to initialise, and stays in place.
         unsafe {
+            pin_init::raw_init(&raw mut (*memory).queues, Queues::new(parent));
             (&raw mut (*memory).data).write(made);
             (*memory).core.ops = &Ops::<V>::RAW;
         }
@@ -174,7 +199,10 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
 unsafe extern "C" fn destroy<V: VirtualIommu>(viommu: *mut bindings::iommufd_viommu) {
     let memory: *mut Memory<V> = viommu.cast();
     // SAFETY: `viommu_init` has made it, and set these operations only then.
-    unsafe { core::ptr::drop_in_place(&raw mut (*memory).data) };
+    unsafe {
+        core::ptr::drop_in_place(&raw mut (*memory).queues);
+        core::ptr::drop_in_place(&raw mut (*memory).data);
+    };
 }
 
 /// # Safety

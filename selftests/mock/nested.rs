@@ -110,9 +110,10 @@ impl VirtualIommu for MockViommu {
     type Driver = Mock;
 
     const KIND: u32 = mock::VIOMMU;
+    const QUEUE_KIND: Option<u32> = Some(mock::HW_QUEUE);
 
     fn new(data: Option<UserData>) -> Result<Self> {
-        // TODO[HWQUEUE]: data ask for a page to map.
+        // TODO[MMAP]: data ask for a page to map.
         match data {
             Some(_) => Err(EOPNOTSUPP),
             None => Ok(Self),

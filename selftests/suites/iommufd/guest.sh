@@ -3,7 +3,7 @@
 
 # What our module does not have yet, by the names of kselftest. They are not run on it, and are not
 # skipped tests either: they are tests that it fails.
-NOT_YET_TESTS="cmd_length vdevice_alloc viommu_alloc_with_data hw_queue"
+NOT_YET_TESTS="viommu_alloc_with_data"
 
 load_iommufd
 
