@@ -72,7 +72,7 @@ impl Access {
         let ctx = access.ctx.clone();
         let gone = access.gone.clone();
 
-        ctx.objects().withdraw(&access);
+        let _id = ctx.objects().withdraw(&access);
         access.detach();
         drop(access);
         gone.wait_for_completion();

@@ -187,7 +187,7 @@ impl BoundDevice {
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
         let gone = device.gone.0.clone();
 
-        ctx.objects().withdraw(&device);
+        let _id = ctx.objects().withdraw(&device);
         // The driver detaches first; were it to forget, DMA must not go on.
         device.detach_all(ctx, device.id());
         device.claims.end(ctx);

@@ -214,12 +214,23 @@ impl Table {
         if slots.live(id).ok_or(ENOENT)?.holders() != 1 {
             return Err(EBUSY);
         }
-        let object = slots.take(id, Slot::Reserved);
+        let taken = self.take_out(&mut slots, id);
         drop(slots);
-        drop(object);
-        let slot = self.slots.lock().remove(id);
-        drop(slot);
+        drop(taken);
         Ok(())
+    }
+
+    /// Takes a live object out. Who still looks its id up finds nothing.
+    fn take_out(&self, slots: &mut Slots, id: u32) -> Option<Taken<'_>> {
+        let object = slots.take(id, Slot::Reserved)?;
+        Some(Taken {
+            _object: object,
+            id: Reservation {
+                table: self,
+                id,
+                published: false,
+            },
+        })
     }
 
     /// Takes an object out of the table, for the caller to destroy without being asked by user space.
@@ -229,25 +240,25 @@ impl Table {
         self.slots.lock().take(id, Slot::Tombstone).map(AnyRef)
     }
 
-    /// Takes an object that nobody else holds out of the table, for the caller to destroy. `ENOENT`
-    /// where there is none or it is of another kind, `EBUSY` where it is in use.
+    /// Takes an object that nobody else holds out of the table, for the caller to destroy before it
+    /// lets go of the id. `ENOENT` where there is none or it is of another kind, `EBUSY` where it is
+    /// in use.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
+    pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<(Ref<K>, Reservation<'_>)> {
         let mut slots = self.slots.lock();
         let object: Ref<K> = slots
             .live(id)
             .and_then(|object| object.clone().downcast().ok())
             .ok_or(ENOENT)?;
         // The table holds one reference and we the other.
-        let alone = object.holders() == 2;
-        let slot = if alone { slots.remove(id) } else { None };
-        drop(slots);
-        drop(slot);
-        if alone {
-            Ok(object)
+        let taken = if object.holders() == 2 {
+            self.take_out(&mut slots, id)
         } else {
-            Err(EBUSY)
-        }
+            None
+        };
+        drop(slots);
+        let Taken { id, .. } = taken.ok_or(EBUSY)?;
+        Ok((object, id))
     }
 
     /// Gives a reference back, and destroys the object if only the table was left to hold it.
@@ -255,28 +266,30 @@ impl Table {
         let mut slots = self.slots.lock();
         let last =
             object.holders() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
-        let slot = if last {
-            slots.remove(object.id())
+        let taken = if last {
+            self.take_out(&mut slots, object.id())
         } else {
             None
         };
         drop(slots);
-        drop(slot);
         drop(object);
+        drop(taken);
     }
 
     /// Takes an object out of the table, so that nobody finds it any more. Who holds it meanwhile
-    /// keeps it.
-    pub(crate) fn withdraw<K: Kind>(&self, object: &Ref<K>) {
+    /// keeps it. The id is free when the result is dropped; `None` where the object was not in the
+    /// table.
+    #[must_use = "the id is free as soon as the result is dropped"]
+    pub(crate) fn withdraw<K: Kind>(&self, object: &Ref<K>) -> Option<Reservation<'_>> {
         let mut slots = self.slots.lock();
         let ours = slots.live(object.id()).is_some_and(|o| o.same(object));
-        let slot = if ours {
-            slots.remove(object.id())
+        let taken = if ours {
+            self.take_out(&mut slots, object.id())
         } else {
             None
         };
         drop(slots);
-        drop(slot);
+        taken.map(|taken| taken.id)
     }
 
     /// Runs `f` while there is no object and none can come. `EBUSY` where there is one, or what `f`
@@ -396,6 +409,13 @@ impl Drop for Reservation<'_> {
             drop(slot);
         }
     }
+}
+
+/// An object that was taken out. Dropping it drops the table's reference and then frees the id.
+struct Taken<'t> {
+    // Field order: as said.
+    _object: SharedAny,
+    id: Reservation<'t>,
 }
 
 /// An object that is not published. Dropping it takes the object down and then frees its id.

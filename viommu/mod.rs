@@ -7,9 +7,9 @@
 pub(crate) mod hw_queue;
 pub(crate) mod hwpt;
 pub(crate) mod invalidate;
+mod share;
 pub(crate) mod vdevice;
 pub(crate) mod veventq;
-mod viommu;
 
-pub(crate) use viommu::alloc;
-pub(crate) use viommu::Viommu;
+pub(crate) use share::alloc;
+pub(crate) use share::Viommu;

@@ -4,8 +4,8 @@
  *
  * Usage: known-bugs-mock none [SUITE]
  *
- * Page faults have a suite of their own. Not yet: event queues, invalidation. Finding 6 is a case of
- * the kernel's own selftest fail_nth.
+ * Page faults have a suite of their own, and vIOMMUs with invalidation. Not yet: event queues. Finding 6
+ * is a case of the kernel's own selftest fail_nth.
  */
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Attaching PASIDs, on devices of the mock IOMMU, to page tables that are not nested: those of
- * the kernel's own test need nesting and page faults from its first line on.
+ * Attaching PASIDs, on devices of the mock IOMMU, to page tables that are not nested: what the
+ * kernel's own test leaves out.
  *
  * Usage: pasid none [SUITE]
  */

@@ -276,6 +276,71 @@ static void dirty(struct bench *none)
 	close_guest(&g);
 }
 
+static int fault(struct guest *g, uint32_t pasid)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_TRIGGER_IOPF,
+		.trigger_iopf = {
+			.dev_id = g->dev_id, .pasid = pasid, .grpid = 1, .addr = MOCK_IOVA,
+			.perm = IOMMU_PGFAULT_PERM_READ,
+		},
+	};
+
+	return mock_op(g->fd, &cmd);
+}
+
+/* A guest that manages its PASIDs itself has the faults of all of them by its nested page tables. */
+static void faults(struct bench *none)
+{
+	struct iommu_fault_alloc queue = { .size = sizeof(queue) };
+	struct iommu_hwpt_page_response answer = { .code = IOMMUFD_PAGE_RESP_SUCCESS };
+	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
+	struct iommu_hwpt_pgfault got;
+	uint32_t bases[2], vdev, i;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(call(g.fd, IOMMU_FAULT_QUEUE_ALLOC, &queue), 0);
+	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
+	bases[0] = g.parent;
+	bases[1] = g.viommu;
+	for (i = 0; i < ARRAY_SIZE(bases); i++) {
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd), .flags = IOMMU_HWPT_FAULT_ID_VALID,
+			.dev_id = g.dev_id, .pt_id = bases[i], .fault_id = queue.out_fault_id,
+			.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_len = sizeof(data),
+			.data_uptr = PTR(&data),
+		};
+
+		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+		WANT(destroy(g.fd, queue.out_fault_id), -EBUSY);
+		WANT(replace(g.fd, g.device, cmd.out_hwpt_id), 0);
+		WANT(fault(&g, 0), 0);
+		CHECK(read(queue.out_fault_fd, &got, sizeof(got)) == sizeof(got));
+		WANT(got.dev_id, g.dev_id);
+		WANT(got.flags, IOMMU_PGFAULT_FLAGS_LAST_PAGE);
+		answer.cookie = got.cookie;
+		CHECK(write(queue.out_fault_fd, &answer, sizeof(answer)) == sizeof(answer));
+		WANT(fault(&g, 7), 0);
+		CHECK(read(queue.out_fault_fd, &got, sizeof(got)) == sizeof(got));
+		WANT(got.pasid, 7);
+		WANT(got.flags,
+		     IOMMU_PGFAULT_FLAGS_LAST_PAGE | IOMMU_PGFAULT_FLAGS_PASID_VALID);
+		/* One that was read and one that was not: both are answered when the device leaves. */
+		WANT(fault(&g, 0), 0);
+		WANT(replace(g.fd, g.device, g.ioas), 0);
+		answer.cookie = got.cookie;
+		CHECK(write(queue.out_fault_fd, &answer, sizeof(answer)) == -1 && errno == EINVAL);
+		CHECK(!read(queue.out_fault_fd, &got, sizeof(got)));
+		WANT(destroy(g.fd, cmd.out_hwpt_id), 0);
+	}
+	close(queue.out_fault_fd);
+	WANT(destroy(g.fd, queue.out_fault_id), 0);
+	WANT(destroy(g.fd, vdev), 0);
+	close_guest(&g);
+}
+
 static const struct scene scenes[] = {
 	{ "wrong calls for a vIOMMU", alloc_wrong, ALONE },
 	{ "a reserved field of VIOMMU_ALLOC", reserved, ALONE },
@@ -284,6 +349,7 @@ static const struct scene scenes[] = {
 	{ "closed with everything attached", closed, ALONE },
 	{ "attached to nested page tables", attached, ALONE },
 	{ "mappings are the parent's", parent_maps, ALONE },
+	{ "page faults by nested page tables", faults, ALONE },
 	{ "no dirty pages of nested page tables", dirty, ALONE },
 };
 

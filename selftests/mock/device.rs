@@ -168,7 +168,7 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
 
 /// Destroys the mock device with this id. `ENOENT` where there is none, `EBUSY` where it is in use.
 pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
-    let holder = ctx.objects().take::<Holder>(id)?;
+    let (holder, _id) = ctx.objects().take::<Holder>(id)?;
     let device = holder.bound.clone();
     // Page tables that were made for the device go with it.
     quietly(&device, || device.detach_all(ctx, device.id()));
