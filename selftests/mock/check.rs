@@ -147,7 +147,11 @@ pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {
         return Err(ENOENT);
     };
-    let tables = MOCK.get().ok_or(ENODEV)?.nested(hwpt.domain()).ok_or(ENOENT)?;
+    let tables = MOCK
+        .get()
+        .ok_or(ENODEV)?
+        .nested(hwpt.domain())
+        .ok_or(ENOENT)?;
     let viommu = tables.viommu().ok_or(ENOENT)?;
     let virt_id = u32::try_from(viommu.virt_id(device.dev())?).map_err(|_| ENOENT)?;
     viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })
