@@ -11,7 +11,7 @@
 #include "viommu.h"
 
 const struct suite *const suites[] = {
-	&viommu_suite, &vdevice_suite, &invalidate_suite, &viommu_race_suite,
+	&viommu_suite, &vdevice_suite, &invalidate_suite, &event_suite, &viommu_race_suite,
 };
 const unsigned int nr_suites = ARRAY_SIZE(suites);
 

@@ -11,7 +11,8 @@
 #define VIRT_ID		0x99u
 #define MAX_REQUESTS	(1u << 19)
 
-extern const struct suite viommu_suite, invalidate_suite, vdevice_suite, viommu_race_suite;
+extern const struct suite viommu_suite, invalidate_suite, vdevice_suite, event_suite;
+extern const struct suite viommu_race_suite;
 
 struct guest {
 	int fd;

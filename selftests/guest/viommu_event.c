@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Event queues of vIOMMUs: what is read from them, what is lost, and when they may go. */
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "viommu.h"
+
+#define TYPE		IOMMU_VEVENTQ_TYPE_SELFTEST
+#define MAX_DEPTH	(1u << 19)
+#define DEEP		16
+#define HEADER		sizeof(struct iommufd_vevent_header)
+#define EVENT		sizeof(struct event)
+#define SECONDS		4
+#define READS		64
+
+struct event {
+	struct iommufd_vevent_header header;
+	struct iommu_viommu_event_selftest data;
+};
+
+/* A guest whose device is attached to page tables on the vIOMMU, and a queue of its events. */
+struct queue {
+	struct guest g;
+	uint32_t vdev, on_viommu, id;
+	int file;
+};
+
+static struct event events[DEEP + 1];
+
+static int queue_alloc(struct queue *q, uint32_t type, uint32_t depth)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd), .viommu_id = q->g.viommu, .type = type, .veventq_depth = depth,
+	};
+	int r = call(q->g.fd, IOMMU_VEVENTQ_ALLOC, &cmd);
+
+	if (!r) {
+		q->id = cmd.out_veventq_id;
+		q->file = cmd.out_veventq_fd;
+	}
+	return r;
+}
+
+static int queue_free(struct queue *q)
+{
+	close(q->file);
+	return destroy(q->g.fd, q->id);
+}
+
+/* So many events come. */
+static int trigger(struct queue *q, uint32_t nr)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_TRIGGER_VEVENT, .trigger_vevent.dev_id = q->g.dev_id,
+	};
+	int r = 0;
+
+	while (nr-- && !r)
+		r = mock_op(q->g.fd, &cmd);
+	return r;
+}
+
+static long long get(struct queue *q, void *to, size_t size)
+{
+	ssize_t r = read(q->file, to, size);
+
+	return r < 0 ? -errno : r;
+}
+
+static int ready(struct queue *q)
+{
+	struct pollfd p = { .fd = q->file, .events = POLLIN | POLLRDNORM | POLLOUT };
+
+	return poll(&p, 1, 0) < 0 ? -errno : p.revents;
+}
+
+/* What was read is an event of the device, or tells of lost ones, and has that number. */
+static bool is_event(const void *at, uint32_t number)
+{
+	const struct event *e = at;
+
+	return !e->header.flags && e->header.sequence == number && e->data.virt_id == VIRT_ID;
+}
+
+static bool is_lost(const void *at, uint32_t number)
+{
+	const struct iommufd_vevent_header *h = at;
+
+	return h->flags == IOMMU_VEVENTQ_FLAG_LOST_EVENTS && h->sequence == number;
+}
+
+static bool open_attached(struct queue *q)
+{
+	int r;
+
+	q->file = -1;
+	if (!open_guest(&q->g))
+		return false;
+	r = vdevice(q->g.fd, q->g.viommu, q->g.dev_id, VIRT_ID, &q->vdev);
+	if (!r)
+		r = nested(&q->g, q->g.viommu, 0, &q->on_viommu);
+	if (!r)
+		r = replace(q->g.fd, q->g.device, q->on_viommu);
+	if (r)
+		fail("cannot attach the device: %s", errno_name(r));
+	return !r;
+}
+
+static bool open_queue(struct queue *q, uint32_t depth)
+{
+	int r;
+
+	if (!open_attached(q))
+		return false;
+	r = queue_alloc(q, TYPE, depth);
+	if (r)
+		fail("cannot make a queue: %s", errno_name(r));
+	return !r;
+}
+
+static void close_attached(struct queue *q)
+{
+	WANT(replace(q->g.fd, q->g.device, q->g.ioas), 0);
+	WANT(destroy(q->g.fd, q->on_viommu), 0);
+	WANT(destroy(q->g.fd, q->vdev), 0);
+	close_guest(&q->g);
+}
+
+static void close_queue(struct queue *q)
+{
+	WANT(queue_free(q), 0);
+	close_attached(q);
+}
+
+static void alloc_wrong(struct bench *none)
+{
+	struct rlimit no_files = { 0, 0 }, old;
+	uint32_t filler, i;
+	struct queue q;
+
+	if (!open_attached(&q))
+		return;
+	/* It gets the id of the automatic page tables, which are gone, so that new ids are last. */
+	WANT(ioas_alloc(q.g.fd, &filler), 0);
+	CHECK(filler < q.on_viommu);
+	{
+		const struct iommu_veventq_alloc good = {
+			.size = sizeof(good), .viommu_id = q.g.viommu, .type = TYPE,
+			.veventq_depth = DEEP,
+		};
+		struct {
+			const char *name;
+			struct iommu_veventq_alloc cmd;
+			int want;
+		} table[] = {
+			{ "flags", good, -EOPNOTSUPP },
+			{ "the reserved field", good, -EOPNOTSUPP },
+			{ "no type", good, -EOPNOTSUPP },
+			{ "flags, no depth, no vIOMMU", good, -EOPNOTSUPP },
+			{ "no depth", good, -EINVAL },
+			{ "too deep", good, -EINVAL },
+			{ "deepest of all", good, -EINVAL },
+			{ "no depth, no vIOMMU", good, -EINVAL },
+			{ "no vIOMMU", good, -ENOENT },
+			{ "a vIOMMU that is a parent", good, -ENOENT },
+			{ "short", good, -EINVAL },
+		};
+
+		table[0].cmd.flags = 1;
+		table[1].cmd.__reserved = 1;
+		table[2].cmd.type = IOMMU_VEVENTQ_TYPE_DEFAULT;
+		table[3].cmd.flags = 1u << 31;
+		table[3].cmd.veventq_depth = 0;
+		table[3].cmd.viommu_id = NO_ID;
+		table[4].cmd.veventq_depth = 0;
+		table[5].cmd.veventq_depth = MAX_DEPTH + 1;
+		table[6].cmd.veventq_depth = UINT32_MAX;
+		table[7].cmd.veventq_depth = 0;
+		table[7].cmd.viommu_id = NO_ID;
+		table[8].cmd.viommu_id = NO_ID;
+		table[9].cmd.viommu_id = q.g.parent;
+		table[10].cmd.size = offsetof(struct iommu_veventq_alloc, out_veventq_fd);
+		for (i = 0; i < ARRAY_SIZE(table); i++) {
+			int r = call(q.g.fd, IOMMU_VEVENTQ_ALLOC, &table[i].cmd);
+
+			if (r != table[i].want)
+				fail("%s: got %s", table[i].name, errno_name(r));
+		}
+		WANT(call(q.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+	}
+	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &no_files));
+	WANT(queue_alloc(&q, TYPE, DEEP), -EMFILE);
+	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
+	/* Nothing of it is left: no ids, nobody that hears events, and the type is free. */
+	for (i = q.on_viommu + 1; i < q.on_viommu + 20; i++)
+		WANT(destroy(q.g.fd, i), -ENOENT);
+	WANT(trigger(&q, 1), -EOPNOTSUPP);
+	WANT(queue_alloc(&q, TYPE, MAX_DEPTH), 0);
+	WANT(trigger(&q, 1), 0);
+	WANT(destroy(q.g.fd, filler), 0);
+	close_queue(&q);
+}
+
+/* There is one queue of a type on a vIOMMU, and it hears what is of its type. */
+static void types(struct bench *none)
+{
+	struct queue q, other, elsewhere;
+
+	if (!open_attached(&q))
+		return;
+	other = elsewhere = q;
+	WANT(queue_alloc(&other, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, DEEP), 0);
+	WANT(trigger(&q, 1), -EOPNOTSUPP);
+	WANT(viommu(&q.g, q.g.parent, &elsewhere.g.viommu), 0);
+	WANT(queue_alloc(&elsewhere, TYPE, DEEP), 0);
+	WANT(trigger(&q, 1), -EOPNOTSUPP);
+	WANT(queue_alloc(&q, TYPE, DEEP), 0);
+	WANT(queue_alloc(&q, TYPE, DEEP), -EEXIST);
+	WANT(queue_alloc(&other, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, 1), -EEXIST);
+	WANT(trigger(&q, 2), 0);
+	WANT(get(&other, events, sizeof(events)), 0);
+	WANT(get(&elsewhere, events, sizeof(events)), 0);
+	WANT(queue_free(&other), 0);
+	WANT(queue_free(&elsewhere), 0);
+	WANT(destroy(q.g.fd, elsewhere.g.viommu), 0);
+	WANT(get(&q, events, sizeof(events)), 2 * EVENT);
+	CHECK(is_event(&events[0], 0) && is_event(&events[1], 1));
+	/* Another one of the type begins anew. */
+	WANT(trigger(&q, 1), 0);
+	WANT(queue_free(&q), 0);
+	WANT(trigger(&q, 1), -EOPNOTSUPP);
+	WANT(queue_alloc(&q, TYPE, DEEP), 0);
+	WANT(ready(&q), 0);
+	WANT(trigger(&q, 1), 0);
+	WANT(get(&q, events, sizeof(events)), EVENT);
+	CHECK(is_event(&events[0], 0));
+	close_queue(&q);
+}
+
+static void read_sizes(struct bench *none)
+{
+	static const struct {
+		uint32_t waiting;
+		size_t size;
+		long long want;
+	} table[] = {
+		{ 0, 0, -EINVAL }, { 0, 1, -EINVAL }, { 0, HEADER - 1, -EINVAL },
+		{ 0, HEADER, 0 }, { 0, EVENT, 0 },
+		{ 1, 0, -EINVAL }, { 1, HEADER - 1, -EINVAL }, { 1, HEADER, -EINVAL },
+		{ 1, EVENT - 1, -EINVAL }, { 1, EVENT, EVENT }, { 1, 2 * EVENT, EVENT },
+		{ DEEP, EVENT, EVENT }, { DEEP, EVENT + HEADER - 1, EVENT },
+		{ DEEP, EVENT + HEADER, EVENT }, { DEEP, 2 * EVENT - 1, EVENT },
+		{ DEEP, 2 * EVENT, 2 * EVENT }, { DEEP, 2 * EVENT + 1, 2 * EVENT },
+		{ DEEP, DEEP * EVENT - 1, (DEEP - 1) * EVENT },
+		{ DEEP, DEEP * EVENT, DEEP * EVENT }, { DEEP, (DEEP + 1) * EVENT, DEEP * EVENT },
+	};
+	uint32_t j, nr, next = 0;
+	struct queue q;
+	size_t i;
+
+	if (!open_queue(&q, DEEP))
+		return;
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		long long r;
+
+		WANT(trigger(&q, table[i].waiting), 0);
+		r = get(&q, events, table[i].size);
+		if (r != table[i].want)
+			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
+			     errno_name(r));
+		nr = r > 0 ? r / EVENT : 0;
+		/* The others go on waiting, and all are in their order. */
+		WANT(get(&q, &events[nr], sizeof(events) - nr * EVENT),
+		     (table[i].waiting - nr) * EVENT);
+		for (j = 0; j < table[i].waiting; j++)
+			CHECK(is_event(&events[j], next++));
+		WANT(ready(&q), 0);
+	}
+	CHECK(pread(q.file, events, EVENT, 0) < 0 && errno == ESPIPE);
+	CHECK(pread(q.file, events, EVENT, EVENT) < 0 && errno == ESPIPE);
+	CHECK(lseek(q.file, 0, SEEK_SET) < 0 && errno == ESPIPE);
+	CHECK(write(q.file, events, EVENT) < 0 && errno == EINVAL);
+	close_queue(&q);
+}
+
+/* What cannot be written down waits as before, in its place. */
+static void read_to_nowhere(struct bench *none)
+{
+	struct event two[2] = {};
+	struct queue q;
+	void *at;
+
+	if (!open_queue(&q, 4))
+		return;
+	WANT(get(&q, mem.gone, EVENT), 0);
+	WANT(trigger(&q, 4), 0);
+	WANT(get(&q, mem.gone, EVENT), -EFAULT);
+	WANT(get(&q, mem.gone, 4 * EVENT), -EFAULT);
+	/* Of the next one the header can be written, or a part of that. */
+	at = guarded(two, EVENT + HEADER);
+	WANT(get(&q, at, 2 * EVENT), EVENT);
+	CHECK(is_event(at, 0));
+	at = guarded(two, EVENT + HEADER / 2);
+	WANT(get(&q, at, 2 * EVENT), EVENT);
+	CHECK(is_event(at, 1));
+	at = guarded(two, HEADER);
+	WANT(get(&q, at, EVENT), -EFAULT);
+	/* Those that were not read count, so there is room for two. */
+	WANT(trigger(&q, 3), 0);
+	WANT(get(&q, mem.gone, sizeof(events)), -EFAULT);
+	WANT(get(&q, events, sizeof(events)), 4 * EVENT + HEADER);
+	CHECK(is_event(&events[0], 2) && is_event(&events[1], 3));
+	CHECK(is_event(&events[2], 4) && is_event(&events[3], 5) && is_lost(&events[4], 6));
+	WANT(get(&q, mem.gone, EVENT), 0);
+	close_queue(&q);
+}
+
+static void lost(struct bench *none)
+{
+	struct queue q;
+
+	if (!open_queue(&q, 2))
+		return;
+	/* A driver is not told that there is no room. */
+	WANT(trigger(&q, 5), 0);
+	WANT(get(&q, events, sizeof(events)), 2 * EVENT + HEADER);
+	CHECK(is_event(&events[0], 0) && is_event(&events[1], 1) && is_lost(&events[2], 4));
+	WANT(ready(&q), 0);
+	WANT(get(&q, events, sizeof(events)), 0);
+
+	/* It is told in its turn, once, and needs no more room than it has. */
+	WANT(trigger(&q, 3), 0);
+	WANT(get(&q, events, 2 * EVENT + HEADER - 1), 2 * EVENT);
+	CHECK(is_event(&events[0], 5) && is_event(&events[1], 6));
+	WANT(ready(&q), POLLIN | POLLRDNORM);
+	WANT(get(&q, events, HEADER - 1), -EINVAL);
+	WANT(get(&q, mem.gone, HEADER), -EFAULT);
+	WANT(ready(&q), POLLIN | POLLRDNORM);
+	WANT(get(&q, events, HEADER), HEADER);
+	CHECK(is_lost(&events[0], 7));
+	WANT(ready(&q), 0);
+
+	/* An event that comes says it by its number. */
+	WANT(trigger(&q, 4), 0);
+	WANT(get(&q, events, EVENT), EVENT);
+	CHECK(is_event(&events[0], 8));
+	WANT(trigger(&q, 1), 0);
+	WANT(get(&q, events, sizeof(events)), 2 * EVENT);
+	CHECK(is_event(&events[0], 9) && is_event(&events[1], 12));
+	WANT(trigger(&q, 3), 0);
+	WANT(get(&q, events, 2 * EVENT), 2 * EVENT);
+	WANT(trigger(&q, 1), 0);
+	WANT(get(&q, events, sizeof(events)), EVENT);
+	CHECK(is_event(&events[0], 16));
+
+	/* Of lost ones the last is told, whatever came before. */
+	WANT(trigger(&q, 3), 0);
+	WANT(trigger(&q, 2), 0);
+	WANT(get(&q, events, EVENT), EVENT);
+	WANT(trigger(&q, 2), 0);
+	WANT(get(&q, events, sizeof(events)), 2 * EVENT + HEADER);
+	CHECK(is_event(&events[0], 18) && is_event(&events[1], 22) && is_lost(&events[2], 23));
+	close_queue(&q);
+}
+
+static void *wait_for_event(void *arg)
+{
+	struct pollfd p = { .fd = *(int *)arg, .events = POLLIN };
+
+	return (void *)(long)(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
+}
+
+static void poll_queue(struct bench *none)
+{
+	pthread_t thread;
+	struct queue q;
+	void *woken;
+
+	if (!open_queue(&q, DEEP))
+		return;
+	WANT(ready(&q), 0);
+	WANT(trigger(&q, 2), 0);
+	WANT(ready(&q), POLLIN | POLLRDNORM);
+	WANT(get(&q, mem.gone, EVENT), -EFAULT);
+	WANT(get(&q, events, HEADER), -EINVAL);
+	WANT(get(&q, events, EVENT), EVENT);
+	WANT(ready(&q), POLLIN | POLLRDNORM);
+	WANT(get(&q, events, EVENT), EVENT);
+	WANT(ready(&q), 0);
+	CHECK(!pthread_create(&thread, NULL, wait_for_event, &q.file));
+	usleep(50000);
+	WANT(trigger(&q, 1), 0);
+	CHECK(!pthread_join(thread, &woken) && woken);
+	close_queue(&q);
+}
+
+static void order(struct bench *none)
+{
+	struct queue q;
+	int copy;
+
+	if (!open_queue(&q, 2))
+		return;
+	WANT(destroy(q.g.fd, q.id), -EBUSY);
+	WANT(destroy(q.g.fd, q.g.viommu), -EBUSY);
+	copy = dup(q.file);
+	CHECK(copy >= 0);
+	WANT(trigger(&q, 3), 0);
+	WANT(queue_free(&q), -EBUSY);
+	/* Without its file a queue goes on, though nobody can read from it. */
+	CHECK(!close(copy));
+	WANT(trigger(&q, 1), 0);
+	WANT(queue_alloc(&q, TYPE, 2), -EEXIST);
+	WANT(replace(q.g.fd, q.g.device, q.g.ioas), 0);
+	WANT(trigger(&q, 1), -ENOENT);
+	WANT(destroy(q.g.fd, q.on_viommu), 0);
+	WANT(destroy(q.g.fd, q.vdev), 0);
+	WANT(destroy(q.g.fd, q.g.viommu), -EBUSY);
+	WANT(destroy(q.g.fd, q.id), 0);
+	WANT(destroy(q.g.fd, q.id), -ENOENT);
+	close_guest(&q.g);
+}
+
+/* The queue's file keeps the context, and what is in it. */
+static void close_context(struct bench *none)
+{
+	struct queue q;
+
+	if (!open_queue(&q, 2))
+		return;
+	WANT(trigger(&q, 4), 0);
+	CHECK(!close(q.g.fd));
+	WANT(ready(&q), POLLIN | POLLRDNORM);
+	WANT(get(&q, events, EVENT), EVENT);
+	CHECK(is_event(&events[0], 0));
+	/* One event waits, and the news of lost ones. */
+	CHECK(!close(q.file));
+	if (!open_queue(&q, 2))
+		return;
+	WANT(trigger(&q, 4), 0);
+	CHECK(!close(q.file));
+	CHECK(!close(q.g.fd));
+}
+
+static struct queue racing;
+static time_t deadline;
+static atomic_ulong heard, unheard, came;
+
+static void *keep_triggering(void *arg)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		int r = trigger(&racing, 1);
+
+		if (!r)
+			atomic_fetch_add(&heard, 1);
+		else if (r == -EOPNOTSUPP)
+			atomic_fetch_add(&unheard, 1);
+		else
+			fail("an event: %s", errno_name(r));
+	}
+	return NULL;
+}
+
+/* Each reader sees numbers that grow. */
+static void *keep_reading(void *arg)
+{
+	struct queue *q = arg;
+	struct event e;
+	int64_t last = -1;
+	long long r = 0;
+	int i;
+
+	/* Events may come faster than they are read. */
+	for (i = 0; i < READS && (r = get(q, &e, EVENT)) > 0; i++) {
+		bool good = r == EVENT ? is_event(&e, e.header.sequence)
+				       : r == HEADER && is_lost(&e, e.header.sequence);
+
+		if (!good || (int64_t)e.header.sequence <= last) {
+			fail("%lld bytes, number %u after %lld", r, e.header.sequence,
+			     (long long)last);
+			break;
+		}
+		last = e.header.sequence;
+		atomic_fetch_add(&came, 1);
+	}
+	if (r < 0)
+		fail("a read: %s", errno_name(r));
+	return NULL;
+}
+
+/* Queues come and go while the driver reports. */
+static void all_at_once(struct bench *none)
+{
+	/* The C module's readers take from each other's sight, for a moment, what has no room. */
+	const size_t nr_readers = on_c_module() ? 1 : 2;
+	pthread_t drivers[2], readers[2];
+	struct queue q;
+	size_t i;
+
+	if (!open_attached(&racing))
+		return;
+	q = racing;
+	deadline = time(NULL) + SECONDS;
+	for (i = 0; i < ARRAY_SIZE(drivers); i++)
+		CHECK(!pthread_create(&drivers[i], NULL, keep_triggering, NULL));
+	while (time(NULL) < deadline && !has_failed()) {
+		WANT(queue_alloc(&q, TYPE, 4), 0);
+		usleep(3000);
+		for (i = 0; i < nr_readers; i++)
+			CHECK(!pthread_create(&readers[i], NULL, keep_reading, &q));
+		for (i = 0; i < nr_readers; i++)
+			pthread_join(readers[i], NULL);
+		WANT(queue_free(&q), 0);
+	}
+	for (i = 0; i < ARRAY_SIZE(drivers); i++)
+		pthread_join(drivers[i], NULL);
+	note("%lu events heard, %lu not, %lu read", atomic_load(&heard), atomic_load(&unheard),
+	     atomic_load(&came));
+	CHECK(atomic_load(&heard) && atomic_load(&unheard) && atomic_load(&came));
+	close_attached(&racing);
+}
+
+static const struct scene scenes[] = {
+	{ "an event queue cannot be made", alloc_wrong, ALONE },
+	{ "one queue a type", types, ALONE },
+	{ "reads of events, of every size", read_sizes, ALONE },
+	{ "an event that cannot be written down waits on", read_to_nowhere, ALONE },
+	{ "events are lost", lost, ALONE },
+	{ "poll for events", poll_queue, ALONE },
+	{ "an event queue in use cannot be destroyed", order, ALONE },
+	{ "closed while events wait", close_context, ALONE },
+	{ "events, reads and queues that go, at once", all_at_once, ALONE },
+};
+
+const struct suite event_suite = {
+	.name = "event", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};
