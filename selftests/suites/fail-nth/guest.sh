@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 
-# What our module does not have yet: see the suite iommufd.
-NOT_YET_TESTS="device"
-
 load_iommufd
 
 # Each mock device is a line on the serial console, which is slow: only warnings go there.
 echo N >/sys/module/printk/parameters/ignore_loglevel
 dmesg -n 5
 
-set --
-if [ "$MODULE" = iommufd-rs ]; then
-	for name in $NOT_YET_TESTS; do
-		echo "not yet: $name"
-		set -- "$@" -T "$name"
-	done
-fi
 # On a kernel with KASAN and lockdep this takes its time.
 LIMIT=1500
-run iommu/iommufd_fail_nth "$@"
+run iommu/iommufd_fail_nth
