@@ -11,9 +11,11 @@ from result import skipped
 
 _VERSION = re.compile(r"^( *)(?:# )?K?TAP version \d+$")
 _PLAN = re.compile(r"^( *)1\.\.(\d+)(?: # SKIP ?(.*))?$")
-# A "#" in a test's name is only a directive when one of these words follows.
+# A "#" in a test's name is only a directive when one of these words follows. kselftest.h puts the name
+# of a skipped test behind it.
+_DIRECTIVE = r"# *(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b ?(.*)"
 _RESULT = re.compile(
-    r"^( *)(not )?ok (\d+)(?: -)?(?: (.*?))?(?: # *(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b ?(.*))?$",
+    rf"^( *)(not )?ok (\d+)(?: -)?(?: (?!# *SKIP\b)(.*?))?(?: {_DIRECTIVE})?$",
     re.IGNORECASE,
 )
 _BAIL = re.compile(r"^ *Bail out!(.*)$")

@@ -35,6 +35,10 @@ class Ktap(unittest.TestCase):
         cases = program("1..1", "ok 1 x # SKIP no device")
         self.assertEqual(cases, [Case("p: x", "skipped", "no device")])
 
+    def test_skip_before_name(self) -> None:
+        cases = program("1..1", "ok 1 # SKIP x: no device")
+        self.assertEqual(cases, [Case("p: test 1", "skipped", "x: no device")])
+
     def test_number_sign_in_name(self) -> None:
         self.assertEqual(outcomes(program("1..1", "ok 1 f: #[repr(C)] # x")), [("passed", "p: f: #[repr(C)] # x")])
 
