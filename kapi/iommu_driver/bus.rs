@@ -314,13 +314,13 @@ impl<D: Driver> BusIommu<D> {
         unsafe { core::ptr::eq((*dev).bus, self.bus.get()) }.then(|| dev.cast_const().cast())
     }
 
-    /// Lets a device have a page fault, the only one of its group, and returns once somebody has
-    /// taken it. Nothing happens where the device may not have any. `EINVAL` where it is not on the
-    /// bus.
-    pub(crate) fn fault(&self, dev: &Device, request: &PageRequest) -> Result {
+    /// Lets a device have a page fault. With the `last` one of its group it returns once somebody has
+    /// taken the group. Nothing happens where the device may not have any. `EINVAL` where it is not
+    /// on the bus.
+    pub(crate) fn fault(&self, dev: &Device, request: &PageRequest, last: bool) -> Result {
         let memory = self.memory(dev).ok_or(EINVAL)?;
         // SAFETY: It is one of ours; who attaches and detaches its device keeps it quiet meanwhile.
-        unsafe { (*memory).faulting.report(dev, request) };
+        unsafe { (*memory).faulting.report(dev, request, last) };
         Ok(())
     }
 

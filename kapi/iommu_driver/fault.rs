@@ -101,14 +101,17 @@ impl Faulting {
         Ok(())
     }
 
-    /// Tells the core of a fault that is a group of its own.
+    /// Tells the core of a fault, with `last` of the last one of its group.
     ///
     /// # Safety
     ///
     /// `self` is that of `dev`, which is probed, and whoever attaches or detaches it holds
     /// [`Faulting::quiet`] until what was attached is gone.
-    pub(super) unsafe fn report(&self, dev: &Device, request: &PageRequest) {
-        let mut flags = request.flags | bindings::IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
+    pub(super) unsafe fn report(&self, dev: &Device, request: &PageRequest, last: bool) {
+        let mut flags = request.flags;
+        if last {
+            flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
+        }
         if request.pasid != bindings::IOMMU_NO_PASID {
             flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
         }

@@ -166,6 +166,69 @@ static void read_to_nowhere(struct bench *b)
 	close_queue(&q);
 }
 
+/* Whether the first so many messages are a group, of one cookie, whose last one says so. */
+static bool is_group(const struct iommu_hwpt_pgfault *f, uint32_t group, uint32_t nr)
+{
+	uint32_t i;
+
+	for (i = 0; i < nr; i++)
+		if (f[i].grpid != group || f[i].cookie != f[0].cookie ||
+		    f[i].flags != (i == nr - 1 ? IOMMU_PGFAULT_FLAGS_LAST_PAGE : 0))
+			return false;
+	return true;
+}
+
+/* A group of three between groups of one: it is told of whole or not at all. */
+static void several_in_a_group(struct bench *b)
+{
+	struct iommu_hwpt_pgfault two[2] = {};
+	struct queue q;
+	uint32_t first;
+
+	if (on_c_module()) {
+		skip("the C mock knows groups of one fault only");
+		return;
+	}
+	if (!open_queue(&q))
+		return;
+	/* Without its last fault there is nothing to tell of. */
+	WANT(fault_group(&q, 2, 2), 0);
+	WANT(events(&q), POLLOUT);
+	WANT(get(q.file, faults, 3 * FAULT), 0);
+	WANT(fault_with(&q, NO_PASID, 1), 0);
+	WANT(fault_with(&q, NO_PASID, 2), 0);
+	WANT(fault_with(&q, NO_PASID, 3), 0);
+	/* Behind the first there is no room for all of it, nor where there is less. */
+	WANT(get(q.file, faults, 3 * FAULT), FAULT);
+	CHECK(is_group(faults, 1, 1));
+	first = faults[0].cookie;
+	WANT(get(q.file, faults, FAULT), -EINVAL);
+	WANT(get(q.file, faults, 2 * FAULT), -EINVAL);
+	/* Nor where memory ends before it does. */
+	WANT(get(q.file, guarded(two, 2 * FAULT), 3 * FAULT), -EFAULT);
+	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
+	WANT(get(q.file, faults, 4 * FAULT), 4 * FAULT);
+	CHECK(is_group(faults, 2, 3) && is_group(&faults[3], 3, 1));
+	CHECK(faults[0].cookie != faults[3].cookie);
+	/* One answer is for all of it. */
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+	WANT(answer(&q, faults[3].cookie, BAD), ANSWER);
+	WANT(answer(&q, first, GOOD), ANSWER);
+	/* One that waits and one that is not complete end with the attachment. */
+	WANT(fault_group(&q, 4, 1), 0);
+	WANT(fault_with(&q, NO_PASID, 4), 0);
+	WANT(fault_group(&q, 5, 2), 0);
+	WANT(replace(&q, q.ioas), 0);
+	WANT(get(q.file, faults, 4 * FAULT), 0);
+	WANT(replace(&q, q.hwpt), 0);
+	WANT(fault_with(&q, NO_PASID, 5), 0);
+	WANT(get(q.file, faults, 4 * FAULT), FAULT);
+	CHECK(is_group(faults, 5, 1));
+	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
+	close_queue(&q);
+}
+
 static void write_sizes(struct bench *b)
 {
 	enum { A = -1, B = -2, C = -3, WRONG = 0x7fffffff };
@@ -538,6 +601,7 @@ static const struct scene scenes[] = {
 	{ "a fault is read and answered", read_one, ALONE },
 	{ "reads of every size", read_sizes, ALONE },
 	{ "a fault that cannot be written down waits on", read_to_nowhere, ALONE },
+	{ "a group of several faults is told of whole", several_in_a_group, ALONE },
 	{ "writes of every size, wrong answers among them", write_sizes, ALONE },
 	{ "answers that cannot be read", write_from_nowhere, ALONE },
 	{ "what was not read cannot be answered", answer_unread, ALONE },

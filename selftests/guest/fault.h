@@ -13,6 +13,8 @@
 #define GOOD		IOMMUFD_PAGE_RESP_SUCCESS
 #define BAD		IOMMUFD_PAGE_RESP_INVALID
 #define MANY		8
+/* Among the permissions, for our mock: others of the fault's group follow. */
+#define MORE_FOLLOW	(1u << 31)
 
 /* A device that is attached to page tables with a fault queue. */
 struct queue {
@@ -29,6 +31,7 @@ int fault_hwpt(struct queue *q, uint32_t flags, uint32_t fault_id, uint32_t *hwp
 int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt);
 int replace(struct queue *q, uint32_t pt_id);
 int fault_with(struct queue *q, uint32_t pasid, uint32_t group);
+int fault_group(struct queue *q, uint32_t group, uint32_t nr);
 int fault_many(struct queue *q, uint32_t nr);
 long long get(int file, void *to, size_t size);
 long long put(int file, const void *from, size_t size);

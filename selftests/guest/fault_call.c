@@ -57,18 +57,33 @@ int replace(struct queue *q, uint32_t pt_id)
 	return mock_op(q->fd, &cmd);
 }
 
-int fault_with(struct queue *q, uint32_t pasid, uint32_t group)
+static int fault_at(struct queue *q, uint32_t pasid, uint32_t group, uint32_t more, uint64_t addr)
 {
 	struct iommu_test_cmd cmd = {
 		.op = IOMMU_TEST_OP_TRIGGER_IOPF,
 		.trigger_iopf = {
 			.dev_id = q->dev_id, .pasid = pasid, .grpid = group,
-			.perm = IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE,
-			.addr = ADDR + group * PAGE,
+			.perm = IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE | more,
+			.addr = addr,
 		},
 	};
 
 	return mock_op(q->fd, &cmd);
+}
+
+int fault_with(struct queue *q, uint32_t pasid, uint32_t group)
+{
+	return fault_at(q, pasid, group, 0, ADDR + group * PAGE);
+}
+
+/* So many faults of a group, none of them the last. */
+int fault_group(struct queue *q, uint32_t group, uint32_t nr)
+{
+	int r = 0;
+
+	while (nr-- && !r)
+		r = fault_at(q, NO_PASID, group, MORE_FOLLOW, ADDR + (group + nr + 1) * PAGE);
+	return r;
 }
 
 /* Groups 1 to nr. */

@@ -36,6 +36,9 @@ use kernel::uaccess::UserSlice;
 
 /// The longest bitmap of dirty pages, in bytes.
 const MAX_BITMAP: u64 = 16 << 20;
+/// Among the permissions of a page fault: others of its group follow. The kernel's own mock knows
+/// groups of one fault only; no permission has this bit.
+const MORE_FOLLOW: u32 = 1 << 31;
 
 /// Closes addresses of an address space for good. `EINVAL`, `EOVERFLOW`, or as
 /// [`Ioas::close`] fails.
@@ -126,18 +129,21 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
     }
 }
 
-/// Lets a device have a page fault that is a group of its own. Where it may not have any nothing
-/// happens, as with hardware. `EINVAL` for a device that is not a mock.
+/// Lets a device have a page fault, which ends its group unless it says [`MORE_FOLLOW`]. Where it may
+/// not have any nothing happens, as with hardware. `EINVAL` for a device that is not a mock.
 pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let request = PageRequest {
         flags: 0,
         pasid: cmd.pasid,
         group: cmd.grpid,
-        perm: cmd.perm,
+        perm: cmd.perm & !MORE_FOLLOW,
         addr: cmd.addr,
     };
-    MOCK.get().ok_or(ENODEV)?.fault(device.dev(), &request)
+    let last = cmd.perm & MORE_FOLLOW == 0;
+    MOCK.get()
+        .ok_or(ENODEV)?
+        .fault(device.dev(), &request, last)
 }
 
 /// Has a guest hear of an event of its device, which is attached to page tables on a vIOMMU. `ENOENT`
