@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A test for each bug that the C implementation has had, and for each place where it falls short
- * of its contract. Those that need the mock IOMMU are in bugs_mock.c.
+ * of its contract. Those that need the mock IOMMU are in bugs_mock.c, fault.c and viommu.c.
  *
  * Usage: known-bugs VFIO_CDEV [SUITE]; the environment's SECOND_CDEV is a device of another group
  *
- * Not yet, since what they are about is not built: page faults, vIOMMUs, vDEVICEs, event queues,
- * HW queues, invalidation. Not here: AMD's completion wait and VT-d's fault path, which are the C
- * drivers' own; the list of MSI pages (CVE-2026-90244), which only an IOMMU that translates
- * doorbells has; a build without dma-buf, which is another kernel; and finding 9, which would have
- * to be timed.
+ * Documentation/bugs.rst says which test is about which bug, and what has none.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,6 +17,7 @@
 
 const struct suite *const suites[] = {
 	&range_suite, &pages_suite, &file_bugs_suite, &life_bugs_suite,
+	&interrupts_suite,
 };
 
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -8,6 +8,7 @@
 #define RW		(READ | WRITE)
 
 extern const struct suite range_suite, pages_suite, file_bugs_suite, life_bugs_suite;
+extern const struct suite interrupts_suite;
 
 /* bugs.c: the VFIO container's ioctls on an iommufd. */
 int compat_set(struct bench *b, uint32_t ioas);

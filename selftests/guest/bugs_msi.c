@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Interrupts that the IOMMU translates: two groups set theirs up at once. */
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "bugs.h"
+
+#define VECTORS		3
+
+static int second_dev;
+
+/* Turn on so many of a device's interrupts, or turn them off with none. */
+static int set_interrupts(int dev, uint32_t nr)
+{
+	uint64_t buf[8] = {};
+	struct vfio_irq_set *set = (void *)buf;
+	int32_t fds[VECTORS];
+	uint32_t i;
+	int r;
+
+	set->argsz = sizeof(*set) + nr * sizeof(*fds);
+	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER;
+	set->flags |= nr ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE;
+	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
+	set->count = nr;
+	for (i = 0; i < nr; i++)
+		fds[i] = eventfd(0, EFD_CLOEXEC);
+	memcpy(set->data, fds, nr * sizeof(*fds));
+	r = call(dev, VFIO_DEVICE_SET_IRQS, set);
+	for (i = 0; i < nr; i++)
+		close(fds[i]);
+	return r;
+}
+
+/* Interrupts are set up in the page tables that both are attached to, or in those of one. */
+static void set_up(struct bench *b, int dev, unsigned int round)
+{
+	WANT(set_interrupts(dev, 1 + round % VECTORS), 0);
+	if (round % 3 == 0)
+		WANT(attach(dev, round % 2 ? b->ioas : b->other, NULL), 0);
+	WANT(set_interrupts(dev, 0), 0);
+}
+
+static void set_up_first(struct bench *b, unsigned int round)
+{
+	set_up(b, b->dev, round);
+}
+
+static void set_up_second(struct bench *b, unsigned int round)
+{
+	set_up(b, second_dev, round);
+}
+
+static void two_groups(struct bench *b)
+{
+	uint32_t id;
+
+	second_dev = open_second();
+	CHECK(second_dev >= 0);
+	WANT(bind_device(second_dev, b->fd, &id), 0);
+	WANT(attach(second_dev, b->ioas, NULL), 0);
+	race(b, &(struct worker){ set_up_first, 100 }, &(struct worker){ set_up_second, 100 });
+	/* Both in one page table again: the one that leaves takes nothing from the other. */
+	WANT(attach(b->dev, b->ioas, NULL), 0);
+	WANT(attach(second_dev, b->ioas, NULL), 0);
+	WANT(set_interrupts(second_dev, VECTORS), 0);
+	close(second_dev);
+	WANT(set_interrupts(b->dev, VECTORS), 0);
+	WANT(set_interrupts(b->dev, 0), 0);
+}
+
+static const struct scene scenes[] = {
+	{ "two groups set up interrupts at once, CVE-2026-90244", two_groups, HARD },
+};
+
+const struct suite interrupts_suite = {
+	.name = "interrupts",
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};
