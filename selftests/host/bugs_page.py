@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sees that Documentation/bugs.rst is true of the tests: each suite that it names is there, each test
+that it names is one of a program of that suite, and each bug that a test names is on the page.
+
+Usage: bugs_page.py [TREE]. Prints what is wrong, and fails if anything is."""
+
+import configparser
+import re
+import sys
+from pathlib import Path
+
+TREE = Path(sys.argv[1] if len(sys.argv) > 1 else __file__.rsplit("/", 3)[0])
+GUEST = TREE / "selftests/guest"
+
+# ``suite``: "name", "name"; a name may go over the end of a line.
+_TESTS = re.compile(r'``([a-z0-9-]+)``: ("[^"]+"(?:, "[^"]+")*)')
+_BUG = re.compile(r"CVE-\d{4}-\d+|finding [A-Z0-9]+")
+
+
+def settings(name: str) -> dict[str, str] | None:
+    """A suite's settings and those of the suite that it is like."""
+    ini = configparser.ConfigParser(interpolation=None)
+    if not ini.read(TREE / "selftests/suites" / name / "suite.ini"):
+        return None
+    own = dict(ini["suite"])
+    return (settings(own["like"]) or {}) | own if "like" in own else own
+
+
+def sources(program: str) -> str:
+    """The text of a program's C files, by its rule in the Makefile."""
+    makefile = (GUEST / "Makefile").read_text()
+    if not (rule := re.search(rf"^\$\(OUT\)/{re.escape(program)}: (.*)$", makefile, re.M)):
+        return ""
+    needs = rule[1]
+    for name, value in re.findall(r"^(\w+) := (.*)$", makefile, re.M):
+        needs = needs.replace(f"$({name})", value)
+    patterns = re.findall(r"wildcard ([^)\s]+)\)", needs) + [f"{word}.c" for word in re.findall(r"\w+", needs)]
+    files = sorted({file for pattern in patterns for file in GUEST.glob(pattern)})
+    return "\n".join(file.read_text() for file in files)
+
+
+def main() -> int:
+    page = " ".join((TREE / "Documentation/bugs.rst").read_text().split())
+    wrong = []
+    count = 0
+    for suite, quoted in _TESTS.findall(page):
+        known = settings(suite)
+        if known is None:
+            wrong.append(f"there is no suite {suite}")
+            continue
+        text = "\n".join(sources(program) for program in known["programs"].split())
+        for name in re.findall(r'"([^"]+)"', quoted):
+            count += 1
+            if f'"{name}"' not in text:
+                wrong.append(f'no program of the suite {suite} has a test "{name}"')
+    for file in sorted(GUEST.glob("*.c")):
+        for name in re.findall(r'\{ "([^"]+)"', file.read_text()):
+            wrong += [f'{bug}, a test of which is "{name}", is not on it' for bug in _BUG.findall(name)
+                      if bug not in page]
+    if count < 50:
+        wrong.append(f"only {count} tests were found on it: its form has changed")
+    for line in wrong:
+        print(f"Documentation/bugs.rst: {line}")
+    return 1 if wrong else 0
+
+
+sys.exit(main())
