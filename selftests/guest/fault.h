@@ -3,8 +3,7 @@
 #ifndef FAULT_H
 #define FAULT_H
 
-#include "uapi.h"
-#include "iommufd_test.h"
+#include "mock_call.h"
 
 #define FAULT		sizeof(struct iommu_hwpt_pgfault)
 #define ANSWER		sizeof(struct iommu_hwpt_page_response)
@@ -25,10 +24,8 @@ struct queue {
 
 extern struct iommu_hwpt_pgfault faults[MANY + 1];
 
-int mock_op(int fd, struct iommu_test_cmd *cmd);
 int queue_alloc(int fd, uint32_t *id, int *file);
 int fault_hwpt(struct queue *q, uint32_t flags, uint32_t fault_id, uint32_t *hwpt);
-int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt);
 int replace(struct queue *q, uint32_t pt_id);
 int fault_with(struct queue *q, uint32_t pasid, uint32_t group);
 int fault_group(struct queue *q, uint32_t group, uint32_t nr);

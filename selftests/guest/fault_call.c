@@ -7,12 +7,6 @@
 
 struct iommu_hwpt_pgfault faults[MANY + 1];
 
-int mock_op(int fd, struct iommu_test_cmd *cmd)
-{
-	cmd->size = sizeof(*cmd);
-	return call(fd, IOMMU_TEST_CMD, cmd);
-}
-
 int queue_alloc(int fd, uint32_t *id, int *file)
 {
 	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
@@ -36,25 +30,9 @@ int fault_hwpt(struct queue *q, uint32_t flags, uint32_t fault_id, uint32_t *hwp
 	return r;
 }
 
-int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt)
-{
-	struct iommu_test_cmd cmd = { .op = IOMMU_TEST_OP_MOCK_DOMAIN, .id = ioas };
-	int r = mock_op(fd, &cmd);
-
-	*device = cmd.mock_domain.out_stdev_id;
-	*dev_id = cmd.mock_domain.out_idev_id;
-	*hwpt = cmd.mock_domain.out_hwpt_id;
-	return r;
-}
-
 int replace(struct queue *q, uint32_t pt_id)
 {
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = q->device,
-		.mock_domain_replace.pt_id = pt_id,
-	};
-
-	return mock_op(q->fd, &cmd);
+	return mock_replace(q->fd, q->device, pt_id);
 }
 
 static int fault_at(struct queue *q, uint32_t pasid, uint32_t group, uint32_t more, uint64_t addr)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The operations of the mock IOMMU's ioctl, each returning 0, an fd or a negative errno. */
-#include "mock.h"
+#include "mock_call.h"
 
 int mock_op(int fd, struct iommu_test_cmd *cmd)
 {
@@ -19,6 +19,17 @@ int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint3
 	*dev_id = cmd.mock_domain.out_idev_id;
 	*hwpt = cmd.mock_domain.out_hwpt_id;
 	return 0;
+}
+
+/* Attach a device to other page tables, or to those that an IOAS has. */
+int mock_replace(int fd, uint32_t device, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = device,
+		.mock_domain_replace.pt_id = pt,
+	};
+
+	return mock_op(fd, &cmd);
 }
 
 /* The page table has at iova what the process has at va. */

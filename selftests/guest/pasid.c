@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "uapi.h"
-#include "iommufd_test.h"
+#include "mock_call.h"
 
 #define LIMIT	(1u << MOCK_PASID_WIDTH)	/* one more than the last PASID of a device */
 #define MANY	300
@@ -25,19 +24,13 @@ struct mock {
 	uint32_t one, two;	/* page tables that do */
 };
 
-static int op(struct mock *m, struct iommu_test_cmd *cmd)
-{
-	cmd->size = sizeof(*cmd);
-	return call(m->fd, IOMMU_TEST_CMD, cmd);
-}
-
 static int make_device(struct mock *m, uint32_t pt, uint32_t flags, uint32_t *dev_id)
 {
 	struct iommu_test_cmd cmd = {
 		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, .id = pt,
 		.mock_domain_flags.dev_flags = flags,
 	};
-	int r = op(m, &cmd);
+	int r = mock_op(m->fd, &cmd);
 
 	*dev_id = cmd.mock_domain_flags.out_idev_id;
 	return r ? r : (int)cmd.mock_domain_flags.out_stdev_id;
@@ -57,12 +50,7 @@ static int make_tables(struct mock *m, uint32_t flags, uint32_t *id)
 /* The whole device. */
 static int go_to(struct mock *m, uint32_t pt)
 {
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = m->device,
-		.mock_domain_replace.pt_id = pt,
-	};
-
-	return op(m, &cmd);
+	return mock_replace(m->fd, m->device, pt);
 }
 
 static int attach_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
@@ -72,7 +60,7 @@ static int attach_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
 		.pasid_attach = { .pasid = pasid, .pt_id = pt },
 	};
 
-	return op(m, &cmd);
+	return mock_op(m->fd, &cmd);
 }
 
 static int replace_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
@@ -82,7 +70,7 @@ static int replace_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
 		.pasid_replace = { .pasid = pasid, .pt_id = pt },
 	};
 
-	return op(m, &cmd);
+	return mock_op(m->fd, &cmd);
 }
 
 static int detach_pasid(struct mock *m, uint32_t pasid)
@@ -91,7 +79,7 @@ static int detach_pasid(struct mock *m, uint32_t pasid)
 		.op = IOMMU_TEST_OP_PASID_DETACH, .id = m->device, .pasid_detach.pasid = pasid,
 	};
 
-	return op(m, &cmd);
+	return mock_op(m->fd, &cmd);
 }
 
 /* 0 where the IOMMU core has the PASID attached to these page tables, or to none for 0. */
@@ -102,7 +90,7 @@ static int check_pasid(struct mock *m, uint32_t pasid, uint32_t hwpt)
 		.pasid_check = { .pasid = pasid, .hwpt_id = hwpt },
 	};
 
-	return op(m, &cmd);
+	return mock_op(m->fd, &cmd);
 }
 
 static bool open_mock(struct mock *m, uint32_t flags)
@@ -192,7 +180,7 @@ static void refused(struct bench *none)
 	WANT(check_pasid(&m, LIMIT - 1, m.one), 0);
 	WANT(detach_pasid(&m, LIMIT - 1), 0);
 	cmd.id = m.ioas;
-	WANT(op(&m, &cmd), -ENOENT);
+	WANT(mock_op(m.fd, &cmd), -ENOENT);
 	close_mock(&m);
 }
 
