@@ -78,6 +78,12 @@ load_iommufd() {
 	[ -c /dev/iommu ] || die "no /dev/iommu after loading $MODULE.ko"
 }
 
+# quiet_console: only warnings go to the serial console, which is slow: each mock device is a line.
+quiet_console() {
+	echo N >/sys/module/printk/parameters/ignore_loglevel
+	dmesg -n 5
+}
+
 # load_vfio: VFIO on top of the module under test.
 load_vfio() {
 	local name

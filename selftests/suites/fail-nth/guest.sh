@@ -3,9 +3,7 @@
 
 load_iommufd
 
-# Each mock device is a line on the serial console, which is slow: only warnings go there.
-echo N >/sys/module/printk/parameters/ignore_loglevel
-dmesg -n 5
+quiet_console
 
 # On a kernel with KASAN and lockdep this takes its time.
 LIMIT=1500

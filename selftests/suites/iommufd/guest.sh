@@ -7,9 +7,7 @@ NOT_YET_TESTS="viommu_alloc_with_data"
 
 load_iommufd
 
-# Each mock device is a line on the serial console, which is slow: only warnings go there.
-echo N >/sys/module/printk/parameters/ignore_loglevel
-dmesg -n 5
+quiet_console
 
 set --
 if [ "$MODULE" = iommufd-rs ]; then

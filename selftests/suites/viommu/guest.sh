@@ -3,8 +3,6 @@
 
 load_iommufd
 
-# Each mock device is a line on the serial console, which is slow: only warnings go there.
-echo N >/sys/module/printk/parameters/ignore_loglevel
-dmesg -n 5
+quiet_console
 
 run viommu none
