@@ -360,7 +360,7 @@ static const struct scene scenes[] = {
 	{ "an owner without limit", unlimited, HARD },
 	{ "nothing is mapped", nothing_mapped, SOFT | HARD },
 	{ "mode 1: a process takes over from another", by_process, ALONE },
-	{ "while mappings come and go", in_flight, SOFT | HARD },
+	{ "while mappings come and go, CVE-2026-80817", in_flight, SOFT | HARD },
 };
 
 const struct suite process_suite = {
