@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
 #
-# ARCH, FLAVOUR, KDIR, SUITES and MODULE are explained by `make help`.
+# ARCH, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
 
 # Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
 ARCH ?=
 FLAVOUR ?= plain
 MODULE ?= rust
 SUITE ?= vfio-vtd
+JOBS ?= 2
 export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH
 
 # Options of the module, given as on the kernel's own make: make CONFIG_IOMMUFD_RS_TEST=y
@@ -44,7 +45,7 @@ bench-vm:
 	@$(runner) demo l2-bench
 
 test:
-	@$(runner) test $(SUITES)
+	@$(runner) test --jobs $(JOBS) $(SUITES)
 
 bench:
 	@$(runner) bench
@@ -75,6 +76,7 @@ help:
 	@echo '  SUITES="a b"        only these; SUITES=all for those too that take long or a kernel of their own'
 	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
+	@echo '  JOBS=1              one guest after the other instead of two at a time'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo "make bench-vm         count that QEMU's ioctls and their time with the C and the Rust module"
 	@echo 'make suites           list the suites'

@@ -52,6 +52,10 @@ impl Object<BoundDevice> {
     }
 
     fn go_to(&self, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
+        // What an IOMMU walks does nothing for a device without one.
+        if self.is_bare() && !hwpt.paging().domain().is_software() {
+            return Err(EINVAL);
+        }
         match how {
             How::Attach => {
                 self.group()?.attach(self.id(), self.dev(), pasid, hwpt)?;

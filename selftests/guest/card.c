@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See card.h. The card is an igb, 82576. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,13 +26,35 @@ struct card {
 	struct vfio_pci_device *dev;
 };
 
+/* libvfio's own knows no device without an IOMMU, whose name is another. */
+static int open_cdev(const char *bdf)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	int fd = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	if (dir)
+		closedir(dir);
+	return fd;
+}
+
 struct card *card_open(const char *bdf)
 {
 	struct card *card = calloc_assert(1, sizeof(*card));
 
 	INIT_LIST_HEAD(&card->iommu.dma_regions);
 	card->dev = vfio_pci_device_alloc(bdf, &card->iommu);
-	vfio_pci_cdev_open(card->dev, bdf);
+	card->dev->fd = open_cdev(bdf);
+	VFIO_ASSERT_GE(card->dev->fd, 0);
 	return card;
 }
 

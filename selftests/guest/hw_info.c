@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What IOMMU_GET_HW_INFO says of the IOMMU that translates for a device, beside what the hardware
- * says: its registers, or where the kernel lets nobody at them, what its driver has read there.
- * KTAP; the frame is that of uapi.c.
+ * says: the registers of a VT-d and of an SMMUv3 as they are read now, the copy of an AMD-Vi's in the
+ * firmware's table and its PCI configuration; and what its driver has read. KTAP; the frame is that
+ * of uapi.c.
  *
  * Usage: BDF=... hw-info VFIO_CDEV
  */
@@ -16,6 +17,8 @@
 
 #include "uapi.h"
 
+#define BIT(n)			(1ULL << (n))
+
 /* Of SMMUv3, Arm IHI 0070 section 6.3: SMMU_IDR0 to SMMU_IDR5, SMMU_IIDR, SMMU_AIDR. */
 #define SMMU_ID_REGISTERS	8
 
@@ -25,14 +28,33 @@ union info {
 	struct iommu_hw_info_arm_smmuv3 smmu;
 };
 
-/* The folder of the device's IOMMU, or a file of it. */
-static const char *iommu_file(const char *name)
+/* Of PCI: what marks an AMD-Vi's capability block, and a device that can ask for translations. */
+#define SECURE_DEVICE		0x0f
+#define ATS			0x0f
+#define PASID			0x1b
+
+static bool has_bits(uint64_t value, uint64_t bits)
+{
+	return (value & bits) == bits;
+}
+
+/* A file of the device. */
+static const char *device_file(const char *name)
 {
 	static char path[256];
 	const char *bdf = getenv("BDF");
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu/%s", bdf ? bdf : "", name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf ? bdf : "", name);
 	return path;
+}
+
+/* The folder of the device's IOMMU, or a file of it. */
+static const char *iommu_file(const char *name)
+{
+	char below[128];
+
+	snprintf(below, sizeof(below), "iommu/%s", name);
+	return device_file(below);
 }
 
 /* What the file says, scanned by a format with two numbers at most: how many there are. */
@@ -47,25 +69,142 @@ static int numbers(const char *name, const char *format, unsigned long long *a,
 	return nr;
 }
 
+/* The name of the IOMMU in the kernel's device model. */
+static const char *iommu_name(void)
+{
+	static char target[PATH_MAX];
+
+	return realpath(iommu_file(""), target) ? strrchr(target, '/') + 1 : "";
+}
+
+/* Finds a capability in a PCI function's configuration: its first word, or 0. */
+static uint32_t pci_capability(const char *config, uint32_t wanted)
+{
+	int fd = open(config, O_RDONLY | O_CLOEXEC);
+	unsigned char at = 0x34;
+	uint32_t word = 0;
+	int left = 48;
+
+	if (pread(fd, &at, 1, at) != 1)
+		at = 0;
+	for (; at && left; at = word >> 8, left--)
+		if (pread(fd, &word, sizeof(word), at) != sizeof(word) || (word & 0xff) == wanted)
+			break;
+	close(fd);
+	return at && (word & 0xff) == wanted ? word : 0;
+}
+
+/* Whether the device under test has an extended capability, such as that to translate by itself. */
+static bool has_extended(uint32_t wanted)
+{
+	int fd = open(device_file("config"), O_RDONLY | O_CLOEXEC);
+	uint32_t word = 0;
+	off_t at = 0x100;
+	int left = 96;
+
+	for (; at && left; at = word >> 20, left--)
+		if (pread(fd, &word, sizeof(word), at) != sizeof(word) || (word & 0xffff) == wanted)
+			break;
+	close(fd);
+	return at && (word & 0xffff) == wanted;
+}
+
+/* Reads a register of the VT-d of that name: Linux reads it when the file is read. */
+static bool vtd_register(const char *iommu, const char *name, unsigned long long *value)
+{
+	FILE *f = fopen("/sys/kernel/debug/iommu/intel/iommu_regset", "r");
+	char line[256], word[64];
+	bool here = false, found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "IOMMU: %63s", word) == 1)
+			here = !strcmp(word, iommu);
+		else if (here && sscanf(line, "%63s %*x %llx", word, value) == 2)
+			found = !strcmp(word, name);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static bool vtd_agrees(const union info *info)
 {
-	unsigned long long cap, ecap;
+	unsigned long long cap, ecap, driver_cap, driver_ecap;
 
-	if (numbers("intel-iommu/cap", "%llx", &cap, NULL) != 1 ||
-	    numbers("intel-iommu/ecap", "%llx", &ecap, NULL) != 1)
+	if (!vtd_register(iommu_name(), "CAP", &cap) ||
+	    !vtd_register(iommu_name(), "ECAP", &ecap) ||
+	    numbers("intel-iommu/cap", "%llx", &driver_cap, NULL) != 1 ||
+	    numbers("intel-iommu/ecap", "%llx", &driver_ecap, NULL) != 1)
 		return false;
-	note("cap %#llx, ecap %#llx", cap, ecap);
-	return info->vtd.cap_reg == cap && info->vtd.ecap_reg == ecap && cap;
+	note("registers: cap %#llx, ecap %#llx", cap, ecap);
+	note("driver:    cap %#llx, ecap %#llx", driver_cap, driver_ecap);
+	note("told:      cap %#llx, ecap %#llx", info->vtd.cap_reg, info->vtd.ecap_reg);
+	return info->vtd.cap_reg == cap && info->vtd.ecap_reg == ecap && cap &&
+	       driver_cap == cap && driver_ecap == ecap;
+}
+
+/* Scalable mode; accessed and dirty bits in second-stage tables; table walks that snoop. */
+static bool vtd_tracks_dirty(const union info *info)
+{
+	return has_bits(info->vtd.ecap_reg, BIT(43) | BIT(45) | BIT(48));
+}
+
+static bool vtd_takes_ats(const union info *info)
+{
+	return has_bits(info->vtd.ecap_reg, BIT(2));
+}
+
+/*
+ * The extended feature registers of the one AMD-Vi here, as the firmware's table has them. AMD 48882
+ * section 5.2.2: an I/O virtualization hardware definition of type 11h or 40h has a copy of each.
+ */
+static bool amd_firmware(unsigned long long *efr, unsigned long long *efr2)
+{
+	FILE *f = fopen("/sys/firmware/acpi/tables/IVRS", "r");
+	unsigned char table[4096];
+	size_t size = f ? fread(table, 1, sizeof(table), f) : 0;
+	size_t at = 48, length;
+	bool found = false;
+
+	for (; at + 40 <= size; at += length) {
+		length = table[at + 2] | table[at + 3] << 8;
+		if (length < 24)
+			break;
+		if (table[at] == 0x11 || table[at] == 0x40) {
+			memcpy(efr, table + at + 24, sizeof(*efr));
+			memcpy(efr2, table + at + 32, sizeof(*efr2));
+			found = true;
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
 }
 
 static bool amd_agrees(const union info *info)
 {
-	unsigned long long efr, efr2;
+	unsigned long long efr, efr2, driver_efr, driver_efr2;
 
-	if (numbers("amd-iommu/features", "%llx:%llx", &efr, &efr2) != 2)
+	if (!amd_firmware(&efr, &efr2) ||
+	    numbers("amd-iommu/features", "%llx:%llx", &driver_efr, &driver_efr2) != 2)
 		return false;
-	note("efr %#llx, efr2 %#llx", efr, efr2);
-	return info->amd.efr == efr && info->amd.efr2 == efr2 && efr;
+	note("firmware: efr %#llx, efr2 %#llx", efr, efr2);
+	note("driver:   efr %#llx, efr2 %#llx", driver_efr, driver_efr2);
+	note("told:     efr %#llx, efr2 %#llx", info->amd.efr, info->amd.efr2);
+	return info->amd.efr == efr && info->amd.efr2 == efr2 && efr &&
+	       driver_efr == efr && driver_efr2 == efr2;
+}
+
+/* HDSup. */
+static bool amd_tracks_dirty(const union info *info)
+{
+	return has_bits(info->amd.efr, BIT(52));
+}
+
+/* IotlbSup in the capability block of the IOMMU, which is a PCI function. */
+static bool amd_takes_ats(const union info *info)
+{
+	return has_bits(pci_capability(iommu_file("device/config"), SECURE_DEVICE), BIT(24));
 }
 
 /* The driver names the SMMU by the address of its registers. */
@@ -103,16 +242,32 @@ static bool smmu_agrees(const union info *info)
 	return same;
 }
 
+/* HTTU says that both bits are there, COHACC that table walks are coherent. */
+static bool smmu_tracks_dirty(const union info *info)
+{
+	return (info->smmu.idr[0] >> 6 & 3) == 2 && has_bits(info->smmu.idr[0], BIT(4));
+}
+
+static bool smmu_takes_ats(const union info *info)
+{
+	return has_bits(info->smmu.idr[0], BIT(10));
+}
+
 static const struct vendor {
 	const char *mark;	/* a file or a beginning of the name that tells it */
 	uint32_t type;
 	uint32_t size;
 	bool (*agrees)(const union info *info);
+	/* By the registers, whether it can: note dirty pages, let devices ask for translations. */
+	bool (*tracks_dirty)(const union info *info);
+	bool (*takes_ats)(const union info *info);
 } vendors[] = {
-	{ "intel-iommu", IOMMU_HW_INFO_TYPE_INTEL_VTD, sizeof(struct iommu_hw_info_vtd), vtd_agrees },
-	{ "amd-iommu", IOMMU_HW_INFO_TYPE_AMD, sizeof(struct iommu_hw_info_amd), amd_agrees },
+	{ "intel-iommu", IOMMU_HW_INFO_TYPE_INTEL_VTD, sizeof(struct iommu_hw_info_vtd),
+	  vtd_agrees, vtd_tracks_dirty, vtd_takes_ats },
+	{ "amd-iommu", IOMMU_HW_INFO_TYPE_AMD, sizeof(struct iommu_hw_info_amd),
+	  amd_agrees, amd_tracks_dirty, amd_takes_ats },
 	{ "smmu3.", IOMMU_HW_INFO_TYPE_ARM_SMMUV3, sizeof(struct iommu_hw_info_arm_smmuv3),
-	  smmu_agrees },
+	  smmu_agrees, smmu_tracks_dirty, smmu_takes_ats },
 };
 
 /* Whose IOMMU it is, as the kernel's device model has it. */
@@ -187,9 +342,32 @@ static void asked_by_type(struct bench *b)
 	CHECK(v->agrees(&info));
 }
 
+/* What is said in a common form follows from the same registers, and from the device's own. */
+static void capabilities(struct bench *b)
+{
+	const struct vendor *v = vendor();
+	struct iommu_hw_info cmd;
+	uint64_t expected = 0;
+	union info info;
+
+	CHECK(v);
+	WANT(get_info(b, 0, 0, &info, &cmd), 0);
+	/* The kernel would have to be asked for more about PASIDs, and the card has none. */
+	CHECK(!has_extended(PASID));
+	WANT(cmd.out_max_pasid_log2, 0);
+	if (v->tracks_dirty(&info))
+		expected |= IOMMU_HW_CAP_DIRTY_TRACKING;
+	if (!has_extended(ATS) || !v->takes_ats(&info))
+		expected |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+	note("the card %s ATS, the IOMMU %s", has_extended(ATS) ? "has" : "lacks",
+	     v->takes_ats(&info) ? "takes it" : "does not");
+	WANT(cmd.out_capabilities, expected);
+}
+
 static const struct scene scenes[] = {
 	{ "as the hardware says", as_hardware_says, HARD },
 	{ "asked for by type", asked_by_type, HARD },
+	{ "capabilities follow from it", capabilities, HARD },
 };
 
 static void no_rows(struct bench *b)

@@ -88,20 +88,6 @@ static void noiommu_rows(struct bench *b)
 	run_rows(b, rows, ARRAY_SIZE(rows));
 }
 
-/* The physical address of a byte of ours, or 0. */
-static uint64_t phys_of(const void *p)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
-
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), PTR(p) / PAGE * sizeof(entry)) !=
-	    sizeof(entry) || !(entry >> 63))
-		entry = 0;
-	close(fd);
-	entry &= (1ULL << 55) - 1;
-	return entry ? entry * PAGE + PTR(p) % PAGE : 0;
-}
-
 static int where(struct bench *b, uint32_t ioas, uint64_t iova, uint64_t *length, uint64_t *phys)
 {
 	struct iommu_ioas_noiommu_get_pa cmd = {

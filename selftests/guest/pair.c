@@ -9,140 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "card.h"
-#include "uapi.h"
-
-#define CARDS		2
-#define FRAME		1024UL
-#define SRC		0x10000000UL
-#define DST		0x20000000UL
-#define RINGS(i)	(0x30000000UL + (i) * CARD_RINGS)
-
-/* A context with two address spaces, and the cards, bound. */
-struct pair {
-	int fd;
-	uint32_t ioas, other;
-	struct card *card[CARDS];
-	uint32_t dev_id[CARDS];
-	char *src, *dst, *far, *rings[CARDS];
-};
-
-static char *memory(size_t size)
-{
-	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static const char *bdf(int i)
-{
-	const char *name = getenv(i ? "SECOND_BDF" : "FIRST_BDF");
-
-	return name ? name : "";
-}
-
-/* Both spaces have the source and the rings; what is at DST in the other is `far`. */
-static int fill(struct pair *p)
-{
-	uint32_t spaces[] = { p->ioas, p->other };
-	size_t s;
-	int r = 0, i;
-
-	for (s = 0; s < ARRAY_SIZE(spaces); s++) {
-		r = r ?: map(p->fd, spaces[s], p->src, PAGE, SRC);
-		r = r ?: map(p->fd, spaces[s], s ? p->far : p->dst, PAGE, DST);
-		for (i = 0; i < CARDS; i++)
-			r = r ?: map(p->fd, spaces[s], p->rings[i], CARD_RINGS, RINGS(i));
-	}
-	return r;
-}
-
-static int open_pair(struct pair *p)
-{
-	int r, i;
-
-	p->src = memory(PAGE);
-	p->dst = memory(PAGE);
-	p->far = memory(PAGE);
-	p->fd = open_iommu();
-	if (p->fd < 0)
-		return p->fd;
-	r = ioas_alloc(p->fd, &p->ioas);
-	r = r ?: ioas_alloc(p->fd, &p->other);
-	for (i = 0; i < CARDS; i++) {
-		p->rings[i] = memory(CARD_RINGS);
-		p->card[i] = card_open(bdf(i));
-		r = r ?: bind_device(card_fd(p->card[i]), p->fd, &p->dev_id[i]);
-	}
-	return r ?: fill(p);
-}
-
-/* The same, both cards attached to one space and running. */
-static int start_pair(struct pair *p, uint32_t *hwpts)
-{
-	int r = open_pair(p), i;
-
-	for (i = 0; i < CARDS; i++)
-		r = r ?: attach(card_fd(p->card[i]), p->ioas, hwpts ? &hwpts[i] : NULL);
-	for (i = 0; !r && i < CARDS; i++)
-		card_start(p->card[i], p->rings[i], RINGS(i));
-	return r;
-}
-
-static void stop_pair(struct pair *p)
-{
-	int i;
-
-	for (i = 0; i < CARDS; i++) {
-		card_stop(p->card[i]);
-		card_close(p->card[i]);
-	}
-	close(p->fd);
-}
-
-/* Have a card write to DST: whether it arrives in the memory at `to`, and nowhere else. */
-static bool writes_to(struct pair *p, int i, const char *to)
-{
-	static char seed;
-	bool there, elsewhere;
-	int r;
-
-	memset(p->src, ++seed, FRAME);
-	memset(p->dst, 0, FRAME);
-	memset(p->far, 0, FRAME);
-	r = card_copy(p->card[i], SRC, DST, FRAME);
-	there = !memcmp(p->src, to, FRAME);
-	elsewhere = to != p->dst && p->dst[0];
-	elsewhere = elsewhere || (to != p->far && p->far[0]);
-	if (r || !there || elsewhere)
-		note("card %d: copy %s, %sarrived, %sarrived elsewhere", i, errno_name(r),
-		     there ? "" : "not ", elsewhere ? "" : "not ");
-	return !r && there && !elsewhere;
-}
-
-/* Have a card write to DST where nothing is mapped: whether all memory stays as it is. */
-static bool is_stopped(struct pair *p, int i)
-{
-	bool touched;
-
-	memset(p->src, 0x5a, FRAME);
-	memset(p->dst, 0, FRAME);
-	memset(p->far, 0, FRAME);
-	/* A write that is posted has no answer: the card may have noticed nothing. */
-	card_copy(p->card[i], SRC, DST, FRAME);
-	touched = p->dst[0] || p->far[0];
-	if (touched)
-		note("card %d wrote to memory that is not mapped", i);
-	return !touched;
-}
-
-static int move(struct pair *p, int i, uint32_t pt)
-{
-	return attach(card_fd(p->card[i]), pt, NULL);
-}
+#include "pair.h"
 
 static void one_space(struct bench *b)
 {
@@ -177,10 +45,10 @@ static void own_tables(struct bench *b)
 	WANT(start_pair(&p, hwpts), 0);
 	CHECK((hwpts[0] != hwpts[1]) == apart);
 	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
-	WANT(move(&p, 1, mine), apart ? -EINVAL : 0);
+	WANT(move_to_tables(&p, 1, mine, p.ioas), apart ? -EINVAL : 0);
 	/* A refused move leaves the card where it was. */
 	CHECK(writes_to(&p, 1, p.dst) && card_interrupts(p.card[1]));
-	WANT(move(&p, 0, mine), 0);
+	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
 	CHECK(writes_to(&p, 0, p.dst) && card_interrupts(p.card[0]));
 	WANT(unmap(p.fd, p.ioas, DST, PAGE), PAGE);
 	CHECK(is_stopped(&p, 0) && is_stopped(&p, 1));
@@ -217,7 +85,7 @@ static void interrupts_follow(struct bench *b)
 		WANT(move(&p, i, p.other), 0);
 		CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
 		WANT(hwpt_alloc(p.fd, p.dev_id[i], p.ioas, &mine), 0);
-		WANT(move(&p, i, mine), 0);
+		WANT(move_to_tables(&p, i, mine, p.ioas), 0);
 		CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
 		WANT(detach(card_fd(p.card[i])), 0);
 		CHECK(card_interrupts(p.card[!i]));
@@ -239,7 +107,7 @@ static void interrupts_first(struct bench *b)
 		WANT(move(&p, i, p.ioas), 0);
 		WANT(detach(card_fd(p.card[i])), 0);
 		WANT(move(&p, i, p.other), 0);
-		card_start(p.card[i], p.rings[i], RINGS(i));
+		WANT(start_card(&p, i), 0);
 		CHECK(card_interrupts(p.card[i]));
 	}
 	stop_pair(&p);
@@ -276,7 +144,7 @@ static void window_is_lent(struct bench *b)
 	CHECK(msi_window(0, &window));
 	WANT(start_pair(&p, NULL), 0);
 	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
-	WANT(move(&p, 0, mine), 0);
+	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
 	CHECK(card_interrupts(p.card[0]));
 	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
 	WANT(move(&p, 0, p.other), 0);
@@ -288,10 +156,10 @@ static void window_is_lent(struct bench *b)
 	 */
 	if (!on_c_module() || !getenv("TWO_IOMMUS")) {
 		WANT(map(p.fd, p.ioas, p.far, PAGE, window), 0);
-		WANT(move(&p, 0, mine), -EADDRINUSE);
+		WANT(move_to_tables(&p, 0, mine, p.ioas), -EADDRINUSE);
 		WANT(unmap(p.fd, p.ioas, window, PAGE), PAGE);
 	}
-	WANT(move(&p, 0, mine), 0);
+	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
 	CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
 	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.far));
 	stop_pair(&p);
@@ -331,7 +199,7 @@ static void dirty_pages(struct bench *b)
 			continue;
 		}
 		WANT(call(p.fd, IOMMU_HWPT_ALLOC, &alloc), 0);
-		WANT(move(&p, i, alloc.out_hwpt_id), 0);
+		WANT(move_to_tables(&p, i, alloc.out_hwpt_id, p.ioas), 0);
 		track.hwpt_id = read.hwpt_id = alloc.out_hwpt_id;
 		WANT(call(p.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), 0);
 		WANT(call(p.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &read), 0);

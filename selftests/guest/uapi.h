@@ -214,6 +214,7 @@ void *guarded(const void *arg, size_t size);
 void *cut_off(const void *arg, size_t size);
 void *read_only(const void *arg, size_t size);
 int memory_file(size_t size, unsigned int flags);
+uint64_t phys_of(const void *p);
 
 #define MAX_RANGES	16
 #define MAX_IDS		32	/* ids looked at for every row */

@@ -298,3 +298,17 @@ void check_unchanged(struct bench *b, const struct state *before)
 	if (pinned() != before->pins)
 		fail("%+ld pages after mapping the held pages again", pinned() - before->pins);
 }
+
+/* The physical address of a byte of ours, or 0. */
+uint64_t phys_of(const void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), PTR(p) / PAGE * sizeof(entry)) !=
+	    sizeof(entry) || !(entry >> 63))
+		entry = 0;
+	close(fd);
+	entry &= (1ULL << 55) - 1;
+	return entry ? entry * PAGE + PTR(p) % PAGE : 0;
+}

@@ -5,7 +5,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
+from functools import partial
 
 import bench
 import build
@@ -13,6 +13,7 @@ import guest
 import guest_suite
 import host_suite
 import report
+import side_by_side
 from result import FAILED
 from result import Case
 from result import SuiteResult
@@ -44,22 +45,27 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name)
 
 
-def start(suite: Suite, choice: argparse.Namespace) -> Iterator[tuple[str, Case | None]]:
+def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:
+    """What a suite runs with, or why there is no such thing; a suite of the host needs nothing."""
     if suite.kind == "host":
-        return host_suite.run(suite)
-    return guest_suite.run(assemble(suite, choice))
+        return None
+    try:
+        return assemble(suite, choice)
+    except Mistake as mistake:
+        return mistake
 
 
-def run_suite(suite: Suite, choice: argparse.Namespace, show: Callable[[str, Case | None], None]) -> SuiteResult:
+def run_suite(
+    suite: Suite, parts: guest.Parts | Mistake | None, show: Callable[[str, Case | None], None]
+) -> SuiteResult:
     """Runs one suite and shows what happens in it."""
     result = SuiteResult(suite.name, build.LOGS / f"{suite.name}.log")
     result.log.unlink(missing_ok=True)
     began = time.monotonic()
     try:
-        events = start(suite, choice)
-        # What was built first does not count as the suite's time.
-        began = time.monotonic()
-        for line, case in events:
+        if isinstance(parts, Mistake):
+            raise parts
+        for line, case in guest_suite.run(parts) if parts else host_suite.run(suite):
             if case:
                 result.cases.append(case)
             show(line, case)
@@ -81,23 +87,54 @@ def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
     return suite.default == "yes" or bool(suite.default == "arch" and arch)
 
 
-def test(choice: argparse.Namespace) -> int:
+def chosen(choice: argparse.Namespace) -> list[Suite]:
+    """The suites to run."""
     everything = choice.suites == ["all"]
-    suites = [] if everything else [load(name) for name in choice.suites]
-    if not suites:
-        suites = [suite for suite in load_all() if is_meant(suite, everything, choice.arch)]
-        if choice.module != "rust":
-            report.say("The host suites check the Rust source; with another module they are left out.")
-            suites = [suite for suite in suites if suite.kind != "host"]
-    results = []
+    if choice.suites and not everything:
+        return [load(name) for name in choice.suites]
+    suites = [suite for suite in load_all() if is_meant(suite, everything, choice.arch)]
+    if choice.module != "rust":
+        report.say("The host suites check the Rust source; with another module they are left out.")
+        suites = [suite for suite in suites if suite.kind != "host"]
+    return suites
+
+
+def test(choice: argparse.Namespace) -> int:
+    began = time.monotonic()
+    suites = chosen(choice)
+    # All is built first: beside a guest a compiler would make both slow, and mix its output with theirs.
+    pieces = []
     for suite in suites:
-        report.say(f"{suite.name}: {suite.description}")
-        progress = report.Progress()
-        results.append(run_suite(suite, choice, lambda _, case, to=progress: to.case(case) if case else None))
-        progress.end()
-    report.failures(results, choice.module)
-    report.table(results)
-    return int(any(result.count(FAILED) for result in results))
+        report.building(suite.name)
+        parts = prepare(suite, choice)
+        run = partial(_run_quietly, suite, parts)
+        pieces.append(side_by_side.Work(suite.name, guest.memory_needed(suite), run))
+    report.building("")
+    titles = {piece: f"{suite.name}: {suite.description}" for piece, suite in zip(pieces, suites)}
+    limits = {piece: suite.timeout for piece, suite in zip(pieces, suites)}
+    # What may take long begins first, lest it be alone in the end.
+    named = choice.suites not in ([], ["all"])
+    order = pieces if named else sorted(pieces, key=lambda piece: -limits[piece])
+    results = {}
+    blocks = report.Blocks()
+    for piece, what in side_by_side.run(order, choice.jobs, guest.memory_available()):
+        match what:
+            case side_by_side.Begun():
+                blocks.begin(piece, titles[piece])
+            case side_by_side.Ended(result):
+                results[piece] = result
+                blocks.end(piece)
+            case _:
+                blocks.case(piece, what)
+    in_order = [results[piece] for piece in pieces]
+    report.failures(in_order, choice.module)
+    report.table(in_order, time.monotonic() - began)
+    return int(any(result.count(FAILED) for result in in_order))
+
+
+def _run_quietly(suite: Suite, parts: guest.Parts | Mistake | None, tell: Callable[[Case], None]) -> SuiteResult:
+    """Runs a suite of which only the tests are told."""
+    return run_suite(suite, parts, lambda _, case: tell(case) if case else None)
 
 
 def demo(choice: argparse.Namespace) -> int:
@@ -116,7 +153,8 @@ def demo(choice: argparse.Namespace) -> int:
         if line:
             report.say(line)
 
-    result = run_suite(load(choice.suite), choice, show)
+    suite = load(choice.suite)
+    result = run_suite(suite, prepare(suite, choice), show)
     report.say()
     for case in result.cases:
         report.case(case)
@@ -127,7 +165,8 @@ def demo(choice: argparse.Namespace) -> int:
 def measure(choice: argparse.Namespace) -> int:
     """Shows what both modules cost. Fails only where that could not be measured."""
     samples = bench.Samples()
-    result = run_suite(load("bench"), choice, lambda line, _: samples.feed(line))
+    suite = load("bench")
+    result = run_suite(suite, prepare(suite, choice), lambda line, _: samples.feed(line))
     report.failures([result], choice.module)
     rows = samples.rows()
     if rows:
@@ -166,6 +205,7 @@ def main() -> int:
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function is test:
+            command.add_argument("--jobs", type=int, default=2, help="how many guests run at a time")
             command.add_argument("suites", nargs="*")
         elif function in (demo, shell):
             command.add_argument("suite")

@@ -3,6 +3,9 @@
 
 import os
 import subprocess
+from collections.abc import Callable
+from functools import cache
+from functools import wraps
 from pathlib import Path
 
 from suite import TOP
@@ -17,25 +20,54 @@ LOGS = BUILD / "logs"
 MODULES = {"rust": "iommufd-rs", "c": "iommufd"}
 
 
+def _once(build: Callable[..., Path]) -> Callable[..., Path]:
+    """In one run of the runner nothing is built twice: neither what was built nor what could not be."""
+
+    @cache
+    def outcome(*arguments: object) -> Path | Mistake:
+        try:
+            return build(*arguments)
+        except Mistake as mistake:
+            return mistake
+
+    @wraps(build)
+    def built(*arguments: object) -> Path:
+        result = outcome(*arguments)
+        if isinstance(result, Mistake):
+            raise result
+        return result
+
+    return built
+
+
 def kernel(suite: Suite, arch: str) -> Path:
     """The build folder of the suite's kernel."""
-    script = [str(TOP / "scripts/kernel.sh"), suite.kernel]
+    return _kernel(suite.kernel, arch)
+
+
+@_once
+def _kernel(flavour: str, arch: str) -> Path:
+    script = [str(TOP / "scripts/kernel.sh"), flavour]
     done = subprocess.run(script, stdout=subprocess.PIPE, text=True, env=_environment(arch))
     if done.returncode:
-        raise Mistake(f"no kernel '{suite.kernel}' of {arch} for suite {suite.name}: see above")
+        raise Mistake(f"no kernel '{flavour}' of {arch}: see above")
     return Path(done.stdout.strip())
 
 
 def module(suite: Suite, arch: str, options: list[str]) -> Path:
     """Our module, built for the suite's kernel with the suite's options and those given."""
-    options = sorted({*suite.options, *options})
+    return _module(suite.kernel, arch, *sorted({*suite.options, *options}))
+
+
+@_once
+def _module(flavour: str, arch: str, *options: str) -> Path:
     # Each set of options has a folder of its own, so that suites do not rebuild each other's module.
     folder = "module"
     for option in options:
         folder += "+" + option.removeprefix("CONFIG_IOMMUFD_RS_").replace("=y", "").lower()
-    out = folder_of(suite, arch) / folder
-    log = LOGS / f"{suite.name}-module.log"
-    command = ["make", "-C", str(TOP), "modules", f"FLAVOUR={suite.kernel}", f"OUT={out}", *options]
+    out = BUILD / arch / flavour / folder
+    log = LOGS / f"{arch}-{flavour}-{folder}.log"
+    command = ["make", "-C", str(TOP), "modules", f"FLAVOUR={flavour}", f"OUT={out}", *options]
     _logged("the module", log, arch, command)
     built = out / "iommufd-rs.ko"
     if not built.exists():
@@ -45,19 +77,19 @@ def module(suite: Suite, arch: str, options: list[str]) -> Path:
 
 def programs(suite: Suite, kernel_build: Path, machine: Machine) -> Path:
     """The folder with the suite's test programs."""
-    out = folder_of(suite, machine.arch) / "programs"
-    goals = sorted({program.split("/")[0] for program in suite.programs})
-    if not goals:
-        return out
-    command = ["make", "-C", str(TOP / "selftests/guest"), f"KERNEL={kernel_build}", f"OUT={out}"]
-    log = LOGS / f"{suite.name}-programs.log"
-    _logged("the guest programs", log, machine.arch, [*command, f"CC={machine.compiler}", *goals])
+    out = BUILD / machine.arch / suite.kernel / "programs"
+    for goal in sorted({program.split("/")[0] for program in suite.programs}):
+        _program(goal, out, kernel_build, machine.arch, machine.compiler)
     return out
 
 
-def folder_of(suite: Suite, arch: str) -> Path:
-    """Where everything built for that kernel goes."""
-    return BUILD / arch / suite.kernel
+@_once
+def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str) -> Path:
+    """A program, or a folder of those of the kernel."""
+    command = ["make", "-C", str(TOP / "selftests/guest"), f"KERNEL={kernel_build}", f"OUT={out}"]
+    log = LOGS / f"{arch}-{out.parent.name}-{goal}.log"
+    _logged(f"the guest program {goal}", log, arch, [*command, f"CC={compiler}", goal])
+    return out
 
 
 def _environment(arch: str) -> dict[str, str]:

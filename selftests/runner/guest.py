@@ -31,6 +31,26 @@ _TOOLCHAIN = ["-virtfs", "local,path=/,mount_tag=toolchain,security_model=none,r
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
 
 
+# What QEMU itself needs beside the guest's memory, in MiB, most of it for translated code; and what a
+# suite without a guest may need.
+_QEMU_MEMORY = 768
+_HOST_MEMORY = 1024
+
+
+def memory_needed(suite: Suite) -> int:
+    """The MiB that a run of the suite takes of the machine at most."""
+    return suite.memory + _QEMU_MEMORY if suite.kind != "host" else _HOST_MEMORY
+
+
+def memory_available() -> int:
+    """The MiB that the machine has to spare."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, amount = line.partition(":")
+        if name == "MemAvailable":
+            return int(amount.split()[0]) >> 10
+    return 0
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a guest is put together from."""

@@ -2,6 +2,9 @@
 """What a person sees of the tests."""
 
 import sys
+from collections.abc import Hashable
+from dataclasses import dataclass
+from dataclasses import field
 
 from result import FAILED
 from result import PASSED
@@ -27,6 +30,13 @@ def case(result: Case) -> None:
     say(f"  {word}  {result.name}{reason}")
 
 
+def building(name: str) -> None:
+    """What is being built, while it is; without a name nothing is any more. Whatever a build says for itself
+    takes the line's place."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + (f"  building what {name} needs\r" if name else ""), end="", flush=True)
+
+
 class Progress:
     """Shows a suite while it runs. What a program passed is summed up in a line, since it may be a
     thousand tests; whatever else happens has a line of its own."""
@@ -35,7 +45,8 @@ class Progress:
         self._program = ""
         self._passed = 0
 
-    def case(self, result: Case) -> None:
+    def case(self, result: Case, beside: str = "") -> None:
+        """A test is over. `beside` are the suites that run meanwhile."""
         program, colon, _ = result.name.partition(": ")
         if program != self._program:
             self.end()
@@ -46,7 +57,7 @@ class Progress:
         self._program = program
         self._passed += 1
         if sys.stdout.isatty():
-            print(f"\r\033[K  ...   {result.name:.70}", end="", flush=True)
+            print(f"\r\033[K  ...   {result.name:.50}{beside:.20}", end="", flush=True)
 
     def end(self) -> None:
         """The program, or the suite, is over."""
@@ -59,6 +70,55 @@ class Progress:
     def _clear(self) -> None:
         if sys.stdout.isatty():
             print("\r\033[K", end="")
+
+
+@dataclass
+class _Block:
+    """A suite that was begun."""
+
+    title: str
+    # What is not shown yet.
+    cases: list[Case] = field(default_factory=list)
+    ended: bool = False
+
+
+class Blocks:
+    """Shows suites that run side by side, a block of lines each, in the order in which they were begun: the
+    first one as it goes, another one when its turn comes."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Hashable, _Block] = {}
+        self._progress = Progress()
+
+    def begin(self, suite: Hashable, title: str) -> None:
+        self._blocks[suite] = _Block(title)
+        if self._is_first(suite):
+            say(title)
+
+    def case(self, suite: Hashable, result: Case) -> None:
+        if not self._is_first(suite):
+            self._blocks[suite].cases.append(result)
+            return
+        others = [block.title.partition(":")[0] for block in self._blocks.values() if not block.ended][1:]
+        self._progress.case(result, f"  and {', '.join(others)}" if others else "")
+
+    def end(self, suite: Hashable) -> None:
+        self._blocks[suite].ended = True
+        while self._blocks:
+            first = next(iter(self._blocks))
+            block = self._blocks[first]
+            for result in block.cases:
+                self._progress.case(result)
+            block.cases.clear()
+            if not block.ended:
+                break
+            self._progress.end()
+            del self._blocks[first]
+            if self._blocks:
+                say(next(iter(self._blocks.values())).title)
+
+    def _is_first(self, suite: Hashable) -> bool:
+        return next(iter(self._blocks)) == suite
 
 
 def failures(results: list[SuiteResult], module: str) -> None:
@@ -79,14 +139,15 @@ def failures(results: list[SuiteResult], module: str) -> None:
         say(f"  run it again:   make test SUITES={result.name}{choice}")
 
 
-def table(results: list[SuiteResult]) -> None:
-    """One line a suite, and the totals as the last line."""
-    width = max([len(result.name) for result in results] + [5])
+def table(results: list[SuiteResult], seconds: float) -> None:
+    """One line a suite, how long all took together, and the totals as the last line."""
+    width = max([len(result.name) for result in results] + [6])
     say()
     say(f"{'suite':{width}}  passed  failed  skipped  seconds")
     for result in results:
         counts = [result.count(outcome) for outcome in (PASSED, FAILED, SKIPPED)]
         say(f"{result.name:{width}}  {counts[0]:6}  {counts[1]:6}  {counts[2]:7}  {result.seconds:7.0f}")
+    say(f"{'in all':{width}}  {'':24}  {seconds:7.0f}")
     totals = [sum(result.count(outcome) for result in results) for outcome in (PASSED, FAILED, SKIPPED)]
     say()
     say(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tests of the runner's judgement: whatever goes wrong in a guest has to be seen."""
 
+import contextlib
+import io
+import threading
 import unittest
+from collections.abc import Callable
 
+import report
+import side_by_side
 from guest_suite import Transcript
 from host_suite import _cargo
 from kernel_log import KernelLog
@@ -151,6 +157,88 @@ class Guest(unittest.TestCase):
         self.assertEqual(transcript.feed("@@ program demo"), [])
         self.assertEqual(transcript.feed("not ok 1 is but text"), [])
         self.assertEqual([case.outcome for case in transcript.feed("@@ exit 1")], ["failed"])
+
+
+class SideBySide(unittest.TestCase):
+    @staticmethod
+    def together(*pieces: tuple[str, int], width: int, memory: int) -> list[list[str]]:
+        """The names of what ran at a time, whenever a piece began. Each ends once no other can begin."""
+        gates = []
+
+        def work(name: str, needed: int) -> side_by_side.Work:
+            gate = threading.Event()
+            gates.append(gate)
+            return side_by_side.Work(name, needed, lambda tell: gate.wait(10))
+
+        works = [work(*piece) for piece in pieces]
+        running: list[str] = []
+        seen = []
+        events = side_by_side.run(works, width, memory)
+        for piece, what in events:
+            if what == side_by_side.Begun():
+                running.append(piece.name)
+                seen.append(list(running))
+            else:
+                running.remove(piece.name)
+            # The next event is waited for: a piece that may begin has begun before one ends.
+            threading.Timer(0.05, gates[works.index(piece)].set).start()
+        return seen
+
+    def test_two_at_a_time(self) -> None:
+        seen = self.together(("a", 1), ("b", 1), ("c", 1), width=2, memory=9)
+        self.assertEqual(seen[:2], [["a"], ["a", "b"]])
+        self.assertEqual(len(seen[2]), 2)
+
+    def test_one_at_a_time(self) -> None:
+        self.assertEqual(self.together(("a", 1), ("b", 1), width=1, memory=9), [["a"], ["b"]])
+
+    def test_memory_is_kept_to(self) -> None:
+        seen = self.together(("a", 5), ("b", 5), ("c", 4), width=3, memory=9)
+        self.assertEqual(seen[:2], [["a"], ["a", "c"]])
+
+    def test_one_that_needs_too_much_runs_alone(self) -> None:
+        self.assertEqual(self.together(("a", 5), ("b", 50), width=2, memory=9), [["a"], ["b"]])
+
+    def test_never_two_of_one_name(self) -> None:
+        self.assertEqual(self.together(("a", 1), ("a", 1), width=2, memory=9), [["a"], ["a"]])
+
+    def test_what_happens_is_told_in_order(self) -> None:
+        def work(tell: Callable) -> str:
+            tell(1)
+            tell(2)
+            return "end"
+
+        events = side_by_side.run([side_by_side.Work("a", 1, work)], 2, 9)
+        self.assertEqual([what for _, what in events], [side_by_side.Begun(), 1, 2, side_by_side.Ended("end")])
+
+    def test_what_is_raised_is_raised(self) -> None:
+        def work(tell: Callable) -> None:
+            raise KeyError("a")
+
+        with self.assertRaises(KeyError):
+            list(side_by_side.run([side_by_side.Work("a", 1, work)], 2, 9))
+
+
+class Blocks(unittest.TestCase):
+    def test_one_at_a_time(self) -> None:
+        output = io.StringIO()
+        blocks = report.Blocks()
+        with contextlib.redirect_stdout(output):
+            blocks.begin("a", "a: first")
+            blocks.begin("b", "b: second")
+            blocks.case("b", Case("p: x", "passed"))
+            blocks.case("b", Case("guest: y", "failed", "why"))
+            blocks.end("b")
+            blocks.begin("c", "c: third")
+            blocks.case("a", Case("q: z", "passed"))
+            first = output.getvalue()
+            blocks.end("a")
+            blocks.case("c", Case("guest: z", "passed"))
+            blocks.end("c")
+        self.assertEqual(first, "a: first\n")
+        shown = ["a: first", "  ok    q: 1 tests", "b: second", "  ok    p: 1 tests"]
+        shown += ["  FAIL  guest: y  (why)", "c: third", "  ok    guest: z"]
+        self.assertEqual(output.getvalue().splitlines(), shown)
 
 
 class Cargo(unittest.TestCase):

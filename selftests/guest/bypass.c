@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two network cards in one context: an IOMMU translates for the first one, the second one's bus
+ * bypasses it, so that vfio gives it away in its unsafe no-IOMMU mode only. It is told where memory
+ * is. KTAP; the frame is that of uapi.c.
+ *
+ * Usage: FIRST_BDF=... SECOND_BDF=... bypass none, both bound to vfio-pci
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pair.h"
+
+enum { TRANSLATED, BYPASSING };
+
+#define OTHER_IOVA	0x40000000UL
+#define NR_PAGES	16
+
+static bool as_meant(void)
+{
+	return !bypasses(TRANSLATED) && bypasses(BYPASSING);
+}
+
+static void one_space(struct bench *b)
+{
+	uint32_t hwpts[CARDS];
+	struct pair p = {};
+
+	CHECK(as_meant());
+	WANT(start_pair(&p, hwpts), 0);
+	WANT_FINDING("10", hwpts[0] == hwpts[1], false, true);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	CHECK(card_interrupts(p.card[0]) && card_interrupts(p.card[1]));
+	stop_pair(&p);
+}
+
+static void pinned_once(struct bench *b)
+{
+	char *pages = mmap(NULL, NR_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct pair p = {};
+	long before;
+
+	CHECK(pages != MAP_FAILED);
+	WANT(start_pair(&p, NULL), 0);
+	before = pinned();
+	WANT(map(p.fd, p.ioas, pages, NR_PAGES * PAGE, OTHER_IOVA), 0);
+	WANT(pinned(), before + NR_PAGES);
+	/* One of the two goes and the pages stay. */
+	WANT(detach(card_fd(p.card[TRANSLATED])), 0);
+	WANT(pinned(), before + NR_PAGES);
+	WANT(move(&p, TRANSLATED, p.ioas), 0);
+	WANT(detach(card_fd(p.card[BYPASSING])), 0);
+	WANT(pinned(), before + NR_PAGES);
+	WANT(unmap(p.fd, p.ioas, OTHER_IOVA, NR_PAGES * PAGE), NR_PAGES * PAGE);
+	WANT(pinned(), before);
+	WANT(move(&p, BYPASSING, p.ioas), 0);
+	stop_pair(&p);
+}
+
+/* Told whoever came first, and as long as a card without an IOMMU is there. */
+static void where_memory_is(struct bench *b)
+{
+	struct pair p = {};
+	uint64_t phys;
+	int i;
+
+	WANT(open_pair(&p), 0);
+	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+	WANT(move(&p, TRANSLATED, p.ioas), 0);
+	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+	WANT(move(&p, BYPASSING, p.ioas), 0);
+	for (i = 0; i < 3; i++) {
+		phys = 0;
+		WANT_FINDING("10", told_phys(&p, p.ioas, DST, &phys), 0, -EOPNOTSUPP);
+		CHECK(on_c_module() || phys == phys_of(p.dst));
+		/* The other one leaves, and comes back. */
+		if (i == 0)
+			WANT(detach(card_fd(p.card[TRANSLATED])), 0);
+		else if (i == 1)
+			WANT(move(&p, TRANSLATED, p.ioas), 0);
+	}
+	WANT(told_phys(&p, p.other, DST, &phys), -EOPNOTSUPP);
+	WANT(detach(card_fd(p.card[BYPASSING])), 0);
+	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+}
+
+static void both_see_unmap(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(start_pair(&p, NULL), 0);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	WANT(unmap(p.fd, p.ioas, DST, PAGE), PAGE);
+	CHECK(is_stopped(&p, 0) && is_stopped(&p, 1));
+	WANT(map(p.fd, p.ioas, p.far, PAGE, DST), 0);
+	CHECK(writes_to(&p, 0, p.far));
+	/* What `address` falls back to for the C module knows nothing of this mapping. */
+	CHECK(on_c_module() || writes_to(&p, 1, p.far));
+	stop_pair(&p);
+}
+
+static void own_tables(struct bench *b)
+{
+	uint32_t tables[CARDS];
+	struct pair p = {};
+	int i;
+
+	WANT(start_pair(&p, NULL), 0);
+	for (i = 0; i < CARDS; i++)
+		WANT(hwpt_alloc(p.fd, p.dev_id[i], p.other, &tables[i]), 0);
+	WANT(move_to_tables(&p, TRANSLATED, tables[BYPASSING], p.other), -ENODEV);
+	CHECK(writes_to(&p, TRANSLATED, p.dst) && card_interrupts(p.card[TRANSLATED]));
+	WANT_FINDING("10", move_to_tables(&p, BYPASSING, tables[TRANSLATED], p.other), -EINVAL, 0);
+	for (i = 0; i < CARDS; i++) {
+		WANT(move_to_tables(&p, i, tables[i], p.other), 0);
+		CHECK(writes_to(&p, i, p.far) && card_interrupts(p.card[i]));
+	}
+	stop_pair(&p);
+}
+
+static void replace_across(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(start_pair(&p, NULL), 0);
+	WANT(move(&p, BYPASSING, p.other), 0);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.far));
+	WANT_FINDING("10", move(&p, TRANSLATED, p.other), 0, -ENODEV);
+	CHECK(on_c_module() || (writes_to(&p, 0, p.far) && writes_to(&p, 1, p.far)));
+	WANT(move(&p, BYPASSING, p.ioas), 0);
+	CHECK(writes_to(&p, 0, on_c_module() ? p.dst : p.far) && writes_to(&p, 1, p.dst));
+	WANT(move(&p, TRANSLATED, p.ioas), 0);
+	WANT(unmap(p.fd, p.other, DST, PAGE), PAGE);
+	CHECK(writes_to(&p, 0, p.dst) && writes_to(&p, 1, p.dst));
+	stop_pair(&p);
+}
+
+/* A space is as wide as its narrowest card needs it, and only that one needs room for interrupts. */
+static void addresses(struct bench *b)
+{
+	struct pair p = {};
+
+	WANT(open_pair(&p), 0);
+	WANT(move(&p, BYPASSING, p.ioas), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), 0);
+	WANT(move(&p, TRANSLATED, p.ioas), -EADDRINUSE);
+	WANT(unmap(p.fd, p.ioas, MSI_IOVA, PAGE), PAGE);
+	WANT(move(&p, TRANSLATED, p.ioas), -EADDRINUSE);
+	WANT(unmap(p.fd, p.ioas, 1ULL << 60, PAGE), PAGE);
+	WANT(move(&p, TRANSLATED, p.ioas), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), -EINVAL);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), -EINVAL);
+	WANT(detach(card_fd(p.card[TRANSLATED])), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), 0);
+	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), 0);
+}
+
+static void hardware(struct bench *b)
+{
+	struct pair p = {};
+	int i;
+
+	WANT(open_pair(&p), 0);
+	for (i = 0; i < CARDS; i++) {
+		struct iommu_hw_info info = { .size = sizeof(info), .dev_id = p.dev_id[i] };
+
+		WANT(call(p.fd, IOMMU_GET_HW_INFO, &info), i == BYPASSING ? -EOPNOTSUPP : 0);
+	}
+}
+
+static const struct scene scenes[] = {
+	{ "both copy and interrupt in one space", one_space, ALONE },
+	{ "memory is pinned once", pinned_once, ALONE },
+	{ "where memory is", where_memory_is, ALONE },
+	{ "both see what is unmapped", both_see_unmap, ALONE },
+	{ "page tables are a card's own", own_tables, ALONE },
+	{ "moved across two spaces", replace_across, ALONE },
+	{ "addresses", addresses, ALONE },
+	{ "what is told of the hardware", hardware, ALONE },
+};
+
+static void no_rows(struct bench *b)
+{
+}
+
+static const struct suite bypass_suite = {
+	.name = "bypass",
+	.rows = no_rows,
+	.scenes = scenes,
+	.nr_scenes = ARRAY_SIZE(scenes),
+};
+
+const struct suite *const suites[] = { &bypass_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
