@@ -28,11 +28,10 @@ def settings(name: str) -> dict[str, str] | None:
 
 
 def sources(program: str) -> str:
-    """The text of a program's C files, by its rule in the Makefile."""
+    """The text of a program's C files: the one of its name, and those that its rule in the Makefile names."""
     makefile = (GUEST / "Makefile").read_text()
-    if not (rule := re.search(rf"^\$\(OUT\)/{re.escape(program)}: (.*)$", makefile, re.M)):
-        return ""
-    needs = rule[1]
+    rule = re.search(rf"^(?:\S+ )*\$\(OUT\)/{re.escape(program)}(?: \S+)*: (.*)$", makefile, re.M)
+    needs = f"{program} {rule[1]}" if rule else program
     for name, value in re.findall(r"^(\w+) := (.*)$", makefile, re.M):
         needs = needs.replace(f"$({name})", value)
     patterns = re.findall(r"wildcard ([^)\s]+)\)", needs) + [f"{word}.c" for word in re.findall(r"\w+", needs)]
