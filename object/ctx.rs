@@ -61,10 +61,11 @@ impl Ctx {
     /// Changes how pinned pages are counted to what `decide` says. `EBUSY` once there are objects,
     /// or what `decide` fails with.
     pub(crate) fn set_process_accounting(&self, decide: impl FnOnce() -> Result<bool>) -> Result {
-        self.objects.while_empty(|| {
-            self.process_accounting.store(decide()?, Relaxed);
-            Ok(())
-        })
+        self.objects.while_empty(|| ())?;
+        // It may write to user memory, and mmap() looks objects up under the mmap lock.
+        let process = decide()?;
+        self.objects
+            .while_empty(|| self.process_accounting.store(process, Relaxed))
     }
 
     /// Whether a VFIO group without an IOMMU uses the context, which excludes groups with one.

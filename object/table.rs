@@ -292,14 +292,14 @@ impl Table {
         taken.map(|taken| taken.id)
     }
 
-    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one, or what `f`
-    /// fails with.
-    pub(crate) fn while_empty(&self, f: impl FnOnce() -> Result) -> Result {
+    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one.
+    pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if !slots.map.is_empty() {
             return Err(EBUSY);
         }
-        f()
+        f();
+        Ok(())
     }
 
     /// The marked object, or `None` where none is marked or it is of another kind.
