@@ -20,6 +20,7 @@
 //! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
 //! objects ([`Table::freeze`]).
 
+use crate::kapi::emptied::Empty;
 use crate::kapi::fault;
 use crate::kapi::rwsem::new_rwsem;
 use crate::kapi::rwsem::RwSem;
@@ -342,6 +343,13 @@ impl Table {
             table: self,
             guard: self.publishing.write(),
         }
+    }
+}
+
+impl Empty for Table {
+    fn empty(&self) {
+        let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
+        drop(objects);
     }
 }
 
