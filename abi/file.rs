@@ -5,13 +5,16 @@
 //! The kernel crate's misc devices have neither a mode nor a node name, and answer 32-bit ioctls,
 //! which this device never did; hence the registration here.
 
+use crate::abi::errno;
 use crate::ffi::bindings;
 use crate::kapi::shared::Shared;
 use crate::object::Ctx;
 use crate::uapi;
+use crate::viommu;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use kernel::error::to_result;
+use kernel::mm::virt::VmaNew;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
@@ -37,6 +40,7 @@ static FOPS: Fops = Fops(UnsafeCell::new(bindings::file_operations {
     open: Some(open),
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
+    mmap: Some(mmap),
     // SAFETY: All zeroes are valid file operations.
     ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
 }));
@@ -157,4 +161,12 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
         Ok(value) => value as c_long,
         Err(error) => error.to_errno() as c_long,
     }
+}
+
+unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> c_int {
+    // SAFETY: `open` put a context there, which stays until `release`; the VMA is being set up.
+    errno(unsafe {
+        let ctx = Shared::<Ctx>::borrow_raw((*file).private_data);
+        viommu::mmap::map(&ctx, VmaNew::from_raw(vma))
+    })
 }

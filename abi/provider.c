@@ -33,24 +33,11 @@ static int sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 	return 0;
 }
 
-/* TODO[MMAP]: nothing can be mapped. */
-static int alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
-		      phys_addr_t mmio_addr, size_t length,
-		      unsigned long *offset)
-{
-	return -EOPNOTSUPP;
-}
-
-static void destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
-			 unsigned long offset)
-{
-}
-
 static const struct iommufd_provider provider = {
 	.object_depend = iommufd_rs_object_depend,
 	.object_undepend = iommufd_rs_object_undepend,
-	.alloc_mmap = alloc_mmap,
-	.destroy_mmap = destroy_mmap,
+	.alloc_mmap = iommufd_rs_alloc_mmap,
+	.destroy_mmap = iommufd_rs_destroy_mmap,
 	.vdevice_to_device = iommufd_rs_vdevice_to_device,
 	.report_event = iommufd_rs_report_event,
 	.sw_msi = sw_msi,

@@ -8,8 +8,11 @@ use crate::abi::same_signature;
 use crate::ffi::bindings;
 use crate::kapi::hw_queue;
 use crate::kapi::shared::Shared;
+use crate::kapi::units::to_u64;
+use crate::kapi::units::to_usize;
 use crate::kapi::vdevice;
 use crate::kapi::viommu;
+use crate::kapi::vma::DeviceMemory;
 use crate::object::Ctx;
 use core::ffi::c_void;
 use kernel::prelude::*;
@@ -19,6 +22,8 @@ same_signature! {
     iommufd_rs_report_event,
     iommufd_rs_object_depend,
     iommufd_rs_object_undepend,
+    iommufd_rs_alloc_mmap,
+    iommufd_rs_destroy_mmap,
 }
 
 #[no_mangle]
@@ -71,4 +76,37 @@ unsafe extern "C" fn iommufd_rs_object_undepend(
     _dependent: *mut bindings::iommufd_object,
     _depended: *mut bindings::iommufd_object,
 ) {
+}
+
+#[no_mangle]
+unsafe extern "C" fn iommufd_rs_alloc_mmap(
+    ictx: *mut bindings::iommufd_ctx,
+    owner: *mut bindings::iommufd_object,
+    mmio_addr: bindings::phys_addr_t,
+    length: usize,
+    offset: *mut c_ulong,
+) -> c_int {
+    let offer = || -> Result {
+        // SAFETY: Drivers name the context of an object of theirs that is there, and offer what user
+        // space may have until they take it back, which they do before the object has gone.
+        unsafe {
+            let memory = DeviceMemory::new(mmio_addr, to_u64(length))?;
+            let ctx = Shared::<Ctx>::borrow_value(ictx.cast());
+            *offset = to_usize(ctx.offers().add((*owner).id, memory)?);
+        }
+        Ok(())
+    };
+    errno(offer())
+}
+
+/// The object may go because the context does.
+#[no_mangle]
+unsafe extern "C" fn iommufd_rs_destroy_mmap(
+    ictx: *mut bindings::iommufd_ctx,
+    _owner: *mut bindings::iommufd_object,
+    offset: c_ulong,
+) {
+    // SAFETY: Objects go while the context is whole, although its last reference may be gone.
+    let ctx = unsafe { Shared::<Ctx>::borrow_value(ictx.cast()) };
+    ctx.offers().remove(to_u64(offset));
 }

@@ -111,6 +111,15 @@ bool iommufd_rs_file_is_memfd_like(struct file *file)
 	       (inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode));
 }
 
+/* Maps device memory from @pfn on to all of @vma, which is being set up. */
+int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn)
+{
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	return io_remap_pfn_range(vma, vma->vm_start, pfn,
+				  vma->vm_end - vma->vm_start,
+				  vma->vm_page_prot);
+}
+
 /* NULL where no IOMMU driver manages the device. */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev)
 {

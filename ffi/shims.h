@@ -14,6 +14,7 @@ struct dma_buf;
 struct dma_buf_attach_ops;
 struct dma_buf_attachment;
 struct file;
+struct iommufd_ctx;
 struct iommufd_vdevice;
 struct iommufd_object;
 struct iommufd_viommu;
@@ -24,6 +25,7 @@ struct pt_iommu;
 struct rw_semaphore;
 struct task_struct;
 struct user_struct;
+struct vm_area_struct;
 struct xarray;
 
 /* drivers/iommu/iommu-priv.h, exported in namespace IOMMUFD_INTERNAL */
@@ -66,6 +68,7 @@ unsigned long iommufd_rs_page_to_pfn(const struct page *page);
 struct page *iommufd_rs_pfn_to_page(unsigned long pfn);
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio);
 bool iommufd_rs_file_is_memfd_like(struct file *file);
+int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn);
 
 /* linux/iommu.h */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev);
@@ -130,6 +133,12 @@ void iommufd_rs_object_undepend(struct iommufd_object *dependent,
 				struct iommufd_object *depended);
 int iommufd_rs_report_event(struct iommufd_viommu *viommu, unsigned int type,
 			    const void *event_data, size_t data_len);
+int iommufd_rs_alloc_mmap(struct iommufd_ctx *ictx,
+			  struct iommufd_object *owner, phys_addr_t mmio_addr,
+			  size_t length, unsigned long *offset);
+void iommufd_rs_destroy_mmap(struct iommufd_ctx *ictx,
+			     struct iommufd_object *owner,
+			     unsigned long offset);
 
 /* abi/msi.rs */
 int iommufd_rs_place_doorbell(struct iommu_attach_handle *handle, u64 page,

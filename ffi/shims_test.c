@@ -79,3 +79,8 @@ u64 iommufd_rs_virt_to_phys(const void *virt)
 {
 	return virt_to_phys((void *)virt);
 }
+
+void *iommufd_rs_page_address(const struct page *page)
+{
+	return page_address(page);
+}

@@ -37,5 +37,6 @@ void iommufd_rs_put_page(struct page *page);
 bool iommufd_rs_page_is_compound(const struct page *page);
 int iommufd_rs_page_pins(struct page *page);
 u64 iommufd_rs_virt_to_phys(const void *virt);
+void *iommufd_rs_page_address(const struct page *page);
 
 #endif

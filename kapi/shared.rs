@@ -108,6 +108,20 @@ impl<T> Shared<T> {
     }
 }
 
+impl<T> Shared<T> {
+    /// Borrows a value, but no reference: it may be about to go.
+    ///
+    /// # Safety
+    ///
+    /// `raw` came from [`Shared::<T>::into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw), and the
+    /// value is whole until the end of `'a`. Its drop may have begun.
+    pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
+        let inner: *mut Inner<T> = raw.cast();
+        // SAFETY: The caller's promise.
+        unsafe { &(*inner).value }
+    }
+}
+
 /// A [`Shared`] that somebody else keeps alive during `'a`.
 pub(crate) struct BorrowedShared<'a, T> {
     shared: core::mem::ManuallyDrop<Shared<T>>,

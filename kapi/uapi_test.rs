@@ -15,6 +15,7 @@ uapi_structs! {
     HwptSelftest = iommu_hwpt_selftest;
     ViommuEventSelftest = iommu_viommu_event_selftest;
     ViommuInvalidateSelftest = iommu_viommu_invalidate_selftest;
+    ViommuSelftest = iommu_viommu_selftest;
 }
 
 /// The number of the command.

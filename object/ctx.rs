@@ -2,7 +2,9 @@
 
 //! A context: what one open of `/dev/iommu` stands for.
 
+use crate::kapi::emptied::Emptied;
 use crate::kapi::shared::Shared;
+use crate::object::Offers;
 use crate::object::Registry;
 use crate::object::Table;
 use kernel::prelude::*;
@@ -15,9 +17,11 @@ use kernel::sync::atomic::AtomicFlag;
 /// the context stays, even with the file closed. Dropping the last reference drops all objects.
 #[pin_data]
 pub(crate) struct Ctx {
-    // Field order: objects go before what they share.
+    // Field order: objects go before what they share, and drivers come back to us meanwhile.
     #[pin]
-    objects: Table,
+    objects: Emptied<Table>,
+    #[pin]
+    offers: Offers,
     groups: Shared<Registry>,
     windows: Shared<Registry>,
     process_accounting: AtomicFlag,
@@ -28,7 +32,8 @@ impl Ctx {
     /// A context without objects. See [`Ctx::process_accounting`].
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            objects <- Table::new(),
+            objects <- Emptied::new(Table::new()),
+            offers <- Offers::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
@@ -39,6 +44,11 @@ impl Ctx {
     /// The objects.
     pub(crate) fn objects(&self) -> &Table {
         &self.objects
+    }
+
+    /// Device memory of objects that user space may map.
+    pub(crate) fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     /// State kept for each IOMMU group that has a bound device, by the group's id.
@@ -61,10 +71,11 @@ impl Ctx {
     /// Changes how pinned pages are counted to what `decide` says. `EBUSY` once there are objects,
     /// or what `decide` fails with.
     pub(crate) fn set_process_accounting(&self, decide: impl FnOnce() -> Result<bool>) -> Result {
-        self.objects.while_empty(|| {
-            self.process_accounting.store(decide()?, Relaxed);
-            Ok(())
-        })
+        self.objects.while_empty(|| ())?;
+        // It may write to user memory, and mmap() looks objects up under the mmap lock.
+        let process = decide()?;
+        self.objects
+            .while_empty(|| self.process_accounting.store(process, Relaxed))
     }
 
     /// Whether a VFIO group without an IOMMU uses the context, which excludes groups with one.

@@ -8,10 +8,12 @@
 //! of a thing is always the one that frees it.
 
 mod ctx;
+mod offers;
 mod registry;
 mod table;
 
 pub(crate) use ctx::Ctx;
+pub(crate) use offers::Offers;
 pub(crate) use registry::Registry;
 pub(crate) use table::AnyRef;
 pub(crate) use table::Draft;

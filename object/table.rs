@@ -20,6 +20,7 @@
 //! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
 //! objects ([`Table::freeze`]).
 
+use crate::kapi::emptied::Empty;
 use crate::kapi::fault;
 use crate::kapi::rwsem::new_rwsem;
 use crate::kapi::rwsem::RwSem;
@@ -292,14 +293,14 @@ impl Table {
         taken.map(|taken| taken.id)
     }
 
-    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one, or what `f`
-    /// fails with.
-    pub(crate) fn while_empty(&self, f: impl FnOnce() -> Result) -> Result {
+    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one.
+    pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if !slots.map.is_empty() {
             return Err(EBUSY);
         }
-        f()
+        f();
+        Ok(())
     }
 
     /// The marked object, or `None` where none is marked or it is of another kind.
@@ -342,6 +343,13 @@ impl Table {
             table: self,
             guard: self.publishing.write(),
         }
+    }
+}
+
+impl Empty for Table {
+    fn empty(&self) {
+        let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
+        drop(objects);
     }
 }
 

@@ -19,6 +19,7 @@ mod nested;
 mod ops;
 mod paging;
 mod requests;
+mod shared_pages;
 mod user_data;
 mod viommu;
 
@@ -33,5 +34,8 @@ pub(crate) use ops::Probed;
 pub(crate) use paging::Paging;
 pub(crate) use paging::PagingDomain;
 pub(crate) use requests::Array;
+pub(crate) use shared_pages::DriverPages;
+pub(crate) use shared_pages::NewViommu;
+pub(crate) use shared_pages::OfferedPages;
 pub(crate) use viommu::ViommuRef;
 pub(crate) use viommu::VirtualIommu;

@@ -6,6 +6,7 @@ use crate::ffi::bindings;
 use crate::kapi::domain::UserData;
 use crate::kapi::user::UserStruct;
 use kernel::prelude::*;
+use kernel::transmute::AsBytes;
 use kernel::transmute::FromBytes;
 
 impl UserData {
@@ -26,5 +27,11 @@ impl UserData {
         }
         let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
         UserStruct::with_size(self.ptr, len).read()
+    }
+
+    /// Writes the struct back, as much of it as there is room for. `EFAULT`.
+    pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
+        let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
+        UserStruct::with_size(self.ptr, len).write(value)
     }
 }

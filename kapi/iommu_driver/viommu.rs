@@ -15,6 +15,7 @@ use crate::kapi::iommu_driver::ops::data_of;
 use crate::kapi::iommu_driver::ops::errno;
 use crate::kapi::iommu_driver::ops::Driver;
 use crate::kapi::iommu_driver::requests::Array;
+use crate::kapi::iommu_driver::shared_pages::NewViommu;
 use crate::kapi::provider;
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -35,8 +36,9 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
     /// Which kind of HW queues it has, of `enum iommu_hw_queue_type`.
     const QUEUE_KIND: Option<u32>;
 
-    /// Makes one. `EOPNOTSUPP` for data where none are expected, or what they are wrong by.
-    fn new(data: Option<UserData>) -> Result<Self>;
+    /// Makes what the driver keeps with `viommu`. `EOPNOTSUPP` for data where none are expected, or what
+    /// they are wrong by.
+    fn new(viommu: NewViommu<'_>, data: Option<UserData>) -> Result<Self>;
 
     /// Makes page tables for user space to fill; `flags` are the uAPI's HWPT_ALLOC flags. `EOPNOTSUPP`
     /// for what it does not know.
@@ -178,12 +180,16 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
 ) -> c_int {
     const { assert!(align_of::<Memory<V>>() <= align_of::<bindings::iommufd_viommu>()) };
     let memory: *mut Memory<V> = viommu.cast();
-    let Some(parent) = NonNull::new(parent) else {
+    let (Some(parent), Some(raw)) = (NonNull::new(parent), NonNull::new(viommu.cast())) else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The data are the caller's during the call.
-    let data = unsafe { data.as_ref() }.map(UserData::from_raw);
-    errno(V::new(data).map(|made| {
+    // SAFETY: The data are the caller's during the call. iommufd has initialised its part, which goes
+    // after what is made here: `destroy` comes before.
+    let made = unsafe {
+        let data = data.as_ref().map(UserData::from_raw);
+        V::new(NewViommu::new(raw), data)
+    };
+    errno(made.map(|made| {
         // SAFETY: The memory is ours to initialise, and stays in place.
         unsafe {
             pin_init::raw_init(&raw mut (*memory).queues, Queues::new(parent));

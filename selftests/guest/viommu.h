@@ -12,7 +12,7 @@
 #define MAX_REQUESTS	(1u << 19)
 
 extern const struct suite viommu_suite, invalidate_suite, vdevice_suite, event_suite;
-extern const struct suite viommu_race_suite;
+extern const struct suite viommu_race_suite, mmap_suite, hw_queue_suite, viommu_bugs_suite;
 
 struct guest {
 	int fd;
@@ -21,6 +21,12 @@ struct guest {
 	uint32_t automatic;
 	uint32_t parent;
 	uint32_t viommu;
+};
+
+/* A vIOMMU with something to map. */
+struct pages {
+	uint32_t viommu;
+	uint64_t offset, length;
 };
 
 /* What an invalidation answered: the errno, and how many requests it says took effect. */
@@ -36,6 +42,9 @@ int replace(int fd, uint32_t device, uint32_t pt);
 int tables(struct guest *g, uint32_t flags, uint32_t *id);
 int nested(struct guest *g, uint32_t base, uint32_t flags, uint32_t *id);
 int viommu(struct guest *g, uint32_t hwpt, uint32_t *id);
+int viommu_with(struct guest *g, uint32_t value, struct pages *p);
+int hw_queue(struct guest *g, uint32_t viommu, uint32_t index, uint64_t iova, uint64_t length,
+	     uint32_t *id);
 int vdevice(int fd, uint32_t viommu, uint32_t dev_id, uint64_t virt_id, uint32_t *id);
 int iotlb_is(int fd, uint32_t hwpt, uint32_t id, uint32_t value);
 int cache_is(int fd, uint32_t dev_id, uint32_t id, uint32_t value);

@@ -56,6 +56,39 @@ int viommu(struct guest *g, uint32_t hwpt, uint32_t *id)
 	return r;
 }
 
+/* A vIOMMU with two pages to map, which begin with the value. */
+int viommu_with(struct guest *g, uint32_t value, struct pages *p)
+{
+	struct iommu_viommu_selftest data = { .in_data = value };
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = g->dev_id,
+		.hwpt_id = g->parent, .data_len = sizeof(data), .data_uptr = PTR(&data),
+	};
+	int r = call(g->fd, IOMMU_VIOMMU_ALLOC, &cmd);
+
+	if (!r) {
+		p->viommu = cmd.out_viommu_id;
+		p->offset = data.out_mmap_offset;
+		p->length = data.out_mmap_length;
+	}
+	return r;
+}
+
+/* A queue of a vIOMMU in the guest's memory at iova. */
+int hw_queue(struct guest *g, uint32_t viommu, uint32_t index, uint64_t iova, uint64_t length,
+	     uint32_t *id)
+{
+	struct iommu_hw_queue_alloc cmd = {
+		.size = sizeof(cmd), .viommu_id = viommu, .type = IOMMU_HW_QUEUE_TYPE_SELFTEST,
+		.index = index, .nesting_parent_iova = iova, .length = length,
+	};
+	int r = call(g->fd, IOMMU_HW_QUEUE_ALLOC, &cmd);
+
+	if (!r)
+		*id = cmd.out_hw_queue_id;
+	return r;
+}
+
 int vdevice(int fd, uint32_t viommu, uint32_t dev_id, uint64_t virt_id, uint32_t *id)
 {
 	struct iommu_vdevice_alloc cmd = {

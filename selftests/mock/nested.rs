@@ -7,8 +7,11 @@ use super::driver::Mock;
 use super::driver::MockDevice;
 use crate::kapi::domain::UserData;
 use crate::kapi::iommu_driver::Array;
+use crate::kapi::iommu_driver::DriverPages;
 use crate::kapi::iommu_driver::Nested;
 use crate::kapi::iommu_driver::NestedTables;
+use crate::kapi::iommu_driver::NewViommu;
+use crate::kapi::iommu_driver::OfferedPages;
 use crate::kapi::iommu_driver::ViommuRef;
 use crate::kapi::iommu_driver::VirtualIommu;
 use crate::kapi::uapi::hwpt;
@@ -16,6 +19,7 @@ use crate::kapi::uapi_test::mock;
 use crate::kapi::uapi_test::HwptInvalidateSelftest;
 use crate::kapi::uapi_test::HwptSelftest;
 use crate::kapi::uapi_test::ViommuInvalidateSelftest;
+use crate::kapi::uapi_test::ViommuSelftest;
 use kernel::device::Device;
 use kernel::prelude::*;
 use kernel::sync::atomic::ordering::Relaxed;
@@ -104,7 +108,10 @@ impl Nested for MockNested {
 }
 
 /// What the mock has for the virtual IOMMU of a guest.
-pub(super) struct MockViommu;
+pub(super) struct MockViommu {
+    /// Where the guest asked for something to map.
+    _pages: Option<OfferedPages>,
+}
 
 impl VirtualIommu for MockViommu {
     type Driver = Mock;
@@ -112,12 +119,22 @@ impl VirtualIommu for MockViommu {
     const KIND: u32 = mock::VIOMMU;
     const QUEUE_KIND: Option<u32> = Some(mock::HW_QUEUE);
 
-    fn new(data: Option<UserData>) -> Result<Self> {
-        // TODO[MMAP]: data ask for a page to map.
-        match data {
-            Some(_) => Err(EOPNOTSUPP),
-            None => Ok(Self),
-        }
+    fn new(viommu: NewViommu<'_>, data: Option<UserData>) -> Result<Self> {
+        let Some(data) = data else {
+            return Ok(Self { _pages: None });
+        };
+        let first = first_version!(ViommuSelftest, out_data);
+        let mut config: ViommuSelftest = data.read(mock::VIOMMU, first)?;
+        let mut pages = DriverPages::zeroed(1)?;
+        pages.put(config.in_data);
+        let pages = viommu.offer(pages)?;
+        config.out_data = config.in_data;
+        config.out_mmap_offset = pages.offset();
+        config.out_mmap_length = pages.len();
+        data.write(&config)?;
+        Ok(Self {
+            _pages: Some(pages),
+        })
     }
 
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<MockNested> {

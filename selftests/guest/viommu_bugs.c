@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What implementations of vIOMMUs, their event queues and HW queues have had wrong once. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "viommu.h"
+
+#define DEEP		64
+#define ROUNDS		50
+
+struct event {
+	struct iommufd_vevent_header header;
+	struct iommu_viommu_event_selftest data;
+};
+
+/* A guest whose device is attached to page tables on the vIOMMU. */
+struct attached {
+	struct guest g;
+	uint32_t vdev, on_viommu;
+};
+
+static bool open_attached(struct attached *a, uint64_t virt_id)
+{
+	int r;
+
+	if (!open_guest(&a->g))
+		return false;
+	r = vdevice(a->g.fd, a->g.viommu, a->g.dev_id, virt_id, &a->vdev);
+	if (!r)
+		r = nested(&a->g, a->g.viommu, 0, &a->on_viommu);
+	if (!r)
+		r = mock_replace(a->g.fd, a->g.device, a->on_viommu);
+	if (r)
+		fail("cannot attach the device: %s", errno_name(r));
+	return !r;
+}
+
+static void close_attached(struct attached *a)
+{
+	WANT(mock_replace(a->g.fd, a->g.device, a->g.ioas), 0);
+	WANT(destroy(a->g.fd, a->on_viommu), 0);
+	WANT(destroy(a->g.fd, a->vdev), 0);
+	close_guest(&a->g);
+}
+
+static int trigger(struct guest *g)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_TRIGGER_VEVENT, .trigger_vevent.dev_id = g->dev_id,
+	};
+
+	return mock_op(g->fd, &cmd);
+}
+
+static struct iommu_veventq_alloc queue_of(struct guest *g, uint32_t depth)
+{
+	return (struct iommu_veventq_alloc){
+		.size = sizeof(struct iommu_veventq_alloc), .viommu_id = g->viommu,
+		.type = IOMMU_VEVENTQ_TYPE_SELFTEST, .veventq_depth = depth,
+	};
+}
+
+/* How many descriptors are open. */
+static int descriptors(void)
+{
+	int fd, nr = 0;
+
+	for (fd = 0; fd < 32; fd++)
+		nr += fcntl(fd, F_GETFD) >= 0;
+	return nr;
+}
+
+/*
+ * The file of a queue is there when making the queue fails: it goes before the queue, at once, and it
+ * alone. KASAN sees whether it touches the queue later.
+ */
+static void aborted(struct bench *none)
+{
+	struct iommu_fault_alloc faults = { .size = sizeof(faults) };
+	struct rlimit no_files = { 0, 0 }, old;
+	struct attached a;
+	int open, i;
+
+	if (!open_attached(&a, VIRT_ID))
+		return;
+	open = descriptors();
+	for (i = 0; i < ROUNDS; i++) {
+		struct iommu_veventq_alloc cmd = queue_of(&a.g, DEEP);
+
+		WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&faults, sizeof(faults))),
+		     -EFAULT);
+		/* No descriptor was made, and the type is free: nobody hears the event. */
+		WANT(descriptors(), open);
+		WANT(trigger(&a.g), -EOPNOTSUPP);
+	}
+	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &no_files));
+	for (i = 0; i < ROUNDS; i++) {
+		struct iommu_veventq_alloc cmd = queue_of(&a.g, DEEP);
+
+		WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), -EMFILE);
+		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, &faults), -EMFILE);
+	}
+	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
+	close_attached(&a);
+}
+
+/* Every byte of an event arrives, no matter how many are read at once, and no byte besides. */
+static void whole_events(struct bench *none)
+{
+	static struct event events[DEEP + 1];
+	const uint32_t virt_id = 0xfedcba98;
+	struct iommu_veventq_alloc cmd;
+	struct attached a;
+	uint32_t i, nr, at = 0;
+
+	if (!open_attached(&a, virt_id))
+		return;
+	cmd = queue_of(&a.g, DEEP);
+	WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
+	for (nr = 1; nr <= DEEP; nr *= 2) {
+		memset(events, 0xa5, sizeof(events));
+		for (i = 0; i < nr; i++)
+			WANT(trigger(&a.g), 0);
+		CHECK(read(cmd.out_veventq_fd, events, sizeof(events)) ==
+		      (ssize_t)(nr * sizeof(events[0])));
+		for (i = 0; i < nr; i++, at++) {
+			WANT(events[i].header.flags, 0);
+			WANT(events[i].header.sequence, at);
+			WANT(events[i].data.virt_id, virt_id);
+		}
+		WANT(events[nr].header.flags, 0xa5a5a5a5u);
+	}
+	close(cmd.out_veventq_fd);
+	WANT(destroy(a.g.fd, cmd.out_veventq_id), 0);
+	close_attached(&a);
+}
+
+static bool write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/*
+ * Where there is no memory for an event its driver hears of it, and the reader sees the gap: the event
+ * has a number all the same.
+ */
+static void no_memory(struct bench *none)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), nth, r = -1, lost = 0, ok = 0;
+	static struct event e[DEEP];
+	struct iommu_veventq_alloc cmd;
+	char text[16], left[16] = "0";
+	struct attached a;
+	int i;
+
+	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	if (!open_attached(&a, VIRT_ID))
+		return;
+	cmd = queue_of(&a.g, DEEP);
+	WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
+	/* Until there is nothing left to fail. */
+	for (nth = 1; nth < 100 && !strtol(left, NULL, 10); nth++) {
+		snprintf(text, sizeof(text), "%d", nth);
+		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+		r = trigger(&a.g);
+		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
+		CHECK(pwrite(inject, "0", 1, 0) == 1);
+		/* Any look-up may be made to fail too; no event has come then. */
+		if (r && r != -ENOMEM && r != -ENOENT)
+			fail("failure %d: %s", nth, errno_name(r));
+		lost += r == -ENOMEM;
+		ok += !r;
+	}
+	WANT(r, 0);
+	CHECK(lost > 0);
+	/* Some can do without what failed. */
+	WANT(read(cmd.out_veventq_fd, e, sizeof(e)), (long)(ok * sizeof(e[0])));
+	for (i = 0; i < ok; i++) {
+		WANT(e[i].header.flags, 0);
+		WANT(e[i].data.virt_id, VIRT_ID);
+	}
+	WANT(e[ok - 1].header.sequence, lost + ok - 1);
+	/* One that is the last is told of by a header. */
+	for (i = 0, nth = 1; nth < 100; nth++) {
+		snprintf(text, sizeof(text), "%d", nth);
+		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+		r = trigger(&a.g);
+		CHECK(pwrite(inject, "0", 1, 0) == 1);
+		if (r == -ENOMEM)
+			break;
+		i += !r;
+	}
+	WANT(r, -ENOMEM);
+	if (i)
+		WANT(read(cmd.out_veventq_fd, e, i * sizeof(e[0])), (long)(i * sizeof(e[0])));
+	WANT(read(cmd.out_veventq_fd, e, sizeof(e)), (long)sizeof(e[0].header));
+	WANT(e[0].header.flags, IOMMU_VEVENTQ_FLAG_LOST_EVENTS);
+	WANT(e[0].header.sequence, lost + ok + i);
+	close(inject);
+	close(cmd.out_veventq_fd);
+	WANT(destroy(a.g.fd, cmd.out_veventq_id), 0);
+	close_attached(&a);
+}
+
+struct attempt {
+	const char *name;
+	int (*run)(struct attached *a, uint32_t *id);
+};
+
+static int try_viommu(struct attached *a, uint32_t *id)
+{
+	struct pages p = {};
+	int r = viommu_with(&a->g, 1, &p);
+
+	*id = p.viommu;
+	return r;
+}
+
+static int try_nested(struct attached *a, uint32_t *id)
+{
+	return nested(&a->g, a->g.viommu, 0, id);
+}
+
+static int try_vdevice(struct attached *a, uint32_t *id)
+{
+	int r = destroy(a->g.fd, a->vdev);
+
+	/* That cannot be made to fail for want of memory, but its look-up can. */
+	if (r && r != -ENOENT)
+		return r;
+	r = vdevice(a->g.fd, a->g.viommu, a->g.dev_id, VIRT_ID, id);
+	return r;
+}
+
+static int try_event_queue(struct attached *a, uint32_t *id)
+{
+	struct iommu_veventq_alloc cmd = queue_of(&a->g, DEEP);
+	int r = call(a->g.fd, IOMMU_VEVENTQ_ALLOC, &cmd);
+
+	if (!r)
+		close(cmd.out_veventq_fd);
+	*id = cmd.out_veventq_id;
+	return r;
+}
+
+static int try_hw_queue(struct attached *a, uint32_t *id)
+{
+	return hw_queue(&a->g, a->g.viommu, 0, MOCK_IOVA, PAGE, id);
+}
+
+/* Whatever fails in the making of an object: nothing of it is left. kmemleak looks afterwards. */
+static void making_fails(struct bench *none)
+{
+	static const struct attempt attempts[] = {
+		{ "a vIOMMU", try_viommu },
+		{ "nested page tables", try_nested },
+		{ "an event queue", try_event_queue },
+		{ "a HW queue", try_hw_queue },
+		{ "a vDEVICE", try_vdevice },
+	};
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	uint32_t id, before, after;
+	struct attached a;
+	size_t i;
+
+	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	if (!open_attached(&a, VIRT_ID))
+		return;
+	WANT(map(a.g.fd, a.g.ioas, mem.rw, PAGE, MOCK_IOVA), 0);
+	WANT(ioas_alloc(a.g.fd, &before), 0);
+	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
+		char text[16], left[16] = "0";
+		int nth, r = -1;
+
+		/* The last can be made while it is not there only. */
+		if (attempts[i].run == try_vdevice)
+			WANT(mock_replace(a.g.fd, a.g.device, a.g.ioas), 0);
+		for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
+			snprintf(text, sizeof(text), "%d", nth);
+			CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+			r = attempts[i].run(&a, &id);
+			CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
+			CHECK(pwrite(inject, "0", 1, 0) == 1);
+			/* Page tables on what is not found are EINVAL. */
+			if (r && r != -ENOMEM && r != -ENOENT &&
+			    !(r == -EINVAL && attempts[i].run == try_nested))
+				fail("%s, failure %d: %s", attempts[i].name, nth, errno_name(r));
+			if (!r && attempts[i].run != try_vdevice)
+				WANT(destroy(a.g.fd, id), 0);
+			else if (!r)
+				a.vdev = id;
+		}
+		note("%s: %d places to fail", attempts[i].name, nth - 2);
+		CHECK(nth > 3 && !r);
+	}
+	close(inject);
+	/* No id is taken. */
+	WANT(ioas_alloc(a.g.fd, &after), 0);
+	WANT(destroy(a.g.fd, before), 0);
+	WANT(destroy(a.g.fd, after), 0);
+	WANT(unmap(a.g.fd, a.g.ioas, MOCK_IOVA, PAGE), PAGE);
+	close_attached(&a);
+}
+
+/* A type of data and no data, or the other way round, is refused and nothing is read. */
+static void data_without_length(struct bench *none)
+{
+	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
+	uint32_t bases[3], filler, before, after, i;
+	struct attached a;
+
+	if (!open_attached(&a, VIRT_ID))
+		return;
+	bases[0] = a.g.parent;
+	bases[1] = a.g.viommu;
+	bases[2] = a.g.ioas;
+	/* It gets the id of the automatic page tables, which are gone, so that new ids are last. */
+	WANT(ioas_alloc(a.g.fd, &filler), 0);
+	WANT(ioas_alloc(a.g.fd, &before), 0);
+	for (i = 0; i < ARRAY_SIZE(bases); i++) {
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd), .dev_id = a.g.dev_id, .pt_id = bases[i],
+			.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_uptr = PTR(mem.gone),
+		};
+
+		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		cmd.data_type = IOMMU_HWPT_DATA_NONE;
+		cmd.data_len = sizeof(data);
+		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+	}
+	/* The parent of nested page tables has no faults to tell of. */
+	{
+		struct iommu_fault_alloc faults = { .size = sizeof(faults) };
+		struct iommu_hwpt_alloc cmd = {
+			.size = sizeof(cmd), .dev_id = a.g.dev_id, .pt_id = a.g.ioas,
+			.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_FAULT_ID_VALID,
+		};
+
+		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, &faults), 0);
+		cmd.fault_id = faults.out_fault_id;
+		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		close(faults.out_fault_fd);
+		WANT(destroy(a.g.fd, faults.out_fault_id), 0);
+	}
+	WANT(ioas_alloc(a.g.fd, &after), 0);
+	WANT(after, before + 1);
+	WANT(destroy(a.g.fd, filler), 0);
+	WANT(destroy(a.g.fd, before), 0);
+	WANT(destroy(a.g.fd, after), 0);
+	close_attached(&a);
+}
+
+static const struct scene scenes[] = {
+	{ "a queue with a file is not finished, CVE-2025-39966", aborted, ALONE },
+	{ "events arrive whole, CVE-2026-64293", whole_events, ALONE },
+	{ "no memory for an event", no_memory, ALONE },
+	{ "whatever fails in the making leaves nothing", making_fails, ALONE },
+	{ "a type of data without data", data_without_length, ALONE },
+};
+
+const struct suite viommu_bugs_suite = {
+	.name = "bugs", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};

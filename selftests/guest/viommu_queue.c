@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HW queues of vIOMMUs: the hardware reads the guest's memory by its physical address, so that stays
+ * where it is as long as the queue. The mock has two queues a vIOMMU, each of which needs the one before.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "viommu.h"
+
+#define TYPE		IOMMU_HW_QUEUE_TYPE_SELFTEST
+#define QUEUES		IOMMU_TEST_HW_QUEUE_MAX
+#define IOVA		MOCK_IOVA
+#define SECONDS		5
+
+/* A guest with three areas of a page each. The last two have the same memory. */
+static bool open_mapped(struct guest *g)
+{
+	int r;
+
+	if (!open_guest(g))
+		return false;
+	r = map(g->fd, g->ioas, mem.rw, PAGE, IOVA);
+	if (!r)
+		r = map(g->fd, g->ioas, mem.rw + PAGE, PAGE, IOVA + PAGE);
+	if (!r)
+		r = map(g->fd, g->ioas, mem.rw + PAGE, PAGE, IOVA + 2 * PAGE);
+	if (r)
+		fail("cannot map: %s", errno_name(r));
+	return !r;
+}
+
+static void close_mapped(struct guest *g)
+{
+	WANT(unmap(g->fd, g->ioas, IOVA, 3 * PAGE), 3 * PAGE);
+	close_guest(g);
+}
+
+static void alloc_wrong(struct bench *none)
+{
+	uint32_t before, after, id, i;
+	struct guest g;
+
+	if (!open_mapped(&g))
+		return;
+	{
+		const struct iommu_hw_queue_alloc good = {
+			.size = sizeof(good), .viommu_id = g.viommu, .type = TYPE,
+			.nesting_parent_iova = IOVA, .length = PAGE,
+		};
+		struct {
+			const char *name;
+			struct iommu_hw_queue_alloc cmd;
+			int want;
+		} table[] = {
+			{ "flags", good, -EOPNOTSUPP },
+			{ "no type", good, -EOPNOTSUPP },
+			{ "no type, no length", good, -EOPNOTSUPP },
+			{ "unknown type", good, -EOPNOTSUPP },
+			{ "unknown type, no vIOMMU", good, -ENOENT },
+			{ "no length", good, -EINVAL },
+			{ "no length, no vIOMMU", good, -EINVAL },
+			{ "the end wraps", good, -EOVERFLOW },
+			{ "the end wraps, no vIOMMU", good, -EOVERFLOW },
+			{ "as many bytes as there are", good, -ERANGE },
+			{ "as many pages as there are", good, -ERANGE },
+			{ "no vIOMMU", good, -ENOENT },
+			{ "a vIOMMU that is a parent", good, -ENOENT },
+			{ "nothing mapped", good, -ENOENT },
+			{ "the last page is not mapped", good, -ENOENT },
+			{ "the first page is not mapped", good, -ENOENT },
+			{ "the last byte is not mapped", good, -ENOENT },
+			{ "the last byte of all", good, -ENOENT },
+			{ "not contiguous", good, -EFAULT },
+			{ "not contiguous by a byte", good, -EFAULT },
+			{ "no such index", good, -EINVAL },
+			{ "the last index", good, -EINVAL },
+			{ "the queue before is missing", good, -EIO },
+			{ "short", good, -EINVAL },
+		};
+
+		table[0].cmd.flags = 1;
+		table[1].cmd.type = IOMMU_HW_QUEUE_TYPE_DEFAULT;
+		table[2].cmd.type = IOMMU_HW_QUEUE_TYPE_DEFAULT;
+		table[2].cmd.length = 0;
+		table[3].cmd.type = TYPE + 1;
+		table[4].cmd.type = TYPE + 1;
+		table[4].cmd.viommu_id = NO_ID;
+		table[5].cmd.length = 0;
+		table[6].cmd.length = 0;
+		table[6].cmd.viommu_id = NO_ID;
+		table[7].cmd.nesting_parent_iova = UINT64_MAX;
+		table[8].cmd.nesting_parent_iova = UINT64_MAX - PAGE + 2;
+		table[8].cmd.viommu_id = NO_ID;
+		table[9].cmd.nesting_parent_iova = 1;
+		table[9].cmd.length = UINT64_MAX;
+		table[10].cmd.nesting_parent_iova = 0;
+		table[10].cmd.length = UINT64_MAX - PAGE + 2;
+		table[11].cmd.viommu_id = NO_ID;
+		table[12].cmd.viommu_id = g.parent;
+		table[13].cmd.nesting_parent_iova = IOVA + (1UL << 30);
+		table[14].cmd.nesting_parent_iova = IOVA + 2 * PAGE;
+		table[14].cmd.length = 2 * PAGE;
+		table[15].cmd.nesting_parent_iova = IOVA - PAGE;
+		table[15].cmd.length = 2 * PAGE;
+		table[16].cmd.nesting_parent_iova = IOVA + 2 * PAGE + 1;
+		table[17].cmd.nesting_parent_iova = UINT64_MAX;
+		table[17].cmd.length = 1;
+		table[18].cmd.nesting_parent_iova = IOVA + PAGE;
+		table[18].cmd.length = 2 * PAGE;
+		table[19].cmd.nesting_parent_iova = IOVA + PAGE + 1;
+		table[20].cmd.index = QUEUES;
+		table[21].cmd.index = UINT32_MAX;
+		table[22].cmd.index = 1;
+		table[23].cmd.size = offsetof(struct iommu_hw_queue_alloc, length);
+		WANT(ioas_alloc(g.fd, &before), 0);
+		for (i = 0; i < ARRAY_SIZE(table); i++) {
+			int r = call(g.fd, IOMMU_HW_QUEUE_ALLOC, &table[i].cmd);
+
+			if (r != table[i].want)
+				fail("%s: got %s", table[i].name, errno_name(r));
+		}
+		WANT(call(g.fd, IOMMU_HW_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+	}
+	/* Nothing of it is left: the next id is free, the index too, and the memory can go. */
+	WANT(ioas_alloc(g.fd, &after), 0);
+	WANT(after, before + 1);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &i), -EEXIST);
+	WANT(destroy(g.fd, id), 0);
+	WANT(destroy(g.fd, before), 0);
+	WANT(destroy(g.fd, after), 0);
+	close_mapped(&g);
+}
+
+/* What a queue is in cannot be unmapped, neither alone nor with other areas; what is beside it can. */
+static void memory_stays(struct bench *none)
+{
+	const long idle = pinned();
+	uint32_t id, part;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, IOVA), 0);
+	WANT(map(g.fd, g.ioas, mem.rw + 4 * PAGE, 4 * PAGE, IOVA + 4 * PAGE), 0);
+	/* The last byte of one page. */
+	WANT(hw_queue(&g, g.viommu, 0, IOVA + 3 * PAGE - 1, 1, &id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
+	WANT(unmap_all(g.fd, g.ioas), -EBUSY);
+	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
+	/* It is in the pages that it was in, whoever is attached. */
+	WANT(mock_replace(g.fd, g.device, g.parent), 0);
+	WANT(mock_replace(g.fd, g.device, g.ioas), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	/* Another queue in the same page: it is free when both have gone. */
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + 2 * PAGE, 16, &part), 0);
+	WANT(destroy(g.fd, part), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	WANT(destroy(g.fd, id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), 4 * PAGE);
+	unmap_all(g.fd, g.ioas);
+	close_guest(&g);
+	WANT(pinned(), idle);
+}
+
+/* An area of the caller's that is only read is good enough. */
+static void readable(struct bench *none)
+{
+	uint64_t iova = IOVA;
+	struct guest g;
+	uint32_t id;
+
+	if (!open_guest(&g))
+		return;
+	WANT(map_as(g.fd, g.ioas, READ | FIXED, mem.ro, PAGE, &iova), 0);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY);
+	WANT(destroy(g.fd, id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), PAGE);
+	close_guest(&g);
+}
+
+/* What stands on what. */
+static void order(struct bench *none)
+{
+	uint32_t one, two, other, its;
+	struct guest g;
+
+	if (!open_mapped(&g))
+		return;
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
+	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT(destroy(g.fd, g.parent), -EBUSY);
+	WANT(destroy(g.fd, g.ioas), -EBUSY);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE / 2, &two), 0);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &its), -EEXIST);
+	WANT(destroy(g.fd, one), -EBUSY);
+	/* An index means something on one vIOMMU. */
+	WANT(viommu(&g, g.parent, &other), 0);
+	WANT(hw_queue(&g, other, 1, IOVA, PAGE, &its), -EIO);
+	WANT(hw_queue(&g, other, 0, IOVA, PAGE, &its), 0);
+	WANT(destroy(g.fd, other), -EBUSY);
+	WANT(destroy(g.fd, its), 0);
+	WANT(destroy(g.fd, other), 0);
+	/* The last one may go and come. */
+	WANT(destroy(g.fd, two), 0);
+	WANT(destroy(g.fd, two), -ENOENT);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), 0);
+	WANT(destroy(g.fd, one), -EBUSY);
+	WANT(destroy(g.fd, two), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), -EIO);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
+	/* A queue that failed does not hold the one before. */
+	WANT(hw_queue(&g, g.viommu, 1, IOVA - PAGE, PAGE, &two), -ENOENT);
+	WANT(destroy(g.fd, one), 0);
+	WANT(destroy(g.fd, g.viommu), 0);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), -ENOENT);
+	WANT(viommu(&g, g.parent, &g.viommu), 0);
+	close_mapped(&g);
+}
+
+/* Everything goes with the file, whatever needs what. */
+static void closed(struct bench *none)
+{
+	const long idle = pinned();
+	uint32_t one, two;
+	struct guest g;
+
+	if (!open_mapped(&g))
+		return;
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &two), 0);
+	close(g.fd);
+	WANT(pinned(), idle);
+}
+
+static struct guest g;
+static atomic_ulong done[4];
+static time_t deadline;
+
+static void accept_any(unsigned int who, const char *what, long long r, const int *errors)
+{
+	size_t i;
+
+	if (r >= 0) {
+		atomic_fetch_add(&done[who], 1);
+		return;
+	}
+	for (i = 0; errors[i]; i++)
+		if (r == -errors[i])
+			return;
+	fail("%s: got %s", what, errno_name(r));
+}
+
+#define ACCEPT(who, expr, ...) accept_any(who, #expr, expr, (const int[]){ __VA_ARGS__, 0 })
+
+/* The first queue and the second: made and destroyed, each by a thread of its own. */
+static void *make_queues(void *arg)
+{
+	const unsigned int index = (uintptr_t)arg;
+
+	while (time(NULL) < deadline && !has_failed()) {
+		uint32_t id = 0;
+		int r = hw_queue(&g, g.viommu, index, IOVA + index * PAGE, PAGE, &id);
+
+		/* The memory may not be there, nor the queue before, which nobody finds until it is made. */
+		ACCEPT(index, r, ENOENT, EIO, EEXIST);
+		usleep(300);
+		while (!r && destroy(g.fd, id) == -EBUSY && !has_failed())
+			;
+	}
+	return NULL;
+}
+
+static void *map_unmap(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		ACCEPT(2, unmap(g.fd, g.ioas, IOVA, PAGE), EBUSY, ENOENT);
+		ACCEPT(2, map(g.fd, g.ioas, mem.rw, PAGE, IOVA), EEXIST);
+	}
+	return NULL;
+}
+
+/* A vIOMMU with queues of its own in the same memory. */
+static void *make_viommus(void *none)
+{
+	while (time(NULL) < deadline && !has_failed()) {
+		uint32_t other = 0, id = 0;
+		int r;
+
+		ACCEPT(3, viommu(&g, g.parent, &other), 0);
+		r = hw_queue(&g, other, 0, IOVA, PAGE, &id);
+		ACCEPT(3, r, ENOENT);
+		if (!r) {
+			if (destroy(g.fd, other) != -EBUSY)
+				fail("a vIOMMU with a queue can be destroyed");
+			ACCEPT(3, destroy(g.fd, id), 0);
+		}
+		ACCEPT(3, destroy(g.fd, other), 0);
+	}
+	return NULL;
+}
+
+static void all_at_once(struct bench *none)
+{
+	void *(*const work[])(void *) = { make_queues, make_queues, map_unmap, make_viommus };
+	const long idle = pinned();
+	pthread_t threads[ARRAY_SIZE(work)];
+	size_t i;
+
+	if (!open_mapped(&g))
+		return;
+	deadline = time(NULL) + SECONDS;
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		CHECK(!pthread_create(&threads[i], NULL, work[i], (void *)i));
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		CHECK(atomic_load(&done[i]) > 0);
+	CHECK(unmap_all(g.fd, g.ioas) > 0);
+	close_guest(&g);
+	WANT(pinned(), idle);
+}
+
+static const struct scene scenes[] = {
+	{ "a HW queue cannot be made", alloc_wrong, ALONE },
+	{ "the memory of a HW queue stays", memory_stays, ALONE },
+	{ "a HW queue in memory that is only read", readable, ALONE },
+	{ "HW queues need each other and their vIOMMU", order, ALONE },
+	{ "closed with HW queues", closed, ALONE },
+	{ "HW queues, their memory and vIOMMUs, at once", all_at_once, ALONE },
+};
+
+const struct suite hw_queue_suite = {
+	.name = "hw-queue", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+};
