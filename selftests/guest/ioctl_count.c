@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include <linux/iommufd.h>
 #include <linux/vfio.h>
 
 #include "ioctl_count.h"
@@ -48,20 +49,31 @@ static uint64_t now(void)
 	return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
-static struct ioctl_count *count_of(int fd, unsigned long request)
+static enum target target_of(int fd)
 {
-	enum target target = TARGET_OTHER;
 	struct stat stat;
 
 	if (!fstat(fd, &stat) && S_ISCHR(stat.st_mode) && stat.st_rdev == CONTAINER)
-		target = TARGET_CONTAINER;
-	return &counts->of[target][_IOC_NR(request)];
+		return TARGET_CONTAINER;
+	return TARGET_OTHER;
+}
+
+static uint64_t bytes_of(enum target target, unsigned long request, const void *arg)
+{
+	if (target == TARGET_CONTAINER)
+		return request == VFIO_IOMMU_MAP_DMA ? ((const struct vfio_iommu_type1_dma_map *)arg)->size : 0;
+	if (request == IOMMU_IOAS_MAP)
+		return ((const struct iommu_ioas_map *)arg)->length;
+	if (request == IOMMU_IOAS_MAP_FILE)
+		return ((const struct iommu_ioas_map_file *)arg)->length;
+	return 0;
 }
 
 int ioctl(int fd, unsigned long request, ...)
 {
 	struct ioctl_count *count;
 	uint64_t begin, end;
+	enum target target;
 	va_list args;
 	void *arg;
 	int ret;
@@ -73,7 +85,8 @@ int ioctl(int fd, unsigned long request, ...)
 	if (_IOC_TYPE(request) != VFIO_TYPE)
 		return syscall(SYS_ioctl, fd, request, arg);
 
-	count = count_of(fd, request);
+	target = target_of(fd);
+	count = &counts->of[target][_IOC_NR(request)];
 	begin = now();
 	ret = syscall(SYS_ioctl, fd, request, arg);
 	end = now();
@@ -81,5 +94,7 @@ int ioctl(int fd, unsigned long request, ...)
 	__atomic_add_fetch(&count->time, end - begin, __ATOMIC_RELAXED);
 	if (ret < 0)
 		__atomic_add_fetch(&count->failures, 1, __ATOMIC_RELAXED);
+	else
+		__atomic_add_fetch(&count->bytes, bytes_of(target, request, arg), __ATOMIC_RELAXED);
 	return ret;
 }

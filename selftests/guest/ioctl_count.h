@@ -16,6 +16,8 @@ struct ioctl_count {
 	uint64_t failures;
 	/* In nanoseconds, all calls together. */
 	uint64_t time;
+	/* How much was mapped, where the ioctl maps and did. */
+	uint64_t bytes;
 };
 
 /* By target and ioctl number. */

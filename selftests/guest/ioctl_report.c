@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Prints what ioctl_count.so counted. Usage: ioctl_report FILE, or LABEL FILE LABEL FILE ... for
- * several of them side by side.
+ * Prints what ioctl_count.so counted: calls, how many of them failed, their time, how much they
+ * mapped. Usage: ioctl_report FILE, or LABEL FILE LABEL FILE ... for several of them side by side.
+ * Files of one label are runs of one thing: of each ioctl the run is shown in which it took least.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 
 #include "ioctl_count.h"
 
-#define MAX_FILES	4
+#define MAX_FILES	16
+#define MAX_LABELS	4
 
 #define NAME(target, ioctl)	[target][_IOC_NR(ioctl)] = #ioctl
 
@@ -54,71 +56,102 @@ static const char *const names[TARGETS][256] = {
 };
 
 static struct ioctl_counts counts[MAX_FILES];
+static const char *labels[MAX_LABELS];
+/* Which label a file has. */
+static int label_of[MAX_FILES];
+static int files, columns;
 
-static int load(struct ioctl_counts *into, const char *path)
+static int load(const char *label, const char *path)
 {
 	FILE *file = fopen(path, "r");
-	size_t read = file ? fread(into, sizeof(*into), 1, file) : 0;
+	size_t read = file ? fread(&counts[files], sizeof(*counts), 1, file) : 0;
+	int i;
 
 	if (file)
 		fclose(file);
-	if (!read)
+	if (!read) {
 		fprintf(stderr, "ioctl_report: nothing was counted in %s\n", path);
-	return read ? 0 : -1;
+		return -1;
+	}
+	for (i = 0; i < columns; i++)
+		if (!strcmp(labels[i], label))
+			break;
+	if (i == MAX_LABELS) {
+		fprintf(stderr, "ioctl_report: more than %d labels\n", MAX_LABELS);
+		return -1;
+	}
+	if (i == columns)
+		labels[columns++] = label;
+	label_of[files++] = i;
+	return 0;
 }
 
-static void row(const char *name, const struct ioctl_count *each, int files)
+static void row(const char *name, const struct ioctl_count *each)
 {
 	int i;
 
 	printf("%-34s", name);
-	for (i = 0; i < files; i++)
-		printf("  %6" PRIu64 " %6" PRIu64 " %10.1f", each[i].calls, each[i].failures,
-		       each[i].time / 1000.0);
+	for (i = 0; i < columns; i++)
+		printf("  %6" PRIu64 " %6" PRIu64 " %10.1f %7.1f", each[i].calls, each[i].failures,
+		       each[i].time / 1000.0, each[i].bytes / 1048576.0);
 	printf("\n");
+}
+
+/* For each label the count of the run that took least. Whether any made the call at all. */
+static int least(int target, int nr, struct ioctl_count *each)
+{
+	const struct ioctl_count *count;
+	int i, any = 0, seen[MAX_LABELS] = {};
+
+	for (i = 0; i < files; i++) {
+		count = &counts[i].of[target][nr];
+		any |= count->calls > 0;
+		if (!seen[label_of[i]]++ || count->time < each[label_of[i]].time)
+			each[label_of[i]] = *count;
+	}
+	return any;
 }
 
 int main(int argc, char **argv)
 {
-	struct ioctl_count each[MAX_FILES], sum[MAX_FILES] = {};
-	int files = argc == 2 ? 1 : (argc - 1) / 2;
+	struct ioctl_count each[MAX_LABELS], sum[MAX_LABELS] = {};
 	int target, nr, i;
 	char other[32];
-	uint64_t calls;
 
-	if (files < 1 || files > MAX_FILES || (argc > 2 && argc % 2 == 0)) {
+	if (argc < 2 || (argc > 2 && argc % 2 == 0) || argc / 2 > MAX_FILES) {
 		fprintf(stderr, "usage: ioctl_report FILE | LABEL FILE ...\n");
 		return 2;
 	}
-	for (i = 0; i < files; i++)
-		if (load(&counts[i], argv[argc == 2 ? 1 : 2 * i + 2]))
+	if (argc == 2 && load("", argv[1]))
+		return 1;
+	for (i = 1; i + 1 < argc; i += 2)
+		if (load(argv[i], argv[i + 1]))
 			return 1;
 
 	if (argc > 2) {
 		printf("%34s", "");
-		for (i = 0; i < files; i++)
-			printf("  %24s", argv[2 * i + 1]);
+		for (i = 0; i < columns; i++)
+			printf("  %32s", labels[i]);
 		printf("\n");
 	}
 	printf("%-34s", "ioctl of QEMU");
-	for (i = 0; i < files; i++)
-		printf("  %6s %6s %10s", "calls", "failed", "us in all");
+	for (i = 0; i < columns; i++)
+		printf("  %6s %6s %10s %7s", "calls", "failed", "us in all", "MiB");
 	printf("\n");
 	for (target = 0; target < TARGETS; target++) {
 		for (nr = 0; nr < 256; nr++) {
-			calls = 0;
-			for (i = 0; i < files; i++) {
-				each[i] = counts[i].of[target][nr];
-				calls += each[i].calls;
+			if (!least(target, nr, each))
+				continue;
+			for (i = 0; i < columns; i++) {
 				sum[i].calls += each[i].calls;
 				sum[i].failures += each[i].failures;
 				sum[i].time += each[i].time;
+				sum[i].bytes += each[i].bytes;
 			}
 			snprintf(other, sizeof(other), "number %#x", nr);
-			if (calls)
-				row(names[target][nr] ?: other, each, files);
+			row(names[target][nr] ?: other, each);
 		}
 	}
-	row("all", sum, files);
+	row("all", sum);
 	return 0;
 }

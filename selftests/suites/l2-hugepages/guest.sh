@@ -27,19 +27,19 @@ live() {
 	check "$name, boots and finds the card" l2_up 1
 	check "$name, its memory is pinned" l2_pins 1
 	check "$name, its memory is in huge pages" in_huge_pages "$before"
-	check "$name, QEMU maps it by $ioctl" l2_used "$ioctl"
+	check "$name, QEMU maps it by $ioctl" l2_maps_by "$ioctl"
 	l2_network "$name" eth0 10.0.2.2
 	l2_killed_in_flight eth0 10.0.2.2
 	check "$name, the huge pages are free again" huge_pages_are_back "$before"
 }
 
-load_iommufd
-load_vfio
+l2_load
 bind_igb
 l2_prepare
 l2_allow /dev/iommu "$CDEV"
-mkdir /dev/hugepages
-mount -t hugetlbfs -o "uid=$L2_USER" hugetlbfs /dev/hugepages
+# Where QEMU sees it: a mount below /dev is not part of the root's.
+mkdir "$L2_ROOT/dev/hugepages"
+mount -t hugetlbfs -o "uid=$L2_USER" hugetlbfs "$L2_ROOT/dev/hugepages"
 
 live "memfd" IOMMU_IOAS_MAP_FILE \
 	"memory-backend-memfd,id=ram,size=${L2_MEMORY}M,share=on,hugetlb=on,hugetlbsize=2M"

@@ -3,8 +3,7 @@
 
 . /lib/l2.sh
 
-load_iommufd
-load_vfio
+l2_load
 bind_igb
 l2_prepare
 l2_allow /dev/iommu "$CDEV"

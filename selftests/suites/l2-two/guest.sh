@@ -9,8 +9,7 @@ both_use_one_ioas() {
 	[ "$WHY" = "2 devices attached, 1 IOAS" ]
 }
 
-load_iommufd
-load_vfio
+l2_load
 l2_prepare
 bind_igb
 l2_allow /dev/iommu "$CDEV"

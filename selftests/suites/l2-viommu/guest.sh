@@ -15,8 +15,7 @@ small_maps() {
 	[ "$(l2_calls IOMMU_IOAS_MAP)" -gt 200 ] && [ "$(l2_calls IOMMU_IOAS_UNMAP)" -gt 20 ]
 }
 
-load_iommufd
-load_vfio
+l2_load
 bind_igb
 l2_prepare
 l2_allow /dev/iommu "$CDEV"
