@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
-# A guest inside the guest. L1 is the guest that the runner boots; it mounts the toolchain root and
-# starts that root's unmodified QEMU as a user without privileges, with KVM on the SVM of the CPU that
-# the machine's QEMU emulates. L2 is what that QEMU runs: the same kernel, l2-init, and the network card
+# A guest inside the guest. L1 is the guest that the runner boots; it mounts a tree of Debian's programs
+# and starts the unmodified QEMU in it as a user without privileges, with KVM on the CPU that the
+# machine's QEMU emulates, which has SVM on x86 and EL2 on arm64. L2 is what that QEMU runs: the same kernel, l2-init, and the network card
 # that L1's vfio-pci gave away. L2 does as it is told (l2-init says what that can be). Every step is a
 # test.
 
-L2_ROOT=/toolchain
+L2_ROOT=/userland
 # In MiB. The limit on locked memory leaves room for the firmware's pages but not for a second L2.
 L2_MEMORY=384
 L2_MEMLOCK=448
@@ -46,16 +46,16 @@ l2_load() {
 	load_vfio
 	module kvm
 	module kvm-amd
-	[ -c /dev/kvm ] || die "no /dev/kvm: does L1's CPU have SVM?"
+	[ -c /dev/kvm ] || die "no /dev/kvm: can L1's CPU run guests?"
 	l2_allow /dev/kvm
 }
 
-# l2_prepare: the toolchain root at L2_ROOT, with this guest's own files below its /mnt.
+# l2_prepare: the tree of programs at L2_ROOT, with this guest's own files below its /mnt.
 l2_prepare() {
 	local dir
 	mkdir -p "$L2_ROOT"
 	mount -t 9p -o trans=virtio,version=9p2000.L,ro,access=any,cache=loose,msize=262144 \
-		toolchain "$L2_ROOT" || die "no toolchain root over 9p"
+		userland "$L2_ROOT" || die "no tree of programs over 9p"
 	for dir in proc sys dev tmp; do
 		mount -o bind "/$dir" "$L2_ROOT/$dir"
 	done
@@ -74,12 +74,13 @@ l2_qemu() {
 	# shellcheck disable=SC3045
 	ulimit -l $(($1 * 1024))
 	shift
+	# shellcheck disable=SC2086
 	exec chroot "$L2_ROOT" /usr/bin/setpriv --reuid "$L2_USER" --regid "$L2_USER" --clear-groups \
 		/usr/bin/env -i PATH=/usr/bin IOCTL_COUNT=/tmp/l2.ioctls LD_PRELOAD=/mnt/programs/ioctl_count.so \
-		qemu-system-x86_64 -accel kvm -cpu host -smp 1 -m "$L2_MEMORY" \
+		$INNER_QEMU -smp 1 -m "$L2_MEMORY" \
 		-nodefaults -no-user-config -display none \
 		-kernel /mnt/inner/kernel -initrd /mnt/inner/initramfs \
-		-append "console=ttyS0 loglevel=$L2_LOGLEVEL no_timer_check panic=-1 $L2_CMDLINE" \
+		-append "console=$CONSOLE talk=$RESULTS loglevel=$L2_LOGLEVEL panic=-1 $INNER_CMDLINE $L2_CMDLINE" \
 		-chardev file,id=console,path=/tmp/l2.console -serial chardev:console \
 		-chardev file,id=talk,path=/tmp/l2.said,input-path=/tmp/l2.told -serial chardev:talk \
 		"$@" >/tmp/l2.qemu 2>&1
@@ -187,8 +188,11 @@ l2_reboots() {
 	l2_up "$1"
 }
 
-# faults: how many DMA faults the IOMMU has reported since boot.
-faults() { dmesg | grep -c 'DMAR:.*fault addr' || true; }
+# faults_told: what the IOMMU, a VT-d or an SMMUv3, has said of DMA faults since boot.
+faults_told() { dmesg | grep -E 'DMAR:.*fault addr|arm-smmu-v3.* event: '; }
+
+# faults: how many they were.
+faults() { faults_told | wc -l; }
 
 # users: how many others hold the module under test in memory.
 users() { cat "/sys/module/$(echo "$MODULE" | tr - _)/refcnt"; }
@@ -232,7 +236,7 @@ l2_maps_by() {
 # l2_no_fault: the IOMMU has stopped nothing since L2 was started.
 l2_no_fault() {
 	local count=$(($(faults) - faults_before))
-	[ "$count" = 0 ] || { WHY="$count faults: $(dmesg | grep 'DMAR:.*fault addr' | tail -n 2)"; return 1; }
+	[ "$count" = 0 ] || { WHY="$count faults: $(faults_told | tail -n 2)"; return 1; }
 }
 
 # l2_receives NIC: two looks at the card's counter, a second apart, differ.

@@ -42,7 +42,8 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
         module = build.module(suite, arch, choice.option)
     else:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
-    return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name)
+    userland = build.userland(arch) if suite.inner else None
+    return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name, userland)
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:

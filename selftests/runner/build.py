@@ -2,6 +2,7 @@
 """Makes what a guest is put together from: kernel, module under test, test programs."""
 
 import os
+import platform
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -17,6 +18,9 @@ BUILD = TOP / "build"
 LOGS = BUILD / "logs"
 
 # What MODULE=... stands for.
+# The architecture of the toolchain root, by the kernel's name.
+_HERE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
 MODULES = {"rust": "iommufd-rs", "c": "iommufd"}
 
 
@@ -90,6 +94,19 @@ def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str)
     log = LOGS / f"{arch}-{out.parent.name}-{goal}.log"
     _logged(f"the guest program {goal}", log, arch, [*command, f"CC={compiler}", goal])
     return out
+
+
+def userland(arch: str) -> Path:
+    """The tree with the QEMU of a guest inside the guest. The runner runs in one of its own architecture."""
+    return Path("/") if arch == _HERE else _userland(arch)
+
+
+@_once
+def _userland(arch: str) -> Path:
+    done = subprocess.run([str(TOP / "scripts/userland.sh"), arch], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Mistake(f"no QEMU that runs on {arch}: see above")
+    return Path(done.stdout.strip())
 
 
 def _environment(arch: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 from initramfs import Initramfs
@@ -23,9 +24,6 @@ KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
 
 # sysrq is for the guest's watchdog. There is no life after an oops.
 _CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
-
-# The runner runs in the toolchain root, whose QEMU is also that of a guest's own guest.
-_TOOLCHAIN = ["-virtfs", "local,path=/,mount_tag=toolchain,security_model=none,readonly=on,multidevs=remap"]
 
 # QEMU ends with its parent, however that dies.
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
@@ -62,6 +60,8 @@ class Parts:
     # The file of the module under test, and its name without ".ko".
     module: Path
     module_name: str
+    # The tree of programs that has the QEMU of a guest inside the guest.
+    userland: Path | None = None
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -101,9 +101,11 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         "RESULTS": parts.machine.results,
         # One program that is hung must leave time to say so.
         "LIMIT": str(parts.suite.timeout // 2),
+        "INNER_QEMU": parts.machine.inner,
+        "INNER_CMDLINE": parts.machine.inner_cmdline,
         **served,
     }
-    archive.file("etc/suite", "".join(f"{key}={value}\n" for key, value in settings.items()).encode())
+    archive.file("etc/suite", "".join(f"{key}={quote(value)}\n" for key, value in settings.items()).encode())
     # Objects that the kernel's build lists are named .o there and installed as .ko.
     for listed in (parts.kernel / "modules.order").read_text().split():
         module = parts.kernel / Path(listed).with_suffix(".ko")
@@ -118,6 +120,11 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
     path.write_bytes(archive.content())
 
 
+def _shared(tree: Path) -> list[str]:
+    """Shows a tree to the guest, which cannot change it."""
+    return ["-virtfs", f"local,path={tree},mount_tag=userland,security_model=none,readonly=on,multidevs=remap"]
+
+
 def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
     """QEMU's command line, without the serial ports. `loglevel` is a word of the kernel's."""
     suite = parts.suite
@@ -127,7 +134,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
         *("-accel", "tcg,thread=multi", "-smp", "2", "-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
-        *(_TOOLCHAIN if suite.inner else []),
+        *(_shared(parts.userland) if parts.userland else []),
         *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),
         *("-append", cmdline.strip()),
     ]

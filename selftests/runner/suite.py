@@ -38,6 +38,9 @@ class Machine:
     results: str
     qemu: list[str]
     cmdline: str
+    # How the QEMU of a guest inside the guest begins, and what that one's kernel is told.
+    inner: str
+    inner_cmdline: str
 
 
 @dataclass(frozen=True)
@@ -154,4 +157,6 @@ def machine(arch: str, name: str) -> Machine:
         results=base["results"],
         qemu=[base["qemu"], *shlex.split(base["base"]), *shlex.split(ini[title]["qemu"])],
         cmdline=" ".join([f"console={base['console']}", base.get("cmdline", ""), ini[title].get("cmdline", "")]),
+        inner=base["inner"],
+        inner_cmdline=base.get("inner_cmdline", ""),
     )

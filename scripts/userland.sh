@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Makes, once, a tree of programs for another architecture and prints its path: the QEMU that a guest
+# of that architecture runs, with all it needs. Usage: userland.sh ARCH
+#
+# The packages are those of the toolchain root's own Debian, unpacked and not installed: nothing in
+# them can run here. The cache entry is named by this script and by QEMU's version.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+inside || exec "$TOP/scripts/enter" "$0" "$@"
+
+case ${1:-} in
+arm64) PACKAGES=(base-files coreutils libc-bin util-linux) QEMU=qemu-system-arm ;;
+*) die "userland.sh: no list of packages for '${1:-}'" ;;
+esac
+VERSION=$(awk -v p="$QEMU" '$1 == p { print $2 }' /versions)
+TREE=$CACHE/userland-$1-$( (cat "$0"; echo "$VERSION") | key)
+
+# As if nothing was installed, so that apt brings everything that is needed.
+download() {
+	mkdir -p "$TREE.part/debs/partial"
+	: >"$TREE.part/status"
+	apt-get -q -y -o "Dir::State::status=$TREE.part/status" -o "Dir::Cache::archives=$TREE.part/debs" \
+		-o "APT::Architecture=$1" -o "APT::Architectures::=$1" -o APT::Sandbox::User=root \
+		-t "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" \
+		--no-install-recommends --download-only install "${PACKAGES[@]}" "$QEMU=$VERSION"
+}
+
+unpack() {
+	local deb
+	for deb in "$TREE.part"/debs/*.deb; do dpkg-deb -x "$deb" "$TREE.part/tree"; done
+	mkdir -p "$TREE.part/tree"/{dev,mnt,proc,sys,tmp}
+}
+
+make_tree() {
+	[ ! -e "$TREE" ] || return 0
+	say "Fetching QEMU for $1 (once, about 20 seconds): $TREE"
+	rm -rf "$TREE.part"
+	step "userland: download" "$LOGS/userland-$1-download.log" download "$1"
+	step "userland: unpack" "$LOGS/userland-$1-unpack.log" unpack
+	mv "$TREE.part/tree" "$TREE"
+	rm -rf "$TREE.part"
+}
+
+if [ ! -e "$TREE" ]; then with_lock "$TREE.lock" make_tree "$1"; fi
+echo "$TREE"
