@@ -7,6 +7,7 @@ import threading
 import unittest
 from collections.abc import Callable
 
+import build
 import report
 import side_by_side
 from guest_suite import Transcript
@@ -15,6 +16,7 @@ from kernel_log import KernelLog
 from ktap import Program
 from result import Case
 from suite import Check
+from suite import Mistake
 from suite import load_all
 
 
@@ -157,6 +159,24 @@ class Guest(unittest.TestCase):
         self.assertEqual(transcript.feed("@@ program demo"), [])
         self.assertEqual(transcript.feed("not ok 1 is but text"), [])
         self.assertEqual([case.outcome for case in transcript.feed("@@ exit 1")], ["failed"])
+
+
+class Build(unittest.TestCase):
+    def test_once_whether_it_works_or_not(self) -> None:
+        tried = []
+
+        @build._once
+        def made(name: str) -> build.Path:
+            tried.append(name)
+            if name == "bad":
+                raise Mistake(name)
+            return build.Path(name)
+
+        for _ in range(2):
+            self.assertEqual(made("good"), build.Path("good"))
+            with self.assertRaisesRegex(Mistake, "bad"):
+                made("bad")
+        self.assertEqual(tried, ["good", "bad"])
 
 
 class SideBySide(unittest.TestCase):
