@@ -3,7 +3,8 @@
 # Builds the test kernel once and prints its build folder. Usage: kernel.sh [FLAVOUR]
 # FLAVOUR is plain or the name of a further config fragment in patches/<version>/config. The cache
 # entry is named by the kernel source's version, the patch series, the config fragments and the
-# compilers' versions.
+# compilers' versions. A fragment that says "# built-from: FLAVOUR" changes so little that a copy of
+# that flavour's build folder, if there is one, saves most of the work.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -14,10 +15,11 @@ PATCHES=$TOP/patches/$KVERSION
 # The packages of the root that this runs in.
 VERSIONS=/versions
 
+# fragments FLAVOUR: the config fragments that it is made of.
 fragments() {
 	echo "$PATCHES/config/common.config"
 	echo "$PATCHES/config/$ARCH.config"
-	if [ "$FLAVOUR" != plain ]; then echo "$PATCHES/config/$FLAVOUR.config"; fi
+	if [ "$1" != plain ]; then echo "$PATCHES/config/$1.config"; fi
 }
 
 series() { if [ -e "$PATCHES/series" ]; then sed "s|^|$PATCHES/|" "$PATCHES/series"; fi; }
@@ -26,15 +28,22 @@ version_of() { awk -v p="$1" '$1 == p { print }' "$VERSIONS"; }
 
 while IFS= read -r file; do
 	[ -e "$file" ] || die "ARCH=$ARCH, kernel flavour '$FLAVOUR', version $KVERSION: there is no $file"
-done < <(fragments)
+done < <(fragments "$FLAVOUR")
 
 # shellcheck disable=SC2046
 SOURCE_KEY=$( (version_of "linux-source-$KVERSION"; cat /dev/null $(series)) | key)
-# shellcheck disable=SC2046
-BUILD_KEY=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-21 lld-21; do version_of "$p"; done
-	cat $(fragments)) | key)
+
+# folder_of FLAVOUR: its build folder.
+folder_of() {
+	local key
+	# shellcheck disable=SC2046
+	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-21 lld-21; do version_of "$p"; done
+		cat $(fragments "$1")) | key)
+	echo "$CACHE/kernel-$KVERSION-$ARCH-$1-$key"
+}
+
 SRC=$CACHE/linux-$KVERSION-$SOURCE_KEY
-OBJ=$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-$BUILD_KEY
+OBJ=$(folder_of "$FLAVOUR")
 
 kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM=-21 "$@"; }
 
@@ -54,7 +63,7 @@ configure() {
 	local line wrong=0
 	# Of two lines about one option the last counts.
 	# shellcheck disable=SC2046
-	cat $(fragments) | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac >"$OBJ/fragments.config"
+	cat $(fragments "$FLAVOUR") | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac >"$OBJ/fragments.config"
 	kmake KCONFIG_ALLCONFIG="$OBJ/fragments.config" allnoconfig
 	# Kconfig drops what it cannot satisfy without a word: say it.
 	while IFS= read -r line; do
@@ -71,12 +80,40 @@ build() {
 	kmake INSTALL_HDR_PATH="$OBJ/usr" headers_install
 }
 
+# seed: begin with a copy of another flavour's finished build, of which kbuild then makes anew what
+# depends on an option that differs. The commands that it compares with its own name the folder in full
+# at times. What it would leave although it does not belong here is removed: modules that this flavour
+# may not have, and the count of builds.
+seed() {
+	rm -rf "$OBJ.part"
+	cp -a --reflink=auto "$1" "$OBJ.part"
+	rm -f "$OBJ.part/complete" "$OBJ.part/.version"
+	find "$OBJ.part" -name '*.ko' -delete
+	find "$OBJ.part" -name '.*.cmd' -exec sed -i "s|$1|$OBJ|g" {} +
+	mv "$OBJ.part" "$OBJ"
+}
+
+# seed_folder: the finished build that this flavour's fragment says it can begin with, if there is one
+# and no work has begun yet.
+seed_folder() {
+	local from
+	[ ! -e "$OBJ" ] || return 0
+	from=$(fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p')
+	[ -n "$from" ] || return 0
+	from=$(folder_of "$from")
+	if [ -e "$from/complete" ]; then echo "$from"; fi
+}
+
 make_source() { [ -e "$SRC" ] || step "kernel: unpack and patch" "$LOGS/kernel-source.log" unpack; }
 
 make_kernel() {
+	local from time="10 minutes"
 	[ ! -e "$OBJ/complete" ] || return 0
-	say "Building Linux $KVERSION for $ARCH, $FLAVOUR (once, about 10 minutes on two cores): $OBJ"
+	from=$(seed_folder)
+	[ -z "$from" ] || time="2 minutes"
+	say "Building Linux $KVERSION for $ARCH, $FLAVOUR (once, about $time on two cores): $OBJ"
 	with_lock "$SRC.lock" make_source
+	[ -z "$from" ] || step "kernel: copy a like one" "$LOGS/kernel-copy-$ARCH-$FLAVOUR.log" seed "$from"
 	mkdir -p "$OBJ"
 	step "kernel: configure" "$LOGS/kernel-config-$ARCH-$FLAVOUR.log" configure
 	step "kernel: build" "$LOGS/kernel-build-$ARCH-$FLAVOUR.log" build
