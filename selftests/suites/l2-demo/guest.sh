@@ -42,11 +42,12 @@ echo "   QEMU asked for an I/O address space, attached the card to it, and mappe
 echo "   $WHY are pinned. They stay where they are while the card may use them."
 echo "3. L2 boots. Its driver tells the card addresses as L2 sees them; the VT-d makes them those of L1."
 check "L2 boots and finds the card" l2_up 1
+# Its console is shown with some delay.
+sleep 1
 echo "   It took ${WHY#after } from QEMU's start."
 echo "4. L2 gets an address and a file of $((SERVED_BYTES >> 20)) MiB, random bytes that your machine serves."
 check "L2 gets an address by DHCP" l2_address eth0
 check "L2 fetches a file, and its checksum is right" l2_fetch eth0 10.0.2.2
-# The console is shown with some delay.
 sleep 1
 echo "   $WHY. Your machine served sha256"
 echo "   $SERVED_SHA256: every byte is right."
