@@ -66,7 +66,7 @@ impl Drop for Taken<'_> {
         let mut space = self.ioas.space.write();
         for (range, _) in areas(&self.parts) {
             // Our own copy of the slice keeps the memory from going under the lock.
-            drop(space.areas.remove(range.start()));
+            drop(space.areas.remove(range));
         }
     }
 }
@@ -119,7 +119,7 @@ impl Ioas {
         // While `domains` is held no domain can come that would miss these areas.
         let mut space = self.space.write();
         for (range, _) in areas(&taken.parts) {
-            if let Some(area) = space.areas.get_mut(range.start()) {
+            if let Some(area) = space.areas.get_mut(range) {
                 area.state = State::Ready;
             }
         }

@@ -126,14 +126,12 @@ impl Segments {
             return Ok(());
         }
         let vacancy = Vacancy::new()?;
-        let segment = self.map.get_mut(range.start()).ok_or(EINVAL)?;
+        let segment = self.map.get_mut(range).ok_or(EINVAL)?;
         let extents = split_off(&mut segment.extents, index - range.start())?;
         let holders = segment.holders;
-        self.map.truncate(range.start(), index - 1);
-        if let Some(tail) = PageRange::new(index, range.last()) {
-            // The tail's place was just vacated, so nothing is refused.
-            drop(self.map.insert(vacancy, tail, Segment { extents, holders }));
-        }
+        let tail = Segment { extents, holders };
+        // It is the segment that was found.
+        drop(self.map.split(vacancy, range, index, tail));
         Ok(())
     }
 
@@ -184,7 +182,7 @@ impl Segments {
             };
             if range.contains(&found) && gone(segment) {
                 removed += found.len();
-                drop(self.map.remove(found.start()));
+                drop(self.map.remove(found));
             }
             next = after(found, range);
         }

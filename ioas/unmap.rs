@@ -144,7 +144,7 @@ impl Ioas {
             let mut space = self.space.write();
             for (range, _) in doomed.areas() {
                 // The slices in `doomed` keep the memory from going under the lock.
-                drop(space.areas.remove(range.start()));
+                drop(space.areas.remove(range));
                 *unmapped = unmapped.saturating_add(range.len());
             }
         }
