@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
 #
-# ARCH, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
+# ARCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
 
 # Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
 ARCH ?=
@@ -9,6 +9,7 @@ FLAVOUR ?= plain
 MODULE ?= rust
 SUITE ?= vfio-vtd
 JOBS ?= 2
+COUNT ?= time
 export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH
 
 # Options of the module, given as on the kernel's own make: make CONFIG_IOMMUFD_RS_TEST=y
@@ -48,7 +49,7 @@ test:
 	@$(runner) test --jobs $(JOBS) $(SUITES)
 
 bench:
-	@$(runner) bench
+	@$(runner) bench $(addprefix --count ,$(COUNT))
 
 suites:
 	@$(runner) list
@@ -78,6 +79,7 @@ help:
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo '  JOBS=1              one guest after the other instead of two at a time'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
+	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
 	@echo "make bench-vm         count that QEMU's ioctls and their time with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'

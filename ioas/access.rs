@@ -253,7 +253,11 @@ pub(super) fn pin(
             return Err(EPERM);
         }
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
-        area.slice.pages.hold(pages, &mut f)?;
+        area.slice.pages.hold(pages, |extents| {
+            extents
+                .iter()
+                .try_for_each(|extent| f(extent.phys(), extent.npages()))
+        })?;
         area.accesses.add(1, Relaxed);
         pinned = Some(part.last());
         Ok(())

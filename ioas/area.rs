@@ -5,6 +5,7 @@
 use crate::ioas::pages::Pages;
 use crate::kapi::domain::Domain;
 use crate::kapi::domain::Prot;
+use crate::kapi::pin::Extent;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::IovaRange;
 use crate::kapi::units::PageRange;
@@ -83,18 +84,15 @@ impl Area {
     }
 }
 
-/// Fills page tables with an area, extent by extent. Dropping it takes back what it has mapped.
+/// Fills page tables with an area. Dropping it takes back what it has mapped.
 pub(crate) struct Filler<'a> {
     domain: &'a Domain,
     prot: Prot,
     small_pages: bool,
-    /// The area's first address.
-    start: u64,
+    range: IovaRange,
     /// Bytes mapped so far.
     done: u64,
-    /// Bytes still to be mapped.
-    left: u64,
-    /// Bytes of the next page that precede the area.
+    /// Bytes of the first page that precede the area.
     skip: u64,
 }
 
@@ -114,26 +112,42 @@ impl<'a> Filler<'a> {
                 ..prot
             },
             small_pages,
-            start: range.start(),
+            range,
             done: 0,
-            left: range.len(),
             skip: page_offset(slice.start),
         }
     }
 
     /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
-    #[inline]
-    pub(crate) fn push(&mut self, phys: u64, npages: u64) -> Result {
-        let bytes = ((npages << PAGE_SHIFT) - self.skip).min(self.left);
-        if bytes != 0 {
-            // It wraps only where nothing is left.
-            let range = IovaRange::from_len(self.start.wrapping_add(self.done), bytes)?;
-            self.domain
-                .map(range, phys + self.skip, self.prot, self.small_pages)?;
-            self.done += bytes;
-            self.left -= bytes;
+    pub(crate) fn push(&mut self, extents: &[Extent]) -> Result {
+        self.push_pieces(
+            extents
+                .iter()
+                .map(|extent| (extent.phys(), extent.npages())),
+        )
+    }
+
+    /// As [`Filler::push`], runs of pages by their physical address and how many they are.
+    pub(crate) fn push_pieces(&mut self, pieces: impl Iterator<Item = (u64, u64)>) -> Result {
+        let mut pieces = pieces.map(|(phys, npages)| (phys, npages << PAGE_SHIFT));
+        if self.skip != 0 {
+            let Some((phys, length)) = pieces.next() else {
+                return Ok(());
+            };
+            let skip = core::mem::take(&mut self.skip);
+            self.map(core::iter::once((phys + skip, length - skip)))?;
         }
-        self.skip = 0;
+        self.map(pieces)
+    }
+
+    fn map(&mut self, pieces: impl Iterator<Item = (u64, u64)>) -> Result {
+        let start = self.range.start().checked_add(self.done);
+        // Of the last page there may be less, or nothing at all.
+        let rest = start.and_then(|start| IovaRange::new(start, self.range.last()));
+        if let Some(rest) = rest {
+            let (prot, small_pages) = (self.prot, self.small_pages);
+            self.done += self.domain.map_pieces(rest, pieces, prot, small_pages)?;
+        }
         Ok(())
     }
 
@@ -145,8 +159,7 @@ impl<'a> Filler<'a> {
 
 impl Drop for Filler<'_> {
     fn drop(&mut self) {
-        if let Ok(mapped) = IovaRange::from_len(self.start, self.done) {
-            self.domain.unmap([mapped]);
-        }
+        self.domain
+            .unmap(IovaRange::from_len(self.range.start(), self.done));
     }
 }

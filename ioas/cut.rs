@@ -59,14 +59,13 @@ impl Ioas {
         tail.pages.divide(tail.start, !domains.is_empty())?;
 
         // From here on nothing fails.
-        space.areas.truncate(range.start(), last);
-        if let Some(area) = space.areas.get_mut(range.start()) {
-            area.slice.length = length;
-        }
         let mut area = Area::building(tail, prot);
         area.state = State::Ready;
-        // The tail's place was just vacated, so nothing is refused.
-        drop(space.areas.insert(vacancy, rest, area));
+        drop(space.areas.split(vacancy, range, rest.start(), area));
+        let head = IovaRange::new(range.start(), last);
+        if let Some(area) = head.and_then(|head| space.areas.get_mut(head)) {
+            area.slice.length = length;
+        }
         Ok(())
     }
 }

@@ -97,18 +97,25 @@ fn fill_one(
     first: bool,
 ) -> Result {
     let pages = slice.page_range()?;
-    let mut filler = Filler::new(domain, range, slice, prot, small_pages);
     if let Some((mmio, start)) = slice.pages.mmio() {
+        let filler = Filler::new(domain, range, slice, prot, small_pages);
         let pages = PageRange::from_len(start + pages.start(), pages.len())?;
         return mmio.map(domain, range, pages, filler);
     }
-    let each = |phys, npages| filler.push(phys, npages);
-    if first {
-        slice.pages.hold(pages, each)?;
-    } else {
-        slice.pages.with_extents(pages, each)?;
+    if !first {
+        let mut filler = Filler::new(domain, range, slice, prot, small_pages);
+        slice
+            .pages
+            .with_extents(pages, |extents| filler.push(extents))?;
+        filler.keep();
+        return Ok(());
     }
+    let mut holding = slice.pages.begin_hold(pages)?;
+    // Dropped before `holding`: what a device can reach is pinned.
+    let mut filler = Filler::new(domain, range, slice, prot, small_pages);
+    holding.pin(|extents| filler.push(extents))?;
     filler.keep();
+    holding.keep();
     Ok(())
 }
 

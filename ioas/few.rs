@@ -2,51 +2,52 @@
 
 //! Lists that most often have one element, which then needs no memory of its own.
 
+use crate::kapi::vec;
 use core::ops::Deref;
 use core::ops::DerefMut;
 use kernel::prelude::*;
 
 /// A list.
 pub(crate) enum Few<T> {
+    None,
     One(T),
     Many(KVec<T>),
 }
 
 impl<T> Few<T> {
-    /// A list without elements.
-    pub(crate) const fn new() -> Self {
-        Self::Many(KVec::new())
-    }
-
     /// Adds an element behind the others. `ENOMEM`.
     pub(crate) fn push(&mut self, value: T) -> Result {
-        match self {
-            Self::Many(list) if list.capacity() == 0 => *self = Self::One(value),
-            Self::Many(list) => list.push(value, GFP_KERNEL_ACCOUNT)?,
-            Self::One(_) => {
-                let mut list = KVec::with_capacity(4, GFP_KERNEL_ACCOUNT)?;
-                if let Self::One(first) = core::mem::replace(self, Self::new()) {
-                    drop(list.push_within_capacity(first));
-                }
-                drop(list.push_within_capacity(value));
-                *self = Self::Many(list);
-            }
+        if let Self::None = self {
+            *self = Self::One(value);
+            return Ok(());
         }
+        self.reserve(3)?.push(value, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
 
-    /// Adds an element where that needs no memory, else gives it back.
-    #[inline]
-    pub(crate) fn push_within_capacity(&mut self, value: T) -> Result<(), T> {
+    /// Makes room for `more` elements and returns the list that has it. `ENOMEM`, and then nothing has
+    /// changed.
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<&mut KVec<T>> {
+        if !matches!(self, Self::Many(_)) {
+            let mut list = KVec::with_capacity(more.saturating_add(1), GFP_KERNEL_ACCOUNT)?;
+            if let Self::One(first) = core::mem::replace(self, Self::None) {
+                drop(list.push_within_capacity(first));
+            }
+            *self = Self::Many(list);
+        }
         match self {
-            Self::Many(list) => list.push_within_capacity(value).map_err(|error| error.0),
-            Self::One(_) => Err(value),
+            Self::Many(list) => {
+                list.reserve(more, GFP_KERNEL_ACCOUNT)?;
+                Ok(list)
+            }
+            _ => Err(EINVAL),
         }
     }
 
     /// The list of what `f` makes of each element. `ENOMEM`, or what `f` fails with.
     pub(crate) fn try_map<U>(self, mut f: impl FnMut(T) -> Result<U>) -> Result<Few<U>> {
         Ok(match self {
+            Self::None => Few::None,
             Self::One(value) => Few::One(f(value)?),
             Self::Many(list) => {
                 let mut made = KVec::with_capacity(list.len(), GFP_KERNEL_ACCOUNT)?;
@@ -64,19 +65,12 @@ impl<T> Few<T> {
             return Ok(());
         };
         match list.len() {
-            len if len == list.capacity() => {}
             1 => {
                 if let Some(value) = list.pop() {
                     *self = Self::One(value);
                 }
             }
-            len => {
-                let mut exact = KVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
-                for value in core::mem::replace(list, KVec::new()) {
-                    drop(exact.push_within_capacity(value));
-                }
-                *list = exact;
-            }
+            _ => vec::fit(list)?,
         }
         Ok(())
     }
@@ -87,6 +81,7 @@ impl<T> Deref for Few<T> {
 
     fn deref(&self) -> &[T] {
         match self {
+            Self::None => &[],
             Self::One(value) => core::slice::from_ref(value),
             Self::Many(list) => list,
         }
@@ -96,6 +91,7 @@ impl<T> Deref for Few<T> {
 impl<T> DerefMut for Few<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         match self {
+            Self::None => &mut [],
             Self::One(value) => core::slice::from_mut(value),
             Self::Many(list) => list,
         }

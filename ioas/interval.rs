@@ -11,13 +11,14 @@ use kernel::rbtree::RBTree;
 use kernel::rbtree::RBTreeNodeReservation;
 
 struct Entry<V> {
-    last: u64,
+    start: u64,
     value: V,
 }
 
 /// Disjoint ranges of `U` with a `V` each.
 pub(crate) struct IntervalMap<U, V> {
-    /// By first element. Invariant: no two ranges intersect.
+    /// By last element, so that the first range which does not end before a place is the first one that
+    /// can contain it. Invariant: no two ranges intersect.
     tree: RBTree<u64, Entry<V>>,
     _unit: core::marker::PhantomData<U>,
 }
@@ -57,31 +58,46 @@ impl<U: Copy, V> IntervalMap<U, V> {
             return Err(value);
         }
         let entry = Entry {
-            last: range.last(),
+            start: range.start(),
             value,
         };
-        self.tree.insert(vacancy.0.into_node(range.start(), entry));
+        self.tree.insert(vacancy.0.into_node(range.last(), entry));
         Ok(())
     }
 
-    /// Takes out the range that begins at `start`.
-    pub(crate) fn remove(&mut self, start: u64) -> Option<(Range<U>, V)> {
-        let entry = self.tree.remove(&start)?;
-        Some((Range::new(start, entry.last)?, entry.value))
+    /// Takes out a range, all of it.
+    pub(crate) fn remove(&mut self, range: Range<U>) -> Option<V> {
+        let entry = self.tree.find_mut(&range.last())?;
+        (entry.get().start == range.start()).then(|| entry.remove().value)
     }
 
-    /// The value of the range that begins at `start`.
-    pub(crate) fn get_mut(&mut self, start: u64) -> Option<&mut V> {
-        self.tree.get_mut(&start).map(|entry| &mut entry.value)
+    /// The value of a range, all of it.
+    pub(crate) fn get_mut(&mut self, range: Range<U>) -> Option<&mut V> {
+        let entry = self.tree.get_mut(&range.last())?;
+        (entry.start == range.start()).then_some(&mut entry.value)
     }
 
-    /// Makes the range that begins at `start` end at `last`, which lies inside it.
-    pub(crate) fn truncate(&mut self, start: u64, last: u64) {
-        if let Some(entry) = self.tree.get_mut(&start) {
-            if start <= last && last <= entry.last {
-                entry.last = last;
-            }
-        }
+    /// Divides a range before `at`, which is in it and not its start. The first part keeps its value and
+    /// the second one gets `value`. Where that cannot be done nothing changes and the value comes back.
+    pub(crate) fn split(
+        &mut self,
+        vacancy: Vacancy<V>,
+        range: Range<U>,
+        at: u64,
+        value: V,
+    ) -> Result<(), V> {
+        let inside = range.start() < at && at <= range.last();
+        let entry = self.tree.get_mut(&range.last());
+        let Some(entry) = entry.filter(|entry| inside && entry.start == range.start()) else {
+            return Err(value);
+        };
+        // The node that is there becomes the second part's: it has the same last element.
+        let first = Entry {
+            start: core::mem::replace(&mut entry.start, at),
+            value: core::mem::replace(&mut entry.value, value),
+        };
+        self.tree.insert(vacancy.0.into_node(at - 1, first));
+        Ok(())
     }
 
     /// The first range that intersects `within`.
@@ -91,18 +107,13 @@ impl<U: Copy, V> IntervalMap<U, V> {
 
     /// As [`IntervalMap::first_in`], to change the value.
     pub(crate) fn first_in_mut(&mut self, within: Range<U>) -> Option<(Range<U>, &mut V)> {
-        let start = self.start_at(within.start())?;
-        if start > within.last() {
-            return None;
-        }
-        let entry = self.tree.get_mut(&start)?;
-        Some((Range::new(start, entry.last)?, &mut entry.value))
+        let range = self.find(within)?;
+        Some((range, self.get_mut(range)?))
     }
 
     /// Whether a range intersects `within`.
     pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
-        self.start_at(within.start())
-            .is_some_and(|start| start <= within.last())
+        self.find(within).is_some()
     }
 
     /// The ranges that intersect `within`, in order and uncut.
@@ -123,19 +134,14 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Gaps::new(self.iter_in(within), within)
     }
 
-    /// The start of the range that contains `at`, else of the first behind it.
-    fn start_at(&self, at: u64) -> Option<u64> {
-        match self.tree.cursor_lower_bound(&at) {
-            Some(cursor) => match cursor.peek_prev() {
-                Some((start, before)) if before.last >= at => Some(*start),
-                _ => Some(*cursor.current().0),
-            },
-            None => {
-                let cursor = self.tree.cursor_back()?;
-                let (start, entry) = cursor.current();
-                (entry.last >= at).then_some(*start)
-            }
+    /// Where the first range is that intersects `within`.
+    fn find(&self, within: Range<U>) -> Option<Range<U>> {
+        let cursor = self.tree.cursor_lower_bound(&within.start())?;
+        let (last, entry) = cursor.current();
+        if entry.start > within.last() {
+            return None;
         }
+        Range::new(entry.start, *last)
     }
 }
 
@@ -161,16 +167,11 @@ impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest.take()?;
-        let start = self.map.start_at(rest.start())?;
-        if start > rest.last() {
-            return None;
-        }
-        let entry = self.map.tree.get(&start)?;
-        self.rest = entry
-            .last
-            .checked_add(1)
-            .and_then(|start| Range::new(start, rest.last()));
-        Some((Range::new(start, entry.last)?, &entry.value))
+        let range = self.map.find(rest)?;
+        let entry = self.map.tree.get(&range.last())?;
+        let next = range.last().checked_add(1);
+        self.rest = next.and_then(|start| Range::new(start, rest.last()));
+        Some((range, &entry.value))
     }
 }
 

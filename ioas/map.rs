@@ -63,10 +63,13 @@ struct Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        if self.parts.is_empty() {
+            return;
+        }
         let mut space = self.ioas.space.write();
         for (range, _) in areas(&self.parts) {
             // Our own copy of the slice keeps the memory from going under the lock.
-            drop(space.areas.remove(range.start()));
+            drop(space.areas.remove(range));
         }
     }
 }
@@ -119,14 +122,14 @@ impl Ioas {
         // While `domains` is held no domain can come that would miss these areas.
         let mut space = self.space.write();
         for (range, _) in areas(&taken.parts) {
-            if let Some(area) = space.areas.get_mut(range.start()) {
+            if let Some(area) = space.areas.get_mut(range) {
                 area.state = State::Ready;
             }
         }
         drop(space);
-        filled.parts = &[];
-        drop(filled);
-        taken.parts = Few::new();
+        // Both are there to stay.
+        core::mem::forget(filled);
+        taken.parts = Few::None;
         Ok(())
     }
 
@@ -187,7 +190,7 @@ impl Ioas {
     /// The memory that is mapped at `range`, as slices in order. `ENOENT` where part of it is not
     /// mapped, `ENOMEM`.
     pub(crate) fn slices(&self, range: IovaRange) -> Result<Few<Slice>> {
-        let mut slices = Few::new();
+        let mut slices = Few::None;
         let mut next = Some(range.start());
 
         let space = self.space.read();

@@ -80,7 +80,8 @@ impl Mmio {
             return Ok(());
         };
         inner.mapped.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        filler.push(phys.start + (pages.start() << PAGE_SHIFT), pages.len())?;
+        let start = phys.start + (pages.start() << PAGE_SHIFT);
+        filler.push_pieces(core::iter::once((start, pages.len())))?;
         filler.keep();
         let domain = domain.clone();
         // There is room: it was reserved.

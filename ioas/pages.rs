@@ -23,6 +23,7 @@ use crate::kapi::locked_vm::Accounting;
 use crate::kapi::locked_vm::Payer;
 use crate::kapi::pin::Extent;
 use crate::kapi::pin::Pinner;
+use crate::kapi::pin::Sink;
 use crate::kapi::units::page_offset;
 use crate::kapi::units::to_u64;
 use crate::kapi::units::to_usize;
@@ -33,6 +34,7 @@ use kernel::new_mutex;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use kernel::sync::Mutex;
+use kernel::sync::MutexGuard;
 
 /// Where the memory comes from.
 pub(crate) enum Source {
@@ -166,27 +168,27 @@ impl Pages {
         }
     }
 
-    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::release`], and
-    /// gives its physical memory to `each` in order: byte address and page count. On failure
-    /// nothing has changed. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is
-    /// no memory, `EINVAL` where a file is shorter, or what `each` fails with.
-    pub(crate) fn hold(
-        &self,
-        range: PageRange,
-        mut each: impl FnMut(u64, u64) -> Result,
-    ) -> Result {
+    /// Begins to hold `range`. `ENOMEM`.
+    pub(crate) fn begin_hold(&self, range: PageRange) -> Result<Holding<'_>> {
         let mut inner = self.inner.lock();
-
         inner.segments.cut(range)?;
-        self.pin_gaps(&mut inner, range)?;
-        let mut extents = inner.segments.extents(range);
-        let result = extents.try_for_each(|(phys, npages)| each(phys, npages));
-        drop(extents);
-        match result {
-            Ok(()) => inner.segments.hold(range),
-            Err(_) => inner.discard_unheld(range),
-        }
-        result
+        Ok(Holding {
+            pages: self,
+            inner,
+            range,
+            builder: Builder::new(range.start()),
+            charged: 0,
+            kept: false,
+        })
+    }
+
+    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::release`], and
+    /// gives its physical memory to `each`. Fails as [`Holding::pin`], and then nothing has changed.
+    pub(crate) fn hold(&self, range: PageRange, each: impl FnMut(&[Extent]) -> Result) -> Result {
+        let mut holding = self.begin_hold(range)?;
+        holding.pin(each)?;
+        holding.keep();
+        Ok(())
     }
 
     /// Gives the physical memory of `range`, which the caller holds, to `each` in order. Fails as
@@ -194,13 +196,9 @@ impl Pages {
     pub(crate) fn with_extents(
         &self,
         range: PageRange,
-        mut each: impl FnMut(u64, u64) -> Result,
+        each: impl FnMut(&[Extent]) -> Result,
     ) -> Result {
-        let inner = self.inner.lock();
-        let mut extents = inner.segments.extents(range);
-        let result = extents.try_for_each(|(phys, npages)| each(phys, npages));
-        drop(extents);
-        result
+        self.inner.lock().segments.whole(range).try_for_each(each)
     }
 
     /// Makes two holders of one, of the pages up to and from byte `at`: each lets go alone. A page
@@ -330,77 +328,16 @@ impl Pages {
     /// Pins a page for a moment, uncharged.
     fn pin_one(&self, inner: &mut Inner, index: u64, write: bool) -> Result<Extent> {
         let mut pinner = Pinner::new(1, write)?;
-        let mut pinned = None;
-        let mut sink = |extent| {
-            pinned = Some(extent);
-            Ok(())
-        };
+        let mut page = OnePage(None);
         let before = index << PAGE_SHIFT;
         match &self.source {
             Source::User { addr } => {
-                pinner.pin_user(inner.payer.mm(), addr + before, 1, &mut sink)?;
+                pinner.pin_user(inner.payer.mm(), addr + before, 1, &mut page)?;
             }
-            Source::File { file, start } => pinner.pin_file(file, start + before, 1, &mut sink)?,
+            Source::File { file, start } => pinner.pin_file(file, start + before, 1, &mut page)?,
             Source::Mmio { .. } => return Err(EINVAL),
         }
-        pinned.ok_or(EFAULT)
-    }
-
-    /// Pins and charges what of `range` is not pinned.
-    fn pin_gaps(&self, inner: &mut Inner, range: PageRange) -> Result {
-        let wanted: u64 = inner.segments.gaps(range).map(|gap| gap.len()).sum();
-        if wanted == 0 {
-            return Ok(());
-        }
-        // Charging first keeps a limited user from pinning beyond the limit even for a moment.
-        fault::point(ENOMEM)?;
-        inner.payer.charge(inner.accounting, wanted)?;
-        let mut pinned = 0;
-        let result = self.pin_charged(inner, range, wanted, &mut pinned);
-        if result.is_err() {
-            inner.uncharge(wanted - pinned);
-            inner.discard_unheld(range);
-        }
-        result
-    }
-
-    /// The part of [`Pages::pin_gaps`] that may fail half-way: `pinned` counts the pages that made
-    /// it into segments.
-    fn pin_charged(
-        &self,
-        inner: &mut Inner,
-        range: PageRange,
-        wanted: u64,
-        pinned: &mut u64,
-    ) -> Result {
-        let mut pinner = Pinner::new(wanted, self.writable)?;
-        loop {
-            let gap = inner.segments.gaps(range).next();
-            let Some(gap) = gap else {
-                return Ok(());
-            };
-            let before = gap.start() << PAGE_SHIFT;
-            let Inner {
-                payer, segments, ..
-            } = inner;
-            let mut builder = Builder::new(segments, gap.start());
-            let result = match &self.source {
-                Source::User { addr } => {
-                    pinner.pin_user(payer.mm(), addr + before, gap.len(), &mut |extent| {
-                        builder.push(extent)
-                    })
-                }
-                Source::File { file, start } => {
-                    pinner.pin_file(file, start + before, gap.len(), &mut |extent| {
-                        builder.push(extent)
-                    })
-                }
-                Source::Mmio { .. } => Err(EINVAL),
-            }
-            .and_then(|()| builder.flush());
-            *pinned += builder.stored();
-            result?;
-        }
+        page.0.ok_or(EFAULT)
     }
 }
 
@@ -408,10 +345,112 @@ impl Inner {
     fn uncharge(&self, npages: u64) {
         self.payer.uncharge_some(self.accounting, npages);
     }
+}
 
-    fn discard_unheld(&mut self, range: PageRange) {
-        let npages = self.segments.discard_unheld(range);
-        self.uncharge(npages);
+/// Pages go into segments, and to whoever else wants them.
+struct ToSegments<'a, F> {
+    builder: &'a mut Builder,
+    segments: &'a mut Segments,
+    each: &'a mut F,
+}
+
+impl<F: FnMut(&[Extent]) -> Result> Sink for ToSegments<'_, F> {
+    fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+        self.builder.push(self.segments, pages, self.each)
+    }
+}
+
+/// The only page that is pinned.
+struct OnePage(Option<Extent>);
+
+impl Sink for OnePage {
+    fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+        self.0 = pages.next().transpose()?;
+        Ok(())
+    }
+}
+
+/// Pages that somebody begins to hold, under the lock. Dropping it unpins again what was pinned for
+/// that, so whoever was given memory must be done with it before.
+pub(crate) struct Holding<'a> {
+    pages: &'a Pages,
+    inner: MutexGuard<'a, Inner>,
+    range: PageRange,
+    /// Pages that are pinned and in no segment yet.
+    builder: Builder,
+    /// How many pages were charged.
+    charged: u64,
+    kept: bool,
+}
+
+impl Holding<'_> {
+    /// Pins what is not pinned and gives all of the range's physical memory to `each` in order, as soon
+    /// as it is pinned. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is no memory,
+    /// `EINVAL` where a file is shorter, or what `each` fails with.
+    pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result {
+        let Inner {
+            payer,
+            accounting,
+            segments,
+            ..
+        } = &mut *self.inner;
+        let wanted: u64 = segments.gaps(self.range).map(|gap| gap.len()).sum();
+        if wanted == 0 {
+            return segments.whole(self.range).try_for_each(each);
+        }
+        // Charging first keeps a limited user from pinning beyond the limit even for a moment.
+        fault::point(ENOMEM)?;
+        payer.charge(*accounting, wanted)?;
+        self.charged = wanted;
+
+        let mut pinner = Pinner::new(wanted, self.pages.writable)?;
+        let mut rest = Some(self.range);
+        while let Some(range) = rest {
+            segments.whole(range).try_for_each(&mut each)?;
+            let Some(gap) = segments.gaps(range).next() else {
+                break;
+            };
+            self.builder = Builder::new(gap.start());
+            let mut sink = ToSegments {
+                builder: &mut self.builder,
+                segments,
+                each: &mut each,
+            };
+            let before = gap.start() << PAGE_SHIFT;
+            match &self.pages.source {
+                Source::User { addr } => {
+                    pinner.pin_user(payer.mm(), addr + before, gap.len(), &mut sink)?;
+                }
+                Source::File { file, start } => {
+                    pinner.pin_file(file, start + before, gap.len(), &mut sink)?;
+                }
+                Source::Mmio { .. } => return Err(EINVAL),
+            }
+            self.builder.finish(segments, &mut each)?;
+            rest = gap
+                .last()
+                .checked_add(1)
+                .and_then(|start| PageRange::new(start, range.last()));
+        }
+        Ok(())
+    }
+
+    /// Keeps the range pinned until [`Pages::release`].
+    pub(crate) fn keep(mut self) {
+        self.inner.segments.hold(self.range);
+        self.kept = true;
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.builder = Builder::new(0);
+        // Nobody holds what was pinned just now, and anybody what was before.
+        self.inner.segments.discard_unheld(self.range);
+        self.inner.uncharge(self.charged);
     }
 }
 

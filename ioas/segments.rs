@@ -18,6 +18,7 @@ use crate::kapi::pin::Extent;
 use crate::kapi::units::PageRange;
 use crate::kapi::units::PageUnit;
 use crate::kapi::units::PAGE_SHIFT;
+use crate::kapi::vec;
 use kernel::prelude::*;
 
 /// How many extents make a segment full, so that cutting one is cheap and its memory comes from the
@@ -30,7 +31,8 @@ type Extents = Few<Extent>;
 /// Divides extents before page `at`, which lies inside them. The first part stays. `ENOMEM`, and then
 /// nothing has changed.
 fn split_off(extents: &mut Extents, at: u64) -> Result<Extents> {
-    match core::mem::replace(extents, Few::new()) {
+    match core::mem::replace(extents, Few::None) {
+        Few::None => Err(EINVAL),
         Few::One(extent) => match extent.split(at) {
             Ok((first, second)) => {
                 *extents = Few::One(first);
@@ -126,14 +128,12 @@ impl Segments {
             return Ok(());
         }
         let vacancy = Vacancy::new()?;
-        let segment = self.map.get_mut(range.start()).ok_or(EINVAL)?;
+        let segment = self.map.get_mut(range).ok_or(EINVAL)?;
         let extents = split_off(&mut segment.extents, index - range.start())?;
         let holders = segment.holders;
-        self.map.truncate(range.start(), index - 1);
-        if let Some(tail) = PageRange::new(index, range.last()) {
-            // The tail's place was just vacated, so nothing is refused.
-            drop(self.map.insert(vacancy, tail, Segment { extents, holders }));
-        }
+        let tail = Segment { extents, holders };
+        // It is the segment that was found.
+        drop(self.map.split(vacancy, range, index, tail));
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Segments {
             };
             if range.contains(&found) && gone(segment) {
                 removed += found.len();
-                drop(self.map.remove(found.start()));
+                drop(self.map.remove(found));
             }
             next = after(found, range);
         }
@@ -204,16 +204,26 @@ impl Segments {
         Some((segment, after(found, range)))
     }
 
-    /// The physical memory of the pages in `range`, in order, as byte addresses and page counts.
-    /// Stops at the first page that is not pinned.
-    pub(crate) fn extents(&self, range: PageRange) -> impl Iterator<Item = (u64, u64)> + '_ {
+    /// The extents of `range`, which is cut: segment by segment, in order. Stops at the first page that is
+    /// not pinned.
+    pub(crate) fn whole(&self, range: PageRange) -> impl Iterator<Item = &[Extent]> {
+        self.joined(range).map(|(_, segment)| &*segment.extents)
+    }
+
+    /// The segments that `range` touches up to the first page that is not pinned.
+    fn joined(&self, range: PageRange) -> impl Iterator<Item = (PageRange, &Segment)> {
         let mut end = range.start();
-        let joined = self.map.iter_in(range).take_while(move |(found, _)| {
+        self.map.iter_in(range).take_while(move |(found, _)| {
             let joined = found.start() <= end;
             end = found.last().saturating_add(1);
             joined
-        });
-        joined.flat_map(move |(found, segment)| {
+        })
+    }
+
+    /// The physical memory of the pages in `range`, in order, as byte addresses and page counts.
+    /// Stops at the first page that is not pinned.
+    pub(crate) fn extents(&self, range: PageRange) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.joined(range).flat_map(move |(found, segment)| {
             let mut index = found.start();
             segment.extents.iter().filter_map(move |extent| {
                 let start = index;
@@ -252,74 +262,100 @@ fn after(found: PageRange, range: PageRange) -> Option<PageRange> {
     PageRange::new(found.last().checked_add(1)?, range.last())
 }
 
-/// Collects extents into segments, from a page index upwards. Pins that did not make it into a
-/// segment are given back when this is dropped.
-pub(crate) struct Builder<'a> {
-    segments: &'a mut Segments,
+/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment are
+/// given back when this is dropped.
+///
+/// An extent is *closed* when the next one does not continue it in memory. Who wants to know is told of
+/// each then, once and in order; of extents that are not in a segment, though, so this outlives what is
+/// done with them.
+pub(crate) struct Builder {
     /// Index of the first page in `extents`.
     start: u64,
     /// How many pages `extents` has.
     npages: u64,
     extents: Extents,
-    /// How many pages went into segments.
-    stored: u64,
 }
 
-impl<'a> Builder<'a> {
+impl Builder {
     /// The next extent's first page has the index `start`.
-    pub(crate) fn new(segments: &'a mut Segments, start: u64) -> Self {
+    pub(crate) fn new(start: u64) -> Self {
         Self {
-            segments,
             start,
             npages: 0,
-            extents: Few::new(),
-            stored: 0,
+            extents: Few::None,
         }
     }
 
-    /// How many pages are in segments; the others are unpinned again.
-    pub(crate) fn stored(&self) -> u64 {
-        self.stored
-    }
-
-    /// Adds the next pages. `ENOMEM`.
-    #[inline]
-    pub(crate) fn push(&mut self, extent: Extent) -> Result {
-        let npages = extent.npages();
-        let merged = match self.extents.last_mut() {
-            Some(last) => last.merge(extent),
-            None => Err(extent),
-        };
-        // Where memory is in small pieces this is done for each.
-        if let Err(extent) = merged.or_else(|extent| self.extents.push_within_capacity(extent)) {
-            self.push_slowly(extent)?;
+    /// Adds the next pages: extents of which none continues the one before it, though the first may
+    /// continue what is here. Tells `closed` of extents. `ENOMEM`, or what `pages` or `closed` fail
+    /// with.
+    pub(crate) fn push(
+        &mut self,
+        segments: &mut Segments,
+        pages: &mut impl Iterator<Item = Result<Extent>>,
+        closed: &mut impl FnMut(&[Extent]) -> Result,
+    ) -> Result {
+        let mut more = true;
+        while more {
+            if self.extents.len() >= MAX_EXTENTS {
+                self.finish(segments, closed)?;
+            }
+            let open = self.extents.len().saturating_sub(1);
+            more = self.collect(pages)?;
+            if let Some([new @ .., _]) = self.extents.get(open..) {
+                if !new.is_empty() {
+                    closed(new)?;
+                }
+            }
         }
-        self.npages += npages;
         Ok(())
     }
 
-    /// Adds an extent to a list that is full.
-    #[cold]
-    fn push_slowly(&mut self, extent: Extent) -> Result {
-        if self.extents.len() >= MAX_EXTENTS {
-            self.flush()?;
+    /// Adds extents to a list that is not full until it is, and returns whether there may be more.
+    fn collect(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result<bool> {
+        let npages = &mut self.npages;
+        let mut pages = pages.inspect(|extent| {
+            *npages += extent.as_ref().map_or(0, Extent::npages);
+        });
+        let Some(first) = pages.next().transpose()? else {
+            return Ok(false);
+        };
+        let refused = match self.extents.last_mut() {
+            Some(last) => last.merge(first),
+            None => Err(first),
+        };
+        if let Err(first) = refused {
+            self.extents.push(first)?;
         }
-        self.extents.push(extent)
+        // Most often that was all.
+        let at_most = pages.size_hint().1.unwrap_or(usize::MAX);
+        if at_most == 0 {
+            return Ok(false);
+        }
+        let room = MAX_EXTENTS.saturating_sub(self.extents.len());
+        let list = self.extents.reserve(at_most.min(room))?;
+        vec::fill(list, room, &mut pages)
     }
 
-    /// Makes a segment of what was pushed. `ENOMEM`, and then nothing has changed.
-    pub(crate) fn flush(&mut self) -> Result {
+    /// Closes the last extent and makes a segment of those that are in none. Fails as
+    /// [`Builder::push`].
+    pub(crate) fn finish(
+        &mut self,
+        segments: &mut Segments,
+        closed: &mut impl FnMut(&[Extent]) -> Result,
+    ) -> Result {
+        if let Some(last) = self.extents.last() {
+            closed(core::slice::from_ref(last))?;
+        }
         let Ok(range) = PageRange::from_len(self.start, self.npages) else {
             return Ok(());
         };
         let vacancy = Vacancy::new()?;
         // What is kept for long has no slack.
         self.extents.fit()?;
-        let extents = core::mem::replace(&mut self.extents, Few::new());
-        self.segments.add(vacancy, range, extents)?;
-        self.stored += range.len();
-        self.start += range.len();
+        let extents = core::mem::replace(&mut self.extents, Few::None);
+        self.start += self.npages;
         self.npages = 0;
-        Ok(())
+        segments.add(vacancy, range, extents)
     }
 }

@@ -13,22 +13,22 @@ use crate::kapi::units::IovaRange;
 use kernel::prelude::*;
 use kernel::sync::atomic::ordering::Relaxed;
 
-/// How many areas are unmapped at once.
+/// How many areas are unmapped at once where there are several.
 const BATCH: usize = 16;
 
 /// How often accessors are asked to give up an area.
 const MOST_TRIES: u32 = 100;
 
-/// Areas that are being destroyed.
-struct Doomed {
-    areas: [Option<(IovaRange, Slice)>; BATCH],
+/// Areas that are being destroyed, at most `N`.
+struct Doomed<const N: usize> {
+    areas: [Option<(IovaRange, Slice)>; N],
     count: usize,
 }
 
-impl Doomed {
+impl<const N: usize> Doomed<N> {
     fn new() -> Self {
         Self {
-            areas: [const { None }; BATCH],
+            areas: [const { None }; N],
             count: 0,
         }
     }
@@ -63,11 +63,11 @@ enum Doom {
 
 /// Marks areas of `within` that lie in `rest`, as many as fit. `ENOENT` at one that is not whole in
 /// `within`, `EBUSY` at one that somebody else works on or hardware has; those before it are marked all the same.
-fn doom(
+fn doom<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
-    doomed: &mut Doomed,
+    doomed: &mut Doomed<N>,
 ) -> Result<Doom> {
     loop {
         let Some((range, area)) = space.areas.first_in_mut(rest) else {
@@ -110,8 +110,10 @@ impl Ioas {
         let mut waiting_at = None;
         let mut tries = 0;
 
+        // Most often there is one area.
+        let mut round = self.unmap_some::<1>(within, rest, unmapped)?;
         loop {
-            match self.unmap_some(within, rest, unmapped)? {
+            match round {
                 Doom::Done => return Ok(()),
                 Doom::More(more) => rest = more,
                 Doom::InUse(area) => {
@@ -129,12 +131,18 @@ impl Ioas {
                     rest = IovaRange::new(area.start(), within.last()).ok_or(EINVAL)?;
                 }
             }
+            round = self.unmap_some::<BATCH>(within, rest, unmapped)?;
         }
     }
 
     /// One round of [`Ioas::unmap`], from `rest` on.
-    fn unmap_some(&self, within: IovaRange, rest: IovaRange, unmapped: &mut u64) -> Result<Doom> {
-        let mut doomed = Doomed::new();
+    fn unmap_some<const N: usize>(
+        &self,
+        within: IovaRange,
+        rest: IovaRange,
+        unmapped: &mut u64,
+    ) -> Result<Doom> {
+        let mut doomed = Doomed::<N>::new();
         // No domain may come or go while areas are between two states.
         let domains = self.domains.read();
 
@@ -144,7 +152,7 @@ impl Ioas {
             let mut space = self.space.write();
             for (range, _) in doomed.areas() {
                 // The slices in `doomed` keep the memory from going under the lock.
-                drop(space.areas.remove(range.start()));
+                drop(space.areas.remove(range));
                 *unmapped = unmapped.saturating_add(range.len());
             }
         }

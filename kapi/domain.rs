@@ -15,7 +15,6 @@ use crate::kapi::units::PAGE_SIZE;
 use core::ptr::NonNull;
 use kernel::device::Device;
 use kernel::error::from_err_ptr;
-use kernel::error::to_result;
 use kernel::prelude::*;
 use kernel::types::Opaque;
 
@@ -190,41 +189,97 @@ impl Domain {
     /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
     /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
     /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
-    #[inline]
     pub(crate) fn map(&self, range: IovaRange, phys: u64, prot: Prot, small_pages: bool) -> Result {
+        let piece = (phys, range.len());
+        self.map_pieces(range, core::iter::once(piece), prot, small_pages)
+            .map(|_| ())
+    }
+
+    /// Maps `range` from its beginning on to pieces of physical memory, byte addresses and lengths, as
+    /// far as either reaches; returns how many bytes that is. Otherwise as [`Domain::map`].
+    pub(crate) fn map_pieces(
+        &self,
+        range: IovaRange,
+        pieces: impl Iterator<Item = (u64, u64)>,
+        prot: Prot,
+        small_pages: bool,
+    ) -> Result<u64> {
+        let prot = prot.as_raw();
         if small_pages {
-            return self.map_small(range, phys, prot);
+            return self.map_each(range, pieces, |iova, phys, length| {
+                self.map_small(iova, phys, length, prot)
+            });
         }
-        // SAFETY: The domain is valid; the caller pinned the memory and keeps it pinned until it has
-        // unmapped the range.
-        to_result(unsafe {
-            bindings::iommu_map(
-                self.as_ptr(),
-                to_usize(range.start()),
-                phys,
-                to_usize(range.len()),
-                prot.as_raw(),
-                bindings::GFP_KERNEL_ACCOUNT,
-            )
+        self.map_each(range, pieces, |iova, phys, length| {
+            // SAFETY: The caller pinned the memory and keeps it pinned until it has unmapped the range.
+            unsafe { self.map_one(iova, phys, length, prot) }
         })
     }
 
-    /// [`Domain::map`] with an entry for every CPU page.
-    fn map_small(&self, range: IovaRange, phys: u64, prot: Prot) -> Result {
+    /// Maps by `map`, which is given an I/O address, a physical address and a length, and returns an
+    /// errno.
+    #[inline]
+    fn map_each(
+        &self,
+        range: IovaRange,
+        pieces: impl Iterator<Item = (u64, u64)>,
+        mut map: impl FnMut(u64, u64, u64) -> c_int,
+    ) -> Result<u64> {
+        let mut left = range.len();
+        // Past the end of the address space only when nothing is left.
+        let mut iova = range.start();
+
+        // Where memory is in small pieces this is done for each.
+        for (phys, length) in pieces {
+            let length = length.min(left);
+            if length == 0 {
+                break;
+            }
+            let errno = map(iova, phys, length);
+            if errno != 0 {
+                self.unmap(IovaRange::from_len(range.start(), range.len() - left));
+                return Err(Error::from_errno(errno));
+            }
+            iova = iova.wrapping_add(length);
+            left -= length;
+        }
+        Ok(range.len() - left)
+    }
+
+    /// # Safety
+    ///
+    /// The memory is pinned until it is unmapped.
+    #[inline]
+    unsafe fn map_one(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
+        // SAFETY: The domain is valid; the rest is the caller's promise.
+        unsafe {
+            bindings::iommu_map(
+                self.as_ptr(),
+                to_usize(iova),
+                phys,
+                to_usize(length),
+                prot,
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        }
+    }
+
+    /// Maps with an entry for every CPU page. On failure nothing is mapped.
+    #[cold]
+    fn map_small(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
         let mut done = 0;
 
-        while done < range.len() {
-            let size = PAGE_SIZE.min(range.len() - done);
-            let page = IovaRange::from_len(range.start() + done, size)?;
-            if let Err(error) = self.map(page, phys + done, prot, false) {
-                if let Ok(mapped) = IovaRange::from_len(range.start(), done) {
-                    self.unmap([mapped]);
-                }
-                return Err(error);
+        while done < length {
+            let size = PAGE_SIZE.min(length - done);
+            // SAFETY: As in `map_pieces`.
+            let errno = unsafe { self.map_one(iova + done, phys + done, size, prot) };
+            if errno != 0 {
+                self.unmap(IovaRange::from_len(iova, done));
+                return errno;
             }
             done += size;
         }
-        Ok(())
+        0
     }
 
     /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the

@@ -42,6 +42,7 @@ pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;
 pub(crate) mod vdevice;
+pub(crate) mod vec;
 pub(crate) mod vevent;
 pub(crate) mod viommu;
 pub(crate) mod vma;

@@ -22,16 +22,15 @@ use core::num::NonZeroU64;
 use kernel::mm::Mm;
 use kernel::prelude::*;
 
-const PFN_BITS: u32 = 40;
 const LEN_BITS: u32 = 23;
-const PFN_MASK: u64 = (1 << PFN_BITS) - 1;
 const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
-const DIRTY: u64 = 1 << 63;
+const DIRTY: u64 = 1 << LEN_BITS;
+const PFN_SHIFT: u32 = LEN_BITS + 1;
 
 /// A run of physically contiguous pinned pages, owned.
 ///
-/// Eight bytes: the first page's PFN in bits 0 to 39, enough for physical addresses of 52 bits, the
-/// number of pages in bits 40 to 62, and in bit 63 whether a device may have written to them.
+/// Eight bytes: the number of pages in bits 0 to 22, in bit 23 whether a device may have written to
+/// them, and above that the first page's PFN: 40 bits, enough for physical addresses of 52.
 ///
 /// # Invariants
 ///
@@ -47,9 +46,21 @@ impl Extent {
     /// The caller gives away a pin on each of `npages` pages from `pfn`, and
     /// `1 <= npages <= MAX_EXTENT_PAGES`.
     unsafe fn new(pfn: u64, npages: u64, dirty: bool) -> Self {
-        let raw = (pfn & PFN_MASK) | (npages << PFN_BITS) | if dirty { DIRTY } else { 0 };
+        let raw = (pfn << PFN_SHIFT) | npages | if dirty { DIRTY } else { 0 };
         // SAFETY: `npages` is not 0, by the caller's promise.
         Self(unsafe { NonZeroU64::new_unchecked(raw) })
+    }
+
+    /// Takes over `npages` pages more.
+    ///
+    /// # Safety
+    ///
+    /// The caller gives away a pin on each of the pages behind ours; together there are at most
+    /// `MAX_EXTENT_PAGES`.
+    #[inline]
+    unsafe fn grow(&mut self, npages: u64) {
+        // SAFETY: The number of pages is in the lowest bits and stays in them, by the caller's promise.
+        self.0 = unsafe { NonZeroU64::new_unchecked(self.0.get() + npages) };
     }
 
     /// Forgets the extent without unpinning, for making others from its pins.
@@ -61,12 +72,12 @@ impl Extent {
 
     /// The first page's frame number.
     pub(crate) fn pfn(&self) -> u64 {
-        self.0.get() & PFN_MASK
+        self.0.get() >> PFN_SHIFT
     }
 
     /// How many pages, never 0.
     pub(crate) fn npages(&self) -> u64 {
-        (self.0.get() >> PFN_BITS) & LEN_MASK
+        self.0.get() & LEN_MASK
     }
 
     /// The first byte's physical address.
@@ -94,6 +105,7 @@ impl Extent {
     }
 
     /// Takes over the pages of `next` where they continue ours, else gives it back.
+    #[inline]
     pub(crate) fn merge(&mut self, next: Self) -> Result<(), Self> {
         let npages = self.npages() + next.npages();
         if self.pfn() + self.npages() != next.pfn()
@@ -102,12 +114,9 @@ impl Extent {
         {
             return Err(next);
         }
-        next.into_parts();
-        // The old value holds no pins any more once it is overwritten: the new one has them all.
-        let (pfn, dirty) = (self.pfn(), self.dirty());
-        // SAFETY: The pins of both are ours, and the length was checked.
-        let merged = unsafe { Self::new(pfn, npages, dirty) };
-        core::mem::forget(core::mem::replace(self, merged));
+        let (_, more, _) = next.into_parts();
+        // SAFETY: The pins are ours now, and the length was checked.
+        unsafe { self.grow(more) };
         Ok(())
     }
 }
@@ -220,14 +229,27 @@ impl Scratch {
     }
 }
 
-/// The pointers at the beginning of `room`.
-///
-/// # Safety
-///
-/// There are `len` of them.
-unsafe fn filled(room: &[MaybeUninit<*mut c_void>], len: usize) -> &[*mut c_void] {
-    // SAFETY: By the caller's promise.
-    unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) }
+/// Where each `struct page` is in the kernel's memory map. The map is virtually contiguous
+/// (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have), so neighbours in it are neighbours in memory.
+#[derive(Clone, Copy)]
+struct MemoryMap {
+    start: usize,
+}
+
+impl MemoryMap {
+    fn get() -> Self {
+        // SAFETY: It is arithmetic; nothing is read.
+        let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
+        Self {
+            start: first.addr(),
+        }
+    }
+
+    /// The frame number of a page, or of a folio's first page.
+    #[inline]
+    fn pfn(self, page: *const c_void) -> u64 {
+        to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
+    }
 }
 
 /// Pins memory, batch after batch.
@@ -246,15 +268,15 @@ impl Pinner {
         })
     }
 
-    /// Pins `npages` pages of `mm` from the page-aligned address `addr` and gives them to `sink` in
-    /// order. `EFAULT` where there is no such memory or not with that permission, `ENOMEM`, or
-    /// what `sink` fails with; what `sink` was given until then is its own.
+    /// Pins `npages` pages of `mm` from the page-aligned address `addr` and has `sink` take them in
+    /// order, some at a time and those completely. `EFAULT` where there is no such memory or not with
+    /// that permission, `ENOMEM`, or what `sink` fails with; what it took until then is its own.
     pub(crate) fn pin_user(
         &mut self,
         mm: &Mm,
         mut addr: u64,
         mut npages: u64,
-        sink: &mut impl FnMut(Extent) -> Result,
+        sink: &mut impl Sink,
     ) -> Result {
         let flags = bindings::FOLL_LONGTERM | if self.write { bindings::FOLL_WRITE } else { 0 };
         let here = current!()
@@ -308,7 +330,7 @@ impl Pinner {
                 return Err(EFAULT);
             }
             // SAFETY: The first `pinned` pointers are pages on which we now own a pin each.
-            unsafe { hand_out_pages(filled(pages, pinned), write, sink) }?;
+            sink.take(&mut PinnedPages(unsafe { Runs::new(pages, pinned, write) }))?;
             npages -= to_u64(pinned);
             // The caller's range was checked not to wrap.
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
@@ -316,14 +338,15 @@ impl Pinner {
         Ok(())
     }
 
-    /// Pins `npages` pages of `file` from the page-aligned byte `start` and gives them to `sink` in
-    /// order. `EINVAL` where the file is shorter, `ENOMEM`, or what `sink` fails with.
+    /// Pins `npages` pages of `file` from the page-aligned byte `start` and has `sink` take them as
+    /// [`Pinner::pin_user`] does. `EINVAL` where the file is shorter, `ENOMEM`, or what `sink` fails
+    /// with.
     pub(crate) fn pin_file(
         &mut self,
         file: &PinnableFile,
         mut start: u64,
         mut npages: u64,
-        sink: &mut impl FnMut(Extent) -> Result,
+        sink: &mut impl Sink,
     ) -> Result {
         while npages != 0 {
             fault::point(EFAULT)?;
@@ -351,18 +374,14 @@ impl Pinner {
             if found == 0 {
                 return Err(EFAULT);
             }
-            // SAFETY: The kernel says so.
-            let found = unsafe { filled(folios, (found as usize).min(folios.len())) };
-            // SAFETY: These are folios on which we now own one pin each.
-            let pinned = unsafe {
-                hand_out_folios(
-                    found,
-                    to_u64(offset) >> PAGE_SHIFT,
-                    npages,
-                    self.write,
-                    sink,
-                )
-            }?;
+            let mut folios = PinnedFolios {
+                // SAFETY: The kernel says how many there are: folios on which we now own one pin each.
+                runs: unsafe { Runs::new(folios, found.cast_unsigned(), self.write) },
+                skip: to_u64(offset) >> PAGE_SHIFT,
+                npages,
+            };
+            sink.take(&mut folios)?;
+            let pinned = npages - folios.npages;
             npages -= pinned;
             start += pinned << PAGE_SHIFT;
         }
@@ -370,109 +389,157 @@ impl Pinner {
     }
 }
 
-/// Where each `struct page` is in the kernel's memory map. The map is virtually contiguous
-/// (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have), so neighbours in it are neighbours in memory.
-#[derive(Clone, Copy)]
-struct MemoryMap {
-    start: usize,
+/// Who takes pages that were just pinned.
+pub(crate) trait Sink {
+    /// Takes pages as extents, all of them unless it fails. They are in order, and none continues the
+    /// one before it in memory; as many as `pages` has at most are what its size hint says.
+    fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result;
 }
 
-impl MemoryMap {
-    fn get() -> Self {
-        // SAFETY: It is arithmetic; nothing is read.
-        let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
+/// Pointers to pages or folios that were just pinned. Dropping it unpins those that are left.
+///
+/// # Invariants
+///
+/// Each pointer in `rest` is to a `struct page`, or to that of a folio's first page, and one pin on it
+/// is ours.
+struct Runs<'a> {
+    rest: &'a [*mut c_void],
+    map: MemoryMap,
+    dirty: bool,
+}
+
+impl<'a> Runs<'a> {
+    /// # Safety
+    ///
+    /// The first `len` pointers of `room`, or all, were written and are as the invariant says, and the
+    /// pins are given away.
+    unsafe fn new(room: &'a [MaybeUninit<*mut c_void>], len: usize, dirty: bool) -> Self {
+        let len = len.min(room.len());
         Self {
-            start: first.addr(),
+            // SAFETY: By the caller's promise they were written.
+            rest: unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) },
+            map: MemoryMap::get(),
+            dirty,
         }
     }
 
-    /// The frame number of a page, or of a folio's first page.
-    fn pfn(self, page: *const c_void) -> u64 {
-        to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
-    }
-}
-
-/// Gives pinned pages to `sink` as runs; once it fails the rest is unpinned.
-///
-/// # Safety
-///
-/// `pages` are pointers to `struct page` with one pin each, which the callee takes over.
-unsafe fn hand_out_pages(
-    pages: &[*mut c_void],
-    dirty: bool,
-    sink: &mut impl FnMut(Extent) -> Result,
-) -> Result {
-    let map = MemoryMap::get();
-    let mut result = Ok(());
-    let mut rest = pages;
-
-    while let Some(&first) = rest.first() {
+    /// Takes the first pointers that follow one another in memory page by page: the last of them, and
+    /// what they point to. All but the last are of one page each then, be they folios.
+    #[inline]
+    fn next(&mut self) -> Option<(*mut c_void, Extent)> {
+        let &first = self.rest.first()?;
+        let mut behind = next_page(first);
         let mut run = 1;
-        // PANIC: `run` was compared with the length just before.
-        while run < rest.len()
-            && rest[run] == first.wrapping_byte_add(run * size_of::<bindings::page>())
-        {
+        while self.rest.get(run).is_some_and(|&page| page == behind) {
+            behind = next_page(behind);
             run += 1;
         }
-        // SAFETY: The caller owns a pin on each page of the run, which is shorter than any batch.
-        let extent = unsafe { Extent::new(map.pfn(first), to_u64(run), dirty) };
-        if result.is_ok() {
-            result = sink(extent);
-        }
-        // PANIC: The run lies in `rest`.
-        rest = &rest[run..];
+        let last = first.wrapping_byte_add((run - 1) * size_of::<bindings::page>());
+        // SAFETY: The run was found there.
+        self.rest = unsafe { self.rest.get_unchecked(run..) };
+        // SAFETY: The pins were ours, and the run is shorter than any batch.
+        let extent = unsafe { Extent::new(self.map.pfn(first), to_u64(run), self.dirty) };
+        Some((last, extent))
     }
-    result
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(!self.rest.is_empty()), Some(self.rest.len()))
+    }
 }
 
-/// Gives pinned folios to `sink`, at most `npages` pages from page `offset` of the first, and
-/// returns how many pages they had. Once a step fails the rest is unpinned.
-///
-/// # Safety
-///
-/// `folios` are pointers to `struct folio` with one pin each, which the callee takes over.
-unsafe fn hand_out_folios(
-    folios: &[*mut c_void],
-    mut offset: u64,
-    npages: u64,
-    dirty: bool,
-    sink: &mut impl FnMut(Extent) -> Result,
-) -> Result<u64> {
-    let map = MemoryMap::get();
-    let mut result = Ok(());
-    let mut done = 0;
-
-    for &folio in folios {
-        let pfn = map.pfn(folio);
-        let folio: *mut bindings::folio = folio.cast();
-        // SAFETY: A pinned folio is alive.
-        let nr = to_u64(unsafe { bindings::iommufd_rs_folio_nr_pages(folio) });
-        let run = nr
-            .saturating_sub(offset)
-            .min(npages - done)
-            .clamp(1, MAX_EXTENT_PAGES);
-        // An extent owns a pin a page; the folio came with one.
-        let more = if run == 1 || result.is_err() {
-            0
-        } else {
-            // SAFETY: As above.
-            unsafe { bindings::folio_add_pins(folio, (run - 1) as u32) }
-        };
-        let owned = if run == 1 || (more == 0 && result.is_ok()) {
-            run
-        } else {
-            1
-        };
-        if more != 0 && result.is_ok() {
-            result = Err(Error::from_errno(more));
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        while let Some((_, run)) = self.next() {
+            drop(run);
         }
-        // SAFETY: That many pins are ours, and the pages lie inside the folio.
-        let extent = unsafe { Extent::new(pfn + offset, owned, dirty) };
-        if result.is_ok() {
-            result = sink(extent);
-        }
-        done += run;
-        offset = 0;
     }
-    result.map(|()| done)
+}
+
+/// The page behind another in memory.
+#[inline]
+fn next_page(page: *mut c_void) -> *mut c_void {
+    page.wrapping_byte_add(size_of::<bindings::page>())
+}
+
+/// Pages as extents.
+struct PinnedPages<'a>(Runs<'a>);
+
+impl Iterator for PinnedPages<'_> {
+    type Item = Result<Extent>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Result<Extent>> {
+        self.0.next().map(|(_, run)| Ok(run))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+/// What is wanted of folios, as extents.
+struct PinnedFolios<'a> {
+    runs: Runs<'a>,
+    /// Pages of the next folio that are not wanted.
+    skip: u64,
+    /// How many pages are wanted.
+    npages: u64,
+}
+
+impl PinnedFolios<'_> {
+    /// Whether the next folio follows `extent` in memory, and may be added to it.
+    fn continues(&self, extent: &Extent) -> bool {
+        let next = self.runs.rest.first();
+        let next = next.map(|&folio| self.runs.map.pfn(folio));
+        next == Some(extent.pfn() + extent.npages()) && extent.npages() < MAX_EXTENT_PAGES / 4
+    }
+}
+
+impl Iterator for PinnedFolios<'_> {
+    type Item = Result<Extent>;
+
+    fn next(&mut self) -> Option<Result<Extent>> {
+        let (mut last, run) = self.runs.next()?;
+        // Where the first page is not wanted the run is one folio: its second page is no other's.
+        let mut skip = core::mem::take(&mut self.skip);
+        let (pfn, npages, dirty) = run.into_parts();
+        // SAFETY: The pins are ours, and one on a folio's page is as good as one on another.
+        let mut extent = unsafe { Extent::new(pfn + skip, npages, dirty) };
+        loop {
+            let folio: *mut bindings::folio = last.cast();
+            // SAFETY: A pinned folio is alive.
+            let nr = to_u64(unsafe { bindings::iommufd_rs_folio_nr_pages(folio) });
+            let more = nr
+                .saturating_sub(core::mem::take(&mut skip) + 1)
+                .min(self.npages.saturating_sub(extent.npages()))
+                .min(MAX_EXTENT_PAGES / 2);
+            // An extent owns a pin a page; the folio came with one.
+            if more != 0 {
+                // SAFETY: As above.
+                let errno = unsafe { bindings::folio_add_pins(folio, more as u32) };
+                if errno != 0 {
+                    return Some(Err(Error::from_errno(errno)));
+                }
+                // SAFETY: These pins are ours, and the pages are the folio's next ones.
+                unsafe { extent.grow(more) };
+            }
+            if !self.continues(&extent) {
+                break;
+            }
+            let Some((next, run)) = self.runs.next() else {
+                break;
+            };
+            last = next;
+            // SAFETY: The run continues the extent, and its pins are ours.
+            unsafe { extent.grow(run.into_parts().1) };
+        }
+        self.npages = self.npages.saturating_sub(extent.npages());
+        Some(Ok(extent))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.runs.size_hint()
+    }
 }

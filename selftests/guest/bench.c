@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What iommufd costs: bench LABEL CDEV. Every line it prints is a sample,
+ * What iommufd costs: bench UNIT ASK ANSWER. UNIT is what the guest's clock counts, "ns" or
+ * "instructions". It measures whenever a line comes from the FIFO ASK,
+ *
+ *	LABEL CDEV
+ *
+ * and then writes one to the FIFO ANSWER, so that the module can be changed in between: what is mapped
+ * is the same memory for all. Every line it prints is a sample,
  *
  *	sample LABEL VALUE UNIT ROW
  *
@@ -22,11 +28,13 @@
 #define GIB		(1UL << 30)
 #define RANGE		(256 * MIB)
 #define IOVA		(4 * GIB)
-#define NR_REPEATS	4		/* of what takes milliseconds */
+#define NR_REPEATS	4		/* of what is not the same each time */
 #define NR_SHORT	200		/* calls whose median is a sample of what takes microseconds */
 #define NR_AREAS	4000
 
-static const char *label;
+static char label[16];
+static const char *unit;
+static int nr_repeats = NR_REPEATS;
 static int iommu, device;
 static uint32_t ioas;
 
@@ -49,9 +57,9 @@ static long long must(long long r, const char *what)
 	return r;
 }
 
-static void sample(const char *row, double value, const char *unit)
+static void sample(const char *row, double value, const char *of)
 {
-	printf("sample %s %.0f %s %s\n", label, value, unit, row);
+	printf("sample %s %.0f %s %s\n", label, value, of, row);
 }
 
 static uint64_t now(void)
@@ -62,7 +70,7 @@ static uint64_t now(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* Nanoseconds that an expression takes. */
+/* Nanoseconds, or instructions, that an expression takes. */
 #define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
 
 static int compare(const void *a, const void *b)
@@ -192,69 +200,81 @@ static void range_rows(const char *name, const char *p, int file)
 	int i;
 
 	/* The first time the page tables' own memory is new. */
-	for (i = -1; i < NR_REPEATS; i++) {
+	for (i = -1; i < nr_repeats; i++) {
 		uint64_t mapped = TIMED(map_memory(p, file, RANGE, IOVA));
 		uint64_t unmapped = TIMED(unmap(iommu, ioas, IOVA, RANGE));
 
 		if (i < 0)
 			continue;
 		snprintf(row, sizeof(row), "%s: map", name);
-		sample(row, mapped, "ns");
+		sample(row, mapped, unit);
 		snprintf(row, sizeof(row), "%s: unmap", name);
-		sample(row, unmapped, "ns");
+		sample(row, unmapped, unit);
 	}
+}
+
+/* What is mapped. It is there before the first module is, and stays. */
+enum { SMALL, SCATTERED, THP, HUGETLB, HUGETLB_1G, NR_KINDS };
+
+static const struct {
+	const char *name;
+	char *(*make)(size_t length);
+	size_t length;
+	/* How many of it are mapped to see what is kept, or 0. */
+	unsigned int times;
+} kinds[NR_KINDS] = {
+	[SMALL] = { "4 KiB pages", small_pages, RANGE, 4 },
+	[SCATTERED] = { "4 KiB pages, scattered", scattered_pages, RANGE, 4 },
+	[THP] = { "THP", huge_pages, RANGE, 128 },
+	[HUGETLB] = { "hugetlb 2 MiB", hugetlb_2m, RANGE, 0 },
+	[HUGETLB_1G] = { "hugetlb 1 GiB", hugetlb_1g, GIB, 32 },
+};
+static char *memory[NR_KINDS];
+
+static const struct {
+	const char *name;
+	unsigned int flags;
+} file_kinds[] = {
+	{ "memfd", 0 },
+	{ "memfd hugetlb 2 MiB", MFD_HUGETLB | MFD_HUGE_2MB },
+};
+static int files[ARRAY_SIZE(file_kinds)];
+
+static void touch_memory(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(file_kinds); i++)
+		files[i] = file_of(RANGE, file_kinds[i].flags);
+	for (i = 0; i < NR_KINDS; i++)
+		memory[i] = kinds[i].make(kinds[i].length);
 }
 
 static void memory_rows(void)
 {
-	static const struct {
-		const char *name;
-		char *(*make)(size_t length);
-	} kinds[] = {
-		{ "4 KiB pages", small_pages },
-		{ "THP", huge_pages },
-		{ "hugetlb 2 MiB", hugetlb_2m },
-		/* The last, because it leaves the free memory scattered. */
-		{ "4 KiB pages, scattered", scattered_pages },
-	};
-	static const struct {
-		const char *name;
-		unsigned int flags;
-	} files[] = {
-		{ "memfd", 0 },
-		{ "memfd hugetlb 2 MiB", MFD_HUGETLB | MFD_HUGE_2MB },
-	};
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(files); i++) {
-		int file = file_of(RANGE, files[i].flags);
-
-		range_rows(files[i].name, NULL, file);
-		close(file);
-	}
-	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
-		char *p = kinds[i].make(RANGE);
-
-		range_rows(kinds[i].name, p, -1);
-		munmap(p, RANGE);
-	}
+	for (i = 0; i < ARRAY_SIZE(file_kinds); i++)
+		range_rows(file_kinds[i].name, NULL, files[i]);
+	for (i = 0; i < NR_KINDS; i++)
+		if (kinds[i].length == RANGE)
+			range_rows(kinds[i].name, memory[i], -1);
 }
 
 static void one_page_rows(void)
 {
 	static uint64_t mapped[NR_SHORT], unmapped[NR_SHORT];
-	char *p = small_pages(HUGE);
+	const char *p = memory[SMALL];
 	int repeat, i;
 
-	for (repeat = 0; repeat < NR_REPEATS; repeat++) {
+	for (repeat = 0; repeat < nr_repeats; repeat++) {
 		for (i = 0; i < NR_SHORT; i++) {
 			mapped[i] = TIMED(map(iommu, ioas, p, PAGE, IOVA));
 			unmapped[i] = TIMED(unmap(iommu, ioas, IOVA, PAGE));
 		}
-		sample("one page: map", median(mapped, NR_SHORT), "ns");
-		sample("one page: unmap", median(unmapped, NR_SHORT), "ns");
+		sample("one page: map", median(mapped, NR_SHORT), unit);
+		sample("one page: unmap", median(unmapped, NR_SHORT), unit);
 	}
-	munmap(p, HUGE);
 }
 
 static int map_areas(const char *p)
@@ -279,40 +299,37 @@ static int unmap_areas(void)
 
 static void area_rows(void)
 {
-	char *p = small_pages(NR_AREAS * PAGE);
+	const char *p = memory[SMALL];
 	int i;
 
-	for (i = 0; i < NR_REPEATS / 2; i++) {
-		sample("4,000 areas: map", TIMED(map_areas(p)), "ns");
-		sample("4,000 areas: unmap one by one", TIMED(unmap_areas()), "ns");
+	for (i = 0; i < (nr_repeats + 1) / 2; i++) {
+		sample("4,000 areas: map", TIMED(map_areas(p)), unit);
+		sample("4,000 areas: unmap one by one", TIMED(unmap_areas()), unit);
 		must(map_areas(p), "map");
 		sample("4,000 areas: unmap in one call",
-		       TIMED(unmap(iommu, ioas, IOVA, NR_AREAS * PAGE)), "ns");
+		       TIMED(unmap(iommu, ioas, IOVA, NR_AREAS * PAGE)), unit);
 	}
-	munmap(p, NR_AREAS * PAGE);
 }
 
 static void copy_row(void)
 {
 	static uint64_t copied[NR_SHORT];
 	uint64_t iova = IOVA;
-	char *p = huge_pages(RANGE);
 	uint32_t other;
 	int repeat, i;
 
-	must(map(iommu, ioas, p, RANGE, IOVA), "map");
+	must(map(iommu, ioas, memory[THP], RANGE, IOVA), "map");
 	must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
-	for (repeat = 0; repeat < NR_REPEATS; repeat++) {
+	for (repeat = 0; repeat < nr_repeats; repeat++) {
 		for (i = 0; i < NR_SHORT; i++) {
 			copied[i] = TIMED(copy(iommu, ioas, IOVA, RANGE, FIXED | READ | WRITE,
 					       other, &iova));
 			must(unmap(iommu, other, IOVA, RANGE), "unmap");
 		}
-		sample("IOAS_COPY without a domain", median(copied, NR_SHORT), "ns");
+		sample("IOAS_COPY without a domain", median(copied, NR_SHORT), unit);
 	}
 	must(destroy(iommu, other), "DESTROY");
 	must(unmap(iommu, ioas, IOVA, RANGE), "unmap");
-	munmap(p, RANGE);
 }
 
 static int make_ioas(void)
@@ -328,10 +345,10 @@ static void ioas_row(void)
 	static uint64_t made[NR_SHORT];
 	int repeat, i;
 
-	for (repeat = 0; repeat < NR_REPEATS; repeat++) {
+	for (repeat = 0; repeat < nr_repeats; repeat++) {
 		for (i = 0; i < NR_SHORT; i++)
 			made[i] = TIMED(make_ioas());
-		sample("IOAS_ALLOC and DESTROY", median(made, NR_SHORT), "ns");
+		sample("IOAS_ALLOC and DESTROY", median(made, NR_SHORT), unit);
 	}
 }
 
@@ -364,7 +381,7 @@ static struct kept kept(void)
  * The memory is mapped many times, by a source of its own each, so that the slab allocator's pages
  * count for little. What it has left over from before goes to the first half of them.
  */
-static void kept_rows(const char *name, char *p, size_t length, unsigned int times)
+static void kept_rows(const char *name, const char *p, size_t length, unsigned int times)
 {
 	double gib = (double)length * times / GIB;
 	struct kept before = {}, after;
@@ -385,20 +402,16 @@ static void kept_rows(const char *name, char *p, size_t length, unsigned int tim
 	sample(row, ((double)after.tables - before.tables) * 1024 / gib, "bytes");
 	snprintf(row, sizeof(row), "%s: bookkeeping a GiB", name);
 	sample(row, ((double)after.books - before.books) * 1024 / gib, "bytes");
-	munmap(p, length);
 }
 
-int main(int argc, char **argv)
+static void measure(const char *cdev)
 {
 	uint32_t id;
+	int i;
 
-	if (argc != 3)
-		give_up("usage: bench LABEL CDEV");
-	label = argv[1];
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	device = open(argv[2], O_RDWR | O_CLOEXEC);
+	device = open(cdev, O_RDWR | O_CLOEXEC);
 	if (device < 0)
-		give_up("%s: %s", argv[2], strerror(errno));
+		give_up("%s: %s", cdev, strerror(errno));
 	iommu = must(open_iommu(), "/dev/iommu");
 	must(bind_device(device, iommu, &id), "bind");
 	must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
@@ -409,9 +422,34 @@ int main(int argc, char **argv)
 	area_rows();
 	copy_row();
 	ioas_row();
-	kept_rows("4 KiB pages, scattered", scattered_pages(RANGE), RANGE, 4);
-	kept_rows("4 KiB pages", small_pages(RANGE), RANGE, 4);
-	kept_rows("THP", huge_pages(RANGE), RANGE, 128);
-	kept_rows("hugetlb 1 GiB", hugetlb_1g(GIB), GIB, 32);
+	for (i = 0; i < NR_KINDS; i++)
+		if (kinds[i].times)
+			kept_rows(kinds[i].name, memory[i], kinds[i].length, kinds[i].times);
+	close(device);
+	close(iommu);
+}
+
+int main(int argc, char **argv)
+{
+	char line[128], cdev[100];
+	FILE *ask, *answer;
+
+	if (argc != 4)
+		give_up("usage: bench UNIT ASK ANSWER");
+	unit = argv[1];
+	/* Instructions are the same each time. */
+	if (!strcmp(unit, "instructions"))
+		nr_repeats = 1;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	touch_memory();
+	ask = fopen(argv[2], "r");
+	answer = fopen(argv[3], "w");
+	if (!ask || !answer)
+		give_up("%s, %s: %s", argv[2], argv[3], strerror(errno));
+	while (fgets(line, sizeof(line), ask) && sscanf(line, "%15s %99s", label, cdev) == 2) {
+		measure(cdev);
+		fprintf(answer, "%s\n", label);
+		fflush(answer);
+	}
 	return 0;
 }

@@ -18,6 +18,7 @@ from result import FAILED
 from result import Case
 from result import SuiteResult
 from result import failed
+from suite import CLOCKS
 from suite import Mistake
 from suite import Suite
 from suite import load
@@ -166,7 +167,7 @@ def demo(choice: argparse.Namespace) -> int:
 def measure(choice: argparse.Namespace) -> int:
     """Shows what both modules cost. Fails only where that could not be measured."""
     samples = bench.Samples()
-    suite = load("bench")
+    suite = load("bench-instructions" if choice.count == "instructions" else "bench")
     result = run_suite(suite, prepare(suite, choice), lambda line, _: samples.feed(line))
     report.failures([result], choice.module)
     rows = samples.rows()
@@ -210,6 +211,8 @@ def main() -> int:
             command.add_argument("suites", nargs="*")
         elif function in (demo, shell):
             command.add_argument("suite")
+        elif function is measure:
+            command.add_argument("--count", choices=CLOCKS, default="time", help="what to measure")
     choice = parser.parse_args()
     try:
         return choice.function(choice)

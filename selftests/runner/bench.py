@@ -16,7 +16,8 @@ _MARK = "sample "
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured of both modules: medians, and how far apart the samples lie."""
+    """One thing measured of both modules: lower quartiles, because what disturbs a sample only adds to
+    it; and how far apart the samples lie."""
 
     row: str
     c: float
@@ -24,7 +25,7 @@ class Row:
     # rust / c, or None where C has nothing to divide by.
     ratio: float | None
     unit: str
-    # The larger of the modules' interquartile ranges, as a part of the median.
+    # The larger of the modules' interquartile ranges, as a part of the median: how much was disturbed.
     spread: float
 
 
@@ -46,7 +47,7 @@ class Samples:
         for (row, unit), modules in self._rows.items():
             if set(modules) != set(_MODULES):
                 continue
-            c, rust = (statistics.median(modules[module]) for module in _MODULES)
+            c, rust = (_quartiles(modules[module])[0] for module in _MODULES)
             spread = max(_spread(modules[module]) for module in _MODULES)
             rows.append(Row(row, c, rust, rust / c if c > 0 else None, unit, spread))
         return rows
@@ -65,6 +66,13 @@ def show(rows: list[Row]) -> None:
         report.say("  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
 
 
+# By unit, from the largest down: what is written behind a number, and what it is worth.
+_SCALES = {
+    "ns": [(" ms", 1e6), (" us", 1e3), (" ns", 1)],
+    "instructions": [(" M", 1e6), (" k", 1e3), ("", 1)],
+    "bytes": [(" MiB", 2**20), (" KiB", 2**10), (" B", 1)],
+}
+
 _HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
 
 
@@ -76,15 +84,17 @@ def _cells(row: Row) -> list[str]:
 
 def _amount(value: float, unit: str) -> str:
     """A number as people read it."""
-    scales = [("ms", 1e6), ("us", 1e3), ("ns", 1)] if unit == "ns" else [("MiB", 2**20), ("KiB", 2**10), ("B", 1)]
+    scales = _SCALES[unit]
     for name, scale in scales:
         if abs(value) >= scale:
-            return f"{value / scale:.{1 if abs(value) < 100 * scale and scale > 1 else 0}f} {name}"
-    return f"{value:.0f} {scales[-1][0]}"
+            return f"{value / scale:.{1 if abs(value) < 100 * scale and scale > 1 else 0}f}{name}"
+    return f"{value:.0f}{scales[-1][0]}"
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
 
 
 def _spread(values: list[float]) -> float:
-    if len(values) < 2 or not statistics.median(values):
-        return 0.0
-    low, middle, high = statistics.quantiles(values, n=4)
-    return (high - low) / middle
+    low, middle, high = _quartiles(values)
+    return (high - low) / middle if middle else 0.0

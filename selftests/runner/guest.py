@@ -25,6 +25,13 @@ KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
 # sysrq is for the guest's watchdog. There is no life after an oops.
 _CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
 
+# How a guest's CPUs are emulated, by what its clock counts. An instruction takes a nanosecond where it
+# counts them; while the CPU sleeps the clock jumps to when it is woken.
+_CPUS = {
+    "time": ["-accel", "tcg,thread=multi", "-smp", "2"],
+    "instructions": ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off,align=off"],
+}
+
 # QEMU ends with its parent, however that dies.
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
 
@@ -97,6 +104,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
     settings = {
         "MODE": mode,
         "MODULE": parts.module_name,
+        "CLOCK": parts.suite.clock,
         "CONSOLE": parts.machine.console,
         "RESULTS": parts.machine.results,
         # One program that is hung must leave time to say so.
@@ -131,7 +139,8 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
     cmdline = f"{parts.machine.cmdline} {_CMDLINE} {loglevel} {suite.cmdline}"
     return [
         *parts.machine.qemu,
-        *("-accel", "tcg,thread=multi", "-smp", "2", "-m", str(suite.memory)),
+        *_CPUS[suite.clock],
+        *("-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
         *(_shared(parts.userland) if parts.userland else []),

@@ -11,6 +11,7 @@ TOP = SELFTESTS.parent
 
 KINDS = ("host", "guest", "demo", "bench")
 DEFAULTS = ("yes", "no", "arch")
+CLOCKS = ("time", "instructions")
 
 
 class Mistake(Exception):
@@ -60,6 +61,8 @@ class Suite:
     options: list[str]
     machine: str
     memory: int
+    # What the guest's clock counts: time, or the instructions that its only CPU executes.
+    clock: str
     devices: list[str]
     cmdline: str
     programs: list[str]
@@ -111,6 +114,7 @@ def load(name: str) -> Suite:
         options=section.pop("options", "").split(),
         machine=section.pop("machine", ""),
         memory=int(section.pop("memory", "2048")),
+        clock=section.pop("clock", "time"),
         devices=shlex.split(section.pop("devices", "")),
         cmdline=section.pop("cmdline", ""),
         programs=section.pop("programs", "").split(),
@@ -129,6 +133,8 @@ def load(name: str) -> Suite:
         raise Mistake(f"{path}: unknown results in check {wrong[0]}")
     if suite.default not in DEFAULTS:
         raise Mistake(f"{path}: default is one of: {', '.join(DEFAULTS)}")
+    if suite.clock not in CLOCKS:
+        raise Mistake(f"{path}: clock is one of: {', '.join(CLOCKS)}")
     if suite.kind not in KINDS or not suite.timeout or not suite.description:
         raise Mistake(f"{path}: needs a description, a timeout and a kind, one of: {', '.join(KINDS)}")
     return suite

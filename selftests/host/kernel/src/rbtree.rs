@@ -7,6 +7,8 @@ use crate::alloc::fault;
 use crate::alloc::Flags;
 use crate::error::Result;
 use core::marker::PhantomData;
+use std::collections::btree_map;
+use std::collections::btree_map::Entry;
 use std::collections::BTreeMap;
 
 /// Values in order of their keys.
@@ -70,6 +72,17 @@ impl<K: Ord, V> RBTree<K, V> {
         self.map.get_mut(key)
     }
 
+    /// The entry of a key.
+    pub fn find_mut(&mut self, key: &K) -> Option<OccupiedEntry<'_, K, V>>
+    where
+        K: Clone,
+    {
+        match self.map.entry(key.clone()) {
+            Entry::Occupied(entry) => Some(OccupiedEntry(entry)),
+            Entry::Vacant(_) => None,
+        }
+    }
+
     /// Takes out a key and its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.map.remove(key)
@@ -101,6 +114,21 @@ impl<K: Ord, V> RBTree<K, V> {
 impl<K: Ord, V> Default for RBTree<K, V> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A node of a tree, to be changed or taken out.
+pub struct OccupiedEntry<'a, K, V>(btree_map::OccupiedEntry<'a, K, V>);
+
+impl<K: Ord, V> OccupiedEntry<'_, K, V> {
+    /// The value.
+    pub fn get(&self) -> &V {
+        self.0.get()
+    }
+
+    /// Takes the node out.
+    pub fn remove(self) -> V {
+        self.0.remove()
     }
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod ledger;
 pub(crate) mod pin;
 #[path = "../../../../kapi/units.rs"]
 pub(crate) mod units;
+pub(crate) mod vec;

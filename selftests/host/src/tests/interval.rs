@@ -127,21 +127,39 @@ fn a_map_does_what_its_model_does() {
                     }
                 }
                 5..=6 => {
-                    let there = model.0.iter().position(|(start, _, _)| *start == first);
-                    let removed = there.map(|at| model.0.swap_remove(at));
-                    let removed = removed.map(|(first, last, v)| (range_of((first, last)), v));
-                    assert_eq!(map.remove(first_of(first)), removed);
+                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
+                    // Now and then one that is almost there.
+                    let cells = if random.one_in(4) {
+                        (first, last)
+                    } else {
+                        cells
+                    };
+                    let there = model.0.iter().position(|(f, l, _)| (*f, *l) == cells);
+                    let removed = there.map(|at| model.0.swap_remove(at).2);
+                    assert_eq!(map.remove(range_of(cells)), removed);
                 }
                 7..=8 => {
-                    map.truncate(first_of(first), last_of(last));
-                    let there = model.0.iter_mut().find(|(start, _, _)| *start == first);
-                    if let Some((_, end, _)) = there.filter(|(_, end, _)| last <= *end) {
-                        *end = last;
+                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
+                    let at = random.within(cells.0..=CELLS - 1);
+                    let there = model.0.iter_mut().find(|(f, l, _)| (*f, *l) == cells);
+                    let there = there.filter(|(f, l, _)| *f < at && at <= *l);
+                    let vacancy = Vacancy::new().expect("nothing fails");
+                    let result = map.split(vacancy, range_of(cells), first_of(at), step);
+                    assert_eq!(result, if there.is_some() { Ok(()) } else { Err(step) });
+                    if let Some((_, end, _)) = there {
+                        let tail = (at, core::mem::replace(end, at - 1), step);
+                        model.0.push(tail);
                     }
                 }
                 _ => {
-                    let ours = model.0.iter_mut().find(|(start, _, _)| *start == first);
-                    let theirs = map.get_mut(first_of(first));
+                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
+                    let cells = if random.one_in(4) {
+                        (first, last)
+                    } else {
+                        cells
+                    };
+                    let ours = model.0.iter_mut().find(|(f, l, _)| (*f, *l) == cells);
+                    let theirs = map.get_mut(range_of(cells));
                     assert_eq!(theirs.is_some(), ours.is_some());
                     if let (Some(theirs), Some((_, _, ours))) = (theirs, ours) {
                         assert_eq!(theirs, ours);
@@ -165,18 +183,25 @@ fn ranges_at_both_ends_of_64_bits() {
         assert_eq!(insert(&mut map, within, 2), Err(2));
         assert!(map.gaps_in(within).next().is_none());
     }
-    // The end moves below u64::MAX, and never up or below the start.
-    map.truncate(0, 9);
-    map.truncate(0, max);
-    map.truncate(1, 5);
-    let tail = IovaRange::new(10, max).expect("in order");
-    assert_eq!(map.gaps_in(IovaRange::ALL).collect::<Vec<_>>(), [tail]);
-    assert_eq!(insert(&mut map, tail, 3), Ok(()));
-    map.truncate(10, 9);
+    // Neither part may be empty.
+    let mut split =
+        |range, at, value| map.split(Vacancy::new().expect("nothing fails"), range, at, value);
+    let range = |start, last| IovaRange::new(start, last).expect("in order");
+    let (head, tail) = (range(0, 9), range(10, max));
+    assert_eq!(split(IovaRange::ALL, 0, 3), Err(3));
+    assert_eq!(split(tail, 11, 3), Err(3));
+    assert_eq!(split(IovaRange::ALL, 10, 3), Ok(()));
+    assert_eq!(split(IovaRange::ALL, 10, 4), Err(4));
+    assert_eq!(split(tail, 10, 4), Err(4));
+    assert_eq!(split(tail, max, 4), Ok(()));
+    let (middle, end) = (range(10, max - 1), range(max, max));
+    assert_eq!(found(map.iter()), [(head, 1), (middle, 3), (end, 4)]);
     assert!(map.gaps_in(IovaRange::ALL).next().is_none());
-    assert_eq!(map.remove(9), None);
-    assert_eq!(map.remove(10), Some((tail, 3)));
-    assert_eq!(map.remove(10), None);
+    assert_eq!(map.remove(tail), None);
+    assert_eq!(map.remove(range(5, 9)), None);
+    assert_eq!(map.remove(middle), Some(3));
+    assert_eq!(map.remove(middle), None);
+    assert_eq!(map.gaps_in(IovaRange::ALL).collect::<Vec<_>>(), [middle]);
 }
 
 #[test]
@@ -186,13 +211,13 @@ fn only_a_vacancy_allocates() {
     assert_eq!(vacancy.err(), Some(ENOMEM));
 
     let mut map = Map::new();
-    let (one, other) = (Vacancy::new(), Vacancy::new());
+    let (one, other, third) = (Vacancy::new(), Vacancy::new(), Vacancy::new());
     let (result, failed) = fault::failing(0, || {
         assert_eq!(map.insert(one?, range, 1), Ok(()));
         assert_eq!(map.insert(other?, range, 2), Err(2));
-        map.truncate(5, 8);
-        assert_eq!(map.iter().count() + map.gaps_in(IovaRange::ALL).count(), 3);
-        assert!(map.remove(5).is_some());
+        assert_eq!(map.split(third?, range, 8, 3), Ok(()));
+        assert_eq!(map.iter().count() + map.gaps_in(IovaRange::ALL).count(), 4);
+        assert_eq!(map.remove(IovaRange::new(5, 7).ok_or(EINVAL)?), Some(1));
         Ok::<_, Error>(())
     });
     assert_eq!((result, failed), (Ok(()), false));
@@ -211,7 +236,7 @@ fn values_are_dropped_once() {
         assert!(refused.is_err());
     }
     assert_eq!(Rc::strong_count(&value), 5);
-    drop(map.remove(10));
+    drop(map.remove(IovaRange::new(10, 19).expect("in order")));
     assert_eq!(Rc::strong_count(&value), 4);
     drop(map);
     assert_eq!(Rc::strong_count(&value), 1);

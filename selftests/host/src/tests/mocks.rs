@@ -4,6 +4,7 @@
 
 use crate::kapi::ledger;
 use crate::kapi::pin;
+use crate::kapi::vec;
 use kernel::alloc::fault;
 use kernel::prelude::*;
 use kernel::rbtree::RBTree;
@@ -129,6 +130,33 @@ fn vectors_give_back_what_does_not_fit() {
     assert!(vec.push_within_capacity('c').is_err());
     assert!(vec.insert_within_capacity(0, 'c').is_err());
     assert_eq!(*vec, ['a', 'b']);
+}
+
+#[test]
+fn vectors_are_filled_and_fitted() {
+    for (capacity, most, source, expected) in [
+        (4, 9, 9, (Ok(true), 4)),
+        (4, 2, 9, (Ok(true), 2)),
+        (4, 9, 3, (Ok(false), 3)),
+        (0, 9, 3, (Ok(true), 0)),
+    ] {
+        let mut list = KVec::with_capacity(capacity, GFP_KERNEL).expect("nothing fails");
+        let mut numbers = (0..source).map(Ok);
+        let result = vec::fill(&mut list, most, &mut numbers);
+        assert_eq!((result, list.len()), expected);
+        let before = fault::tried();
+        assert_eq!(vec::fit(&mut list), Ok(()));
+        assert_eq!(list.capacity(), expected.1);
+        assert_eq!(
+            fault::tried() - before,
+            u64::from(expected.1 != 0 && expected.1 != capacity)
+        );
+        assert!(list.iter().copied().eq(0..expected.1 as u64));
+    }
+    let mut list = KVec::with_capacity(4, GFP_KERNEL).expect("nothing fails");
+    let mut failing = [Ok(1), Err(EFAULT), Ok(2)].into_iter();
+    assert_eq!(vec::fill(&mut list, 4, &mut failing), Err(EFAULT));
+    assert_eq!(*list, [1]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 //! The tests, one file for each file under test.
 
+mod builder;
 mod interval;
 mod mocks;
 mod place;

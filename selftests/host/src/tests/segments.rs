@@ -4,11 +4,9 @@
 
 use crate::ioas::segments::Builder;
 use crate::ioas::segments::Segments;
-use crate::ioas::segments::MAX_EXTENTS;
 use crate::kapi::ledger;
 use crate::kapi::pin::pin_pages;
-use crate::kapi::pin::pin_read_only;
-use crate::kapi::pin::MAX_EXTENT_PAGES;
+use crate::kapi::pin::Extent;
 use crate::kapi::units::PageRange;
 use crate::kapi::units::PAGE_SHIFT;
 use crate::tests::random::cases;
@@ -18,13 +16,13 @@ use kernel::prelude::*;
 
 /// Where memory is, by page index: the first index of each physically contiguous run and its PFN.
 #[derive(Clone, Debug)]
-struct Memory(Vec<(u64, u64)>);
+pub(super) struct Memory(pub(super) Vec<(u64, u64)>);
 
 /// How many pages an extent has at most when it is pinned.
-type Batch = u64;
+pub(super) type Batch = u64;
 
 impl Memory {
-    fn pfn(&self, index: u64) -> u64 {
+    pub(super) fn pfn(&self, index: u64) -> u64 {
         let run = self.0.iter().rev().find(|(first, _)| *first <= index);
         let (first, pfn) = run.expect("the first run begins at 0");
         pfn + (index - first)
@@ -39,47 +37,79 @@ impl Memory {
         end
     }
 
-    /// Pins a range into segments, as `Pages::pin_charged` does. `pinned` counts what stays.
-    fn pin(&self, to: &mut Segments, gap: PageRange, batch: Batch, pinned: &mut u64) -> Result {
-        let mut builder = Builder::new(to, gap.start());
-        let result = (|| {
-            let mut index = gap.start();
-            while index <= gap.last() {
-                let last = self.end_of_run(index, gap.last().min(index + batch - 1));
-                builder.push(pin_pages(self.pfn(index), last - index + 1))?;
+    /// Pins a range, `batch` pages at a time, as `kapi/pin.rs` does: each time the extents are as long
+    /// as can be.
+    pub(super) fn batches(
+        &self,
+        range: PageRange,
+        batch: Batch,
+    ) -> impl Iterator<Item = Vec<Result<Extent>>> + '_ {
+        let mut index = range.start();
+        core::iter::from_fn(move || {
+            let end = range.last().min(index.saturating_add(batch - 1)) + 1;
+            let mut extents = Vec::new();
+            while index < end {
+                let last = self.end_of_run(index, end - 1);
+                extents.push(Ok(pin_pages(self.pfn(index), last - index + 1)));
                 index = last + 1;
             }
-            builder.flush()
-        })();
-        *pinned += builder.stored();
-        result
+            (!extents.is_empty()).then_some(extents)
+        })
+    }
+
+    /// Pins a range into segments by a builder, as `Holding::pin` does.
+    fn pin(
+        &self,
+        builder: &mut Builder,
+        to: &mut Segments,
+        gap: PageRange,
+        batch: Batch,
+    ) -> Result {
+        *builder = Builder::new(gap.start());
+        let mut told = Vec::new();
+        let mut closed = |extents: &[Extent]| {
+            told.extend(extents.iter().flat_map(pfns));
+            Ok(())
+        };
+        for extents in self.batches(gap, batch) {
+            builder.push(to, &mut extents.into_iter(), &mut closed)?;
+        }
+        builder.finish(to, &mut closed)?;
+        assert!(told
+            .into_iter()
+            .eq((gap.start()..=gap.last()).map(|index| self.pfn(index))));
+        Ok(())
     }
 
     /// Pins what of a range is not pinned and holds it, as `Pages::hold` does. Where that fails
     /// nothing has changed.
     fn hold(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
         segments.cut(range)?;
-        let wanted: u64 = segments.gaps(range).map(|gap| gap.len()).sum();
-        let mut pinned = 0;
+        let before = segments.pinned();
+        let mut builder = Builder::new(range.start());
         let result = (|| loop {
             let gap = segments.gaps(range).next();
             let Some(gap) = gap else { return Ok(()) };
-            self.pin(segments, gap, batch, &mut pinned)?;
+            self.pin(&mut builder, segments, gap, batch)?;
         })();
+        drop(builder);
         match result {
-            Ok(()) => {
-                assert_eq!(pinned, wanted);
-                segments.hold(range);
+            Ok(()) => segments.hold(range),
+            Err(_) => {
+                let stored = segments.pinned() - before;
+                assert_eq!(without_memory(|| segments.discard_unheld(range)), stored);
             }
-            // Whoever charged for these pages takes back what is returned here and what was not
-            // stored: together all that was wanted.
-            Err(_) => assert_eq!(without_memory(|| segments.discard_unheld(range)), pinned),
         }
         result
     }
 }
 
-fn pages(first: u64, last: u64) -> PageRange {
+/// The pages of an extent.
+pub(super) fn pfns(extent: &Extent) -> impl Iterator<Item = u64> {
+    extent.pfn()..extent.pfn() + extent.npages()
+}
+
+pub(super) fn pages(first: u64, last: u64) -> PageRange {
     PageRange::new(first, last).expect("in order")
 }
 
@@ -91,7 +121,7 @@ fn without_memory<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// The physical pages of a range, one by one, and in how many extents.
-fn physical(segments: &Segments, range: PageRange) -> (Vec<u64>, usize) {
+pub(super) fn physical(segments: &Segments, range: PageRange) -> (Vec<u64>, usize) {
     let mut extents = 0;
     let mut list = Vec::new();
     for (phys, npages) in segments.extents(range) {
@@ -304,8 +334,8 @@ fn a_hold_that_fails_unpins_what_it_pinned() {
         }
         nth += 1;
     }
-    // Two gaps of 6 pages: growing to 4 and 8, a node and the exact list.
-    assert_eq!(nth, 8);
+    // Two gaps of 6 pages: a list and a node.
+    assert_eq!(nth, 4);
 }
 
 #[test]
@@ -342,7 +372,7 @@ fn unheld_pages_alone_are_discarded() {
         .expect("nothing fails");
     for gap in [pages(0, 3), pages(6, 9)] {
         memory
-            .pin(&mut segments, gap, 20, &mut 0)
+            .pin(&mut Builder::new(0), &mut segments, gap, 20)
             .expect("nothing fails");
     }
     assert_eq!(ledger::total(), 10);
@@ -381,170 +411,16 @@ fn extents_end_at_the_first_page_that_is_not_pinned() {
 }
 
 #[test]
-fn neighbours_in_memory_become_one_extent() {
-    let mut segments = Segments::new();
-    let mut builder = Builder::new(&mut segments, 0);
-    let extents = [
-        pin_pages(100, 1),
-        pin_pages(101, 7),
-        // Not a neighbour; behind it; not written to by devices.
-        pin_pages(109, 1),
-        pin_pages(108, 1),
-        pin_read_only(109, 2),
-        pin_read_only(111, 1),
-    ];
-    for extent in extents {
-        builder.push(extent).expect("nothing fails");
-    }
-    builder.flush().expect("nothing fails");
-    assert_eq!(builder.stored(), 13);
-    let page = |pfn: u64| pfn << PAGE_SHIFT;
-    let found: Vec<_> = segments.extents(PageRange::ALL).collect();
-    assert_eq!(
-        found,
-        [
-            (page(100), 8),
-            (page(109), 1),
-            (page(108), 1),
-            (page(109), 3)
-        ]
-    );
-    // Each extent is unpinned at once, however many pages it has.
-    let before = ledger::unpins();
-    assert_eq!(segments.discard_unheld(pages(0, 12)), 13);
-    assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
-}
-
-#[test]
-fn an_extent_grows_to_what_it_can_hold() {
-    for (first, second, extents) in [
-        (MAX_EXTENT_PAGES - 2, 1, 1),
-        (MAX_EXTENT_PAGES - 1, 1, 1),
-        (MAX_EXTENT_PAGES, 1, 2),
-        (MAX_EXTENT_PAGES, MAX_EXTENT_PAGES, 2),
-        (1, MAX_EXTENT_PAGES - 1, 1),
-        (2, MAX_EXTENT_PAGES - 1, 2),
-    ] {
-        let total = first + second;
-        let whole = pages(7, 7 + total - 1);
-        let mut segments = Segments::new();
-        let mut builder = Builder::new(&mut segments, 7);
-        builder
-            .push(pin_pages(1 << 30, first))
-            .expect("nothing fails");
-        builder
-            .push(pin_pages((1 << 30) + first, second))
-            .expect("nothing fails");
-        builder.flush().expect("nothing fails");
-        assert_eq!((builder.stored(), ledger::total()), (total, total));
-        assert_eq!(
-            segments.extents(whole).count(),
-            extents,
-            "{first} and {second} pages"
-        );
-
-        // Cut around the second extent's first page, and inside both.
-        for at in [7 + first - 1, 7 + first, 8, 7 + total - 1] {
-            segments.cut(pages(at, at)).expect("nothing fails");
-            let found: Vec<_> = segments.extents(pages(at, at)).collect();
-            assert_eq!(found, [(((1 << 30) + at - 7) << PAGE_SHIFT, 1)]);
-        }
-        assert_eq!(segments.extents(whole).map(|(_, n)| n).sum::<u64>(), total);
-        assert_eq!(segments.discard_unheld(whole), total);
-        assert_eq!(ledger::total(), 0);
-    }
-}
-
-#[test]
-fn a_segment_has_a_limited_number_of_extents() {
-    let most = MAX_EXTENTS as u64;
-    // No page has a neighbour.
-    let pfn = |index: u64| 1000 + 2 * index;
-    for count in [most - 1, most, most + 1, 2 * most, 2 * most + 1] {
-        let mut segments = Segments::new();
-        let mut builder = Builder::new(&mut segments, 0);
-        for index in 0..count {
-            builder
-                .push(pin_pages(pfn(index), 1))
-                .expect("nothing fails");
-        }
-        // A segment is made when the next extent has no room.
-        assert_eq!(
-            builder.stored(),
-            (count - 1) / most * most,
-            "{count} extents"
-        );
-        builder.flush().expect("nothing fails");
-        builder.flush().expect("nothing is left");
-        assert_eq!((builder.stored(), ledger::total()), (count, count));
-        let whole = pages(0, count - 1);
-        segments.hold(whole);
-        assert!(physical(&segments, whole)
-            .0
-            .into_iter()
-            .eq((0..count).map(pfn)));
-
-        // A cut takes a node and one vector, wherever it is; between segments there is no cut.
-        for (at, allocations) in [(most / 2, 2), (most - 2, 2), (most, 0)] {
-            let before = fault::tried();
-            segments
-                .cut(pages(at, count.max(at + 1) - 1))
-                .expect("nothing fails");
-            assert_eq!(
-                fault::tried() - before,
-                allocations,
-                "before {at} of {count}"
-            );
-        }
-        assert_eq!(segments.release(pages(0, most - 3)), most - 2);
-        assert_eq!(
-            [most - 3, most - 2].map(|index| ledger::pins(pfn(index))),
-            [0, 1]
-        );
-        assert_eq!(ledger::total(), count - (most - 2));
-        drop(segments);
-        assert_eq!(ledger::total(), 0);
-    }
-}
-
-#[test]
-fn a_builder_that_fails_can_go_on() {
-    let mut segments = Segments::new();
-    let mut builder = Builder::new(&mut segments, 3);
-    for pfn in [100, 200, 300] {
-        builder.push(pin_pages(pfn, 2)).expect("nothing fails");
-    }
-    // An extent that found no room is unpinned; those before it stay.
-    builder.push(pin_pages(400, 2)).expect("nothing fails");
-    let (result, failed) = fault::failing(0, || builder.push(pin_pages(500, 2)));
-    assert_eq!((result, failed), (Err(ENOMEM), true));
-    assert_eq!((ledger::pins(500), ledger::total()), (0, 8));
-    let (result, failed) = fault::failing(0, || builder.flush());
-    assert_eq!((result, failed), (Err(ENOMEM), true));
-    assert_eq!((builder.stored(), ledger::total()), (0, 8));
-    assert_eq!(builder.flush(), Ok(()));
-    assert_eq!(builder.stored(), 8);
-    // What is not flushed is not pinned.
-    builder.push(pin_pages(600, 1)).expect("nothing fails");
-    drop(builder);
-    assert_eq!(ledger::total(), 8);
-    assert_eq!(
-        physical(&segments, pages(3, 11)).0,
-        [100, 101, 200, 201, 300, 301, 400, 401]
-    );
-}
-
-#[test]
 fn a_range_that_is_pinned_already_is_refused() {
     let mut segments = Segments::new();
     let memory = Memory(vec![(0, 100)]);
+    let mut builder = Builder::new(0);
     memory
-        .pin(&mut segments, pages(4, 7), 20, &mut 0)
+        .pin(&mut builder, &mut segments, pages(4, 7), 20)
         .expect("nothing fails");
-    let mut pinned = 0;
     for (first, last) in [(0, 4), (7, 9), (5, 6), (0, 20)] {
-        let again = memory.pin(&mut segments, pages(first, last), 20, &mut pinned);
-        assert_eq!((again, pinned), (Err(EINVAL), 0));
+        let again = memory.pin(&mut builder, &mut segments, pages(first, last), 20);
+        assert_eq!(again, Err(EINVAL));
     }
     assert_eq!((ledger::total(), segments.pinned()), (4, 4));
 }

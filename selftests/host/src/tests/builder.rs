@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Making segments of pages that were just pinned.
+
+use crate::ioas::segments::Builder;
+use crate::ioas::segments::Segments;
+use crate::ioas::segments::MAX_EXTENTS;
+use crate::kapi::ledger;
+use crate::kapi::pin::pin_pages;
+use crate::kapi::pin::pin_read_only;
+use crate::kapi::pin::Extent;
+use crate::kapi::pin::MAX_EXTENT_PAGES;
+use crate::kapi::units::PageRange;
+use crate::kapi::units::PAGE_SHIFT;
+use crate::tests::segments::pages;
+use crate::tests::segments::pfns;
+use crate::tests::segments::physical;
+use crate::tests::segments::Memory;
+use kernel::alloc::fault;
+use kernel::prelude::*;
+
+/// Nobody wants to know which extents are closed.
+fn ignore(_: &[Extent]) -> Result {
+    Ok(())
+}
+
+/// Pushes extents at once.
+fn push(
+    builder: &mut Builder,
+    segments: &mut Segments,
+    extents: impl IntoIterator<Item = Extent>,
+) -> Result {
+    let extents: Vec<_> = extents.into_iter().map(Ok).collect();
+    builder.push(segments, &mut extents.into_iter(), &mut ignore)
+}
+
+#[test]
+fn neighbours_in_memory_become_one_extent() {
+    let mut segments = Segments::new();
+    let mut builder = Builder::new(0);
+    let extents = [
+        pin_pages(100, 1),
+        pin_pages(101, 7),
+        // Not a neighbour; behind it; not written to by devices.
+        pin_pages(109, 1),
+        pin_pages(108, 1),
+        pin_read_only(109, 2),
+        pin_read_only(111, 1),
+    ];
+    for extent in extents {
+        push(&mut builder, &mut segments, [extent]).expect("nothing fails");
+    }
+    builder
+        .finish(&mut segments, &mut ignore)
+        .expect("nothing fails");
+    assert_eq!(segments.pinned(), 13);
+    let page = |pfn: u64| pfn << PAGE_SHIFT;
+    let found: Vec<_> = segments.extents(PageRange::ALL).collect();
+    assert_eq!(
+        found,
+        [
+            (page(100), 8),
+            (page(109), 1),
+            (page(108), 1),
+            (page(109), 3)
+        ]
+    );
+    // Each extent is unpinned at once, however many pages it has.
+    let before = ledger::unpins();
+    assert_eq!(segments.discard_unheld(pages(0, 12)), 13);
+    assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
+}
+
+#[test]
+fn an_extent_grows_to_what_it_can_hold() {
+    for (first, second, extents) in [
+        (MAX_EXTENT_PAGES - 2, 1, 1),
+        (MAX_EXTENT_PAGES - 1, 1, 1),
+        (MAX_EXTENT_PAGES, 1, 2),
+        (MAX_EXTENT_PAGES, MAX_EXTENT_PAGES, 2),
+        (1, MAX_EXTENT_PAGES - 1, 1),
+        (2, MAX_EXTENT_PAGES - 1, 2),
+    ] {
+        let total = first + second;
+        let whole = pages(7, 7 + total - 1);
+        let mut segments = Segments::new();
+        let mut builder = Builder::new(7);
+        for (pfn, npages) in [(1 << 30, first), ((1 << 30) + first, second)] {
+            push(&mut builder, &mut segments, [pin_pages(pfn, npages)]).expect("nothing fails");
+        }
+        builder
+            .finish(&mut segments, &mut ignore)
+            .expect("nothing fails");
+        assert_eq!((segments.pinned(), ledger::total()), (total, total));
+        assert_eq!(
+            segments.extents(whole).count(),
+            extents,
+            "{first} and {second} pages"
+        );
+
+        // Cut around the second extent's first page, and inside both.
+        for at in [7 + first - 1, 7 + first, 8, 7 + total - 1] {
+            segments.cut(pages(at, at)).expect("nothing fails");
+            let found: Vec<_> = segments.extents(pages(at, at)).collect();
+            assert_eq!(found, [(((1 << 30) + at - 7) << PAGE_SHIFT, 1)]);
+        }
+        assert_eq!(segments.extents(whole).map(|(_, n)| n).sum::<u64>(), total);
+        assert_eq!(segments.discard_unheld(whole), total);
+        assert_eq!(ledger::total(), 0);
+    }
+}
+
+#[test]
+fn a_segment_has_a_limited_number_of_extents() {
+    let most = MAX_EXTENTS as u64;
+    // No page has a neighbour.
+    let pfn = |index: u64| 1000 + 2 * index;
+    for count in [most - 1, most, most + 1, 2 * most, 2 * most + 1] {
+        let mut segments = Segments::new();
+        let mut builder = Builder::new(0);
+        // All at once, or a few at a time.
+        let batch = if count % 2 == 0 { count } else { 1000 };
+        for first in (0..count).step_by(batch as usize) {
+            let indexes = first..count.min(first + batch);
+            let extents = indexes.map(|index| pin_pages(pfn(index), 1));
+            push(&mut builder, &mut segments, extents).expect("nothing fails");
+        }
+        // A segment is made once the list is full.
+        assert!(
+            segments.pinned() >= (count - 1) / most * most,
+            "{count} extents"
+        );
+        for _ in 0..2 {
+            builder
+                .finish(&mut segments, &mut ignore)
+                .expect("nothing fails");
+        }
+        assert_eq!((segments.pinned(), ledger::total()), (count, count));
+        let whole = pages(0, count - 1);
+        segments.hold(whole);
+        assert!(physical(&segments, whole)
+            .0
+            .into_iter()
+            .eq((0..count).map(pfn)));
+
+        // A cut takes a node and one vector, wherever it is; between segments there is no cut.
+        for (at, allocations) in [(most / 2, 2), (most - 2, 2), (most, 0)] {
+            let before = fault::tried();
+            segments
+                .cut(pages(at, count.max(at + 1) - 1))
+                .expect("nothing fails");
+            assert_eq!(
+                fault::tried() - before,
+                allocations,
+                "before {at} of {count}"
+            );
+        }
+        assert_eq!(segments.release(pages(0, most - 3)), most - 2);
+        assert_eq!(
+            [most - 3, most - 2].map(|index| ledger::pins(pfn(index))),
+            [0, 1]
+        );
+        assert_eq!(ledger::total(), count - (most - 2));
+        drop(segments);
+        assert_eq!(ledger::total(), 0);
+    }
+}
+
+/// What is told of a builder that fails at some point was told in order, and all that it has not put
+/// into segments is pinned until it is dropped: whoever was told of it may still use it.
+#[test]
+fn what_is_closed_stays_pinned_until_the_builder_goes() {
+    let memory = Memory((0..40).map(|n| (n, 100 + n * 2 - n % 3)).collect());
+    let whole = pages(0, 39);
+    for batch in [1, 7, 40] {
+        for stop in 0..=40 {
+            let mut segments = Segments::new();
+            let mut builder = Builder::new(0);
+            let mut told = Vec::new();
+            let mut closed = |extents: &[Extent]| {
+                told.extend(extents.iter().flat_map(pfns));
+                if told.len() < stop {
+                    Ok(())
+                } else {
+                    Err(EINVAL)
+                }
+            };
+            let mut result = Ok(());
+            for extents in memory.batches(whole, batch) {
+                result = result.and_then(|()| {
+                    builder.push(&mut segments, &mut extents.into_iter(), &mut closed)
+                });
+            }
+            let result = result.and_then(|()| builder.finish(&mut segments, &mut closed));
+            assert_eq!(result, Err(EINVAL));
+            assert!(told
+                .iter()
+                .copied()
+                .eq((0..told.len() as u64).map(|index| memory.pfn(index))));
+            for pfn in &told {
+                assert_eq!(ledger::pins(*pfn), 1, "{pfn}");
+            }
+            drop(builder);
+            drop(segments);
+            assert_eq!(ledger::total(), 0);
+        }
+    }
+}
+
+/// Where the next batch continues the last extent that is told of once, whole.
+#[test]
+fn an_extent_is_closed_when_it_cannot_grow() {
+    let mut segments = Segments::new();
+    let mut builder = Builder::new(0);
+    let mut told = Vec::new();
+    let mut closed = |extents: &[Extent]| {
+        assert!(!extents.is_empty());
+        told.extend(extents.iter().map(|extent| (extent.pfn(), extent.npages())));
+        Ok(())
+    };
+    for batch in [
+        vec![pin_pages(100, 4)],
+        vec![pin_pages(104, 4)],
+        vec![pin_pages(108, 1), pin_pages(300, 2), pin_pages(200, 1)],
+        vec![],
+        vec![pin_pages(201, 1), pin_pages(90, 1)],
+    ] {
+        let mut batch = batch.into_iter().map(Ok);
+        builder
+            .push(&mut segments, &mut batch, &mut closed)
+            .expect("nothing fails");
+    }
+    builder
+        .finish(&mut segments, &mut closed)
+        .expect("nothing fails");
+    assert_eq!(told, [(100, 9), (300, 2), (200, 2), (90, 1)]);
+    let whole = pages(0, 13);
+    assert_eq!(segments.whole(whole).map(<[Extent]>::len).sum::<usize>(), 4);
+    assert_eq!(segments.discard_unheld(whole), 14);
+    assert_eq!(ledger::total(), 0);
+}
+
+#[test]
+fn a_builder_that_fails_unpins() {
+    let mut segments = Segments::new();
+    let mut builder = Builder::new(3);
+    let runs = |pfns: &[u64]| {
+        pfns.iter()
+            .map(|pfn| pin_pages(*pfn, 2))
+            .collect::<Vec<_>>()
+    };
+    push(&mut builder, &mut segments, runs(&[100, 200, 300])).expect("nothing fails");
+    // Extents that found no room are unpinned; those before them stay.
+    let more = runs(&[400, 500]);
+    let (result, failed) = fault::failing(0, || push(&mut builder, &mut segments, more));
+    assert_eq!((result, failed), (Err(ENOMEM), true));
+    assert_eq!((ledger::pins(500), ledger::pins(100)), (0, 1));
+    drop(builder);
+    assert_eq!(ledger::total(), 0);
+    // A source that fails has the same end.
+    let mut builder = Builder::new(3);
+    let mut source = [Ok(pin_pages(100, 2)), Ok(pin_pages(200, 2)), Err(EFAULT)].into_iter();
+    let result = builder.push(&mut segments, &mut source, &mut ignore);
+    assert_eq!((result, ledger::total()), (Err(EFAULT), 4));
+    drop(builder);
+    assert_eq!((segments.pinned(), ledger::total()), (0, 0));
+}
