@@ -121,6 +121,9 @@ l2_start() {
 	L2_BEGAN=$NOW
 }
 
+# qemu_said: what QEMU itself said last. Where it gives up on a CPU it prints all registers after that.
+qemu_said() { { grep '^qemu-system' /tmp/l2.qemu || cat /tmp/l2.qemu; } | tail -n 3 | tr '\n' ' '; }
+
 # l2_hear SECONDS: the next line that L2 says, in SAID.
 l2_hear() {
 	local end line part=
@@ -131,7 +134,7 @@ l2_hear() {
 		part=$part$line
 		seconds
 		if ! l2_runs; then
-			WHY="QEMU has ended: $(tail -n 3 /tmp/l2.qemu | tr '\n' ' ')"
+			WHY="QEMU has ended: $(qemu_said)"
 			return 1
 		elif [ "$NOW" -ge "$end" ]; then
 			WHY="L2 said nothing for $1 s; its console's last lines: $(tail -n 5 /tmp/l2.console)"
@@ -211,7 +214,7 @@ l2_pins() {
 	while [ "${kib:-0}" -lt $((L2_MEMORY * 1024)) ]; do
 		seconds
 		if ! l2_runs || [ "$NOW" -ge "$end" ]; then
-			WHY="$kib KiB of $L2_MEMORY MiB; $(tail -n 3 /tmp/l2.qemu)"
+			WHY="$kib KiB of $L2_MEMORY MiB; $(qemu_said)"
 			return 1
 		fi
 		sleep 0.5
@@ -314,7 +317,7 @@ l2_too_little() {
 	l2_gone 60 || return 1
 	# At a map, or with the container, where pages are pinned when the device is opened, at that.
 	WHY=$(grep -o 'Cannot allocate memory' /tmp/l2.qemu | head -n 1)
-	[ -n "$WHY" ] || { WHY="another reason: $(tail -n 3 /tmp/l2.qemu)"; return 1; }
+	[ -n "$WHY" ] || { WHY="another reason: $(qemu_said)"; return 1; }
 }
 
 # l2_end: whatever went wrong, no QEMU stays behind; the log has all that it and L2 said.
