@@ -16,8 +16,7 @@ _MARK = "sample "
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured of both modules: lower quartiles, because what disturbs a sample only adds to
-    it; and how far apart the samples lie."""
+    """One thing measured of both modules: the medians, and how far apart the samples lie."""
 
     row: str
     c: float
@@ -47,7 +46,7 @@ class Samples:
         for (row, unit), modules in self._rows.items():
             if set(modules) != set(_MODULES):
                 continue
-            c, rust = (_quartiles(modules[module])[0] for module in _MODULES)
+            c, rust = (statistics.median(modules[module]) for module in _MODULES)
             spread = max(_spread(modules[module]) for module in _MODULES)
             rows.append(Row(row, c, rust, rust / c if c > 0 else None, unit, spread))
         return rows
