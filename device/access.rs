@@ -64,7 +64,7 @@ impl Access {
             ),
             gone,
         }))?;
-        Ok(access.publish())
+        Ok(access.publish_and_hold())
     }
 
     /// Undoes [`Access::create`]; when it returns the driver will not be told anything any more.

@@ -126,7 +126,9 @@ impl Object<BoundDevice> {
         };
         // There is room: it was reserved.
         drop(hwpts.push_within_capacity(hwpt.id()));
-        Ok((hwpt.publish().id(), freed))
+        let id = hwpt.id();
+        hwpt.publish();
+        Ok((id, freed))
     }
 }
 

@@ -132,7 +132,7 @@ impl BoundDevice {
             _keep: keep,
             gone,
         });
-        Ok(reservation.fill(device)?.publish())
+        Ok(reservation.fill(device)?.publish_and_hold())
     }
 
     /// A group for a device without an IOMMU, which nobody has a say in. `ENOMEM`.

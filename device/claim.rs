@@ -81,16 +81,17 @@ impl Claim {
     ) -> Result {
         let device = claim(&vdevice).0.clone();
         let mut state = device.claims().state.lock();
-        let result = match *state {
-            State::Over => Err(vdevice),
+        let refused = match *state {
+            State::Over => Some(vdevice),
             _ => {
                 *state = State::Used(vdevice.id());
-                Ok(vdevice.publish())
+                vdevice.publish();
+                None
             }
         };
         drop(state);
         // A vDEVICE that is dropped takes the lock.
-        result.map(drop).map_err(|_| ENOENT)
+        refused.map_or(Ok(()), |_| Err(ENOENT))
     }
 }
 

@@ -435,10 +435,17 @@ pub(crate) struct Draft<'t, K> {
 
 impl<K: Kind> Draft<'_, K> {
     /// Lets everybody find the object. Cannot fail.
-    pub(crate) fn publish(self) -> Ref<K> {
+    pub(crate) fn publish(self) {
         let table = self.reservation.table;
         let _publishing = table.publishing.read();
-        self.publish_in(&mut table.slots.lock())
+        self.publish_in(&mut table.slots.lock());
+    }
+
+    /// [`Draft::publish`] for who goes on using the object.
+    pub(crate) fn publish_and_hold(self) -> Ref<K> {
+        let object = self.object.clone();
+        self.publish();
+        object
     }
 
     /// Publishes and marks the object, unless one is marked already, which `permit` may forbid.
@@ -450,18 +457,21 @@ impl<K: Kind> Draft<'_, K> {
         permit()?;
         if slots.marked.is_none() {
             slots.marked = Some(self.reservation.id);
-            // The table's own reference is there to stay.
-            drop(self.publish_in(&mut slots));
+            self.publish_in(&mut slots);
         }
         Ok(())
     }
 
-    fn publish_in(mut self, slots: &mut Slots) -> Ref<K> {
-        if let Some(slot) = slots.map.get_mut(&self.reservation.id) {
-            *slot = Slot::Live(self.object.clone().erase());
+    /// The reference becomes the table's.
+    fn publish_in(self, slots: &mut Slots) {
+        let Self {
+            object,
+            mut reservation,
+        } = self;
+        reservation.published = true;
+        if let Some(slot) = slots.map.get_mut(&reservation.id) {
+            *slot = Slot::Live(object.erase());
         }
-        self.reservation.published = true;
-        self.object
     }
 }
 
