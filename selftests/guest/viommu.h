@@ -3,6 +3,8 @@
 #ifndef VIOMMU_H
 #define VIOMMU_H
 
+#include <stdatomic.h>
+
 #include "mock.h"
 
 #define IOTLB		0x1234u
@@ -58,5 +60,13 @@ struct outcome forget_cache(int fd, uint32_t viommu, uint32_t virt_id, uint32_t 
 	WANT(__o.r, value);					\
 	WANT(__o.done, count);					\
 } while (0)
+
+/*
+ * What a call in a race may answer: 0 or more, of which `done` of the thread counts one, or an error that is
+ * listed. The list ends with 0.
+ */
+void accept_any(atomic_ulong *done, const char *what, long long r, const int *errors);
+
+#define ACCEPT(who, expr, ...) accept_any(&done[who], #expr, expr, (const int[]){ __VA_ARGS__, 0 })
 
 #endif

@@ -180,3 +180,17 @@ void close_guest(struct guest *g)
 	WANT(destroy(g->fd, g->ioas), 0);
 	close(g->fd);
 }
+
+void accept_any(atomic_ulong *done, const char *what, long long r, const int *errors)
+{
+	size_t i;
+
+	if (r >= 0) {
+		atomic_fetch_add(done, 1);
+		return;
+	}
+	for (i = 0; errors[i]; i++)
+		if (r == -errors[i])
+			return;
+	fail("%s: got %s", what, errno_name(r));
+}

@@ -276,22 +276,6 @@ static struct guest g;
 static atomic_ulong done[4];
 static time_t deadline;
 
-static void accept_any(unsigned int who, const char *what, long long r, const int *errors)
-{
-	size_t i;
-
-	if (r >= 0) {
-		atomic_fetch_add(&done[who], 1);
-		return;
-	}
-	for (i = 0; errors[i]; i++)
-		if (r == -errors[i])
-			return;
-	fail("%s: got %s", what, errno_name(r));
-}
-
-#define ACCEPT(who, expr, ...) accept_any(who, #expr, expr, (const int[]){ __VA_ARGS__, 0 })
-
 /* The first queue and the second: made and destroyed, each by a thread of its own. */
 static void *make_queues(void *arg)
 {

@@ -17,22 +17,6 @@ static _Atomic uint32_t device, dev_id, vdev, on_viommu, on_parent;
 static atomic_ulong done[4];
 static time_t deadline;
 
-static void accept_any(unsigned int who, const char *what, long long r, const int *errors)
-{
-	size_t i;
-
-	if (r >= 0) {
-		atomic_fetch_add(&done[who], 1);
-		return;
-	}
-	for (i = 0; errors[i]; i++)
-		if (r == -errors[i])
-			return;
-	fail("%s: got %s", what, errno_name(r));
-}
-
-#define ACCEPT(who, expr, ...) accept_any(who, #expr, expr, (const int[]){ __VA_ARGS__, 0 })
-
 /* A device comes and goes, and with it its vDEVICE. */
 static void *bind_unbind(void *none)
 {
