@@ -69,4 +69,7 @@ void accept_any(atomic_ulong *done, const char *what, long long r, const int *er
 
 #define ACCEPT(who, expr, ...) accept_any(&done[who], #expr, expr, (const int[]){ __VA_ARGS__, 0 })
 
+/* Runs each in a thread, which gets its number, and sees that every one of them has done something. */
+void run_all(void *(*const work[])(void *), size_t nr, atomic_ulong *done);
+
 #endif

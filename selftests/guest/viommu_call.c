@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The calls on vIOMMUs and nested page tables, each returning 0 or a negative errno. */
+#include <pthread.h>
 #include <unistd.h>
 
 #include "viommu.h"
@@ -193,4 +194,25 @@ void accept_any(atomic_ulong *done, const char *what, long long r, const int *er
 		if (r == -errors[i])
 			return;
 	fail("%s: got %s", what, errno_name(r));
+}
+
+#define MAX_THREADS	4
+
+void run_all(void *(*const work[])(void *), size_t nr, atomic_ulong *done)
+{
+	pthread_t threads[MAX_THREADS];
+	size_t i;
+
+	if (nr > MAX_THREADS) {
+		fail("%zu threads, and there may be %d", nr, MAX_THREADS);
+		return;
+	}
+	for (i = 0; i < nr; i++)
+		CHECK(!pthread_create(&threads[i], NULL, work[i], (void *)i));
+	for (i = 0; i < nr; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < nr; i++)
+		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
+	for (i = 0; i < nr; i++)
+		CHECK(atomic_load(&done[i]) > 0);
 }

@@ -516,21 +516,12 @@ static void *destroy_last(void *arg)
 static void all_at_once(struct bench *none)
 {
 	void *(*const work[])(void *) = { make_destroy, map_all, map_all, destroy_last };
-	pthread_t threads[ARRAY_SIZE(work)];
-	size_t i;
 
 	if (!open_guest(&g))
 		return;
 	atomic_store(&last, NO_ID);
 	deadline = time(NULL) + SECONDS;
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(!pthread_create(&threads[i], NULL, work[i], (void *)i));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		pthread_join(threads[i], NULL);
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(atomic_load(&done[i]) > 0);
+	run_all(work, ARRAY_SIZE(work), done);
 	close_guest(&g);
 }
 

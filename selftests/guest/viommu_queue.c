@@ -3,7 +3,6 @@
  * HW queues of vIOMMUs: the hardware reads the guest's memory by its physical address, so that stays
  * where it is as long as the queue. The mock has two queues a vIOMMU, each of which needs the one before.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -327,20 +326,11 @@ static void all_at_once(struct bench *none)
 {
 	void *(*const work[])(void *) = { make_queues, make_queues, map_unmap, make_viommus };
 	const long idle = pinned();
-	pthread_t threads[ARRAY_SIZE(work)];
-	size_t i;
 
 	if (!open_mapped(&g))
 		return;
 	deadline = time(NULL) + SECONDS;
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(!pthread_create(&threads[i], NULL, work[i], (void *)i));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		pthread_join(threads[i], NULL);
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(atomic_load(&done[i]) > 0);
+	run_all(work, ARRAY_SIZE(work), done);
 	CHECK(unmap_all(g.fd, g.ioas) > 0);
 	close_guest(&g);
 	WANT(pinned(), idle);

@@ -3,7 +3,6 @@
  * Four threads that make, attach, invalidate and destroy the same objects at once. What a call answers
  * because another thread was faster is accepted: each has its list.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,20 +96,11 @@ static void all_at_once(struct bench *none)
 	void *(*const work[])(void *) = {
 		bind_unbind, make_vdevices, attach_nested, invalidate_all,
 	};
-	pthread_t threads[ARRAY_SIZE(work)];
-	size_t i;
 
 	if (!open_guest(&g))
 		return;
 	deadline = time(NULL) + SECONDS;
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(!pthread_create(&threads[i], NULL, work[i], NULL));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		pthread_join(threads[i], NULL);
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		note("thread %zu: %lu calls did something", i, atomic_load(&done[i]));
-	for (i = 0; i < ARRAY_SIZE(work); i++)
-		CHECK(atomic_load(&done[i]) > 0);
+	run_all(work, ARRAY_SIZE(work), done);
 	close_guest(&g);
 }
 
