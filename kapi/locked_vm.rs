@@ -5,6 +5,7 @@
 //! C headers: `include/linux/mm.h` (`__account_locked_vm`), `include/linux/sched/user.h`.
 
 use crate::ffi::bindings;
+use crate::kapi::units::to_isize;
 use crate::kapi::units::to_usize;
 use core::ptr::NonNull;
 use kernel::mm::Mm;
@@ -93,7 +94,7 @@ impl Payer {
             }
             Accounting::Process => self.account_mm(npages, true)?,
         }
-        self.add_pinned(to_usize(npages).cast_signed());
+        self.add_pinned(to_isize(npages));
         Ok(())
     }
 
@@ -108,7 +109,7 @@ impl Payer {
             // Fails only where the address space is gone, and its account with it.
             Accounting::Process => drop(self.account_mm(npages, false)),
         }
-        self.add_pinned(-to_usize(npages).cast_signed());
+        self.add_pinned(-to_isize(npages));
     }
 
     fn account_mm(&self, npages: u64, more: bool) -> Result {

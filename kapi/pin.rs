@@ -368,15 +368,15 @@ impl Pinner {
                     &mut offset,
                 )
             };
-            if found < 0 {
-                return Err(Error::from_errno(found as c_int));
-            }
             if found == 0 {
                 return Err(EFAULT);
             }
+            let Ok(count) = usize::try_from(found) else {
+                return Err(Error::from_errno(found as c_int));
+            };
             let mut folios = PinnedFolios {
                 // SAFETY: The kernel says how many there are: folios on which we now own one pin each.
-                runs: unsafe { Runs::new(folios, found.cast_unsigned(), self.write) },
+                runs: unsafe { Runs::new(folios, count, self.write) },
                 skip: to_u64(offset) >> PAGE_SHIFT,
                 npages,
             };

@@ -121,6 +121,12 @@ pub(crate) const fn to_usize(value: u64) -> usize {
     value as usize
 }
 
+/// The same number as C's `long`. The caller must ensure that it is at most `i64::MAX`.
+pub(crate) const fn to_isize(value: u64) -> isize {
+    // CAST: The widths are the same.
+    value as isize
+}
+
 /// The same number from C's `unsigned long`.
 pub(crate) const fn to_u64(value: usize) -> u64 {
     // CAST: The widths are the same.

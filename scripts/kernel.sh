@@ -37,7 +37,7 @@ SOURCE_KEY=$( (version_of "linux-source-$KVERSION"; cat /dev/null $(series)) | k
 folder_of() {
 	local key
 	# shellcheck disable=SC2046
-	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-21 lld-21; do version_of "$p"; done
+	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-19 lld-19; do version_of "$p"; done
 		cat $(fragments "$1")) | key)
 	echo "$CACHE/kernel-$KVERSION-$ARCH-$1-$key"
 }
@@ -45,7 +45,7 @@ folder_of() {
 SRC=$CACHE/linux-$KVERSION-$SOURCE_KEY
 OBJ=$(folder_of "$FLAVOUR")
 
-kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM=-21 "$@"; }
+kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM=-19 "$@"; }
 
 unpack() {
 	local patch

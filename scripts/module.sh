@@ -22,7 +22,7 @@ if [ -z "${KDIR:-}" ]; then
 		die "a module for the test kernel is of no use on this machine: name a kernel by KDIR=, or a folder by INSTALL_MOD_PATH="
 	KDIR=$("$TOP/scripts/kernel.sh" "$FLAVOUR")
 	OUT=${OUT:-$BUILD/$ARCH/$FLAVOUR/module}
-	TOOLS=(LLVM=-21)
+	TOOLS=(LLVM=-19)
 else
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is no folder"
 	KDIR=$(cd "$KDIR" && pwd)

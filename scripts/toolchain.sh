@@ -77,7 +77,7 @@ unpack() {
 
 install_packages() {
 	local part=$1 name version series arch
-	local -a wanted=() unpacked=()
+	local -a wanted=() backports=() unpacked=()
 	rm -f "$part/pins-replaced"
 	for arch in $(listed | sed -n 's/^[^ ]*:\([^[:space:]]*\).*/\1/p' | sort -u); do
 		in_root "$part" dpkg --add-architecture "$arch"
@@ -89,11 +89,13 @@ install_packages() {
 		unpack) unpacked+=("$name") ;;
 		*)
 			version=$(pick "$name" "$version" "$series")
-			wanted+=("$version")
+			backports+=("$version")
 			;;
 		esac
 	done < <(listed)
-	in_root "$part" apt-get install -y -q --no-install-recommends -t "$SUITE-backports" "${wanted[@]}"
+	# What Debian 13 has itself comes first, lest backports' newer ones of it be preferred.
+	in_root "$part" apt-get install -y -q --no-install-recommends "${wanted[@]}"
+	in_root "$part" apt-get install -y -q --no-install-recommends -t "$SUITE-backports" "${backports[@]}"
 	for name in "${unpacked[@]}"; do unpack "$name"; done
 	in_root "$part" apt-get clean
 	in_root "$part" dpkg-query -W -f '${Package} ${Version}\n' >"$part/versions"
