@@ -11,18 +11,18 @@ extern const struct suite range_suite, pages_suite, file_bugs_suite, life_bugs_s
 extern const struct suite interrupts_suite;
 
 /* bugs.c: the VFIO container's ioctls on an iommufd. */
-int compat_set(struct bench *b, uint32_t ioas);
-int compat_map(struct bench *b, uint64_t iova, const void *va, uint64_t size, uint32_t flags);
-int compat_unmap(struct bench *b, uint64_t iova, uint64_t *size);
-int change_process(struct bench *b);
+int compat_set(struct fixture *f, uint32_t ioas);
+int compat_map(struct fixture *f, uint64_t iova, const void *va, uint64_t size, uint32_t flags);
+int compat_unmap(struct fixture *f, uint64_t iova, uint64_t *size);
+int change_process(struct fixture *f);
 
 /* bugs.c: two threads at once, each until the other has done its part or time is up. */
 struct worker {
-	void (*step)(struct bench *b, unsigned int round);
+	void (*step)(struct fixture *f, unsigned int round);
 	unsigned int rounds;
 };
 
-void race(struct bench *b, const struct worker *one, const struct worker *other);
+void race(struct fixture *f, const struct worker *one, const struct worker *other);
 
 /* bugs.c: a second device, of another group. */
 int open_second(void);

@@ -13,47 +13,47 @@
 #define COMMAND_MEMORY	2
 
 /* A context must not be kept alive by a file that it maps. */
-static void own_file(struct bench *b)
+static void own_file(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 
-	WANT_FINDING("11", map_file(b->fd, b->other, FIXED | RW, b->fd, 0, PAGE, &iova), -EINVAL, 0);
+	WANT_FINDING("11", map_file(f->fd, f->other, FIXED | RW, f->fd, 0, PAGE, &iova), -EINVAL, 0);
 	/* On the C module it would stay for good, and the module with it. */
 	if (on_c_module())
-		WANT(unmap(b->fd, b->other, FREE_IOVA, PAGE), PAGE);
+		WANT(unmap(f->fd, f->other, FREE_IOVA, PAGE), PAGE);
 }
 
-static void own_file_closed(struct bench *none)
+static void own_file_closed(struct fixture *none)
 {
 	uint64_t iova = FREE_IOVA;
-	struct bench b = { .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
+	struct fixture f = { .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
 	long idle = pinned();
-	uint32_t soft;
+	uint32_t ioas;
 
-	CHECK(b.fd >= 0 && b.dev >= 0);
-	WANT(bind_device(b.dev, b.fd, &b.dev_id), 0);
-	WANT(ioas_alloc(b.fd, &b.ioas), 0);
-	WANT(ioas_alloc(b.fd, &soft), 0);
-	WANT(attach(b.dev, b.ioas, NULL), 0);
-	WANT(map(b.fd, b.ioas, mem.rw, 8 * PAGE, FREE_IOVA), 0);
-	WANT_FINDING("11", map_file(b.fd, soft, FIXED | RW, b.fd, 0, PAGE, &iova), -EINVAL, 0);
-	WANT_FINDING("11", map_file(b.fd, soft, FIXED | READ, b.dev, 0, PAGE, &iova), -EINVAL,
+	CHECK(f.fd >= 0 && f.dev >= 0);
+	WANT(bind_device(f.dev, f.fd, &f.dev_id), 0);
+	WANT(ioas_alloc(f.fd, &f.ioas), 0);
+	WANT(ioas_alloc(f.fd, &ioas), 0);
+	WANT(attach(f.dev, f.ioas, NULL), 0);
+	WANT(map(f.fd, f.ioas, mem.rw, 8 * PAGE, FREE_IOVA), 0);
+	WANT_FINDING("11", map_file(f.fd, ioas, FIXED | RW, f.fd, 0, PAGE, &iova), -EINVAL, 0);
+	WANT_FINDING("11", map_file(f.fd, ioas, FIXED | READ, f.dev, 0, PAGE, &iova), -EINVAL,
 		     -EEXIST);
 	if (on_c_module())
-		WANT(unmap(b.fd, soft, FREE_IOVA, PAGE), PAGE);
-	close(b.dev);
-	close(b.fd);
+		WANT(unmap(f.fd, ioas, FREE_IOVA, PAGE), PAGE);
+	close(f.dev);
+	close(f.fd);
 	WANT(pinned(), idle);
 }
 
 /* Device writes to what the process may not write: as on the C module, finding D. */
-static void write_protected(struct bench *b)
+static void write_protected(struct fixture *f)
 {
 	int fd = memory_file(PAGE, MFD_ALLOW_SEALING);
 	uint64_t iova = FREE_IOVA;
 
 	CHECK(fd >= 0 && !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, PAGE, &iova), 0);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, PAGE, &iova), 0);
 	close(fd);
 }
 
@@ -88,145 +88,145 @@ static bool turn(int dev, bool on)
 	return pwrite(dev, &command, 2, config.offset + COMMAND) == 2;
 }
 
-static int map_registers(struct bench *b, uint32_t ioas, int file, uint64_t iova)
+static int map_registers(struct fixture *f, uint32_t ioas, int file, uint64_t iova)
 {
-	return map_file(b->fd, ioas, FIXED | RW, file, 0, NR * PAGE, &iova);
+	return map_file(f->fd, ioas, FIXED | RW, file, 0, NR * PAGE, &iova);
 }
 
-static int map_part(struct bench *b, int file, uint64_t start, uint64_t length)
+static int map_part(struct fixture *f, int file, uint64_t start, uint64_t length)
 {
 	uint64_t iova = 5 * FREE_IOVA;
 
-	return map_file(b->fd, b->ioas, FIXED | RW, file, start, length, &iova);
+	return map_file(f->fd, f->ioas, FIXED | RW, file, start, length, &iova);
 }
 
 /* Mapped, copied, unmapped; the file is closed before and after. Nothing of it counts as pinned. */
-static void registers(struct bench *b)
+static void registers(struct fixture *f)
 {
-	int file = export_registers(b->dev, 0, NR * PAGE);
+	int file = export_registers(f->dev, 0, NR * PAGE);
 	uint64_t to = 2 * FREE_IOVA;
 	long idle = pinned();
 
 	CHECK(file >= 0);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
-	WANT(map_registers(b, b->ioas, file, 3 * FREE_IOVA), 0);
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, NR * PAGE, FIXED | RW, b->ioas, &to), 0);
-	WANT(map_part(b, file, PAGE, NR * PAGE), -EINVAL);
-	WANT(map_part(b, file, NR * PAGE, PAGE), -EINVAL);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
+	WANT(map_registers(f, f->ioas, file, 3 * FREE_IOVA), 0);
+	WANT(copy(f->fd, f->ioas, FREE_IOVA, NR * PAGE, FIXED | RW, f->ioas, &to), 0);
+	WANT(map_part(f, file, PAGE, NR * PAGE), -EINVAL);
+	WANT(map_part(f, file, NR * PAGE, PAGE), -EINVAL);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
 	close(file);
-	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, NR * PAGE), NR * PAGE);
-	WANT(unmap(b->fd, b->ioas, 3 * FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(unmap(f->fd, f->ioas, 3 * FREE_IOVA, NR * PAGE), NR * PAGE);
 	WANT(pinned(), idle);
 	/* The last one is left to whoever destroys the IOAS. */
-	file = export_registers(b->dev, PAGE, NR * PAGE);
+	file = export_registers(f->dev, PAGE, NR * PAGE);
 	CHECK(file >= 0);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
 	close(file);
 }
 
 /* Without a page table, then with one, with two, with none again. */
-static void registers_attached(struct bench *b)
+static void registers_attached(struct fixture *f)
 {
-	int file = export_registers(b->dev, 0, NR * PAGE);
+	int file = export_registers(f->dev, 0, NR * PAGE);
 	uint32_t hwpt;
 
 	CHECK(file >= 0);
-	WANT(map_registers(b, b->other, file, FREE_IOVA), 0);
+	WANT(map_registers(f, f->other, file, FREE_IOVA), 0);
 	close(file);
-	WANT(attach(b->dev, b->other, NULL), 0);
-	WANT(hwpt_alloc(b->fd, b->dev_id, b->other, &hwpt), 0);
-	WANT(attach(b->dev, hwpt, NULL), 0);
-	WANT(detach(b->dev), 0);
-	WANT(destroy(b->fd, hwpt), 0);
-	WANT(attach(b->dev, b->other, NULL), 0);
-	WANT(unmap(b->fd, b->other, FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(attach(f->dev, f->other, NULL), 0);
+	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &hwpt), 0);
+	WANT(attach(f->dev, hwpt, NULL), 0);
+	WANT(detach(f->dev), 0);
+	WANT(destroy(f->fd, hwpt), 0);
+	WANT(attach(f->dev, f->other, NULL), 0);
+	WANT(unmap(f->fd, f->other, FREE_IOVA, NR * PAGE), NR * PAGE);
 }
 
 /* Revoked: nothing can be mapped until the registers are on again, everything can be unmapped. */
-static void revoked(struct bench *b)
+static void revoked(struct fixture *f)
 {
-	int file = export_registers(b->dev, 0, NR * PAGE), r;
+	int file = export_registers(f->dev, 0, NR * PAGE), r;
 
 	CHECK(file >= 0);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
-	CHECK(turn(b->dev, false));
-	r = map_registers(b, b->ioas, file, 2 * FREE_IOVA);
-	CHECK(turn(b->dev, true));
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
+	CHECK(turn(f->dev, false));
+	r = map_registers(f, f->ioas, file, 2 * FREE_IOVA);
+	CHECK(turn(f->dev, true));
 	WANT(r, -ENODEV);
-	WANT(map_registers(b, b->ioas, file, 2 * FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
-	CHECK(turn(b->dev, false));
+	WANT(map_registers(f, f->ioas, file, 2 * FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
+	CHECK(turn(f->dev, false));
 	close(file);
-	r = detach(b->dev);
-	CHECK(turn(b->dev, true));
+	r = detach(f->dev);
+	CHECK(turn(f->dev, true));
 	WANT(r, 0);
-	WANT(attach(b->dev, b->other, NULL), 0);
+	WANT(attach(f->dev, f->other, NULL), 0);
 }
 
 /* The device is closed, which revokes for good, and the iommufd after it. */
-static void device_closed(struct bench *none)
+static void device_closed(struct fixture *none)
 {
-	struct bench b;
+	struct fixture f;
 	int file;
 
-	CHECK(open_bench(&b, true));
-	file = export_registers(b.dev, 0, NR * PAGE);
+	CHECK(open_fixture(&f, true));
+	file = export_registers(f.dev, 0, NR * PAGE);
 	CHECK(file >= 0);
-	WANT(map_registers(&b, b.ioas, file, FREE_IOVA), 0);
-	WANT(map_registers(&b, b.other, file, FREE_IOVA), 0);
+	WANT(map_registers(&f, f.ioas, file, FREE_IOVA), 0);
+	WANT(map_registers(&f, f.other, file, FREE_IOVA), 0);
 	munmap(mem.registers, PAGE);
 	mem.registers = NULL;
-	close(b.dev);
-	b.dev = -1;
-	WANT(unmap(b.fd, b.other, FREE_IOVA, NR * PAGE), NR * PAGE);
-	close_bench(&b);
+	close(f.dev);
+	f.dev = -1;
+	WANT(unmap(f.fd, f.other, FREE_IOVA, NR * PAGE), NR * PAGE);
+	close_fixture(&f);
 	close(file);
 }
 
 static int racing;
 
-static void map_racing(struct bench *b, unsigned int round)
+static void map_racing(struct fixture *f, unsigned int round)
 {
 	uint64_t iova = FREE_IOVA + (round % 3) * HUGE;
-	int r = map_registers(b, b->ioas, racing, iova);
+	int r = map_registers(f, f->ioas, racing, iova);
 
 	if (r)
 		WANT(r, -ENODEV);
 	else
-		WANT(unmap(b->fd, b->ioas, iova, NR * PAGE), NR * PAGE);
+		WANT(unmap(f->fd, f->ioas, iova, NR * PAGE), NR * PAGE);
 }
 
-static void turn_racing(struct bench *b, unsigned int round)
+static void turn_racing(struct fixture *f, unsigned int round)
 {
-	CHECK(turn(b->dev, round & 1));
+	CHECK(turn(f->dev, round & 1));
 }
 
-static void attach_racing(struct bench *b, unsigned int round)
+static void attach_racing(struct fixture *f, unsigned int round)
 {
-	int r = attach(b->dev, round & 1 ? b->ioas : b->other, NULL);
+	int r = attach(f->dev, round & 1 ? f->ioas : f->other, NULL);
 
 	if (r)
 		WANT(r, -ENODEV);
 }
 
-static void revoke_races_map(struct bench *b)
+static void revoke_races_map(struct fixture *f)
 {
-	racing = export_registers(b->dev, 0, NR * PAGE);
+	racing = export_registers(f->dev, 0, NR * PAGE);
 	CHECK(racing >= 0);
-	race(b, &(struct worker){ map_racing, 200 }, &(struct worker){ turn_racing, 200 });
-	CHECK(turn(b->dev, true));
-	WANT(map_registers(b, b->ioas, racing, 2 * FREE_IOVA), 0);
+	race(f, &(struct worker){ map_racing, 200 }, &(struct worker){ turn_racing, 200 });
+	CHECK(turn(f->dev, true));
+	WANT(map_registers(f, f->ioas, racing, 2 * FREE_IOVA), 0);
 	/* The same with page tables that come and go. */
-	WANT(map_registers(b, b->other, racing, 2 * FREE_IOVA), 0);
-	race(b, &(struct worker){ attach_racing, 50 }, &(struct worker){ turn_racing, 50 });
-	CHECK(turn(b->dev, true));
+	WANT(map_registers(f, f->other, racing, 2 * FREE_IOVA), 0);
+	race(f, &(struct worker){ attach_racing, 50 }, &(struct worker){ turn_racing, 50 });
+	CHECK(turn(f->dev, true));
 	close(racing);
 }
 
 /* Another device's registers, through this one's IOMMU. */
-static void registers_of_another(struct bench *b)
+static void registers_of_another(struct fixture *f)
 {
 	int second = open_second(), fd = open_iommu(), file;
 	uint32_t id;
@@ -235,29 +235,29 @@ static void registers_of_another(struct bench *b)
 	WANT(bind_device(second, fd, &id), 0);
 	file = export_registers(second, 0, NR * PAGE);
 	CHECK(file >= 0);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
-	WANT(map_registers(b, b->ioas, file, FREE_IOVA), 0);
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
 	close(file);
 	close(second);
 	close(fd);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
 }
 
-static const struct scene scenes[] = {
-	{ "the iommufd maps itself, finding 11", own_file, SOFT | HARD },
+static const struct test tests[] = {
+	{ "the iommufd maps itself, finding 11", own_file, NO_DOMAIN | DOMAIN },
 	{ "an iommufd that mapped itself is closed, finding 11", own_file_closed, ALONE },
-	{ "a sealed file is mapped writeable, finding D", write_protected, SOFT | HARD },
-	{ "dma-buf: mapped and unmapped", registers, HARD },
-	{ "dma-buf: attached and detached", registers_attached, HARD },
-	{ "dma-buf: revoked while mapped", revoked, HARD },
+	{ "a sealed file is mapped writeable, finding D", write_protected, NO_DOMAIN | DOMAIN },
+	{ "dma-buf: mapped and unmapped", registers, DOMAIN },
+	{ "dma-buf: attached and detached", registers_attached, DOMAIN },
+	{ "dma-buf: revoked while mapped", revoked, DOMAIN },
 	{ "dma-buf: the device is closed while it is mapped", device_closed, ALONE },
-	{ "dma-buf: revoke races map and attach", revoke_races_map, HARD },
-	{ "dma-buf: of another device", registers_of_another, HARD },
+	{ "dma-buf: revoke races map and attach", revoke_races_map, DOMAIN },
+	{ "dma-buf: of another device", registers_of_another, DOMAIN },
 };
 
 const struct suite file_bugs_suite = {
 	.name = "files",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -11,35 +11,35 @@ static int other_fd;
 static time_t longest;
 
 /* Holds the device for as long as each call takes, whether it is there or not. */
-static void hold_shortly(struct bench *b, unsigned int round)
+static void hold_shortly(struct fixture *f, unsigned int round)
 {
 	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = asked };
 	uint32_t hwpt;
 	int r;
 
-	r = call(b->fd, IOMMU_GET_HW_INFO, &info);
+	r = call(f->fd, IOMMU_GET_HW_INFO, &info);
 	if (r)
 		WANT(r, -ENOENT);
-	r = hwpt_alloc(b->fd, asked, b->ioas, &hwpt);
+	r = hwpt_alloc(f->fd, asked, f->ioas, &hwpt);
 	if (!r)
-		WANT(destroy(b->fd, hwpt), 0);
+		WANT(destroy(f->fd, hwpt), 0);
 	else
 		WANT(r, -ENOENT);
-	r = destroy(b->fd, asked);
+	r = destroy(f->fd, asked);
 	CHECK(r == -EBUSY || r == -ENOENT);
 }
 
-static void bind_and_unbind(struct bench *b, unsigned int round)
+static void bind_and_unbind(struct fixture *f, unsigned int round)
 {
 	int dev = open(device_path, O_RDWR | O_CLOEXEC);
 	uint32_t id;
 	time_t began;
 
 	CHECK(dev >= 0);
-	WANT(bind_device(dev, b->fd, &id), 0);
+	WANT(bind_device(dev, f->fd, &id), 0);
 	asked = id;
 	if (round & 1)
-		WANT(attach(dev, b->ioas, NULL), 0);
+		WANT(attach(dev, f->ioas, NULL), 0);
 	began = time(NULL);
 	close(dev);
 	if (time(NULL) - began > longest)
@@ -50,19 +50,19 @@ static void bind_and_unbind(struct bench *b, unsigned int round)
  * The one that waits for the holders must be woken by the last of them. The C module sleeps
  * uninterruptibly and wakes those that sleep interruptibly, so it waits the full 60 s, finding F.
  */
-static void unbind_waits(struct bench *none)
+static void unbind_waits(struct fixture *none)
 {
-	struct bench b = { .fd = open_iommu(), .dev = -1 };
+	struct fixture f = { .fd = open_iommu(), .dev = -1 };
 	long idle = pinned();
 
-	CHECK(b.fd >= 0);
-	WANT(ioas_alloc(b.fd, &b.ioas), 0);
-	WANT(map(b.fd, b.ioas, mem.rw, PAGE, HELD_IOVA), 0);
+	CHECK(f.fd >= 0);
+	WANT(ioas_alloc(f.fd, &f.ioas), 0);
+	WANT(map(f.fd, f.ioas, mem.rw, PAGE, HELD_IOVA), 0);
 	asked = 0;
-	race(&b, &(struct worker){ hold_shortly, 100 }, &(struct worker){ bind_and_unbind, 30 });
-	WANT(destroy(b.fd, b.ioas), 0);
+	race(&f, &(struct worker){ hold_shortly, 100 }, &(struct worker){ bind_and_unbind, 30 });
+	WANT(destroy(f.fd, f.ioas), 0);
 	WANT(pinned(), idle);
-	close(b.fd);
+	close(f.fd);
 	if (on_c_module())
 		note("finding F: the longest close took %lld s", (long long)longest);
 	else
@@ -70,103 +70,103 @@ static void unbind_waits(struct bench *none)
 }
 
 /* Each way for an attach to fail, and after it one that works. */
-static void attach_fails(struct bench *b)
+static void attach_fails(struct fixture *f)
 {
 	uint32_t hwpt, bad[4], i;
 	int r;
 
-	WANT(ioas_alloc(b->fd, &bad[0]), 0);
-	WANT(map(b->fd, bad[0], mem.gone, PAGE, FREE_IOVA), 0);
-	WANT(ioas_alloc(b->fd, &bad[1]), 0);
-	WANT(map(b->fd, bad[1], mem.rw, PAGE, MSI_IOVA), 0);
+	WANT(ioas_alloc(f->fd, &bad[0]), 0);
+	WANT(map(f->fd, bad[0], mem.gone, PAGE, FREE_IOVA), 0);
+	WANT(ioas_alloc(f->fd, &bad[1]), 0);
+	WANT(map(f->fd, bad[1], mem.rw, PAGE, MSI_IOVA), 0);
 	bad[2] = NO_ID;
-	bad[3] = b->dev_id;
+	bad[3] = f->dev_id;
 	for (i = 0; i < 2 * ARRAY_SIZE(bad); i++) {
-		CHECK(attach(b->dev, bad[i / 2], NULL) < 0);
-		r = hwpt_alloc(b->fd, b->dev_id, bad[i / 2], &hwpt);
+		CHECK(attach(f->dev, bad[i / 2], NULL) < 0);
+		r = hwpt_alloc(f->fd, f->dev_id, bad[i / 2], &hwpt);
 		/* The MSI window is in the way of a device, not of a page table. */
 		if (bad[i / 2] == bad[1])
-			WANT(r ? r : destroy(b->fd, hwpt), 0);
+			WANT(r ? r : destroy(f->fd, hwpt), 0);
 		else
 			CHECK(r < 0);
 		/* Odd rounds begin detached. */
 		if (i & 1)
-			WANT(attach(b->dev, b->ioas, NULL), 0);
+			WANT(attach(f->dev, f->ioas, NULL), 0);
 		else
-			WANT(detach(b->dev), 0);
+			WANT(detach(f->dev), 0);
 	}
-	WANT(pinned(), b->idle_pins + 1);
+	WANT(pinned(), f->idle_pins + 1);
 }
 
 static int second_dev;
 
-static void attach_first(struct bench *b, unsigned int round)
+static void attach_first(struct fixture *f, unsigned int round)
 {
-	WANT(attach(b->dev, round & 1 ? b->ioas : b->other, NULL), 0);
+	WANT(attach(f->dev, round & 1 ? f->ioas : f->other, NULL), 0);
 	if (round % 3 == 0)
-		WANT(detach(b->dev), 0);
+		WANT(detach(f->dev), 0);
 }
 
-static void attach_second(struct bench *b, unsigned int round)
+static void attach_second(struct fixture *f, unsigned int round)
 {
-	WANT(attach(second_dev, round & 1 ? b->ioas : b->other, NULL), 0);
+	WANT(attach(second_dev, round & 1 ? f->ioas : f->other, NULL), 0);
 	if (round % 5 == 0)
 		WANT(detach(second_dev), 0);
 }
 
 /* Two groups come to a page table and leave it, at the same time. */
-static void two_groups(struct bench *b)
+static void two_groups(struct fixture *f)
 {
 	uint32_t id;
 
 	second_dev = open_second();
 	CHECK(second_dev >= 0);
-	WANT(bind_device(second_dev, b->fd, &id), 0);
-	race(b, &(struct worker){ attach_first, 50 }, &(struct worker){ attach_second, 50 });
+	WANT(bind_device(second_dev, f->fd, &id), 0);
+	race(f, &(struct worker){ attach_first, 50 }, &(struct worker){ attach_second, 50 });
 	close(second_dev);
 }
 
 /* The device stays with an iommufd that is closed; another takes it afterwards. */
-static void closed_while_used(struct bench *none)
+static void closed_while_used(struct fixture *none)
 {
-	struct bench b;
+	struct fixture f;
 	uint32_t id;
 
-	CHECK(open_bench(&b, true));
-	close(b.fd);
-	b.fd = -1;
-	close_bench(&b);
-	b.dev = open(device_path, O_RDWR | O_CLOEXEC);
+	CHECK(open_fixture(&f, true));
+	close(f.fd);
+	f.fd = -1;
+	close_fixture(&f);
+	f.dev = open(device_path, O_RDWR | O_CLOEXEC);
 	other_fd = open_iommu();
-	WANT(bind_device(b.dev, other_fd, &id), 0);
-	close(b.dev);
+	WANT(bind_device(f.dev, other_fd, &id), 0);
+	close(f.dev);
 	close(other_fd);
 }
 
 /* "Must be 0", but not looked at: as on the C module. */
-static void reserved_field(struct bench *b)
+static void reserved_field(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .dev_id = b->dev_id, .pt_id = b->ioas, .__reserved2 = 1,
+		.size = sizeof(cmd), .dev_id = f->dev_id, .pt_id = f->ioas, .__reserved2 = 1,
 	};
-	int r = call(b->fd, IOMMU_HWPT_ALLOC, &cmd);
+	int r = call(f->fd, IOMMU_HWPT_ALLOC, &cmd);
 
 	if (r)
 		WANT_FINDING("E", r, -EOPNOTSUPP, 0);
 	else
-		WANT(destroy(b->fd, cmd.out_hwpt_id), 0);
+		WANT(destroy(f->fd, cmd.out_hwpt_id), 0);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "unbind is woken by the last holder, finding F", unbind_waits, ALONE },
-	{ "no lock is left held when attach fails", attach_fails, HARD },
-	{ "two groups at one page table", two_groups, HARD },
+	{ "no lock is left held when attach fails", attach_fails, DOMAIN },
+	{ "two groups at one page table", two_groups, DOMAIN },
 	{ "the iommufd is closed before the device", closed_while_used, ALONE },
-	{ "a reserved field is not looked at, finding E", reserved_field, HARD },
+	{ "a reserved field is not looked at, finding E", reserved_field, DOMAIN },
 };
 
 const struct suite life_bugs_suite = {
 	.name = "life",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

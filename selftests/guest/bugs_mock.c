@@ -21,7 +21,7 @@ bool open_mock(struct mock *m)
 	m->fd = open_iommu();
 	r = m->fd < 0 ? m->fd : ioas_alloc(m->fd, &m->ioas);
 	if (!r)
-		r = ioas_alloc(m->fd, &m->soft);
+		r = ioas_alloc(m->fd, &m->other);
 	if (!r)
 		r = mock_device(m->fd, m->ioas, &m->device, &m->dev_id, &m->hwpt);
 	if (r)

@@ -22,7 +22,7 @@ static int track_huge(struct tracked *t, uint32_t type)
 	struct iommu_hwpt_selftest data = { .pagetable_type = type };
 	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-		.dev_id = t->m.dev_id, .pt_id = t->m.soft,
+		.dev_id = t->m.dev_id, .pt_id = t->m.other,
 		.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_len = sizeof(data),
 		.data_uptr = PTR(&data),
 	};
@@ -79,14 +79,14 @@ static bool open_tracked(struct tracked *t)
 	if (t->va == MAP_FAILED || !open_mock(&t->m) || track_huge(t, MOCK_IOMMUPT_DEFAULT))
 		return false;
 	for (i = 0; i < NR; i++)
-		if (map(t->m.fd, t->m.soft, t->va + i * PAGE, PAGE, MOCK_IOVA + i * PAGE))
+		if (map(t->m.fd, t->m.other, t->va + i * PAGE, PAGE, MOCK_IOVA + i * PAGE))
 			return false;
 	return true;
 }
 
 static void close_tracked(struct tracked *t)
 {
-	WANT(unmap_all(t->m.fd, t->m.soft), t->size);
+	WANT(unmap_all(t->m.fd, t->m.other), t->size);
 	WANT(destroy(t->m.fd, t->hwpt), 0);
 	close_mock(&t->m);
 	munmap(t->va, t->size);
@@ -120,7 +120,7 @@ static void check_part(struct tracked *t, const unsigned char *dirty, size_t fir
 		}
 }
 
-static void any_place(struct bench *none)
+static void any_place(struct fixture *none)
 {
 	static const size_t places[] = { 0, 1, 3, 7, 8, 4080, 4087, 4088, 4090, 4095, 4096, 4097 };
 	static const struct {
@@ -154,7 +154,7 @@ static void any_place(struct bench *none)
 }
 
 /* Page sizes and ranges of any kind: an answer, not a division by zero and no endless walk. */
-static void any_page_size(struct bench *none)
+static void any_page_size(struct fixture *none)
 {
 	unsigned char *bits = aligned_alloc(PAGE, 16 * PAGE);
 	uint64_t page, length;
@@ -221,7 +221,7 @@ static void check_huge(struct tracked *t, uint64_t first, uint64_t length, unsig
  * One walk pins 2 MiB of bitmap. With a bit for each page that is 64 GiB; with a bit for each byte
  * it is 16 MiB, and ends in the middle of a large page if the range does not begin at one.
  */
-static void large_page_spans_the_walk(struct bench *none)
+static void large_page_spans_the_walk(struct fixture *none)
 {
 	struct tracked t = { .size = 20 * MOCK_HUGE_PAGE_SIZE };
 	unsigned char *bits = malloc(t.size / 8 + PAGE);
@@ -230,7 +230,7 @@ static void large_page_spans_the_walk(struct bench *none)
 		    -1, 0);
 	CHECK(bits && t.va != MAP_FAILED && open_mock(&t.m));
 	WANT(track_huge(&t, MOCK_IOMMUPT_HUGE), 0);
-	WANT(map(t.m.fd, t.m.soft, t.va, t.size, MOCK_IOVA), 0);
+	WANT(map(t.m.fd, t.m.other, t.va, t.size, MOCK_IOVA), 0);
 	check_huge(&t, 0, t.size, bits);
 	check_huge(&t, 0, t.size - 32 * PAGE, bits);
 	check_huge(&t, 16 * PAGE, t.size - 32 * PAGE, bits);
@@ -238,7 +238,7 @@ static void large_page_spans_the_walk(struct bench *none)
 	free(bits);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "any place for a bitmap", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
 	{ "a large page spans the walk, findings G and H", large_page_spans_the_walk, ALONE },
@@ -246,6 +246,6 @@ static const struct scene scenes[] = {
 
 const struct suite mock_dirty_suite = {
 	.name = "dirty",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -32,32 +32,32 @@ static void access_outlives(struct mock *m, int access, unsigned long first, uns
 	uint64_t to = 2 * MOCK_IOVA;
 	uint32_t id = 0;
 
-	WANT(map(m->fd, m->soft, mem.rw, NR * PAGE, MOCK_IOVA), 0);
-	WANT(copy(m->fd, m->soft, MOCK_IOVA, NR * PAGE, FIXED | RW, m->ioas, &to), 0);
+	WANT(map(m->fd, m->other, mem.rw, NR * PAGE, MOCK_IOVA), 0);
+	WANT(copy(m->fd, m->other, MOCK_IOVA, NR * PAGE, FIXED | RW, m->ioas, &to), 0);
 	check_refs(m, 0, NR, 1);
 	WANT(access_pin(m->fd, access, MOCK_IOVA + first * PAGE, nr * PAGE,
 			mem.rw + first * PAGE, &id), 0);
 	WANT(unmap(m->fd, m->ioas, to, NR * PAGE), NR * PAGE);
 	check_refs(m, first, nr, 1);
-	WANT(copy(m->fd, m->soft, MOCK_IOVA, NR * PAGE, FIXED | RW, m->ioas, &to), 0);
+	WANT(copy(m->fd, m->other, MOCK_IOVA, NR * PAGE, FIXED | RW, m->ioas, &to), 0);
 	WANT(mock_check(m->fd, m->hwpt, to, mem.rw, NR * PAGE), 0);
 	check_refs(m, 0, NR, 1);
 	/* The unmapping asks the access to let go, and the copy stays. */
-	WANT(unmap(m->fd, m->soft, MOCK_IOVA, NR * PAGE), NR * PAGE);
+	WANT(unmap(m->fd, m->other, MOCK_IOVA, NR * PAGE), NR * PAGE);
 	WANT(access_unpin(m->fd, access, id), -ENOENT);
 	check_refs(m, 0, NR, 1);
 	WANT(unmap(m->fd, m->ioas, to, NR * PAGE), NR * PAGE);
 	WANT(pinned(), m->idle);
 }
 
-static void unmap_while_accessed(struct bench *none)
+static void unmap_while_accessed(struct fixture *none)
 {
 	unsigned long first, nr;
 	struct mock m;
 	int access;
 
 	CHECK(open_mock(&m));
-	access = access_open(m.fd, m.soft, PINS);
+	access = access_open(m.fd, m.other, PINS);
 	CHECK(access >= 0);
 	for (first = 0; first < NR; first += 3)
 		for (nr = 1; first + nr <= NR && !has_failed(); nr += 4)
@@ -67,7 +67,7 @@ static void unmap_while_accessed(struct bench *none)
 }
 
 /* The same with accesses that overlap, and a page table that is taken away under them. */
-static void page_table_goes(struct bench *none)
+static void page_table_goes(struct fixture *none)
 {
 	uint32_t one, two, device, dev_id, hwpt;
 	struct mock m;
@@ -95,7 +95,7 @@ static void page_table_goes(struct bench *none)
 }
 
 /* An area is cut under two page tables; what is left is still found where it is. */
-static void cut_under_two(struct bench *none)
+static void cut_under_two(struct fixture *none)
 {
 	struct iommu_vfio_ioas set = { .size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET };
 	struct vfio_iommu_type1_dma_unmap cut = {
@@ -117,19 +117,19 @@ static void cut_under_two(struct bench *none)
 	WANT(mock_check(m.fd, hwpt, MOCK_IOVA + 7 * PAGE, mem.rw + 7 * PAGE, 9 * PAGE), 0);
 	/* The first page table goes, the pages are read out of the second. */
 	WANT(destroy(m.fd, m.device), 0);
-	WANT(mock_device(m.fd, m.soft, &device, &dev_id, &third[0]), 0);
-	WANT(copy(m.fd, m.ioas, MOCK_IOVA + 7 * PAGE, 9 * PAGE, FIXED | RW, m.soft, &to), 0);
+	WANT(mock_device(m.fd, m.other, &device, &dev_id, &third[0]), 0);
+	WANT(copy(m.fd, m.ioas, MOCK_IOVA + 7 * PAGE, 9 * PAGE, FIXED | RW, m.other, &to), 0);
 	WANT(mock_check(m.fd, third[0], to, mem.rw + 7 * PAGE, 9 * PAGE), 0);
 	WANT(unmap(m.fd, m.ioas, MOCK_IOVA + 7 * PAGE, 9 * PAGE), 9 * PAGE);
 	WANT(mock_check(m.fd, third[0], to, mem.rw + 7 * PAGE, 9 * PAGE), 0);
 	WANT(mock_refs(m.fd, mem.rw + 7 * PAGE, 9 * PAGE, 1), 0);
 	WANT(mock_refs(m.fd, mem.rw + 4 * PAGE, 3 * PAGE, 0), 0);
 	WANT(unmap_all(m.fd, m.ioas), 4 * PAGE);
-	WANT(unmap_all(m.fd, m.soft), 9 * PAGE);
+	WANT(unmap_all(m.fd, m.other), 9 * PAGE);
 	close_mock(&m);
 }
 
-static void read_and_write_any_length(struct bench *none)
+static void read_and_write_any_length(struct fixture *none)
 {
 	static const unsigned int lengths[] = { 1, 7, 8, 15, 16, 4095, 4096, 4097, 5000, 8192 };
 	static const uint32_t paths[] = { 0, MOCK_ACCESS_RW_SLOW_PATH };
@@ -142,9 +142,9 @@ static void read_and_write_any_length(struct bench *none)
 	for (i = 0; i < NR * PAGE; i++)
 		mem.rw[i] = i * 7 + i / PAGE;
 	/* Two areas, so that a call may span both. */
-	WANT(map(m.fd, m.soft, mem.rw, 2 * PAGE, MOCK_IOVA), 0);
-	WANT(map(m.fd, m.soft, mem.rw + 2 * PAGE, 2 * PAGE, MOCK_IOVA + 2 * PAGE), 0);
-	access = access_open(m.fd, m.soft, 0);
+	WANT(map(m.fd, m.other, mem.rw, 2 * PAGE, MOCK_IOVA), 0);
+	WANT(map(m.fd, m.other, mem.rw + 2 * PAGE, 2 * PAGE, MOCK_IOVA + 2 * PAGE), 0);
+	access = access_open(m.fd, m.other, 0);
 	CHECK(access >= 0);
 	for (p = 0; p < ARRAY_SIZE(paths); p++) {
 		WANT(access_rw(m.fd, access, MOCK_IOVA, got, 0, paths[p]), -EINVAL);
@@ -168,25 +168,25 @@ static void read_and_write_any_length(struct bench *none)
 		WANT(access_rw(m.fd, access, MOCK_IOVA - 1, got, 2, paths[p]), -ENOENT);
 		WANT(access_rw(m.fd, access, TOP, got, 2, paths[p]), -EOVERFLOW);
 	}
-	WANT(unmap_all(m.fd, m.soft), 4 * PAGE);
+	WANT(unmap_all(m.fd, m.other), 4 * PAGE);
 	close(access);
 	close_mock(&m);
 	free(got);
 }
 
 /* An access that could not be moved is still told of unmapping, where it was. */
-static void replace_fails(struct bench *none)
+static void replace_fails(struct fixture *none)
 {
 	uint32_t ids[2], id, i;
 	struct mock m;
 	int access;
 
 	CHECK(open_mock(&m));
-	ids[0] = m.soft;
+	ids[0] = m.other;
 	ids[1] = m.ioas;
 	WANT(access_open(m.fd, NO_ID, PINS), -ENOENT);
 	WANT(access_open(m.fd, m.dev_id, PINS), -ENOENT);
-	WANT(access_open(m.fd, m.soft, ~0u), -EOPNOTSUPP);
+	WANT(access_open(m.fd, m.other, ~0u), -EOPNOTSUPP);
 	access = access_open(m.fd, m.ioas, PINS);
 	CHECK(access >= 0);
 	for (i = 0; i < 6; i++) {
@@ -210,15 +210,15 @@ static void replace_fails(struct bench *none)
 		WANT(access_unpin(m.fd, access, id), -ENOENT);
 		WANT(unmap_all(m.fd, here), NR * PAGE);
 	}
-	WANT(destroy(m.fd, m.soft), -EBUSY);
+	WANT(destroy(m.fd, m.other), -EBUSY);
 	WANT(access_replace(m.fd, access, m.ioas), 0);
-	WANT(destroy(m.fd, m.soft), 0);
+	WANT(destroy(m.fd, m.other), 0);
 	close(access);
 	close_mock(&m);
 }
 
 /* The mock itself must not be fooled by sums that wrap. */
-static void mock_sums_wrap(struct bench *none)
+static void mock_sums_wrap(struct fixture *none)
 {
 	struct iommu_test_cmd reserve = {
 		.op = IOMMU_TEST_OP_ADD_RESERVED, .add_reserved = { -PAGE, 2 * PAGE },
@@ -228,17 +228,17 @@ static void mock_sums_wrap(struct bench *none)
 	int access;
 
 	CHECK(open_mock(&m));
-	access = access_open(m.fd, m.soft, PINS);
+	access = access_open(m.fd, m.other, PINS);
 	CHECK(access >= 0);
-	reserve.id = m.soft;
+	reserve.id = m.other;
 	WANT(mock_op(m.fd, &reserve), -EOVERFLOW);
 	WANT(mock_check(m.fd, m.hwpt, MOCK_IOVA, (void *)-PAGE, 2 * PAGE), -EINVAL);
 	WANT(mock_refs(m.fd, (void *)-PAGE, 2 * PAGE, 0), -EINVAL);
-	WANT(map(m.fd, m.soft, mem.rw, PAGE, -PAGE), 0);
+	WANT(map(m.fd, m.other, mem.rw, PAGE, -PAGE), 0);
 	WANT(access_pin(m.fd, access, -PAGE, 2 * PAGE, NULL, &id), -EOVERFLOW);
 	WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -ENOENT);
 	WANT(access_pin(m.fd, access, -PAGE, PAGE, NULL, &id), 0);
-	WANT(unmap(m.fd, m.soft, -PAGE, PAGE), PAGE);
+	WANT(unmap(m.fd, m.other, -PAGE, PAGE), PAGE);
 	close(access);
 	close_mock(&m);
 }
@@ -272,7 +272,7 @@ static int revoke_dmabuf(int fd, int dmabuf, bool revoked)
 }
 
 /* A device's registers are no memory that the kernel may touch. */
-static void access_refuses_dmabuf(struct bench *none)
+static void access_refuses_dmabuf(struct fixture *none)
 {
 	uint64_t iova = MOCK_IOVA, other = 2 * MOCK_IOVA;
 	int dmabuf, pinning, reading;
@@ -318,7 +318,7 @@ static bool write_to(const char *path, const char *text)
 }
 
 /* Every allocation in the making of a device fails once. kmemleak looks afterwards. */
-static void device_fails(struct bench *none)
+static void device_fails(struct fixture *none)
 {
 	int fd = open_iommu(), inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
 	uint32_t ioas, device, dev_id, hwpt;
@@ -355,7 +355,7 @@ static void device_fails(struct bench *none)
 	close(inject);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "unmap while an access has pages pinned, CVE-2023-53630", unmap_while_accessed, ALONE },
 	{ "a page table goes while pages are pinned, CVE-2023-53630", page_table_goes, ALONE },
 	{ "an area is cut under two page tables, CVE-2023-52801", cut_under_two, ALONE },
@@ -368,6 +368,6 @@ static const struct scene scenes[] = {
 
 const struct suite mock_pages_suite = {
 	.name = "access",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -34,48 +34,48 @@ static int set_interrupts(int dev, uint32_t nr)
 }
 
 /* Interrupts are set up in the page tables that both are attached to, or in those of one. */
-static void set_up(struct bench *b, int dev, unsigned int round)
+static void set_up(struct fixture *f, int dev, unsigned int round)
 {
 	WANT(set_interrupts(dev, 1 + round % VECTORS), 0);
 	if (round % 3 == 0)
-		WANT(attach(dev, round % 2 ? b->ioas : b->other, NULL), 0);
+		WANT(attach(dev, round % 2 ? f->ioas : f->other, NULL), 0);
 	WANT(set_interrupts(dev, 0), 0);
 }
 
-static void set_up_first(struct bench *b, unsigned int round)
+static void set_up_first(struct fixture *f, unsigned int round)
 {
-	set_up(b, b->dev, round);
+	set_up(f, f->dev, round);
 }
 
-static void set_up_second(struct bench *b, unsigned int round)
+static void set_up_second(struct fixture *f, unsigned int round)
 {
-	set_up(b, second_dev, round);
+	set_up(f, second_dev, round);
 }
 
-static void two_groups(struct bench *b)
+static void two_groups(struct fixture *f)
 {
 	uint32_t id;
 
 	second_dev = open_second();
 	CHECK(second_dev >= 0);
-	WANT(bind_device(second_dev, b->fd, &id), 0);
-	WANT(attach(second_dev, b->ioas, NULL), 0);
-	race(b, &(struct worker){ set_up_first, 100 }, &(struct worker){ set_up_second, 100 });
+	WANT(bind_device(second_dev, f->fd, &id), 0);
+	WANT(attach(second_dev, f->ioas, NULL), 0);
+	race(f, &(struct worker){ set_up_first, 100 }, &(struct worker){ set_up_second, 100 });
 	/* Both in one page table again: the one that leaves takes nothing from the other. */
-	WANT(attach(b->dev, b->ioas, NULL), 0);
-	WANT(attach(second_dev, b->ioas, NULL), 0);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
+	WANT(attach(second_dev, f->ioas, NULL), 0);
 	WANT(set_interrupts(second_dev, VECTORS), 0);
 	close(second_dev);
-	WANT(set_interrupts(b->dev, VECTORS), 0);
-	WANT(set_interrupts(b->dev, 0), 0);
+	WANT(set_interrupts(f->dev, VECTORS), 0);
+	WANT(set_interrupts(f->dev, 0), 0);
 }
 
-static const struct scene scenes[] = {
-	{ "two groups set up interrupts at once, CVE-2026-90244", two_groups, HARD },
+static const struct test tests[] = {
+	{ "two groups set up interrupts at once, CVE-2026-90244", two_groups, DOMAIN },
 };
 
 const struct suite interrupts_suite = {
 	.name = "interrupts",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -11,168 +11,169 @@
 #define IOVA	FREE_IOVA
 #define VFIO_RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-static long long cut_out(struct bench *b, uint64_t iova, uint64_t nr)
+static long long cut_out(struct fixture *f, uint64_t iova, uint64_t nr)
 {
 	uint64_t size = nr * PAGE;
-	int r = compat_unmap(b, iova, &size);
+	int r = compat_unmap(f, iova, &size);
 
 	return r ? r : (long long)(size / PAGE);
 }
 
-static long long copy_pages(struct bench *b, uint32_t dst, uint64_t from, uint64_t nr, uint64_t to)
+static long long copy_pages(struct fixture *f, uint32_t dst, uint64_t from, uint64_t nr,
+			    uint64_t to)
 {
-	return copy(b->fd, b->ioas, from, nr * PAGE, FIXED | RW, dst, &to);
+	return copy(f->fd, f->ioas, from, nr * PAGE, FIXED | RW, dst, &to);
 }
 
 /*
  * An area that fills a page table is cut. What is left of it goes on to be the place where its
  * pages are looked up: for copies, for other page tables, for unpinning.
  */
-static void cut_while_filled(struct bench *b)
+static void cut_while_filled(struct fixture *f)
 {
 	uint32_t hwpt = 0, out = 0;
 	long idle = pinned();
 
-	WANT(map(b->fd, b->ioas, mem.rw, NR * PAGE, IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, IOVA), 0);
 	WANT(pinned(), idle + NR);
-	WANT(cut_out(b, IOVA + 5 * PAGE, 2), 2);
+	WANT(cut_out(f, IOVA + 5 * PAGE, 2), 2);
 	WANT(pinned(), idle + NR - 2);
 	/* Copies read the pages out of what is left. */
-	WANT(copy_pages(b, b->ioas, IOVA + 7 * PAGE, 9, 2 * IOVA), 0);
-	WANT(copy_pages(b, b->ioas, IOVA, 5, 3 * IOVA), 0);
-	WANT(copy_pages(b, b->ioas, IOVA, NR, 4 * IOVA), -ENOENT);
+	WANT(copy_pages(f, f->ioas, IOVA + 7 * PAGE, 9, 2 * IOVA), 0);
+	WANT(copy_pages(f, f->ioas, IOVA, 5, 3 * IOVA), 0);
+	WANT(copy_pages(f, f->ioas, IOVA, NR, 4 * IOVA), -ENOENT);
 	WANT(pinned(), idle + NR - 2);
 	/* So does a second page table, and then it is the only one. */
-	WANT(hwpt_alloc(b->fd, b->dev_id, b->ioas, &hwpt), 0);
+	WANT(hwpt_alloc(f->fd, f->dev_id, f->ioas, &hwpt), 0);
 	WANT(pinned(), idle + NR - 2);
-	WANT(cut_out(b, IOVA + 9 * PAGE, 1), 1);
-	WANT(attach(b->dev, hwpt, &out), 0);
+	WANT(cut_out(f, IOVA + 9 * PAGE, 1), 1);
+	WANT(attach(f->dev, hwpt, &out), 0);
 	WANT(pinned(), idle + NR - 2);
-	WANT(cut_out(b, IOVA, 5), 5);
-	WANT(cut_out(b, IOVA + 7 * PAGE, 2), 2);
+	WANT(cut_out(f, IOVA, 5), 5);
+	WANT(cut_out(f, IOVA + 7 * PAGE, 2), 2);
 	WANT(pinned(), idle + NR - 2);
 	/* Only the copies are left, and one of them is cut. */
-	WANT(cut_out(b, IOVA + 10 * PAGE, 6), 6);
+	WANT(cut_out(f, IOVA + 10 * PAGE, 6), 6);
 	WANT(pinned(), idle + NR - 2);
-	WANT(cut_out(b, 2 * IOVA + PAGE, 3), 3);
+	WANT(cut_out(f, 2 * IOVA + PAGE, 3), 3);
 	WANT(pinned(), idle + NR - 5);
-	WANT(copy_pages(b, b->ioas, 2 * IOVA + 4 * PAGE, 5, IOVA), 0);
-	WANT(cut_out(b, 2 * IOVA + 4 * PAGE, 5), 5);
+	WANT(copy_pages(f, f->ioas, 2 * IOVA + 4 * PAGE, 5, IOVA), 0);
+	WANT(cut_out(f, 2 * IOVA + 4 * PAGE, 5), 5);
 	WANT(pinned(), idle + NR - 5);
 	/* The rest goes with the page table. */
-	WANT(detach(b->dev), 0);
-	WANT(destroy(b->fd, hwpt), 0);
-	WANT(pinned(), b->idle_pins);
-	WANT(attach(b->dev, b->ioas, &out), 0);
+	WANT(detach(f->dev), 0);
+	WANT(destroy(f->fd, hwpt), 0);
+	WANT(pinned(), f->idle_pins);
+	WANT(attach(f->dev, f->ioas, &out), 0);
 	WANT(pinned(), idle + NR - 5);
-	WANT(cut_out(b, IOVA, 1), 1);
+	WANT(cut_out(f, IOVA, 1), 1);
 	WANT(pinned(), idle + NR - 6);
 }
 
-static void cut_without_huge_pages(struct bench *b)
+static void cut_without_huge_pages(struct fixture *f)
 {
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(set_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->ioas, 0), 0);
-	cut_while_filled(b);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
+	cut_while_filled(f);
 }
 
-static void cut_in_type1_v1(struct bench *b)
+static void cut_in_type1_v1(struct fixture *f)
 {
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(call(b->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU), 0);
-	cut_while_filled(b);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(call(f->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU), 0);
+	cut_while_filled(f);
 }
 
 /* Cut while the pages are known to two IOASes, of which one has no page table. */
-static void cut_copied(struct bench *b)
+static void cut_copied(struct fixture *f)
 {
 	long idle = pinned();
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(set_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->ioas, 0), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, NR * PAGE, IOVA), 0);
-	WANT(copy_pages(b, b->other, IOVA, NR, IOVA), 0);
-	WANT(cut_out(b, IOVA, 8), 8);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, IOVA), 0);
+	WANT(copy_pages(f, f->other, IOVA, NR, IOVA), 0);
+	WANT(cut_out(f, IOVA, 8), 8);
 	WANT(pinned(), idle - 1 + 8);
 	/* All of it is pinned for the other one, half of it read out of what is left. */
-	WANT(attach(b->dev, b->other, NULL), 0);
+	WANT(attach(f->dev, f->other, NULL), 0);
 	WANT(pinned(), idle - 1 + NR + 1);
-	WANT(cut_out(b, IOVA + 12 * PAGE, 4), 4);
-	WANT(unmap(b->fd, b->other, IOVA, NR * PAGE), NR * PAGE);
+	WANT(cut_out(f, IOVA + 12 * PAGE, 4), 4);
+	WANT(unmap(f->fd, f->other, IOVA, NR * PAGE), NR * PAGE);
 	WANT(pinned(), idle - 1 + 1);
-	WANT(attach(b->dev, b->ioas, NULL), 0);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
 	WANT(pinned(), idle - 1 + 4);
 }
 
 static int race_file;
 
-static void map_and_unmap_file(struct bench *b, unsigned int round)
+static void map_and_unmap_file(struct fixture *f, unsigned int round)
 {
 	uint64_t iova = IOVA + (round % 4) * NR * PAGE;
 
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, race_file, 0, NR * PAGE, &iova), 0);
-	WANT(unmap(b->fd, b->ioas, iova, NR * PAGE), NR * PAGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, race_file, 0, NR * PAGE, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, iova, NR * PAGE), NR * PAGE);
 }
 
 /* What is being mapped cannot be taken over yet, and says so. */
-static void take_over(struct bench *b, unsigned int round)
+static void take_over(struct fixture *f, unsigned int round)
 {
-	int r = change_process(b);
+	int r = change_process(f);
 
 	if (r)
 		WANT(r, -EBUSY);
 }
 
 /* Memory of a file has no process until it is charged: the areas come and go meanwhile. */
-static void change_process_races(struct bench *b)
+static void change_process_races(struct fixture *f)
 {
 	long own;
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->other), PAGE);
 	own = own_pinned();
 	race_file = memory_file(NR * PAGE, 0);
 	CHECK(race_file >= 0);
-	race(b, &(struct worker){ map_and_unmap_file, 300 }, &(struct worker){ take_over, 300 });
+	race(f, &(struct worker){ map_and_unmap_file, 300 }, &(struct worker){ take_over, 300 });
 	close(race_file);
-	WANT(unmap_all(b->fd, b->ioas), 0);
-	WANT(pinned(), b->idle_pins);
+	WANT(unmap_all(f->fd, f->ioas), 0);
+	WANT(pinned(), f->idle_pins);
 	WANT(own_pinned(), own);
 }
 
 /* One area is unmapped, then comes one that is covered in part: what is gone is said. */
-static void unmap_fails_half_way(struct bench *b)
+static void unmap_fails_half_way(struct fixture *f)
 {
 	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd), .ioas_id = b->ioas, .iova = IOVA, .length = 3 * PAGE,
+		.size = sizeof(cmd), .ioas_id = f->ioas, .iova = IOVA, .length = 3 * PAGE,
 	};
 	uint64_t size = 3 * PAGE, gone;
 
-	WANT(map(b->fd, b->ioas, mem.rw, 2 * PAGE, IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, 2 * PAGE, IOVA + 2 * PAGE), 0);
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(compat_unmap(b, IOVA, &size), -ENOENT);
+	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA + 2 * PAGE), 0);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_unmap(f, IOVA, &size), -ENOENT);
 	gone = size;
 	if (gone) {
 		WANT(gone, 2 * PAGE);
-		WANT(map(b->fd, b->ioas, mem.rw, 2 * PAGE, IOVA), 0);
+		WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA), 0);
 	}
 	/* Through the native ioctl the C module keeps it to itself, finding C. */
-	WANT(call(b->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
-	gone = map(b->fd, b->ioas, mem.rw, 2 * PAGE, IOVA) ? 0 : 2 * PAGE;
+	WANT(call(f->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
+	gone = map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA) ? 0 : 2 * PAGE;
 	if (on_c_module())
 		WANT(gone, 2 * PAGE);
 	else if (gone)
 		WANT(cmd.length, gone);
-	WANT(unmap_all(b->fd, b->ioas), 5 * PAGE);
-	WANT(pinned(), b->idle_pins);
+	WANT(unmap_all(f->fd, f->ioas), 5 * PAGE);
+	WANT(pinned(), f->idle_pins);
 }
 
 /* Nothing but what is meant to be said gets out, and nothing is written behind argsz. */
-static void info_is_zeroed(struct bench *b)
+static void info_is_zeroed(struct fixture *f)
 {
 	const size_t min = offsetof(struct vfio_iommu_type1_info, cap_offset);
 	union {
@@ -181,11 +182,11 @@ static void info_is_zeroed(struct bench *b)
 	} u;
 	uint32_t argsz, needed = 0, i, at;
 
-	WANT(compat_set(b, b->ioas), 0);
+	WANT(compat_set(f, f->ioas), 0);
 	for (argsz = 0; argsz < 256; argsz++) {
 		memset(&u, 0xee, sizeof(u));
 		u.info.argsz = argsz;
-		WANT(call(b->fd, VFIO_IOMMU_GET_INFO, &u), argsz < min ? -EINVAL : 0);
+		WANT(call(f->fd, VFIO_IOMMU_GET_INFO, &u), argsz < min ? -EINVAL : 0);
 		for (i = argsz < 4 ? 4 : argsz; i < sizeof(u); i++)
 			WANT(u.bytes[i], 0xee);
 		if (argsz < min)
@@ -214,100 +215,100 @@ static void info_is_zeroed(struct bench *b)
 }
 
 /* Promise 4: what fails since the answer cannot be written has done nothing. */
-static void unanswered_map(struct bench *b)
+static void unanswered_map(struct fixture *f)
 {
 	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd), .flags = FIXED | RW, .ioas_id = b->ioas,
+		.size = sizeof(cmd), .flags = FIXED | RW, .ioas_id = f->ioas,
 		.user_va = PTR(mem.rw), .length = PAGE, .iova = IOVA,
 	};
 
-	WANT(call(b->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("B", unmap(b->fd, b->ioas, IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("B", unmap(f->fd, f->ioas, IOVA, PAGE), -ENOENT, PAGE);
 }
 
-static void unanswered_file(struct bench *b)
+static void unanswered_file(struct fixture *f)
 {
 	int fd = memory_file(PAGE, 0);
 	struct iommu_ioas_map_file cmd = {
-		.size = sizeof(cmd), .flags = FIXED | RW, .ioas_id = b->ioas, .fd = fd,
+		.size = sizeof(cmd), .flags = FIXED | RW, .ioas_id = f->ioas, .fd = fd,
 		.length = PAGE, .iova = IOVA,
 	};
 
-	WANT(call(b->fd, IOMMU_IOAS_MAP_FILE, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("B", unmap(b->fd, b->ioas, IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_MAP_FILE, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("B", unmap(f->fd, f->ioas, IOVA, PAGE), -ENOENT, PAGE);
 	close(fd);
 }
 
-static void unanswered_copy(struct bench *b)
+static void unanswered_copy(struct fixture *f)
 {
 	struct iommu_ioas_copy cmd = {
-		.size = sizeof(cmd), .flags = FIXED | RW, .dst_ioas_id = b->ioas,
-		.src_ioas_id = b->other, .length = PAGE, .dst_iova = IOVA, .src_iova = HELD_IOVA,
+		.size = sizeof(cmd), .flags = FIXED | RW, .dst_ioas_id = f->ioas,
+		.src_ioas_id = f->other, .length = PAGE, .dst_iova = IOVA, .src_iova = HELD_IOVA,
 	};
 
-	WANT(call(b->fd, IOMMU_IOAS_COPY, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("B", unmap(b->fd, b->ioas, IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_COPY, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("B", unmap(f->fd, f->ioas, IOVA, PAGE), -ENOENT, PAGE);
 }
 
-static void unanswered_option(struct bench *b)
+static void unanswered_option(struct fixture *f)
 {
 	struct iommu_option cmd = {
 		.size = sizeof(cmd), .option_id = IOMMU_OPTION_HUGE_PAGES,
-		.op = IOMMU_OPTION_OP_SET, .object_id = b->ioas,
+		.op = IOMMU_OPTION_OP_SET, .object_id = f->ioas,
 	};
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(call(b->fd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("B", get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->ioas), 1, 0);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(call(f->fd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("B", get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas), 1, 0);
 }
 
 /* The page-table code of the C module WARNs. */
-static void no_permission(struct bench *b)
+static void no_permission(struct fixture *f)
 {
-	WANT(compat_set(b, b->ioas), 0);
-	if (on_c_module() && b->domain) {
+	WANT(compat_set(f, f->ioas), 0);
+	if (on_c_module() && f->domain) {
 		skip("the C module would WARN");
 		return;
 	}
-	if (b->domain)
-		WANT(compat_map(b, IOVA, mem.rw, PAGE, 0), -EINVAL);
-	else if (!compat_map(b, IOVA, mem.rw, PAGE, 0))
-		WANT(unmap(b->fd, b->ioas, IOVA, PAGE), PAGE);
-	WANT(compat_map(b, IOVA, mem.rw, PAGE, VFIO_RW), 0);
+	if (f->domain)
+		WANT(compat_map(f, IOVA, mem.rw, PAGE, 0), -EINVAL);
+	else if (!compat_map(f, IOVA, mem.rw, PAGE, 0))
+		WANT(unmap(f->fd, f->ioas, IOVA, PAGE), PAGE);
+	WANT(compat_map(f, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 }
 
 /* The same found late: what was mapped without permission waits for a page table. */
-static void no_permission_attached(struct bench *b)
+static void no_permission_attached(struct fixture *f)
 {
-	WANT(detach(b->dev), 0);
-	WANT(compat_set(b, b->ioas), 0);
+	WANT(detach(f->dev), 0);
+	WANT(compat_set(f, f->ioas), 0);
 	if (on_c_module()) {
 		skip("the C module would WARN");
 		return;
 	}
-	if (!compat_map(b, IOVA, mem.rw, PAGE, 0))
-		WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
-	WANT(pinned(), b->idle_pins);
+	if (!compat_map(f, IOVA, mem.rw, PAGE, 0))
+		WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
+	WANT(pinned(), f->idle_pins);
 }
 
-static const struct scene scenes[] = {
-	{ "an area is cut while filled, CVE-2023-52801", cut_without_huge_pages, HARD },
-	{ "an area is cut in a type1 v1 container, CVE-2023-52801", cut_in_type1_v1, HARD },
-	{ "an area is cut while its pages are copied, CVE-2023-52801", cut_copied, HARD },
+static const struct test tests[] = {
+	{ "an area is cut while filled, CVE-2023-52801", cut_without_huge_pages, DOMAIN },
+	{ "an area is cut in a type1 v1 container, CVE-2023-52801", cut_in_type1_v1, DOMAIN },
+	{ "an area is cut while its pages are copied, CVE-2023-52801", cut_copied, DOMAIN },
 	{ "change process while files are mapped, CVE-2026-80817", change_process_races,
-	  SOFT | HARD },
-	{ "unmap fails half way, finding C", unmap_fails_half_way, SOFT | HARD },
-	{ "type1 info is zeroed, CVE-2023-54034", info_is_zeroed, SOFT | HARD },
-	{ "map: the answer cannot be written, finding B", unanswered_map, SOFT | HARD },
-	{ "map file: the answer cannot be written, finding B", unanswered_file, SOFT | HARD },
-	{ "copy: the answer cannot be written, finding B", unanswered_copy, SOFT | HARD },
-	{ "option: the answer cannot be written, finding B", unanswered_option, SOFT | HARD },
-	{ "map DMA without permission, finding 12", no_permission, SOFT | HARD },
-	{ "attach what has no permission, finding 12", no_permission_attached, HARD },
+	  NO_DOMAIN | DOMAIN },
+	{ "unmap fails half way, finding C", unmap_fails_half_way, NO_DOMAIN | DOMAIN },
+	{ "type1 info is zeroed, CVE-2023-54034", info_is_zeroed, NO_DOMAIN | DOMAIN },
+	{ "map: the answer cannot be written, finding B", unanswered_map, NO_DOMAIN | DOMAIN },
+	{ "map file: the answer cannot be written, finding B", unanswered_file, NO_DOMAIN | DOMAIN },
+	{ "copy: the answer cannot be written, finding B", unanswered_copy, NO_DOMAIN | DOMAIN },
+	{ "option: the answer cannot be written, finding B", unanswered_option, NO_DOMAIN | DOMAIN },
+	{ "map DMA without permission, finding 12", no_permission, NO_DOMAIN | DOMAIN },
+	{ "attach what has no permission, finding 12", no_permission_attached, DOMAIN },
 };
 
 const struct suite pages_suite = {
 	.name = "pages",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -13,7 +13,7 @@ static const unsigned long windows[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 511, 512,
  * Let the kernel choose IOVAs until there is none left: each lies in the window and none overlaps
  * another.
  */
-static void choose_all(struct bench *b, uint32_t ioas, const void *va, uint64_t length,
+static void choose_all(struct fixture *f, uint32_t ioas, const void *va, uint64_t length,
 		       struct iommu_iova_range window)
 {
 	uint64_t iovas[NR_CHOSEN];
@@ -22,7 +22,7 @@ static void choose_all(struct bench *b, uint32_t ioas, const void *va, uint64_t 
 
 	for (nr = 0; nr < NR_CHOSEN; nr++) {
 		iovas[nr] = 0;
-		r = map_as(b->fd, ioas, RW, va, length, &iovas[nr]);
+		r = map_as(f->fd, ioas, RW, va, length, &iovas[nr]);
 		if (r)
 			break;
 		CHECK(iovas[nr] >= window.start && iovas[nr] <= window.last);
@@ -34,70 +34,70 @@ static void choose_all(struct bench *b, uint32_t ioas, const void *va, uint64_t 
 	if (r)
 		WANT(r, -ENOSPC);
 	for (i = 0; i < nr; i++)
-		WANT(unmap(b->fd, ioas, iovas[i], length), length);
+		WANT(unmap(f->fd, ioas, iovas[i], length), length);
 }
 
-static void choose_in_window(struct bench *b, struct iommu_iova_range window)
+static void choose_in_window(struct fixture *f, struct iommu_iova_range window)
 {
 	static const unsigned long lengths[] = { 1, 2, 3, 4, 8, 9, 16, 512 };
 	const void *const addresses[] = {
-		b->domain ? mem.shared : NULL,
-		b->domain ? mem.rw : (void *)(1UL << 40),
-		b->domain ? mem.rw : (void *)(3 * HUGE / 2),
+		f->domain ? mem.shared : NULL,
+		f->domain ? mem.rw : (void *)(1UL << 40),
+		f->domain ? mem.rw : (void *)(3 * HUGE / 2),
 	};
 	size_t i, a;
 
 	for (i = 0; i < ARRAY_SIZE(lengths); i++)
 		for (a = 0; a < ARRAY_SIZE(addresses); a++)
-			if (!has_failed() && (!b->domain || lengths[i] <= 16))
-				choose_all(b, b->ioas, addresses[a], lengths[i] * PAGE, window);
+			if (!has_failed() && (!f->domain || lengths[i] <= 16))
+				choose_all(f, f->ioas, addresses[a], lengths[i] * PAGE, window);
 }
 
-static void allow_window(struct bench *b, uint64_t last)
+static void allow_window(struct fixture *f, uint64_t last)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(windows) && !has_failed(); i++) {
 		struct iommu_iova_range window = { last - windows[i] * PAGE + 1, last };
 
-		WANT(allow(b->fd, b->ioas, &window, 1), 0);
-		choose_in_window(b, window);
+		WANT(allow(f->fd, f->ioas, &window, 1), 0);
+		choose_in_window(f, window);
 	}
-	WANT(allow(b->fd, b->ioas, NULL, 0), 0);
+	WANT(allow(f->fd, f->ioas, NULL, 0), 0);
 }
 
 /* The only free addresses are the last ones, since the others are not allowed or mapped. */
-static void choose_at_top(struct bench *b)
+static void choose_at_top(struct fixture *f)
 {
 	size_t i;
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	allow_window(b, TOP);
-	allow_window(b, TOP - 1);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	allow_window(f, TOP);
+	allow_window(f, TOP - 1);
 	for (i = 1; i < ARRAY_SIZE(windows) && !has_failed(); i++) {
 		struct iommu_iova_range window = { -(windows[i] * PAGE), TOP };
 
-		WANT(map(b->fd, b->ioas, NULL, window.start, 0), 0);
-		choose_in_window(b, window);
-		WANT(unmap(b->fd, b->ioas, 0, window.start), window.start);
+		WANT(map(f->fd, f->ioas, NULL, window.start, 0), 0);
+		choose_in_window(f, window);
+		WANT(unmap(f->fd, f->ioas, 0, window.start), window.start);
 	}
 }
 
 /* The same before the MSI window, and before the end of what the device can reach. */
-static void choose_before_reserved(struct bench *b)
+static void choose_before_reserved(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
 	uint32_t nr = MAX_RANGES, i;
 
-	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, NULL), 0);
 	CHECK(nr > 1);
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 	for (i = 0; i < nr && !has_failed(); i++)
-		allow_window(b, ranges[i].last);
+		allow_window(f, ranges[i].last);
 }
 
 /* The first byte behind the memory is not an address any more. */
-static void user_va_wraps(struct bench *b)
+static void user_va_wraps(struct fixture *f)
 {
 	static const struct {
 		uint64_t va, length;
@@ -110,69 +110,69 @@ static void user_va_wraps(struct bench *b)
 	size_t i;
 	int r;
 
-	WANT(compat_set(b, b->ioas), 0);
+	WANT(compat_set(f, f->ioas), 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		iova = FREE_IOVA;
-		WANT(map(b->fd, b->ioas, (void *)cases[i].va, cases[i].length, iova), -EOVERFLOW);
-		WANT(map_as(b->fd, b->ioas, RW, (void *)cases[i].va, cases[i].length, &iova),
+		WANT(map(f->fd, f->ioas, (void *)cases[i].va, cases[i].length, iova), -EOVERFLOW);
+		WANT(map_as(f->fd, f->ioas, RW, (void *)cases[i].va, cases[i].length, &iova),
 		     -EOVERFLOW);
-		r = compat_map(b, FREE_IOVA, (void *)cases[i].va, cases[i].length,
+		r = compat_map(f, FREE_IOVA, (void *)cases[i].va, cases[i].length,
 			       VFIO_DMA_MAP_FLAG_READ);
 		WANT(r, -EOVERFLOW);
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 }
 
 /* Areas that end at the last byte there is: mapped, copied, found, unmapped. */
-static void last_byte(struct bench *b)
+static void last_byte(struct fixture *f)
 {
 	uint64_t iova = LAST_PAGE;
 	unsigned int i;
 
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, LAST_PAGE), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, 1, TOP - 1), -EEXIST);
-	WANT(copy(b->fd, b->ioas, LAST_PAGE, PAGE, FIXED | RW, b->other, &iova), 0);
-	WANT(copy(b->fd, b->ioas, LAST_PAGE, PAGE + 1, FIXED | RW, b->other, &iova), -EOVERFLOW);
-	WANT(unmap(b->fd, b->ioas, TOP - 1, 2), -ENOENT);
-	WANT(unmap(b->fd, b->ioas, LAST_PAGE, PAGE + 1), -EOVERFLOW);
-	WANT(unmap(b->fd, b->ioas, LAST_PAGE, PAGE), PAGE);
-	WANT(unmap(b->fd, b->other, PAGE, -PAGE), 2 * PAGE);
-	WANT(unmap(b->fd, b->other, PAGE, -PAGE), -ENOENT);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, LAST_PAGE), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 1, TOP - 1), -EEXIST);
+	WANT(copy(f->fd, f->ioas, LAST_PAGE, PAGE, FIXED | RW, f->other, &iova), 0);
+	WANT(copy(f->fd, f->ioas, LAST_PAGE, PAGE + 1, FIXED | RW, f->other, &iova), -EOVERFLOW);
+	WANT(unmap(f->fd, f->ioas, TOP - 1, 2), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, LAST_PAGE, PAGE + 1), -EOVERFLOW);
+	WANT(unmap(f->fd, f->ioas, LAST_PAGE, PAGE), PAGE);
+	WANT(unmap(f->fd, f->other, PAGE, -PAGE), 2 * PAGE);
+	WANT(unmap(f->fd, f->other, PAGE, -PAGE), -ENOENT);
 
 	for (i = 0; i < 16; i++)
-		WANT(map(b->fd, b->other, mem.rw, PAGE, LAST_PAGE - i * PAGE), 0);
-	WANT(unmap(b->fd, b->other, LAST_PAGE - 3 * PAGE, 4 * PAGE), 4 * PAGE);
-	WANT(unmap_all(b->fd, b->other), 12 * PAGE);
+		WANT(map(f->fd, f->other, mem.rw, PAGE, LAST_PAGE - i * PAGE), 0);
+	WANT(unmap(f->fd, f->other, LAST_PAGE - 3 * PAGE, 4 * PAGE), 4 * PAGE);
+	WANT(unmap_all(f->fd, f->other), 12 * PAGE);
 	/* Everything but the last page, and it. */
-	WANT(map(b->fd, b->other, NULL, TOP - PAGE, 0), 0);
-	WANT(map(b->fd, b->other, mem.rw, PAGE + 1, TOP - PAGE), 0);
-	WANT(unmap(b->fd, b->other, TOP - PAGE, PAGE + 1), PAGE + 1);
-	WANT(unmap_all(b->fd, b->other), TOP - PAGE);
+	WANT(map(f->fd, f->other, NULL, TOP - PAGE, 0), 0);
+	WANT(map(f->fd, f->other, mem.rw, PAGE + 1, TOP - PAGE), 0);
+	WANT(unmap(f->fd, f->other, TOP - PAGE, PAGE + 1), PAGE + 1);
+	WANT(unmap_all(f->fd, f->other), TOP - PAGE);
 }
 
 /* The same through the container's ioctls, which cut areas; a cut at the last byte is none. */
-static void last_byte_cut(struct bench *b)
+static void last_byte_cut(struct fixture *f)
 {
 	uint64_t size = PAGE;
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(set_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->ioas, 0), 0);
-	WANT(compat_map(b, -8 * PAGE, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
-	WANT(compat_unmap(b, LAST_PAGE, &size), 0);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
+	WANT(compat_map(f, -8 * PAGE, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
+	WANT(compat_unmap(f, LAST_PAGE, &size), 0);
 	WANT(size, PAGE);
-	WANT(compat_unmap(b, LAST_PAGE, &size), 0);
+	WANT(compat_unmap(f, LAST_PAGE, &size), 0);
 	WANT(size, 0);
 	size = 2 * PAGE;
-	WANT(compat_unmap(b, -5 * PAGE, &size), 0);
+	WANT(compat_unmap(f, -5 * PAGE, &size), 0);
 	WANT(size, 2 * PAGE);
-	WANT(unmap_all(b->fd, b->ioas), 5 * PAGE);
+	WANT(unmap_all(f->fd, f->ioas), 5 * PAGE);
 	/* At the other end there is nothing before the first byte. */
-	WANT(compat_map(b, 0, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
+	WANT(compat_map(f, 0, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
 	size = PAGE;
-	WANT(compat_unmap(b, 0, &size), 0);
+	WANT(compat_unmap(f, 0, &size), 0);
 	WANT(size, PAGE);
-	WANT(unmap_all(b->fd, b->ioas), 7 * PAGE);
+	WANT(unmap_all(f->fd, f->ioas), 7 * PAGE);
 }
 
 static const uint64_t limits[] = {
@@ -182,87 +182,87 @@ static const uint64_t limits[] = {
 };
 
 /* What a call of any numbers mapped can be unmapped by these numbers, and else it did nothing. */
-static void try_limits(struct bench *b, uint64_t iova, uint64_t length)
+static void try_limits(struct fixture *f, uint64_t iova, uint64_t length)
 {
 	uint64_t at = iova, size = length;
 	int r;
 
-	r = map_as(b->fd, b->ioas, FIXED | RW, NULL, length, &at);
+	r = map_as(f->fd, f->ioas, FIXED | RW, NULL, length, &at);
 	if (!r && length == TOP - PAGE && !iova)
-		WANT(unmap_all(b->fd, b->ioas), length);
+		WANT(unmap_all(f->fd, f->ioas), length);
 	else if (!r)
-		WANT(unmap(b->fd, b->ioas, iova, length), length);
-	WANT(unmap_all(b->fd, b->ioas), 0);
+		WANT(unmap(f->fd, f->ioas, iova, length), length);
+	WANT(unmap_all(f->fd, f->ioas), 0);
 	at = iova;
-	r = map_as(b->fd, b->ioas, RW, NULL, length, &at);
+	r = map_as(f->fd, f->ioas, RW, NULL, length, &at);
 	if (!r)
-		WANT(unmap(b->fd, b->ioas, at, length), length);
+		WANT(unmap(f->fd, f->ioas, at, length), length);
 	at = iova;
-	r = copy(b->fd, b->other, HELD_IOVA, length, FIXED | RW, b->ioas, &at);
+	r = copy(f->fd, f->other, HELD_IOVA, length, FIXED | RW, f->ioas, &at);
 	if (!r)
-		WANT(unmap(b->fd, b->ioas, iova, length), length);
-	r = copy(b->fd, b->other, iova, length, RW, b->ioas, &at);
+		WANT(unmap(f->fd, f->ioas, iova, length), length);
+	r = copy(f->fd, f->other, iova, length, RW, f->ioas, &at);
 	WANT(r == 0, 0);
-	r = compat_map(b, iova, NULL, length, VFIO_DMA_MAP_FLAG_READ);
+	r = compat_map(f, iova, NULL, length, VFIO_DMA_MAP_FLAG_READ);
 	if (!r) {
-		WANT(compat_unmap(b, iova, &size), 0);
+		WANT(compat_unmap(f, iova, &size), 0);
 		WANT(size, length);
 	} else {
-		r = compat_unmap(b, iova, &size);
+		r = compat_unmap(f, iova, &size);
 		CHECK(r || !size);
 	}
-	WANT(unmap_all(b->fd, b->ioas), 0);
+	WANT(unmap_all(f->fd, f->ioas), 0);
 }
 
-static void any_limits(struct bench *b)
+static void any_limits(struct fixture *f)
 {
 	size_t i, l;
 
-	WANT(compat_set(b, b->ioas), 0);
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(compat_set(f, f->ioas), 0);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
 		for (l = 0; l < ARRAY_SIZE(limits); l++) {
 			if (has_failed())
 				return;
-			try_limits(b, limits[i], limits[l]);
+			try_limits(f, limits[i], limits[l]);
 			if (has_failed())
 				note("with iova %#llx, length %#llx", (long long)limits[i],
 				     (long long)limits[l]);
 		}
 	}
-	WANT(pinned(), b->idle_pins);
+	WANT(pinned(), f->idle_pins);
 }
 
 /* The number of pages wraps to 0: any user could make the C module WARN. */
-static void page_count_wraps(struct bench *b)
+static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;
-	int fd = memory_file(PAGE, 0), want = b->domain ? -EINVAL : -EOVERFLOW;
+	int fd = memory_file(PAGE, 0), want = f->domain ? -EINVAL : -EOVERFLOW;
 
 	if (on_c_module()) {
 		skip("the C module would WARN");
 		close(fd);
 		return;
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(map(b->fd, b->ioas, (void *)(PAGE - 1), TOP - PAGE, 0), want);
-	WANT(map(b->fd, b->ioas, (void *)2, TOP - PAGE, 0), want);
-	WANT(map_file(b->fd, b->ioas, FIXED | READ, fd, PAGE - 1, TOP - PAGE, &iova), want);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(map(f->fd, f->ioas, (void *)(PAGE - 1), TOP - PAGE, 0), want);
+	WANT(map(f->fd, f->ioas, (void *)2, TOP - PAGE, 0), want);
+	WANT(map_file(f->fd, f->ioas, FIXED | READ, fd, PAGE - 1, TOP - PAGE, &iova), want);
 	close(fd);
 }
 
-static const struct scene scenes[] = {
-	{ "an IOVA chosen at the top of the space, CVE-2025-38688", choose_at_top, SOFT },
-	{ "an IOVA chosen before a reserved range, CVE-2025-38688", choose_before_reserved, HARD },
-	{ "user_va + length wraps, CVE-2023-54239", user_va_wraps, SOFT | HARD },
-	{ "an area ends at the last byte", last_byte, SOFT },
-	{ "an area that ends at the last byte is cut", last_byte_cut, SOFT },
-	{ "any iova with any length, at their limits", any_limits, SOFT | HARD },
-	{ "the page count wraps, finding A", page_count_wraps, SOFT | HARD },
+static const struct test tests[] = {
+	{ "an IOVA chosen at the top of the space, CVE-2025-38688", choose_at_top, NO_DOMAIN },
+	{ "an IOVA chosen before a reserved range, CVE-2025-38688", choose_before_reserved, DOMAIN },
+	{ "user_va + length wraps, CVE-2023-54239", user_va_wraps, NO_DOMAIN | DOMAIN },
+	{ "an area ends at the last byte", last_byte, NO_DOMAIN },
+	{ "an area that ends at the last byte is cut", last_byte_cut, NO_DOMAIN },
+	{ "any iova with any length, at their limits", any_limits, NO_DOMAIN | DOMAIN },
+	{ "the page count wraps, finding A", page_count_wraps, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite range_suite = {
 	.name = "range",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };

@@ -23,7 +23,7 @@ static bool as_meant(void)
 	return !bypasses(TRANSLATED) && bypasses(BYPASSING);
 }
 
-static void one_space(struct bench *b)
+static void one_space(struct fixture *f)
 {
 	uint32_t hwpts[CARDS];
 	struct pair p = {};
@@ -36,7 +36,7 @@ static void one_space(struct bench *b)
 	stop_pair(&p);
 }
 
-static void pinned_once(struct bench *b)
+static void pinned_once(struct fixture *f)
 {
 	char *pages = mmap(NULL, NR_PAGES * PAGE, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -61,7 +61,7 @@ static void pinned_once(struct bench *b)
 }
 
 /* Told whoever came first, and as long as a card without an IOMMU is there. */
-static void where_memory_is(struct bench *b)
+static void where_memory_is(struct fixture *f)
 {
 	struct pair p = {};
 	uint64_t phys;
@@ -87,7 +87,7 @@ static void where_memory_is(struct bench *b)
 	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
 }
 
-static void both_see_unmap(struct bench *b)
+static void both_see_unmap(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -102,7 +102,7 @@ static void both_see_unmap(struct bench *b)
 	stop_pair(&p);
 }
 
-static void own_tables(struct bench *b)
+static void own_tables(struct fixture *f)
 {
 	uint32_t tables[CARDS];
 	struct pair p = {};
@@ -121,7 +121,7 @@ static void own_tables(struct bench *b)
 	stop_pair(&p);
 }
 
-static void replace_across(struct bench *b)
+static void replace_across(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -139,7 +139,7 @@ static void replace_across(struct bench *b)
 }
 
 /* A space is as wide as its narrowest card needs it, and only that one needs room for interrupts. */
-static void addresses(struct bench *b)
+static void addresses(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -159,7 +159,7 @@ static void addresses(struct bench *b)
 	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), 0);
 }
 
-static void hardware(struct bench *b)
+static void hardware(struct fixture *f)
 {
 	struct pair p = {};
 	int i;
@@ -172,7 +172,7 @@ static void hardware(struct bench *b)
 	}
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
 	{ "memory is pinned once", pinned_once, ALONE },
 	{ "where memory is", where_memory_is, ALONE },
@@ -183,15 +183,15 @@ static const struct scene scenes[] = {
 	{ "what is told of the hardware", hardware, ALONE },
 };
 
-static void no_rows(struct bench *b)
+static void no_rows(struct fixture *f)
 {
 }
 
 static const struct suite bypass_suite = {
 	.name = "bypass",
 	.rows = no_rows,
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &bypass_suite };

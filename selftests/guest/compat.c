@@ -135,7 +135,7 @@ static void run_row(const struct row *row)
 	failed = false;
 }
 
-#define SOFT	1
+#define NO_DOMAIN	1
 #define DEVICE	2
 #define BARE	4	/* a device without an IOMMU */
 #define CONTAINER 8	/* iommufd's own /dev/vfio/vfio */
@@ -144,13 +144,13 @@ static const struct {
 	const char *name;
 	void (*run)(int fd);
 	unsigned int needs;
-} scenes[] = {
-	{ "choosing, changing and losing the IOAS", slot, SOFT },
-	{ "both versions", types, SOFT },
-	{ "mapping and unmapping", mapping, SOFT },
-	{ "structs that cannot be written to", read_only, SOFT },
-	{ "holes in mappings", holes, SOFT },
-	{ "capabilities without a domain", info_soft, SOFT },
+} tests[] = {
+	{ "choosing, changing and losing the IOAS", slot, NO_DOMAIN },
+	{ "both versions", types, NO_DOMAIN },
+	{ "mapping and unmapping", mapping, NO_DOMAIN },
+	{ "structs that cannot be written to", read_only, NO_DOMAIN },
+	{ "holes in mappings", holes, NO_DOMAIN },
+	{ "capabilities without a domain", info_soft, NO_DOMAIN },
 	{ "a group joins and leaves", joining, DEVICE },
 	{ "the group's device", attached, DEVICE },
 	{ "holes in mapped memory", cutting, DEVICE },
@@ -172,8 +172,8 @@ static bool has_container(void)
 int main(int argc, char **argv)
 {
 	char link[256], target[PATH_MAX] = "";
-	unsigned int has = SOFT | DEVICE;
-	size_t i, nr_scenes = 0;
+	unsigned int has = NO_DOMAIN | DEVICE;
+	size_t i, nr_tests = 0;
 	char *area;
 
 	if (argc != 2) {
@@ -187,7 +187,7 @@ int main(int argc, char **argv)
 	snprintf(group_path, sizeof(group_path), "/dev/vfio/%s", basename(target));
 	if (access(group_path, F_OK)) {
 		snprintf(group_path, sizeof(group_path), "/dev/vfio/noiommu-%s", basename(target));
-		has = SOFT | BARE;
+		has = NO_DOMAIN | BARE;
 	}
 
 	if (has_container())
@@ -202,21 +202,21 @@ int main(int argc, char **argv)
 	munmap(edge, PAGE);
 
 	ksft_print_header();
-	for (i = 0; i < ARRAY_SIZE(scenes); i++)
-		nr_scenes += !!(scenes[i].needs & has);
-	ksft_set_plan(ARRAY_SIZE(rows) + nr_scenes);
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		nr_tests += !!(tests[i].needs & has);
+	ksft_set_plan(ARRAY_SIZE(rows) + nr_tests);
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
 		run_row(&rows[i]);
-	for (i = 0; i < ARRAY_SIZE(scenes); i++) {
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
 		int fd;
 
-		if (!(scenes[i].needs & has))
+		if (!(tests[i].needs & has))
 			continue;
 		fd = open_iommu();
-		scenes[i].run(fd);
+		tests[i].run(fd);
 		leave();
 		close(fd);
-		ksft_test_result(!failed, "%s\n", scenes[i].name);
+		ksft_test_result(!failed, "%s\n", tests[i].name);
 		failed = false;
 	}
 	ksft_finished();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The tests of the VFIO container on /dev/iommu. A row is one call on a context without an IOAS; a
- * scene is a few calls that belong together. Each is one KTAP result on a context of its own.
+ * test is a few calls that belong together. Each is one KTAP result on a context of its own.
  */
 #ifndef COMPAT_H
 #define COMPAT_H
@@ -27,7 +27,7 @@ extern char *buffer;		/* NR_PAGES touched pages */
 extern char group_path[64];
 extern const char *bdf;
 
-/* In a scene: stop at the first thing that is not so. Errors are compared as negative errnos. */
+/* In a test: stop at the first thing that is not so. Errors are compared as negative errnos. */
 #define FAIL(fmt, ...) do {						\
 	ksft_print_msg("%s:%d: " fmt "\n", __FILE_NAME__, __LINE__,	\
 		       ##__VA_ARGS__);					\

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Scenes with a device, through vfio's group. */
+/* Tests with a device, through vfio's group. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

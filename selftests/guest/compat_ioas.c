@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Scenes without a domain, and the capabilities with one too. */
+/* Tests without a domain, and the capabilities with one too. */
 #include <string.h>
 #include <sys/mman.h>
 

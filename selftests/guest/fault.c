@@ -12,7 +12,7 @@
 
 #include "fault.h"
 
-static void alloc_wrong(struct bench *b)
+static void alloc_wrong(struct fixture *f)
 {
 	static const struct {
 		const char *name;
@@ -49,7 +49,7 @@ static void alloc_wrong(struct bench *b)
 	close(fd);
 }
 
-static void hwpt_wrong(struct bench *b)
+static void hwpt_wrong(struct fixture *f)
 {
 	struct queue q;
 	uint32_t hwpt;
@@ -70,36 +70,36 @@ static void hwpt_wrong(struct bench *b)
 	close_queue(&q);
 }
 
-static void read_one(struct bench *b)
+static void read_one(struct fixture *none)
 {
-	struct iommu_hwpt_pgfault *f = &faults[0];
+	struct iommu_hwpt_pgfault *fault = &faults[0];
 	struct queue q;
 
 	if (!open_queue(&q))
 		return;
-	WANT(get(q.file, f, FAULT), 0);
+	WANT(get(q.file, fault, FAULT), 0);
 	WANT(fault_with(&q, NO_PASID, 7), 0);
-	memset(f, 0xff, FAULT);
-	WANT(get(q.file, f, FAULT), FAULT);
-	WANT(f->flags, IOMMU_PGFAULT_FLAGS_LAST_PAGE);
-	WANT(f->dev_id, q.dev_id);
-	WANT(f->pasid, NO_PASID);
-	WANT(f->grpid, 7);
-	WANT(f->perm, IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE);
-	WANT(f->__reserved, 0);
-	WANT(f->addr, ADDR + 7 * PAGE);
-	WANT(f->length, 0);
-	CHECK(f->cookie);
-	WANT(get(q.file, f + 1, FAULT), 0);
-	WANT(answer(&q, f->cookie, GOOD), ANSWER);
-	WANT(answer(&q, f->cookie, GOOD), -EINVAL);
+	memset(fault, 0xff, FAULT);
+	WANT(get(q.file, fault, FAULT), FAULT);
+	WANT(fault->flags, IOMMU_PGFAULT_FLAGS_LAST_PAGE);
+	WANT(fault->dev_id, q.dev_id);
+	WANT(fault->pasid, NO_PASID);
+	WANT(fault->grpid, 7);
+	WANT(fault->perm, IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE);
+	WANT(fault->__reserved, 0);
+	WANT(fault->addr, ADDR + 7 * PAGE);
+	WANT(fault->length, 0);
+	CHECK(fault->cookie);
+	WANT(get(q.file, fault + 1, FAULT), 0);
+	WANT(answer(&q, fault->cookie, GOOD), ANSWER);
+	WANT(answer(&q, fault->cookie, GOOD), -EINVAL);
 	/* Nothing is attached to a PASID: the fault is refused at once. */
 	WANT(fault_with(&q, 1, 8), 0);
-	WANT(get(q.file, f, FAULT), 0);
+	WANT(get(q.file, fault, FAULT), 0);
 	close_queue(&q);
 }
 
-static void read_sizes(struct bench *b)
+static void read_sizes(struct fixture *f)
 {
 	static const struct {
 		uint32_t waiting;
@@ -142,7 +142,7 @@ static void read_sizes(struct bench *b)
 }
 
 /* A group whose message cannot be written waits as before, in its place. */
-static void read_to_nowhere(struct bench *b)
+static void read_to_nowhere(struct fixture *f)
 {
 	struct iommu_hwpt_pgfault two[2] = {};
 	struct queue q;
@@ -179,7 +179,7 @@ static bool is_group(const struct iommu_hwpt_pgfault *f, uint32_t group, uint32_
 }
 
 /* A group of three between groups of one: it is told of whole or not at all. */
-static void several_in_a_group(struct bench *b)
+static void several_in_a_group(struct fixture *f)
 {
 	struct iommu_hwpt_pgfault two[2] = {};
 	struct queue q;
@@ -229,7 +229,7 @@ static void several_in_a_group(struct bench *b)
 	close_queue(&q);
 }
 
-static void write_sizes(struct bench *b)
+static void write_sizes(struct fixture *f)
 {
 	enum { A = -1, B = -2, C = -3, WRONG = 0x7fffffff };
 	static const struct {
@@ -285,7 +285,7 @@ static void write_sizes(struct bench *b)
 	close_queue(&q);
 }
 
-static void write_from_nowhere(struct bench *b)
+static void write_from_nowhere(struct fixture *f)
 {
 	struct iommu_hwpt_page_response answers[2];
 	struct queue q;
@@ -304,7 +304,7 @@ static void write_from_nowhere(struct bench *b)
 }
 
 /* Nothing can be answered before it was read. */
-static void answer_unread(struct bench *b)
+static void answer_unread(struct fixture *f)
 {
 	struct queue q;
 	uint32_t cookie;
@@ -325,7 +325,7 @@ static void *wait_for_fault(void *arg)
 	return (void *)(long)(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
 }
 
-static void poll_queue(struct bench *b)
+static void poll_queue(struct fixture *f)
 {
 	pthread_t thread;
 	struct queue q;
@@ -391,7 +391,7 @@ static int by_going_to_another(struct queue *q)
 	return r ? r : destroy(q->fd, old);
 }
 
-static void pending_at_the_end(struct bench *b)
+static void pending_at_the_end(struct fixture *f)
 {
 	int (*const ends[])(struct queue *q) = { by_destroying, by_leaving, by_going_to_another };
 	struct queue q;
@@ -412,7 +412,7 @@ static void pending_at_the_end(struct bench *b)
 }
 
 /* What replaces nothing, or cannot be done, ends nothing. */
-static void replace_in_vain(struct bench *b)
+static void replace_in_vain(struct fixture *f)
 {
 	struct queue q;
 
@@ -429,7 +429,7 @@ static void replace_in_vain(struct bench *b)
 }
 
 /* Two devices in one queue: what ends the faults of one leaves those of the other. */
-static void two_devices(struct bench *b)
+static void two_devices(struct fixture *f)
 {
 	struct queue q, other;
 	int i;
@@ -457,7 +457,7 @@ static void two_devices(struct bench *b)
 	close_queue(&q);
 }
 
-static void destroy_in_use(struct bench *b)
+static void destroy_in_use(struct fixture *f)
 {
 	struct queue q;
 
@@ -480,7 +480,7 @@ static void destroy_in_use(struct bench *b)
 }
 
 /* The queue's file keeps the context, and what is in it. */
-static void close_context(struct bench *b)
+static void close_context(struct fixture *f)
 {
 	struct queue q;
 
@@ -496,7 +496,7 @@ static void close_context(struct bench *b)
 	CHECK(!close(q.file));
 }
 
-static void close_while_pending(struct bench *b)
+static void close_while_pending(struct fixture *f)
 {
 	struct queue q;
 
@@ -510,13 +510,13 @@ static void close_while_pending(struct bench *b)
 
 static struct queue shared;
 
-static void answer_in_child(struct bench *b)
+static void answer_in_child(struct fixture *f)
 {
 	WANT(drain(&shared), 2);
 	WANT(fault_with(&shared, NO_PASID, 5), 0);
 }
 
-static void across_fork(struct bench *b)
+static void across_fork(struct fixture *f)
 {
 	if (!open_queue(&shared))
 		return;
@@ -565,7 +565,7 @@ static void *keep_answering(void *arg)
 	return (void *)bad;
 }
 
-static void all_at_once(struct bench *b)
+static void all_at_once(struct fixture *f)
 {
 	void *(*const work[])(void *arg) = {
 		keep_faulting, keep_faulting, keep_answering, keep_answering,
@@ -595,7 +595,7 @@ static void all_at_once(struct bench *b)
 	close_queue(&q);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "a queue cannot be made", alloc_wrong, ALONE },
 	{ "page tables cannot have a queue", hwpt_wrong, ALONE },
 	{ "a fault is read and answered", read_one, ALONE },
@@ -618,8 +618,8 @@ static const struct scene scenes[] = {
 
 static const struct suite fault_suite = {
 	.name = "fault",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &fault_suite };

@@ -284,19 +284,19 @@ static const struct vendor *vendor(void)
 	return NULL;
 }
 
-static int get_info(struct bench *b, uint32_t flags, uint32_t type, union info *info,
+static int get_info(struct fixture *f, uint32_t flags, uint32_t type, union info *info,
 		    struct iommu_hw_info *cmd)
 {
 	memset(info, 0xff, sizeof(*info));
 	*cmd = (struct iommu_hw_info) {
 		.size = sizeof(*cmd),
 		.flags = flags,
-		.dev_id = b->dev_id,
+		.dev_id = f->dev_id,
 		.data_len = sizeof(*info),
 		.data_uptr = PTR(info),
 		.in_data_type = type,
 	};
-	return call(b->fd, IOMMU_GET_HW_INFO, cmd);
+	return call(f->fd, IOMMU_GET_HW_INFO, cmd);
 }
 
 /* Whether all beyond the struct is zero, as promised for a buffer that is too large. */
@@ -310,21 +310,21 @@ static bool rest_is_zero(const union info *info, uint32_t size)
 	return true;
 }
 
-static void as_hardware_says(struct bench *b)
+static void as_hardware_says(struct fixture *f)
 {
 	const struct vendor *v = vendor();
 	struct iommu_hw_info cmd;
 	union info info;
 
 	CHECK(v);
-	WANT(get_info(b, 0, 0, &info, &cmd), 0);
+	WANT(get_info(f, 0, 0, &info, &cmd), 0);
 	WANT(cmd.out_data_type, v->type);
 	WANT(cmd.data_len, v->size);
 	CHECK(v->agrees(&info));
 	CHECK(rest_is_zero(&info, v->size));
 }
 
-static void asked_by_type(struct bench *b)
+static void asked_by_type(struct fixture *f)
 {
 	const struct vendor *v = vendor();
 	struct iommu_hw_info cmd;
@@ -333,17 +333,17 @@ static void asked_by_type(struct bench *b)
 
 	CHECK(v);
 	for (i = 0; i < ARRAY_SIZE(vendors); i++) {
-		int r = get_info(b, IOMMU_HW_INFO_FLAG_INPUT_TYPE, vendors[i].type, &info, &cmd);
+		int r = get_info(f, IOMMU_HW_INFO_FLAG_INPUT_TYPE, vendors[i].type, &info, &cmd);
 
 		WANT(r, &vendors[i] == v ? 0 : -EOPNOTSUPP);
 	}
-	WANT(get_info(b, IOMMU_HW_INFO_FLAG_INPUT_TYPE, v->type, &info, &cmd), 0);
+	WANT(get_info(f, IOMMU_HW_INFO_FLAG_INPUT_TYPE, v->type, &info, &cmd), 0);
 	WANT(cmd.out_data_type, v->type);
 	CHECK(v->agrees(&info));
 }
 
 /* What is said in a common form follows from the same registers, and from the device's own. */
-static void capabilities(struct bench *b)
+static void capabilities(struct fixture *f)
 {
 	const struct vendor *v = vendor();
 	struct iommu_hw_info cmd;
@@ -351,7 +351,7 @@ static void capabilities(struct bench *b)
 	union info info;
 
 	CHECK(v);
-	WANT(get_info(b, 0, 0, &info, &cmd), 0);
+	WANT(get_info(f, 0, 0, &info, &cmd), 0);
 	/* The kernel would have to be asked for more about PASIDs, and the card has none. */
 	CHECK(!has_extended(PASID));
 	WANT(cmd.out_max_pasid_log2, 0);
@@ -364,21 +364,21 @@ static void capabilities(struct bench *b)
 	WANT(cmd.out_capabilities, expected);
 }
 
-static const struct scene scenes[] = {
-	{ "as the hardware says", as_hardware_says, HARD },
-	{ "asked for by type", asked_by_type, HARD },
-	{ "capabilities follow from it", capabilities, HARD },
+static const struct test tests[] = {
+	{ "as the hardware says", as_hardware_says, DOMAIN },
+	{ "asked for by type", asked_by_type, DOMAIN },
+	{ "capabilities follow from it", capabilities, DOMAIN },
 };
 
-static void no_rows(struct bench *b)
+static void no_rows(struct fixture *f)
 {
 }
 
 static const struct suite info_suite = {
 	.name = "hw-info",
 	.rows = no_rows,
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &info_suite };

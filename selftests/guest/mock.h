@@ -13,7 +13,7 @@ extern const struct suite mock_pages_suite, mock_dirty_suite;
 /* A context with an IOAS that has a mock device, and one that has none. */
 struct mock {
 	int fd;
-	uint32_t ioas, soft;
+	uint32_t ioas, other;
 	uint32_t device, dev_id, hwpt;
 	long idle;
 };

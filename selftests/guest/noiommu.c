@@ -15,17 +15,17 @@
 #define RW		(READ | WRITE)
 
 #define PA(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_NOIOMMU_GET_PA, .want = SAME(e), \
-	.arg.pa = { .size = sizeof(struct iommu_ioas_noiommu_get_pa), .ioas_id = b->ioas, \
+	.arg.pa = { .size = sizeof(struct iommu_ioas_noiommu_get_pa), .ioas_id = f->ioas, \
 		    .iova = HELD_IOVA, .length = PAGE, ##__VA_ARGS__ } }
 #define HWPT(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_ALLOC, .want = SAME(e), \
-	.arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = b->dev_id, \
-		      .pt_id = b->other, ##__VA_ARGS__ } }
+	.arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = f->dev_id, \
+		      .pt_id = f->other, ##__VA_ARGS__ } }
 #define INFO(what, e, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, .want = SAME(e), \
-	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = b->dev_id, ##__VA_ARGS__ } }
+	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = f->dev_id, ##__VA_ARGS__ } }
 
 static uint64_t data[8];
 
-static void noiommu_rows(struct bench *b)
+static void noiommu_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		PA("where: the call that the others vary", 0),
@@ -41,14 +41,14 @@ static void noiommu_rows(struct bench *b)
 		PA("where: the last but one", ENOENT, .iova = TOP - 1),
 		PA("where: id 0", ENOENT, .ioas_id = 0),
 		PA("where: id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		PA("where: id of the device", ENOENT, .ioas_id = b->dev_id),
-		PA("where: id of page tables", ENOENT, .ioas_id = b->hwpt),
+		PA("where: id of the device", ENOENT, .ioas_id = f->dev_id),
+		PA("where: id of page tables", ENOENT, .ioas_id = f->hwpt),
 		PA("where: nothing is mapped", ENOENT, .iova = FREE_IOVA),
 		PA("where: the byte before the page", ENOENT, .iova = HELD_IOVA - 1),
 		PA("where: the byte behind the page", ENOENT, .iova = HELD_IOVA + PAGE),
 		PA("where: address 0", ENOENT, .iova = 0),
-		PA("where: no device uses the IOAS", EOPNOTSUPP, .ioas_id = b->other),
-		PA("where: not mapped before no device", ENOENT, .ioas_id = b->other,
+		PA("where: no device uses the IOAS", EOPNOTSUPP, .ioas_id = f->other),
+		PA("where: not mapped before no device", ENOENT, .ioas_id = f->other,
 		   .iova = FREE_IOVA),
 		PA("where: flag before length", EOPNOTSUPP, .flags = 1, .length = 0),
 		PA("where: length before address", EINVAL, .iova = TOP, .length = 0),
@@ -59,7 +59,7 @@ static void noiommu_rows(struct bench *b)
 		INFO("info: id 0", ENOENT, .dev_id = 0),
 
 		HWPT("tables: the call that the others vary", 0),
-		HWPT("tables: on the IOAS that the device is attached to", 0, .pt_id = b->ioas),
+		HWPT("tables: on the IOAS that the device is attached to", 0, .pt_id = f->ioas),
 		HWPT("tables: nest parent", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_NEST_PARENT),
 		HWPT("tables: dirty tracking", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
 		HWPT("tables: for PASIDs", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_PASID),
@@ -69,26 +69,26 @@ static void noiommu_rows(struct bench *b)
 		HWPT("tables: with data", EOPNOTSUPP, .data_type = IOMMU_HWPT_DATA_VTD_S1,
 		     .data_len = sizeof(data), .data_uptr = PTR(data)),
 		HWPT("tables: a type without data", EINVAL, .data_type = IOMMU_HWPT_DATA_VTD_S1),
-		HWPT("tables: on page tables", EOPNOTSUPP, .pt_id = b->hwpt),
-		HWPT("tables: on page tables, with data", EOPNOTSUPP, .pt_id = b->hwpt,
+		HWPT("tables: on page tables", EOPNOTSUPP, .pt_id = f->hwpt),
+		HWPT("tables: on page tables, with data", EOPNOTSUPP, .pt_id = f->hwpt,
 		     .data_type = IOMMU_HWPT_DATA_VTD_S1, .data_len = sizeof(data),
 		     .data_uptr = PTR(data)),
 
 		{ .name = "dirty tracking: on", .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING,
 		  .want = SAME(EOPNOTSUPP),
 		  .arg.track = { .size = sizeof(struct iommu_hwpt_set_dirty_tracking), .flags = 1,
-				 .hwpt_id = b->hwpt } },
+				 .hwpt_id = f->hwpt } },
 		{ .name = "dirty tracking: read", .cmd = IOMMU_HWPT_GET_DIRTY_BITMAP,
 		  .want = SAME(EOPNOTSUPP),
 		  .arg.dirty = { .size = sizeof(struct iommu_hwpt_get_dirty_bitmap),
-				 .hwpt_id = b->hwpt, .iova = HELD_IOVA, .length = PAGE,
+				 .hwpt_id = f->hwpt, .iova = HELD_IOVA, .length = PAGE,
 				 .page_size = PAGE, .data = PTR(data) } },
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static int where(struct bench *b, uint32_t ioas, uint64_t iova, uint64_t *length, uint64_t *phys)
+static int where(struct fixture *f, uint32_t ioas, uint64_t iova, uint64_t *length, uint64_t *phys)
 {
 	struct iommu_ioas_noiommu_get_pa cmd = {
 		.size = sizeof(cmd),
@@ -96,7 +96,7 @@ static int where(struct bench *b, uint32_t ioas, uint64_t iova, uint64_t *length
 		.iova = iova,
 		.length = *length,
 	};
-	int r = call(b->fd, IOMMU_IOAS_NOIOMMU_GET_PA, &cmd);
+	int r = call(f->fd, IOMMU_IOAS_NOIOMMU_GET_PA, &cmd);
 
 	*length = cmd.length;
 	*phys = cmd.out_phys;
@@ -104,7 +104,7 @@ static int where(struct bench *b, uint32_t ioas, uint64_t iova, uint64_t *length
 }
 
 /* Ask for every place in a mapping of the memory at p; the process's own tables know it too. */
-static void check_places(struct bench *b, uint64_t iova, const char *p, uint64_t length)
+static void check_places(struct fixture *f, uint64_t iova, const char *p, uint64_t length)
 {
 	static const uint64_t offsets[] = { 0, 1, 0x7f8, PAGE - 1 };
 	uint64_t at, run, got, phys, most;
@@ -118,13 +118,13 @@ static void check_places(struct bench *b, uint64_t iova, const char *p, uint64_t
 			run += PAGE;
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 			got = TOP;
-			WANT(where(b, b->ioas, iova + at + offsets[i], &got, &phys), 0);
+			WANT(where(f, f->ioas, iova + at + offsets[i], &got, &phys), 0);
 			WANT(phys, phys_of(p + at) + offsets[i]);
 			WANT(got, run - offsets[i]);
 			/* No more than was asked for. */
 			for (most = 1; most < length; most = most * 3 + 1) {
 				got = most;
-				WANT(where(b, b->ioas, iova + at + offsets[i], &got, &phys), 0);
+				WANT(where(f, f->ioas, iova + at + offsets[i], &got, &phys), 0);
 				WANT(got, most < run - offsets[i] ? most : run - offsets[i]);
 				WANT(phys, phys_of(p + at) + offsets[i]);
 			}
@@ -132,40 +132,40 @@ static void check_places(struct bench *b, uint64_t iova, const char *p, uint64_t
 	}
 }
 
-static void small_pages(struct bench *b)
+static void small_pages(struct fixture *f)
 {
-	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
-	check_places(b, FREE_IOVA, mem.rw, 16 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	check_places(f, FREE_IOVA, mem.rw, 16 * PAGE);
 	/* The same at another place, and a part of it. */
-	WANT(map(b->fd, b->ioas, mem.rw + 3 * PAGE, 5 * PAGE, 2 * FREE_IOVA + PAGE), 0);
-	check_places(b, 2 * FREE_IOVA + PAGE, mem.rw + 3 * PAGE, 5 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw + 3 * PAGE, 5 * PAGE, 2 * FREE_IOVA + PAGE), 0);
+	check_places(f, 2 * FREE_IOVA + PAGE, mem.rw + 3 * PAGE, 5 * PAGE);
 }
 
-static void large_pages(struct bench *b)
+static void large_pages(struct fixture *f)
 {
 	char *p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 	uint64_t got = TOP, phys;
 
 	CHECK(p != MAP_FAILED);
-	WANT(map(b->fd, b->ioas, p, 2 * HUGE, FREE_IOVA), 0);
-	WANT(where(b, b->ioas, FREE_IOVA, &got, &phys), 0);
+	WANT(map(f->fd, f->ioas, p, 2 * HUGE, FREE_IOVA), 0);
+	WANT(where(f, f->ioas, FREE_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(p));
 	WANT(got, phys_of(p + HUGE) == phys + HUGE ? 2 * HUGE : HUGE);
 	got = TOP;
-	WANT(where(b, b->ioas, FREE_IOVA + HUGE - PAGE + 5, &got, &phys), 0);
+	WANT(where(f, f->ioas, FREE_IOVA + HUGE - PAGE + 5, &got, &phys), 0);
 	WANT(phys, phys_of(p + HUGE - PAGE) + 5);
 	/* A part of it, in the middle. */
-	WANT(map(b->fd, b->ioas, p + PAGE, 4 * PAGE, 2 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, p + PAGE, 4 * PAGE, 2 * FREE_IOVA), 0);
 	got = TOP;
-	WANT(where(b, b->ioas, 2 * FREE_IOVA + PAGE, &got, &phys), 0);
+	WANT(where(f, f->ioas, 2 * FREE_IOVA + PAGE, &got, &phys), 0);
 	WANT(got, 3 * PAGE);
 	WANT(phys, phys_of(p + 2 * PAGE));
-	WANT(unmap_all(b->fd, b->ioas), PAGE + 2 * HUGE + 4 * PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE + 2 * HUGE + 4 * PAGE);
 	munmap(p, 2 * HUGE);
 }
 
-static void file_pages(struct bench *b)
+static void file_pages(struct fixture *f)
 {
 	int file = memory_file(16 * PAGE, 0);
 	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0);
@@ -173,31 +173,31 @@ static void file_pages(struct bench *b)
 
 	CHECK(p != MAP_FAILED);
 	memset(p, 1, 16 * PAGE);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, file, 2 * PAGE, 14 * PAGE, &iova), 0);
-	check_places(b, FREE_IOVA, p + 2 * PAGE, 14 * PAGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, file, 2 * PAGE, 14 * PAGE, &iova), 0);
+	check_places(f, FREE_IOVA, p + 2 * PAGE, 14 * PAGE);
 	munmap(p, 16 * PAGE);
 	close(file);
 }
 
 /* Neighbours are asked for one by one. */
-static void two_mappings(struct bench *b)
+static void two_mappings(struct fixture *f)
 {
 	uint64_t got = TOP, phys;
 
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw + PAGE, PAGE, FREE_IOVA + PAGE), 0);
-	WANT(where(b, b->ioas, FREE_IOVA, &got, &phys), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw + PAGE, PAGE, FREE_IOVA + PAGE), 0);
+	WANT(where(f, f->ioas, FREE_IOVA, &got, &phys), 0);
 	WANT(got, PAGE);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 	got = TOP;
-	WANT(where(b, b->ioas, FREE_IOVA, &got, &phys), -ENOENT);
+	WANT(where(f, f->ioas, FREE_IOVA, &got, &phys), -ENOENT);
 	WANT(got, TOP);
-	WANT(where(b, b->ioas, FREE_IOVA + PAGE, &got, &phys), 0);
+	WANT(where(f, f->ioas, FREE_IOVA + PAGE, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw + PAGE));
 }
 
 /* The device never sees an address: nothing is closed, and pages are the CPU's. */
-static void any_address(struct bench *b)
+static void any_address(struct fixture *f)
 {
 	static const uint64_t places[] = {
 		0, PAGE, 1ULL << 39, (1ULL << 39) - PAGE, 1ULL << 48, 1ULL << 57, 1ULL << 63,
@@ -208,104 +208,104 @@ static void any_address(struct bench *b)
 	uint32_t nr = 1;
 	unsigned int i;
 
-	WANT(iova_ranges(b->fd, b->ioas, &range, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->ioas, &range, &nr, &alignment), 0);
 	WANT(nr, 1);
 	WANT(range.start, 0);
 	WANT(range.last, TOP);
 	WANT(alignment, PAGE);
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		WANT(map(b->fd, b->ioas, mem.rw + i * PAGE, PAGE, places[i]), 0);
+		WANT(map(f->fd, f->ioas, mem.rw + i * PAGE, PAGE, places[i]), 0);
 		got = TOP;
-		WANT(where(b, b->ioas, places[i], &got, &phys), 0);
+		WANT(where(f, f->ioas, places[i], &got, &phys), 0);
 		WANT(got, PAGE);
 		WANT(phys, phys_of(mem.rw + i * PAGE));
 	}
 	for (i = 0; i < ARRAY_SIZE(places); i++)
-		WANT(unmap(b->fd, b->ioas, places[i], PAGE), PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, 2048, FREE_IOVA), -EINVAL);
+		WANT(unmap(f->fd, f->ioas, places[i], PAGE), PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, 2048, FREE_IOVA), -EINVAL);
 }
 
 /* Page tables made for it, and from one to another. */
-static void own_tables(struct bench *b)
+static void own_tables(struct fixture *f)
 {
 	uint64_t got = PAGE, phys;
 	uint32_t hwpt, out;
 
-	WANT(hwpt_alloc(b->fd, b->dev_id, b->other, &hwpt), 0);
+	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &hwpt), 0);
 	/* Page tables are enough, no device need use them. */
-	WANT(where(b, b->other, HELD_IOVA, &got, &phys), 0);
+	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw + PAGE));
-	WANT(attach(b->dev, hwpt, &out), 0);
+	WANT(attach(f->dev, hwpt, &out), 0);
 	WANT(out, hwpt);
 	/* The others went with the device. */
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	WANT(where(b, b->other, HELD_IOVA, &got, &phys), 0);
-	WANT(destroy(b->fd, hwpt), -EBUSY);
-	WANT(attach(b->dev, b->ioas, &out), 0);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
+	WANT(destroy(f->fd, hwpt), -EBUSY);
+	WANT(attach(f->dev, f->ioas, &out), 0);
 	CHECK(out != hwpt);
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), 0);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw));
-	WANT(attach(b->dev, hwpt, &out), 0);
-	WANT(detach(b->dev), 0);
-	WANT(detach(b->dev), 0);
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	WANT(where(b, b->other, HELD_IOVA, &got, &phys), 0);
-	WANT(destroy(b->fd, hwpt), 0);
-	WANT(where(b, b->other, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	WANT(attach(b->dev, NO_ID, &out), -ENOENT);
-	WANT(attach(b->dev, b->dev_id, &out), -EINVAL);
+	WANT(attach(f->dev, hwpt, &out), 0);
+	WANT(detach(f->dev), 0);
+	WANT(detach(f->dev), 0);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
+	WANT(destroy(f->fd, hwpt), 0);
+	WANT(where(f, f->other, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT(attach(f->dev, NO_ID, &out), -ENOENT);
+	WANT(attach(f->dev, f->dev_id, &out), -EINVAL);
 }
 
-static void ask_without_right(struct bench *b)
+static void ask_without_right(struct fixture *f)
 {
 	uint64_t got = PAGE, phys;
 
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), -EPERM);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EPERM);
 	/* Before anything else. */
 	got = 0;
-	WANT(where(b, 0, TOP, &got, &phys), -EPERM);
+	WANT(where(f, 0, TOP, &got, &phys), -EPERM);
 }
 
-static void without_right(struct bench *b)
+static void without_right(struct fixture *f)
 {
-	CHECK(in_child(b, NOBODY, ask_without_right));
+	CHECK(in_child(f, NOBODY, ask_without_right));
 }
 
 /* The device is gone while mapped, and bound again. */
-static void closed_while_mapped(struct bench *b)
+static void closed_while_mapped(struct fixture *f)
 {
 	uint64_t got = PAGE, phys;
 
-	close(b->dev);
+	close(f->dev);
 	munmap(mem.registers, PAGE);
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	b->dev = open(device_path, O_RDWR | O_CLOEXEC);
-	WANT(bind_device(b->dev, b->fd, &b->dev_id), 0);
-	WANT(bind_device(b->dev, b->fd, &b->dev_id), -EINVAL);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	f->dev = open(device_path, O_RDWR | O_CLOEXEC);
+	WANT(bind_device(f->dev, f->fd, &f->dev_id), 0);
+	WANT(bind_device(f->dev, f->fd, &f->dev_id), -EINVAL);
 	mem.registers = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	WANT(attach(b->dev, b->ioas, NULL), 0);
-	WANT(where(b, b->ioas, HELD_IOVA, &got, &phys), 0);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
+	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw));
 }
 
-static const struct scene scenes[] = {
-	{ "small pages", small_pages, HARD },
-	{ "large pages", large_pages, HARD },
-	{ "pages of a file", file_pages, HARD },
-	{ "two mappings side by side", two_mappings, HARD },
-	{ "any address", any_address, HARD },
-	{ "page tables of its own", own_tables, HARD },
-	{ "without CAP_SYS_RAWIO", without_right, HARD },
-	{ "closed while mapped", closed_while_mapped, HARD },
+static const struct test tests[] = {
+	{ "small pages", small_pages, DOMAIN },
+	{ "large pages", large_pages, DOMAIN },
+	{ "pages of a file", file_pages, DOMAIN },
+	{ "two mappings side by side", two_mappings, DOMAIN },
+	{ "any address", any_address, DOMAIN },
+	{ "page tables of its own", own_tables, DOMAIN },
+	{ "without CAP_SYS_RAWIO", without_right, DOMAIN },
+	{ "closed while mapped", closed_while_mapped, DOMAIN },
 };
 
 static const struct suite noiommu_suite = {
 	.name = "noiommu",
 	.rows = noiommu_rows,
-	.needs = HARD,
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.needs = DOMAIN,
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &noiommu_suite };

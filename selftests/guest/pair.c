@@ -12,7 +12,7 @@
 
 #include "pair.h"
 
-static void one_space(struct bench *b)
+static void one_space(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -22,7 +22,7 @@ static void one_space(struct bench *b)
 	stop_pair(&p);
 }
 
-static void both_see_unmap(struct bench *b)
+static void both_see_unmap(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -36,7 +36,7 @@ static void both_see_unmap(struct bench *b)
 }
 
 /* Page tables belong to an IOMMU: another one's device gets its own, or is refused these. */
-static void own_tables(struct bench *b)
+static void own_tables(struct fixture *f)
 {
 	struct pair p = {};
 	uint32_t hwpts[CARDS], mine;
@@ -55,7 +55,7 @@ static void own_tables(struct bench *b)
 	stop_pair(&p);
 }
 
-static void replace_across(struct bench *b)
+static void replace_across(struct fixture *f)
 {
 	struct pair p = {};
 
@@ -73,7 +73,7 @@ static void replace_across(struct bench *b)
 }
 
 /* Interrupts that were set up once arrive wherever the card is moved to. */
-static void interrupts_follow(struct bench *b)
+static void interrupts_follow(struct fixture *f)
 {
 	struct pair p = {};
 	uint32_t mine;
@@ -97,7 +97,7 @@ static void interrupts_follow(struct bench *b)
 }
 
 /* Set up while detached, where there is nothing to set up yet in any page table. */
-static void interrupts_first(struct bench *b)
+static void interrupts_first(struct fixture *f)
 {
 	struct pair p = {};
 	int i;
@@ -135,7 +135,7 @@ static bool msi_window(int i, uint64_t *start)
 }
 
 /* The user cannot have those addresses while a card needs them, and can as soon as none does. */
-static void window_is_lent(struct bench *b)
+static void window_is_lent(struct fixture *f)
 {
 	struct pair p = {};
 	uint64_t window = 0;
@@ -166,7 +166,7 @@ static void window_is_lent(struct bench *b)
 }
 
 /* Tracked where the IOMMU can, refused where it says that it cannot. */
-static void dirty_pages(struct bench *b)
+static void dirty_pages(struct fixture *f)
 {
 	struct pair p = {};
 	int i;
@@ -211,7 +211,7 @@ static void dirty_pages(struct bench *b)
 	stop_pair(&p);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
 	{ "both see what is unmapped", both_see_unmap, ALONE },
 	{ "page tables are an IOMMU's own", own_tables, ALONE },
@@ -222,15 +222,15 @@ static const struct scene scenes[] = {
 	{ "dirty pages", dirty_pages, ALONE },
 };
 
-static void no_rows(struct bench *b)
+static void no_rows(struct fixture *f)
 {
 }
 
 static const struct suite pair_suite = {
 	.name = "pair",
 	.rows = no_rows,
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &pair_suite };

@@ -127,7 +127,7 @@ static void close_mock(struct mock *m)
 	close(m->fd);
 }
 
-static void attached(struct bench *none)
+static void attached(struct fixture *none)
 {
 	struct mock m;
 
@@ -158,7 +158,7 @@ static void attached(struct bench *none)
 	close_mock(&m);
 }
 
-static void refused(struct bench *none)
+static void refused(struct fixture *none)
 {
 	struct iommu_test_cmd cmd = { .op = IOMMU_TEST_OP_PASID_ATTACH };
 	struct mock m;
@@ -184,7 +184,7 @@ static void refused(struct bench *none)
 	close_mock(&m);
 }
 
-static void replaced(struct bench *none)
+static void replaced(struct fixture *none)
 {
 	struct mock m;
 
@@ -210,7 +210,7 @@ static void replaced(struct bench *none)
 }
 
 /* The driver fails: the PASID stays where it is. */
-static void replacement_fails(struct bench *none)
+static void replacement_fails(struct fixture *none)
 {
 	struct mock m;
 
@@ -238,7 +238,7 @@ static bool fail_at(int inject, unsigned int nth)
 }
 
 /* Any allocation fails: what is not attached stays so, and what is stays where it is. */
-static void fails_anywhere(struct bench *none)
+static void fails_anywhere(struct fixture *none)
 {
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r;
 	unsigned int nth, places;
@@ -271,7 +271,7 @@ static void fails_anywhere(struct bench *none)
 }
 
 /* Either both suit PASIDs, what a PASID is attached to and what the whole device is, or neither. */
-static void beside_the_device(struct bench *none)
+static void beside_the_device(struct fixture *none)
 {
 	struct mock m;
 
@@ -306,7 +306,7 @@ static void beside_the_device(struct bench *none)
 }
 
 /* The page tables may be for PASIDs, but the mock then has none but 0. */
-static void without_pasids(struct bench *none)
+static void without_pasids(struct fixture *none)
 {
 	struct mock m;
 
@@ -323,7 +323,7 @@ static void without_pasids(struct bench *none)
 }
 
 /* Each device has PASIDs of its own. */
-static void two_devices(struct bench *none)
+static void two_devices(struct fixture *none)
 {
 	struct mock m, other;
 	int r;
@@ -361,7 +361,7 @@ static bool attach_many(struct mock *m)
 	return !r;
 }
 
-static void many(struct bench *none)
+static void many(struct fixture *none)
 {
 	struct mock m;
 	uint32_t i;
@@ -376,7 +376,7 @@ static void many(struct bench *none)
 }
 
 /* The device goes with its PASIDs attached. C's mock forgets about them. */
-static void destroyed_attached(struct bench *none)
+static void destroyed_attached(struct fixture *none)
 {
 	struct mock m;
 
@@ -391,7 +391,7 @@ static void destroyed_attached(struct bench *none)
 	close_mock(&m);
 }
 
-static void closed_attached(struct bench *none)
+static void closed_attached(struct fixture *none)
 {
 	struct mock m;
 
@@ -404,7 +404,7 @@ static void closed_attached(struct bench *none)
 	close(m.fd);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "attached and detached", attached, ALONE },
 	{ "refused", refused, ALONE },
 	{ "replaced", replaced, ALONE },
@@ -419,7 +419,7 @@ static const struct scene scenes[] = {
 };
 
 static const struct suite pasid_suite = {
-	.name = "pasid", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "pasid", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &pasid_suite };

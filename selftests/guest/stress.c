@@ -389,7 +389,7 @@ static void check_accounts(void)
 }
 
 /* By a user whose memory is limited, in a process that had nothing before. */
-static void run_limited(struct bench *none)
+static void run_limited(struct fixture *none)
 {
 	const char *given = getenv("STRESS_SEED");
 	uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
@@ -400,7 +400,7 @@ static void run_limited(struct bench *none)
 		check_accounts();
 }
 
-static void all_at_once(struct bench *none)
+static void all_at_once(struct fixture *none)
 {
 	long idle = pinned();
 	unsigned int i;
@@ -419,7 +419,7 @@ static void all_at_once(struct bench *none)
 }
 
 /* The same without a limit, and then everything is closed as it is, the iommufd first. */
-static void closed_in_use(struct bench *none)
+static void closed_in_use(struct fixture *none)
 {
 	long idle = pinned(), own = own_pinned();
 
@@ -433,15 +433,15 @@ static void closed_in_use(struct bench *none)
 	WANT(own_pinned(), own);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "everything at once", all_at_once, ALONE },
 	{ "everything at once, closed in use", closed_in_use, ALONE },
 };
 
 static const struct suite stress_suite = {
 	.name = "stress",
-	.scenes = scenes,
-	.nr_scenes = ARRAY_SIZE(scenes),
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
 };
 
 const struct suite *const suites[] = { &stress_suite };

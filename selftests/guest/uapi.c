@@ -75,9 +75,9 @@ const char *errno_name(long long r)
 	return t;
 }
 
-static void result(struct bench *b, const char *name)
+static void result(struct fixture *f, const char *name)
 {
-	const char *domain = b && b->domain ? ", domain" : "";
+	const char *domain = f && f->domain ? ", domain" : "";
 
 	if (*skipped && !failed)
 		ksft_test_result_skip("%s%s: %s: %s\n", suite->name, domain, name, *skipped);
@@ -96,10 +96,10 @@ bool planning(size_t nr)
 }
 
 /* Whether the answer is the right one. */
-static bool judge(struct bench *b, const struct row *row, int got)
+static bool judge(struct fixture *f, const struct row *row, int got)
 {
-	int want = -(b->domain ? row->want.hard : row->want.soft);
-	int c = -(b->domain ? row->c.hard : row->c.soft);
+	int want = -(f->domain ? row->want.domain : row->want.no_domain);
+	int c = -(f->domain ? row->c.domain : row->c.no_domain);
 	bool finding = row->finding && on_c_module();
 
 	if (got == (finding ? c : want))
@@ -110,40 +110,40 @@ static bool judge(struct bench *b, const struct row *row, int got)
 }
 
 /* What a call did can be seen, and what it made can be taken away. */
-static void check_effect(struct bench *b, const struct row *row, const union command *arg)
+static void check_effect(struct fixture *f, const struct row *row, const union command *arg)
 {
 	long long r = 0, want = 0;
 
 	switch (row->cmd) {
 	case IOMMU_IOAS_MAP:
 		want = arg->map.length;
-		r = unmap(b->fd, arg->map.ioas_id, arg->map.iova, arg->map.length);
+		r = unmap(f->fd, arg->map.ioas_id, arg->map.iova, arg->map.length);
 		break;
 	case IOMMU_IOAS_MAP_FILE:
 		want = arg->file.length;
-		r = unmap(b->fd, arg->file.ioas_id, arg->file.iova, arg->file.length);
+		r = unmap(f->fd, arg->file.ioas_id, arg->file.iova, arg->file.length);
 		break;
 	case IOMMU_IOAS_COPY:
 		want = arg->copy.length;
-		r = unmap(b->fd, arg->copy.dst_ioas_id, arg->copy.dst_iova, arg->copy.length);
+		r = unmap(f->fd, arg->copy.dst_ioas_id, arg->copy.dst_iova, arg->copy.length);
 		break;
 	case IOMMU_IOAS_ALLOC:
 		want = 1;
-		r = get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, arg->alloc.out_ioas_id);
+		r = get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, arg->alloc.out_ioas_id);
 		break;
 	case IOMMU_IOAS_UNMAP:
 		/* All rows that succeed unmap the held page. */
 		want = PAGE;
 		r = arg->unmap.length;
-		if (unmap_all(b->fd, b->ioas))
+		if (unmap_all(f->fd, f->ioas))
 			fail("the held page is still mapped");
 		break;
 	case IOMMU_HWPT_ALLOC:
-		r = destroy(b->fd, arg->hwpt.out_hwpt_id);
+		r = destroy(f->fd, arg->hwpt.out_hwpt_id);
 		break;
 	case IOMMU_DESTROY:
 		want = -ENOENT;
-		r = destroy(b->fd, arg->destroy.id);
+		r = destroy(f->fd, arg->destroy.id);
 		break;
 	}
 	if (r != want)
@@ -152,25 +152,25 @@ static void check_effect(struct bench *b, const struct row *row, const union com
 }
 
 /* Tables name ids: put back what a call changed, but under the same ids. */
-static void undo(struct bench *b, const struct state *before)
+static void undo(struct fixture *f, const struct state *before)
 {
 	uint32_t i;
 
 	for (i = 1; i < MAX_IDS; i++)
-		if (!before->is_ioas[i] && get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, i) >= 0)
-			destroy(b->fd, i);
-	allow(b->fd, b->ioas, NULL, 0);
-	allow(b->fd, b->other, NULL, 0);
-	unmap_all(b->fd, b->ioas);
-	unmap_all(b->fd, b->other);
-	set_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->ioas, 1);
-	set_option(b->fd, IOMMU_OPTION_HUGE_PAGES, b->other, 1);
-	map(b->fd, b->ioas, mem.rw, PAGE, HELD_IOVA);
-	map(b->fd, b->other, mem.rw + PAGE, PAGE, HELD_IOVA);
+		if (!before->is_ioas[i] && get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, i) >= 0)
+			destroy(f->fd, i);
+	allow(f->fd, f->ioas, NULL, 0);
+	allow(f->fd, f->other, NULL, 0);
+	unmap_all(f->fd, f->ioas);
+	unmap_all(f->fd, f->other);
+	set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 1);
+	set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->other, 1);
+	map(f->fd, f->ioas, mem.rw, PAGE, HELD_IOVA);
+	map(f->fd, f->other, mem.rw + PAGE, PAGE, HELD_IOVA);
 }
 
 /* Make the call of a row with the given argument, judge it and report. */
-void run_call(struct bench *b, const struct row *row, void *arg)
+void run_call(struct fixture *f, const struct row *row, void *arg)
 {
 	struct state before;
 	union command made = {};
@@ -178,41 +178,41 @@ void run_call(struct bench *b, const struct row *row, void *arg)
 	bool good;
 	int got;
 
-	look(b, &before);
-	got = call(row->flags & ON_DEVICE ? b->dev : b->fd, row->cmd, arg);
-	good = judge(b, row, got);
+	look(f, &before);
+	got = call(row->flags & ON_DEVICE ? f->dev : f->fd, row->cmd, arg);
+	good = judge(f, row, got);
 	if (got < 0) {
-		check_unchanged(b, &before);
+		check_unchanged(f, &before);
 		/* Where it can be written to, a refused call has not written. */
 		if (row->flags & COMPARE && memcmp(&row->arg, arg, size))
 			fail("the refused call wrote to its struct");
 	} else {
 		if (good) {
 			memcpy(&made, arg, size < sizeof(made) ? size : sizeof(made));
-			check_effect(b, row, &made);
+			check_effect(f, row, &made);
 		}
-		undo(b, &before);
+		undo(f, &before);
 		if (pinned() != before.pins)
 			fail("%+ld pages after undoing the call", pinned() - before.pins);
 	}
-	result(b, row->name);
+	result(f, row->name);
 }
 
-static void run_row(struct bench *b, struct row row)
+static void run_row(struct fixture *f, struct row row)
 {
 	if (!(row.flags & ANSWERS))
 		row.flags |= COMPARE;
-	run_call(b, &row, guarded(&row.arg, row.arg.size));
+	run_call(f, &row, guarded(&row.arg, row.arg.size));
 }
 
-void run_rows(struct bench *b, const struct row *rows, size_t nr)
+void run_rows(struct fixture *f, const struct row *rows, size_t nr)
 {
 	size_t i;
 
 	if (planning(nr))
 		return;
 	for (i = 0; i < nr; i++)
-		run_row(b, rows[i]);
+		run_row(f, rows[i]);
 }
 
 static bool chosen(const char *name)
@@ -222,7 +222,7 @@ static bool chosen(const char *name)
 
 static void count(const char *name)
 {
-	struct bench none = { .fd = -1, .dev = -1 };
+	struct fixture none = { .fd = -1, .dev = -1 };
 	unsigned int i, mode;
 
 	counting = true;
@@ -232,64 +232,64 @@ static void count(const char *name)
 		suite = suites[i];
 		if (!chosen(name))
 			continue;
-		for (mode = SOFT; mode <= ALONE; mode <<= 1) {
-			none.domain = mode == HARD;
+		for (mode = NO_DOMAIN; mode <= ALONE; mode <<= 1) {
+			none.domain = mode == DOMAIN;
 			if (suite->needs & mode)
 				suite->rows(&none);
-			for (s = 0; s < suite->nr_scenes; s++)
-				plan += !!(suite->scenes[s].needs & mode);
+			for (s = 0; s < suite->nr_tests; s++)
+				plan += !!(suite->tests[s].needs & mode);
 		}
 	}
 	counting = false;
 }
 
-/* A scene leaves its bench as it likes: a new one is made if it cannot be restored. */
-static bool run_scene(struct bench *b, const struct scene *scene)
+/* A test leaves its fixture as it likes: a new one is made if it cannot be restored. */
+static bool run_test(struct fixture *f, const struct test *test)
 {
-	scene->run(b);
-	if (!restore(b)) {
-		fail("the bench could not be restored");
-		close_bench(b);
-		if (!open_bench(b, b->domain))
+	test->run(f);
+	if (!restore(f)) {
+		fail("the fixture could not be restored");
+		close_fixture(f);
+		if (!open_fixture(f, f->domain))
 			return false;
 	}
-	result(b, scene->name);
+	result(f, test->name);
 	return true;
 }
 
-/* A program may have no test for a bench, and no device either. */
+/* A program may have no test for a fixture, and no device either. */
 static bool needed(unsigned int mode)
 {
 	unsigned int i, s, needs = 0;
 
 	for (i = 0; i < nr_suites; i++) {
 		needs |= suites[i]->needs;
-		for (s = 0; s < suites[i]->nr_scenes; s++)
-			needs |= suites[i]->scenes[s].needs;
+		for (s = 0; s < suites[i]->nr_tests; s++)
+			needs |= suites[i]->tests[s].needs;
 	}
 	return needs & mode;
 }
 
-static void run_on_bench(unsigned int mode, const char *name)
+static void run_on_fixture(unsigned int mode, const char *name)
 {
-	struct bench b;
+	struct fixture f;
 	unsigned int i, s;
 
 	if (!needed(mode))
 		return;
-	if (!open_bench(&b, mode == HARD))
-		ksft_exit_fail_msg("no bench\n");
+	if (!open_fixture(&f, mode == DOMAIN))
+		ksft_exit_fail_msg("no fixture\n");
 	for (i = 0; i < nr_suites; i++) {
 		suite = suites[i];
 		if (!chosen(name))
 			continue;
 		if (suite->needs & mode)
-			suite->rows(&b);
-		for (s = 0; s < suite->nr_scenes; s++)
-			if (suite->scenes[s].needs & mode && !run_scene(&b, &suite->scenes[s]))
-				ksft_exit_fail_msg("no bench after %s\n", suite->scenes[s].name);
+			suite->rows(&f);
+		for (s = 0; s < suite->nr_tests; s++)
+			if (suite->tests[s].needs & mode && !run_test(&f, &suite->tests[s]))
+				ksft_exit_fail_msg("no fixture after %s\n", suite->tests[s].name);
 	}
-	close_bench(&b);
+	close_fixture(&f);
 }
 
 static void run_alone(const char *name)
@@ -301,16 +301,16 @@ static void run_alone(const char *name)
 		suite = suites[i];
 		if (!chosen(name))
 			continue;
-		for (s = 0; s < suite->nr_scenes; s++) {
-			if (!(suite->scenes[s].needs & ALONE))
+		for (s = 0; s < suite->nr_tests; s++) {
+			if (!(suite->tests[s].needs & ALONE))
 				continue;
 			idle = pinned();
 			/* In a process of its own, which closes what a failure leaves open. */
-			if (!in_child(NULL, 0, suite->scenes[s].run))
-				fail("the process of the scene failed");
+			if (!in_child(NULL, 0, suite->tests[s].run))
+				fail("the process of the test failed");
 			if (pinned() != idle)
 				fail("%+ld pages are pinned afterwards", pinned() - idle);
-			result(NULL, suite->scenes[s].name);
+			result(NULL, suite->tests[s].name);
 		}
 	}
 }
@@ -335,8 +335,8 @@ int main(int argc, char **argv)
 	make_memory();
 	count(name);
 	ksft_set_plan(plan);
-	run_on_bench(SOFT, name);
-	run_on_bench(HARD, name);
+	run_on_fixture(NO_DOMAIN, name);
+	run_on_fixture(DOMAIN, name);
 	run_alone(name);
 	ksft_finished();
 }

@@ -2,9 +2,9 @@
 /*
  * The uAPI tests: wrong input to every ioctl, the exact errno, and nothing changed afterwards.
  *
- * A row is one call. A scene is a few calls that belong together. Each is one KTAP result and
- * each runs on a bench: an iommufd with two IOASes, the first of them attached to the device if
- * the bench has a domain. One page stays mapped at HELD_IOVA in both, so that a call which
+ * A row is one call. A test is a few calls that belong together. Each is one KTAP result and
+ * each runs on a fixture: an iommufd with two IOASes, the first of them attached to the device if
+ * the fixture has a domain. One page stays mapped at HELD_IOVA in both, so that a call which
  * disturbs a mapping is seen.
  */
 #ifndef UAPI_H
@@ -19,7 +19,7 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-/* Rows begin with a call that works and override a field of it; not all scenes need a bench. */
+/* Rows begin with a call that works and override a field of it; not all tests need a fixture. */
 #pragma GCC diagnostic ignored "-Woverride-init"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
@@ -46,12 +46,12 @@ struct memory {
 	char *hole;	/* 16 pages of which page 5 is not there */
 	char *shared;	/* 16 shared pages, to be had by children too */
 	char *gone;	/* an address with nothing at it */
-	char *registers; /* the device's own, on a bench with a domain */
+	char *registers; /* the device's own, on a fixture with a domain */
 };
 
 extern struct memory mem;
 
-struct bench {
+struct fixture {
 	bool domain;
 	int fd;
 	int dev;		/* the VFIO device or -1 */
@@ -63,8 +63,8 @@ struct bench {
 };
 
 struct answer {
-	int soft;		/* errno without a domain */
-	int hard;		/* errno with one */
+	int no_domain;		/* errno without a domain */
+	int domain;		/* errno with one */
 };
 
 #define SAME(e)		{ (e), (e) }
@@ -112,24 +112,24 @@ struct row {
 };
 
 enum needs {
-	SOFT = 1,		/* runs on a bench without a domain */
-	HARD = 2,		/* runs on one with a domain */
-	ALONE = 4,		/* needs no bench: the device is closed, fds are its own business */
+	NO_DOMAIN = 1,		/* runs on a fixture without a domain */
+	DOMAIN = 2,		/* runs on one with a domain */
+	ALONE = 4,		/* needs no fixture: the device is closed, fds are its own business */
 };
 
-struct scene {
+struct test {
 	const char *name;
-	void (*run)(struct bench *b);
+	void (*run)(struct fixture *f);
 	unsigned int needs;
 };
 
-/* A group of tests: rows(b) builds its table on a bench and gives it to run_rows(). */
+/* A group of tests: rows(b) builds its table on a fixture and gives it to run_rows(). */
 struct suite {
 	const char *name;
-	void (*rows)(struct bench *b);
+	void (*rows)(struct fixture *f);
 	unsigned int needs;	/* of the rows */
-	const struct scene *scenes;
-	unsigned int nr_scenes;
+	const struct test *tests;
+	unsigned int nr_tests;
 };
 
 extern const struct suite format_suite, ioas_suite, option_suite, map_suite, unmap_suite;
@@ -146,12 +146,12 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void skip(const char *why);
 bool has_failed(void);
 const char *errno_name(long long r);
-void run_rows(struct bench *b, const struct row *rows, size_t nr);
-void run_call(struct bench *b, const struct row *row, void *arg);
+void run_rows(struct fixture *f, const struct row *rows, size_t nr);
+void run_call(struct fixture *f, const struct row *row, void *arg);
 bool planning(size_t nr);
 bool on_c_module(void);
 
-/* In a scene: stop at the first thing that is not so. Errors are compared as negative errnos. */
+/* In a test: stop at the first thing that is not so. Errors are compared as negative errnos. */
 #define CHECK(cond) do {							\
 	if (!(cond)) {								\
 		fail("%s:%d: not so: %s", __FILE_NAME__, __LINE__, #cond);	\
@@ -194,19 +194,19 @@ int bind_device(int dev, int fd, uint32_t *dev_id);
 int attach(int dev, uint32_t pt_id, uint32_t *out);
 int detach(int dev);
 
-/* uapi_child.c: parts of a scene in another process, and as another user. */
+/* uapi_child.c: parts of a test in another process, and as another user. */
 #define NOBODY		1000
-bool in_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b));
-int start_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b));
+bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
+int start_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
 bool child_done(int pid);
 bool limit_memlock(unsigned long nr_pages);
 
-/* uapi_bench.c: benches, what can be seen of their state, and memory. */
+/* uapi_fixture.c: fixtures, what can be seen of their state, and memory. */
 extern const char *device_path;
 void make_memory(void);
-bool open_bench(struct bench *b, bool domain);
-void close_bench(struct bench *b);
-bool restore(struct bench *b);
+bool open_fixture(struct fixture *f, bool domain);
+void close_fixture(struct fixture *f);
+bool restore(struct fixture *f);
 long pinned(void);
 long own_pinned(void);
 long own_locked(void);
@@ -218,7 +218,7 @@ uint64_t phys_of(const void *p);
 
 #define MAX_RANGES	16
 #define MAX_IDS		32	/* ids looked at for every row */
-#define LAST_ID		160	/* ids that a scene may leave */
+#define LAST_ID		160	/* ids that a test may leave */
 
 struct state {
 	struct {
@@ -233,8 +233,8 @@ struct state {
 	long own_pins;
 };
 
-void look(struct bench *b, struct state *s);
-void check_unchanged(struct bench *b, const struct state *before);
+void look(struct fixture *f, struct state *s);
+void check_unchanged(struct fixture *f, const struct state *before);
 int iova_ranges(int fd, uint32_t ioas, struct iommu_iova_range *ranges, uint32_t *nr,
 		uint64_t *alignment);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Parts of a scene in another process, and as another user. */
+/* Parts of a test in another process, and as another user. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -10,7 +10,7 @@
 #include "uapi.h"
 
 /* A failure in the child makes it exit with 1; it prints why itself. */
-int start_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
+int start_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
 	int pid;
 
@@ -22,7 +22,7 @@ int start_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
 	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
 		fail("cannot become user %u", uid);
 	else
-		run(b);
+		run(f);
 	fflush(stdout);
 	_exit(has_failed());
 }
@@ -35,9 +35,9 @@ bool child_done(int pid)
 	       !WEXITSTATUS(status);
 }
 
-bool in_child(struct bench *b, unsigned int uid, void (*run)(struct bench *b))
+bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
-	return child_done(start_child(b, uid, run));
+	return child_done(start_child(f, uid, run));
 }
 
 bool limit_memlock(unsigned long nr_pages)

@@ -7,19 +7,19 @@
 
 #define RW		(READ | WRITE)
 
-#define ROW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_COPY, \
-	.want = { soft, hard }, .arg.copy = ARG(__VA_ARGS__) }
+#define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_COPY, \
+	.want = { no_domain, domain }, .arg.copy = ARG(__VA_ARGS__) }
 #define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
 #define ARG(...) { .size = sizeof(struct iommu_ioas_copy), .flags = FIXED | RW, \
-	.dst_ioas_id = b->ioas, .src_ioas_id = b->other, .length = PAGE, \
+	.dst_ioas_id = f->ioas, .src_ioas_id = f->other, .length = PAGE, \
 	.dst_iova = FREE_IOVA, .src_iova = HELD_IOVA, ##__VA_ARGS__ }
 
-static void copy_rows(struct bench *b)
+static void copy_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		BOTH("the call that the others vary", 0),
-		BOTH("the other way", 0, .dst_ioas_id = b->other, .src_ioas_id = b->ioas),
-		BOTH("within one IOAS", 0, .src_ioas_id = b->ioas),
+		BOTH("the other way", 0, .dst_ioas_id = f->other, .src_ioas_id = f->ioas),
+		BOTH("within one IOAS", 0, .src_ioas_id = f->ioas),
 		BOTH("no address named", 0, .flags = RW),
 		BOTH("readable", 0, .flags = FIXED | READ),
 		BOTH("writeable", 0, .flags = FIXED | WRITE),
@@ -28,12 +28,12 @@ static void copy_rows(struct bench *b)
 		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
 		BOTH("source id 0", ENOENT, .src_ioas_id = 0),
 		BOTH("source id 0xffffffff", ENOENT, .src_ioas_id = ~0u),
-		BOTH("source id of a device", ENOENT, .src_ioas_id = b->dev_id),
-		BOTH("source id of a page table", ENOENT, .src_ioas_id = b->hwpt),
+		BOTH("source id of a device", ENOENT, .src_ioas_id = f->dev_id),
+		BOTH("source id of a page table", ENOENT, .src_ioas_id = f->hwpt),
 		BOTH("destination id 0", ENOENT, .dst_ioas_id = 0),
 		BOTH("destination id 0xffffffff", ENOENT, .dst_ioas_id = ~0u),
-		BOTH("destination id of a device", ENOENT, .dst_ioas_id = b->dev_id),
-		BOTH("destination id of a page table", ENOENT, .dst_ioas_id = b->hwpt),
+		BOTH("destination id of a device", ENOENT, .dst_ioas_id = f->dev_id),
+		BOTH("destination id of a page table", ENOENT, .dst_ioas_id = f->hwpt),
 		BOTH("length 0", EINVAL, .length = 0),
 		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
 		BOTH("source ULONG_MAX", EOVERFLOW, .src_iova = TOP),
@@ -51,8 +51,8 @@ static void copy_rows(struct bench *b)
 		BOTH("one byte more than the source", ENOENT, .length = PAGE + 1),
 		BOTH("nearly everything", ENOENT, .length = TOP - HELD_IOVA - 1),
 		BOTH("over a mapping", EEXIST, .dst_iova = HELD_IOVA),
-		BOTH("over itself", EEXIST, .src_ioas_id = b->ioas, .dst_iova = HELD_IOVA),
-		ROW("half over itself", EEXIST, EINVAL, .src_ioas_id = b->ioas,
+		BOTH("over itself", EEXIST, .src_ioas_id = f->ioas, .dst_iova = HELD_IOVA),
+		ROW("half over itself", EEXIST, EINVAL, .src_ioas_id = f->ioas,
 		    .dst_iova = HELD_IOVA + PAGE / 2),
 
 		/* Who is asked first. */
@@ -76,169 +76,169 @@ static void copy_rows(struct bench *b)
 		ROW("to iova 0", 0, 0, .dst_iova = 0),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
 /* However many mappings use a page it is pinned once, until the last of them is gone. */
-static void pinned_once(struct bench *b)
+static void pinned_once(struct fixture *f)
 {
 	long idle = pinned(), own = own_pinned();
 	uint64_t iova = FREE_IOVA;
 
-	WANT(map(b->fd, b->other, mem.rw, 8 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.rw, 8 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), idle);
-	WANT(copy(b->fd, b->other, FREE_IOVA, 8 * PAGE, FIXED | RW, b->ioas, &iova), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 8 * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(pinned(), idle + 8);
 	WANT(own_pinned(), own + 8);
 	iova = 2 * FREE_IOVA;
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, 8 * PAGE, FIXED | READ, b->ioas, &iova), 0);
+	WANT(copy(f->fd, f->ioas, FREE_IOVA, 8 * PAGE, FIXED | READ, f->ioas, &iova), 0);
 	iova = 3 * FREE_IOVA;
-	WANT(copy(b->fd, b->other, FREE_IOVA + 2 * PAGE, 4 * PAGE, FIXED | RW, b->ioas, &iova), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA + 2 * PAGE, 4 * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(pinned(), idle + 8);
 	WANT(own_pinned(), own + 8);
-	WANT(unmap(b->fd, b->other, FREE_IOVA, 8 * PAGE), 8 * PAGE);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
+	WANT(unmap(f->fd, f->other, FREE_IOVA, 8 * PAGE), 8 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
 	WANT(pinned(), idle + 8);
-	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, 8 * PAGE), 8 * PAGE);
+	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, 8 * PAGE), 8 * PAGE);
 	WANT(pinned(), idle + 4);
 	WANT(own_pinned(), own + 4);
-	WANT(unmap(b->fd, b->ioas, 3 * FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(unmap(f->fd, f->ioas, 3 * FREE_IOVA, 4 * PAGE), 4 * PAGE);
 	WANT(pinned(), idle);
 	WANT(own_pinned(), own);
 }
 
-static void across_mappings(struct bench *b)
+static void across_mappings(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
 	long idle = pinned();
 
-	WANT(map(b->fd, b->other, mem.rw, 2 * PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->other, mem.rw + 8 * PAGE, 2 * PAGE, FREE_IOVA + 2 * PAGE), 0);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA + 5 * PAGE), 0);
+	WANT(map(f->fd, f->other, mem.rw, 2 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.rw + 8 * PAGE, 2 * PAGE, FREE_IOVA + 2 * PAGE), 0);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA + 5 * PAGE), 0);
 	/* Neighbours are copied in one call, and stay as many mappings. */
-	WANT(copy(b->fd, b->other, FREE_IOVA + PAGE, 2 * PAGE, FIXED | RW, b->ioas, &iova), 0);
-	WANT(pinned(), b->domain ? idle + 2 : idle);
-	WANT(unmap(b->fd, b->ioas, iova, PAGE), PAGE);
-	WANT(unmap(b->fd, b->ioas, iova + PAGE, PAGE), PAGE);
+	WANT(copy(f->fd, f->other, FREE_IOVA + PAGE, 2 * PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(pinned(), f->domain ? idle + 2 : idle);
+	WANT(unmap(f->fd, f->ioas, iova, PAGE), PAGE);
+	WANT(unmap(f->fd, f->ioas, iova + PAGE, PAGE), PAGE);
 	/* A gap between them is refused, and what was before it not kept. */
-	WANT(copy(b->fd, b->other, FREE_IOVA, 6 * PAGE, FIXED | RW, b->ioas, &iova), -ENOENT);
-	WANT(unmap(b->fd, b->ioas, iova, HUGE), -ENOENT);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 6 * PAGE, FIXED | RW, f->ioas, &iova), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, iova, HUGE), -ENOENT);
 	iova = HELD_IOVA - PAGE;
-	WANT(copy(b->fd, b->other, FREE_IOVA, 4 * PAGE, FIXED | RW, b->ioas, &iova), -EEXIST);
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(unmap_all(b->fd, b->other), 6 * PAGE);
-	WANT(pinned(), b->idle_pins);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 4 * PAGE, FIXED | RW, f->ioas, &iova), -EEXIST);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->other), 6 * PAGE);
+	WANT(pinned(), f->idle_pins);
 }
 
 /* What may be written is decided when the memory is first mapped. */
-static void permissions(struct bench *b)
+static void permissions(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA, to = 2 * FREE_IOVA;
 
-	WANT(map_as(b->fd, b->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
-	WANT(copy(b->fd, b->other, iova, PAGE, FIXED | RW, b->ioas, &to), -EPERM);
-	WANT(copy(b->fd, b->other, iova, PAGE, FIXED | WRITE, b->ioas, &to), -EPERM);
-	WANT(copy(b->fd, b->other, iova, PAGE, RW, b->ioas, &to), -EPERM);
-	WANT(unmap(b->fd, b->ioas, to, PAGE), -ENOENT);
+	WANT(map_as(f->fd, f->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
+	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | RW, f->ioas, &to), -EPERM);
+	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | WRITE, f->ioas, &to), -EPERM);
+	WANT(copy(f->fd, f->other, iova, PAGE, RW, f->ioas, &to), -EPERM);
+	WANT(unmap(f->fd, f->ioas, to, PAGE), -ENOENT);
 	/* The place is looked at first. */
 	to = HELD_IOVA;
-	WANT(copy(b->fd, b->other, iova, PAGE, FIXED | RW, b->ioas, &to), -EEXIST);
+	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | RW, f->ioas, &to), -EEXIST);
 	to = 2 * FREE_IOVA;
-	WANT(copy(b->fd, b->other, iova, PAGE, FIXED | READ, b->ioas, &to), 0);
-	WANT(unmap(b->fd, b->ioas, to, PAGE), PAGE);
+	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | READ, f->ioas, &to), 0);
+	WANT(unmap(f->fd, f->ioas, to, PAGE), PAGE);
 
 	/* A copy that is readable only does not make the memory so. */
-	WANT(copy(b->fd, b->other, HELD_IOVA, PAGE, FIXED | READ, b->ioas, &to), 0);
+	WANT(copy(f->fd, f->other, HELD_IOVA, PAGE, FIXED | READ, f->ioas, &to), 0);
 	iova = 3 * FREE_IOVA;
-	WANT(copy(b->fd, b->ioas, to, PAGE, FIXED | RW, b->ioas, &iova), 0);
-	WANT(unmap_all(b->fd, b->ioas), 3 * PAGE);
+	WANT(copy(f->fd, f->ioas, to, PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(unmap_all(f->fd, f->ioas), 3 * PAGE);
 }
 
 /* The second of two mappings may not be written: the first leaves nothing behind. */
-static void permissions_half_way(struct bench *b)
+static void permissions_half_way(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA + PAGE, to = 2 * FREE_IOVA;
 	long idle = pinned();
 
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(map_as(b->fd, b->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
-	WANT(copy(b->fd, b->other, FREE_IOVA, 2 * PAGE, FIXED | RW, b->ioas, &to), -EPERM);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map_as(f->fd, f->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | RW, f->ioas, &to), -EPERM);
 	WANT(pinned(), idle);
-	WANT(unmap(b->fd, b->ioas, to, 2 * PAGE), -ENOENT);
-	WANT(copy(b->fd, b->other, FREE_IOVA, 2 * PAGE, FIXED | READ, b->ioas, &to), 0);
-	WANT(unmap(b->fd, b->ioas, to, 2 * PAGE), 2 * PAGE);
+	WANT(unmap(f->fd, f->ioas, to, 2 * PAGE), -ENOENT);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | READ, f->ioas, &to), 0);
+	WANT(unmap(f->fd, f->ioas, to, 2 * PAGE), 2 * PAGE);
 	WANT(pinned(), idle);
 }
 
 /* Memory that is not there is found when it comes under a domain. */
-static void bad_memory(struct bench *b)
+static void bad_memory(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
 	long idle = pinned();
 
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->other, mem.hole, 16 * PAGE, FREE_IOVA + PAGE), 0);
-	WANT(copy(b->fd, b->other, FREE_IOVA, 17 * PAGE, FIXED | RW, b->ioas, &iova), -EFAULT);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.hole, 16 * PAGE, FREE_IOVA + PAGE), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 17 * PAGE, FIXED | RW, f->ioas, &iova), -EFAULT);
 	WANT(pinned(), idle);
-	WANT(unmap(b->fd, b->ioas, iova, HUGE), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, iova, HUGE), -ENOENT);
 	/* The part before the hole is good. */
-	WANT(copy(b->fd, b->other, FREE_IOVA, 6 * PAGE, FIXED | RW, b->ioas, &iova), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 6 * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(pinned(), idle + 6);
-	WANT(unmap(b->fd, b->ioas, iova, HUGE), 6 * PAGE);
+	WANT(unmap(f->fd, f->ioas, iova, HUGE), 6 * PAGE);
 	WANT(pinned(), idle);
 }
 
 /* Misaligned mappings fit one by one only where no device is. */
-static void misaligned(struct bench *b)
+static void misaligned(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
 
-	WANT(map(b->fd, b->other, mem.rw + 100, PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->other, mem.rw, 100, FREE_IOVA + PAGE), 0);
-	WANT(copy(b->fd, b->other, FREE_IOVA, PAGE + 100, FIXED | RW, b->other, &iova), 0);
-	if (b->domain) {
-		WANT(copy(b->fd, b->other, FREE_IOVA, PAGE, FIXED | RW, b->ioas, &iova), -EINVAL);
-		WANT(copy(b->fd, b->other, FREE_IOVA, PAGE, RW, b->ioas, &iova), -EINVAL);
+	WANT(map(f->fd, f->other, mem.rw + 100, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.rw, 100, FREE_IOVA + PAGE), 0);
+	WANT(copy(f->fd, f->other, FREE_IOVA, PAGE + 100, FIXED | RW, f->other, &iova), 0);
+	if (f->domain) {
+		WANT(copy(f->fd, f->other, FREE_IOVA, PAGE, FIXED | RW, f->ioas, &iova), -EINVAL);
+		WANT(copy(f->fd, f->other, FREE_IOVA, PAGE, RW, f->ioas, &iova), -EINVAL);
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(unmap_all(b->fd, b->other), 3 * PAGE + 200);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->other), 3 * PAGE + 200);
 }
 
 /* The answer cannot be written: nothing must be mapped. */
-static void unanswered(struct bench *b)
+static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_copy cmd = ARG();
 	long idle = pinned();
 
-	WANT(call(b->fd, IOMMU_IOAS_COPY, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("effect before answer", unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_COPY, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap(f->fd, f->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
 	WANT(pinned(), idle);
 }
 
 /* The source may go while its copy stays, together with its IOAS. */
-static void source_gone(struct bench *b)
+static void source_gone(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 
-	WANT(copy(b->fd, b->other, HELD_IOVA, PAGE, FIXED | RW, b->ioas, &iova), 0);
-	WANT(destroy(b->fd, b->other), 0);
-	WANT(copy(b->fd, b->other, HELD_IOVA, PAGE, FIXED | RW, b->ioas, &iova), -ENOENT);
-	WANT(pinned(), b->domain ? b->idle_pins + 2 : b->idle_pins);
-	WANT(unmap_all(b->fd, b->ioas), 2 * PAGE);
-	WANT(pinned(), b->idle_pins);
+	WANT(copy(f->fd, f->other, HELD_IOVA, PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(destroy(f->fd, f->other), 0);
+	WANT(copy(f->fd, f->other, HELD_IOVA, PAGE, FIXED | RW, f->ioas, &iova), -ENOENT);
+	WANT(pinned(), f->domain ? f->idle_pins + 2 : f->idle_pins);
+	WANT(unmap_all(f->fd, f->ioas), 2 * PAGE);
+	WANT(pinned(), f->idle_pins);
 }
 
-static const struct scene scenes[] = {
-	{ "pages are pinned once", pinned_once, HARD },
-	{ "across several mappings", across_mappings, SOFT | HARD },
-	{ "permissions", permissions, SOFT | HARD },
-	{ "permissions of the second mapping", permissions_half_way, SOFT | HARD },
-	{ "memory that is not there", bad_memory, HARD },
-	{ "misaligned mappings", misaligned, SOFT | HARD },
-	{ "the answer cannot be written", unanswered, SOFT | HARD },
-	{ "the source goes away", source_gone, SOFT | HARD },
+static const struct test tests[] = {
+	{ "pages are pinned once", pinned_once, DOMAIN },
+	{ "across several mappings", across_mappings, NO_DOMAIN | DOMAIN },
+	{ "permissions", permissions, NO_DOMAIN | DOMAIN },
+	{ "permissions of the second mapping", permissions_half_way, NO_DOMAIN | DOMAIN },
+	{ "memory that is not there", bad_memory, DOMAIN },
+	{ "misaligned mappings", misaligned, NO_DOMAIN | DOMAIN },
+	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the source goes away", source_gone, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite copy_suite = {
-	"copy", copy_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"copy", copy_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

@@ -8,24 +8,24 @@
 #include "uapi.h"
 
 #define INFO(what, e, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, .want = SAME(e), \
-	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = b->dev_id, ##__VA_ARGS__ } }
+	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = f->dev_id, ##__VA_ARGS__ } }
 #define ATTACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_ATTACH_IOMMUFD_PT, \
 	.want = SAME(e), .flags = ON_DEVICE, \
 	.arg.attach = { .argsz = sizeof(struct vfio_device_attach_iommufd_pt), \
-			.pt_id = b->ioas, ##__VA_ARGS__ } }
+			.pt_id = f->ioas, ##__VA_ARGS__ } }
 #define DETACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_DETACH_IOMMUFD_PT, \
 	.want = SAME(e), .flags = ON_DEVICE, \
 	.arg.detach = { .argsz = sizeof(struct vfio_device_detach_iommufd_pt), ##__VA_ARGS__ } }
 #define BIND(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_BIND_IOMMUFD, \
 	.want = SAME(e), .flags = ON_DEVICE, \
-	.arg.bind = { .argsz = sizeof(struct vfio_device_bind_iommufd), .iommufd = b->fd, \
+	.arg.bind = { .argsz = sizeof(struct vfio_device_bind_iommufd), .iommufd = f->fd, \
 		      ##__VA_ARGS__ } }
 
 #define BY_PASID VFIO_DEVICE_ATTACH_PASID
 
 static struct iommu_hw_info_vtd vtd;
 
-static void device_rows(struct bench *b)
+static void device_rows(struct fixture *f)
 {
 	const void *cut = cut_off(&vtd, sizeof(vtd));
 	const struct row rows[] = {
@@ -37,8 +37,8 @@ static void device_rows(struct bench *b)
 		INFO("info: third reserved byte", EOPNOTSUPP, .__reserved = { 0, 0, 1 }),
 		INFO("info: id 0", ENOENT, .dev_id = 0),
 		INFO("info: id 0xffffffff", ENOENT, .dev_id = ~0u),
-		INFO("info: id of an IOAS", ENOENT, .dev_id = b->ioas),
-		INFO("info: id of a page table", ENOENT, .dev_id = b->hwpt),
+		INFO("info: id of an IOAS", ENOENT, .dev_id = f->ioas),
+		INFO("info: id of a page table", ENOENT, .dev_id = f->hwpt),
 		INFO("info: flag before id", EOPNOTSUPP, .flags = 2, .dev_id = 0),
 		INFO("info: reserved byte before id", EOPNOTSUPP, .__reserved = { 1 },
 		     .dev_id = 0),
@@ -59,17 +59,17 @@ static void device_rows(struct bench *b)
 		ATTACH("attach: id 0", ENOENT, .pt_id = 0),
 		ATTACH("attach: id 0xffffffff", ENOENT, .pt_id = ~0u),
 		ATTACH("attach: an id never given", ENOENT, .pt_id = NO_ID),
-		ATTACH("attach: id of the device", EINVAL, .pt_id = b->dev_id),
+		ATTACH("attach: id of the device", EINVAL, .pt_id = f->dev_id),
 		ATTACH("attach: unknown flag", EINVAL, .flags = 2),
 		ATTACH("attach: a PASID to an IOAS", EINVAL, .flags = BY_PASID, .pasid = 1),
 		ATTACH("attach: a PASID to page tables that do not suit it", EINVAL,
-		       .flags = BY_PASID, .pasid = 1, .pt_id = b->hwpt),
+		       .flags = BY_PASID, .pasid = 1, .pt_id = f->hwpt),
 		ATTACH("attach: PASID 0, which is the device as a whole", EBUSY,
 		       .flags = BY_PASID),
 		ATTACH("attach: a PASID to id 0", ENOENT, .flags = BY_PASID, .pasid = 1,
 		       .pt_id = 0),
 		ATTACH("attach: a PASID to the device", EINVAL, .flags = BY_PASID, .pasid = 1,
-		       .pt_id = b->dev_id),
+		       .pt_id = f->dev_id),
 		ATTACH("attach: no room for a PASID", EINVAL, .argsz = 15, .flags = BY_PASID,
 		       .pasid = 1),
 		DETACH("detach: unknown flag", EINVAL, .flags = 2),
@@ -80,12 +80,12 @@ static void device_rows(struct bench *b)
 		BIND("bind: fd -1", EINVAL, .iommufd = -1),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void info_lengths(struct bench *b)
+static void info_lengths(struct fixture *f)
 {
-	struct iommu_hw_info cmd = { .size = sizeof(cmd), .dev_id = b->dev_id };
+	struct iommu_hw_info cmd = { .size = sizeof(cmd), .dev_id = f->dev_id };
 	uint8_t full[64], part[64];
 	uint32_t len, i;
 
@@ -93,7 +93,7 @@ static void info_lengths(struct bench *b)
 	cmd.data_len = sizeof(full);
 	cmd.data_uptr = PTR(full);
 	cmd.out_capabilities = TOP;
-	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), 0);
 	len = cmd.data_len;
 	CHECK(len && len < sizeof(full) - 1);
 	WANT(cmd.out_data_type, IOMMU_HW_INFO_TYPE_INTEL_VTD);
@@ -105,145 +105,145 @@ static void info_lengths(struct bench *b)
 	memset(part, 0xee, sizeof(part));
 	cmd.data_len = 5;
 	cmd.data_uptr = PTR(part);
-	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), 0);
 	WANT(cmd.data_len, len);
 	CHECK(!memcmp(part, full, 5));
 	WANT(part[5], 0xee);
 	/* None at all. */
 	cmd.data_len = 0;
-	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), 0);
 	WANT(cmd.data_len, len);
 	WANT(part[5], 0xee);
 	/* By its name. */
 	cmd.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
 	cmd.in_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
 	cmd.data_len = sizeof(part);
-	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), 0);
+	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), 0);
 	CHECK(!memcmp(part, full, sizeof(part)));
 	cmd.in_data_type = IOMMU_HW_INFO_TYPE_AMD;
-	WANT(call(b->fd, IOMMU_GET_HW_INFO, &cmd), -EOPNOTSUPP);
+	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), -EOPNOTSUPP);
 }
 
-static void vfio_sizes(struct bench *b)
+static void vfio_sizes(struct fixture *f)
 {
-	struct vfio_device_attach_iommufd_pt at = { .pt_id = b->other };
+	struct vfio_device_attach_iommufd_pt at = { .pt_id = f->other };
 	struct vfio_device_detach_iommufd_pt de = {};
 	uint32_t size;
 
 	for (size = 0; size < 12; size++) {
 		at.argsz = size;
-		WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), -EINVAL);
+		WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), -EINVAL);
 	}
 	for (size = 0; size < 8; size++) {
 		de.argsz = size;
-		WANT(call(b->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &de), -EINVAL);
+		WANT(call(f->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &de), -EINVAL);
 	}
-	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, NULL), -EFAULT);
-	WANT(call(b->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL), -EFAULT);
+	WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, NULL), -EFAULT);
+	WANT(call(f->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL), -EFAULT);
 	/* Still attached to the first. */
-	WANT(destroy(b->fd, b->ioas), -EBUSY);
-	WANT(destroy(b->fd, b->other), 0);
+	WANT(destroy(f->fd, f->ioas), -EBUSY);
+	WANT(destroy(f->fd, f->other), 0);
 	at.argsz = 12;
-	at.pt_id = b->ioas;
-	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), 0);
+	at.pt_id = f->ioas;
+	WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), 0);
 }
 
 /* Replacing: the new page table is filled before the old one is let go. */
-static void replaced(struct bench *b)
+static void replaced(struct fixture *f)
 {
 	uint32_t hwpt = 0, second = 0;
 
-	WANT(attach(b->dev, b->ioas, &hwpt), 0);
-	WANT(hwpt, b->hwpt);
-	WANT(attach(b->dev, b->hwpt, &hwpt), 0);
-	WANT(hwpt, b->hwpt);
-	WANT(attach(b->dev, b->other, &second), 0);
-	CHECK(second != b->hwpt && second != b->other);
-	WANT(pinned(), b->idle_pins + 1);
-	WANT(destroy(b->fd, b->hwpt), -ENOENT);
-	WANT(destroy(b->fd, b->other), -EBUSY);
-	WANT(destroy(b->fd, b->ioas), 0);
-	WANT(attach(b->dev, b->ioas, NULL), -ENOENT);
-	WANT(destroy(b->fd, second), -EBUSY);
-	WANT(detach(b->dev), 0);
-	WANT(detach(b->dev), 0);
-	WANT(pinned(), b->idle_pins);
-	WANT(attach(b->dev, second, NULL), -ENOENT);
-	WANT(attach(b->dev, b->dev_id, NULL), -EINVAL);
-	WANT(attach(b->dev, 0, NULL), -ENOENT);
+	WANT(attach(f->dev, f->ioas, &hwpt), 0);
+	WANT(hwpt, f->hwpt);
+	WANT(attach(f->dev, f->hwpt, &hwpt), 0);
+	WANT(hwpt, f->hwpt);
+	WANT(attach(f->dev, f->other, &second), 0);
+	CHECK(second != f->hwpt && second != f->other);
+	WANT(pinned(), f->idle_pins + 1);
+	WANT(destroy(f->fd, f->hwpt), -ENOENT);
+	WANT(destroy(f->fd, f->other), -EBUSY);
+	WANT(destroy(f->fd, f->ioas), 0);
+	WANT(attach(f->dev, f->ioas, NULL), -ENOENT);
+	WANT(destroy(f->fd, second), -EBUSY);
+	WANT(detach(f->dev), 0);
+	WANT(detach(f->dev), 0);
+	WANT(pinned(), f->idle_pins);
+	WANT(attach(f->dev, second, NULL), -ENOENT);
+	WANT(attach(f->dev, f->dev_id, NULL), -EINVAL);
+	WANT(attach(f->dev, 0, NULL), -ENOENT);
 }
 
 /* What the new IOAS holds does not suit the device: it stays on the old one. */
-static void replace_refused(struct bench *b)
+static void replace_refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
 	uint32_t nr = MAX_RANGES, out = 0;
 	uint64_t alignment;
 
 	/* Memory that is not there. */
-	WANT(map(b->fd, b->other, mem.hole, 16 * PAGE, FREE_IOVA), 0);
-	WANT(attach(b->dev, b->other, NULL), -EFAULT);
-	WANT(pinned(), b->idle_pins + 1);
-	WANT(unmap(b->fd, b->other, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(map(f->fd, f->other, mem.hole, 16 * PAGE, FREE_IOVA), 0);
+	WANT(attach(f->dev, f->other, NULL), -EFAULT);
+	WANT(pinned(), f->idle_pins + 1);
+	WANT(unmap(f->fd, f->other, FREE_IOVA, 16 * PAGE), 16 * PAGE);
 	/* A mapping that is no whole page. */
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA + 1), 0);
-	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
-	WANT(unmap_all(b->fd, b->other), 2 * PAGE);
-	WANT(map(b->fd, b->other, mem.rw + 1, PAGE, FREE_IOVA), 0);
-	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
-	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA + 1), 0);
+	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(f->fd, f->other), 2 * PAGE);
+	WANT(map(f->fd, f->other, mem.rw + 1, PAGE, FREE_IOVA), 0);
+	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(f->fd, f->other), PAGE);
 	/* A mapping where the interrupts go. */
-	WANT(map(b->fd, b->other, mem.rw, PAGE, MSI_IOVA), 0);
-	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
-	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, MSI_IOVA), 0);
+	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(f->fd, f->other), PAGE);
 	/* A mapping above what the device can reach. */
-	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
-	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
-	WANT(unmap_all(b->fd, b->other), PAGE);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
+	WANT(unmap_all(f->fd, f->other), PAGE);
 
 	/* Nothing of all that is left on either. */
-	WANT(iova_ranges(b->fd, b->other, ranges, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->other, ranges, &nr, &alignment), 0);
 	WANT(nr, 1);
 	WANT(alignment, 1);
-	WANT(pinned(), b->idle_pins + 1);
-	WANT(destroy(b->fd, b->hwpt), -EBUSY);
-	WANT(attach(b->dev, b->hwpt, &out), 0);
-	WANT(out, b->hwpt);
-	WANT(destroy(b->fd, b->other), 0);
+	WANT(pinned(), f->idle_pins + 1);
+	WANT(destroy(f->fd, f->hwpt), -EBUSY);
+	WANT(attach(f->dev, f->hwpt, &out), 0);
+	WANT(out, f->hwpt);
+	WANT(destroy(f->fd, f->other), 0);
 }
 
 /* The same with a device that is attached to nothing: it stays so. */
-static void attach_refused(struct bench *b)
+static void attach_refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
 	uint32_t nr = MAX_RANGES;
 
-	WANT(detach(b->dev), 0);
-	WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA), 0);
-	WANT(attach(b->dev, b->ioas, NULL), -EFAULT);
-	WANT(pinned(), b->idle_pins);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, MSI_IOVA), 0);
-	WANT(attach(b->dev, b->ioas, NULL), -EADDRINUSE);
-	WANT(map(b->fd, b->ioas, mem.rw, 1, FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, MSI_IOVA, PAGE), PAGE);
-	WANT(attach(b->dev, b->ioas, NULL), -EADDRINUSE);
-	WANT(unmap_all(b->fd, b->ioas), PAGE + 1);
-	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
+	WANT(detach(f->dev), 0);
+	WANT(map(f->fd, f->ioas, mem.hole, 16 * PAGE, FREE_IOVA), 0);
+	WANT(attach(f->dev, f->ioas, NULL), -EFAULT);
+	WANT(pinned(), f->idle_pins);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, MSI_IOVA), 0);
+	WANT(attach(f->dev, f->ioas, NULL), -EADDRINUSE);
+	WANT(map(f->fd, f->ioas, mem.rw, 1, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, MSI_IOVA, PAGE), PAGE);
+	WANT(attach(f->dev, f->ioas, NULL), -EADDRINUSE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE + 1);
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, NULL), 0);
 	WANT(nr, 1);
 	/* No page table holds the IOAS. */
-	WANT(destroy(b->fd, b->ioas), 0);
+	WANT(destroy(f->fd, f->ioas), 0);
 }
 
 /* The answer cannot be written: VFIO detaches again. */
-static void attach_unanswered(struct bench *b)
+static void attach_unanswered(struct fixture *f)
 {
-	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd), .pt_id = b->ioas };
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd), .pt_id = f->ioas };
 
-	WANT(detach(b->dev), 0);
-	WANT(call(b->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT(pinned(), b->idle_pins);
-	WANT(destroy(b->fd, b->ioas), 0);
+	WANT(detach(f->dev), 0);
+	WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(pinned(), f->idle_pins);
+	WANT(destroy(f->fd, f->ioas), 0);
 }
 
 static int attach_pasid(int dev, uint32_t pasid, uint32_t pt_id)
@@ -268,34 +268,34 @@ static int detach_pasid(int dev, uint32_t pasid)
  * The device has no PASIDs, so none leads anywhere; that they are attached holds page tables, and
  * the device to such as suit PASIDs.
  */
-static void pasids(struct bench *b)
+static void pasids(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID, .dev_id = b->dev_id,
-		.pt_id = b->other,
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID, .dev_id = f->dev_id,
+		.pt_id = f->other,
 	};
 	uint32_t one, two;
 
-	WANT(call(b->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	WANT(call(f->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
 	one = cmd.out_hwpt_id;
-	WANT(call(b->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	WANT(call(f->fd, IOMMU_HWPT_ALLOC, &cmd), 0);
 	two = cmd.out_hwpt_id;
-	WANT(attach_pasid(b->dev, 1, one), -EINVAL);
-	WANT(attach(b->dev, one, NULL), 0);
-	WANT(attach_pasid(b->dev, 1, two), 0);
-	WANT(destroy(b->fd, two), -EBUSY);
-	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
+	WANT(attach_pasid(f->dev, 1, one), -EINVAL);
+	WANT(attach(f->dev, one, NULL), 0);
+	WANT(attach_pasid(f->dev, 1, two), 0);
+	WANT(destroy(f->fd, two), -EBUSY);
+	WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
 	/* Again is a replacement. */
-	WANT(attach_pasid(b->dev, 1, two), 0);
-	WANT(attach_pasid(b->dev, 1, b->ioas), -EINVAL);
-	WANT(attach_pasid(b->dev, 1, one), 0);
-	WANT(destroy(b->fd, two), 0);
-	WANT(detach(b->dev), 0);
-	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
-	WANT(destroy(b->fd, one), -EBUSY);
-	WANT(detach_pasid(b->dev, 1), 0);
-	WANT(attach(b->dev, b->ioas, NULL), 0);
-	WANT(destroy(b->fd, one), 0);
+	WANT(attach_pasid(f->dev, 1, two), 0);
+	WANT(attach_pasid(f->dev, 1, f->ioas), -EINVAL);
+	WANT(attach_pasid(f->dev, 1, one), 0);
+	WANT(destroy(f->fd, two), 0);
+	WANT(detach(f->dev), 0);
+	WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
+	WANT(destroy(f->fd, one), -EBUSY);
+	WANT(detach_pasid(f->dev, 1), 0);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
+	WANT(destroy(f->fd, one), 0);
 }
 
 static int open_device(void)
@@ -303,7 +303,7 @@ static int open_device(void)
 	return open(device_path, O_RDWR | O_CLOEXEC);
 }
 
-static void bind_refused(struct bench *b)
+static void bind_refused(struct fixture *f)
 {
 	struct vfio_device_bind_iommufd cmd = { .argsz = 16 };
 	int dev = open_device(), fd = open_iommu(), other = memory_file(PAGE, 0), closed;
@@ -348,7 +348,7 @@ static void bind_refused(struct bench *b)
 }
 
 /* A second opening of the device, and a second iommufd for it. */
-static void bound_elsewhere(struct bench *b)
+static void bound_elsewhere(struct fixture *f)
 {
 	int dev = open_device(), second = open_device(), fd = open_iommu(), other = open_iommu();
 	uint32_t id, again, ioas = 0, i;
@@ -370,7 +370,7 @@ static void bound_elsewhere(struct bench *b)
 }
 
 /* The device holds the context: with the fd gone it still attaches, copies nothing, detaches. */
-static void fd_closed_first(struct bench *b)
+static void fd_closed_first(struct fixture *f)
 {
 	int dev = open_device(), fd = open_iommu();
 	uint32_t id, ioas;
@@ -394,7 +394,7 @@ static void fd_closed_first(struct bench *b)
 }
 
 /* A PASID goes with the device. */
-static void closed_with_pasid(struct bench *b)
+static void closed_with_pasid(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID };
 	int dev = open_device(), fd = open_iommu();
@@ -413,14 +413,14 @@ static void closed_with_pasid(struct bench *b)
 	close(fd);
 }
 
-static const struct scene scenes[] = {
-	{ "info: lengths", info_lengths, HARD },
-	{ "attach: sizes", vfio_sizes, HARD },
-	{ "attach: replaced", replaced, HARD },
-	{ "attach: replacement refused", replace_refused, HARD },
-	{ "attach: refused", attach_refused, HARD },
-	{ "attach: the answer cannot be written", attach_unanswered, HARD },
-	{ "attach: PASIDs", pasids, HARD },
+static const struct test tests[] = {
+	{ "info: lengths", info_lengths, DOMAIN },
+	{ "attach: sizes", vfio_sizes, DOMAIN },
+	{ "attach: replaced", replaced, DOMAIN },
+	{ "attach: replacement refused", replace_refused, DOMAIN },
+	{ "attach: refused", attach_refused, DOMAIN },
+	{ "attach: the answer cannot be written", attach_unanswered, DOMAIN },
+	{ "attach: PASIDs", pasids, DOMAIN },
 	{ "bind: refused", bind_refused, ALONE },
 	{ "bind: to one iommufd at a time", bound_elsewhere, ALONE },
 	{ "bind: the iommufd is closed first", fd_closed_first, ALONE },
@@ -428,5 +428,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite device_suite = {
-	"device", device_rows, HARD, scenes, ARRAY_SIZE(scenes),
+	"device", device_rows, DOMAIN, tests, ARRAY_SIZE(tests),
 };

@@ -4,10 +4,10 @@
 
 #define TRACK(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING, \
 	.want = SAME(e), .arg.track = { .size = sizeof(struct iommu_hwpt_set_dirty_tracking), \
-	.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = b->hwpt, ##__VA_ARGS__ } }
+	.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = f->hwpt, ##__VA_ARGS__ } }
 #define DIRTY(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_GET_DIRTY_BITMAP, \
 	.want = SAME(e), .arg.dirty = { .size = sizeof(struct iommu_hwpt_get_dirty_bitmap), \
-	.hwpt_id = b->hwpt, .iova = HELD_IOVA, .length = PAGE, .page_size = PAGE, \
+	.hwpt_id = f->hwpt, .iova = HELD_IOVA, .length = PAGE, .page_size = PAGE, \
 	.data = PTR(bits), ##__VA_ARGS__ } }
 
 #define NO_CLEAR	IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR
@@ -15,7 +15,7 @@
 
 static uint64_t bits[8];
 
-static void dirty_rows(struct bench *b)
+static void dirty_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		TRACK("track: on", EOPNOTSUPP),
@@ -25,8 +25,8 @@ static void dirty_rows(struct bench *b)
 		TRACK("track: flag before id", EOPNOTSUPP, .flags = 2, .hwpt_id = 0),
 		TRACK("track: id 0", ENOENT, .hwpt_id = 0),
 		TRACK("track: id 0xffffffff", ENOENT, .hwpt_id = ~0u),
-		TRACK("track: id of an IOAS", ENOENT, .hwpt_id = b->ioas),
-		TRACK("track: id of the device", ENOENT, .hwpt_id = b->dev_id),
+		TRACK("track: id of an IOAS", ENOENT, .hwpt_id = f->ioas),
+		TRACK("track: id of the device", ENOENT, .hwpt_id = f->dev_id),
 		/* Documented as must be 0, but not looked at. */
 		TRACK("track: id before reserved field", ENOENT, .hwpt_id = 0, .__reserved = 1),
 
@@ -38,7 +38,7 @@ static void dirty_rows(struct bench *b)
 		DIRTY("read: reserved field before id", EOPNOTSUPP, .__reserved = 1, .hwpt_id = 0),
 		DIRTY("read: id 0", ENOENT, .hwpt_id = 0),
 		DIRTY("read: id 0xffffffff", ENOENT, .hwpt_id = ~0u),
-		DIRTY("read: id of an IOAS", ENOENT, .hwpt_id = b->ioas),
+		DIRTY("read: id of an IOAS", ENOENT, .hwpt_id = f->ioas),
 		DIRTY("read: id before range", ENOENT, .hwpt_id = 0, .length = 0),
 		DIRTY("read: no length", EINVAL, .length = 0),
 		DIRTY("read: one byte over the top", EOVERFLOW, .iova = TOP - PAGE + 1,
@@ -73,15 +73,15 @@ static void dirty_rows(struct bench *b)
 		DIRTY("read: no bitmap", EOPNOTSUPP, .data = 0),
 		DIRTY("read: where nothing is mapped", EOPNOTSUPP, .iova = FREE_IOVA),
 		{ .name = "page tables for it", .cmd = IOMMU_HWPT_ALLOC, .want = SAME(EOPNOTSUPP),
-		  .arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = b->dev_id,
-				.pt_id = b->ioas, .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING } },
+		  .arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = f->dev_id,
+				.pt_id = f->ioas, .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING } },
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
 const struct suite dirty_suite = {
 	.name = "dirty",
 	.rows = dirty_rows,
-	.needs = HARD,
+	.needs = DOMAIN,
 };

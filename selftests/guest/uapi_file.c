@@ -13,11 +13,11 @@
 #define RW		(READ | WRITE)
 #define FILE_PAGES	16
 
-#define ROW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \
-	.want = { soft, hard }, .arg.file = ARG(__VA_ARGS__) }
+#define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \
+	.want = { no_domain, domain }, .arg.file = ARG(__VA_ARGS__) }
 #define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
 #define ARG(...) { .size = sizeof(struct iommu_ioas_map_file), .flags = FIXED | RW, \
-	.ioas_id = b->ioas, .fd = files.memory, .length = PAGE, .iova = FREE_IOVA, ##__VA_ARGS__ }
+	.ioas_id = f->ioas, .fd = files.memory, .length = PAGE, .iova = FREE_IOVA, ##__VA_ARGS__ }
 
 /* A file that nobody can pin. Without a domain the C module holds it all the same. */
 #define NO_MEMORY(what, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, .want = SAME(EINVAL), \
@@ -58,7 +58,7 @@ static void open_files(void)
 	close(files.closed);
 }
 
-static void field_rows(struct bench *b)
+static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		BOTH("the call that the others vary", 0),
@@ -67,8 +67,8 @@ static void field_rows(struct bench *b)
 		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
 		BOTH("id 0", ENOENT, .ioas_id = 0),
 		BOTH("id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		BOTH("id of a device", ENOENT, .ioas_id = b->dev_id),
-		BOTH("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		BOTH("id of a device", ENOENT, .ioas_id = f->dev_id),
+		BOTH("id of a page table", ENOENT, .ioas_id = f->hwpt),
 		BOTH("length 0", EINVAL, .length = 0),
 		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
 		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
@@ -101,10 +101,10 @@ static void field_rows(struct bench *b)
 		     .flags = FIXED | READ),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void device_rows(struct bench *b)
+static void device_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		ROW("iova not a whole page", 0, EINVAL, .iova = FREE_IOVA + 1),
@@ -130,32 +130,32 @@ static void device_rows(struct bench *b)
 		NO_MEMORY("a pipe", .fd = files.pipe),
 		NO_MEMORY("a directory", .fd = files.directory),
 		NO_MEMORY("an event counter", .fd = files.event),
-		NO_MEMORY("the iommufd itself", .fd = b->fd),
+		NO_MEMORY("the iommufd itself", .fd = f->fd),
 		NO_MEMORY("/dev/null, readable", .fd = files.null, .flags = FIXED | READ),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void file_rows(struct bench *b)
+static void file_rows(struct fixture *f)
 {
 	open_files();
-	field_rows(b);
-	device_rows(b);
+	field_rows(f);
+	device_rows(f);
 }
 
 /* The device's own fd is no memory either, and it must not keep itself alive. */
-static void device_fd(struct bench *b)
+static void device_fd(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, b->dev, 0, PAGE, &iova), -EINVAL);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, b->fd, 0, PAGE, &iova), -EINVAL);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, f->dev, 0, PAGE, &iova), -EINVAL);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, f->fd, 0, PAGE, &iova), -EINVAL);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), -ENOENT);
 }
 
 /* Files that this process cannot write to. The C module lets the device write to them. */
-static void write_protected(struct bench *b)
+static void write_protected(struct fixture *f)
 {
 	const int fds[] = { files.read_only, files.sealed };
 	uint64_t iova = FREE_IOVA;
@@ -164,56 +164,56 @@ static void write_protected(struct bench *b)
 	CHECK(write(files.read_only, "", 1) < 0 && errno == EBADF);
 	CHECK(write(files.sealed, "", 1) < 0 && errno == EPERM);
 	for (i = 0; i < ARRAY_SIZE(fds); i++) {
-		WANT(map_file(b->fd, b->ioas, FIXED | READ, fds[i], 0, PAGE, &iova), 0);
-		WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+		WANT(map_file(f->fd, f->ioas, FIXED | READ, fds[i], 0, PAGE, &iova), 0);
+		WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 		/* The API promises nothing here, and programs have seen it succeed. */
-		WANT(map_file(b->fd, b->ioas, FIXED | RW, fds[i], 0, PAGE, &iova), 0);
-		WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+		WANT(map_file(f->fd, f->ioas, FIXED | RW, fds[i], 0, PAGE, &iova), 0);
+		WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 	}
 }
 
-static void shared_content(struct bench *b)
+static void shared_content(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	long idle = pinned();
 	int fd = memory_file(8 * PAGE, 0);
 
 	CHECK(fd >= 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 8 * PAGE, &iova), 0);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 8 * PAGE, &iova), 0);
 	/* The mapping keeps the file, not the descriptor. */
 	CHECK(!close(fd));
-	WANT(pinned(), b->domain ? idle + 8 : idle);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
+	WANT(pinned(), f->domain ? idle + 8 : idle);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
 	WANT(pinned(), idle);
 }
 
 /* The end of the file is looked at when the device comes, and again for the next one. */
-static void grows_and_shrinks(struct bench *b)
+static void grows_and_shrinks(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	int fd = memory_file(PAGE, 0);
 
 	CHECK(fd >= 0);
-	WANT(detach(b->dev), 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), 0);
-	WANT(pinned(), b->idle_pins);
-	WANT(attach(b->dev, b->ioas, NULL), -EINVAL);
-	WANT(pinned(), b->idle_pins);
+	WANT(detach(f->dev), 0);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), 0);
+	WANT(pinned(), f->idle_pins);
+	WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
+	WANT(pinned(), f->idle_pins);
 	CHECK(!ftruncate(fd, 4 * PAGE));
-	WANT(attach(b->dev, b->ioas, NULL), 0);
-	WANT(pinned(), b->idle_pins + 5);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
+	WANT(pinned(), f->idle_pins + 5);
 	/* Pinned pages stay with the device when the file is cut. */
 	CHECK(!ftruncate(fd, 0));
-	WANT(pinned(), b->idle_pins + 5);
+	WANT(pinned(), f->idle_pins + 5);
 	iova = 2 * FREE_IOVA;
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), -EINVAL);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
-	WANT(pinned(), b->idle_pins + 1);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 4 * PAGE, &iova), -EINVAL);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(pinned(), f->idle_pins + 1);
 	CHECK(!close(fd));
 }
 
 /* The end of the file comes after many batches. */
-static void late_end(struct bench *b)
+static void late_end(struct fixture *f)
 {
 	size_t size = 40UL << 20;
 	uint64_t iova = FREE_IOVA;
@@ -221,12 +221,12 @@ static void late_end(struct bench *b)
 	int fd = memory_file(size, 0);
 
 	CHECK(fd >= 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, size + PAGE, &iova), -EINVAL);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, size + PAGE, &iova), -EINVAL);
 	WANT(pinned(), idle);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * size), -ENOENT);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, size, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * size), -ENOENT);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, size, &iova), 0);
 	WANT(pinned(), idle + (long)(size / PAGE));
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * size), size);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * size), size);
 	WANT(pinned(), idle);
 	CHECK(!close(fd));
 }
@@ -253,7 +253,7 @@ static bool huge_pool(long nr)
 }
 
 /* Huge pages: any part of them, no more than there are, and each unpinned in the end. */
-static void huge_file(struct bench *b)
+static void huge_file(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	long idle = pinned();
@@ -262,21 +262,21 @@ static void huge_file(struct bench *b)
 	CHECK(huge_pool(4));
 	fd = memory_file(2 * HUGE, MFD_HUGETLB);
 	CHECK(fd >= 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
-	if (b->domain)
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
+	if (f->domain)
 		CHECK(pinned() > idle);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
 	WANT(pinned(), idle);
 
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 3 * PAGE, HUGE, &iova), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), HUGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 3 * PAGE, HUGE, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), HUGE);
 	WANT(pinned(), idle);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 2 * HUGE - PAGE, PAGE, &iova), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 2 * HUGE - PAGE, PAGE, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 
-	if (b->domain) {
-		WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, HUGE, HUGE + PAGE, &iova), -EINVAL);
-		WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 2 * HUGE, PAGE, &iova), -EINVAL);
+	if (f->domain) {
+		WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, HUGE, HUGE + PAGE, &iova), -EINVAL);
+		WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 2 * HUGE, PAGE, &iova), -EINVAL);
 	}
 	WANT(pinned(), idle);
 	CHECK(!close(fd));
@@ -284,7 +284,7 @@ static void huge_file(struct bench *b)
 }
 
 /* A pool that is too small is found out half way. */
-static void huge_file_too_big(struct bench *b)
+static void huge_file_too_big(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	long idle = pinned();
@@ -293,28 +293,28 @@ static void huge_file_too_big(struct bench *b)
 	CHECK(huge_pool(2));
 	fd = memory_file(4 * HUGE, MFD_HUGETLB);
 	CHECK(fd >= 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 4 * HUGE, &iova), -ENOMEM);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 4 * HUGE, &iova), -ENOMEM);
 	WANT(pinned(), idle);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * HUGE), -ENOENT);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 4 * HUGE), -ENOENT);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 2 * HUGE, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * HUGE), 2 * HUGE);
 	CHECK(!close(fd));
 	CHECK(huge_pool(-1));
 }
 
 /* The answer cannot be written: nothing must be mapped. */
-static void unanswered(struct bench *b)
+static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_map_file cmd = ARG();
 	long idle = pinned();
 
-	WANT(call(b->fd, IOMMU_IOAS_MAP_FILE, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("effect before answer", unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_MAP_FILE, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap(f->fd, f->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
 	WANT(pinned(), idle);
 }
 
 /* The page count wraps as it does for MAP. The C module WARNs. */
-static void page_count_wraps(struct bench *b)
+static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;
 
@@ -322,23 +322,23 @@ static void page_count_wraps(struct bench *b)
 		skip("the C module reaches a WARN in iopt_insert_area()");
 		return;
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(map_file(b->fd, b->ioas, FIXED | READ, files.memory, PAGE - 1, TOP - PAGE, &iova),
-	     b->domain ? -EINVAL : -EOVERFLOW);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | READ, files.memory, PAGE - 1, TOP - PAGE, &iova),
+	     f->domain ? -EINVAL : -EOVERFLOW);
 }
 
-static const struct scene scenes[] = {
-	{ "the fds of the device and of the iommufd", device_fd, HARD },
-	{ "a file that may not be written", write_protected, SOFT | HARD },
-	{ "the mapping keeps the file", shared_content, SOFT | HARD },
-	{ "the file grows and shrinks", grows_and_shrinks, HARD },
-	{ "the end of the file is far behind", late_end, HARD },
-	{ "huge pages", huge_file, SOFT | HARD },
-	{ "more huge pages than there are", huge_file_too_big, HARD },
-	{ "the answer cannot be written", unanswered, SOFT | HARD },
-	{ "the page count wraps", page_count_wraps, SOFT | HARD },
+static const struct test tests[] = {
+	{ "the fds of the device and of the iommufd", device_fd, DOMAIN },
+	{ "a file that may not be written", write_protected, NO_DOMAIN | DOMAIN },
+	{ "the mapping keeps the file", shared_content, NO_DOMAIN | DOMAIN },
+	{ "the file grows and shrinks", grows_and_shrinks, DOMAIN },
+	{ "the end of the file is far behind", late_end, DOMAIN },
+	{ "huge pages", huge_file, NO_DOMAIN | DOMAIN },
+	{ "more huge pages than there are", huge_file_too_big, DOMAIN },
+	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the page count wraps", page_count_wraps, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite file_suite = {
-	"map file", file_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"map file", file_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

@@ -15,93 +15,93 @@ static struct iommu_iova_range ranges[MAX_RANGES];
 static uint32_t victim;
 static int file = -1;
 
-static void make_destroy(struct bench *b, union command *c)
+static void make_destroy(struct fixture *f, union command *c)
 {
-	ioas_alloc(b->fd, &victim);
+	ioas_alloc(f->fd, &victim);
 	c->destroy.id = victim;
 }
 
-static void destroy_victim(struct bench *b)
+static void destroy_victim(struct fixture *f)
 {
 	if (victim)
-		destroy(b->fd, victim);
+		destroy(f->fd, victim);
 	victim = 0;
 }
 
-static void make_alloc(struct bench *b, union command *c)
+static void make_alloc(struct fixture *f, union command *c)
 {
 }
 
-static void make_ranges(struct bench *b, union command *c)
+static void make_ranges(struct fixture *f, union command *c)
 {
-	c->ranges.ioas_id = b->ioas;
+	c->ranges.ioas_id = f->ioas;
 	c->ranges.num_iovas = MAX_RANGES;
 	c->ranges.allowed_iovas = PTR(ranges);
 }
 
-static void make_allow(struct bench *b, union command *c)
+static void make_allow(struct fixture *f, union command *c)
 {
-	c->allow.ioas_id = b->ioas;
+	c->allow.ioas_id = f->ioas;
 }
 
-static void make_map(struct bench *b, union command *c)
+static void make_map(struct fixture *f, union command *c)
 {
 	c->map.flags = FIXED | READ | WRITE;
-	c->map.ioas_id = b->ioas;
+	c->map.ioas_id = f->ioas;
 	c->map.user_va = PTR(mem.rw);
 	c->map.length = PAGE;
 	c->map.iova = FREE_IOVA;
 }
 
-static void make_file(struct bench *b, union command *c)
+static void make_file(struct fixture *f, union command *c)
 {
 	if (file < 0)
 		file = memory_file(PAGE, 0);
 	c->file.flags = FIXED | READ | WRITE;
-	c->file.ioas_id = b->ioas;
+	c->file.ioas_id = f->ioas;
 	c->file.fd = file;
 	c->file.length = PAGE;
 	c->file.iova = FREE_IOVA;
 }
 
-static void make_copy(struct bench *b, union command *c)
+static void make_copy(struct fixture *f, union command *c)
 {
 	c->copy.flags = FIXED | READ | WRITE;
-	c->copy.dst_ioas_id = b->ioas;
-	c->copy.src_ioas_id = b->other;
+	c->copy.dst_ioas_id = f->ioas;
+	c->copy.src_ioas_id = f->other;
 	c->copy.length = PAGE;
 	c->copy.dst_iova = FREE_IOVA;
 	c->copy.src_iova = HELD_IOVA;
 }
 
-static void make_unmap(struct bench *b, union command *c)
+static void make_unmap(struct fixture *f, union command *c)
 {
-	c->unmap.ioas_id = b->ioas;
+	c->unmap.ioas_id = f->ioas;
 	c->unmap.iova = HELD_IOVA;
 	c->unmap.length = PAGE;
 }
 
-static void make_option(struct bench *b, union command *c)
+static void make_option(struct fixture *f, union command *c)
 {
 	c->option.option_id = IOMMU_OPTION_HUGE_PAGES;
 	c->option.op = IOMMU_OPTION_OP_GET;
-	c->option.object_id = b->ioas;
+	c->option.object_id = f->ioas;
 }
 
-static void make_hwpt(struct bench *b, union command *c)
+static void make_hwpt(struct fixture *f, union command *c)
 {
-	c->hwpt.dev_id = b->dev_id;
-	c->hwpt.pt_id = b->other;
+	c->hwpt.dev_id = f->dev_id;
+	c->hwpt.pt_id = f->other;
 }
 
-static void make_info(struct bench *b, union command *c)
+static void make_info(struct fixture *f, union command *c)
 {
-	c->info.dev_id = b->dev_id;
+	c->info.dev_id = f->dev_id;
 }
 
 /*
  * For each ioctl: a call that works, and its answer where the struct cannot be written. NO_ROW
- * where the answer comes after the effect: those have scenes of their own.
+ * where the answer comes after the effect: those have tests of their own.
  */
 #define NO_ROW	-1
 
@@ -109,9 +109,9 @@ static const struct format {
 	const char *name;
 	unsigned long cmd;
 	size_t min, full;
-	void (*make)(struct bench *b, union command *c);
+	void (*make)(struct fixture *f, union command *c);
 	int read_only;
-	bool hard;
+	bool domain;
 } formats[] = {
 	{ FORMAT(DESTROY, iommu_destroy, id), make_destroy, 0 },
 	{ FORMAT(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id), make_alloc, EFAULT },
@@ -123,8 +123,8 @@ static const struct format {
 	{ FORMAT(IOAS_COPY, iommu_ioas_copy, src_iova), make_copy, NO_ROW },
 	{ FORMAT(IOAS_UNMAP, iommu_ioas_unmap, length), make_unmap, NO_ROW },
 	{ FORMAT(OPTION, iommu_option, val64), make_option, EFAULT },
-	{ FORMAT(HWPT_ALLOC, iommu_hwpt_alloc, __reserved), make_hwpt, EFAULT, .hard = true },
-	{ FORMAT(GET_HW_INFO, iommu_hw_info, __reserved), make_info, EFAULT, .hard = true },
+	{ FORMAT(HWPT_ALLOC, iommu_hwpt_alloc, __reserved), make_hwpt, EFAULT, .domain = true },
+	{ FORMAT(GET_HW_INFO, iommu_hw_info, __reserved), make_info, EFAULT, .domain = true },
 };
 
 enum base { NUMBER, MIN, FULL };
@@ -187,12 +187,12 @@ static const struct code_case {
 	{ "number of another type, struct at NULL", _IOC_NONE, ':', false, true, EFAULT },
 };
 
-static size_t tail_at(const struct format *f, const struct size_case *s, size_t size)
+static size_t tail_at(const struct format *fmt, const struct size_case *s, size_t size)
 {
-	return s->tail == FIRST_BYTE ? f->full : size - 1;
+	return s->tail == FIRST_BYTE ? fmt->full : size - 1;
 }
 
-static void run_sizes(struct bench *b, const struct format *f)
+static void run_sizes(struct fixture *f, const struct format *fmt)
 {
 	static char buf[2 * PAGE], name[128];
 	const struct size_case *s;
@@ -201,25 +201,25 @@ static void run_sizes(struct bench *b, const struct format *f)
 	char *arg;
 
 	for (s = sizes; s < sizes + ARRAY_SIZE(sizes); s++) {
-		size = (s->base == MIN ? f->min : s->base == FULL ? f->full : 0) + s->delta;
-		row = (struct row){ .name = name, .cmd = f->cmd, .want = SAME(s->want) };
-		f->make(b, &row.arg);
+		size = (s->base == MIN ? fmt->min : s->base == FULL ? fmt->full : 0) + s->delta;
+		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(s->want) };
+		fmt->make(f, &row.arg);
 		row.arg.size = size;
-		snprintf(name, sizeof(name), "%s: %s", f->name, s->name);
+		snprintf(name, sizeof(name), "%s: %s", fmt->name, s->name);
 
 		/* As many bytes as are claimed, and then nothing; two pages for the huge ones. */
 		room = size < sizeof(buf) ? size : sizeof(buf);
 		memset(buf, 0, sizeof(buf));
 		memcpy(buf, &row.arg, sizeof(row.arg));
 		if (s->tail != ZERO)
-			buf[tail_at(f, s, size)] = 1;
-		arg = guarded(buf, room < f->min ? f->min : room);
-		run_call(b, &row, arg);
-		destroy_victim(b);
+			buf[tail_at(fmt, s, size)] = 1;
+		arg = guarded(buf, room < fmt->min ? fmt->min : room);
+		run_call(f, &row, arg);
+		destroy_victim(f);
 	}
 }
 
-static void *place(const union command *c, const struct format *f, enum place where)
+static void *place(const union command *c, const struct format *fmt, enum place where)
 {
 	static char *area;
 
@@ -240,18 +240,18 @@ static void *place(const union command *c, const struct format *f, enum place wh
 	case FORBIDDEN:
 		return mem.none;
 	case CUT:
-		return memcpy(area + PAGE - f->min + 1, c, f->min - 1);
+		return memcpy(area + PAGE - fmt->min + 1, c, fmt->min - 1);
 	case CUT_SIZE:
 		return memcpy(area + PAGE - 2, c, 2);
 	case ODD:
-		return memcpy(area + 1, c, f->full);
+		return memcpy(area + 1, c, fmt->full);
 	case READ_ONLY:
-		return read_only(c, f->full);
+		return read_only(c, fmt->full);
 	}
 	return NULL;
 }
 
-static void run_places(struct bench *b, const struct format *f)
+static void run_places(struct fixture *f, const struct format *fmt)
 {
 	const struct place_case *p;
 	static char name[128];
@@ -259,19 +259,19 @@ static void run_places(struct bench *b, const struct format *f)
 	int want;
 
 	for (p = places; p < places + ARRAY_SIZE(places); p++) {
-		want = p->want == NO_ROW ? f->read_only : p->want;
+		want = p->want == NO_ROW ? fmt->read_only : p->want;
 		if (want == NO_ROW)
 			continue;
-		row = (struct row){ .name = name, .cmd = f->cmd, .want = SAME(want) };
-		f->make(b, &row.arg);
-		row.arg.size = f->full;
-		snprintf(name, sizeof(name), "%s: %s", f->name, p->name);
-		run_call(b, &row, place(&row.arg, f, p->place));
-		destroy_victim(b);
+		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(want) };
+		fmt->make(f, &row.arg);
+		row.arg.size = fmt->full;
+		snprintf(name, sizeof(name), "%s: %s", fmt->name, p->name);
+		run_call(f, &row, place(&row.arg, fmt, p->place));
+		destroy_victim(f);
 	}
 }
 
-static void run_codes(struct bench *b, const struct format *f)
+static void run_codes(struct fixture *f, const struct format *fmt)
 {
 	const struct code_case *c;
 	static char name[128];
@@ -279,17 +279,17 @@ static void run_codes(struct bench *b, const struct format *f)
 
 	for (c = codes; c < codes + ARRAY_SIZE(codes); c++) {
 		row = (struct row){ .name = name, .want = SAME(c->want) };
-		row.cmd = _IOC(c->dir, c->type, _IOC_NR(f->cmd), c->sized ? f->full : 0);
-		f->make(b, &row.arg);
-		row.arg.size = f->full;
-		snprintf(name, sizeof(name), "%s: %s", f->name, c->name);
-		run_call(b, &row, c->null ? NULL : guarded(&row.arg, f->full));
-		destroy_victim(b);
+		row.cmd = _IOC(c->dir, c->type, _IOC_NR(fmt->cmd), c->sized ? fmt->full : 0);
+		fmt->make(f, &row.arg);
+		row.arg.size = fmt->full;
+		snprintf(name, sizeof(name), "%s: %s", fmt->name, c->name);
+		run_call(f, &row, c->null ? NULL : guarded(&row.arg, fmt->full));
+		destroy_victim(f);
 	}
 }
 
 /* Numbers that nobody has, and numbers of others. */
-static void run_unknown(struct bench *b)
+static void run_unknown(struct fixture *f)
 {
 #define UNKNOWN(what, number) { .name = what, .cmd = number, .arg.size = 8, .want = SAME(ENOTTY) }
 	const struct row rows[] = {
@@ -309,39 +309,39 @@ static void run_unknown(struct bench *b)
 	if (planning(ARRAY_SIZE(rows) + 1))
 		return;
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		run_call(b, &rows[i], guarded(&rows[i].arg, rows[i].arg.size));
+		run_call(f, &rows[i], guarded(&rows[i].arg, rows[i].arg.size));
 	/* Nothing is read for a number that nobody has. */
-	run_call(b, &(struct row){ .name = "number 255, struct at NULL",
+	run_call(f, &(struct row){ .name = "number 255, struct at NULL",
 				   .cmd = _IO(IOMMUFD_TYPE, 0xff), .want = SAME(ENOTTY) }, NULL);
 }
 
-static void format_rows(struct bench *b)
+static void format_rows(struct fixture *f)
 {
-	const struct format *f;
+	const struct format *fmt;
 	size_t nr;
 
-	for (f = formats; f < formats + ARRAY_SIZE(formats); f++) {
-		if (f->hard != b->domain)
+	for (fmt = formats; fmt < formats + ARRAY_SIZE(formats); fmt++) {
+		if (fmt->domain != f->domain)
 			continue;
 		nr = ARRAY_SIZE(sizes) + ARRAY_SIZE(places) + ARRAY_SIZE(codes) -
-		     (f->read_only == NO_ROW);
+		     (fmt->read_only == NO_ROW);
 		if (planning(nr))
 			continue;
-		run_sizes(b, f);
-		run_places(b, f);
-		run_codes(b, f);
+		run_sizes(f, fmt);
+		run_places(f, fmt);
+		run_codes(f, fmt);
 	}
-	if (!b->domain)
-		run_unknown(b);
+	if (!f->domain)
+		run_unknown(f);
 }
 
-static void open_modes(struct bench *b)
+static void open_modes(struct fixture *f)
 {
 	uint32_t id;
 	int fd;
 
 	/* Whoever has the file open may use it, however it was opened. */
-	fd = call(b->fd, IOMMU_DESTROY, NULL);
+	fd = call(f->fd, IOMMU_DESTROY, NULL);
 	WANT(fd, -EFAULT);
 	fd = open_iommu();
 	CHECK(fd >= 0);
@@ -352,10 +352,10 @@ static void open_modes(struct bench *b)
 	WANT(close(fd), 0);
 }
 
-static const struct scene scenes[] = {
-	{ "read and write are refused", open_modes, SOFT },
+static const struct test tests[] = {
+	{ "read and write are refused", open_modes, NO_DOMAIN },
 };
 
 const struct suite format_suite = {
-	"format", format_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"format", format_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

@@ -8,15 +8,15 @@
 
 #define ALLOC(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOC, .want = SAME(e), \
 	.arg.alloc = { .size = sizeof(struct iommu_ioas_alloc), __VA_ARGS__ } }
-#define DESTROY(what, soft, hard, object) { .name = what, .cmd = IOMMU_DESTROY, \
-	.want = { soft, hard }, \
+#define DESTROY(what, no_domain, domain, object) { .name = what, .cmd = IOMMU_DESTROY, \
+	.want = { no_domain, domain }, \
 	.arg.destroy = { .size = sizeof(struct iommu_destroy), .id = object } }
 #define RANGES(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_IOVA_RANGES, .want = SAME(e), \
-	.arg.ranges = { .size = sizeof(struct iommu_ioas_iova_ranges), .ioas_id = b->ioas, \
+	.arg.ranges = { .size = sizeof(struct iommu_ioas_iova_ranges), .ioas_id = f->ioas, \
 			.num_iovas = MAX_RANGES, .allowed_iovas = PTR(room), ##__VA_ARGS__ } }
-#define ALLOW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOW_IOVAS, \
-	.want = { soft, hard }, \
-	.arg.allow = { .size = sizeof(struct iommu_ioas_allow_iovas), .ioas_id = b->ioas, \
+#define ALLOW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOW_IOVAS, \
+	.want = { no_domain, domain }, \
+	.arg.allow = { .size = sizeof(struct iommu_ioas_allow_iovas), .ioas_id = f->ioas, \
 		       ##__VA_ARGS__ } }
 #define LIST(list) .num_iovas = ARRAY_SIZE(list), .allowed_iovas = PTR(list)
 
@@ -42,7 +42,7 @@ static const struct iommu_iova_range second_msi[] = { { FREE_IOVA, FREE_IOVA + P
 						      { MSI_IOVA, MSI_IOVA + PAGE } };
 static const struct iommu_iova_range high[] = { { 1ULL << 62, TOP } };
 
-static void ioas_rows(struct bench *b)
+static void ioas_rows(struct fixture *f)
 {
 	/* The list that the last bytes of a mapping hold, and nothing after it. */
 	const void *cut = cut_off(low, sizeof(low));
@@ -57,14 +57,14 @@ static void ioas_rows(struct bench *b)
 		DESTROY("destroy: id 0x7fffffff", ENOENT, ENOENT, ~0u >> 1),
 		DESTROY("destroy: an id never given", ENOENT, ENOENT, NO_ID),
 		/* Without a domain these two are id 0. */
-		DESTROY("destroy: a bound device", ENOENT, EBUSY, b->dev_id),
-		DESTROY("destroy: a page table in use", ENOENT, EBUSY, b->hwpt),
+		DESTROY("destroy: a bound device", ENOENT, EBUSY, f->dev_id),
+		DESTROY("destroy: a page table in use", ENOENT, EBUSY, f->hwpt),
 
 		RANGES("ranges: reserved field", EOPNOTSUPP, .__reserved = 1),
 		RANGES("ranges: id 0", ENOENT, .ioas_id = 0),
 		RANGES("ranges: id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		RANGES("ranges: id of a device", ENOENT, .ioas_id = b->dev_id),
-		RANGES("ranges: id of a page table", ENOENT, .ioas_id = b->hwpt),
+		RANGES("ranges: id of a device", ENOENT, .ioas_id = f->dev_id),
+		RANGES("ranges: id of a page table", ENOENT, .ioas_id = f->hwpt),
 		RANGES("ranges: reserved field before a wrong id", EOPNOTSUPP, .__reserved = 1,
 		       .ioas_id = 0),
 		RANGES("ranges: array at NULL", EFAULT, .allowed_iovas = 0),
@@ -80,8 +80,8 @@ static void ioas_rows(struct bench *b)
 		ALLOW("allow: reserved field", EOPNOTSUPP, EOPNOTSUPP, .__reserved = 1),
 		ALLOW("allow: id 0", ENOENT, ENOENT, .ioas_id = 0),
 		ALLOW("allow: id 0xffffffff", ENOENT, ENOENT, .ioas_id = ~0u),
-		ALLOW("allow: id of a device", ENOENT, ENOENT, .ioas_id = b->dev_id),
-		ALLOW("allow: id of a page table", ENOENT, ENOENT, .ioas_id = b->hwpt),
+		ALLOW("allow: id of a device", ENOENT, ENOENT, .ioas_id = f->dev_id),
+		ALLOW("allow: id of a page table", ENOENT, ENOENT, .ioas_id = f->hwpt),
 		ALLOW("allow: array at NULL", EFAULT, EFAULT, .num_iovas = 1),
 		ALLOW("allow: array unmapped", EFAULT, EFAULT, .num_iovas = 1,
 		      .allowed_iovas = PTR(mem.gone)),
@@ -109,29 +109,29 @@ static void ioas_rows(struct bench *b)
 		ALLOW("allow: above what the device can reach", 0, EADDRINUSE, LIST(high)),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void fresh_ranges(struct bench *b)
+static void fresh_ranges(struct fixture *f)
 {
 	uint64_t alignment;
 	uint32_t nr = 2;
 
 	memset(room, 0xee, sizeof(room));
-	WANT(iova_ranges(b->fd, b->other, room, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->other, room, &nr, &alignment), 0);
 	WANT(nr, 1);
 	WANT(alignment, 1);
 	CHECK(room[0].start == 0 && room[0].last == TOP);
 	CHECK(room[1].start == 0xeeeeeeeeeeeeeeee && room[1].last == 0xeeeeeeeeeeeeeeee);
 }
 
-static void device_ranges(struct bench *b)
+static void device_ranges(struct fixture *f)
 {
 	struct iommu_iova_range alone[MAX_RANGES];
 	uint32_t nr = MAX_RANGES, again = MAX_RANGES, i;
 	uint64_t alignment;
 
-	WANT(iova_ranges(b->fd, b->ioas, room, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->ioas, room, &nr, &alignment), 0);
 	WANT(alignment, PAGE);
 	CHECK(nr >= 2);
 	for (i = 0; i < nr; i++) {
@@ -141,33 +141,33 @@ static void device_ranges(struct bench *b)
 	}
 	CHECK(room[nr - 1].last != TOP);
 	/* The device takes its restrictions with it, and brings them again. */
-	WANT(detach(b->dev), 0);
+	WANT(detach(f->dev), 0);
 	nr = MAX_RANGES;
-	WANT(iova_ranges(b->fd, b->ioas, alone, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->ioas, alone, &nr, &alignment), 0);
 	WANT(nr, 1);
 	WANT(alignment, 1);
 	CHECK(alone[0].start == 0 && alone[0].last == TOP);
-	WANT(attach(b->dev, b->ioas, NULL), 0);
-	WANT(iova_ranges(b->fd, b->ioas, alone, &again, NULL), 0);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
+	WANT(iova_ranges(f->fd, f->ioas, alone, &again, NULL), 0);
 	CHECK(!memcmp(alone, room, again * sizeof(*room)));
 }
 
 /* Too little room: the right count, what fits, and not a byte more. */
-static void short_ranges(struct bench *b)
+static void short_ranges(struct fixture *f)
 {
 	struct iommu_iova_range full[MAX_RANGES];
 	struct iommu_ioas_iova_ranges cmd = {
-		.size = sizeof(cmd), .ioas_id = b->ioas, .out_iova_alignment = 77,
+		.size = sizeof(cmd), .ioas_id = f->ioas, .out_iova_alignment = 77,
 	};
 	uint32_t nr = MAX_RANGES, i;
 	uint64_t alignment;
 
-	WANT(iova_ranges(b->fd, b->ioas, full, &nr, &alignment), 0);
+	WANT(iova_ranges(f->fd, f->ioas, full, &nr, &alignment), 0);
 	for (i = 0; i < nr; i++) {
 		memset(room, 0xee, sizeof(room));
 		cmd.num_iovas = i;
 		cmd.allowed_iovas = i ? PTR(room) : 0;
-		WANT(call(b->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EMSGSIZE);
+		WANT(call(f->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EMSGSIZE);
 		WANT(cmd.num_iovas, nr);
 		WANT(cmd.out_iova_alignment, alignment);
 		CHECK(!memcmp(room, full, i * sizeof(*room)));
@@ -175,190 +175,190 @@ static void short_ranges(struct bench *b)
 	}
 	/* An answer that cannot be written is EFAULT, not EMSGSIZE. */
 	cmd.num_iovas = 0;
-	WANT(call(b->fd, IOMMU_IOAS_IOVA_RANGES, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(call(f->fd, IOMMU_IOAS_IOVA_RANGES, read_only(&cmd, sizeof(cmd))), -EFAULT);
 }
 
-static void ranges_half_written(struct bench *b)
+static void ranges_half_written(struct fixture *f)
 {
 	struct iommu_iova_range full[MAX_RANGES], none = {};
 	struct iommu_iova_range *cut = cut_off(&none, sizeof(none));
 	struct iommu_ioas_iova_ranges cmd = {
 		.size = sizeof(cmd),
-		.ioas_id = b->ioas,
+		.ioas_id = f->ioas,
 		.num_iovas = MAX_RANGES,
 		.allowed_iovas = PTR(cut),
 	}, before = cmd;
 	uint32_t nr = MAX_RANGES;
 
-	WANT(iova_ranges(b->fd, b->ioas, full, &nr, NULL), 0);
-	WANT(call(b->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EFAULT);
+	WANT(iova_ranges(f->fd, f->ioas, full, &nr, NULL), 0);
+	WANT(call(f->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EFAULT);
 	CHECK(!memcmp(&cmd, &before, sizeof(cmd)));
 }
 
-static int map_anywhere(struct bench *b, uint32_t ioas, uint64_t length, uint64_t *iova)
+static int map_anywhere(struct fixture *f, uint32_t ioas, uint64_t length, uint64_t *iova)
 {
 	*iova = 0;
-	return map_as(b->fd, ioas, READ, mem.rw, length, iova);
+	return map_as(f->fd, ioas, READ, mem.rw, length, iova);
 }
 
 /* The list says where addresses are chosen; who names an address is not bound by it. */
-static void allowed_list(struct bench *b)
+static void allowed_list(struct fixture *f)
 {
 	struct iommu_iova_range a[] = { { FREE_IOVA, FREE_IOVA + 2 * PAGE - 1 } };
 	struct iommu_iova_range z[] = { { 2 * FREE_IOVA, 2 * FREE_IOVA + PAGE - 1 } };
 	uint64_t iova;
 
-	WANT(allow(b->fd, b->ioas, a, 1), 0);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), 0);
+	WANT(allow(f->fd, f->ioas, a, 1), 0);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, FREE_IOVA);
-	WANT(map_anywhere(b, b->ioas, 2 * PAGE, &iova), -ENOSPC);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), 0);
+	WANT(map_anywhere(f, f->ioas, 2 * PAGE, &iova), -ENOSPC);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, FREE_IOVA + PAGE);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), -ENOSPC);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
 	WANT(iova, 0);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 3 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), 0);
 
 	/* A refused list leaves the old one. */
-	WANT(allow(b->fd, b->ioas, second_bad, 2), -EINVAL);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), -ENOSPC);
+	WANT(allow(f->fd, f->ioas, second_bad, 2), -EINVAL);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
 
 	/* A new list replaces the old one; what is mapped outside stays. */
-	WANT(allow(b->fd, b->ioas, z, 1), 0);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), 0);
+	WANT(allow(f->fd, f->ioas, z, 1), 0);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, 2 * FREE_IOVA);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), -ENOSPC);
-	WANT(allow(b->fd, b->ioas, NULL, 0), 0);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), 0);
-	WANT(unmap_all(b->fd, b->ioas), 6 * PAGE);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
+	WANT(allow(f->fd, f->ioas, NULL, 0), 0);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
+	WANT(unmap_all(f->fd, f->ioas), 6 * PAGE);
 }
 
-static void allowed_conflict(struct bench *b)
+static void allowed_conflict(struct fixture *f)
 {
 	uint32_t nr = MAX_RANGES;
 	uint64_t iova;
 
 	/* Refused over a reserved range: the list of before counts. */
-	WANT(allow(b->fd, b->ioas, low, 1), 0);
-	WANT(allow(b->fd, b->ioas, msi, 1), -EADDRINUSE);
-	WANT(map_anywhere(b, b->ioas, PAGE, &iova), 0);
+	WANT(allow(f->fd, f->ioas, low, 1), 0);
+	WANT(allow(f->fd, f->ioas, msi, 1), -EADDRINUSE);
+	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	CHECK(iova >= low[0].start && iova <= low[0].last);
 
 	/* A list that the device cannot keep stops the device from being attached. */
-	WANT(allow(b->fd, b->other, msi, 1), 0);
-	WANT(attach(b->dev, b->other, NULL), -EADDRINUSE);
-	WANT(iova_ranges(b->fd, b->other, room, &nr, NULL), 0);
+	WANT(allow(f->fd, f->other, msi, 1), 0);
+	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
+	WANT(iova_ranges(f->fd, f->other, room, &nr, NULL), 0);
 	WANT(nr, 1);
 	CHECK(room[0].start == 0 && room[0].last == TOP);
-	WANT(destroy(b->fd, b->hwpt), -EBUSY);
-	WANT(allow(b->fd, b->other, NULL, 0), 0);
-	WANT(attach(b->dev, b->other, NULL), 0);
+	WANT(destroy(f->fd, f->hwpt), -EBUSY);
+	WANT(allow(f->fd, f->other, NULL, 0), 0);
+	WANT(attach(f->dev, f->other, NULL), 0);
 }
 
-static void destroyed_twice(struct bench *b)
+static void destroyed_twice(struct fixture *f)
 {
 	uint32_t id;
 
-	WANT(ioas_alloc(b->fd, &id), 0);
-	WANT(map(b->fd, id, mem.rw, PAGE, 0), 0);
-	WANT(destroy(b->fd, id), 0);
-	WANT(destroy(b->fd, id), -ENOENT);
-	WANT(unmap(b->fd, id, 0, PAGE), -ENOENT);
-	WANT(map(b->fd, id, mem.rw, PAGE, 0), -ENOENT);
-	WANT(allow(b->fd, id, NULL, 0), -ENOENT);
+	WANT(ioas_alloc(f->fd, &id), 0);
+	WANT(map(f->fd, id, mem.rw, PAGE, 0), 0);
+	WANT(destroy(f->fd, id), 0);
+	WANT(destroy(f->fd, id), -ENOENT);
+	WANT(unmap(f->fd, id, 0, PAGE), -ENOENT);
+	WANT(map(f->fd, id, mem.rw, PAGE, 0), -ENOENT);
+	WANT(allow(f->fd, id, NULL, 0), -ENOENT);
 }
 
-static void destroyed_in_use(struct bench *b)
+static void destroyed_in_use(struct fixture *f)
 {
 	uint32_t hwpt;
 
-	WANT(destroy(b->fd, b->ioas), -EBUSY);
-	WANT(destroy(b->fd, b->hwpt), -EBUSY);
-	WANT(destroy(b->fd, b->dev_id), -EBUSY);
+	WANT(destroy(f->fd, f->ioas), -EBUSY);
+	WANT(destroy(f->fd, f->hwpt), -EBUSY);
+	WANT(destroy(f->fd, f->dev_id), -EBUSY);
 	/* The page table that the kernel made goes with the attachment. */
-	WANT(detach(b->dev), 0);
-	WANT(destroy(b->fd, b->hwpt), -ENOENT);
-	WANT(hwpt_alloc(b->fd, b->dev_id, b->ioas, &hwpt), 0);
-	WANT(destroy(b->fd, b->ioas), -EBUSY);
-	WANT(unmap(b->fd, b->ioas, HELD_IOVA, PAGE), PAGE);
-	WANT(destroy(b->fd, hwpt), 0);
-	WANT(destroy(b->fd, hwpt), -ENOENT);
-	WANT(destroy(b->fd, b->ioas), 0);
-	WANT(destroy(b->fd, b->ioas), -ENOENT);
-	WANT(attach(b->dev, b->ioas, NULL), -ENOENT);
+	WANT(detach(f->dev), 0);
+	WANT(destroy(f->fd, f->hwpt), -ENOENT);
+	WANT(hwpt_alloc(f->fd, f->dev_id, f->ioas, &hwpt), 0);
+	WANT(destroy(f->fd, f->ioas), -EBUSY);
+	WANT(unmap(f->fd, f->ioas, HELD_IOVA, PAGE), PAGE);
+	WANT(destroy(f->fd, hwpt), 0);
+	WANT(destroy(f->fd, hwpt), -ENOENT);
+	WANT(destroy(f->fd, f->ioas), 0);
+	WANT(destroy(f->fd, f->ioas), -ENOENT);
+	WANT(attach(f->dev, f->ioas, NULL), -ENOENT);
 }
 
-static void foreign_ids(struct bench *b)
+static void foreign_ids(struct fixture *f)
 {
 	uint32_t id, i, last = 0;
 	uint64_t iova = FREE_IOVA;
 	int fd = open_iommu();
 
-	/* So many that the last has an id which the bench does not know. */
+	/* So many that the last has an id which the fixture does not know. */
 	CHECK(fd >= 0);
 	for (i = 0; i < 32; i++)
 		WANT(ioas_alloc(fd, &last), 0);
 	id = last;
-	WANT(get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, id), -ENOENT);
-	WANT(destroy(b->fd, id), -ENOENT);
-	WANT(map(b->fd, id, mem.rw, PAGE, FREE_IOVA), -ENOENT);
-	WANT(copy(b->fd, b->ioas, HELD_IOVA, PAGE, FIXED | READ, id, &iova), -ENOENT);
-	WANT(copy(b->fd, id, HELD_IOVA, PAGE, FIXED | READ, b->ioas, &iova), -ENOENT);
-	if (b->domain) {
-		WANT(attach(b->dev, id, NULL), -ENOENT);
-		WANT(hwpt_alloc(b->fd, b->dev_id, id, &i), -EINVAL);
+	WANT(get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, id), -ENOENT);
+	WANT(destroy(f->fd, id), -ENOENT);
+	WANT(map(f->fd, id, mem.rw, PAGE, FREE_IOVA), -ENOENT);
+	WANT(copy(f->fd, f->ioas, HELD_IOVA, PAGE, FIXED | READ, id, &iova), -ENOENT);
+	WANT(copy(f->fd, id, HELD_IOVA, PAGE, FIXED | READ, f->ioas, &iova), -ENOENT);
+	if (f->domain) {
+		WANT(attach(f->dev, id, NULL), -ENOENT);
+		WANT(hwpt_alloc(f->fd, f->dev_id, id, &i), -EINVAL);
 	}
 	/* And what one fd does under an id is not seen under the same id of another. */
 	WANT(map(fd, id, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 	WANT(unmap_all(fd, id), PAGE);
 	WANT(close(fd), 0);
 }
 
 /* The answer cannot be written: the object must not be there. */
-static void alloc_unanswered(struct bench *b)
+static void alloc_unanswered(struct fixture *f)
 {
 	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
 	uint32_t before, after, id;
 
-	WANT(ioas_alloc(b->fd, &before), 0);
-	WANT(destroy(b->fd, before), 0);
-	WANT(call(b->fd, IOMMU_IOAS_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT(ioas_alloc(f->fd, &before), 0);
+	WANT(destroy(f->fd, before), 0);
+	WANT(call(f->fd, IOMMU_IOAS_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
 	for (id = 0; id < MAX_IDS; id++)
-		if (id != b->ioas && id != b->other)
-			WANT(get_option(b->fd, IOMMU_OPTION_HUGE_PAGES, id), -ENOENT);
-	WANT(ioas_alloc(b->fd, &after), 0);
+		if (id != f->ioas && id != f->other)
+			WANT(get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, id), -ENOENT);
+	WANT(ioas_alloc(f->fd, &after), 0);
 }
 
-static void many(struct bench *b)
+static void many(struct fixture *f)
 {
 	uint32_t ids[100], i, j;
 
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
-		WANT(ioas_alloc(b->fd, &ids[i]), 0);
-		CHECK(ids[i] && ids[i] != b->ioas && ids[i] != b->other && ids[i] != b->dev_id);
+		WANT(ioas_alloc(f->fd, &ids[i]), 0);
+		CHECK(ids[i] && ids[i] != f->ioas && ids[i] != f->other && ids[i] != f->dev_id);
 		for (j = 0; j < i; j++)
 			CHECK(ids[j] != ids[i]);
 	}
 	for (i = 0; i < ARRAY_SIZE(ids); i += 2)
-		WANT(destroy(b->fd, ids[i]), 0);
+		WANT(destroy(f->fd, ids[i]), 0);
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
-		WANT(destroy(b->fd, ids[i]), i % 2 ? 0 : -ENOENT);
+		WANT(destroy(f->fd, ids[i]), i % 2 ? 0 : -ENOENT);
 }
 
-static const struct scene scenes[] = {
-	{ "ranges: a fresh IOAS has everything", fresh_ranges, SOFT },
-	{ "ranges: the device narrows and widens them", device_ranges, HARD },
-	{ "ranges: too little room", short_ranges, SOFT | HARD },
-	{ "ranges: the array is cut off", ranges_half_written, HARD },
-	{ "allow: where addresses are chosen", allowed_list, SOFT | HARD },
-	{ "allow: conflicts with the device", allowed_conflict, HARD },
-	{ "alloc: the answer cannot be written", alloc_unanswered, SOFT },
-	{ "alloc: a hundred different ids", many, SOFT },
-	{ "destroy: twice", destroyed_twice, SOFT | HARD },
-	{ "destroy: in use", destroyed_in_use, HARD },
-	{ "ids of another fd", foreign_ids, SOFT | HARD },
+static const struct test tests[] = {
+	{ "ranges: a fresh IOAS has everything", fresh_ranges, NO_DOMAIN },
+	{ "ranges: the device narrows and widens them", device_ranges, DOMAIN },
+	{ "ranges: too little room", short_ranges, NO_DOMAIN | DOMAIN },
+	{ "ranges: the array is cut off", ranges_half_written, DOMAIN },
+	{ "allow: where addresses are chosen", allowed_list, NO_DOMAIN | DOMAIN },
+	{ "allow: conflicts with the device", allowed_conflict, DOMAIN },
+	{ "alloc: the answer cannot be written", alloc_unanswered, NO_DOMAIN },
+	{ "alloc: a hundred different ids", many, NO_DOMAIN },
+	{ "destroy: twice", destroyed_twice, NO_DOMAIN | DOMAIN },
+	{ "destroy: in use", destroyed_in_use, DOMAIN },
+	{ "ids of another fd", foreign_ids, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite ioas_suite = {
-	"ioas", ioas_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"ioas", ioas_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

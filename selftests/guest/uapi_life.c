@@ -11,93 +11,93 @@
 
 #define RW		(READ | WRITE)
 
-static void unmap_held(struct bench *b)
+static void unmap_held(struct fixture *f)
 {
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 }
 
-static void child_unmaps(struct bench *b)
+static void child_unmaps(struct fixture *f)
 {
-	WANT(pinned(), b->idle_pins + 1);
-	CHECK(in_child(b, 0, unmap_held));
-	WANT(pinned(), b->idle_pins);
+	WANT(pinned(), f->idle_pins + 1);
+	CHECK(in_child(f, 0, unmap_held));
+	WANT(pinned(), f->idle_pins);
 	WANT(own_pinned(), 0);
-	WANT(unmap(b->fd, b->ioas, HELD_IOVA, PAGE), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, HELD_IOVA, PAGE), -ENOENT);
 }
 
-static void map_private(struct bench *b)
+static void map_private(struct fixture *f)
 {
-	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 }
 
 /* The memory of a process that is gone stays pinned as long as it is mapped. */
-static void mapper_dies(struct bench *b)
+static void mapper_dies(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
 
-	CHECK(in_child(b, 0, map_private));
-	WANT(pinned(), b->idle_pins + 17);
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, 4 * PAGE, FIXED | RW, b->ioas, &iova), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
-	WANT(pinned(), b->idle_pins + 5);
-	WANT(unmap(b->fd, b->ioas, iova, 4 * PAGE), 4 * PAGE);
-	WANT(pinned(), b->idle_pins + 1);
+	CHECK(in_child(f, 0, map_private));
+	WANT(pinned(), f->idle_pins + 17);
+	WANT(copy(f->fd, f->ioas, FREE_IOVA, 4 * PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(pinned(), f->idle_pins + 5);
+	WANT(unmap(f->fd, f->ioas, iova, 4 * PAGE), 4 * PAGE);
+	WANT(pinned(), f->idle_pins + 1);
 }
 
-static void map_without_domain(struct bench *b)
+static void map_without_domain(struct fixture *f)
 {
-	WANT(map(b->fd, b->other, mem.shared, 4 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.shared, 4 * PAGE, FREE_IOVA), 0);
 }
 
 /* Mapped but not pinned, and then the address space that had it is gone. */
-static void mapper_dies_unpinned(struct bench *b)
+static void mapper_dies_unpinned(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	uint32_t id;
 
-	CHECK(in_child(b, 0, map_without_domain));
-	WANT(copy(b->fd, b->other, FREE_IOVA, 4 * PAGE, FIXED | RW, b->ioas, &iova), -EFAULT);
-	WANT(attach(b->dev, b->other, NULL), -EFAULT);
-	WANT(hwpt_alloc(b->fd, b->dev_id, b->other, &id), -EFAULT);
-	WANT(pinned(), b->idle_pins + 1);
-	WANT(copy(b->fd, b->other, FREE_IOVA, 4 * PAGE, FIXED | RW, b->other, &(uint64_t){ HUGE }), 0);
-	WANT(unmap(b->fd, b->other, FREE_IOVA, 4 * PAGE), 4 * PAGE);
-	WANT(unmap_all(b->fd, b->other), 5 * PAGE);
+	CHECK(in_child(f, 0, map_without_domain));
+	WANT(copy(f->fd, f->other, FREE_IOVA, 4 * PAGE, FIXED | RW, f->ioas, &iova), -EFAULT);
+	WANT(attach(f->dev, f->other, NULL), -EFAULT);
+	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &id), -EFAULT);
+	WANT(pinned(), f->idle_pins + 1);
+	WANT(copy(f->fd, f->other, FREE_IOVA, 4 * PAGE, FIXED | RW, f->other, &(uint64_t){ HUGE }), 0);
+	WANT(unmap(f->fd, f->other, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(unmap_all(f->fd, f->other), 5 * PAGE);
 }
 
 /* An address is the caller's, whoever else has something there. */
-static void map_what_is_gone(struct bench *b)
+static void map_what_is_gone(struct fixture *f)
 {
 	CHECK(!munmap(mem.rw, PAGE));
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), -EFAULT);
-	WANT(map(b->fd, b->ioas, mem.rw + PAGE, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), -EFAULT);
+	WANT(map(f->fd, f->ioas, mem.rw + PAGE, PAGE, FREE_IOVA), 0);
 }
 
-static void callers_memory(struct bench *b)
+static void callers_memory(struct fixture *f)
 {
-	CHECK(in_child(b, 0, map_what_is_gone));
+	CHECK(in_child(f, 0, map_what_is_gone));
 	WANT(own_pinned(), 1);
-	WANT(unmap_all(b->fd, b->ioas), 2 * PAGE);
+	WANT(unmap_all(f->fd, f->ioas), 2 * PAGE);
 }
 
-static bool open_alone(struct bench *b)
+static bool open_alone(struct fixture *f)
 {
-	*b = (struct bench){ .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
-	return b->fd >= 0 && b->dev >= 0 && !bind_device(b->dev, b->fd, &b->dev_id) &&
-	       !ioas_alloc(b->fd, &b->ioas) && !ioas_alloc(b->fd, &b->other) &&
-	       !attach(b->dev, b->ioas, NULL) &&
-	       !map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA);
+	*f = (struct fixture){ .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
+	return f->fd >= 0 && f->dev >= 0 && !bind_device(f->dev, f->fd, &f->dev_id) &&
+	       !ioas_alloc(f->fd, &f->ioas) && !ioas_alloc(f->fd, &f->other) &&
+	       !attach(f->dev, f->ioas, NULL) &&
+	       !map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA);
 }
 
 /* Nothing is unmapped, detached or closed. */
-static void open_and_leave(struct bench *none)
+static void open_and_leave(struct fixture *none)
 {
-	struct bench b;
+	struct fixture f;
 
-	CHECK(open_alone(&b));
+	CHECK(open_alone(&f));
 }
 
-static void exits_mapped(struct bench *none)
+static void exits_mapped(struct fixture *none)
 {
 	long idle = pinned();
 
@@ -110,23 +110,23 @@ static void exits_mapped(struct bench *none)
 
 static int told[2];
 
-static void map_without_end(struct bench *none)
+static void map_without_end(struct fixture *none)
 {
-	struct bench b;
+	struct fixture f;
 	uint64_t i;
 
-	CHECK(open_alone(&b));
+	CHECK(open_alone(&f));
 	CHECK(write(told[1], "", 1) == 1);
 	for (i = 0; ; i++) {
-		map(b.fd, b.ioas, mem.rw, (1 + i % 16) * PAGE, (2 + i % 64) * FREE_IOVA);
+		map(f.fd, f.ioas, mem.rw, (1 + i % 16) * PAGE, (2 + i % 64) * FREE_IOVA);
 		if (i % 3 == 2)
-			unmap(b.fd, b.ioas, (2 + i / 2 % 64) * FREE_IOVA, HUGE);
+			unmap(f.fd, f.ioas, (2 + i / 2 % 64) * FREE_IOVA, HUGE);
 		if (i % 64 == 63)
-			attach(b.dev, i % 128 == 63 ? b.other : b.ioas, NULL);
+			attach(f.dev, i % 128 == 63 ? f.other : f.ioas, NULL);
 	}
 }
 
-static void killed(struct bench *none)
+static void killed(struct fixture *none)
 {
 	long idle = pinned();
 	int pid, i, status;
@@ -149,28 +149,28 @@ static void killed(struct bench *none)
 static int asked[2];
 
 /* Keep the fds until asked, then use them once more and close them by leaving. */
-static void keep_open(struct bench *b)
+static void keep_open(struct fixture *f)
 {
 	char c;
 
 	close(asked[1]);
 	CHECK(read(asked[0], &c, 1) == 1);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 2 * FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, PAGE), PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 2 * FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, PAGE), PAGE);
 }
 
-static void parent_closes_first(struct bench *none)
+static void parent_closes_first(struct fixture *none)
 {
 	long idle = pinned();
-	struct bench b;
+	struct fixture f;
 	int pid;
 
-	CHECK(open_alone(&b));
+	CHECK(open_alone(&f));
 	CHECK(!pipe(asked));
-	pid = start_child(&b, 0, keep_open);
+	pid = start_child(&f, 0, keep_open);
 	close(asked[0]);
-	close(b.fd);
-	close(b.dev);
+	close(f.fd);
+	close(f.dev);
 	WANT(pinned(), idle + 16);
 	CHECK(write(asked[1], "", 1) == 1);
 	close(asked[1]);
@@ -179,48 +179,48 @@ static void parent_closes_first(struct bench *none)
 }
 
 /* The device is closed while mapped: the mappings stay, the pins go. */
-static void device_closes_first(struct bench *none)
+static void device_closes_first(struct fixture *none)
 {
 	long idle = pinned();
-	struct bench b;
+	struct fixture f;
 
-	CHECK(open_alone(&b));
+	CHECK(open_alone(&f));
 	WANT(pinned(), idle + 16);
-	close(b.dev);
+	close(f.dev);
 	WANT(pinned(), idle);
-	WANT(map(b.fd, b.ioas, mem.rw, PAGE, FREE_IOVA), -EEXIST);
-	WANT(unmap_all(b.fd, b.ioas), 16 * PAGE);
-	WANT(destroy(b.fd, b.ioas), 0);
-	close(b.fd);
+	WANT(map(f.fd, f.ioas, mem.rw, PAGE, FREE_IOVA), -EEXIST);
+	WANT(unmap_all(f.fd, f.ioas), 16 * PAGE);
+	WANT(destroy(f.fd, f.ioas), 0);
+	close(f.fd);
 }
 
 /* With its file closed first, the context goes with the device, and all that was in it. */
-static void page_table_left_over(struct bench *none)
+static void page_table_left_over(struct fixture *none)
 {
 	long idle = pinned();
-	struct bench b;
+	struct fixture f;
 	uint32_t id;
 
-	CHECK(open_alone(&b));
-	WANT(hwpt_alloc(b.fd, b.dev_id, b.other, &id), 0);
-	WANT(map(b.fd, b.other, mem.shared, 16 * PAGE, FREE_IOVA), 0);
+	CHECK(open_alone(&f));
+	WANT(hwpt_alloc(f.fd, f.dev_id, f.other, &id), 0);
+	WANT(map(f.fd, f.other, mem.shared, 16 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), idle + 32);
-	close(b.dev);
+	close(f.dev);
 	/* A page table made by hand outlives its device. */
 	WANT(pinned(), idle + 16);
-	WANT(destroy(b.fd, b.other), -EBUSY);
-	close(b.fd);
+	WANT(destroy(f.fd, f.other), -EBUSY);
+	close(f.fd);
 	WANT(pinned(), idle);
 }
 
-static void through_exec(struct bench *none)
+static void through_exec(struct fixture *none)
 {
-	struct bench b;
+	struct fixture f;
 	long idle = pinned();
 	int pid, status;
 
-	CHECK(open_alone(&b));
-	fcntl(b.fd, F_SETFD, 0);
+	CHECK(open_alone(&f));
+	fcntl(f.fd, F_SETFD, 0);
 	pid = vfork();
 	if (!pid) {
 		close(STDERR_FILENO);
@@ -231,16 +231,16 @@ static void through_exec(struct bench *none)
 	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	WANT(WEXITSTATUS(status), 1);
 	WANT(pinned(), idle + 16);
-	WANT(unmap_all(b.fd, b.ioas), 16 * PAGE);
-	close(b.dev);
-	close(b.fd);
+	WANT(unmap_all(f.fd, f.ioas), 16 * PAGE);
+	close(f.dev);
+	close(f.fd);
 }
 
-static const struct scene scenes[] = {
-	{ "a child unmaps", child_unmaps, HARD },
-	{ "the mapping process ends", mapper_dies, HARD },
-	{ "the mapping process ends before pinning", mapper_dies_unpinned, HARD },
-	{ "an address is the caller's", callers_memory, HARD },
+static const struct test tests[] = {
+	{ "a child unmaps", child_unmaps, DOMAIN },
+	{ "the mapping process ends", mapper_dies, DOMAIN },
+	{ "the mapping process ends before pinning", mapper_dies_unpinned, DOMAIN },
+	{ "an address is the caller's", callers_memory, DOMAIN },
 	{ "a process ends with everything open", exits_mapped, ALONE },
 	{ "a process is killed at work", killed, ALONE },
 	{ "the parent closes, the child does not", parent_closes_first, ALONE },
@@ -250,5 +250,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite life_suite = {
-	"life", NULL, 0, scenes, ARRAY_SIZE(scenes),
+	"life", NULL, 0, tests, ARRAY_SIZE(tests),
 };

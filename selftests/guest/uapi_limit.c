@@ -10,226 +10,226 @@
 #define LIMIT		12
 
 /* By user: what is pinned counts, in one piece or several, and what is refused does not. */
-static void up_to_the_limit(struct bench *b)
+static void up_to_the_limit(struct fixture *f)
 {
 	uint64_t iova = 3 * FREE_IOVA;
 
 	CHECK(limit_memlock(LIMIT));
-	WANT(map(b->fd, b->ioas, mem.rw, (LIMIT + 1) * PAGE, FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, (LIMIT + 1) * PAGE, FREE_IOVA), -ENOMEM);
 	WANT(own_pinned(), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), -ENOENT);
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), -ENOENT);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
 	WANT(own_pinned(), LIMIT);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 2 * FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 2 * FREE_IOVA), -ENOMEM);
 	WANT(own_pinned(), LIMIT);
 	/* A copy pins nothing, and an IOAS without a domain neither. */
-	WANT(copy(b->fd, b->ioas, FREE_IOVA, LIMIT * PAGE, FIXED | RW, b->ioas, &iova), 0);
-	WANT(map(b->fd, b->other, mem.rw, 16 * PAGE, 2 * FREE_IOVA), 0);
+	WANT(copy(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(map(f->fd, f->other, mem.rw, 16 * PAGE, 2 * FREE_IOVA), 0);
 	WANT(own_pinned(), LIMIT);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), -ENOMEM);
-	WANT(unmap(b->fd, b->ioas, iova, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), -ENOMEM);
+	WANT(unmap(f->fd, f->ioas, iova, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_pinned(), 0);
 	/* A refusal for another reason is not charged. */
-	WANT(map(b->fd, b->ioas, mem.hole, LIMIT * PAGE, FREE_IOVA), -EFAULT);
+	WANT(map(f->fd, f->ioas, mem.hole, LIMIT * PAGE, FREE_IOVA), -EFAULT);
 	WANT(own_pinned(), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
 }
 
-static void no_limit_left(struct bench *b)
+static void no_limit_left(struct fixture *f)
 {
 	CHECK(limit_memlock(0));
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), -ENOMEM);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), -ENOMEM);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), -ENOENT);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA), 0);
 }
 
-static void by_user(struct bench *b)
+static void by_user(struct fixture *f)
 {
 	long idle = pinned();
 
-	CHECK(in_child(b, NOBODY, up_to_the_limit));
+	CHECK(in_child(f, NOBODY, up_to_the_limit));
 	WANT(pinned(), idle);
-	CHECK(in_child(b, NOBODY, no_limit_left));
+	CHECK(in_child(f, NOBODY, no_limit_left));
 	WANT(pinned(), idle);
 }
 
 /* Who may lock memory is not limited. */
-static void over_the_limit(struct bench *b)
+static void over_the_limit(struct fixture *f)
 {
 	CHECK(limit_memlock(0));
-	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 	WANT(own_pinned(), 16);
 }
 
-static void privileged(struct bench *b)
+static void privileged(struct fixture *f)
 {
-	CHECK(in_child(b, 0, over_the_limit));
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	CHECK(in_child(f, 0, over_the_limit));
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
 }
 
-static void second_process_refused(struct bench *b)
+static void second_process_refused(struct fixture *f)
 {
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, 2 * FREE_IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, 2 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
 }
 
-static void first_process(struct bench *b)
+static void first_process(struct fixture *f)
 {
 	CHECK(limit_memlock(LIMIT));
-	WANT(map(b->fd, b->ioas, mem.rw, 8 * PAGE, FREE_IOVA), 0);
-	CHECK(in_child(b, 0, second_process_refused));
+	WANT(map(f->fd, f->ioas, mem.rw, 8 * PAGE, FREE_IOVA), 0);
+	CHECK(in_child(f, 0, second_process_refused));
 	/* What a process has mapped counts although it is gone. */
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
-	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, 4 * PAGE), 4 * PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, 3 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
+	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, 3 * FREE_IOVA), 0);
 }
 
-static void other_user(struct bench *b)
+static void other_user(struct fixture *f)
 {
 	CHECK(limit_memlock(LIMIT));
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, 5 * FREE_IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 6 * FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, 5 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 6 * FREE_IOVA), -ENOMEM);
 }
 
-static void processes_of_a_user(struct bench *b)
+static void processes_of_a_user(struct fixture *f)
 {
-	CHECK(in_child(b, NOBODY, first_process));
-	WANT(unmap_all(b->fd, b->ioas), 13 * PAGE);
+	CHECK(in_child(f, NOBODY, first_process));
+	WANT(unmap_all(f->fd, f->ioas), 13 * PAGE);
 	/* Whoever unmaps, the user has it back. */
-	CHECK(in_child(b, NOBODY, up_to_the_limit));
+	CHECK(in_child(f, NOBODY, up_to_the_limit));
 	/* Another user has a limit of their own. */
-	CHECK(in_child(b, NOBODY, first_process));
-	CHECK(in_child(b, NOBODY + 1, other_user));
+	CHECK(in_child(f, NOBODY, first_process));
+	CHECK(in_child(f, NOBODY + 1, other_user));
 }
 
 /* Mapped without a domain, pinned when the device comes: the mapper is charged. */
-static void map_lazily(struct bench *b)
+static void map_lazily(struct fixture *f)
 {
 	CHECK(limit_memlock(LIMIT));
-	WANT(map(b->fd, b->ioas, mem.shared, 16 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.shared, 16 * PAGE, FREE_IOVA), 0);
 	WANT(own_pinned(), 0);
-	WANT(attach(b->dev, b->ioas, NULL), -ENOMEM);
+	WANT(attach(f->dev, f->ioas, NULL), -ENOMEM);
 	WANT(own_pinned(), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
-	WANT(map(b->fd, b->ioas, mem.shared, LIMIT * PAGE, FREE_IOVA), 0);
-	WANT(attach(b->dev, b->ioas, NULL), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.shared, LIMIT * PAGE, FREE_IOVA), 0);
+	WANT(attach(f->dev, f->ioas, NULL), 0);
 	WANT(own_pinned(), LIMIT);
-	WANT(map(b->fd, b->ioas, mem.shared, PAGE, 2 * FREE_IOVA), -ENOMEM);
-	WANT(detach(b->dev), 0);
+	WANT(map(f->fd, f->ioas, mem.shared, PAGE, 2 * FREE_IOVA), -ENOMEM);
+	WANT(detach(f->dev), 0);
 	WANT(own_pinned(), 0);
 }
 
-static void charged_on_attach(struct bench *b)
+static void charged_on_attach(struct fixture *f)
 {
-	WANT(detach(b->dev), 0);
-	CHECK(in_child(b, NOBODY, map_lazily));
-	WANT(pinned(), b->idle_pins);
+	WANT(detach(f->dev), 0);
+	CHECK(in_child(f, NOBODY, map_lazily));
+	WANT(pinned(), f->idle_pins);
 }
 
-static void file_limited(struct bench *b)
+static void file_limited(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 	int fd = memory_file(16 * PAGE, 0);
 
 	CHECK(fd >= 0 && limit_memlock(LIMIT));
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, 16 * PAGE, &iova), -ENOMEM);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), -ENOENT);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 16 * PAGE, &iova), -ENOMEM);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), -ENOENT);
 	WANT(own_pinned(), 0);
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, PAGE, LIMIT * PAGE, &iova), 0);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, PAGE, LIMIT * PAGE, &iova), 0);
 	WANT(own_pinned(), LIMIT);
 	iova = 2 * FREE_IOVA;
-	WANT(map_file(b->fd, b->ioas, FIXED | RW, fd, 0, PAGE, &iova), -ENOMEM);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, PAGE, &iova), -ENOMEM);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_pinned(), 0);
 }
 
-static void files(struct bench *b)
+static void files(struct fixture *f)
 {
-	CHECK(in_child(b, NOBODY, file_limited));
+	CHECK(in_child(f, NOBODY, file_limited));
 }
 
-static void mode_refused(struct bench *b)
+static void mode_refused(struct fixture *f)
 {
 	int fd = open_iommu();
 
-	WANT(set_option(b->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), -EPERM);
-	WANT(set_option(b->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2), -EPERM);
-	WANT(get_option(b->fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
+	WANT(set_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), -EPERM);
+	WANT(set_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2), -EPERM);
+	WANT(get_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 	/* The device node is not for everybody. */
 	WANT(fd, -EACCES);
 }
 
-static void unprivileged_mode(struct bench *b)
+static void unprivileged_mode(struct fixture *f)
 {
 	int fd = open_iommu();
-	struct bench empty = { .fd = fd, .dev = -1 };
+	struct fixture empty = { .fd = fd, .dev = -1 };
 
 	CHECK(fd >= 0);
-	CHECK(in_child(b, NOBODY, mode_refused));
+	CHECK(in_child(f, NOBODY, mode_refused));
 	CHECK(in_child(&empty, NOBODY, mode_refused));
 	WANT(get_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 	close(fd);
 }
 
 /* By process: locked_vm of whoever maps, whatever other processes of the user have. */
-static void second_process_allowed(struct bench *b)
+static void second_process_allowed(struct fixture *f)
 {
 	WANT(own_locked(), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, 2 * FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, 2 * FREE_IOVA), 0);
 	WANT(own_locked(), LIMIT);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
 	WANT(own_locked(), LIMIT);
-	WANT(unmap(b->fd, b->ioas, 2 * FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_locked(), 0);
 	WANT(own_pinned(), 0);
 }
 
-static void first_process_of_two(struct bench *b)
+static void first_process_of_two(struct fixture *f)
 {
 	CHECK(limit_memlock(LIMIT));
-	WANT(map(b->fd, b->ioas, mem.rw, (LIMIT + 1) * PAGE, FREE_IOVA), -ENOMEM);
+	WANT(map(f->fd, f->ioas, mem.rw, (LIMIT + 1) * PAGE, FREE_IOVA), -ENOMEM);
 	WANT(own_locked(), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
 	WANT(own_locked(), LIMIT);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
-	CHECK(in_child(b, 0, second_process_allowed));
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
+	CHECK(in_child(f, 0, second_process_allowed));
 	WANT(own_locked(), LIMIT);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_locked(), 0);
 	/* The rest is left to be unmapped when this process is gone. */
-	WANT(map(b->fd, b->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
 }
 
-static void by_process(struct bench *none)
+static void by_process(struct fixture *none)
 {
-	struct bench b = { .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
+	struct fixture f = { .fd = open_iommu(), .dev = open(device_path, O_RDWR | O_CLOEXEC) };
 	long idle = pinned();
 
-	CHECK(b.fd >= 0 && b.dev >= 0);
-	WANT(set_option(b.fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), 0);
-	WANT(bind_device(b.dev, b.fd, &b.dev_id), 0);
-	WANT(ioas_alloc(b.fd, &b.ioas), 0);
-	WANT(attach(b.dev, b.ioas, NULL), 0);
-	CHECK(in_child(&b, NOBODY, first_process_of_two));
+	CHECK(f.fd >= 0 && f.dev >= 0);
+	WANT(set_option(f.fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), 0);
+	WANT(bind_device(f.dev, f.fd, &f.dev_id), 0);
+	WANT(ioas_alloc(f.fd, &f.ioas), 0);
+	WANT(attach(f.dev, f.ioas, NULL), 0);
+	CHECK(in_child(&f, NOBODY, first_process_of_two));
 	WANT(pinned(), idle + LIMIT);
-	WANT(unmap_all(b.fd, b.ioas), LIMIT * PAGE);
+	WANT(unmap_all(f.fd, f.ioas), LIMIT * PAGE);
 	WANT(pinned(), idle);
-	close(b.dev);
-	close(b.fd);
+	close(f.dev);
+	close(f.fd);
 }
 
-static const struct scene scenes[] = {
-	{ "by user", by_user, HARD },
-	{ "by user, several processes", processes_of_a_user, HARD },
-	{ "by user, charged when the device comes", charged_on_attach, HARD },
-	{ "files", files, HARD },
-	{ "who may lock memory is not limited", privileged, HARD },
-	{ "the mode is for the privileged", unprivileged_mode, SOFT },
+static const struct test tests[] = {
+	{ "by user", by_user, DOMAIN },
+	{ "by user, several processes", processes_of_a_user, DOMAIN },
+	{ "by user, charged when the device comes", charged_on_attach, DOMAIN },
+	{ "files", files, DOMAIN },
+	{ "who may lock memory is not limited", privileged, DOMAIN },
+	{ "the mode is for the privileged", unprivileged_mode, NO_DOMAIN },
 	{ "by process", by_process, ALONE },
 };
 
 const struct suite limit_suite = {
-	"limit", NULL, 0, scenes, ARRAY_SIZE(scenes),
+	"limit", NULL, 0, tests, ARRAY_SIZE(tests),
 };

@@ -8,15 +8,15 @@
 
 #define RW		(READ | WRITE)
 
-#define ROW(what, soft, hard, ...) { .name = what, .cmd = IOMMU_IOAS_MAP, \
-	.want = { soft, hard }, \
+#define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_MAP, \
+	.want = { no_domain, domain }, \
 	.arg.map = { .size = sizeof(struct iommu_ioas_map), .flags = FIXED | RW, \
-		     .ioas_id = b->ioas, .user_va = PTR(mem.rw), .length = PAGE, \
+		     .ioas_id = f->ioas, .user_va = PTR(mem.rw), .length = PAGE, \
 		     .iova = FREE_IOVA, ##__VA_ARGS__ } }
 #define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
 
 /* What the struct itself says: the same with and without a domain. */
-static void field_rows(struct bench *b)
+static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		BOTH("the call that the others vary", 0),
@@ -27,8 +27,8 @@ static void field_rows(struct bench *b)
 		BOTH("no flags at all", EINVAL, .flags = 0),
 		BOTH("id 0", ENOENT, .ioas_id = 0),
 		BOTH("id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		BOTH("id of a device", ENOENT, .ioas_id = b->dev_id),
-		BOTH("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		BOTH("id of a device", ENOENT, .ioas_id = f->dev_id),
+		BOTH("id of a page table", ENOENT, .ioas_id = f->hwpt),
 		BOTH("length 0", EINVAL, .length = 0),
 		BOTH("length 0, no address named", EINVAL, .length = 0, .flags = RW),
 		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
@@ -71,11 +71,11 @@ static void field_rows(struct bench *b)
 		BOTH("iova 0", 0, .iova = 0),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
 /* What the device behind the IOAS says: page size, reserved ranges, and the memory itself. */
-static void device_rows(struct bench *b)
+static void device_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		ROW("iova not a whole page", 0, EINVAL, .iova = FREE_IOVA + 1),
@@ -129,11 +129,11 @@ static void device_rows(struct bench *b)
 		ROW("up to the hole", 0, 0, .user_va = PTR(mem.hole), .length = 5 * PAGE),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
 /* As much as 64 bits can say, which only an IOAS without a domain takes. */
-static void huge_rows(struct bench *b)
+static void huge_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		ROW("2^64 - 4097 bytes at 0", EEXIST, EINVAL, .user_va = 0, .iova = 0,
@@ -148,44 +148,44 @@ static void huge_rows(struct bench *b)
 		    .length = TOP / 2 - 1, .flags = RW),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void map_rows(struct bench *b)
+static void map_rows(struct fixture *f)
 {
-	field_rows(b);
-	device_rows(b);
-	huge_rows(b);
+	field_rows(f);
+	device_rows(f);
+	huge_rows(f);
 }
 
 /* A refused map leaves neither pins nor its place in the address space. */
-static void hole(struct bench *b)
+static void hole(struct fixture *f)
 {
 	long idle = pinned(), own = own_pinned();
 	uint64_t iova;
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA), -EFAULT);
+		WANT(map(f->fd, f->ioas, mem.hole, 16 * PAGE, FREE_IOVA), -EFAULT);
 		WANT(pinned(), idle);
 		WANT(own_pinned(), own);
-		WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), -ENOENT);
+		WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), -ENOENT);
 	}
-	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), idle + 16);
 	WANT(own_pinned(), own + 16);
-	WANT(map(b->fd, b->ioas, mem.hole, 16 * PAGE, FREE_IOVA + 16 * PAGE), -EFAULT);
+	WANT(map(f->fd, f->ioas, mem.hole, 16 * PAGE, FREE_IOVA + 16 * PAGE), -EFAULT);
 	WANT(pinned(), idle + 16);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), 16 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), 16 * PAGE);
 	WANT(pinned(), idle);
 	/* A refused call without an address does not use one up either. */
 	iova = 0;
-	WANT(map_as(b->fd, b->ioas, RW, mem.hole, 16 * PAGE, &iova), -EFAULT);
+	WANT(map_as(f->fd, f->ioas, RW, mem.hole, 16 * PAGE, &iova), -EFAULT);
 	WANT(iova, 0);
 }
 
 /* Memory of megabytes: a refusal at the end undoes many batches. */
-static void late_hole(struct bench *b)
+static void late_hole(struct fixture *f)
 {
 	size_t size = 40UL << 20;
 	long idle = pinned();
@@ -194,48 +194,48 @@ static void late_hole(struct bench *b)
 	area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(area != MAP_FAILED);
 	CHECK(!mprotect(area + size - PAGE, PAGE, PROT_NONE));
-	WANT(map(b->fd, b->ioas, area, size, FREE_IOVA), -EFAULT);
+	WANT(map(f->fd, f->ioas, area, size, FREE_IOVA), -EFAULT);
 	WANT(pinned(), idle);
 	CHECK(!mprotect(area + size - PAGE, PAGE, PROT_READ | PROT_WRITE));
-	WANT(map(b->fd, b->ioas, area, size, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, area, size, FREE_IOVA), 0);
 	WANT(pinned(), idle + (long)(size / PAGE));
 	/* What is pinned outlives its address. */
 	CHECK(!munmap(area, size));
 	WANT(pinned(), idle + (long)(size / PAGE));
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, size), size);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, size), size);
 	WANT(pinned(), idle);
 }
 
-static void pins_counted(struct bench *b)
+static void pins_counted(struct fixture *f)
 {
 	long idle = pinned(), own = own_pinned();
-	int lazy = b->domain ? 0 : 1;
+	int lazy = f->domain ? 0 : 1;
 
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), lazy ? idle : idle + 4);
 	WANT(own_pinned(), lazy ? own : own + 4);
 	/* The same memory a second time by MAP is pinned a second time. */
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA + HUGE), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA + HUGE), 0);
 	WANT(pinned(), lazy ? idle : idle + 8);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
 	WANT(pinned(), lazy ? idle : idle + 4);
-	WANT(unmap_all(b->fd, b->ioas), 5 * PAGE);
-	WANT(unmap_all(b->fd, b->other), PAGE);
-	WANT(pinned(), b->idle_pins);
+	WANT(unmap_all(f->fd, f->ioas), 5 * PAGE);
+	WANT(unmap_all(f->fd, f->other), PAGE);
+	WANT(pinned(), f->idle_pins);
 	WANT(own_pinned(), 0);
 }
 
 /* The address that the kernel chooses: aligned like the memory, free, allowed and never 0. */
-static void chosen_iova(struct bench *b)
+static void chosen_iova(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
 	uint64_t iova[64], last;
 	uint32_t nr = MAX_RANGES, i, j;
 
-	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, NULL), 0);
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, NULL), 0);
 	for (i = 0; i < ARRAY_SIZE(iova); i++) {
 		iova[i] = 12345;
-		WANT(map_as(b->fd, b->ioas, RW, mem.rw + i % 8 * PAGE, (1 + i % 4) * PAGE,
+		WANT(map_as(f->fd, f->ioas, RW, mem.rw + i % 8 * PAGE, (1 + i % 4) * PAGE,
 			    &iova[i]), 0);
 		last = iova[i] + (1 + i % 4) * PAGE - 1;
 		CHECK(iova[i] && iova[i] % PAGE == 0);
@@ -245,47 +245,47 @@ static void chosen_iova(struct bench *b)
 		CHECK(j < nr);
 	}
 	for (i = 0; i < ARRAY_SIZE(iova); i++)
-		WANT(unmap(b->fd, b->ioas, iova[i], (1 + i % 4) * PAGE), (1 + i % 4) * PAGE);
+		WANT(unmap(f->fd, f->ioas, iova[i], (1 + i % 4) * PAGE), (1 + i % 4) * PAGE);
 }
 
 /* Near the top an aligned search must not wrap to the bottom (CVE-2025-38688). */
-static void chosen_near_top(struct bench *b)
+static void chosen_near_top(struct fixture *f)
 {
 	struct iommu_iova_range top = { -2 * PAGE, TOP };
 	uint64_t iova = 0;
 
-	WANT(allow(b->fd, b->other, &top, 1), 0);
-	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, HUGE, &iova), -ENOSPC);
-	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, 4 * PAGE, &iova), -ENOSPC);
-	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, PAGE, &iova), 0);
+	WANT(allow(f->fd, f->other, &top, 1), 0);
+	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, HUGE, &iova), -ENOSPC);
+	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, 4 * PAGE, &iova), -ENOSPC);
+	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, PAGE, &iova), 0);
 	WANT(iova, -2 * PAGE);
 	/* The last page of the address space is never chosen, only named. */
-	WANT(map_as(b->fd, b->other, READ, (void *)HUGE, PAGE, &iova), -ENOSPC);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
-	WANT(unmap(b->fd, b->other, -2 * PAGE, 2 * PAGE), 2 * PAGE);
+	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, PAGE, &iova), -ENOSPC);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(unmap(f->fd, f->other, -2 * PAGE, 2 * PAGE), 2 * PAGE);
 }
 
 /* The answer cannot be written: nothing must be mapped. */
-static void unanswered(struct bench *b)
+static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_map cmd = {
 		.size = sizeof(cmd),
 		.flags = FIXED | RW,
-		.ioas_id = b->ioas,
+		.ioas_id = f->ioas,
 		.user_va = PTR(mem.rw),
 		.length = PAGE,
 		.iova = FREE_IOVA,
 	};
 
-	WANT(call(b->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("effect before answer", unmap(b->fd, b->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap(f->fd, f->ioas, FREE_IOVA, PAGE), -ENOENT, PAGE);
 	cmd.flags = RW;
-	WANT(call(b->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("effect before answer", unmap_all(b->fd, b->ioas), PAGE, 2 * PAGE);
+	WANT(call(f->fd, IOMMU_IOAS_MAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", unmap_all(f->fd, f->ioas), PAGE, 2 * PAGE);
 }
 
 /* The number of pages does not fit into 64 bits once it is rounded up. The C module WARNs. */
-static void page_count_wraps(struct bench *b)
+static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;
 
@@ -293,23 +293,23 @@ static void page_count_wraps(struct bench *b)
 		skip("the C module reaches a WARN in iopt_insert_area()");
 		return;
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(map_as(b->fd, b->ioas, FIXED | READ, (void *)(PAGE - 1), TOP - PAGE, &iova),
-	     b->domain ? -EINVAL : -EOVERFLOW);
-	WANT(map_as(b->fd, b->ioas, FIXED | READ, (void *)2, TOP - PAGE, &iova),
-	     b->domain ? -EINVAL : -EOVERFLOW);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(map_as(f->fd, f->ioas, FIXED | READ, (void *)(PAGE - 1), TOP - PAGE, &iova),
+	     f->domain ? -EINVAL : -EOVERFLOW);
+	WANT(map_as(f->fd, f->ioas, FIXED | READ, (void *)2, TOP - PAGE, &iova),
+	     f->domain ? -EINVAL : -EOVERFLOW);
 }
 
-static const struct scene scenes[] = {
-	{ "a hole leaves nothing", hole, HARD },
-	{ "a hole at the end of 40 MiB leaves nothing", late_hole, HARD },
-	{ "pins are counted", pins_counted, SOFT | HARD },
-	{ "a chosen iova is free and aligned", chosen_iova, SOFT | HARD },
-	{ "a chosen iova does not wrap at the top", chosen_near_top, SOFT },
-	{ "the answer cannot be written", unanswered, SOFT | HARD },
-	{ "the page count wraps", page_count_wraps, SOFT | HARD },
+static const struct test tests[] = {
+	{ "a hole leaves nothing", hole, DOMAIN },
+	{ "a hole at the end of 40 MiB leaves nothing", late_hole, DOMAIN },
+	{ "pins are counted", pins_counted, NO_DOMAIN | DOMAIN },
+	{ "a chosen iova is free and aligned", chosen_iova, NO_DOMAIN | DOMAIN },
+	{ "a chosen iova does not wrap at the top", chosen_near_top, NO_DOMAIN },
+	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the page count wraps", page_count_wraps, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite map_suite = {
-	"map", map_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"map", map_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

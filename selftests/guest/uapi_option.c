@@ -11,9 +11,9 @@
 
 #define OPTION(what, e, ...) { .name = what, .cmd = IOMMU_OPTION, .want = SAME(e), \
 	.arg.option = { .size = sizeof(struct iommu_option), .option_id = HUGE_PAGES, \
-			.op = SET, .object_id = b->ioas, .val64 = 1, ##__VA_ARGS__ } }
+			.op = SET, .object_id = f->ioas, .val64 = 1, ##__VA_ARGS__ } }
 
-static void option_rows(struct bench *b)
+static void option_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		OPTION("reserved field", EOPNOTSUPP, .__reserved = 1),
@@ -26,8 +26,8 @@ static void option_rows(struct bench *b)
 		OPTION("huge pages: value ULONG_MAX", EINVAL, .val64 = TOP),
 		OPTION("huge pages: id 0", ENOENT, .object_id = 0),
 		OPTION("huge pages: id 0xffffffff", ENOENT, .object_id = ~0u),
-		OPTION("huge pages: id of a device", ENOENT, .object_id = b->dev_id),
-		OPTION("huge pages: id of a page table", ENOENT, .object_id = b->hwpt),
+		OPTION("huge pages: id of a device", ENOENT, .object_id = f->dev_id),
+		OPTION("huge pages: id of a page table", ENOENT, .object_id = f->hwpt),
 		OPTION("huge pages: wrong id before unknown op", ENOENT, .object_id = 0, .op = 2),
 		OPTION("huge pages: wrong id before wrong value", ENOENT, .object_id = 0,
 		       .val64 = 2),
@@ -47,52 +47,52 @@ static void option_rows(struct bench *b)
 		       .op = GET),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void huge_pages(struct bench *b)
+static void huge_pages(struct fixture *f)
 {
 	uint32_t nr = MAX_RANGES;
 	uint64_t alignment;
 	struct iommu_iova_range ranges[MAX_RANGES];
 
-	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
-	if (b->domain) {
+	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
+	if (f->domain) {
 		/* What the page table holds may be huge already. */
-		WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), -EINVAL);
-		WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
-		WANT(unmap_all(b->fd, b->ioas), PAGE);
+		WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), -EINVAL);
+		WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
+		WANT(unmap_all(f->fd, f->ioas), PAGE);
 	}
-	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
-	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 0);
-	WANT(get_option(b->fd, HUGE_PAGES, b->other), 1);
-	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, &alignment), 0);
+	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), 0);
+	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 0);
+	WANT(get_option(f->fd, HUGE_PAGES, f->other), 1);
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, &alignment), 0);
 	WANT(alignment, PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE - 1, FREE_IOVA), -EINVAL);
-	WANT(map(b->fd, b->ioas, mem.rw + 1, PAGE, FREE_IOVA), -EINVAL);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 1), -EINVAL);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE - 1, FREE_IOVA), -EINVAL);
+	WANT(map(f->fd, f->ioas, mem.rw + 1, PAGE, FREE_IOVA), -EINVAL);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 1), -EINVAL);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
 	/* Off already: nothing to refuse. On: at any time. */
-	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
-	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 1), 0);
-	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
+	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), 0);
+	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 1), 0);
+	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
 	nr = MAX_RANGES;
-	WANT(iova_ranges(b->fd, b->ioas, ranges, &nr, &alignment), 0);
-	WANT(alignment, b->domain ? PAGE : 1);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, PAGE), PAGE);
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, &alignment), 0);
+	WANT(alignment, f->domain ? PAGE : 1);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 }
 
-static void misaligned_areas(struct bench *b)
+static void misaligned_areas(struct fixture *f)
 {
-	WANT(map(b->fd, b->ioas, mem.rw + 1, 10, FREE_IOVA + 1), 0);
-	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), -EADDRINUSE);
-	WANT(get_option(b->fd, HUGE_PAGES, b->ioas), 1);
-	WANT(map(b->fd, b->ioas, mem.rw + 1, 10, FREE_IOVA + PAGE + 1), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, HUGE), 20);
-	WANT(set_option(b->fd, HUGE_PAGES, b->ioas, 0), 0);
+	WANT(map(f->fd, f->ioas, mem.rw + 1, 10, FREE_IOVA + 1), 0);
+	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), -EADDRINUSE);
+	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
+	WANT(map(f->fd, f->ioas, mem.rw + 1, 10, FREE_IOVA + PAGE + 1), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), 20);
+	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), 0);
 }
 
-static void rlimit_mode(struct bench *b)
+static void rlimit_mode(struct fixture *f)
 {
 	int fd = open_iommu();
 	uint32_t id;
@@ -112,33 +112,33 @@ static void rlimit_mode(struct bench *b)
 	WANT(get_option(fd, RLIMIT, 0), 0);
 	/* It is a matter of this file alone. */
 	WANT(set_option(fd, RLIMIT, 0, 1), 0);
-	WANT(get_option(b->fd, RLIMIT, 0), 0);
+	WANT(get_option(f->fd, RLIMIT, 0), 0);
 	WANT(close(fd), 0);
 }
 
 /* The answer cannot be written: the option must not be set. */
-static void unanswered(struct bench *b)
+static void unanswered(struct fixture *f)
 {
 	struct iommu_option cmd = {
 		.size = sizeof(cmd),
 		.option_id = HUGE_PAGES,
 		.op = SET,
-		.object_id = b->ioas,
+		.object_id = f->ioas,
 		.val64 = 0,
 	};
 
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
-	WANT(call(b->fd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	WANT_FINDING("effect before answer", get_option(b->fd, HUGE_PAGES, b->ioas), 1, 0);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
+	WANT(call(f->fd, IOMMU_OPTION, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_FINDING("effect before answer", get_option(f->fd, HUGE_PAGES, f->ioas), 1, 0);
 }
 
-static const struct scene scenes[] = {
-	{ "huge pages off and on", huge_pages, SOFT | HARD },
-	{ "huge pages off with misaligned areas", misaligned_areas, SOFT },
-	{ "rlimit mode set and refused", rlimit_mode, SOFT },
-	{ "huge pages: the answer cannot be written", unanswered, SOFT | HARD },
+static const struct test tests[] = {
+	{ "huge pages off and on", huge_pages, NO_DOMAIN | DOMAIN },
+	{ "huge pages off with misaligned areas", misaligned_areas, NO_DOMAIN },
+	{ "rlimit mode set and refused", rlimit_mode, NO_DOMAIN },
+	{ "huge pages: the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite option_suite = {
-	"option", option_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"option", option_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

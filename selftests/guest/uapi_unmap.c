@@ -5,17 +5,17 @@
 #include "uapi.h"
 
 #define ROW(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_UNMAP, .want = SAME(e), \
-	.arg.unmap = { .size = sizeof(struct iommu_ioas_unmap), .ioas_id = b->ioas, \
+	.arg.unmap = { .size = sizeof(struct iommu_ioas_unmap), .ioas_id = f->ioas, \
 		       .iova = HELD_IOVA, .length = PAGE, ##__VA_ARGS__ } }
 
-static void unmap_rows(struct bench *b)
+static void unmap_rows(struct fixture *f)
 {
 	const struct row rows[] = {
 		ROW("the call that the others vary", 0),
 		ROW("id 0", ENOENT, .ioas_id = 0),
 		ROW("id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		ROW("id of a device", ENOENT, .ioas_id = b->dev_id),
-		ROW("id of a page table", ENOENT, .ioas_id = b->hwpt),
+		ROW("id of a device", ENOENT, .ioas_id = f->dev_id),
+		ROW("id of a page table", ENOENT, .ioas_id = f->hwpt),
 		ROW("id before length", ENOENT, .ioas_id = 0, .length = 0),
 		ROW("length 0", EINVAL, .length = 0),
 		ROW("length 0 where nothing is", EINVAL, .length = 0, .iova = FREE_IOVA),
@@ -44,55 +44,55 @@ static void unmap_rows(struct bench *b)
 		ROW("everything", 0, .iova = 0, .length = TOP),
 	};
 
-	run_rows(b, rows, ARRAY_SIZE(rows));
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-static void everything(struct bench *b)
+static void everything(struct fixture *f)
 {
 	uint64_t i;
 
 	for (i = 0; i < 20; i++)
-		WANT(map(b->fd, b->ioas, mem.rw, PAGE << i % 3, FREE_IOVA + i * HUGE), 0);
-	WANT(unmap_all(b->fd, b->ioas), 46 * PAGE);
+		WANT(map(f->fd, f->ioas, mem.rw, PAGE << i % 3, FREE_IOVA + i * HUGE), 0);
+	WANT(unmap_all(f->fd, f->ioas), 46 * PAGE);
 	/* Once more: everything of nothing is no error and no byte. */
-	WANT(unmap_all(b->fd, b->ioas), 0);
-	WANT(unmap(b->fd, b->ioas, 0, TOP - 1), -ENOENT);
-	WANT(unmap(b->fd, b->ioas, PAGE, -PAGE), -ENOENT);
+	WANT(unmap_all(f->fd, f->ioas), 0);
+	WANT(unmap(f->fd, f->ioas, 0, TOP - 1), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, PAGE, -PAGE), -ENOENT);
 }
 
-static void several(struct bench *b)
+static void several(struct fixture *f)
 {
-	WANT(map(b->fd, b->ioas, mem.rw, 2 * PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 2 * PAGE), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA + 8 * PAGE), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 2 * PAGE), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 8 * PAGE), 0);
 	/* Neighbours stay two mappings. */
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA + PAGE, PAGE), -ENOENT);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * PAGE), 2 * PAGE);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 2 * PAGE), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA + PAGE, PAGE), -ENOENT);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * PAGE), 2 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * PAGE), -ENOENT);
 	/* Gaps do not count. */
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 2 * PAGE);
-	WANT(map(b->fd, b->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
-	WANT(unmap(b->fd, b->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 2 * PAGE);
+	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
 }
 
 /*
  * One mapping whole and then one in part. An error must mean that nothing changed, or the bytes
  * that are gone must be told; the C module does neither.
  */
-static void half_way(struct bench *b)
+static void half_way(struct fixture *f)
 {
 	struct iommu_ioas_unmap cmd = {
 		.size = sizeof(cmd),
-		.ioas_id = b->ioas,
+		.ioas_id = f->ioas,
 		.iova = FREE_IOVA,
 		.length = 4 * PAGE,
 	};
 	long long left;
 
-	WANT(map(b->fd, b->ioas, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA + 2 * PAGE), 0);
-	WANT(call(b->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
-	left = unmap(b->fd, b->ioas, FREE_IOVA, HUGE);
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA + 2 * PAGE), 0);
+	WANT(call(f->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
+	left = unmap(f->fd, f->ioas, FREE_IOVA, HUGE);
 	if (on_c_module()) {
 		WANT(left, 4 * PAGE);
 		WANT(cmd.length, 4 * PAGE);
@@ -101,72 +101,72 @@ static void half_way(struct bench *b)
 	} else {
 		WANT(left + cmd.length, 5 * PAGE);
 	}
-	WANT(unmap_all(b->fd, b->ioas), PAGE);
+	WANT(unmap_all(f->fd, f->ioas), PAGE);
 }
 
 /* Unmapping cannot be undone: EFAULT, and the mapping is whole or gone with its pins. */
-static void unanswered(struct bench *b)
+static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_unmap cmd = {
 		.size = sizeof(cmd),
-		.ioas_id = b->ioas,
+		.ioas_id = f->ioas,
 		.iova = FREE_IOVA,
 		.length = 4 * PAGE,
 	};
 	long idle = pinned();
 	long long left;
 
-	WANT(map(b->fd, b->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
-	WANT(call(b->fd, IOMMU_IOAS_UNMAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	left = unmap_all(b->fd, b->ioas);
+	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
+	WANT(call(f->fd, IOMMU_IOAS_UNMAP, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	left = unmap_all(f->fd, f->ioas);
 	if (on_c_module())
 		WANT(left, PAGE);
 	CHECK(left == PAGE || left == 5 * PAGE);
-	WANT(pinned(), b->domain ? idle - 1 : idle);
+	WANT(pinned(), f->domain ? idle - 1 : idle);
 }
 
 /* Mappings that end at the last byte of the address space. */
-static void last_byte(struct bench *b)
+static void last_byte(struct fixture *f)
 {
-	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
-	WANT(map(b->fd, b->other, mem.rw, 3, -PAGE - 3), 0);
-	WANT(map(b->fd, b->other, mem.rw, 2, TOP - 1), -EEXIST);
-	WANT(unmap(b->fd, b->other, -PAGE, PAGE - 1), -ENOENT);
-	WANT(unmap(b->fd, b->other, -PAGE, PAGE + 1), -EOVERFLOW);
-	WANT(unmap(b->fd, b->other, -PAGE - 3, PAGE + 3), PAGE + 3);
-	WANT(map(b->fd, b->other, mem.rw, 2, TOP - 1), 0);
-	WANT(unmap(b->fd, b->other, TOP - 1, 2), 2);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
-	WANT(unmap_all(b->fd, b->other), 2 * PAGE);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(map(f->fd, f->other, mem.rw, 3, -PAGE - 3), 0);
+	WANT(map(f->fd, f->other, mem.rw, 2, TOP - 1), -EEXIST);
+	WANT(unmap(f->fd, f->other, -PAGE, PAGE - 1), -ENOENT);
+	WANT(unmap(f->fd, f->other, -PAGE, PAGE + 1), -EOVERFLOW);
+	WANT(unmap(f->fd, f->other, -PAGE - 3, PAGE + 3), PAGE + 3);
+	WANT(map(f->fd, f->other, mem.rw, 2, TOP - 1), 0);
+	WANT(unmap(f->fd, f->other, TOP - 1, 2), 2);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(unmap_all(f->fd, f->other), 2 * PAGE);
 }
 
 /* Nearly all of the address space in one mapping, without a domain. */
-static void nearly_all(struct bench *b)
+static void nearly_all(struct fixture *f)
 {
 	uint64_t iova = 0;
 
-	WANT(unmap_all(b->fd, b->other), PAGE);
-	WANT(map_as(b->fd, b->other, FIXED | READ, NULL, TOP - PAGE, &iova), 0);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, FREE_IOVA), -EEXIST);
-	WANT(map(b->fd, b->other, mem.rw, PAGE, -PAGE), 0);
-	WANT(map(b->fd, b->other, mem.rw, 1, TOP - PAGE), 0);
-	WANT(map(b->fd, b->other, mem.rw, 1, TOP - 1), -EEXIST);
+	WANT(unmap_all(f->fd, f->other), PAGE);
+	WANT(map_as(f->fd, f->other, FIXED | READ, NULL, TOP - PAGE, &iova), 0);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA), -EEXIST);
+	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
+	WANT(map(f->fd, f->other, mem.rw, 1, TOP - PAGE), 0);
+	WANT(map(f->fd, f->other, mem.rw, 1, TOP - 1), -EEXIST);
 	iova = 0;
-	WANT(map_as(b->fd, b->other, READ, mem.rw, PAGE, &iova), -ENOSPC);
-	WANT(unmap(b->fd, b->other, 0, PAGE), -ENOENT);
-	WANT(unmap(b->fd, b->other, 0, TOP - PAGE), (long long)(TOP - PAGE));
-	WANT(unmap_all(b->fd, b->other), PAGE + 1);
+	WANT(map_as(f->fd, f->other, READ, mem.rw, PAGE, &iova), -ENOSPC);
+	WANT(unmap(f->fd, f->other, 0, PAGE), -ENOENT);
+	WANT(unmap(f->fd, f->other, 0, TOP - PAGE), (long long)(TOP - PAGE));
+	WANT(unmap_all(f->fd, f->other), PAGE + 1);
 }
 
-static const struct scene scenes[] = {
-	{ "everything, and everything of nothing", everything, SOFT | HARD },
-	{ "several mappings at once", several, SOFT | HARD },
-	{ "an error half way", half_way, SOFT | HARD },
-	{ "the answer cannot be written", unanswered, SOFT | HARD },
-	{ "the last byte of the address space", last_byte, SOFT },
-	{ "nearly all of the address space", nearly_all, SOFT },
+static const struct test tests[] = {
+	{ "everything, and everything of nothing", everything, NO_DOMAIN | DOMAIN },
+	{ "several mappings at once", several, NO_DOMAIN | DOMAIN },
+	{ "an error half way", half_way, NO_DOMAIN | DOMAIN },
+	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the last byte of the address space", last_byte, NO_DOMAIN },
+	{ "nearly all of the address space", nearly_all, NO_DOMAIN },
 };
 
 const struct suite unmap_suite = {
-	"unmap", unmap_rows, SOFT | HARD, scenes, ARRAY_SIZE(scenes),
+	"unmap", unmap_rows, NO_DOMAIN | DOMAIN, tests, ARRAY_SIZE(tests),
 };

@@ -16,7 +16,7 @@ const struct suite *const suites[] = {
 };
 const unsigned int nr_suites = ARRAY_SIZE(suites);
 
-static void alloc_wrong(struct bench *none)
+static void alloc_wrong(struct fixture *none)
 {
 	struct guest g;
 	uint32_t plain, before, after, i;
@@ -77,7 +77,7 @@ static void alloc_wrong(struct bench *none)
 	close_guest(&g);
 }
 
-static void reserved(struct bench *none)
+static void reserved(struct fixture *none)
 {
 	struct iommu_viommu_alloc cmd = {
 		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .__reserved = 1,
@@ -94,7 +94,7 @@ static void reserved(struct bench *none)
 	close_guest(&g);
 }
 
-static void nested_wrong(struct bench *none)
+static void nested_wrong(struct fixture *none)
 {
 	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
 	uint32_t bases[2], plain, id, i;
@@ -149,7 +149,7 @@ static void nested_wrong(struct bench *none)
 	close_guest(&g);
 }
 
-static void order(struct bench *none)
+static void order(struct fixture *none)
 {
 	uint32_t on_parent, on_viommu, vdev;
 	struct guest g;
@@ -174,7 +174,7 @@ static void order(struct bench *none)
 }
 
 /* Everything goes with the file, whatever stands on what. */
-static void closed(struct bench *none)
+static void closed(struct fixture *none)
 {
 	uint32_t on_parent, on_viommu, vdev;
 	struct guest g;
@@ -193,7 +193,7 @@ static void closed(struct bench *none)
 	close(g.fd);
 }
 
-static void attached(struct bench *none)
+static void attached(struct fixture *none)
 {
 	uint32_t one, two, on_viommu, vdev, device, dev_id, hwpt;
 	struct guest g;
@@ -232,7 +232,7 @@ static void attached(struct bench *none)
 }
 
 /* What goes through nested page tables goes through the parent's IOAS: it stays mapped there. */
-static void parent_maps(struct bench *none)
+static void parent_maps(struct fixture *none)
 {
 	uint32_t id;
 	struct guest g;
@@ -251,7 +251,7 @@ static void parent_maps(struct bench *none)
 }
 
 /* Dirty pages are told of by the second stage. */
-static void dirty(struct bench *none)
+static void dirty(struct fixture *none)
 {
 	struct iommu_hwpt_set_dirty_tracking track = {
 		.size = sizeof(track), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
@@ -291,7 +291,7 @@ static int fault(struct guest *g, uint32_t pasid)
 }
 
 /* A guest that manages its PASIDs itself has the faults of all of them by its nested page tables. */
-static void faults(struct bench *none)
+static void faults(struct fixture *none)
 {
 	struct iommu_fault_alloc queue = { .size = sizeof(queue) };
 	struct iommu_hwpt_page_response answer = { .code = IOMMUFD_PAGE_RESP_SUCCESS };
@@ -342,7 +342,7 @@ static void faults(struct bench *none)
 	close_guest(&g);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "wrong calls for a vIOMMU", alloc_wrong, ALONE },
 	{ "a reserved field of VIOMMU_ALLOC", reserved, ALONE },
 	{ "wrong calls for nested page tables", nested_wrong, ALONE },
@@ -355,5 +355,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite viommu_suite = {
-	.name = "viommu", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "viommu", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

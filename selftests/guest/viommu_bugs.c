@@ -78,7 +78,7 @@ static int descriptors(void)
  * The file of a queue is there when making the queue fails: it goes before the queue, at once, and it
  * alone. KASAN sees whether it touches the queue later.
  */
-static void aborted(struct bench *none)
+static void aborted(struct fixture *none)
 {
 	struct iommu_fault_alloc faults = { .size = sizeof(faults) };
 	struct rlimit no_files = { 0, 0 }, old;
@@ -110,7 +110,7 @@ static void aborted(struct bench *none)
 }
 
 /* Every byte of an event arrives, no matter how many are read at once, and no byte besides. */
-static void whole_events(struct bench *none)
+static void whole_events(struct fixture *none)
 {
 	static struct event events[DEEP + 1];
 	const uint32_t virt_id = 0xfedcba98;
@@ -154,7 +154,7 @@ static bool write_to(const char *path, const char *text)
  * Where there is no memory for an event its driver hears of it, and the reader sees the gap: the event
  * has a number all the same.
  */
-static void no_memory(struct bench *none)
+static void no_memory(struct fixture *none)
 {
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), nth, r = -1, lost = 0, ok = 0;
 	static struct event e[DEEP];
@@ -259,7 +259,7 @@ static int try_hw_queue(struct attached *a, uint32_t *id)
 }
 
 /* Whatever fails in the making of an object: nothing of it is left. kmemleak looks afterwards. */
-static void making_fails(struct bench *none)
+static void making_fails(struct fixture *none)
 {
 	static const struct attempt attempts[] = {
 		{ "a vIOMMU", try_viommu },
@@ -312,7 +312,7 @@ static void making_fails(struct bench *none)
 }
 
 /* A type of data and no data, or the other way round, is refused and nothing is read. */
-static void data_without_length(struct bench *none)
+static void data_without_length(struct fixture *none)
 {
 	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
 	uint32_t bases[3], filler, before, after, i;
@@ -359,7 +359,7 @@ static void data_without_length(struct bench *none)
 	close_attached(&a);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "a queue with a file is not finished, CVE-2025-39966", aborted, ALONE },
 	{ "events arrive whole, CVE-2026-64293", whole_events, ALONE },
 	{ "no memory for an event", no_memory, ALONE },
@@ -368,5 +368,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite viommu_bugs_suite = {
-	.name = "bugs", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "bugs", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

@@ -137,7 +137,7 @@ static void close_queue(struct queue *q)
 	close_attached(q);
 }
 
-static void alloc_wrong(struct bench *none)
+static void alloc_wrong(struct fixture *none)
 {
 	struct rlimit no_files = { 0, 0 }, old;
 	uint32_t filler, i;
@@ -207,7 +207,7 @@ static void alloc_wrong(struct bench *none)
 }
 
 /* There is one queue of a type on a vIOMMU, and it hears what is of its type. */
-static void types(struct bench *none)
+static void types(struct fixture *none)
 {
 	struct queue q, other, elsewhere;
 
@@ -242,7 +242,7 @@ static void types(struct bench *none)
 	close_queue(&q);
 }
 
-static void read_sizes(struct bench *none)
+static void read_sizes(struct fixture *none)
 {
 	static const struct {
 		uint32_t waiting;
@@ -289,7 +289,7 @@ static void read_sizes(struct bench *none)
 }
 
 /* What cannot be written down waits as before, in its place. */
-static void read_to_nowhere(struct bench *none)
+static void read_to_nowhere(struct fixture *none)
 {
 	struct event two[2] = {};
 	struct queue q;
@@ -320,7 +320,7 @@ static void read_to_nowhere(struct bench *none)
 	close_queue(&q);
 }
 
-static void lost(struct bench *none)
+static void lost(struct fixture *none)
 {
 	struct queue q;
 
@@ -375,7 +375,7 @@ static void *wait_for_event(void *arg)
 	return (void *)(long)(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
 }
 
-static void poll_queue(struct bench *none)
+static void poll_queue(struct fixture *none)
 {
 	pthread_t thread;
 	struct queue q;
@@ -399,7 +399,7 @@ static void poll_queue(struct bench *none)
 	close_queue(&q);
 }
 
-static void order(struct bench *none)
+static void order(struct fixture *none)
 {
 	struct queue q;
 	int copy;
@@ -427,7 +427,7 @@ static void order(struct bench *none)
 }
 
 /* The queue's file keeps the context, and what is in it. */
-static void close_context(struct bench *none)
+static void close_context(struct fixture *none)
 {
 	struct queue q;
 
@@ -494,7 +494,7 @@ static void *keep_reading(void *arg)
 }
 
 /* Queues come and go while the driver reports. */
-static void all_at_once(struct bench *none)
+static void all_at_once(struct fixture *none)
 {
 	/* The C module's readers take from each other's sight, for a moment, what has no room. */
 	const size_t nr_readers = on_c_module() ? 1 : 2;
@@ -525,7 +525,7 @@ static void all_at_once(struct bench *none)
 	close_attached(&racing);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "an event queue cannot be made", alloc_wrong, ALONE },
 	{ "one queue a type", types, ALONE },
 	{ "reads of events, of every size", read_sizes, ALONE },
@@ -538,5 +538,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite event_suite = {
-	.name = "event", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "event", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

@@ -43,7 +43,7 @@ static void close_caches(struct caches *c)
 	close_guest(&c->g);
 }
 
-static void refused(struct bench *none)
+static void refused(struct fixture *none)
 {
 	/* The C mock allocates memory for all requests at once, and that much is a WARN. */
 	const uint32_t most = on_c_module() ? MANY : MAX_REQUESTS;
@@ -108,7 +108,7 @@ static void refused(struct bench *none)
 	close_caches(&c);
 }
 
-static void one_by_one(struct bench *none)
+static void one_by_one(struct fixture *none)
 {
 	struct caches c;
 	uint32_t i;
@@ -136,7 +136,7 @@ static void one_by_one(struct bench *none)
 }
 
 /* Request number bad is wrong: those before it count, in whatever pieces the kernel takes them. */
-static void counted(struct bench *none)
+static void counted(struct fixture *none)
 {
 	static const uint32_t bad[] = { 0, 1, 2, 62, 63, 64, 1023, 1024, 1025, 4096, MANY - 1 };
 	struct caches c;
@@ -171,7 +171,7 @@ static void counted(struct bench *none)
  * The array ends where memory ends: four requests are there, a fifth is not. Either all that are
  * there took effect or none did, and the count says which.
  */
-static void cut_array(struct bench *none)
+static void cut_array(struct fixture *none)
 {
 	struct iommu_hwpt_invalidate_selftest four[4] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 0, 3 } };
 	struct iommu_viommu_invalidate_selftest of_device[4];
@@ -202,7 +202,7 @@ static void cut_array(struct bench *none)
 }
 
 /* As much as one call may ask for. Nothing is kept of it. */
-static void most(struct bench *none)
+static void most(struct fixture *none)
 {
 	const size_t size = (size_t)MAX_REQUESTS * sizeof(requests[0]);
 	struct caches c;
@@ -232,7 +232,7 @@ static void *change(void *arg)
 }
 
 /* A request that was checked is the one that is carried out: it is read once. */
-static void changing(struct bench *none)
+static void changing(struct fixture *none)
 {
 	pthread_t thread;
 	struct caches c;
@@ -257,7 +257,7 @@ static void changing(struct bench *none)
 	close_caches(&c);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "calls that cannot be", refused, ALONE },
 	{ "one request a call", one_by_one, ALONE },
 	{ "the count of requests before a wrong one", counted, ALONE },
@@ -267,5 +267,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite invalidate_suite = {
-	.name = "invalidate", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "invalidate", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

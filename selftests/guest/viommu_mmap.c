@@ -58,7 +58,7 @@ static void close_pages(struct guest *g, struct pages *p)
 	close_guest(g);
 }
 
-static void alloc_wrong(struct bench *none)
+static void alloc_wrong(struct fixture *none)
 {
 	struct {
 		struct iommu_viommu_selftest data;
@@ -118,7 +118,7 @@ static void alloc_wrong(struct bench *none)
 	close_guest(&g);
 }
 
-static void map_wrong(struct bench *none)
+static void map_wrong(struct fixture *none)
 {
 	struct guest g, other;
 	struct pages p;
@@ -185,7 +185,7 @@ static void map_wrong(struct bench *none)
 }
 
 /* The pages of the driver, and the same ones each time. */
-static void contents(struct bench *none)
+static void contents(struct fixture *none)
 {
 	uint32_t *one, *two, *only_read;
 	struct guest g;
@@ -219,7 +219,7 @@ static void contents(struct bench *none)
 }
 
 /* A mapping that may not be executed cannot be made so. */
-static void execute(struct bench *none)
+static void execute(struct fixture *none)
 {
 	struct guest g;
 	struct pages p;
@@ -236,7 +236,7 @@ static void execute(struct bench *none)
 }
 
 /* A part of it is enough to keep the vIOMMU. */
-static void in_parts(struct bench *none)
+static void in_parts(struct fixture *none)
 {
 	struct guest g;
 	struct pages p;
@@ -276,7 +276,7 @@ static long long move(void *old, size_t old_len, size_t len, int flags, void *to
 	return at == MAP_FAILED ? -errno : (long long)(uintptr_t)at;
 }
 
-static void moved(struct bench *none)
+static void moved(struct fixture *none)
 {
 	struct guest g;
 	struct pages p;
@@ -312,7 +312,7 @@ static void moved(struct bench *none)
 	close_pages(&g, &p);
 }
 
-static void forked(struct bench *none)
+static void forked(struct fixture *none)
 {
 	int to_child[2], from_child[2], status = -1, pid;
 	struct guest g;
@@ -349,7 +349,7 @@ static void forked(struct bench *none)
 }
 
 /* A child that is killed gives it up too, and so does one that starts another program. */
-static void child_ends(struct bench *none)
+static void child_ends(struct fixture *none)
 {
 	int status, pid, i;
 	struct guest g;
@@ -381,7 +381,7 @@ static void child_ends(struct bench *none)
 }
 
 /* What is mapped keeps the file, and so all that is in it. */
-static void closed(struct bench *none)
+static void closed(struct fixture *none)
 {
 	const long idle = pinned();
 	struct guest g;
@@ -410,7 +410,7 @@ static void closed(struct bench *none)
 }
 
 /* Each vIOMMU has pages of its own. */
-static void two_viommus(struct bench *none)
+static void two_viommus(struct fixture *none)
 {
 	struct pages p, q, again;
 	uint32_t *one, *two;
@@ -513,7 +513,7 @@ static void *destroy_last(void *arg)
 	return NULL;
 }
 
-static void all_at_once(struct bench *none)
+static void all_at_once(struct fixture *none)
 {
 	void *(*const work[])(void *) = { make_destroy, map_all, map_all, destroy_last };
 
@@ -546,7 +546,7 @@ static void *map_first(void *arg)
  * A vIOMMU whose making fails is never seen, although its driver had offered the pages already, at the
  * offset that the next one gets.
  */
-static void half_made(struct bench *none)
+static void half_made(struct fixture *none)
 {
 	struct iommu_viommu_selftest data = { .in_data = VALUE };
 	struct iommu_viommu_alloc cmd = {
@@ -589,7 +589,7 @@ static void half_made(struct bench *none)
 	close_guest(&g);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "a vIOMMU with wrong data", alloc_wrong, ALONE },
 	{ "wrong ways to map a vIOMMU's pages", map_wrong, ALONE },
 	{ "a vIOMMU's pages are what the driver has", contents, ALONE },
@@ -605,5 +605,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite mmap_suite = {
-	.name = "mmap", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "mmap", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

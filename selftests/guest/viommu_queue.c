@@ -37,7 +37,7 @@ static void close_mapped(struct guest *g)
 	close_guest(g);
 }
 
-static void alloc_wrong(struct bench *none)
+static void alloc_wrong(struct fixture *none)
 {
 	uint32_t before, after, id, i;
 	struct guest g;
@@ -139,7 +139,7 @@ static void alloc_wrong(struct bench *none)
 }
 
 /* What a queue is in cannot be unmapped, neither alone nor with other areas; what is beside it can. */
-static void memory_stays(struct bench *none)
+static void memory_stays(struct fixture *none)
 {
 	const long idle = pinned();
 	uint32_t id, part;
@@ -171,7 +171,7 @@ static void memory_stays(struct bench *none)
 }
 
 /* An area of the caller's that is only read is good enough. */
-static void readable(struct bench *none)
+static void readable(struct fixture *none)
 {
 	uint64_t iova = IOVA;
 	struct guest g;
@@ -188,7 +188,7 @@ static void readable(struct bench *none)
 }
 
 /* What stands on what. */
-static void order(struct bench *none)
+static void order(struct fixture *none)
 {
 	uint32_t one, two, other, its;
 	struct guest g;
@@ -226,7 +226,7 @@ static void order(struct bench *none)
  * An index is free again with its queue, and it alone. The C mock forgets which index a queue had and
  * gives the first one back for all.
  */
-static void index_again(struct bench *none)
+static void index_again(struct fixture *none)
 {
 	uint32_t one, two, id;
 	struct guest g;
@@ -257,7 +257,7 @@ static void index_again(struct bench *none)
 }
 
 /* Everything goes with the file, whatever needs what. */
-static void closed(struct bench *none)
+static void closed(struct fixture *none)
 {
 	const long idle = pinned();
 	uint32_t one, two;
@@ -322,7 +322,7 @@ static void *make_viommus(void *none)
 	return NULL;
 }
 
-static void all_at_once(struct bench *none)
+static void all_at_once(struct fixture *none)
 {
 	void *(*const work[])(void *) = { make_queues, make_queues, map_unmap, make_viommus };
 	const long idle = pinned();
@@ -336,7 +336,7 @@ static void all_at_once(struct bench *none)
 	WANT(pinned(), idle);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "a HW queue cannot be made, finding M", alloc_wrong, ALONE },
 	{ "the memory of a HW queue stays", memory_stays, ALONE },
 	{ "a HW queue in memory that is only read", readable, ALONE },
@@ -347,5 +347,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite hw_queue_suite = {
-	.name = "hw-queue", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "hw-queue", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

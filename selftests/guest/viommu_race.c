@@ -91,7 +91,7 @@ static void *invalidate_all(void *none)
 	return NULL;
 }
 
-static void all_at_once(struct bench *none)
+static void all_at_once(struct fixture *none)
 {
 	void *(*const work[])(void *) = {
 		bind_unbind, make_vdevices, attach_nested, invalidate_all,
@@ -104,10 +104,10 @@ static void all_at_once(struct bench *none)
 	close_guest(&g);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "destroyed, attached and invalidated from four threads", all_at_once, ALONE },
 };
 
 const struct suite viommu_race_suite = {
-	.name = "race", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "race", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };

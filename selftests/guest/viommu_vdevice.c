@@ -4,7 +4,7 @@
 
 #include "viommu.h"
 
-static void wrong(struct bench *none)
+static void wrong(struct fixture *none)
 {
 	struct iommu_vdevice_alloc cmd = { .size = sizeof(cmd), .virt_id = VIRT_ID };
 	uint32_t device, dev_id, hwpt, one, two, id;
@@ -40,7 +40,7 @@ static void wrong(struct bench *none)
 }
 
 /* A device has one vDEVICE, on whatever vIOMMU; an id means something on one vIOMMU. */
-static void two_guests(struct bench *none)
+static void two_guests(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, other, one, two, id;
 	struct guest g;
@@ -62,7 +62,7 @@ static void two_guests(struct bench *none)
 	close_guest(&g);
 }
 
-static void unbound(struct bench *none)
+static void unbound(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, vdev, again, id, i, ids[64];
 	uint64_t mode = 1;
@@ -100,7 +100,7 @@ static void unbound(struct bench *none)
 }
 
 /* One that user space has destroyed leaves nothing behind. */
-static void destroyed(struct bench *none)
+static void destroyed(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, vdev, again;
 	struct guest g;
@@ -118,7 +118,7 @@ static void destroyed(struct bench *none)
 }
 
 /* The vDEVICE may go while its device is attached, be it with the device. */
-static void while_attached(struct bench *none)
+static void while_attached(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, vdev, on_viommu;
 	struct guest g;
@@ -138,7 +138,7 @@ static void while_attached(struct bench *none)
 	close_guest(&g);
 }
 
-static const struct scene scenes[] = {
+static const struct test tests[] = {
 	{ "wrong calls for a vDEVICE", wrong, ALONE },
 	{ "two vIOMMUs", two_guests, ALONE },
 	{ "gone with its device", unbound, ALONE },
@@ -147,5 +147,5 @@ static const struct scene scenes[] = {
 };
 
 const struct suite vdevice_suite = {
-	.name = "vdevice", .scenes = scenes, .nr_scenes = ARRAY_SIZE(scenes),
+	.name = "vdevice", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
