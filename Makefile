@@ -20,7 +20,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_install run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
+.PHONY: all toolchain kernel modules modules_check modules_install run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
 
 all: modules
 
@@ -32,6 +32,9 @@ kernel:
 
 modules:
 	@scripts/module.sh build $(OPTIONS) $(VERBOSE)
+
+modules_check:
+	@scripts/module.sh check $(OPTIONS)
 
 modules_install: modules
 	@scripts/module.sh install $(OPTIONS) $(VERBOSE)
@@ -86,6 +89,7 @@ help:
 	@echo '  SUITE=name          in the guest of that suite'
 	@echo 'make modules          build the module alone; ARCH=arm64 for another architecture'
 	@echo '  KDIR=folder         for the kernel that was built there, with the tools installed here'
+	@echo 'make modules_check    say whether the module can be built for the kernel in KDIR'
 	@echo 'make modules_install  install it below updates/ and run depmod; KDIR, INSTALL_MOD_PATH'
 	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
 	@echo 'make clippy           lint the module, warnings are errors'
