@@ -9,8 +9,12 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/stringify.h>
 
 #include "../ffi/shims.h"
+
+/* The module! macro of Rust has no field for it. */
+MODULE_VERSION(__stringify(IOMMUFD_RS_VERSION));
 
 static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);
