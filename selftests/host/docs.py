@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks that the pages are true of the tree: files, goals of make, suites, types and fields that they
+name are there, and each page and goal is on a page that is read first.
+
+Usage: docs.py [TREE]. Prints what is wrong, and fails if anything is."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+TREE = Path(sys.argv[1] if len(sys.argv) > 1 else __file__.rsplit("/", 3)[0])
+README = TREE / "README.md"
+PAGES = [README, TREE / "CHANGELOG.md", *sorted((TREE / "Documentation").glob("*.rst"))]
+RUST = [path for path in sorted(TREE.rglob("*.rs")) if path.relative_to(TREE).parts[0] not in ("build", "target")]
+
+# Of the kernel's source.
+KERNEL_FOLDERS = ("drivers/iommu",)
+KERNEL_GOALS = {"prepare", "olddefconfig", "rustavailable", "defconfig", "allnoconfig", "menuconfig"}
+
+# `text` or ``text``, of one line.
+_LITERAL = re.compile(r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)")
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_DOC = re.compile(r":doc:`(?:[^`<]*<)?([a-z]+)>?`")
+_PAGE = re.compile(r"Documentation/[a-z-]+\.rst")
+_MAKE = re.compile(r"(?:^|``|`|\$ |sudo )make ((?:[a-z][a-z-]*\b(?![=/]) ?)+)", re.M)
+_SUITES = re.compile(r'SUITES="([^"]+)"|SUITES=([a-z][a-z0-9-]+)|SUITE=([a-z][a-z0-9-]+)')
+_RUST_NAME = re.compile(r"^([A-Z]\w+)::([a-z_]\w*)(?:\(\))?$")
+# A part of a path that stands for many, or for one that the reader chooses.
+_PLACEHOLDER = re.compile(r"[<>*$]|\bNAME\b|\.\.\.")
+
+
+def literals(text: str) -> Iterator[str]:
+    """What is set as code within a line."""
+    for match in _LITERAL.finditer(text):
+        yield match[1] or match[2]
+
+
+def files(text: str) -> Iterator[str]:
+    """Names of files and folders of the tree that are not there."""
+    tops = {path.name for path in TREE.iterdir() if path.is_dir() and path.name not in ("build", ".git")}
+    for literal in literals(text):
+        path = literal.split(" ")[0].rstrip("/")
+        if "/" in literal and path.split("/")[0] in tops and not _PLACEHOLDER.search(path):
+            if not (TREE / path).exists() and not path.startswith(KERNEL_FOLDERS):
+                yield f"there is no {path}"
+    for link in _LINK.findall(text):
+        if not (TREE / link).exists():
+            yield f"there is no {link}, to which it links"
+
+
+def goals_named(text: str) -> Iterator[str]:
+    """Goals of make that a page names and the Makefile has not."""
+    goals = goals_of((TREE / "Makefile").read_text())
+    for words in _MAKE.findall(text):
+        yield from (f"there is no goal {word} of make" for word in words.split()[:1]
+                    if word not in goals and word not in KERNEL_GOALS)
+
+
+def goals_of(makefile: str) -> set[str]:
+    return {goal for line in re.findall(r"^\.PHONY: (.*)$", makefile, re.M) for goal in line.split()}
+
+
+def suites(text: str) -> Iterator[str]:
+    """Suites that a page names by SUITES= or SUITE= and that are not there."""
+    for groups in _SUITES.findall(text):
+        for name in " ".join(groups).split():
+            if name not in ("a", "b", "name", "all", "kunit") and not (TREE / "selftests/suites" / name).is_dir():
+                yield f"there is no suite {name}"
+
+
+def rust_names(text: str) -> Iterator[str]:
+    """``Type::field`` and ``Type::function()`` that no Rust file defines."""
+    source = "\n".join(path.read_text() for path in RUST)
+    for literal in literals(text):
+        if match := _RUST_NAME.match(literal):
+            kind, name = match.groups()
+            if not re.search(rf"\b(?:struct|enum|trait|type) {kind}\b", source):
+                yield f"there is no type {kind}"
+            elif not re.search(rf"\bfn {name}\b|\b{name}(?: <-)?:|\b{name} <-", source):
+                yield f"there is no {name} in any type"
+
+
+def doc_links(text: str) -> Iterator[str]:
+    """Pages that another one refers to and that are not there."""
+    for name in _DOC.findall(text):
+        if not (TREE / f"Documentation/{name}.rst").exists():
+            yield f"there is no page {name}"
+
+
+def pages() -> Iterator[str]:
+    """Pages that README does not list, and goals of make that neither README nor building.rst has."""
+    readme = README.read_text()
+    for page in PAGES[1:]:
+        if str(page.relative_to(TREE)) not in readme:
+            yield f"README.md: does not list {page.relative_to(TREE)}"
+    shown = readme + "".join(page.read_text() for page in PAGES)
+    for goal in sorted(goals_of((TREE / "Makefile").read_text()) - {"all", "help"}):
+        if not re.search(rf"\bmake (?:[a-z_-]+ )*{goal}\b", shown):
+            yield f"no page has make {goal}"
+
+
+def references() -> Iterator[str]:
+    """Pages that a script or a comment refers to and that are not there."""
+    for folder in ("scripts", "selftests", "tools"):
+        for path in sorted((TREE / folder).rglob("*")):
+            if path.suffix in ("", ".py", ".sh", ".rs", ".c", ".h", ".ini") and path.is_file() and path.name != "docs_test.sh":
+                yield from (f"{path.relative_to(TREE)}: there is no {page}"
+                            for page in _PAGE.findall(path.read_text(errors="replace"))
+                            if not (TREE / page).exists() and page.count("/") == 1)
+
+
+def version() -> Iterator[str]:
+    """The newest version of the change log is the module's."""
+    module = re.search(r"^IOMMUFD_RS_VERSION := (\S+)$", (TREE / "Kbuild").read_text(), re.M)
+    heading = re.search(r"^## (\d+\.\d+\.\d+)", (TREE / "CHANGELOG.md").read_text(), re.M)
+    if not module or not heading or module[1] != heading[1]:
+        yield (f"CHANGELOG.md: the newest version is {heading and heading[1]}, "
+               f"that of Kbuild {module and module[1]}")
+
+
+def main() -> int:
+    wrong = [*pages(), *references(), *version()]
+    for page in PAGES:
+        text = page.read_text()
+        for check in (files, goals_named, suites, rust_names, doc_links):
+            wrong += [f"{page.relative_to(TREE)}: {line}" for line in check(text)]
+    for line in dict.fromkeys(wrong):
+        print(line)
+    return 1 if wrong else 0
+
+
+sys.exit(main())

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Tests that docs.py finds what it is there for: each test breaks one thing in a copy of the tree. Prints
+# KTAP.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+SCRATCH=$(mktemp -d)
+trap 'rm -rf "$SCRATCH"' EXIT
+TREE=$SCRATCH/tree
+COUNT=0 FAILED=0
+
+result() {
+	COUNT=$((COUNT + 1))
+	if ((!$1)); then echo "ok $COUNT $2"; else
+		echo "not ok $COUNT $2"
+		FAILED=$((FAILED + 1))
+	fi
+}
+
+check() { python3 -B selftests/host/docs.py "$TREE"; }
+
+# finds MESSAGE FILE TEXT: with TEXT at the end of FILE there is that one complaint, and no other.
+finds() {
+	local status=0
+	cp "$TREE/$2" "$SCRATCH/saved"
+	printf '\n%b\n' "$3" >>"$TREE/$2"
+	[ "$(check)" = "$1" ] || status=1
+	result "$status" "$1"
+	mv "$SCRATCH/saved" "$TREE/$2"
+}
+
+mkdir "$TREE"
+tar -c --exclude=./build --exclude=./.git --exclude=target . | tar -x -C "$TREE"
+
+echo "KTAP version 1"
+status=0
+check || status=1
+result "$status" "the tree as it is"
+finds "Documentation/todo.rst: there is no kapi/nothing.rs" Documentation/todo.rst 'See ``kapi/nothing.rs``.'
+finds "README.md: there is no selftests/none" README.md 'See `selftests/none`.'
+finds "README.md: there is no Documentation/none.rst, to which it links" README.md '[x](Documentation/none.rst)'
+finds "Documentation/todo.rst: there is no page nothing" Documentation/todo.rst 'See :doc:`nothing`.'
+finds "Documentation/todo.rst: there is no goal nothing of make" Documentation/todo.rst 'Run ``make nothing``.'
+finds "README.md: there is no suite nothing" README.md 'make test SUITES="uapi nothing"'
+finds "Documentation/todo.rst: there is no type Nothing" Documentation/todo.rst '``Nothing::inner`` is it.'
+finds "Documentation/todo.rst: there is no nothing_at_all in any type" Documentation/todo.rst '``Ioas::nothing_at_all()`` is it.'
+finds "no page has make nothing" Makefile '.PHONY: nothing'
+finds "scripts/lib.sh: there is no Documentation/nothing.rst" scripts/lib.sh '# See Documentation/nothing.rst.'
+touch "$TREE/Documentation/new.rst"
+status=0
+[ "$(check)" = "README.md: does not list Documentation/new.rst" ] || status=1
+result "$status" "a page that README does not list"
+rm "$TREE/Documentation/new.rst"
+sed -i 's/^IOMMUFD_RS_VERSION := .*/IOMMUFD_RS_VERSION := 99.0.0/' "$TREE/Kbuild"
+status=0
+[[ "$(check)" == "CHANGELOG.md: the newest version is "*", that of Kbuild 99.0.0" ]] || status=1
+result "$status" "a version that the change log does not have"
+echo "1..$COUNT"
+[ "$FAILED" = 0 ]
