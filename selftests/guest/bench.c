@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "call.h"
 
 #define MIB		(1UL << 20)
 #define GIB		(1UL << 30)

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "mock.h"
+#include "bugs_mock.h"
 
 #define NR	200UL		/* pages that are mapped one by one, so that each has its own bit */
 #define GUARD	0xa5

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "mock.h"
+#include "bugs_mock.h"
 
 #define NR	16UL
 #define PINS	MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
@@ -305,16 +305,6 @@ static void access_refuses_dmabuf(struct fixture *none)
 	close(pinning);
 	close(reading);
 	close_mock(&m);
-}
-
-static bool write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
-
-	if (fd >= 0)
-		close(fd);
-	return done;
 }
 
 /* Every allocation in the making of a device fails once. kmemleak looks afterwards. */

@@ -9,12 +9,11 @@
 
 #define NR	16UL
 #define IOVA	FREE_IOVA
-#define VFIO_RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 static long long cut_out(struct fixture *f, uint64_t iova, uint64_t nr)
 {
 	uint64_t size = nr * PAGE;
-	int r = compat_unmap(f, iova, &size);
+	int r = compat_unmap(f->fd, iova, &size, 0);
 
 	return r ? r : (long long)(size / PAGE);
 }
@@ -73,7 +72,7 @@ static void cut_while_filled(struct fixture *f)
 static void cut_without_huge_pages(struct fixture *f)
 {
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
 	cut_while_filled(f);
 }
@@ -81,7 +80,7 @@ static void cut_without_huge_pages(struct fixture *f)
 static void cut_in_type1_v1(struct fixture *f)
 {
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	WANT(call(f->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU), 0);
 	cut_while_filled(f);
 }
@@ -92,7 +91,7 @@ static void cut_copied(struct fixture *f)
 	long idle = pinned();
 
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, IOVA), 0);
 	WANT(copy_pages(f, f->other, IOVA, NR, IOVA), 0);
@@ -154,8 +153,8 @@ static void unmap_fails_half_way(struct fixture *f)
 
 	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA + 2 * PAGE), 0);
-	WANT(compat_set(f, f->ioas), 0);
-	WANT(compat_unmap(f, IOVA, &size), -ENOENT);
+	WANT(compat_set(f->fd, f->ioas), 0);
+	WANT(compat_unmap(f->fd, IOVA, &size, 0), -ENOENT);
 	gone = size;
 	if (gone) {
 		WANT(gone, 2 * PAGE);
@@ -182,7 +181,7 @@ static void info_is_zeroed(struct fixture *f)
 	} u;
 	uint32_t argsz, needed = 0, i, at;
 
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	for (argsz = 0; argsz < 256; argsz++) {
 		memset(&u, 0xee, sizeof(u));
 		u.info.argsz = argsz;
@@ -265,28 +264,28 @@ static void unanswered_option(struct fixture *f)
 /* The page-table code of the C module WARNs. */
 static void no_permission(struct fixture *f)
 {
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	if (on_c_module() && f->domain) {
 		skip("the C module would WARN");
 		return;
 	}
 	if (f->domain)
-		WANT(compat_map(f, IOVA, mem.rw, PAGE, 0), -EINVAL);
-	else if (!compat_map(f, IOVA, mem.rw, PAGE, 0))
+		WANT(compat_map(f->fd, IOVA, mem.rw, PAGE, 0), -EINVAL);
+	else if (!compat_map(f->fd, IOVA, mem.rw, PAGE, 0))
 		WANT(unmap(f->fd, f->ioas, IOVA, PAGE), PAGE);
-	WANT(compat_map(f, IOVA, mem.rw, PAGE, VFIO_RW), 0);
+	WANT(compat_map(f->fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 }
 
 /* The same found late: what was mapped without permission waits for a page table. */
 static void no_permission_attached(struct fixture *f)
 {
 	WANT(detach(f->dev), 0);
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	if (on_c_module()) {
 		skip("the C module would WARN");
 		return;
 	}
-	if (!compat_map(f, IOVA, mem.rw, PAGE, 0))
+	if (!compat_map(f->fd, IOVA, mem.rw, PAGE, 0))
 		WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
 	WANT(pinned(), f->idle_pins);
 }

@@ -110,14 +110,13 @@ static void user_va_wraps(struct fixture *f)
 	size_t i;
 	int r;
 
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		iova = FREE_IOVA;
 		WANT(map(f->fd, f->ioas, (void *)cases[i].va, cases[i].length, iova), -EOVERFLOW);
 		WANT(map_as(f->fd, f->ioas, RW, (void *)cases[i].va, cases[i].length, &iova),
 		     -EOVERFLOW);
-		r = compat_map(f, FREE_IOVA, (void *)cases[i].va, cases[i].length,
-			       VFIO_DMA_MAP_FLAG_READ);
+		r = compat_map(f->fd, FREE_IOVA, (void *)cases[i].va, cases[i].length, VFIO_DMA_MAP_FLAG_READ);
 		WANT(r, -EOVERFLOW);
 	}
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
@@ -156,21 +155,21 @@ static void last_byte_cut(struct fixture *f)
 	uint64_t size = PAGE;
 
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas, 0), 0);
-	WANT(compat_map(f, -8 * PAGE, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
-	WANT(compat_unmap(f, LAST_PAGE, &size), 0);
+	WANT(compat_map(f->fd, -8 * PAGE, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
+	WANT(compat_unmap(f->fd, LAST_PAGE, &size, 0), 0);
 	WANT(size, PAGE);
-	WANT(compat_unmap(f, LAST_PAGE, &size), 0);
+	WANT(compat_unmap(f->fd, LAST_PAGE, &size, 0), 0);
 	WANT(size, 0);
 	size = 2 * PAGE;
-	WANT(compat_unmap(f, -5 * PAGE, &size), 0);
+	WANT(compat_unmap(f->fd, -5 * PAGE, &size, 0), 0);
 	WANT(size, 2 * PAGE);
 	WANT(unmap_all(f->fd, f->ioas), 5 * PAGE);
 	/* At the other end there is nothing before the first byte. */
-	WANT(compat_map(f, 0, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
+	WANT(compat_map(f->fd, 0, mem.rw, 8 * PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
 	size = PAGE;
-	WANT(compat_unmap(f, 0, &size), 0);
+	WANT(compat_unmap(f->fd, 0, &size, 0), 0);
 	WANT(size, PAGE);
 	WANT(unmap_all(f->fd, f->ioas), 7 * PAGE);
 }
@@ -203,12 +202,12 @@ static void try_limits(struct fixture *f, uint64_t iova, uint64_t length)
 		WANT(unmap(f->fd, f->ioas, iova, length), length);
 	r = copy(f->fd, f->other, iova, length, RW, f->ioas, &at);
 	WANT(r == 0, 0);
-	r = compat_map(f, iova, NULL, length, VFIO_DMA_MAP_FLAG_READ);
+	r = compat_map(f->fd, iova, NULL, length, VFIO_DMA_MAP_FLAG_READ);
 	if (!r) {
-		WANT(compat_unmap(f, iova, &size), 0);
+		WANT(compat_unmap(f->fd, iova, &size, 0), 0);
 		WANT(size, length);
 	} else {
-		r = compat_unmap(f, iova, &size);
+		r = compat_unmap(f->fd, iova, &size, 0);
 		CHECK(r || !size);
 	}
 	WANT(unmap_all(f->fd, f->ioas), 0);
@@ -218,7 +217,7 @@ static void any_limits(struct fixture *f)
 {
 	size_t i, l;
 
-	WANT(compat_set(f, f->ioas), 0);
+	WANT(compat_set(f->fd, f->ioas), 0);
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
 		for (l = 0; l < ARRAY_SIZE(limits); l++) {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "pair.h"
+#include "pair_call.h"
 
 enum { TRANSLATED, BYPASSING };
 
@@ -183,13 +183,8 @@ static const struct test tests[] = {
 	{ "what is told of the hardware", hardware, ALONE },
 };
 
-static void no_rows(struct fixture *f)
-{
-}
-
 static const struct suite bypass_suite = {
 	.name = "bypass",
-	.rows = no_rows,
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
 };

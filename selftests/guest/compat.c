@@ -8,20 +8,15 @@
  * The same answers are expected of the C module; where a row has "c" it differs on purpose.
  */
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "compat.h"
-
-bool failed;
-char *buffer;
-char group_path[64];
-const char *bdf;
-static char *edge;		/* the end of a page behind which there is nothing */
+#include "compat_call.h"
+#include "compat_group.h"
+#include "memory.h"
+#include "result.h"
 
 struct row {
 	const char *name;
@@ -39,7 +34,7 @@ struct row {
 #define PART(name, cmd, part, want, ...) { #cmd ": " name, cmd, 0, &(__VA_ARGS__), part, want, 0 }
 
 #define MAP(...)	(const struct vfio_iommu_type1_dma_map){ \
-	.argsz = sizeof(struct vfio_iommu_type1_dma_map), .flags = RW, .size = PAGE, __VA_ARGS__ }
+	.argsz = sizeof(struct vfio_iommu_type1_dma_map), .flags = VFIO_RW, .size = PAGE, __VA_ARGS__ }
 #define UNMAP(...)	(const struct vfio_iommu_type1_dma_unmap){ \
 	.argsz = sizeof(struct vfio_iommu_type1_dma_unmap), .size = PAGE, __VA_ARGS__ }
 #define INFO(...)	(const struct vfio_iommu_type1_info){ \
@@ -79,7 +74,7 @@ static const struct row rows[] = {
 	NUMBER(VFIO_IOMMU_MAP_DMA, 0, -EFAULT),
 	PART("cut off", VFIO_IOMMU_MAP_DMA, 31, -EFAULT, MAP(.argsz = 1)),
 	STRUCT("too short", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.argsz = 31)),
-	STRUCT("unknown flag", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = RW | 1u << 31)),
+	STRUCT("unknown flag", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = VFIO_RW | 1u << 31)),
 	STRUCT("new address", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = VFIO_DMA_MAP_FLAG_VADDR)),
 	STRUCT("good", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP()),
 	STRUCT("longer", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP(.argsz = 4096)),
@@ -122,102 +117,72 @@ static void run_row(const struct row *row)
 	long got;
 
 	if (row->data) {
-		arg = (unsigned long)edge - row->size;
-		memcpy((void *)arg, row->data, row->size);
+		arg = (unsigned long)guarded(row->data, row->size);
 	}
-	got = call(fd, row->cmd, arg);
+	got = call_value(fd, row->cmd, arg);
 	if (got != want)
-		FAIL("%s: got %ld, expected %ld", row->name, got, want);
+		fail("%s: got %ld, expected %ld", row->name, got, want);
 	if (row->data && got < 0 && memcmp(row->data, (void *)arg, row->size))
-		FAIL("%s: the refused call wrote to its struct", row->name);
+		fail("%s: the refused call wrote to its struct", row->name);
 	close(fd);
-	ksft_test_result(!failed, "%s\n", row->name);
-	failed = false;
+	report("%s", row->name);
 }
-
-#define NO_DOMAIN	1
-#define DEVICE	2
-#define BARE	4	/* a device without an IOMMU */
-#define CONTAINER 8	/* iommufd's own /dev/vfio/vfio */
-
-static const struct {
-	const char *name;
-	void (*run)(int fd);
-	unsigned int needs;
-} tests[] = {
-	{ "choosing, changing and losing the IOAS", slot, NO_DOMAIN },
-	{ "both versions", types, NO_DOMAIN },
-	{ "mapping and unmapping", mapping, NO_DOMAIN },
-	{ "structs that cannot be written to", read_only, NO_DOMAIN },
-	{ "holes in mappings", holes, NO_DOMAIN },
-	{ "capabilities without a domain", info_soft, NO_DOMAIN },
-	{ "a group joins and leaves", joining, DEVICE },
-	{ "the group's device", attached, DEVICE },
-	{ "holes in mapped memory", cutting, DEVICE },
-	{ "holes in a huge page", cutting_huge, DEVICE },
-	{ "a group without an IOMMU", no_iommu, BARE },
-	{ "the container's own file", container, CONTAINER },
-};
 
 /* Whether /dev/vfio/vfio is ours, and not vfio's. */
 static bool has_container(void)
 {
 	int fd = open("/dev/vfio/vfio", O_RDWR);
-	bool ours = fd >= 0 && rlimit_mode(fd) >= 0;
+	bool ours = fd >= 0 && get_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0) >= 0;
 
 	close(fd);
 	return ours;
 }
 
-int main(int argc, char **argv)
+static size_t count(const struct compat_test *tests, size_t nr, unsigned int has)
 {
-	char link[256], target[PATH_MAX] = "";
-	unsigned int has = NO_DOMAIN | DEVICE;
-	size_t i, nr_tests = 0;
-	char *area;
+	size_t i, needed = 0;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: compat BDF\n");
-		return 1;
-	}
-	bdf = argv[1];
-	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", bdf);
-	if (readlink(link, target, sizeof(target) - 1) < 0)
-		ksft_exit_fail_msg("%s: %m\n", link);
-	snprintf(group_path, sizeof(group_path), "/dev/vfio/%s", basename(target));
-	if (access(group_path, F_OK)) {
-		snprintf(group_path, sizeof(group_path), "/dev/vfio/noiommu-%s", basename(target));
-		has = NO_DOMAIN | BARE;
-	}
+	for (i = 0; i < nr; i++)
+		needed += !!(tests[i].needs & has);
+	return needed;
+}
 
-	if (has_container())
-		has |= CONTAINER;
-	buffer = mmap(NULL, NR_PAGES * PAGE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buffer == MAP_FAILED || area == MAP_FAILED)
-		ksft_exit_fail_msg("mmap: %m\n");
-	memset(buffer, 1, NR_PAGES * PAGE);
-	edge = area + PAGE;
-	munmap(edge, PAGE);
+static void run_tests(const struct compat_test *tests, size_t nr, unsigned int has)
+{
+	size_t i;
+	int fd;
 
-	ksft_print_header();
-	for (i = 0; i < ARRAY_SIZE(tests); i++)
-		nr_tests += !!(tests[i].needs & has);
-	ksft_set_plan(ARRAY_SIZE(rows) + nr_tests);
-	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		run_row(&rows[i]);
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		int fd;
-
+	for (i = 0; i < nr; i++) {
 		if (!(tests[i].needs & has))
 			continue;
 		fd = open_iommu();
 		tests[i].run(fd);
 		leave();
 		close(fd);
-		ksft_test_result(!failed, "%s\n", tests[i].name);
-		failed = false;
+		report("%s", tests[i].name);
 	}
-	ksft_finished();
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int has = CONTEXT;
+	size_t i;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: compat BDF\n");
+		return 1;
+	}
+	begin_results();
+	make_memory();
+	has |= find_group(argv[1]) ? DEVICE : NO_IOMMU;
+	if (has_container())
+		has |= CONTAINER;
+
+	plan_results(ARRAY_SIZE(rows) + count(ioas_tests, nr_ioas_tests, has) +
+		     count(group_tests, nr_group_tests, has));
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		run_row(&rows[i]);
+	run_tests(ioas_tests, nr_ioas_tests, has);
+	run_tests(group_tests, nr_group_tests, has);
+	finish_results();
 }

@@ -1,127 +1,81 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ioctls as functions that return their value or a negative errno. */
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include "compat_call.h"
 
-#include "compat.h"
-
-bool on_c_module(void)
+int call_value(int fd, unsigned long cmd, unsigned long value)
 {
-	return access("/sys/module/iommufd_rs", F_OK) != 0;
+	return call(fd, cmd, (void *)value);
 }
 
-/* The ioctl's value or a negative errno. */
-long call(int fd, unsigned long cmd, unsigned long arg)
+static int vfio_ioas(int fd, uint16_t op, uint32_t *id)
 {
-	int r = ioctl(fd, cmd, arg);
+	struct iommu_vfio_ioas cmd = { .size = sizeof(cmd), .op = op, .ioas_id = *id };
+	int r = call(fd, IOMMU_VFIO_IOAS, &cmd);
 
-	return r < 0 ? -errno : r;
+	*id = cmd.ioas_id;
+	return r;
 }
 
-long long pinned(void)
+int compat_set(int fd, uint32_t ioas)
 {
-	long long acquired = 0, released = 0;
-	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
-	FILE *f = fopen("/proc/vmstat", "r");
-	char line[128];
-
-	if (refresh < 0 || !f || write(refresh, "1", 1) != 1)
-		ksft_exit_fail_msg("no vmstat\n");
-	while (fgets(line, sizeof(line), f)) {
-		sscanf(line, "nr_foll_pin_acquired %lld", &acquired);
-		sscanf(line, "nr_foll_pin_released %lld", &released);
-	}
-	fclose(f);
-	close(refresh);
-	return acquired - released;
+	return vfio_ioas(fd, IOMMU_VFIO_IOAS_SET, &ioas);
 }
 
-int open_iommu(void)
+int compat_get(int fd)
 {
-	int fd = open("/dev/iommu", O_RDWR);
+	uint32_t id = 0;
+	int r = vfio_ioas(fd, IOMMU_VFIO_IOAS_GET, &id);
 
-	if (fd < 0)
-		ksft_exit_fail_msg("/dev/iommu: %m\n");
-	return fd;
+	return r ? r : (int)id;
 }
 
-long long rlimit_mode(int fd)
+int compat_clear(int fd)
 {
-	struct iommu_option cmd = {
-		.size = sizeof(cmd), .option_id = IOMMU_OPTION_RLIMIT_MODE,
-		.op = IOMMU_OPTION_OP_GET,
-	};
-	long r = call(fd, IOMMU_OPTION, (unsigned long)&cmd);
+	uint32_t id = 0;
 
-	return r ?: (long long)cmd.val64;
+	return vfio_ioas(fd, IOMMU_VFIO_IOAS_CLEAR, &id);
 }
 
-uint32_t ioas_alloc(int fd)
+int compat_set_new(int fd)
 {
-	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	uint32_t id;
+	int r = ioas_alloc(fd, &id);
 
-	if (ioctl(fd, IOMMU_IOAS_ALLOC, &cmd))
-		ksft_exit_fail_msg("IOMMU_IOAS_ALLOC: %m\n");
-	return cmd.out_ioas_id;
+	if (!r)
+		r = compat_set(fd, id);
+	return r ? r : (int)id;
 }
 
-long destroy(int fd, uint32_t id)
-{
-	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
-
-	return call(fd, IOMMU_DESTROY, (unsigned long)&cmd);
-}
-
-/* IOMMU_VFIO_IOAS; GET returns the id. */
-long vfio_ioas(int fd, uint16_t op, uint32_t id)
-{
-	struct iommu_vfio_ioas cmd = { .size = sizeof(cmd), .op = op, .ioas_id = id };
-	long r = call(fd, IOMMU_VFIO_IOAS, (unsigned long)&cmd);
-
-	return !r && op == IOMMU_VFIO_IOAS_GET ? cmd.ioas_id : r;
-}
-
-long map_flags(int fd, uint64_t iova, const void *va, uint64_t size, uint32_t flags)
+int compat_map(int fd, uint64_t iova, const void *va, uint64_t size, uint32_t flags)
 {
 	struct vfio_iommu_type1_dma_map cmd = {
-		.argsz = sizeof(cmd), .flags = flags,
-		.vaddr = (uintptr_t)va, .iova = iova, .size = size,
+		.argsz = sizeof(cmd), .flags = flags, .vaddr = PTR(va), .iova = iova, .size = size,
 	};
 
-	return call(fd, VFIO_IOMMU_MAP_DMA, (unsigned long)&cmd);
+	return call(fd, VFIO_IOMMU_MAP_DMA, &cmd);
 }
 
-long map(int fd, uint64_t iova, const void *va, uint64_t size)
-{
-	return map_flags(fd, iova, va, size, RW);
-}
-
-/* What the kernel left in the size field is in *size. */
-long unmap_flags(int fd, uint64_t iova, uint64_t *size, uint32_t flags)
+int compat_unmap(int fd, uint64_t iova, uint64_t *size, uint32_t flags)
 {
 	struct vfio_iommu_type1_dma_unmap cmd = {
 		.argsz = sizeof(cmd), .flags = flags, .iova = iova, .size = *size,
 	};
-	long r = call(fd, VFIO_IOMMU_UNMAP_DMA, (unsigned long)&cmd);
+	int r = call(fd, VFIO_IOMMU_UNMAP_DMA, &cmd);
 
 	*size = cmd.size;
 	return r;
 }
 
-/* How many bytes were unmapped, or a negative errno. */
-long long unmap(int fd, uint64_t iova, uint64_t size)
+long long compat_unmap_bytes(int fd, uint64_t iova, uint64_t size)
 {
-	long r = unmap_flags(fd, iova, &size, 0);
+	int r = compat_unmap(fd, iova, &size, 0);
 
-	return r ?: (long long)size;
+	return r ? r : (long long)size;
 }
 
-long long unmap_all(int fd)
+long long compat_unmap_all(int fd)
 {
 	uint64_t size = 0;
-	long r = unmap_flags(fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL);
+	int r = compat_unmap(fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL);
 
-	return r ?: (long long)size;
+	return r ? r : (long long)size;
 }

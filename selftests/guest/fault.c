@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "fault.h"
+#include "fault_call.h"
 
 static void alloc_wrong(struct fixture *f)
 {

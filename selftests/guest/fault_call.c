@@ -3,7 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "fault.h"
+#include "fault_call.h"
 
 struct iommu_hwpt_pgfault faults[MANY + 1];
 

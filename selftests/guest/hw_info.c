@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "frame.h"
 
 #define BIT(n)			(1ULL << (n))
 
@@ -370,13 +370,8 @@ static const struct test tests[] = {
 	{ "capabilities follow from it", capabilities, DOMAIN },
 };
 
-static void no_rows(struct fixture *f)
-{
-}
-
 static const struct suite info_suite = {
 	.name = "hw-info",
-	.rows = no_rows,
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
 };

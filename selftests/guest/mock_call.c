@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The operations of the mock IOMMU's ioctl, each returning 0, an fd or a negative errno. */
+#include <unistd.h>
+
+#include "memory.h"
 #include "mock_call.h"
+#include "result.h"
 
 int mock_op(int fd, struct iommu_test_cmd *cmd)
 {
@@ -21,7 +24,21 @@ int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint3
 	return 0;
 }
 
-/* Attach a device to other page tables, or to those that an IOAS has. */
+int mock_device_flags(int fd, uint32_t pt, uint32_t flags, uint32_t *device, uint32_t *dev_id)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, .id = pt,
+		.mock_domain_flags.dev_flags = flags,
+	};
+	int r = mock_op(fd, &cmd);
+
+	if (r)
+		return r;
+	*device = cmd.mock_domain_flags.out_stdev_id;
+	*dev_id = cmd.mock_domain_flags.out_idev_id;
+	return 0;
+}
+
 int mock_replace(int fd, uint32_t device, uint32_t pt)
 {
 	struct iommu_test_cmd cmd = {
@@ -32,7 +49,6 @@ int mock_replace(int fd, uint32_t device, uint32_t pt)
 	return mock_op(fd, &cmd);
 }
 
-/* The page table has at iova what the process has at va. */
 int mock_check(int fd, uint32_t hwpt, uint64_t iova, const void *va, uint64_t length)
 {
 	struct iommu_test_cmd cmd = {
@@ -43,12 +59,50 @@ int mock_check(int fd, uint32_t hwpt, uint64_t iova, const void *va, uint64_t le
 	return mock_op(fd, &cmd);
 }
 
-/* Each page is pinned so many times. */
 int mock_refs(int fd, const void *va, uint64_t length, uint32_t refs)
 {
 	struct iommu_test_cmd cmd = {
 		.op = IOMMU_TEST_OP_MD_CHECK_REFS,
 		.check_refs = { .length = length, .uptr = PTR(va), .refs = refs },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+int pasid_attach(int fd, uint32_t device, uint32_t pasid, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_ATTACH, .id = device,
+		.pasid_attach = { .pasid = pasid, .pt_id = pt },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+int pasid_replace(int fd, uint32_t device, uint32_t pasid, uint32_t pt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_REPLACE, .id = device,
+		.pasid_replace = { .pasid = pasid, .pt_id = pt },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+int pasid_detach(int fd, uint32_t device, uint32_t pasid)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_DETACH, .id = device, .pasid_detach.pasid = pasid,
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+int pasid_check(int fd, uint32_t device, uint32_t pasid, uint32_t hwpt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_PASID_CHECK_HWPT, .id = device,
+		.pasid_check = { .pasid = pasid, .hwpt_id = hwpt },
 	};
 
 	return mock_op(fd, &cmd);
@@ -74,7 +128,6 @@ int access_replace(int fd, int access, uint32_t ioas)
 	return mock_op(fd, &cmd);
 }
 
-/* The mock compares the pages with those at va, if it is given. */
 int access_pin(int fd, int access, uint64_t iova, uint64_t length, const void *va, uint32_t *id)
 {
 	struct iommu_test_cmd cmd = {
@@ -109,4 +162,27 @@ int access_rw(int fd, int access, uint64_t iova, void *data, uint64_t length, ui
 	};
 
 	return mock_op(fd, &cmd);
+}
+
+bool open_mock(struct mock *m)
+{
+	int r;
+
+	m->idle = pinned();
+	m->fd = open_iommu();
+	r = m->fd < 0 ? m->fd : ioas_alloc(m->fd, &m->ioas);
+	if (!r)
+		r = ioas_alloc(m->fd, &m->other);
+	if (!r)
+		r = mock_device(m->fd, m->ioas, &m->device, &m->dev_id, &m->hwpt);
+	if (r)
+		fail("cannot make a mock device: %s", errno_name(r));
+	return !r;
+}
+
+void close_mock(struct mock *m)
+{
+	if (pinned() != m->idle)
+		fail("%+ld pages are still pinned", pinned() - m->idle);
+	close(m->fd);
 }

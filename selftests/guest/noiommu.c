@@ -10,9 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "frame.h"
 
-#define RW		(READ | WRITE)
 
 #define PA(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_NOIOMMU_GET_PA, .want = SAME(e), \
 	.arg.pa = { .size = sizeof(struct iommu_ioas_noiommu_get_pa), .ioas_id = f->ioas, \

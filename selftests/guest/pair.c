@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pair.h"
+#include "pair_call.h"
 
 static void one_space(struct fixture *f)
 {
@@ -222,13 +222,8 @@ static const struct test tests[] = {
 	{ "dirty pages", dirty_pages, ALONE },
 };
 
-static void no_rows(struct fixture *f)
-{
-}
-
 static const struct suite pair_suite = {
 	.name = "pair",
-	.rows = no_rows,
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
 };

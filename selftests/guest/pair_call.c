@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pair.h"
+#include "pair_call.h"
 
 /* A card without an IOMMU needs its rings in one piece, and the pool of huge pages may be small. */
 static char *memory(size_t size, bool in_one_piece)

@@ -9,13 +9,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "frame.h"
 #include "mock_call.h"
 
 #define LIMIT	(1u << MOCK_PASID_WIDTH)	/* one more than the last PASID of a device */
 #define MANY	300
 
 /* An iommufd with a device that is attached to page tables which suit PASIDs. */
-struct mock {
+struct pasids {
 	int fd;
 	uint32_t ioas;
 	uint32_t device, dev_id;
@@ -24,19 +25,7 @@ struct mock {
 	uint32_t one, two;	/* page tables that do */
 };
 
-static int make_device(struct mock *m, uint32_t pt, uint32_t flags, uint32_t *dev_id)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, .id = pt,
-		.mock_domain_flags.dev_flags = flags,
-	};
-	int r = mock_op(m->fd, &cmd);
-
-	*dev_id = cmd.mock_domain_flags.out_idev_id;
-	return r ? r : (int)cmd.mock_domain_flags.out_stdev_id;
-}
-
-static int make_tables(struct mock *m, uint32_t flags, uint32_t *id)
+static int make_tables(struct pasids *m, uint32_t flags, uint32_t *id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd), .flags = flags, .dev_id = m->dev_id, .pt_id = m->ioas,
@@ -48,52 +37,12 @@ static int make_tables(struct mock *m, uint32_t flags, uint32_t *id)
 }
 
 /* The whole device. */
-static int go_to(struct mock *m, uint32_t pt)
+static int go_to(struct pasids *m, uint32_t pt)
 {
 	return mock_replace(m->fd, m->device, pt);
 }
 
-static int attach_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_PASID_ATTACH, .id = m->device,
-		.pasid_attach = { .pasid = pasid, .pt_id = pt },
-	};
-
-	return mock_op(m->fd, &cmd);
-}
-
-static int replace_pasid(struct mock *m, uint32_t pasid, uint32_t pt)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_PASID_REPLACE, .id = m->device,
-		.pasid_replace = { .pasid = pasid, .pt_id = pt },
-	};
-
-	return mock_op(m->fd, &cmd);
-}
-
-static int detach_pasid(struct mock *m, uint32_t pasid)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_PASID_DETACH, .id = m->device, .pasid_detach.pasid = pasid,
-	};
-
-	return mock_op(m->fd, &cmd);
-}
-
-/* 0 where the IOMMU core has the PASID attached to these page tables, or to none for 0. */
-static int check_pasid(struct mock *m, uint32_t pasid, uint32_t hwpt)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_PASID_CHECK_HWPT, .id = m->device,
-		.pasid_check = { .pasid = pasid, .hwpt_id = hwpt },
-	};
-
-	return mock_op(m->fd, &cmd);
-}
-
-static bool open_mock(struct mock *m, uint32_t flags)
+static bool open_pasids(struct pasids *m, uint32_t flags)
 {
 	int r = open_iommu();
 
@@ -101,9 +50,8 @@ static bool open_mock(struct mock *m, uint32_t flags)
 	if (r >= 0)
 		r = ioas_alloc(m->fd, &m->ioas);
 	if (!r)
-		r = make_device(m, m->ioas, flags, &m->dev_id);
-	m->device = r;
-	if (r >= 0)
+		r = mock_device_flags(m->fd, m->ioas, flags, &m->device, &m->dev_id);
+	if (!r)
 		r = make_tables(m, 0, &m->plain);
 	if (!r)
 		r = make_tables(m, IOMMU_HWPT_ALLOC_PASID, &m->one);
@@ -117,7 +65,7 @@ static bool open_mock(struct mock *m, uint32_t flags)
 }
 
 /* All is let go: everything can be destroyed. */
-static void close_mock(struct mock *m)
+static void close_pasids(struct pasids *m)
 {
 	WANT(destroy(m->fd, m->device), 0);
 	WANT(destroy(m->fd, m->one), 0);
@@ -129,103 +77,103 @@ static void close_mock(struct mock *m)
 
 static void attached(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
-	WANT(detach_pasid(&m, 100), 0);
-	WANT(check_pasid(&m, 100, 0), 0);
-	WANT(attach_pasid(&m, 100, m.two), 0);
-	WANT(check_pasid(&m, 100, m.two), 0);
-	WANT(check_pasid(&m, 100, m.one), -EINVAL);
-	WANT(check_pasid(&m, 100, 0), -EINVAL);
-	WANT(check_pasid(&m, 101, 0), 0);
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
+	WANT(pasid_check(m.fd, m.device, 100, 0), 0);
+	WANT(pasid_attach(m.fd, m.device, 100, m.two), 0);
+	WANT(pasid_check(m.fd, m.device, 100, m.two), 0);
+	WANT(pasid_check(m.fd, m.device, 100, m.one), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 100, 0), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 101, 0), 0);
 	WANT(destroy(m.fd, m.two), -EBUSY);
 	/* That it is attached counts before all else. */
-	WANT(attach_pasid(&m, 100, m.two), -EBUSY);
-	WANT(attach_pasid(&m, 100, m.one), -EBUSY);
-	WANT(attach_pasid(&m, 100, m.plain), -EBUSY);
-	WANT(attach_pasid(&m, 100, m.ioas), -EBUSY);
+	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EBUSY);
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EBUSY);
+	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EBUSY);
+	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EBUSY);
 	/* Another PASID, and the same page tables as the device as a whole. */
-	WANT(attach_pasid(&m, 101, m.two), 0);
-	WANT(attach_pasid(&m, 102, m.one), 0);
-	WANT(detach_pasid(&m, 100), 0);
-	WANT(check_pasid(&m, 100, 0), 0);
-	WANT(check_pasid(&m, 101, m.two), 0);
+	WANT(pasid_attach(m.fd, m.device, 101, m.two), 0);
+	WANT(pasid_attach(m.fd, m.device, 102, m.one), 0);
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
+	WANT(pasid_check(m.fd, m.device, 100, 0), 0);
+	WANT(pasid_check(m.fd, m.device, 101, m.two), 0);
 	WANT(destroy(m.fd, m.two), -EBUSY);
-	WANT(detach_pasid(&m, 101), 0);
-	WANT(detach_pasid(&m, 102), 0);
-	WANT(detach_pasid(&m, 102), 0);
-	close_mock(&m);
+	WANT(pasid_detach(m.fd, m.device, 101), 0);
+	WANT(pasid_detach(m.fd, m.device, 102), 0);
+	WANT(pasid_detach(m.fd, m.device, 102), 0);
+	close_pasids(&m);
 }
 
 static void refused(struct fixture *none)
 {
 	struct iommu_test_cmd cmd = { .op = IOMMU_TEST_OP_PASID_ATTACH };
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
-	WANT(attach_pasid(&m, 100, 0), -ENOENT);
-	WANT(attach_pasid(&m, 100, NO_ID), -ENOENT);
-	WANT(attach_pasid(&m, 100, m.dev_id), -EINVAL);
-	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(pasid_attach(m.fd, m.device, 100, 0), -ENOENT);
+	WANT(pasid_attach(m.fd, m.device, 100, NO_ID), -ENOENT);
+	WANT(pasid_attach(m.fd, m.device, 100, m.dev_id), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
 	/* Neither are those suited that are made by attaching. */
-	WANT(attach_pasid(&m, 100, m.ioas), -EINVAL);
-	WANT(replace_pasid(&m, 100, m.one), -EINVAL);
-	WANT(replace_pasid(&m, 100, m.ioas), -EINVAL);
-	WANT(check_pasid(&m, 100, 0), 0);
+	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EINVAL);
+	WANT(pasid_replace(m.fd, m.device, 100, m.one), -EINVAL);
+	WANT(pasid_replace(m.fd, m.device, 100, m.ioas), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 100, 0), 0);
 	/* How wide they are. */
-	WANT(attach_pasid(&m, LIMIT, m.one), -EINVAL);
-	WANT(attach_pasid(&m, ~0u, m.one), -EINVAL);
-	WANT(attach_pasid(&m, LIMIT - 1, m.one), 0);
-	WANT(check_pasid(&m, LIMIT - 1, m.one), 0);
-	WANT(detach_pasid(&m, LIMIT - 1), 0);
+	WANT(pasid_attach(m.fd, m.device, LIMIT, m.one), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, ~0u, m.one), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, LIMIT - 1, m.one), 0);
+	WANT(pasid_check(m.fd, m.device, LIMIT - 1, m.one), 0);
+	WANT(pasid_detach(m.fd, m.device, LIMIT - 1), 0);
 	cmd.id = m.ioas;
 	WANT(mock_op(m.fd, &cmd), -ENOENT);
-	close_mock(&m);
+	close_pasids(&m);
 }
 
 static void replaced(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
-	WANT(attach_pasid(&m, 200, m.one), 0);
-	WANT(replace_pasid(&m, 200, m.ioas), -EINVAL);
-	WANT(replace_pasid(&m, 200, m.plain), -EINVAL);
-	WANT(replace_pasid(&m, 200, NO_ID), -ENOENT);
-	WANT(replace_pasid(&m, 201, m.two), -EINVAL);
-	WANT(check_pasid(&m, 200, m.one), 0);
-	WANT(replace_pasid(&m, 200, m.one), 0);
-	WANT(replace_pasid(&m, 200, m.two), 0);
-	WANT(check_pasid(&m, 200, m.two), 0);
-	WANT(check_pasid(&m, 201, 0), 0);
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(pasid_attach(m.fd, m.device, 200, m.one), 0);
+	WANT(pasid_replace(m.fd, m.device, 200, m.ioas), -EINVAL);
+	WANT(pasid_replace(m.fd, m.device, 200, m.plain), -EINVAL);
+	WANT(pasid_replace(m.fd, m.device, 200, NO_ID), -ENOENT);
+	WANT(pasid_replace(m.fd, m.device, 201, m.two), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 200, m.one), 0);
+	WANT(pasid_replace(m.fd, m.device, 200, m.one), 0);
+	WANT(pasid_replace(m.fd, m.device, 200, m.two), 0);
+	WANT(pasid_check(m.fd, m.device, 200, m.two), 0);
+	WANT(pasid_check(m.fd, m.device, 201, 0), 0);
 	WANT(go_to(&m, m.two), 0);
 	/* Nothing is left of it on the first. */
 	WANT(destroy(m.fd, m.one), 0);
 	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID, &m.one), 0);
-	WANT(replace_pasid(&m, 200, m.one), 0);
-	WANT(check_pasid(&m, 200, m.one), 0);
-	WANT(detach_pasid(&m, 200), 0);
-	close_mock(&m);
+	WANT(pasid_replace(m.fd, m.device, 200, m.one), 0);
+	WANT(pasid_check(m.fd, m.device, 200, m.one), 0);
+	WANT(pasid_detach(m.fd, m.device, 200), 0);
+	close_pasids(&m);
 }
 
 /* The driver fails: the PASID stays where it is. */
 static void replacement_fails(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
-	WANT(attach_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
-	WANT(replace_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), -ENOMEM);
-	WANT(check_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(pasid_attach(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	WANT(pasid_replace(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.two), -ENOMEM);
+	WANT(pasid_check(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.one), 0);
 	WANT(destroy(m.fd, m.two), 0);
 	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID, &m.two), 0);
-	WANT(replace_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), 0);
-	WANT(check_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.two), 0);
-	WANT(detach_pasid(&m, IOMMU_TEST_PASID_RESERVED), 0);
-	WANT(attach_pasid(&m, IOMMU_TEST_PASID_RESERVED, m.one), 0);
-	WANT(detach_pasid(&m, IOMMU_TEST_PASID_RESERVED), 0);
-	close_mock(&m);
+	WANT(pasid_replace(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.two), 0);
+	WANT(pasid_check(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.two), 0);
+	WANT(pasid_detach(m.fd, m.device, IOMMU_TEST_PASID_RESERVED), 0);
+	WANT(pasid_attach(m.fd, m.device, IOMMU_TEST_PASID_RESERVED, m.one), 0);
+	WANT(pasid_detach(m.fd, m.device, IOMMU_TEST_PASID_RESERVED), 0);
+	close_pasids(&m);
 }
 
 /* Lets the nth place fail that can, or with 0 none. */
@@ -242,120 +190,117 @@ static void fails_anywhere(struct fixture *none)
 {
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r;
 	unsigned int nth, places;
-	struct mock m;
+	struct pasids m;
 
-	CHECK(inject >= 0 && open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(inject >= 0 && open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	for (nth = 1, r = -1; r && nth < 100; nth++) {
 		CHECK(fail_at(inject, nth));
-		r = attach_pasid(&m, 100, m.one);
+		r = pasid_attach(m.fd, m.device, 100, m.one);
 		CHECK(fail_at(inject, 0));
-		WANT(check_pasid(&m, 100, r ? 0 : m.one), 0);
+		WANT(pasid_check(m.fd, m.device, 100, r ? 0 : m.one), 0);
 	}
 	WANT(r, 0);
 	places = nth - 2;
 	for (nth = 1, r = -1; r && nth < 100; nth++) {
 		CHECK(fail_at(inject, nth));
-		r = replace_pasid(&m, 100, m.two);
+		r = pasid_replace(m.fd, m.device, 100, m.two);
 		CHECK(fail_at(inject, 0));
 		/* It is replaced where only the answer could not be written. */
 		if (r == -EFAULT)
-			WANT(replace_pasid(&m, 100, m.one), 0);
-		WANT(check_pasid(&m, 100, r ? m.one : m.two), 0);
+			WANT(pasid_replace(m.fd, m.device, 100, m.one), 0);
+		WANT(pasid_check(m.fd, m.device, 100, r ? m.one : m.two), 0);
 	}
 	WANT(r, 0);
 	note("%u and %u places to fail", places, nth - 2);
 	CHECK(places && nth > 2);
-	WANT(detach_pasid(&m, 100), 0);
-	close_mock(&m);
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
+	close_pasids(&m);
 	close(inject);
 }
 
 /* Either both suit PASIDs, what a PASID is attached to and what the whole device is, or neither. */
 static void beside_the_device(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
-	WANT(attach_pasid(&m, 100, m.one), 0);
-	WANT(attach_pasid(&m, 101, m.one), 0);
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), 0);
+	WANT(pasid_attach(m.fd, m.device, 101, m.one), 0);
 	WANT(go_to(&m, m.plain), -EINVAL);
 	WANT(go_to(&m, m.ioas), -EINVAL);
-	WANT(check_pasid(&m, 0, m.one), 0);
+	WANT(pasid_check(m.fd, m.device, 0, m.one), 0);
 	WANT(go_to(&m, m.two), 0);
-	WANT(check_pasid(&m, 0, m.two), 0);
-	WANT(detach_pasid(&m, 100), 0);
+	WANT(pasid_check(m.fd, m.device, 0, m.two), 0);
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
 	WANT(go_to(&m, m.plain), -EINVAL);
-	WANT(detach_pasid(&m, 101), 0);
+	WANT(pasid_detach(m.fd, m.device, 101), 0);
 	WANT(go_to(&m, m.plain), 0);
-	WANT(attach_pasid(&m, 100, m.one), -EINVAL);
-	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
 	WANT(go_to(&m, m.ioas), 0);
-	WANT(attach_pasid(&m, 100, m.one), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EINVAL);
 	/* PASID 0 is the whole device; where that is detached, only PASIDs count. */
-	WANT(attach_pasid(&m, 0, m.one), -EBUSY);
-	WANT(replace_pasid(&m, 0, m.one), 0);
-	WANT(check_pasid(&m, 0, m.one), 0);
-	WANT(detach_pasid(&m, 0), 0);
-	WANT(check_pasid(&m, 0, 0), 0);
-	WANT(attach_pasid(&m, 100, m.one), 0);
-	WANT(attach_pasid(&m, 0, m.plain), -EINVAL);
-	WANT(attach_pasid(&m, 0, m.ioas), -EINVAL);
-	WANT(attach_pasid(&m, 0, m.two), 0);
-	WANT(detach_pasid(&m, 100), 0);
-	close_mock(&m);
+	WANT(pasid_attach(m.fd, m.device, 0, m.one), -EBUSY);
+	WANT(pasid_replace(m.fd, m.device, 0, m.one), 0);
+	WANT(pasid_check(m.fd, m.device, 0, m.one), 0);
+	WANT(pasid_detach(m.fd, m.device, 0), 0);
+	WANT(pasid_check(m.fd, m.device, 0, 0), 0);
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), 0);
+	WANT(pasid_attach(m.fd, m.device, 0, m.plain), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 0, m.ioas), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 0, m.two), 0);
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
+	close_pasids(&m);
 }
 
 /* The page tables may be for PASIDs, but the mock then has none but 0. */
 static void without_pasids(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
-	CHECK(open_mock(&m, 0));
-	WANT(attach_pasid(&m, 100, m.plain), -EINVAL);
-	WANT(attach_pasid(&m, 100, m.two), -EINVAL);
-	WANT(attach_pasid(&m, 1, m.two), -EINVAL);
-	WANT(check_pasid(&m, 1, 0), 0);
-	WANT(replace_pasid(&m, 1, m.two), -EINVAL);
-	WANT(replace_pasid(&m, 0, m.two), 0);
+	CHECK(open_pasids(&m, 0));
+	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EINVAL);
+	WANT(pasid_attach(m.fd, m.device, 1, m.two), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 1, 0), 0);
+	WANT(pasid_replace(m.fd, m.device, 1, m.two), -EINVAL);
+	WANT(pasid_replace(m.fd, m.device, 0, m.two), 0);
 	WANT(go_to(&m, m.plain), 0);
-	WANT(attach_pasid(&m, 100, m.two), -EINVAL);
-	close_mock(&m);
+	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EINVAL);
+	close_pasids(&m);
 }
 
 /* Each device has PASIDs of its own. */
 static void two_devices(struct fixture *none)
 {
-	struct mock m, other;
-	int r;
+	struct pasids m, other;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	other = m;
-	r = make_device(&m, m.one, MOCK_FLAGS_DEVICE_PASID, &other.dev_id);
-	CHECK(r > 0);
-	other.device = r;
-	WANT(attach_pasid(&m, 100, m.one), 0);
-	WANT(check_pasid(&other, 100, 0), 0);
-	WANT(attach_pasid(&other, 100, m.two), 0);
-	WANT(detach_pasid(&m, 100), 0);
-	WANT(check_pasid(&other, 100, m.two), 0);
-	WANT(detach_pasid(&other, 100), 0);
+	WANT(mock_device_flags(m.fd, m.one, MOCK_FLAGS_DEVICE_PASID, &other.device, &other.dev_id), 0);
+	WANT(pasid_attach(m.fd, m.device, 100, m.one), 0);
+	WANT(pasid_check(other.fd, other.device, 100, 0), 0);
+	WANT(pasid_attach(other.fd, other.device, 100, m.two), 0);
+	WANT(pasid_detach(m.fd, m.device, 100), 0);
+	WANT(pasid_check(other.fd, other.device, 100, m.two), 0);
+	WANT(pasid_detach(other.fd, other.device, 100), 0);
 	WANT(destroy(m.fd, other.device), 0);
-	close_mock(&m);
+	close_pasids(&m);
 }
 
-static bool attach_many(struct mock *m)
+static bool attach_many(struct pasids *m)
 {
 	uint32_t i;
 	int r = 0;
 
 	/* Up, and from the end down. */
 	for (i = 1; !r && i <= MANY; i++) {
-		r = attach_pasid(m, i, i % 2 ? m->one : m->two);
+		r = pasid_attach(m->fd, m->device, i, i % 2 ? m->one : m->two);
 		if (!r)
-			r = attach_pasid(m, LIMIT - i, m->two);
+			r = pasid_attach(m->fd, m->device, LIMIT - i, m->two);
 	}
 	for (i = 1; !r && i <= MANY; i++)
-		r = check_pasid(m, i, i % 2 ? m->one : m->two);
+		r = pasid_check(m->fd, m->device, i, i % 2 ? m->one : m->two);
 	if (r)
 		fail("cannot attach many PASIDs: %s", errno_name(r));
 	return !r;
@@ -363,43 +308,43 @@ static bool attach_many(struct mock *m)
 
 static void many(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 	uint32_t i;
 
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	CHECK(attach_many(&m));
 	for (i = MANY; i; i--) {
-		WANT(detach_pasid(&m, LIMIT - i), 0);
-		WANT(detach_pasid(&m, i), 0);
+		WANT(pasid_detach(m.fd, m.device, LIMIT - i), 0);
+		WANT(pasid_detach(m.fd, m.device, i), 0);
 	}
-	close_mock(&m);
+	close_pasids(&m);
 }
 
 /* The device goes with its PASIDs attached. C's mock forgets about them. */
 static void destroyed_attached(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
 	if (on_c_module()) {
 		skip("C's mock detaches no PASIDs");
 		return;
 	}
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	CHECK(attach_many(&m));
 	WANT(destroy(m.fd, m.one), -EBUSY);
 	WANT(destroy(m.fd, m.two), -EBUSY);
-	close_mock(&m);
+	close_pasids(&m);
 }
 
 static void closed_attached(struct fixture *none)
 {
-	struct mock m;
+	struct pasids m;
 
 	if (on_c_module()) {
 		skip("C's mock detaches no PASIDs");
 		return;
 	}
-	CHECK(open_mock(&m, MOCK_FLAGS_DEVICE_PASID));
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	CHECK(attach_many(&m));
 	close(m.fd);
 }

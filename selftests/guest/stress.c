@@ -20,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mock.h"
+#include "frame.h"
+#include "mock_call.h"
 
 #define NR_THREADS	4
 #define NR_IOAS		3

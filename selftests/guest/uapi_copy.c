@@ -5,7 +5,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 
 #define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_COPY, \
 	.want = { no_domain, domain }, .arg.copy = ARG(__VA_ARGS__) }

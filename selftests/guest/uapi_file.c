@@ -10,7 +10,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 #define FILE_PAGES	16
 
 #define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \

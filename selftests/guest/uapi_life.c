@@ -9,7 +9,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 
 static void unmap_held(struct fixture *f)
 {

@@ -6,7 +6,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 #define LIMIT		12
 
 /* By user: what is pinned counts, in one piece or several, and what is refused does not. */

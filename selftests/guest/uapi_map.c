@@ -6,7 +6,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 
 #define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_MAP, \
 	.want = { no_domain, domain }, \

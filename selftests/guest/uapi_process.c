@@ -7,7 +7,6 @@
 
 #include "uapi.h"
 
-#define RW		(READ | WRITE)
 #define NR		4		/* pages of the file */
 #define HEIR		(NOBODY + 1)	/* another user */
 

@@ -184,12 +184,12 @@ static void closed(struct fixture *none)
 	WANT(nested(&g, g.parent, 0, &on_parent), 0);
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
-	WANT(replace(g.fd, g.device, on_viommu), 0);
+	WANT(mock_replace(g.fd, g.device, on_viommu), 0);
 	close(g.fd);
 	if (!open_guest(&g))
 		return;
 	WANT(nested(&g, g.parent, 0, &on_parent), 0);
-	WANT(replace(g.fd, g.device, on_parent), 0);
+	WANT(mock_replace(g.fd, g.device, on_parent), 0);
 	close(g.fd);
 }
 
@@ -203,31 +203,31 @@ static void attached(struct fixture *none)
 	WANT(nested(&g, g.parent, 0, &one), 0);
 	WANT(nested(&g, g.parent, 0, &two), 0);
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
-	WANT(replace(g.fd, g.device, one), 0);
+	WANT(mock_replace(g.fd, g.device, one), 0);
 	WANT(destroy(g.fd, one), -EBUSY);
 	/* The automatic page tables are gone with their last device. */
 	WANT(destroy(g.fd, g.automatic), -ENOENT);
-	WANT(replace(g.fd, g.device, one), 0);
+	WANT(mock_replace(g.fd, g.device, one), 0);
 	/* A vIOMMU does not translate for a device that its guest does not know. */
-	WANT(replace(g.fd, g.device, on_viommu), -ENOENT);
+	WANT(mock_replace(g.fd, g.device, on_viommu), -ENOENT);
 	WANT(destroy(g.fd, one), -EBUSY);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
-	WANT(replace(g.fd, g.device, on_viommu), 0);
+	WANT(mock_replace(g.fd, g.device, on_viommu), 0);
 	WANT(destroy(g.fd, one), 0);
 	WANT(destroy(g.fd, on_viommu), -EBUSY);
 	/* Devices are attached to nested page tables from the start too. */
 	WANT(mock_device(g.fd, two, &device, &dev_id, &hwpt), 0);
 	WANT(hwpt, two);
 	WANT(mock_device(g.fd, on_viommu, &device, &dev_id, &hwpt), -ENOENT);
-	WANT(replace(g.fd, g.device, g.viommu), -EINVAL);
-	WANT(replace(g.fd, g.device, vdev), -EINVAL);
+	WANT(mock_replace(g.fd, g.device, g.viommu), -EINVAL);
+	WANT(mock_replace(g.fd, g.device, vdev), -EINVAL);
 	WANT(destroy(g.fd, two), -EBUSY);
 	WANT(destroy(g.fd, device), 0);
 	WANT(destroy(g.fd, two), 0);
-	WANT(replace(g.fd, g.device, g.parent), 0);
+	WANT(mock_replace(g.fd, g.device, g.parent), 0);
 	WANT(destroy(g.fd, on_viommu), 0);
 	WANT(destroy(g.fd, vdev), 0);
-	WANT(replace(g.fd, g.device, g.ioas), 0);
+	WANT(mock_replace(g.fd, g.device, g.ioas), 0);
 	close_guest(&g);
 }
 
@@ -240,12 +240,12 @@ static void parent_maps(struct fixture *none)
 	if (!open_guest(&g))
 		return;
 	WANT(nested(&g, g.parent, 0, &id), 0);
-	WANT(replace(g.fd, g.device, id), 0);
+	WANT(mock_replace(g.fd, g.device, id), 0);
 	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, MOCK_IOVA), 0);
 	WANT(mock_check(g.fd, g.parent, MOCK_IOVA, mem.rw, 4 * PAGE), 0);
 	WANT(mock_check(g.fd, id, MOCK_IOVA, mem.rw, 4 * PAGE), -ENOENT);
 	WANT(unmap(g.fd, g.ioas, MOCK_IOVA, 4 * PAGE), 4 * PAGE);
-	WANT(replace(g.fd, g.device, g.ioas), 0);
+	WANT(mock_replace(g.fd, g.device, g.ioas), 0);
 	WANT(destroy(g.fd, id), 0);
 	close_guest(&g);
 }
@@ -316,7 +316,7 @@ static void faults(struct fixture *none)
 
 		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), 0);
 		WANT(destroy(g.fd, queue.out_fault_id), -EBUSY);
-		WANT(replace(g.fd, g.device, cmd.out_hwpt_id), 0);
+		WANT(mock_replace(g.fd, g.device, cmd.out_hwpt_id), 0);
 		WANT(fault(&g, 0), 0);
 		CHECK(read(queue.out_fault_fd, &got, sizeof(got)) == sizeof(got));
 		WANT(got.dev_id, g.dev_id);
@@ -330,7 +330,7 @@ static void faults(struct fixture *none)
 		     IOMMU_PGFAULT_FLAGS_LAST_PAGE | IOMMU_PGFAULT_FLAGS_PASID_VALID);
 		/* One that was read and one that was not: both are answered when the device leaves. */
 		WANT(fault(&g, 0), 0);
-		WANT(replace(g.fd, g.device, g.ioas), 0);
+		WANT(mock_replace(g.fd, g.device, g.ioas), 0);
 		answer.cookie = got.cookie;
 		CHECK(write(queue.out_fault_fd, &answer, sizeof(answer)) == -1 && errno == EINVAL);
 		CHECK(!read(queue.out_fault_fd, &got, sizeof(got)));

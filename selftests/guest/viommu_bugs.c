@@ -140,16 +140,6 @@ static void whole_events(struct fixture *none)
 	close_attached(&a);
 }
 
-static bool write_to(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
-
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
 /*
  * Where there is no memory for an event its driver hears of it, and the reader sees the gap: the event
  * has a number all the same.

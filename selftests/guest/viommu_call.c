@@ -3,17 +3,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "viommu.h"
-
-int replace(int fd, uint32_t device, uint32_t pt)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = device,
-		.mock_domain_replace.pt_id = pt,
-	};
-
-	return mock_op(fd, &cmd);
-}
+#include "viommu_call.h"
 
 /* Page tables of the IOAS. */
 int tables(struct guest *g, uint32_t flags, uint32_t *id)

@@ -105,7 +105,7 @@ static bool open_attached(struct queue *q)
 	if (!r)
 		r = nested(&q->g, q->g.viommu, 0, &q->on_viommu);
 	if (!r)
-		r = replace(q->g.fd, q->g.device, q->on_viommu);
+		r = mock_replace(q->g.fd, q->g.device, q->on_viommu);
 	if (r)
 		fail("cannot attach the device: %s", errno_name(r));
 	return !r;
@@ -125,7 +125,7 @@ static bool open_queue(struct queue *q, uint32_t depth)
 
 static void close_attached(struct queue *q)
 {
-	WANT(replace(q->g.fd, q->g.device, q->g.ioas), 0);
+	WANT(mock_replace(q->g.fd, q->g.device, q->g.ioas), 0);
 	WANT(destroy(q->g.fd, q->on_viommu), 0);
 	WANT(destroy(q->g.fd, q->vdev), 0);
 	close_guest(&q->g);
@@ -416,7 +416,7 @@ static void order(struct fixture *none)
 	CHECK(!close(copy));
 	WANT(trigger(&q, 1), 0);
 	WANT(queue_alloc(&q, TYPE, 2), -EEXIST);
-	WANT(replace(q.g.fd, q.g.device, q.g.ioas), 0);
+	WANT(mock_replace(q.g.fd, q.g.device, q.g.ioas), 0);
 	WANT(trigger(&q, 1), -ENOENT);
 	WANT(destroy(q.g.fd, q.on_viommu), 0);
 	WANT(destroy(q.g.fd, q.vdev), 0);

@@ -63,13 +63,13 @@ static void *attach_nested(void *none)
 		ACCEPT(2, nested(&g, g.parent, 0, &two), ENOENT);
 		atomic_store(&on_viommu, one);
 		atomic_store(&on_parent, two);
-		ACCEPT(2, replace(g.fd, atomic_load(&device), one), ENOENT, EINVAL);
-		ACCEPT(2, replace(g.fd, atomic_load(&device), two), ENOENT, EINVAL);
-		ACCEPT(2, replace(g.fd, atomic_load(&device), g.ioas), ENOENT, EINVAL);
+		ACCEPT(2, mock_replace(g.fd, atomic_load(&device), one), ENOENT, EINVAL);
+		ACCEPT(2, mock_replace(g.fd, atomic_load(&device), two), ENOENT, EINVAL);
+		ACCEPT(2, mock_replace(g.fd, atomic_load(&device), g.ioas), ENOENT, EINVAL);
 		while (destroy(g.fd, one) == -EBUSY && !has_failed())
-			replace(g.fd, atomic_load(&device), g.ioas);
+			mock_replace(g.fd, atomic_load(&device), g.ioas);
 		while (destroy(g.fd, two) == -EBUSY && !has_failed())
-			replace(g.fd, atomic_load(&device), g.ioas);
+			mock_replace(g.fd, atomic_load(&device), g.ioas);
 	}
 	return NULL;
 }

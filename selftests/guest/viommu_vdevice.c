@@ -128,7 +128,7 @@ static void while_attached(struct fixture *none)
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
 	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
-	WANT(replace(g.fd, device, on_viommu), 0);
+	WANT(mock_replace(g.fd, device, on_viommu), 0);
 	WANT(destroy(g.fd, vdev), 0);
 	WANT(destroy(g.fd, on_viommu), -EBUSY);
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);

@@ -1,142 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Fixtures, memory of every kind, and what can be seen of the kernel's state from outside. */
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "fixture.h"
+#include "result.h"
 
-struct memory mem;
 const char *device_path;
-
-static char *pages(size_t nr, int prot, int flags)
-{
-	char *p = mmap(NULL, nr * PAGE, prot, flags | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED) {
-		perror("mmap");
-		exit(1);
-	}
-	return p;
-}
-
-void make_memory(void)
-{
-	mem.rw = pages(16, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	memset(mem.rw, 1, 16 * PAGE);
-	mem.ro = pages(2, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	memset(mem.ro, 1, 2 * PAGE);
-	mprotect(mem.ro, 2 * PAGE, PROT_READ);
-	mem.none = pages(2, PROT_NONE, MAP_PRIVATE);
-	mem.hole = pages(16, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	memset(mem.hole, 1, 16 * PAGE);
-	munmap(mem.hole + 5 * PAGE, PAGE);
-	mem.shared = pages(16, PROT_READ | PROT_WRITE, MAP_SHARED);
-	memset(mem.shared, 1, 16 * PAGE);
-	/* High up, so that no later mmap takes it. */
-	mem.gone = (char *)0x100000000UL;
-}
-
-/* A file of size bytes without a name, or -1 where the kernel has no such memory. */
-int memory_file(size_t size, unsigned int flags)
-{
-	int fd = memfd_create("uapi", flags | MFD_CLOEXEC);
-
-	if (fd >= 0 && ftruncate(fd, size)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* A copy of arg after which the address space has nothing. */
-void *guarded(const void *arg, size_t size)
-{
-	static char *area;
-
-	if (!area) {
-		area = pages(3, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-		munmap(area + 2 * PAGE, PAGE);
-	}
-	memset(area, 0, 2 * PAGE);
-	return memcpy(area + 2 * PAGE - size, arg, size);
-}
-
-/* The same in a place of its own, which stays. */
-void *cut_off(const void *arg, size_t size)
-{
-	char *area = pages(2, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-
-	munmap(area + PAGE, PAGE);
-	return memcpy(area + PAGE - size, arg, size);
-}
-
-/* A copy of arg that can be read only. */
-void *read_only(const void *arg, size_t size)
-{
-	static char *area;
-
-	if (!area)
-		area = pages(1, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	mprotect(area, PAGE, PROT_READ | PROT_WRITE);
-	memcpy(area, arg, size);
-	mprotect(area, PAGE, PROT_READ);
-	return area;
-}
-
-/* A number out of a file of "name value" lines in /proc. */
-static long lookup(const char *path, const char *name)
-{
-	static int proc = -1;
-	size_t len = strlen(name);
-	char line[256];
-	long value = -1;
-	FILE *f;
-
-	/* Opened once: a child may be a user who cannot get there any more. */
-	if (proc < 0)
-		proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	f = fdopen(openat(proc, path, O_RDONLY | O_CLOEXEC), "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len))
-			value = strtol(line + len, NULL, 10);
-	if (!f || value < 0) {
-		printf("Bail out! no %s in /proc/%s\n", name, path);
-		exit(1);
-	}
-	fclose(f);
-	return value;
-}
-
-/* Pages that are pinned in the whole system. The counters are per CPU until they are refreshed. */
-long pinned(void)
-{
-	static int refresh = -1;
-
-	if (refresh < 0)
-		refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
-	if (refresh < 0 || pwrite(refresh, "1", 1, 0) != 1) {
-		printf("Bail out! /proc/sys/vm/stat_refresh: %s\n", strerror(errno));
-		exit(1);
-	}
-	return lookup("vmstat", "nr_foll_pin_acquired ") -
-	       lookup("vmstat", "nr_foll_pin_released ");
-}
-
-/* Pages that this process is said to have pinned. */
-long own_pinned(void)
-{
-	return lookup("self/status", "VmPin:") * 1024 / (long)PAGE;
-}
-
-/* Pages that this process is said to have locked, by which rlimit mode 1 counts. */
-long own_locked(void)
-{
-	return lookup("self/status", "VmLck:") * 1024 / (long)PAGE;
-}
 
 static int open_device(struct fixture *f)
 {
@@ -211,7 +82,6 @@ void close_fixture(struct fixture *f)
 		note("%ld pages stay pinned after everything was closed", left);
 }
 
-/* Give a fixture back the state it was opened with, its ids apart. */
 bool restore(struct fixture *f)
 {
 	long long r = 0;
@@ -263,7 +133,7 @@ void look(struct fixture *f, struct state *s)
 	s->own_pins = own_pinned();
 }
 
-/* What is mapped cannot be asked for: unmap everything, count it, and map the held page again. */
+/* There is no call that lists mappings: unmaps everything, counts it, and maps the held page again. */
 static void check_held(struct fixture *f, uint32_t ioas, const char *which, const void *page)
 {
 	long long r = unmap_all(f->fd, ioas);
@@ -297,18 +167,4 @@ void check_unchanged(struct fixture *f, const struct state *before)
 	check_held(f, f->other, "second IOAS", mem.rw + PAGE);
 	if (pinned() != before->pins)
 		fail("%+ld pages after mapping the held pages again", pinned() - before->pins);
-}
-
-/* The physical address of a byte of ours, or 0. */
-uint64_t phys_of(const void *p)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
-
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), PTR(p) / PAGE * sizeof(entry)) !=
-	    sizeof(entry) || !(entry >> 63))
-		entry = 0;
-	close(fd);
-	entry &= (1ULL << 55) - 1;
-	return entry ? entry * PAGE + PTR(p) % PAGE : 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* A mock device with a fault queue. */
-#ifndef FAULT_H
-#define FAULT_H
+#ifndef FAULT_CALL_H
+#define FAULT_CALL_H
 
+#include "frame.h"
 #include "mock_call.h"
 
 #define FAULT		sizeof(struct iommu_hwpt_pgfault)

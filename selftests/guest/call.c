@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ioctls as functions that return 0, a byte count or a negative errno. */
 #include <fcntl.h>
 
-#include "uapi.h"
+#include "call.h"
 
 int call(int fd, unsigned long cmd, void *arg)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Two network cards in one context with two address spaces. */
-#ifndef PAIR_H
-#define PAIR_H
+#ifndef PAIR_CALL_H
+#define PAIR_CALL_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "card.h"
-#include "uapi.h"
+#include "frame.h"
 
 #define CARDS		2
 #define FRAME		1024UL

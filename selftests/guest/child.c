@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Parts of a test in another process, and as another user. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "uapi.h"
+#include "child.h"
+#include "result.h"
 
-/* A failure in the child makes it exit with 1; it prints why itself. */
 int start_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
 	int pid;
@@ -38,11 +36,4 @@ bool child_done(int pid)
 bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
 	return child_done(start_child(f, uid, run));
-}
-
-bool limit_memlock(unsigned long nr_pages)
-{
-	struct rlimit limit = { nr_pages * PAGE, nr_pages * PAGE };
-
-	return !setrlimit(RLIMIT_MEMLOCK, &limit);
 }

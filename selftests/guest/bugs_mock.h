@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef BUGS_MOCK_H
+#define BUGS_MOCK_H
+
+#include "frame.h"
+#include "mock_call.h"
+
+extern const struct suite mock_pages_suite, mock_dirty_suite;
+
+#endif

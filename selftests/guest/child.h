@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Parts of a test that run in another process, or as another user. */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include <stdbool.h>
+
+#define NOBODY		1000
+
+struct fixture;
+
+/* Starts run(f) in a child process as user uid, 0 for the same user. Returns its pid. */
+int start_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
+
+/* Waits for the child. Returns whether it had no failure; it prints failures itself. */
+bool child_done(int pid);
+
+/* Runs run(f) in a child process and waits for it. Returns whether it had no failure. */
+bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
+
+#endif

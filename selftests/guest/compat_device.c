@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The container with the device's group, and iommufd's own container file. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "compat.h"
+#include "compat_call.h"
+#include "compat_group.h"
+#include "compat_info.h"
+#include "memory.h"
+#include "result.h"
+
+static void joining(int fd)
+{
+	long id;
+
+	join(fd);
+	id = compat_get(fd);
+	CHECK(id > 0);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL);
+	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL);
+	WANT(call_value(group, VFIO_GROUP_UNSET_CONTAINER, 0), 0);
+	WANT(compat_get(fd), id);
+	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), 0);
+	WANT(compat_get(fd), id);
+	/* It is the user's: it may go, and then the device cannot be had. */
+	WANT(destroy(fd, id), 0);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV);
+	WANT(call_value(group, VFIO_GROUP_GET_DEVICE_FD, (unsigned long)bdf), -ENODEV);
+	leave();
+
+	/* One that was chosen before is kept. */
+	id = compat_set_new(fd);
+	join(fd);
+	WANT(compat_get(fd), id);
+	leave();
+}
+
+/* Whether the IOMMU can keep devices from getting round the caches. */
+static bool snoops(void)
+{
+	unsigned long long ecap = 0;
+	FILE *f = fopen("/sys/class/iommu/dmar0/intel-iommu/ecap", "r");
+
+	if (f) {
+		if (fscanf(f, "%llx", &ecap) != 1)
+			ecap = 0;
+		fclose(f);
+	}
+	return ecap >> 7 & 1;
+}
+
+static void attached(int fd)
+{
+	long long before;
+	long id;
+
+	join(fd);
+	open_device();
+	id = compat_get(fd);
+	before = pinned();
+	WANT(destroy(fd, id), -EBUSY);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), snoops());
+	check_info(fd, true);
+	WANT(compat_map(fd, 0xfee00000, mem.rw, PAGE, VFIO_RW), -EINVAL);
+	WANT(compat_map(fd, IOVA, (void *)PAGE, PAGE, VFIO_RW), -EFAULT);
+	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
+	WANT(pinned() - before, NR_PAGES);
+	/* Page tables may have large pages by now. */
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
+	WANT(compat_unmap_bytes(fd, IOVA, PAGE), -ENOENT);
+	WANT(compat_unmap_all(fd), NR_PAGES * PAGE);
+	WANT(pinned() - before, 0);
+	/* Leaving the slot does not leave the device. */
+	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
+	WANT(compat_clear(fd), 0);
+	WANT(compat_map(fd, IOVA + PAGE, mem.rw, PAGE, VFIO_RW), -ENODEV);
+	WANT(pinned() - before, 1);
+	leave();
+	WANT(pinned() - before, 0);
+}
+
+/* Version 1 with a domain: what is cut out is unpinned, the rest is not. */
+static void cutting(int fd)
+{
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+		.src_iova = IOVA, .dst_iova = 2 * IOVA, .length = NR_PAGES * PAGE,
+	};
+	long long before;
+
+	join(fd);
+	copy.src_ioas_id = copy.dst_ioas_id = compat_get(fd);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
+	open_device();
+	before = pinned();
+	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
+	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, 2 * PAGE), 2 * PAGE);
+	WANT(pinned() - before, NR_PAGES - 2);
+	WANT(call(fd, IOMMU_IOAS_COPY, &copy), -ENOENT);
+	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw + 5 * PAGE, 2 * PAGE, VFIO_RW), 0);
+	WANT(pinned() - before, NR_PAGES);
+	/* The same pages mapped twice go with the second mapping. */
+	WANT(call(fd, IOMMU_IOAS_COPY, &copy), 0);
+	WANT(pinned() - before, NR_PAGES);
+	WANT(compat_unmap_bytes(fd, IOVA + PAGE, 2 * PAGE), 2 * PAGE);
+	WANT(pinned() - before, NR_PAGES);
+	WANT(compat_unmap_bytes(fd, 2 * IOVA + 2 * PAGE, 2 * PAGE), 2 * PAGE);
+	WANT(pinned() - before, NR_PAGES - 1);
+	WANT(compat_unmap_bytes(fd, 2 * IOVA, NR_PAGES * PAGE), (NR_PAGES - 2) * PAGE);
+	WANT(pinned() - before, NR_PAGES - 2);
+	/* Ends that are not at a page change nothing. */
+	WANT(compat_unmap_bytes(fd, IOVA + 8 * PAGE + 1, PAGE), -EINVAL);
+	WANT(compat_unmap_all(fd), (NR_PAGES - 2) * PAGE);
+	WANT(pinned() - before, 0);
+}
+
+static void cutting_huge(int fd)
+{
+	const size_t huge = 2UL << 20, nr = huge / PAGE;
+	long long before;
+	unsigned int i;
+	char *p = mmap(NULL, huge, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	memset(p, 1, huge);
+	join(fd);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
+	open_device();
+	before = pinned();
+	WANT(compat_map(fd, IOVA, p, huge, VFIO_RW), 0);
+	WANT(pinned() - before, nr);
+	for (i = 1; i < 8; i += 2)
+		WANT(compat_unmap_bytes(fd, IOVA + i * (huge / 8) + PAGE, PAGE), PAGE);
+	WANT(pinned() - before, nr - 4);
+	/* Closing takes the rest. */
+	leave();
+	WANT(pinned() - before, 0);
+	munmap(p, huge);
+}
+
+/* Without privilege, and back. */
+static long set_iommu_as_nobody(int fd, unsigned long type)
+{
+	long r;
+
+	if (seteuid(1000))
+		bail_out("seteuid: %m");
+	r = call_value(fd, VFIO_SET_IOMMU, type);
+	if (seteuid(0))
+		bail_out("seteuid: %m");
+	return r;
+}
+
+/* A group without an IOMMU keeps those with one out, and the other way round. */
+static void no_iommu(int fd)
+{
+	uint32_t id = compat_set_new(fd);
+
+	open_group();
+	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL);
+	WANT(compat_clear(fd), 0);
+	leave();
+
+	join(fd);
+	WANT(compat_get(fd), -ENODEV);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU), 1);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU), 0);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 0);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL), 0);
+	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), -ENODEV);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -EINVAL);
+	WANT(set_iommu_as_nobody(fd, VFIO_NOIOMMU_IOMMU), -EPERM);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), 0);
+	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV);
+	open_device();
+	close(dev);
+	dev = -1;
+	/* An IOAS may still be chosen, but not be had together with the device. */
+	WANT(compat_set(fd, id), 0);
+	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
+	CHECK(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf) < 0);
+	WANT(compat_unmap_all(fd), PAGE);
+	leave();
+	/* That there was such a group is not forgotten. */
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
+}
+
+/* /dev/vfio/vfio is another name, for everybody, under which pages count by process. */
+static void container(int fd)
+{
+	int file = open("/dev/vfio/vfio", O_RDWR);
+	struct stat st;
+
+	CHECK(file >= 0);
+	CHECK(!fstat(file, &st));
+	WANT(st.st_mode, S_IFCHR | 0666);
+	WANT(major(st.st_rdev), 10);
+	WANT(minor(st.st_rdev), 196);
+	WANT(get_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
+	WANT(get_option(file, IOMMU_OPTION_RLIMIT_MODE, 0), 1);
+	WANT(call_value(file, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV);
+	compat_set_new(file);
+	WANT(call_value(file, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
+	WANT(compat_map(file, IOVA, mem.rw, PAGE, VFIO_RW), 0);
+	WANT(compat_unmap_all(file), PAGE);
+	close(file);
+}
+
+const struct compat_test group_tests[] = {
+	{ "a group joins and leaves", joining, DEVICE },
+	{ "the group's device", attached, DEVICE },
+	{ "holes in mapped memory", cutting, DEVICE },
+	{ "holes in a huge page", cutting_huge, DEVICE },
+	{ "a group without an IOMMU", no_iommu, NO_IOMMU },
+	{ "the container's own file", container, CONTAINER },
+};
+const size_t nr_group_tests = ARRAY_SIZE(group_tests);

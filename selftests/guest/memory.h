@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* User memory of every kind for the tests, and how many pages of it are pinned. */
+#ifndef MEMORY_H
+#define MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Allocated once by make_memory(). */
+struct memory {
+	char *rw;	/* 16 touched pages */
+	char *ro;	/* 2 pages without PROT_WRITE, touched before */
+	char *none;	/* 2 pages of PROT_NONE */
+	char *hole;	/* 16 pages, of which page 5 is unmapped */
+	char *shared;	/* 16 shared pages, which child processes have too */
+	char *gone;	/* an address at which nothing is mapped */
+	char *registers; /* a page of the device's registers, in a fixture with a domain */
+};
+
+extern struct memory mem;
+
+/* Allocates `mem`. Exits if there is no memory. */
+void make_memory(void);
+
+/* Returns a copy of arg that ends where the mapping ends. The next call overwrites it. */
+void *guarded(const void *arg, size_t size);
+
+/* As guarded(), but the copy stays. */
+void *cut_off(const void *arg, size_t size);
+
+/* Returns a copy of arg in memory without PROT_WRITE. The next call overwrites it. */
+void *read_only(const void *arg, size_t size);
+
+/* Returns a new memfd of so many bytes, or -1 if the kernel has no such memory. */
+int memory_file(size_t size, unsigned int flags);
+
+/* Returns the physical address of a byte of this process, or 0. */
+uint64_t phys_of(const void *p);
+
+/* Returns how many pages are pinned in the whole system. */
+long pinned(void);
+
+/* Returns how many pages VmPin and VmLck of this process say. */
+long own_pinned(void);
+long own_locked(void);
+
+/* Sets RLIMIT_MEMLOCK of this process. */
+bool limit_memlock(unsigned long nr_pages);
+
+/* Writes text to a file of procfs, sysfs or debugfs. Returns whether that succeeded. */
+bool write_to(const char *path, const char *text);
+
+#endif
