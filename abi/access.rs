@@ -2,26 +2,42 @@
 
 //! Emulated devices, as vfio refers to them. A `struct iommufd_access *` is a [`Ref<Access>`].
 
-use crate::abi::errno;
-use crate::abi::same_signature;
-use crate::device::Access;
-use crate::ffi::bindings;
-use crate::ioas::access::AccessUser;
-use crate::ioas::access::Transfer;
-use crate::kapi::pin::PagePtr;
-use crate::kapi::shared::BorrowedShared;
-use crate::kapi::shared::Shared;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::units::PAGE_SIZE;
-use crate::object::Ctx;
-use crate::object::Object;
-use crate::object::Ref;
 use core::ffi::c_void;
+
 use kernel::prelude::*;
+
+use crate::{
+    abi::{
+        errno,
+        same_signature, //
+    },
+    device::Access,
+    ffi::bindings,
+    ioas::access::{
+        AccessUser,
+        Transfer, //
+    },
+    kapi::{
+        mm::pin::PagePtr,
+        sync::shared::{
+            BorrowedShared,
+            Shared, //
+        },
+        units::{
+            page_offset,
+            to_u64,
+            to_usize,
+            IovaRange,
+            PAGE_SHIFT,
+            PAGE_SIZE, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Object,
+        Ref, //
+    }, //
+};
 
 same_signature! {
     iommufd_access_create,
@@ -68,7 +84,8 @@ unsafe extern "C" fn iommufd_access_create(
     data: *mut c_void,
     id: *mut u32,
 ) -> *mut bindings::iommufd_access {
-    // SAFETY: The caller holds the context; the operations are alive and so is the place for the id.
+    // SAFETY: The caller holds the context; the operations are alive and so is the place for the
+    // id.
     let (ctx, ops, id) = unsafe { (Shared::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
     let create = || -> Result<Ref<Access>> {
         let user = match ops.unmap {

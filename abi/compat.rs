@@ -2,14 +2,21 @@
 
 //! The VFIO container spoken on `/dev/iommu`, as vfio's group interface asks for it.
 
-use crate::abi::errno;
-use crate::abi::same_signature;
-use crate::compat;
-use crate::ffi::bindings;
-use crate::kapi::shared::BorrowedShared;
-use crate::kapi::shared::Shared;
-use crate::object::Ctx;
 use kernel::prelude::*;
+
+use crate::{
+    abi::{
+        errno,
+        same_signature, //
+    },
+    compat,
+    ffi::bindings,
+    kapi::sync::shared::{
+        BorrowedShared,
+        Shared, //
+    },
+    object::Ctx, //
+};
 
 same_signature! {
     iommufd_vfio_compat_ioas_get_id,

@@ -2,13 +2,18 @@
 
 //! Contexts, as vfio refers to them. A `struct iommufd_ctx *` is a [`Shared<Ctx>`].
 
-use crate::abi::file::ctx_of;
-use crate::abi::same_signature;
-use crate::device::Group;
-use crate::ffi::bindings;
-use crate::kapi::shared::Shared;
-use crate::object::Ctx;
 use kernel::prelude::*;
+
+use crate::{
+    abi::{
+        file::ctx_of,
+        same_signature, //
+    },
+    device::Group,
+    ffi::bindings,
+    kapi::sync::shared::Shared,
+    object::Ctx, //
+};
 
 same_signature! {
     iommufd_ctx_get,

@@ -2,17 +2,28 @@
 
 //! Bound devices, as vfio refers to them. A `struct iommufd_device *` is a [`Binding`].
 
-use crate::abi::errno;
-use crate::abi::same_signature;
-use crate::device::Binding;
-use crate::device::BoundDevice;
-use crate::device::How;
-use crate::ffi::bindings;
-use crate::kapi::group::Pasid;
-use crate::kapi::shared::Shared;
-use crate::object::Ctx;
-use kernel::device::Device;
-use kernel::prelude::*;
+use kernel::{
+    device::Device,
+    prelude::*, //
+};
+
+use crate::{
+    abi::{
+        errno,
+        same_signature, //
+    },
+    device::{
+        Binding,
+        BoundDevice,
+        How, //
+    },
+    ffi::bindings,
+    kapi::{
+        iommu::group::Pasid,
+        sync::shared::Shared, //
+    },
+    object::Ctx, //
+};
 
 same_signature! {
     iommufd_device_bind,

@@ -5,18 +5,26 @@
 //! The kernel crate's misc devices have neither a mode nor a node name, and answer 32-bit ioctls,
 //! which this device never did; hence the registration here.
 
-use crate::abi::errno;
-use crate::ffi::bindings;
-use crate::kapi::shared::Shared;
-use crate::object::Ctx;
-use crate::uapi;
-use crate::viommu;
-use core::cell::UnsafeCell;
-use core::ffi::c_void;
-use kernel::error::to_result;
-use kernel::mm::virt::VmaNew;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use core::{
+    cell::UnsafeCell,
+    ffi::c_void, //
+};
+
+use kernel::{
+    error::to_result,
+    mm::virt::VmaNew,
+    prelude::*,
+    types::Opaque, //
+};
+
+use crate::{
+    abi::errno,
+    ffi::bindings,
+    kapi::sync::shared::Shared,
+    object::Ctx,
+    uapi,
+    viommu, //
+};
 
 /// A registered device.
 #[pin_data(PinnedDrop)]
@@ -54,7 +62,8 @@ struct Node {
 }
 
 impl MiscDevice {
-    /// Makes `/dev/iommu` appear, mode 0660. `ENOMEM`, `EBUSY` or `EEXIST` where it is there already.
+    /// Makes `/dev/iommu` appear, mode 0660. `ENOMEM`, `EBUSY` or `EEXIST` where it is there
+    /// already.
     pub(crate) fn iommu(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         let register = Self::register(Node {
             minor: bindings::MISC_DYNAMIC_MINOR,
@@ -67,7 +76,7 @@ impl MiscDevice {
         register.pin_chain(|device| {
             // SAFETY: The device is unregistered only when the module goes, and with it
             // everything that could use it.
-            unsafe { crate::kapi::dmabuf::set_device((*device.raw.get()).this_device) };
+            unsafe { crate::kapi::dma_buf::import::set_device((*device.raw.get()).this_device) };
             Ok(())
         })
     }

@@ -14,8 +14,9 @@ mod file;
 mod msi;
 mod viommu;
 
-use crate::kapi::provider::Provider;
 use kernel::prelude::*;
+
+use crate::kapi::iommu::provider::Provider;
 
 /// The loaded module.
 #[pin_data]

@@ -2,10 +2,13 @@
 
 //! Interrupts: where the doorbell is that a device is to write to.
 
-use crate::abi::same_signature;
-use crate::ffi::bindings;
-use crate::kapi::iopf::Handle;
 use kernel::prelude::*;
+
+use crate::{
+    abi::same_signature,
+    ffi::bindings,
+    kapi::iommu::iopf::Handle, //
+};
 
 same_signature! {
     iommufd_rs_place_doorbell,

@@ -3,19 +3,31 @@
 //! What drivers with vIOMMUs call. The kernel's functions come here by the table of
 //! `abi/provider.c`.
 
-use crate::abi::errno;
-use crate::abi::same_signature;
-use crate::ffi::bindings;
-use crate::kapi::hw_queue;
-use crate::kapi::shared::Shared;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::to_usize;
-use crate::kapi::vdevice;
-use crate::kapi::viommu;
-use crate::kapi::vma::DeviceMemory;
-use crate::object::Ctx;
 use core::ffi::c_void;
+
 use kernel::prelude::*;
+
+use crate::{
+    abi::{
+        errno,
+        same_signature, //
+    },
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            hw_queue,
+            vdevice,
+            viommu, //
+        },
+        mm::vma::DeviceMemory,
+        sync::shared::Shared,
+        units::{
+            to_u64,
+            to_usize, //
+        }, //
+    },
+    object::Ctx, //
+};
 
 same_signature! {
     iommufd_rs_vdevice_to_device,
@@ -60,17 +72,17 @@ unsafe extern "C" fn iommufd_rs_object_depend(
         }
         // SAFETY: Drivers get objects from us, and name them while they are there.
         unsafe {
-            hw_queue::place_of(dependent).ok_or(EINVAL)?;
-            let (ctx, id) = hw_queue::place_of(depended).ok_or(EINVAL)?;
+            hw_queue::owner_of(dependent).ok_or(EINVAL)?;
+            let (ctx, id) = hw_queue::owner_of(depended).ok_or(EINVAL)?;
             let needed = Shared::<Ctx>::borrow_raw(ctx).objects().get_any(id)?;
-            hw_queue::hold(dependent, needed.into_shared())
+            hw_queue::add_dependency(dependent, needed.into_shared())
         }
     };
     errno(depend())
 }
 
-/// What an object needs it lets go of when it has gone itself, and that is when drivers say so: they
-/// may hold a lock here that the end of the other object wants.
+/// What an object needs it lets go of when it has gone itself, and that is when drivers say so:
+/// they may hold a lock here that the end of the other object wants.
 #[no_mangle]
 unsafe extern "C" fn iommufd_rs_object_undepend(
     _dependent: *mut bindings::iommufd_object,
@@ -87,8 +99,8 @@ unsafe extern "C" fn iommufd_rs_alloc_mmap(
     offset: *mut c_ulong,
 ) -> c_int {
     let offer = || -> Result {
-        // SAFETY: Drivers name the context of an object of theirs that is there, and offer what user
-        // space may have until they take it back, which they do before the object has gone.
+        // SAFETY: Drivers name the context of an object of theirs that is there, and offer what
+        // user space may have until they take it back, which they do before the object has gone.
         unsafe {
             let memory = DeviceMemory::new(mmio_addr, to_u64(length))?;
             let ctx = Shared::<Ctx>::borrow_value(ictx.cast());

@@ -2,16 +2,28 @@
 
 //! VFIO_IOMMU_GET_INFO: page sizes, and a chain of capabilities behind the struct.
 
-use crate::compat::compat_ioas;
-use crate::compat::ioctl::read;
-use crate::kapi::uapi_vfio as vfio;
-use crate::kapi::uapi_vfio::info;
-use crate::kapi::units::IovaRange;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
 use core::mem::offset_of;
-use kernel::prelude::*;
-use kernel::uaccess::UserSlice;
+
+use kernel::{
+    prelude::*,
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    compat::{
+        compat_ioas,
+        ioctl::read, //
+    },
+    kapi::{
+        mm::user::UserStruct,
+        uapi::vfio::{
+            self,
+            info, //
+        },
+        units::IovaRange, //
+    },
+    object::Ctx, //
+};
 
 /// What the struct had before there were capabilities.
 const FIRST_SIZE: usize = offset_of!(vfio::Info, cap_offset);
@@ -22,8 +34,8 @@ const IOVA_RANGES_AT: usize = DMA_AVAIL_AT + size_of::<vfio::CapDmaAvail>().next
 /// Where its ranges begin.
 const RANGES_AT: usize = IOVA_RANGES_AT + size_of::<vfio::CapIovaRanges>();
 
-/// VFIO_IOMMU_GET_INFO. `EFAULT`, `EINVAL` for a struct that is too short, `ENODEV` without an IOAS,
-/// `ENOMEM`.
+/// VFIO_IOMMU_GET_INFO. `EFAULT`, `EINVAL` for a struct that is too short, `ENODEV` without an
+/// IOAS, `ENOMEM`.
 ///
 /// A caller without room for all capabilities gets none, and learns how much room they take.
 pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {

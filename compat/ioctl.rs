@@ -5,21 +5,36 @@
 //! The structs begin with the size that the caller knows of, but unlike those of iommufd they are
 //! read whole, and what the caller adds is not looked at.
 
-use crate::compat::compat_ioas;
-use crate::compat::info;
-use crate::compat::ioas_id;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Prot;
-use crate::kapi::locked_vm::may_do_raw_io;
-use crate::kapi::uapi;
-use crate::kapi::uapi_vfio as vfio;
-use crate::kapi::units::IovaRange;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Ref;
-use kernel::prelude::*;
-use kernel::transmute::FromBytes;
-use kernel::uaccess::UserSlice;
+use kernel::{
+    prelude::*,
+    transmute::FromBytes,
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    compat::{
+        compat_ioas,
+        info,
+        ioas_id, //
+    },
+    ioas::Ioas,
+    kapi::{
+        iommu::domain::Prot,
+        mm::{
+            locked_vm::may_do_raw_io,
+            user::UserStruct, //
+        },
+        uapi::{
+            self,
+            vfio, //
+        },
+        units::IovaRange, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// IOMMU_VFIO_IOAS.
 pub(crate) fn vfio_ioas(ctx: &Ctx, mut cmd: uapi::VfioIoas, user: &UserStruct) -> Result {

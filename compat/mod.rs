@@ -12,10 +12,15 @@
 mod info;
 pub(crate) mod ioctl;
 
-use crate::ioas::Ioas;
-use crate::object::Ctx;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::Ioas,
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// The context's compat IOAS. `ENODEV` where it has none.
 fn compat_ioas(ctx: &Ctx) -> Result<Ref<Ioas>> {

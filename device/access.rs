@@ -5,21 +5,36 @@
 //! The lock `Access::state` (rank 5) is held while pages are pinned, given back or copied, but not
 //! while the driver is told of unmapping, because it gives pages back from there.
 
-use crate::ioas::access::AccessUser;
-use crate::ioas::access::Accessor;
-use crate::ioas::access::Transfer;
-use crate::ioas::Ioas;
-use crate::kapi::pin::PagePtr;
-use crate::kapi::shared::Shared;
-use crate::kapi::units::IovaRange;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Completion;
-use kernel::sync::Mutex;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Completion,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    ioas::{
+        access::{
+            AccessUser,
+            Accessor,
+            Transfer, //
+        },
+        Ioas, //
+    },
+    kapi::{
+        mm::pin::PagePtr,
+        sync::shared::Shared,
+        units::IovaRange, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    }, //
+};
 
 /// What an access reaches.
 struct State {
@@ -38,7 +53,7 @@ pub(crate) struct Access {
     #[pin]
     state: Mutex<State>,
     /// Completed when nobody will tell the driver anything any more.
-    gone: Arc<Completion>,
+    dropped: Arc<Completion>,
 }
 
 impl Kind for Access {}
@@ -51,7 +66,7 @@ impl Access {
         pins_pages: bool,
     ) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
-        let (accessor, gone) = Accessor::new(user, pins_pages)?;
+        let (accessor, dropped) = Accessor::new(user, pins_pages)?;
         let access = reservation.fill(try_pin_init!(Self {
             ctx: ctx.clone(),
             state <- new_mutex!(
@@ -62,20 +77,20 @@ impl Access {
                 },
                 "Access::state"
             ),
-            gone,
+            dropped,
         }))?;
-        Ok(access.publish_and_hold())
+        Ok(access.publish_and_get())
     }
 
     /// Undoes [`Access::create`]; when it returns the driver will not be told anything any more.
     pub(crate) fn destroy(access: Ref<Self>) {
         let ctx = access.ctx.clone();
-        let gone = access.gone.clone();
+        let dropped = access.dropped.clone();
 
         let _id = ctx.objects().withdraw(&access);
         access.detach();
         drop(access);
-        gone.wait_for_completion();
+        dropped.wait_for_completion();
     }
 
     /// Reaches the address space with this id. `EINVAL` where it reaches one already, `ENOENT`,
@@ -88,8 +103,8 @@ impl Access {
         self.change(Some(ioas))
     }
 
-    /// Reaches another address space. `ENOENT` where there is none, or none yet; `EBUSY` while it is
-    /// being changed; `EADDRINUSE`, `ENOMEM`.
+    /// Reaches another address space. `ENOENT` where there is none, or none yet; `EBUSY` while it
+    /// is being changed; `EADDRINUSE`, `ENOMEM`.
     pub(crate) fn replace(&self, ioas_id: u32) -> Result {
         if self.state.lock().ioas.is_none() {
             return Err(ENOENT);

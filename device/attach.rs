@@ -7,17 +7,26 @@
 //! fits. Those go with the last device. They never suit a PASID, which so can be attached to page
 //! tables only that user space made for it.
 
-use crate::device::group::Freed;
-use crate::device::BoundDevice;
-use crate::hwpt::Hwpt;
-use crate::hwpt::HwptPaging;
-use crate::hwpt::Request;
-use crate::ioas::Ioas;
-use crate::kapi::group::Pasid;
-use crate::object::Ctx;
-use crate::object::Object;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    device::{
+        group::Freed,
+        BoundDevice, //
+    },
+    hwpt::{
+        Hwpt,
+        HwptPaging,
+        Request, //
+    },
+    ioas::Ioas,
+    kapi::iommu::group::Pasid,
+    object::{
+        Ctx,
+        Object,
+        Ref, //
+    }, //
+};
 
 /// How a device gets to its page tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,7 +154,8 @@ impl BoundDevice {
         self.for_each_freed(id, |freed| give_back(ctx, freed));
     }
 
-    /// As [`BoundDevice::detach_all`] where the context is about to go, and all page tables with it.
+    /// As [`BoundDevice::detach_all`] where the context is about to go, and all page tables with
+    /// it.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn detach_at_end(&self, id: u32) {
         self.for_each_freed(id, drop);

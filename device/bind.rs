@@ -2,29 +2,48 @@
 
 //! Binding: a driver hands the DMA of its device to a context.
 
-use crate::device::claim::Claims;
-use crate::device::group::Group;
-use crate::device::msi::Interrupts;
-use crate::drivers::backend_of;
-use crate::drivers::Backend;
-use crate::kapi::device::has_iommu;
-use crate::kapi::group::capable;
-use crate::kapi::group::Capability;
-use crate::kapi::group::DmaOwner;
-use crate::kapi::group::IommuGroup;
-use crate::kapi::params::allow_unsafe_interrupts;
-use crate::kapi::shared::Shared;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use crate::object::Registry;
-use crate::object::Reservation;
 use core::any::Any;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
-use kernel::sync::Arc;
-use kernel::sync::Completion;
+
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    device::{
+        claim::Claims,
+        group::Group,
+        msi::Interrupts, //
+    },
+    drivers::{
+        backend_of,
+        Backend, //
+    },
+    kapi::{
+        file::params::allow_unsafe_interrupts,
+        iommu::{
+            device::has_iommu,
+            group::{
+                capable,
+                Capability,
+                DmaOwner,
+                IommuGroup, //
+            }, //
+        },
+        sync::{
+            complete_on_drop::CompleteOnDrop,
+            shared::Shared, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref,
+        Registry,
+        Reservation, //
+    }, //
+};
 
 /// A use of a context's state for an IOMMU group.
 struct GroupUse {
@@ -40,21 +59,6 @@ impl Drop for GroupUse {
         if let (Some(group), Some(key)) = (self.group.take(), self.key) {
             self.groups.release(key, group);
         }
-    }
-}
-
-/// Says so when dropped.
-struct Gone(Arc<Completion>);
-
-impl Gone {
-    fn new() -> Result<Self> {
-        Ok(Self(Arc::pin_init(Completion::new(), GFP_KERNEL_ACCOUNT)?))
-    }
-}
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.complete_all();
     }
 }
 
@@ -78,7 +82,7 @@ pub(crate) struct BoundDevice {
     dev: ARef<Device>,
     /// What goes with the binding: see [`BoundDevice::adopt`].
     _keep: Option<Keep>,
-    gone: Gone,
+    dropped: CompleteOnDrop,
 }
 
 type Keep = KBox<dyn Any + Send + Sync>;
@@ -90,29 +94,29 @@ impl BoundDevice {
     /// group, `EPERM` where it could forge interrupts and the administrator did not allow that,
     /// `EBUSY` where a kernel driver or another context uses its group, `ENOMEM`.
     ///
-    /// A device without an IOMMU can be bound if the kernel is made for that; that the caller may is
-    /// the calling driver's to check.
+    /// A device without an IOMMU can be bound if the kernel is made for that; that the caller may
+    /// is the calling driver's to check.
     pub(crate) fn bind(ctx: &Ctx, dev: &Device) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
-        let gone = Gone::new()?;
+        let dropped = CompleteOnDrop::new()?;
         let (group, owner) = if cfg!(CONFIG_IOMMUFD_NOIOMMU) && !has_iommu(dev) {
             (Self::lone_group(ctx)?, None)
         } else {
             let group = Self::join_group(ctx, dev, Self::check_interrupts)?;
             (group, Some(Self::claim(ctx, dev)?))
         };
-        Self::publish(reservation, dev, group, owner, None, gone)
+        Self::publish(reservation, dev, group, owner, None, dropped)
     }
 
-    /// Binds a device that software made and that has no interrupts. `keep` is what it lives by, and
-    /// is dropped when nothing else of the binding is left. Fails as [`BoundDevice::bind`].
+    /// Binds a device that software made and that has no interrupts. `keep` is what it lives by,
+    /// and is dropped when nothing else of the binding is left. Fails as [`BoundDevice::bind`].
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn adopt(ctx: &Ctx, dev: &Device, keep: Keep) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
-        let gone = Gone::new()?;
+        let dropped = CompleteOnDrop::new()?;
         let group = Self::join_group(ctx, dev, |_, _| Ok(()))?;
         let owner = Self::claim(ctx, dev)?;
-        Self::publish(reservation, dev, group, Some(owner), Some(keep), gone)
+        Self::publish(reservation, dev, group, Some(owner), Some(keep), dropped)
     }
 
     fn publish(
@@ -121,7 +125,7 @@ impl BoundDevice {
         group: GroupUse,
         owner: Option<DmaOwner>,
         keep: Option<Keep>,
-        gone: Gone,
+        dropped: CompleteOnDrop,
     ) -> Result<Ref<Self>> {
         let device = try_pin_init!(Self {
             claims <- Claims::new(),
@@ -130,9 +134,9 @@ impl BoundDevice {
             backend: backend_of(dev),
             dev: dev.into(),
             _keep: keep,
-            gone,
+            dropped,
         });
-        Ok(reservation.fill(device)?.publish_and_hold())
+        Ok(reservation.fill(device)?.publish_and_get())
     }
 
     /// A group for a device without an IOMMU, which nobody has a say in. `ENOMEM`.
@@ -189,7 +193,7 @@ impl BoundDevice {
 
     /// Undoes [`BoundDevice::bind`], and returns once nothing of the binding is left. Cannot fail.
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
-        let gone = device.gone.0.clone();
+        let dropped = device.dropped.completion();
 
         let _id = ctx.objects().withdraw(&device);
         // The driver detaches first; were it to forget, DMA must not go on.
@@ -197,7 +201,7 @@ impl BoundDevice {
         device.claims.end(ctx);
         drop(device);
         // Whoever still looks at the device is inside an ioctl, and done soon.
-        gone.wait_for_completion();
+        dropped.wait_for_completion();
     }
 
     /// The device itself.

@@ -3,19 +3,26 @@
 //! The one vDEVICE that a device may have, and its end when the device is unbound.
 //!
 //! The device knows no more than the vDEVICE's id. It stays that vDEVICE's as long as there is a
-//! claim, because an id is free only when its object is gone, and the claim is a part of the object.
-//! So under the lock `state` (rank 16), which the end of a claim takes, it can be destroyed by its id.
-//! Unbinding waits until nobody refers to the device, and a claim does.
+//! claim, because an id is free only when its object is gone, and the claim is a part of the
+//! object. So under the lock `state` (rank 16), which the end of a claim takes, it can be destroyed
+//! by its id. Unbinding waits until nobody refers to the device, and a claim does.
 
-use crate::device::BoundDevice;
-use crate::object::AnyRef;
-use crate::object::Ctx;
-use crate::object::Draft;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Mutex;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+use crate::{
+    device::BoundDevice,
+    object::{
+        AnyRef,
+        Ctx,
+        Draft,
+        Kind,
+        Ref, //
+    }, //
+};
 
 enum State {
     /// There is no vDEVICE.
@@ -48,7 +55,7 @@ impl Claims {
         let mut state = self.state.lock();
         let old = core::mem::replace(&mut *state, State::Over);
         let vdevice: Option<AnyRef> = match old {
-            State::Used(id) => ctx.objects().bury(id),
+            State::Used(id) => ctx.objects().abandon(id),
             _ => None,
         };
         drop(state);
@@ -60,7 +67,8 @@ impl Claims {
 pub(crate) struct Claim(Ref<BoundDevice>);
 
 impl BoundDevice {
-    /// Claims the device for a vDEVICE. `EEXIST` where it has one, `ENOENT` where it is being unbound.
+    /// Claims the device for a vDEVICE. `EEXIST` where it has one, `ENOENT` where it is being
+    /// unbound.
     pub(crate) fn claim_for_vdevice(device: &Ref<Self>) -> Result<Claim> {
         let mut state = device.claims().state.lock();
         match *state {
@@ -74,7 +82,8 @@ impl BoundDevice {
 }
 
 impl Claim {
-    /// Publishes the vDEVICE, which has the claim in it. `ENOENT` where the device is being unbound.
+    /// Publishes the vDEVICE, which has the claim in it. `ENOENT` where the device is being
+    /// unbound.
     pub(crate) fn publish<K: Kind>(
         vdevice: Draft<'_, K>,
         claim: impl FnOnce(&K) -> &Self,

@@ -8,32 +8,48 @@
 //! PASID are never the device's own. References to page tables are handed to the caller to drop,
 //! because that may destroy them, which is not done under the lock.
 
-use crate::device::msi::Interrupts;
-use crate::hwpt::Hwpt;
-use crate::ioas::Closed;
-use crate::ioas::Ioas;
-use crate::kapi::device::is_vf_with_pri;
-use crate::kapi::group::Attachment;
-use crate::kapi::group::IommuGroup;
-use crate::kapi::group::Pasid;
-use crate::kapi::msi::Doorbells;
 use core::ffi::c_void;
-use kernel::device::Device;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::aref::ARef;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+
+use kernel::{
+    device::Device,
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    device::msi::Interrupts,
+    hwpt::Hwpt,
+    ioas::{
+        Ioas,
+        ReservedIovas, //
+    },
+    kapi::iommu::{
+        device::is_vf_with_pri,
+        group::{
+            Attachment,
+            IommuGroup,
+            Pasid, //
+        },
+        msi::Doorbells, //
+    }, //
+};
 
 /// A device of the group that is attached.
 struct Member {
     id: u32,
     dev: ARef<Device>,
-    /// What the device cannot use is closed in the address space. Nothing is for a PASID, nor where
-    /// there is no IOMMU, because then the device never sees the addresses.
-    closed: Option<Closed>,
+    /// What the device cannot use is reserved in the address space. Nothing is for a PASID, nor
+    /// where there is no IOMMU, because then the device never sees the addresses.
+    reserved: Option<ReservedIovas>,
     hwpt: Hwpt,
 }
 
@@ -57,7 +73,7 @@ impl Attached {
             return Freed::Nothing;
         };
         if let (Some(attachment), Some(other)) = (&mut self.attachment, self.members.first()) {
-            attachment.lean_on(&other.dev);
+            attachment.set_device(&other.dev);
         }
         Freed::One(member.hwpt)
     }
@@ -70,10 +86,10 @@ type State = RBTree<Pasid, Attached>;
 /// is, all page tables must suit PASIDs. `EINVAL` where it cannot.
 fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
     let fits = if pasid.is_none() {
-        hwpt.suits_pasids() || state.keys().all(|other| other.is_none())
+        hwpt.pasid_compatible() || state.keys().all(|other| other.is_none())
     } else {
         let whole = state.get(&Pasid::NONE);
-        hwpt.suits_pasids() && whole.is_none_or(|whole| whole.hwpt.suits_pasids())
+        hwpt.pasid_compatible() && whole.is_none_or(|whole| whole.hwpt.pasid_compatible())
     };
     if fits {
         Ok(())
@@ -126,9 +142,9 @@ impl Group {
         self.iommu.as_ref().is_some_and(|iommu| iommu.is(raw))
     }
 
-    /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is attached
-    /// to other page tables, the device cannot use these, or they do not suit PASIDs and ought to;
-    /// `EADDRINUSE` where something is mapped that the device cannot use, `ENOMEM`.
+    /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is
+    /// attached to other page tables, the device cannot use these, or they do not suit PASIDs and
+    /// ought to; `EADDRINUSE` where something is mapped that the device cannot use, `ENOMEM`.
     pub(crate) fn attach(&self, id: u32, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result {
         let mut state = self.state.lock();
 
@@ -232,11 +248,11 @@ impl Group {
         }
         let same_ioas = attached.hwpt.ioas().same(hwpt.ioas());
         let mut freed = KVec::with_capacity(attached.members.len() + 1, GFP_KERNEL_ACCOUNT)?;
-        let mut closed = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut reserved = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
         if !same_ioas {
             for member in &attached.members {
-                let ranges = self.close(&member.dev, pasid, hwpt)?;
-                closed.push(ranges, GFP_KERNEL_ACCOUNT)?;
+                let ranges = self.reserve(&member.dev, pasid, hwpt)?;
+                reserved.push(ranges, GFP_KERNEL_ACCOUNT)?;
             }
         }
         for member in attached.members.iter().filter(|member| member.id == id) {
@@ -250,8 +266,8 @@ impl Group {
         }
 
         // From here on nothing fails. Dropping the old ranges opens them in the old address space.
-        for (member, closed) in attached.members.iter_mut().zip(closed) {
-            member.closed = closed;
+        for (member, reserved) in attached.members.iter_mut().zip(reserved) {
+            member.reserved = reserved;
         }
         let mut free = |old: &mut Hwpt| {
             let old = core::mem::replace(old, hwpt.clone());
@@ -271,7 +287,7 @@ impl Group {
         Ok(Member {
             id,
             dev: dev.into(),
-            closed: self.close(dev, pasid, hwpt)?,
+            reserved: self.reserve(dev, pasid, hwpt)?,
             hwpt: hwpt.clone(),
         })
     }
@@ -286,12 +302,12 @@ impl Group {
         }
     }
 
-    /// Closes what the device cannot use. `EADDRINUSE`, `ENOMEM`.
-    fn close(&self, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<Closed>> {
+    /// Reserves what the device cannot use. `EADDRINUSE`, `ENOMEM`.
+    fn reserve(&self, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<ReservedIovas>> {
         if self.iommu.is_none() || !pasid.is_none() {
             return Ok(None);
         }
-        Ioas::close_for(hwpt.ioas(), dev).map(Some)
+        Ioas::reserve_for(hwpt.ioas(), dev).map(Some)
     }
 }
 

@@ -2,18 +2,35 @@
 
 //! The ioctl on devices.
 
-use crate::device::BoundDevice;
-use crate::kapi::group::capable;
-use crate::kapi::group::Capability;
-use crate::kapi::hwinfo::pasid_info;
-use crate::kapi::uapi;
-use crate::kapi::uapi::hw_info;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Ref;
-use kernel::prelude::*;
-use kernel::uaccess::UserSlice;
+use kernel::{
+    prelude::*,
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    device::BoundDevice,
+    kapi::{
+        iommu::{
+            group::{
+                capable,
+                Capability, //
+            },
+            hwinfo::pasid_info, //
+        },
+        mm::user::{
+            self,
+            UserStruct, //
+        },
+        uapi::{
+            self,
+            hw_info, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// IOMMU_GET_HW_INFO.
 pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -> Result {

@@ -15,7 +15,9 @@ mod msi;
 
 pub(crate) use access::Access;
 pub(crate) use attach::How;
-pub(crate) use bind::Binding;
-pub(crate) use bind::BoundDevice;
+pub(crate) use bind::{
+    Binding,
+    BoundDevice, //
+};
 pub(crate) use claim::Claim;
 pub(crate) use group::Group;

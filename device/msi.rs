@@ -1,34 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Interrupts that are translated as all DMA is: what a device writes to, a doorbell, must be mapped.
+//! Interrupts that are translated as all DMA is: what a device writes to, a doorbell, must be
+//! mapped.
 //!
 //! An IOMMU driver says in which window of addresses doorbells may be, and nothing else is mapped
-//! there while a device that has the window is attached. Within a context a doorbell has one address
-//! in a window, so a device whose interrupts are set up can be moved to other page tables: the
-//! doorbells that its group uses are mapped there before it comes.
+//! there while a device that has the window is attached. Within a context a doorbell has one
+//! address in a window, so a device whose interrupts are set up can be moved to other page tables:
+//! the doorbells that its group uses are mapped there before it comes.
 //!
-//! The lock `Window::state` (rank 17) is taken inside the IOMMU core's group lock while an interrupt
-//! is set up. Doorbells are mapped and unmapped under it.
+//! The lock `Window::state` (rank 17) is taken inside the IOMMU core's group lock while an
+//! interrupt is set up. Doorbells are mapped and unmapped under it.
 
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::Prot;
-use crate::kapi::group::resv_regions;
-use crate::kapi::group::ResvKind;
-use crate::kapi::msi::Doorbells;
-use crate::kapi::provider;
-use crate::kapi::shared::Shared;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
-use crate::object::Ctx;
-use crate::object::Registry;
-use kernel::device::Device;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+use kernel::{
+    device::Device,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    kapi::{
+        iommu::{
+            domain::{
+                Domain,
+                Prot, //
+            },
+            group::{
+                resv_regions,
+                ResvKind, //
+            },
+            msi::Doorbells,
+            provider, //
+        },
+        sync::shared::Shared,
+        units::{
+            to_u64,
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Registry, //
+    }, //
+};
 
 /// Doorbells of a window, a bit each, by their order in [`State::doorbells`].
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,21 +6,34 @@ mod in_tree;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
 mod noiommu;
 
-use crate::kapi::device;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::UserData;
-use crate::kapi::hw_queue;
-use crate::kapi::hwinfo::HwInfo;
-use crate::kapi::invalidate::Invalidated;
-use crate::kapi::invalidate::Requests;
-use crate::kapi::nested::NestedDomain;
-use crate::kapi::vevent::Connection;
-use crate::kapi::vevent::Listener;
-use crate::kapi::viommu;
-use crate::kapi::viommu::Identity;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::kapi::iommu::{
+    device,
+    domain::{
+        Domain,
+        UserData, //
+    },
+    hw_queue,
+    hwinfo::HwInfo,
+    invalidate::{
+        Invalidated,
+        Requests, //
+    },
+    nested::NestedDomain,
+    vevent::{
+        Connection,
+        EventReceiver, //
+    },
+    viommu::{
+        self,
+        Identity, //
+    }, //
+};
 
 /// What an IOMMU does for the user API.
 pub(crate) trait Backend: Sync {
@@ -62,8 +75,8 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// driver. `EOPNOTSUPP` for flags or data that it does not know.
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain>;
 
-    /// Makes the IOMMU and the devices of the guest forget what they have cached. `EOPNOTSUPP` where
-    /// there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
+    /// Makes the IOMMU and the devices of the guest forget what they have cached. `EOPNOTSUPP`
+    /// where there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
     fn invalidate(&self, requests: Requests) -> Invalidated;
 
     /// Whether [`ViommuOps::make_hw_queue`] can be asked for a queue of this kind, one of
@@ -73,12 +86,12 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// Has the hardware read a queue out of the guest's memory.
     fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
 
-    /// Has `listener` hear what there is for the guest of type `kind` (`enum iommu_veventq_type`).
-    /// `EEXIST` where there is another.
-    fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection>;
+    /// Passes the events of type `kind` (`enum iommu_veventq_type`) to `receiver`.
+    /// Returns `EEXIST` if the type has a receiver.
+    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection>;
 
-    /// Makes the guest's view of a device that this serves, and that the guest knows by `virt_id`. It
-    /// is there until it is dropped, before the device goes. `EEXIST` where the id is taken.
+    /// Makes the guest's view of a device that this serves, and that the guest knows by `virt_id`.
+    /// It is there until it is dropped, before the device goes. `EEXIST` where the id is taken.
     fn make_vdevice(
         &self,
         dev: &Device,

@@ -4,18 +4,31 @@
 //!
 //! `Ioas::space` is held for reading, so what is mapped stays as it is meanwhile.
 
-use crate::hwpt::HwptPaging;
-use crate::ioas::Mappings;
-use crate::kapi::dirty::Dirty;
-use crate::kapi::dirty::UserBitmap;
-use crate::kapi::uapi;
-use crate::kapi::uapi::dirty;
-use crate::kapi::units::IovaRange;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    hwpt::HwptPaging,
+    ioas::Mappings,
+    kapi::{
+        iommu::dirty::{
+            Dirty,
+            UserBitmap, //
+        },
+        mm::user::{
+            self,
+            UserStruct, //
+        },
+        uapi::{
+            self,
+            dirty, //
+        },
+        units::IovaRange, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// IOMMU_HWPT_SET_DIRTY_TRACKING.
 pub(crate) fn set_dirty_tracking(

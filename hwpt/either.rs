@@ -2,14 +2,21 @@
 
 //! Page tables of either kind: what a device can be attached to.
 
-use crate::hwpt::HwptNested;
-use crate::hwpt::HwptPaging;
-use crate::ioas::Ioas;
-use crate::kapi::attachable::Attachable;
-use crate::object::AnyRef;
-use crate::object::Ctx;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    hwpt::{
+        HwptNested,
+        HwptPaging, //
+    },
+    ioas::Ioas,
+    kapi::iommu::attachable::Attachable,
+    object::{
+        AnyRef,
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// A reference to page tables.
 #[derive(Clone)]
@@ -81,14 +88,15 @@ impl Hwpt {
     }
 
     /// Whether a PASID may be attached to them, and a device some of whose PASIDs are attached.
-    pub(crate) fn suits_pasids(&self) -> bool {
+    pub(crate) fn pasid_compatible(&self) -> bool {
         match self {
-            Self::Paging(hwpt) => hwpt.suits_pasids(),
-            Self::Nested(hwpt) => hwpt.suits_pasids(),
+            Self::Paging(hwpt) => hwpt.pasid_compatible(),
+            Self::Nested(hwpt) => hwpt.pasid_compatible(),
         }
     }
 
-    /// Gives the reference back. Page tables that the kernel made for a device go with the last one.
+    /// Gives the reference back. Page tables that the kernel made for a device go with the last
+    /// one.
     pub(crate) fn give_back(self, ctx: &Ctx) {
         match self {
             Self::Paging(hwpt) if hwpt.is_automatic() => ctx.objects().release(hwpt),

@@ -2,42 +2,66 @@
 
 //! Fault queues: user space reads the page faults of devices from a file and writes the answers.
 //!
-//! A group of faults waits to be read; then it is being told, which takes as long as the reader's
-//! memory does; then it is told, and a cookie stands for it until it is answered. It is always in
-//! exactly one of these places, or owned by the task that is about to answer it. The end of an
-//! attachment takes its groups from any of the places, so an answer that comes later finds nothing.
+//! A group of faults waits to be read; then it is being delivered, which takes as long as the
+//! reader's memory does; then it is delivered, and a cookie stands for it until it is answered. It
+//! is always in exactly one of these places, or owned by the task that is about to answer it. The
+//! end of an attachment takes its groups from any of the places, so an answer that comes later
+//! finds nothing.
 //!
 //! Locks: `FaultQueue::reading` (rank 6), under which user memory is written; `FaultQueue::inner`
 //! (rank 35). Groups are answered with neither held.
 
-use crate::kapi::anon_file;
-use crate::kapi::anon_file::EventFile;
-use crate::kapi::anon_file::Ready;
-use crate::kapi::iopf::Answer;
-use crate::kapi::iopf::AttachmentId;
-use crate::kapi::iopf::FaultGroup;
-use crate::kapi::iopf::FaultList;
-use crate::kapi::iopf::FaultSink;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-use crate::kapi::uapi::fault;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::fs::file::flags::O_CLOEXEC;
-use kernel::fs::file::FileDescriptorReservation;
-use kernel::new_mutex;
-use kernel::new_poll_condvar;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNode;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::poll::PollCondVar;
-use kernel::sync::Mutex;
-use kernel::transmute::AsBytes;
-use kernel::uaccess::UserSliceReader;
-use kernel::uaccess::UserSliceWriter;
+use kernel::{
+    fs::file::{
+        flags::O_CLOEXEC,
+        FileDescriptorReservation, //
+    },
+    new_mutex,
+    new_poll_condvar,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        poll::PollCondVar,
+        Mutex, //
+    },
+    transmute::AsBytes,
+    uaccess::{
+        UserSliceReader,
+        UserSliceWriter, //
+    }, //
+};
+
+use crate::{
+    kapi::{
+        file::anon_file::{
+            self,
+            EventFile,
+            Ready, //
+        },
+        iommu::iopf::{
+            Answer,
+            AttachmentId,
+            FaultGroup,
+            FaultList,
+            FaultSink, //
+        },
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi::{
+            self,
+            fault, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    }, //
+};
 
 /// Bytes of a fault as it is read.
 const FAULT: usize = size_of::<uapi::HwptPgfault>();
@@ -72,9 +96,9 @@ struct Inner {
     /// Nobody has read them.
     waiting: FaultList,
     /// One that is being read, by whoever holds `reading`.
-    telling: Option<FaultGroup>,
+    reading_group: Option<FaultGroup>,
     /// User space knows them by their cookies.
-    told: RBTree<u32, FaultGroup>,
+    delivered: RBTree<u32, FaultGroup>,
     /// The last cookie that was given.
     cookie: u32,
 }
@@ -85,7 +109,7 @@ impl Inner {
     fn next_cookie(&mut self) -> u32 {
         loop {
             self.cookie = self.cookie.wrapping_add(1).max(1);
-            if self.told.get(&self.cookie).is_none() {
+            if self.delivered.get(&self.cookie).is_none() {
                 return self.cookie;
             }
         }
@@ -95,10 +119,10 @@ impl Inner {
     fn take(&mut self, attachment: AttachmentId) -> FaultList {
         let mut taken = self.waiting.take(attachment);
         let ours = |group: &mut FaultGroup| group.attachment() == attachment;
-        if let Some(group) = self.telling.take_if(ours) {
+        if let Some(group) = self.reading_group.take_if(ours) {
             taken.push_back(group);
         }
-        let mut cursor = self.told.cursor_front_mut();
+        let mut cursor = self.delivered.cursor_front_mut();
         while let Some(mut at) = cursor {
             if !ours(at.current_mut().1) {
                 cursor = at.move_next();
@@ -114,8 +138,8 @@ impl Inner {
     }
 }
 
-/// What being told needs, set aside before.
-struct Place {
+/// What being delivered needs, set aside before.
+struct ReadBuffer {
     node: RBTreeNodeReservation<u32, FaultGroup>,
     messages: KVec<uapi::HwptPgfault>,
 }
@@ -123,7 +147,7 @@ struct Place {
 /// The page faults of the devices that are attached to page tables made for this queue.
 #[pin_data]
 pub(crate) struct FaultQueue {
-    /// Held by who reads: groups are told in the order in which they came.
+    /// Held by who reads: groups are delivered in the order in which they came.
     #[pin]
     reading: Mutex<()>,
     #[pin]
@@ -142,8 +166,8 @@ impl FaultQueue {
             inner <- new_mutex!(
                 Inner {
                     waiting: FaultList::new(),
-                    telling: None,
-                    told: RBTree::new(),
+                    reading_group: None,
+                    delivered: RBTree::new(),
                     cookie: 0,
                 },
                 "FaultQueue::inner"
@@ -161,7 +185,7 @@ impl FaultQueue {
         let _reading = self.reading.lock();
         let mut done = 0;
         loop {
-            match self.tell(to) {
+            match self.read_group(to) {
                 Ok(0) => return Ok(done),
                 Ok(bytes) => done += bytes,
                 Err(error) if done == 0 => return Err(error),
@@ -170,26 +194,26 @@ impl FaultQueue {
         }
     }
 
-    /// Tells of the first group and returns the bytes, 0 where there is none. On failure it waits as
-    /// before. Fails as [`FaultQueue::read`]. Called with `reading` held.
-    fn tell(&self, to: &mut UserSliceWriter) -> Result<usize> {
-        let Some((place, cookie)) = self.begin_telling(to.len())? else {
+    /// Tells of the first group and returns the bytes, 0 where there is none. On failure it waits
+    /// as before. Fails as [`FaultQueue::read`]. Called with `reading` held.
+    fn read_group(&self, to: &mut UserSliceWriter) -> Result<usize> {
+        let Some((buffer, cookie)) = self.begin_read(to.len())? else {
             return Ok(0);
         };
-        let written = to.write_slice(place.messages.as_slice().as_bytes());
+        let written = to.write_slice(buffer.messages.as_slice().as_bytes());
         let mut inner = self.inner.lock();
         // The group is gone where its attachment ended meanwhile.
-        if let Some(group) = inner.telling.take() {
+        if let Some(group) = inner.reading_group.take() {
             match written {
-                Ok(()) => drop(inner.told.insert(place.node.into_node(cookie, group))),
+                Ok(()) => drop(inner.delivered.insert(buffer.node.into_node(cookie, group))),
                 Err(_) => inner.waiting.push_front(group),
             }
         }
-        written.map(|()| place.messages.len() * FAULT)
+        written.map(|()| buffer.messages.len() * FAULT)
     }
 
-    /// Takes the first group to be told of, and writes the messages.
-    fn begin_telling(&self, room: usize) -> Result<Option<(Place, u32)>> {
+    /// Takes the first group to be delivered of, and writes the messages.
+    fn begin_read(&self, room: usize) -> Result<Option<(ReadBuffer, u32)>> {
         loop {
             let Some(count) = self.inner.lock().waiting.first().map(FaultGroup::len) else {
                 return Ok(None);
@@ -197,7 +221,7 @@ impl FaultQueue {
             if count > room / FAULT {
                 return Err(EINVAL);
             }
-            let mut place = Place {
+            let mut buffer = ReadBuffer {
                 node: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
                 messages: KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
             };
@@ -207,16 +231,17 @@ impl FaultQueue {
                 continue;
             }
             let cookie = inner.next_cookie();
-            inner.telling = inner.waiting.pop_front();
-            if let Some(group) = &inner.telling {
-                compose(group, cookie, &mut place.messages);
+            inner.reading_group = inner.waiting.pop_front();
+            if let Some(group) = &inner.reading_group {
+                compose(group, cookie, &mut buffer.messages);
             }
-            return Ok(Some((place, cookie)));
+            return Ok(Some((buffer, cookie)));
         }
     }
 
     /// Answers groups until an answer is wrong, and returns the bytes of the right ones. `EINVAL`
-    /// for an unknown answer or cookie, `ESPIPE` for a length that is no number of answers, `EFAULT`.
+    /// for an unknown answer or cookie, `ESPIPE` for a length that is no number of answers,
+    /// `EFAULT`.
     fn write(&self, from: &mut UserSliceReader) -> Result<usize> {
         if from.len() % RESPONSE != 0 {
             return Err(ESPIPE);
@@ -238,7 +263,7 @@ impl FaultQueue {
             fault::RESP_INVALID => Answer::Invalid,
             _ => return Err(EINVAL),
         };
-        let node = self.inner.lock().told.remove_node(&response.cookie);
+        let node = self.inner.lock().delivered.remove_node(&response.cookie);
         let (_, group) = node.map(RBTreeNode::to_key_value).ok_or(EINVAL)?;
         group.answer(answer);
         Ok(())

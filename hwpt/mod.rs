@@ -10,7 +10,11 @@ mod paging;
 
 pub(crate) use either::Hwpt;
 pub(crate) use fault::FaultQueue;
-pub(crate) use nested::HwptNested;
-pub(crate) use nested::NestedRequest;
-pub(crate) use paging::HwptPaging;
-pub(crate) use paging::Request;
+pub(crate) use nested::{
+    HwptNested,
+    NestedRequest, //
+};
+pub(crate) use paging::{
+    HwptPaging,
+    Request, //
+};

@@ -2,18 +2,33 @@
 
 //! Page tables that user space fills: the first stage, on top of page tables that the kernel fills.
 
-use crate::hwpt::FaultQueue;
-use crate::hwpt::HwptPaging;
-use crate::kapi::domain::UserData;
-use crate::kapi::invalidate::Invalidated;
-use crate::kapi::invalidate::Requests;
-use crate::kapi::nested::NestedDomain;
-use crate::kapi::uapi::hwpt;
-use crate::object::AnyRef;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    hwpt::{
+        FaultQueue,
+        HwptPaging, //
+    },
+    kapi::{
+        iommu::{
+            domain::UserData,
+            invalidate::{
+                Invalidated,
+                Requests, //
+            },
+            nested::NestedDomain, //
+        },
+        uapi::hwpt, //
+    },
+    object::{
+        AnyRef,
+        Kind,
+        Ref, //
+    }, //
+};
 
 /// Nested page tables.
 pub(crate) struct HwptNested {
@@ -22,7 +37,7 @@ pub(crate) struct HwptNested {
     /// What they were made on, where that is a vIOMMU.
     _viommu: Option<AnyRef>,
     parent: Ref<HwptPaging>,
-    /// See [`HwptNested::suits_pasids`].
+    /// See [`HwptNested::pasid_compatible`].
     pasids: bool,
 }
 
@@ -60,8 +75,8 @@ impl NestedRequest {
 }
 
 impl HwptNested {
-    /// The object for a domain that was made for `request` on top of `parent`, by `viommu` where one is
-    /// given. Page faults of the devices go to `faults`. `ENOMEM`.
+    /// The object for a domain that was made for `request` on top of `parent`, by `viommu` where
+    /// one is given. Page faults of the devices go to `faults`. `ENOMEM`.
     pub(crate) fn new(
         mut domain: NestedDomain,
         request: &NestedRequest,
@@ -91,7 +106,7 @@ impl HwptNested {
     }
 
     /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.
-    pub(crate) fn suits_pasids(&self) -> bool {
+    pub(crate) fn pasid_compatible(&self) -> bool {
         self.pasids
     }
 

@@ -2,21 +2,40 @@
 
 //! Page tables that the kernel fills from an address space.
 
-use crate::drivers::Backend;
-use crate::hwpt::FaultQueue;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::UserData;
-use crate::kapi::group::capable;
-use crate::kapi::group::Capability;
-use crate::kapi::uapi;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::AtomicFlag;
-use kernel::sync::Arc;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            AtomicFlag, //
+        },
+        Arc, //
+    }, //
+};
+
+use crate::{
+    drivers::Backend,
+    hwpt::FaultQueue,
+    ioas::Ioas,
+    kapi::{
+        iommu::{
+            domain::{
+                Domain,
+                UserData, //
+            },
+            group::{
+                capable,
+                Capability, //
+            }, //
+        },
+        uapi, //
+    },
+    object::{
+        Kind,
+        Ref, //
+    }, //
+};
 
 /// Page tables that carry the mappings of an address space.
 pub(crate) struct HwptPaging {
@@ -24,7 +43,7 @@ pub(crate) struct HwptPaging {
     ioas: Ref<Ioas>,
     /// Made for a device that was attached to the address space itself; goes with the last device.
     automatic: bool,
-    /// See [`HwptPaging::suits_pasids`].
+    /// See [`HwptPaging::pasid_compatible`].
     pasids: bool,
     /// See [`HwptPaging::can_be_parent`].
     parent: bool,
@@ -122,7 +141,7 @@ impl HwptPaging {
     }
 
     /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.
-    pub(crate) fn suits_pasids(&self) -> bool {
+    pub(crate) fn pasid_compatible(&self) -> bool {
         self.pasids
     }
 }

@@ -2,23 +2,39 @@
 
 //! Reaching the memory of an address space without a domain, for devices that software emulates.
 //!
-//! An [`Accessor`] is known to the address spaces it is added to, so that it can be told when memory
-//! it may hold pages of is to be unmapped. It is told without any lock held.
+//! An [`Accessor`] is known to the address spaces it is added to, so that it can be told when
+//! memory it may hold pages of is to be unmapped. It is told without any lock held.
 
-use crate::ioas::area::Area;
-use crate::ioas::area::State;
-use crate::ioas::space::Space;
-use crate::ioas::Ioas;
-use crate::kapi::pin::PagePtr;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::units::PAGE_SIZE;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::Arc;
-use kernel::sync::Completion;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc,
+        Completion, //
+    }, //
+};
+
+use crate::{
+    ioas::{
+        area::{
+            Area,
+            State, //
+        },
+        space::Space,
+        Ioas, //
+    },
+    kapi::{
+        mm::pin::PagePtr,
+        sync::complete_on_drop::CompleteOnDrop,
+        units::{
+            page_offset,
+            IovaRange,
+            PageRange,
+            PAGE_SHIFT,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
 
 /// What a driver does when memory is to be unmapped.
 pub(crate) trait AccessUser: Send + Sync {
@@ -32,15 +48,7 @@ pub(crate) struct Accessor {
     user: Option<KBox<dyn AccessUser>>,
     alignment: u64,
     /// Says that nobody will call `user` any more: the last field to go.
-    _gone: Gone,
-}
-
-struct Gone(Arc<Completion>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.complete_all();
-    }
+    _dropped: CompleteOnDrop,
 }
 
 impl Accessor {
@@ -50,13 +58,14 @@ impl Accessor {
         user: Option<KBox<dyn AccessUser>>,
         pins_pages: bool,
     ) -> Result<(Arc<Self>, Arc<Completion>)> {
-        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL_ACCOUNT)?;
+        let dropped = CompleteOnDrop::new()?;
+        let completion = dropped.completion();
         let accessor = Self {
             user,
             alignment: if pins_pages { PAGE_SIZE } else { 1 },
-            _gone: Gone(gone.clone()),
+            _dropped: dropped,
         };
-        Ok((Arc::new(accessor, GFP_KERNEL_ACCOUNT)?, gone))
+        Ok((Arc::new(accessor, GFP_KERNEL_ACCOUNT)?, completion))
     }
 
     /// What areas must be aligned to: a page, or 1.
@@ -133,7 +142,7 @@ fn byte_of(area: &Area, mapped: IovaRange, iova: u64) -> u64 {
 }
 
 fn check_permission(area: &Area, write: bool) -> Result {
-    if area.closing {
+    if area.prevent_access {
         return Err(EINVAL);
     }
     let allowed = if write {
@@ -236,8 +245,8 @@ impl Ioas {
     }
 }
 
-/// Pins the pages of `range` and tells `f` of each run of them, in order: its physical address and how
-/// many they are. On failure, of `f` too, nothing is pinned. Fails as [`Ioas::pin_pages`].
+/// Pins the pages of `range` and tells `f` of each run of them, in order: its physical address and
+/// how many they are. On failure, of `f` too, nothing is pinned. Fails as [`Ioas::pin_pages`].
 pub(super) fn pin(
     space: &Space,
     range: IovaRange,
@@ -253,7 +262,7 @@ pub(super) fn pin(
             return Err(EPERM);
         }
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
-        area.slice.pages.hold(pages, |extents| {
+        area.slice.pages.pin(pages, |extents| {
             extents
                 .iter()
                 .try_for_each(|extent| f(extent.phys(), extent.npages()))
@@ -279,7 +288,7 @@ pub(super) fn unpin(space: &Space, range: IovaRange) {
         // A driver that gives back more than it took would take pages from others.
         let ours = area.accesses.fetch_sub(1, Relaxed) > 0;
         match pages {
-            Some(pages) if ours => area.slice.pages.release(pages),
+            Some(pages) if ours => area.slice.pages.unpin(pages),
             _ => area.accesses.add(1, Relaxed),
         }
     }

@@ -2,17 +2,30 @@
 
 //! Areas: mapped ranges of an address space.
 
-use crate::ioas::pages::Pages;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::Prot;
-use crate::kapi::pin::Extent;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use kernel::prelude::*;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    }, //
+};
+
+use crate::{
+    ioas::pages::Pages,
+    kapi::{
+        iommu::domain::{
+            Domain,
+            Prot, //
+        },
+        mm::pin::Extent,
+        units::{
+            page_offset,
+            IovaRange,
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    }, //
+};
 
 /// A slice of a memory source, in bytes.
 #[derive(Clone)]
@@ -60,9 +73,9 @@ pub(crate) struct Area {
     /// How many accesses have pages of it. They change under `Ioas::space` held for reading.
     pub(crate) accesses: Atomic<i32>,
     /// How many of those are for hardware, which cannot be told to let go. They change likewise.
-    pub(crate) lent: Atomic<i32>,
+    pub(crate) phys_pins: Atomic<i32>,
     /// Somebody waits for accesses to end; no new ones begin.
-    pub(crate) closing: bool,
+    pub(crate) prevent_access: bool,
 }
 
 impl Area {
@@ -73,8 +86,8 @@ impl Area {
             prot,
             state: State::Building,
             accesses: Atomic::new(0),
-            lent: Atomic::new(0),
-            closing: false,
+            phys_pins: Atomic::new(0),
+            prevent_access: false,
         }
     }
 

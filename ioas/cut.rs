@@ -4,14 +4,23 @@
 //!
 //! Domains and pins stay as they are: both parts go on to be mapped and held, each on its own.
 
-use crate::ioas::area::Area;
-use crate::ioas::area::Slice;
-use crate::ioas::area::State;
-use crate::ioas::interval::Vacancy;
-use crate::ioas::Ioas;
-use crate::kapi::units::IovaRange;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
+
+use crate::{
+    ioas::{
+        area::{
+            Area,
+            Slice,
+            State, //
+        },
+        interval::Vacancy,
+        Ioas, //
+    },
+    kapi::units::IovaRange, //
+};
 
 impl Ioas {
     /// Cuts the area that has `last` and the address behind it, if there is one. `EBUSY` where
@@ -35,7 +44,7 @@ impl Ioas {
         if last == range.start() {
             return Ok(());
         }
-        if area.state != State::Ready || area.closing {
+        if area.state != State::Ready || area.prevent_access {
             return Err(EBUSY);
         }
         if area.slice.pages.mmio().is_some() {

@@ -4,21 +4,38 @@
 //!
 //! The first domain pins the areas' memory, the last one to go unpins it.
 
-use crate::ioas::access::Accessor;
-use crate::ioas::area::Area;
-use crate::ioas::area::Filler;
-use crate::ioas::area::Slice;
-use crate::ioas::area::State;
-use crate::ioas::space::Owner;
-use crate::ioas::space::Space;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::Prot;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SIZE;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    ioas::{
+        access::Accessor,
+        area::{
+            Area,
+            Filler,
+            Slice,
+            State, //
+        },
+        space::{
+            Owner,
+            Space, //
+        },
+        Ioas, //
+    },
+    kapi::{
+        iommu::domain::{
+            Domain,
+            Prot, //
+        },
+        units::{
+            IovaRange,
+            PageRange,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
 
 /// See the module. Everything here is under `Ioas::domains`.
 pub(crate) struct Domains {
@@ -55,7 +72,7 @@ impl Domains {
     }
 
     /// Pins an area's memory and maps it into every domain. On failure nothing has changed.
-    /// `ENOMEM`, or what [`Pages::hold`](crate::ioas::pages::Pages::hold) fails with.
+    /// `ENOMEM`, or what [`Pages::pin`](crate::ioas::pages::Pages::pin) fails with.
     pub(crate) fn fill(&self, range: IovaRange, slice: &Slice, prot: Prot) -> Result {
         for (done, domain) in self.list.iter().enumerate() {
             if let Err(error) = fill_one(domain, range, slice, prot, self.small_pages, done == 0) {
@@ -110,12 +127,12 @@ fn fill_one(
         filler.keep();
         return Ok(());
     }
-    let mut holding = slice.pages.begin_hold(pages)?;
-    // Dropped before `holding`: what a device can reach is pinned.
+    let mut pending = slice.pages.begin_pin(pages)?;
+    // Dropped before `pending`: what a device can reach is pinned.
     let mut filler = Filler::new(domain, range, slice, prot, small_pages);
-    holding.pin(|extents| filler.push(extents))?;
+    pending.pin(|extents| filler.push(extents))?;
     filler.keep();
-    holding.keep();
+    pending.commit();
     Ok(())
 }
 
@@ -150,7 +167,7 @@ fn unfill_domains<'a>(
 fn release(slice: &Slice) {
     if slice.pages.mmio().is_none() {
         if let Ok(pages) = slice.page_range() {
-            slice.pages.release(pages);
+            slice.pages.unpin(pages);
         }
     }
 }
@@ -255,7 +272,7 @@ impl Ioas {
     }
 }
 
-/// Closes what a domain cannot translate.
+/// Reserves what a domain cannot translate.
 fn reserve_outside(space: &mut Space, aperture: IovaRange, owner: Owner) -> Result {
     let below = aperture.start().checked_sub(1);
     let above = aperture.last().checked_add(1);

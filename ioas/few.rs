@@ -2,10 +2,14 @@
 
 //! Lists that most often have one element, which then needs no memory of its own.
 
-use crate::kapi::vec;
-use core::ops::Deref;
-use core::ops::DerefMut;
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+
 use kernel::prelude::*;
+
+use crate::kapi::sync::vec;
 
 /// A list.
 pub(crate) enum Few<T> {
@@ -25,8 +29,8 @@ impl<T> Few<T> {
         Ok(())
     }
 
-    /// Makes room for `more` elements and returns the list that has it. `ENOMEM`, and then nothing has
-    /// changed.
+    /// Makes room for `more` elements and returns the list that has it. `ENOMEM`, and then nothing
+    /// has changed.
     pub(crate) fn reserve(&mut self, more: usize) -> Result<&mut KVec<T>> {
         if !matches!(self, Self::Many(_)) {
             let mut list = KVec::with_capacity(more.saturating_add(1), GFP_KERNEL_ACCOUNT)?;

@@ -5,10 +5,15 @@
 //! Pure logic over the kernel's red-black tree: memory for a new range is reserved beforehand
 //! ([`Vacancy`]), so that inserting under a lock cannot fail, and removing never allocates.
 
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    }, //
+};
+
 use crate::kapi::units::Range;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNodeReservation;
 
 struct Entry<V> {
     start: u64,
@@ -17,8 +22,8 @@ struct Entry<V> {
 
 /// Disjoint ranges of `U` with a `V` each.
 pub(crate) struct IntervalMap<U, V> {
-    /// By last element, so that the first range which does not end before a place is the first one that
-    /// can contain it. Invariant: no two ranges intersect.
+    /// By last element, so that the first range which does not end before a place is the first one
+    /// that can contain it. Invariant: no two ranges intersect.
     tree: RBTree<u64, Entry<V>>,
     _unit: core::marker::PhantomData<U>,
 }
@@ -47,7 +52,8 @@ impl<U: Copy, V> IntervalMap<U, V> {
         self.tree.is_empty()
     }
 
-    /// Adds a range. Where it intersects one that is there nothing changes and the value comes back.
+    /// Adds a range. Where it intersects one that is there nothing changes and the value comes
+    /// back.
     pub(crate) fn insert(
         &mut self,
         vacancy: Vacancy<V>,
@@ -77,8 +83,9 @@ impl<U: Copy, V> IntervalMap<U, V> {
         (entry.start == range.start()).then_some(&mut entry.value)
     }
 
-    /// Divides a range before `at`, which is in it and not its start. The first part keeps its value and
-    /// the second one gets `value`. Where that cannot be done nothing changes and the value comes back.
+    /// Divides a range before `at`, which is in it and not its start. The first part keeps its
+    /// value and the second one gets `value`. Where that cannot be done nothing changes and the
+    /// value comes back.
     pub(crate) fn split(
         &mut self,
         vacancy: Vacancy<V>,

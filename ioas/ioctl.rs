@@ -3,26 +3,43 @@
 //! The ioctls on address spaces. Field checks come in the order that user space has seen so far:
 //! unknown flags and reserved fields, then numbers, then ids.
 
-use crate::ioas::area::Slice;
-use crate::ioas::few::Few;
-use crate::ioas::interval::IntervalMap;
-use crate::ioas::interval::Vacancy;
-use crate::ioas::map::Placement;
-use crate::ioas::pages::Pages;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Prot;
-use crate::kapi::locked_vm::may_change_limits;
-use crate::kapi::uapi;
-use crate::kapi::units::IovaRange;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Ref;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::uaccess::UserSlice;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    uaccess::UserSlice, //
+};
 
-/// The most ranges that a user may keep open in one address space.
+use crate::{
+    ioas::{
+        area::Slice,
+        few::Few,
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        },
+        map::Placement,
+        pages::Pages,
+        Ioas, //
+    },
+    kapi::{
+        iommu::domain::Prot,
+        mm::{
+            locked_vm::may_change_limits,
+            user::{
+                self,
+                UserStruct, //
+            }, //
+        },
+        uapi,
+        units::IovaRange, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
+
+/// The most ranges that a user may allow in one address space.
 const MAX_ALLOWED_RANGES: u32 = 1 << 16;
 
 /// IOMMU_IOAS_ALLOC.

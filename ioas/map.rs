@@ -6,19 +6,30 @@
 //! pinned and given to the domains; last the areas become ready. Each step is a guard that takes
 //! itself back when dropped.
 
-use crate::ioas::area::Area;
-use crate::ioas::area::Slice;
-use crate::ioas::area::State;
-use crate::ioas::domains::Domains;
-use crate::ioas::few::Few;
-use crate::ioas::interval::Vacancy;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Prot;
-use crate::kapi::units::align_up;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        area::{
+            Area,
+            Slice,
+            State, //
+        },
+        domains::Domains,
+        few::Few,
+        interval::Vacancy,
+        Ioas, //
+    },
+    kapi::{
+        iommu::domain::Prot,
+        units::{
+            align_up,
+            page_offset,
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
 
 /// Where to put a mapping.
 #[derive(Clone, Copy, Debug)]

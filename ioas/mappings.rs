@@ -2,11 +2,17 @@
 
 //! What is mapped, held still for somebody who goes through it.
 
-use crate::ioas::area::State;
-use crate::ioas::space::Space;
-use crate::ioas::Ioas;
-use crate::kapi::rwsem::ReadGuard;
-use crate::kapi::units::IovaRange;
+use crate::{
+    ioas::{
+        area::State,
+        space::Space,
+        Ioas, //
+    },
+    kapi::{
+        sync::rwsem::ReadGuard,
+        units::IovaRange, //
+    }, //
+};
 
 /// The mappings of an address space, which stay as they are while this exists.
 pub(crate) struct Mappings<'a>(ReadGuard<'a, Space>);

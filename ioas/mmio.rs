@@ -7,19 +7,32 @@
 //!
 //! The lock (rank 31) is taken inside the dma-buf's reservation lock.
 
-use crate::ioas::area::Filler;
-use crate::kapi::dmabuf::Attachment;
-use crate::kapi::dmabuf::DmaBuf;
-use crate::kapi::dmabuf::Importer;
-use crate::kapi::dmabuf::PhysRange;
-use crate::kapi::domain::Domain;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    ioas::area::Filler,
+    kapi::{
+        dma_buf::import::{
+            Attachment,
+            DmaBuf,
+            Importer,
+            PhysRange, //
+        },
+        iommu::domain::Domain,
+        units::{
+            IovaRange,
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    }, //
+};
 
 /// A range of a domain that reaches the memory.
 struct Mapped {

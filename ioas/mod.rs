@@ -2,9 +2,9 @@
 
 //! I/O address spaces: which I/O virtual address means which memory, for all domains of the space.
 //!
-//! An [`Ioas`] keeps areas (mapped ranges), what devices cannot use (reserved ranges), what the user
-//! wants kept free (allowed ranges), and the domains that carry the mappings. Areas are pinned and
-//! mapped as long as there is a domain.
+//! An [`Ioas`] keeps areas (mapped ranges), what devices cannot use (reserved ranges), what the
+//! user wants kept free (allowed ranges), and the domains that carry the mappings. Areas are pinned
+//! and mapped as long as there is a domain.
 //!
 //! Locks: `Ioas::hwpts` (10), `Ioas::domains` (20), `Ioas::space` (25), then `Pages::inner` (30).
 //! Mapping and unmapping hold `domains` for reading during their long part and `space` only for
@@ -19,31 +19,42 @@ mod domains;
 mod few;
 mod interval;
 pub(crate) mod ioctl;
-mod lent;
+mod iova_alloc;
 mod map;
 mod mappings;
 mod mmio;
 pub(crate) mod pages;
 pub(crate) mod phys;
-mod place;
+mod phys_pin;
 pub(crate) mod process;
 mod segments;
 mod space;
 mod type1;
 mod unmap;
 
-pub(crate) use crate::ioas::lent::Lent;
-pub(crate) use crate::ioas::mappings::Mappings;
-pub(crate) use crate::ioas::space::Closed;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
 
-use crate::ioas::domains::Domains;
-use crate::ioas::space::Space;
-use crate::kapi::rwsem::new_rwsem;
-use crate::kapi::rwsem::RwSem;
-use crate::object::Kind;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Mutex;
+use crate::{
+    ioas::{
+        domains::Domains,
+        space::Space, //
+    },
+    kapi::sync::rwsem::{
+        new_rwsem,
+        RwSem, //
+    },
+    object::Kind, //
+};
+
+pub(crate) use crate::ioas::{
+    mappings::Mappings,
+    phys_pin::PhysPin,
+    space::ReservedIovas, //
+};
 
 /// An I/O address space.
 ///
@@ -73,7 +84,8 @@ impl Ioas {
     }
 
     /// Ids of page tables that were made automatically for this address space. An entry may be out
-    /// of date: whoever scans the list drops those. Holding the lock keeps others from making one.
+    /// of date: whoever scans the list drops those. PendingPin the lock keeps others from making
+    /// one.
     pub(crate) fn hwpts(&self) -> &Mutex<KVec<u32>> {
         &self.hwpts
     }

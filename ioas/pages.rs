@@ -3,42 +3,65 @@
 //! Memory sources: what a mapping maps.
 //!
 //! A [`Pages`] is a linear run of user memory, given by address or by memfd, that areas of any
-//! number of IOASes share. It pins pages for whoever holds them and charges them to the process
-//! that made it. Which pages are pinned is kept in [`Segments`].
+//! number of IOASes share. It pins pages for their users and charges them to the process
+//! that made it. Which pages are pinned is committed in [`Segments`].
 //!
-//! The lock (rank 30) is held while pages are pinned or mapped into a domain; the mmap lock and the
-//! page tables' own locks are taken inside it. Several `Pages` are never locked at once.
+//! The lock (rank 30) is pinned while pages are pinned or mapped into a domain; the mmap lock and
+//! the page tables' own locks are taken inside it. Several `Pages` are never locked at once.
 
-use crate::ioas::access::Transfer;
-use crate::ioas::mmio::Mmio;
-use crate::ioas::segments::Builder;
-use crate::ioas::segments::Segments;
-use crate::kapi::dmabuf::Attachment;
-use crate::kapi::dmabuf::DmaBuf;
-use crate::kapi::fault;
-use crate::kapi::file::PinnableFile;
-use crate::kapi::locked_vm;
-use crate::kapi::locked_vm::may_lock_without_limit;
-use crate::kapi::locked_vm::Accounting;
-use crate::kapi::locked_vm::Payer;
-use crate::kapi::pin::Extent;
-use crate::kapi::pin::Pinner;
-use crate::kapi::pin::Sink;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::units::PAGE_SIZE;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::MutexGuard;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex,
+        MutexGuard, //
+    }, //
+};
+
+use crate::{
+    ioas::{
+        access::Transfer,
+        mmio::Mmio,
+        segments::{
+            Builder,
+            Segments, //
+        }, //
+    },
+    kapi::{
+        dma_buf::import::{
+            Attachment,
+            DmaBuf, //
+        },
+        fault_injection,
+        file::pinnable::PinnableFile,
+        mm::{
+            locked_vm::{
+                self,
+                may_lock_without_limit,
+                AccountedMm,
+                Accounting, //
+            },
+            pin::{
+                Extent,
+                Pinner,
+                Sink, //
+            }, //
+        },
+        units::{
+            page_offset,
+            to_u64,
+            to_usize,
+            PageRange,
+            PAGE_SHIFT,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
 
 /// Where the memory comes from.
 pub(crate) enum Source {
-    /// The payer's memory from this address, page aligned.
+    /// The owner's memory from this address, page aligned.
     User { addr: u64 },
     /// A memfd's memory from this byte, page aligned.
     File { file: PinnableFile, start: u64 },
@@ -57,12 +80,12 @@ pub(crate) struct Pages {
 }
 
 struct Inner {
-    payer: Payer,
+    owner: AccountedMm,
     accounting: Accounting,
-    /// Everything here is charged to `payer`.
+    /// Everything here is charged to `owner`.
     segments: Segments,
-    /// Who shall be `payer` next, and how many pages were charged to them as well.
-    heir: Option<(Payer, u64)>,
+    /// Who shall be `owner` next, and how many pages were charged to them as well.
+    pending_owner: Option<(AccountedMm, u64)>,
 }
 
 impl Pages {
@@ -128,17 +151,17 @@ impl Pages {
         } else {
             Accounting::User
         };
-        let payer = Payer::current()?;
+        let owner = AccountedMm::current()?;
         Arc::pin_init(
             pin_init!(Self {
                 source,
                 writable,
                 inner <- new_mutex!(
                     Inner {
-                        payer,
+                        owner,
                         accounting,
                         segments: Segments::new(),
-                        heir: None,
+                        pending_owner: None,
                     },
                     "Pages::inner"
                 ),
@@ -168,31 +191,32 @@ impl Pages {
         }
     }
 
-    /// Begins to hold `range`. `ENOMEM`.
-    pub(crate) fn begin_hold(&self, range: PageRange) -> Result<Holding<'_>> {
+    /// Begins to pin `range`. `ENOMEM`.
+    pub(crate) fn begin_pin(&self, range: PageRange) -> Result<PendingPin<'_>> {
         let mut inner = self.inner.lock();
         inner.segments.cut(range)?;
-        Ok(Holding {
+        Ok(PendingPin {
             pages: self,
             inner,
             range,
             builder: Builder::new(range.start()),
             charged: 0,
-            kept: false,
+            committed: false,
         })
     }
 
-    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::release`], and
-    /// gives its physical memory to `each`. Fails as [`Holding::pin`], and then nothing has changed.
-    pub(crate) fn hold(&self, range: PageRange, each: impl FnMut(&[Extent]) -> Result) -> Result {
-        let mut holding = self.begin_hold(range)?;
-        holding.pin(each)?;
-        holding.keep();
+    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::unpin`], and
+    /// gives its physical memory to `each`. Fails as [`PendingPin::pin`], and then nothing has
+    /// changed.
+    pub(crate) fn pin(&self, range: PageRange, each: impl FnMut(&[Extent]) -> Result) -> Result {
+        let mut pending = self.begin_pin(range)?;
+        pending.pin(each)?;
+        pending.commit();
         Ok(())
     }
 
-    /// Gives the physical memory of `range`, which the caller holds, to `each` in order. Fails as
-    /// `each` does.
+    /// Gives the physical memory of `range`, which the caller has pinned, to `each` in order. Fails
+    /// as `each` does.
     pub(crate) fn with_extents(
         &self,
         range: PageRange,
@@ -201,26 +225,26 @@ impl Pages {
         self.inner.lock().segments.whole(range).try_for_each(each)
     }
 
-    /// Makes two holders of one, of the pages up to and from byte `at`: each lets go alone. A page
-    /// that both have counts for both, if it is `held` at all. `ENOMEM`, and then nothing has
+    /// Makes two users of one, of the pages up to and from byte `at`: each unpins alone. A page
+    /// that both have counts for both, if it is `pinned` at all. `ENOMEM`, and then nothing has
     /// changed.
-    pub(crate) fn divide(&self, at: u64, held: bool) -> Result {
+    pub(crate) fn divide(&self, at: u64, pinned: bool) -> Result {
         let page = PageRange::from_len(at >> PAGE_SHIFT, 1)?;
         let mut inner = self.inner.lock();
         if page_offset(at) == 0 {
             return inner.segments.cut_before(page.start());
         }
         inner.segments.cut(page)?;
-        if held {
-            inner.segments.hold(page);
+        if pinned {
+            inner.segments.get(page);
         }
         Ok(())
     }
 
-    /// Lets go of `range`, which the caller held.
-    pub(crate) fn release(&self, range: PageRange) {
+    /// Ends a [`Pages::pin`] of `range`.
+    pub(crate) fn unpin(&self, range: PageRange) {
         let mut inner = self.inner.lock();
-        let npages = inner.segments.release(range);
+        let npages = inner.segments.put(range);
         inner.uncharge(npages);
     }
 
@@ -244,28 +268,28 @@ impl Pages {
         matches!(self.source, Source::File { .. })
     }
 
-    /// Charges what is pinned to `heir` as well, once. The caller keeps pages from being pinned or
-    /// let go until it accepts or declines. `ENOMEM` where that passes a limit, and then nothing
-    /// has changed.
-    pub(crate) fn offer(&self, heir: &Payer) -> Result {
+    /// Charges what is pinned to `pending_owner` as well, once. The caller keeps pages from being
+    /// pinned or unpinned until it calls [`Pages::commit_owner`] or [`Pages::revert_owner`].
+    /// `ENOMEM` where that passes a limit, and then nothing has changed.
+    pub(crate) fn charge_pending_owner(&self, pending_owner: &AccountedMm) -> Result {
         let mut inner = self.inner.lock();
-        if inner.heir.is_none() {
-            let npages = if inner.payer.pays_as(heir, inner.accounting) {
+        if inner.pending_owner.is_none() {
+            let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
                 0
             } else {
                 inner.segments.pinned()
             };
-            heir.charge_some(inner.accounting, npages)?;
-            inner.heir = Some((heir.clone(), npages));
+            pending_owner.charge_some(inner.accounting, npages)?;
+            inner.pending_owner = Some((pending_owner.clone(), npages));
         }
         Ok(())
     }
 
-    /// Lets the heir, if there is one, pay alone.
-    pub(crate) fn accept(&self) {
+    /// Makes the pending owner, if there is one, the owner: the charge of the old one ends.
+    pub(crate) fn commit_owner(&self) {
         let mut inner = self.inner.lock();
-        let old = inner.heir.take().map(|(heir, npages)| {
-            let old = core::mem::replace(&mut inner.payer, heir);
+        let old = inner.pending_owner.take().map(|(pending_owner, npages)| {
+            let old = core::mem::replace(&mut inner.owner, pending_owner);
             old.uncharge_some(inner.accounting, npages);
             old
         });
@@ -273,19 +297,19 @@ impl Pages {
         drop(old);
     }
 
-    /// Takes back from the heir, if there is one, what was charged.
-    pub(crate) fn decline(&self) {
+    /// Takes back the charge of the pending owner, if there is one.
+    pub(crate) fn revert_owner(&self) {
         let mut inner = self.inner.lock();
-        let heir = inner.heir.take();
-        if let Some((heir, npages)) = &heir {
-            heir.uncharge_some(inner.accounting, *npages);
+        let pending_owner = inner.pending_owner.take();
+        if let Some((pending_owner, npages)) = &pending_owner {
+            pending_owner.uncharge_some(inner.accounting, *npages);
         }
         drop(inner);
-        drop(heir);
+        drop(pending_owner);
     }
 
-    /// Copies bytes from `start` on, counted from the first page. `EFAULT` where there is no memory,
-    /// `ENOMEM`; see [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
+    /// Copies bytes from `start` on, counted from the first page. `EFAULT` where there is no
+    /// memory, `ENOMEM`; see [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
     pub(crate) fn copy_bytes(
         &self,
         start: u64,
@@ -296,9 +320,9 @@ impl Pages {
         let mut inner = self.inner.lock();
         if let Source::User { addr } = self.source {
             // The owner's own address space, or one that may be borrowed, is as good as its pages.
-            let here = inner.payer.is_current();
+            let here = inner.owner.is_current();
             if !slow && (here || borrow_mm) {
-                if let Some(mm) = inner.payer.mm().mmget_not_zero() {
+                if let Some(mm) = inner.owner.mm().mmget_not_zero() {
                     drop(inner);
                     return match transfer {
                         Transfer::Read(data) => locked_vm::read_mm(&mm, addr + start, data),
@@ -332,7 +356,7 @@ impl Pages {
         let before = index << PAGE_SHIFT;
         match &self.source {
             Source::User { addr } => {
-                pinner.pin_user(inner.payer.mm(), addr + before, 1, &mut page)?;
+                pinner.pin_user(inner.owner.mm(), addr + before, 1, &mut page)?;
             }
             Source::File { file, start } => pinner.pin_file(file, start + before, 1, &mut page)?,
             Source::Mmio { .. } => return Err(EINVAL),
@@ -343,7 +367,7 @@ impl Pages {
 
 impl Inner {
     fn uncharge(&self, npages: u64) {
-        self.payer.uncharge_some(self.accounting, npages);
+        self.owner.uncharge_some(self.accounting, npages);
     }
 }
 
@@ -370,9 +394,9 @@ impl Sink for OnePage {
     }
 }
 
-/// Pages that somebody begins to hold, under the lock. Dropping it unpins again what was pinned for
-/// that, so whoever was given memory must be done with it before.
-pub(crate) struct Holding<'a> {
+/// A pin of a range that is not complete, under the lock. Dropping it unpins what was pinned for
+/// it, so the use of memory that `each` was given must end before.
+pub(crate) struct PendingPin<'a> {
     pages: &'a Pages,
     inner: MutexGuard<'a, Inner>,
     range: PageRange,
@@ -380,16 +404,16 @@ pub(crate) struct Holding<'a> {
     builder: Builder,
     /// How many pages were charged.
     charged: u64,
-    kept: bool,
+    committed: bool,
 }
 
-impl Holding<'_> {
-    /// Pins what is not pinned and gives all of the range's physical memory to `each` in order, as soon
-    /// as it is pinned. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is no memory,
-    /// `EINVAL` where a file is shorter, or what `each` fails with.
+impl PendingPin<'_> {
+    /// Pins what is not pinned and gives all of the range's physical memory to `each` in order, as
+    /// soon as it is pinned. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is
+    /// no memory, `EINVAL` where a file is shorter, or what `each` fails with.
     pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result {
         let Inner {
-            payer,
+            owner,
             accounting,
             segments,
             ..
@@ -399,8 +423,8 @@ impl Holding<'_> {
             return segments.whole(self.range).try_for_each(each);
         }
         // Charging first keeps a limited user from pinning beyond the limit even for a moment.
-        fault::point(ENOMEM)?;
-        payer.charge(*accounting, wanted)?;
+        fault_injection::point(ENOMEM)?;
+        owner.charge(*accounting, wanted)?;
         self.charged = wanted;
 
         let mut pinner = Pinner::new(wanted, self.pages.writable)?;
@@ -419,7 +443,7 @@ impl Holding<'_> {
             let before = gap.start() << PAGE_SHIFT;
             match &self.pages.source {
                 Source::User { addr } => {
-                    pinner.pin_user(payer.mm(), addr + before, gap.len(), &mut sink)?;
+                    pinner.pin_user(owner.mm(), addr + before, gap.len(), &mut sink)?;
                 }
                 Source::File { file, start } => {
                     pinner.pin_file(file, start + before, gap.len(), &mut sink)?;
@@ -435,21 +459,21 @@ impl Holding<'_> {
         Ok(())
     }
 
-    /// Keeps the range pinned until [`Pages::release`].
-    pub(crate) fn keep(mut self) {
-        self.inner.segments.hold(self.range);
-        self.kept = true;
+    /// Keeps the range pinned until [`Pages::unpin`].
+    pub(crate) fn commit(mut self) {
+        self.inner.segments.get(self.range);
+        self.committed = true;
     }
 }
 
-impl Drop for Holding<'_> {
+impl Drop for PendingPin<'_> {
     fn drop(&mut self) {
-        if self.kept {
+        if self.committed {
             return;
         }
         self.builder = Builder::new(0);
-        // Nobody holds what was pinned just now, and anybody what was before.
-        self.inner.segments.discard_unheld(self.range);
+        // What was pinned just now has no users; what was pinned before has.
+        self.inner.segments.discard_unused(self.range);
         self.inner.uncharge(self.charged);
     }
 }

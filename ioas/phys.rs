@@ -2,18 +2,31 @@
 
 //! Where mapped memory is, for devices that no IOMMU translates for.
 
-use crate::ioas::area::State;
-use crate::ioas::Ioas;
-use crate::kapi::locked_vm::may_do_raw_io;
-use crate::kapi::uapi;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        area::State,
+        Ioas, //
+    },
+    kapi::{
+        mm::{
+            locked_vm::may_do_raw_io,
+            user::UserStruct, //
+        },
+        uapi,
+        units::{
+            page_offset,
+            IovaRange,
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// IOMMU_IOAS_NOIOMMU_GET_PA.
 pub(crate) fn noiommu_get_pa(

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Handing a context's mappings to another process, which pays for their memory from then on.
+//! Handing a context's mappings to another process, to which their memory is charged from then on.
 //!
 //! Publishing is stopped and then `Ioas::space` of every address space is held for writing, in the
 //! order of their ids, so no memory is pinned or unpinned meanwhile. This is the only place that
 //! holds more than one of them. `Pages::inner` is taken inside, one at a time.
 
-use crate::ioas::area::State;
-use crate::ioas::pages::Pages;
-use crate::ioas::space::Space;
-use crate::ioas::Ioas;
-use crate::kapi::locked_vm::Payer;
-use crate::kapi::rwsem::WriteGuard;
-use crate::kapi::uapi;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        area::State,
+        pages::Pages,
+        space::Space,
+        Ioas, //
+    },
+    kapi::{
+        mm::{
+            locked_vm::AccountedMm,
+            user::UserStruct, //
+        },
+        sync::rwsem::WriteGuard,
+        uapi, //
+    },
+    object::Ctx, //
+};
 
 /// IOMMU_IOAS_CHANGE_PROCESS.
 pub(crate) fn change_process(
@@ -26,7 +35,7 @@ pub(crate) fn change_process(
     if cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
     }
-    let heir = Payer::current()?;
+    let pending_owner = AccountedMm::current()?;
 
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
@@ -36,9 +45,11 @@ pub(crate) fn change_process(
     }
     let spaces = Spaces(&spaces);
     spaces.check()?;
-    let offer = Offer(&spaces);
-    spaces.sources().try_for_each(|pages| pages.offer(&heir))?;
-    offer.accept();
+    let charge = PendingCharge(&spaces);
+    spaces
+        .sources()
+        .try_for_each(|pages| pages.charge_pending_owner(&pending_owner))?;
+    charge.commit();
     Ok(())
 }
 
@@ -67,18 +78,18 @@ impl Spaces<'_> {
     }
 }
 
-/// The caller pays for memory as well as the process before. Dropping it takes that back.
-struct Offer<'a>(&'a Spaces<'a>);
+/// Memory is charged to the caller as well as to its owner. Dropping it takes that charge back.
+struct PendingCharge<'a>(&'a Spaces<'a>);
 
-impl Offer<'_> {
-    /// Makes the caller the only one who pays. Cannot fail.
-    fn accept(self) {
-        self.0.sources().for_each(Pages::accept);
+impl PendingCharge<'_> {
+    /// Makes the caller the owner. Cannot fail.
+    fn commit(self) {
+        self.0.sources().for_each(Pages::commit_owner);
     }
 }
 
-impl Drop for Offer<'_> {
+impl Drop for PendingCharge<'_> {
     fn drop(&mut self) {
-        self.0.sources().for_each(Pages::decline);
+        self.0.sources().for_each(Pages::revert_owner);
     }
 }

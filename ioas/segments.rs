@@ -3,23 +3,34 @@
 //! Which pages of a memory source are pinned, who needs them, and where they are.
 //!
 //! Pinned pages are kept as *segments*: disjoint ranges of page indexes, each with the extents that
-//! hold its pages and the number of holders that need it. A holder is a mapping or an access that
+//! hold its pages and the number of users that need it. A user is a mapping or an access that
 //! covers the segment from end to end, because segments are cut at the ends of every range that is
-//! held ([`Segments::cut`]). So a page is pinned once however many hold it, letting go
-//! ([`Segments::release`]) never has to cut and hence never allocates, and pages are unpinned
-//! exactly when their last holder lets go.
+//! used ([`Segments::cut`]). So a page is pinned once however many users it has, putting it
+//! ([`Segments::put`]) never has to cut and hence never allocates, and pages are unpinned
+//! exactly when their last user puts them.
 //!
-//! Pure logic: pins are owned by the extents, see `kapi/pin.rs`.
+//! Pure logic: pins are owned by the extents, see `kapi/mm/pin.rs`.
 
-use crate::ioas::few::Few;
-use crate::ioas::interval::IntervalMap;
-use crate::ioas::interval::Vacancy;
-use crate::kapi::pin::Extent;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PageUnit;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::vec;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        few::Few,
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        }, //
+    },
+    kapi::{
+        mm::pin::Extent,
+        sync::vec,
+        units::{
+            PageRange,
+            PageUnit,
+            PAGE_SHIFT, //
+        }, //
+    }, //
+};
 
 /// How many extents make a segment full, so that cutting one is cheap and its memory comes from the
 /// slab: 32 KiB.
@@ -28,8 +39,8 @@ pub(crate) const MAX_EXTENTS: usize = 4096;
 /// Extents in the order of their pages.
 type Extents = Few<Extent>;
 
-/// Divides extents before page `at`, which lies inside them. The first part stays. `ENOMEM`, and then
-/// nothing has changed.
+/// Divides extents before page `at`, which lies inside them. The first part stays. `ENOMEM`, and
+/// then nothing has changed.
 fn split_off(extents: &mut Extents, at: u64) -> Result<Extents> {
     match core::mem::replace(extents, Few::None) {
         Few::None => Err(EINVAL),
@@ -51,8 +62,8 @@ fn split_off(extents: &mut Extents, at: u64) -> Result<Extents> {
     }
 }
 
-/// Takes what lies behind the first `at` pages off a list of extents. `ENOMEM`, and then nothing has
-/// changed.
+/// Takes what lies behind the first `at` pages off a list of extents. `ENOMEM`, and then nothing
+/// has changed.
 fn split_tail(extents: &mut KVec<Extent>, at: u64) -> Result<KVec<Extent>> {
     let mut before = 0;
     let whole = extents
@@ -90,7 +101,7 @@ fn split_tail(extents: &mut KVec<Extent>, at: u64) -> Result<KVec<Extent>> {
 
 struct Segment {
     extents: Extents,
-    holders: u64,
+    users: u64,
 }
 
 /// The pinned pages of one memory source.
@@ -130,8 +141,8 @@ impl Segments {
         let vacancy = Vacancy::new()?;
         let segment = self.map.get_mut(range).ok_or(EINVAL)?;
         let extents = split_off(&mut segment.extents, index - range.start())?;
-        let holders = segment.holders;
-        let tail = Segment { extents, holders };
+        let users = segment.users;
+        let tail = Segment { extents, users };
         // It is the segment that was found.
         drop(self.map.split(vacancy, range, index, tail));
         Ok(())
@@ -142,47 +153,44 @@ impl Segments {
         self.map.gaps_in(range)
     }
 
-    /// Adds a pinned segment that nobody holds yet.
+    /// Adds a pinned segment without users.
     fn add(&mut self, vacancy: Vacancy<Segment>, range: PageRange, extents: Extents) -> Result {
-        let segment = Segment {
-            extents,
-            holders: 0,
-        };
+        let segment = Segment { extents, users: 0 };
         // A refused segment is dropped here, and with it its pins.
         self.map.insert(vacancy, range, segment).map_err(|_| EINVAL)
     }
 
-    /// Counts one more holder of every page in `range`, all of which are pinned and cut.
-    pub(crate) fn hold(&mut self, range: PageRange) {
+    /// Counts one more user of every page in `range`, all of which are pinned and cut.
+    pub(crate) fn get(&mut self, range: PageRange) {
         let mut next = Some(range);
         while let Some((segment, rest)) = next.and_then(|rest| self.step(rest, range)) {
-            segment.holders += 1;
+            segment.users += 1;
             next = rest;
         }
     }
 
-    /// Lets go of one hold on every page in `range`, and unpins those that nobody holds. Returns
-    /// how many pages that were. Never allocates.
-    pub(crate) fn release(&mut self, range: PageRange) -> u64 {
+    /// Removes one user of every page in `range`, and unpins the pages without users. Returns how
+    /// many pages that were. Never allocates.
+    pub(crate) fn put(&mut self, range: PageRange) -> u64 {
         self.remove_if(range, |segment| {
-            segment.holders = segment.holders.saturating_sub(1);
-            segment.holders == 0
+            segment.users = segment.users.saturating_sub(1);
+            segment.users == 0
         })
     }
 
-    /// Unpins the pages in `range` that nobody holds, and returns how many that were.
-    pub(crate) fn discard_unheld(&mut self, range: PageRange) -> u64 {
-        self.remove_if(range, |segment| segment.holders == 0)
+    /// Unpins the pages in `range` without users, and returns how many that were.
+    pub(crate) fn discard_unused(&mut self, range: PageRange) -> u64 {
+        self.remove_if(range, |segment| segment.users == 0)
     }
 
-    fn remove_if(&mut self, range: PageRange, mut gone: impl FnMut(&mut Segment) -> bool) -> u64 {
+    fn remove_if(&mut self, range: PageRange, mut unused: impl FnMut(&mut Segment) -> bool) -> u64 {
         let mut removed = 0;
         let mut next = Some(range);
         while let Some(rest) = next {
             let Some((found, segment)) = self.map.first_in_mut(rest) else {
                 break;
             };
-            if range.contains(&found) && gone(segment) {
+            if range.contains(&found) && unused(segment) {
                 removed += found.len();
                 drop(self.map.remove(found));
             }
@@ -204,8 +212,8 @@ impl Segments {
         Some((segment, after(found, range)))
     }
 
-    /// The extents of `range`, which is cut: segment by segment, in order. Stops at the first page that is
-    /// not pinned.
+    /// The extents of `range`, which is cut: segment by segment, in order. Stops at the first page
+    /// that is not pinned.
     pub(crate) fn whole(&self, range: PageRange) -> impl Iterator<Item = &[Extent]> {
         self.joined(range).map(|(_, segment)| &*segment.extents)
     }
@@ -262,12 +270,12 @@ fn after(found: PageRange, range: PageRange) -> Option<PageRange> {
     PageRange::new(found.last().checked_add(1)?, range.last())
 }
 
-/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment are
-/// given back when this is dropped.
+/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment
+/// are given back when this is dropped.
 ///
-/// An extent is *closed* when the next one does not continue it in memory. Who wants to know is told of
-/// each then, once and in order; of extents that are not in a segment, though, so this outlives what is
-/// done with them.
+/// An extent is *complete* when the next one does not continue it in memory. The callback
+/// `complete` then gets it, once and in order. The extent may not be in a segment yet, so the
+/// builder must outlive the use that the callback makes of it.
 pub(crate) struct Builder {
     /// Index of the first page in `extents`.
     start: u64,
@@ -287,24 +295,24 @@ impl Builder {
     }
 
     /// Adds the next pages: extents of which none continues the one before it, though the first may
-    /// continue what is here. Tells `closed` of extents. `ENOMEM`, or what `pages` or `closed` fail
-    /// with.
+    /// continue what is here. Tells `complete` of extents. `ENOMEM`, or what `pages` or `complete`
+    /// fail with.
     pub(crate) fn push(
         &mut self,
         segments: &mut Segments,
         pages: &mut impl Iterator<Item = Result<Extent>>,
-        closed: &mut impl FnMut(&[Extent]) -> Result,
+        complete: &mut impl FnMut(&[Extent]) -> Result,
     ) -> Result {
         let mut more = true;
         while more {
             if self.extents.len() >= MAX_EXTENTS {
-                self.finish(segments, closed)?;
+                self.finish(segments, complete)?;
             }
             let open = self.extents.len().saturating_sub(1);
             more = self.collect(pages)?;
             if let Some([new @ .., _]) = self.extents.get(open..) {
                 if !new.is_empty() {
-                    closed(new)?;
+                    complete(new)?;
                 }
             }
         }
@@ -337,15 +345,15 @@ impl Builder {
         vec::fill(list, room, &mut pages)
     }
 
-    /// Closes the last extent and makes a segment of those that are in none. Fails as
+    /// Completes the last extent and makes a segment of those that are in none. Fails as
     /// [`Builder::push`].
     pub(crate) fn finish(
         &mut self,
         segments: &mut Segments,
-        closed: &mut impl FnMut(&[Extent]) -> Result,
+        complete: &mut impl FnMut(&[Extent]) -> Result,
     ) -> Result {
         if let Some(last) = self.extents.last() {
-            closed(core::slice::from_ref(last))?;
+            complete(core::slice::from_ref(last))?;
         }
         let Ok(range) = PageRange::from_len(self.start, self.npages) else {
             return Ok(());

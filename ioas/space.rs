@@ -1,23 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The addresses of an address space: what is mapped, what is closed, what is kept open.
+//! The addresses of an address space: what is mapped, what is reserved, what is allowed.
 //!
 //! Everything here is under `Ioas::space`.
 
-use crate::ioas::area::Area;
-use crate::ioas::interval::IntervalMap;
-use crate::ioas::place;
-use crate::ioas::place::RangeList;
-use crate::ioas::Ioas;
-use crate::kapi::fault;
-use crate::kapi::group::resv_regions;
-use crate::kapi::group::ResvKind;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::IovaUnit;
-use crate::object::Ref;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    ioas::{
+        area::Area,
+        interval::IntervalMap,
+        iova_alloc::{
+            self,
+            RangeList, //
+        },
+        Ioas, //
+    },
+    kapi::{
+        fault_injection,
+        iommu::group::{
+            resv_regions,
+            ResvKind, //
+        },
+        units::{
+            IovaRange,
+            IovaUnit, //
+        }, //
+    },
+    object::Ref, //
+};
 
 /// Whose restriction a reserved range is: the address of the device or domain, which is compared
 /// and never followed.
@@ -54,9 +69,9 @@ impl Space {
         }
     }
 
-    /// Chooses an address: see [`place::choose`].
+    /// Chooses an address: see [`iova_alloc::choose`].
     pub(crate) fn choose(&self, addr: u64, length: u64) -> Result<u64> {
-        place::choose(
+        iova_alloc::choose(
             &self.areas,
             &self.reserved,
             &self.allowed,
@@ -66,9 +81,9 @@ impl Space {
         )
     }
 
-    /// Checks an address that the user chose: see [`place::check`].
+    /// Checks an address that the user chose: see [`iova_alloc::check`].
     pub(crate) fn check(&self, range: IovaRange) -> Result {
-        place::check(&self.areas, &self.reserved, range)
+        iova_alloc::check(&self.areas, &self.reserved, range)
     }
 
     /// The ranges that are not reserved, in order.
@@ -76,7 +91,7 @@ impl Space {
         self.reserved.gaps()
     }
 
-    /// Closes a range. `EADDRINUSE` where something in it is mapped or must stay open, `ENOMEM`.
+    /// Reserves a range. `EADDRINUSE` where something in it is mapped or allowed, `ENOMEM`.
     pub(crate) fn reserve(&mut self, range: IovaRange, owner: Owner) -> Result {
         if self.areas.first_in(range).is_some() || self.allowed.first_in(range).is_some() {
             return Err(EADDRINUSE);
@@ -84,7 +99,7 @@ impl Space {
         self.reserved.insert(range, owner)
     }
 
-    /// Opens what was closed for `owner`.
+    /// Removes the reserved ranges of `owner`.
     pub(crate) fn unreserve(&mut self, owner: Owner) {
         self.reserved.retain(|o| *o != owner);
     }
@@ -98,7 +113,7 @@ impl Space {
 }
 
 impl Ioas {
-    /// Replaces the ranges that must stay open. `EADDRINUSE` where one is closed already.
+    /// Replaces the allowed ranges. `EADDRINUSE` where one is reserved already.
     pub(crate) fn allow(&self, allowed: IntervalMap<IovaUnit, ()>) -> Result {
         let mut space = self.space.write();
         if allowed
@@ -113,19 +128,19 @@ impl Ioas {
         Ok(())
     }
 
-    /// Closes a range as long as the address space lives. `EADDRINUSE` where something in it is
-    /// mapped or must stay open, `ENOMEM`.
+    /// Reserves a range as long as the address space exists. `EADDRINUSE` where something in it is
+    /// mapped or allowed, `ENOMEM`.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn close(&self, range: IovaRange) -> Result {
+    pub(crate) fn reserve_range(&self, range: IovaRange) -> Result {
         self.space.write().reserve(range, Owner::of(self))
     }
 
-    /// Closes what a device cannot use, until the result is dropped. `EADDRINUSE` where something is
-    /// mapped there or must stay open, `EINVAL` where the driver contradicts itself, `ENOMEM`.
-    pub(crate) fn close_for(ioas: &Ref<Ioas>, dev: &Device) -> Result<Closed> {
-        fault::point(EINVAL)?;
+    /// Reserves what a device cannot use, until the result is dropped. `EADDRINUSE` where something
+    /// is mapped there or allowed, `EINVAL` where the driver contradicts itself, `ENOMEM`.
+    pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &Device) -> Result<ReservedIovas> {
+        fault_injection::point(EINVAL)?;
         let regions = resv_regions(dev)?;
-        let closed = Closed {
+        let reserved = ReservedIovas {
             ioas: ioas.clone(),
             dev: dev.into(),
         };
@@ -144,17 +159,17 @@ impl Ioas {
         if (sw_msi != 0 && hw_msi != 0) || sw_msi > 1 {
             return Err(EINVAL);
         }
-        Ok(closed)
+        Ok(reserved)
     }
 }
 
-/// What a device cannot use is closed in an address space. Dropping it opens it again.
-pub(crate) struct Closed {
+/// What a device cannot use is reserved in an address space. Dropping it opens it again.
+pub(crate) struct ReservedIovas {
     ioas: Ref<Ioas>,
     dev: ARef<Device>,
 }
 
-impl Drop for Closed {
+impl Drop for ReservedIovas {
     fn drop(&mut self) {
         self.ioas.space.write().unreserve(Owner::of(&*self.dev));
     }

@@ -2,15 +2,24 @@
 
 //! What a VFIO type1 container asks of an address space beyond mapping and unmapping.
 
-use crate::ioas::area::Slice;
-use crate::ioas::few::Few;
-use crate::ioas::map::Placement;
-use crate::ioas::pages::Pages;
-use crate::ioas::Ioas;
-use crate::kapi::domain::Prot;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        area::Slice,
+        few::Few,
+        map::Placement,
+        pages::Pages,
+        Ioas, //
+    },
+    kapi::{
+        iommu::domain::Prot,
+        units::{
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
 
 impl Ioas {
     /// Maps `length` bytes of the caller's memory from `addr` at `iova`. Fails as

@@ -5,13 +5,22 @@
 //! Areas are marked under the lock, emptied without it, several at a time so that their IOTLB
 //! flushes become one, and then removed. Nothing here allocates, so nothing runs out of memory.
 
-use crate::ioas::area::Slice;
-use crate::ioas::area::State;
-use crate::ioas::space::Space;
-use crate::ioas::Ioas;
-use crate::kapi::units::IovaRange;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
+
+use crate::{
+    ioas::{
+        area::{
+            Slice,
+            State, //
+        },
+        space::Space,
+        Ioas, //
+    },
+    kapi::units::IovaRange, //
+};
 
 /// How many areas are unmapped at once where there are several.
 const BATCH: usize = 16;
@@ -20,12 +29,12 @@ const BATCH: usize = 16;
 const MOST_TRIES: u32 = 100;
 
 /// Areas that are being destroyed, at most `N`.
-struct Doomed<const N: usize> {
+struct UnmapBatch<const N: usize> {
     areas: [Option<(IovaRange, Slice)>; N],
     count: usize,
 }
 
-impl<const N: usize> Doomed<N> {
+impl<const N: usize> UnmapBatch<N> {
     fn new() -> Self {
         Self {
             areas: [const { None }; N],
@@ -51,8 +60,8 @@ impl<const N: usize> Doomed<N> {
     }
 }
 
-/// What [`doom`] came to.
-enum Doom {
+/// What [`collect`] came to.
+enum Collected {
     /// No area is left.
     Done,
     /// There was no room for more: this is left.
@@ -62,16 +71,17 @@ enum Doom {
 }
 
 /// Marks areas of `within` that lie in `rest`, as many as fit. `ENOENT` at one that is not whole in
-/// `within`, `EBUSY` at one that somebody else works on or hardware has; those before it are marked all the same.
-fn doom<const N: usize>(
+/// `within`, `EBUSY` at one that somebody else works on or hardware has; those before it are marked
+/// all the same.
+fn collect<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
-    doomed: &mut Doomed<N>,
-) -> Result<Doom> {
+    batch: &mut UnmapBatch<N>,
+) -> Result<Collected> {
     loop {
         let Some((range, area)) = space.areas.first_in_mut(rest) else {
-            return Ok(Doom::Done);
+            return Ok(Collected::Done);
         };
         if area.state != State::Ready {
             return Err(EBUSY);
@@ -79,23 +89,23 @@ fn doom<const N: usize>(
         if !within.contains(&range) {
             return Err(ENOENT);
         }
-        if area.lent.load(Relaxed) != 0 {
+        if area.phys_pins.load(Relaxed) != 0 {
             return Err(EBUSY);
         }
         // Accesses begin and end under the lock held for reading, so now none does.
         let in_use = area.accesses.load(Relaxed) != 0;
         if in_use {
-            area.closing = true;
-            return Ok(Doom::InUse(range));
+            area.prevent_access = true;
+            return Ok(Collected::InUse(range));
         }
-        if !doomed.push(range, area.slice.clone()) {
-            return Ok(Doom::More(rest));
+        if !batch.push(range, area.slice.clone()) {
+            return Ok(Collected::More(rest));
         }
         area.state = State::Dying;
         let next = range.last().checked_add(1);
         match next.and_then(|start| IovaRange::new(start, within.last())) {
             Some(next) => rest = next,
-            None => return Ok(Doom::Done),
+            None => return Ok(Collected::Done),
         }
     }
 }
@@ -114,9 +124,9 @@ impl Ioas {
         let mut round = self.unmap_some::<1>(within, rest, unmapped)?;
         loop {
             match round {
-                Doom::Done => return Ok(()),
-                Doom::More(more) => rest = more,
-                Doom::InUse(area) => {
+                Collected::Done => return Ok(()),
+                Collected::More(more) => rest = more,
+                Collected::InUse(area) => {
                     if waiting_at != Some(area.start()) {
                         waiting_at = Some(area.start());
                         tries = 0;
@@ -141,17 +151,17 @@ impl Ioas {
         within: IovaRange,
         rest: IovaRange,
         unmapped: &mut u64,
-    ) -> Result<Doom> {
-        let mut doomed = Doomed::<N>::new();
+    ) -> Result<Collected> {
+        let mut batch = UnmapBatch::<N>::new();
         // No domain may come or go while areas are between two states.
         let domains = self.domains.read();
 
-        let result = doom(&mut self.space.write(), within, rest, &mut doomed);
-        if doomed.count != 0 {
-            domains.unfill(doomed.areas());
+        let result = collect(&mut self.space.write(), within, rest, &mut batch);
+        if batch.count != 0 {
+            domains.unfill(batch.areas());
             let mut space = self.space.write();
-            for (range, _) in doomed.areas() {
-                // The slices in `doomed` keep the memory from going under the lock.
+            for (range, _) in batch.areas() {
+                // The slices in `batch` keep the memory from going under the lock.
                 drop(space.areas.remove(range));
                 *unmapped = unmapped.saturating_add(range.len());
             }

@@ -2,14 +2,25 @@
 
 //! A context: what one open of `/dev/iommu` stands for.
 
-use crate::kapi::emptied::Emptied;
-use crate::kapi::shared::Shared;
-use crate::object::Offers;
-use crate::object::Registry;
-use crate::object::Table;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::AtomicFlag;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        AtomicFlag, //
+    }, //
+};
+
+use crate::{
+    kapi::sync::{
+        clear_on_drop::ClearOnDrop,
+        shared::Shared, //
+    },
+    object::{
+        Offers,
+        Registry,
+        Table, //
+    }, //
+};
 
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
@@ -19,7 +30,7 @@ use kernel::sync::atomic::AtomicFlag;
 pub(crate) struct Ctx {
     // Field order: objects go before what they share, and drivers come back to us meanwhile.
     #[pin]
-    objects: Emptied<Table>,
+    objects: ClearOnDrop<Table>,
     #[pin]
     offers: Offers,
     groups: Shared<Registry>,
@@ -32,7 +43,7 @@ impl Ctx {
     /// A context without objects. See [`Ctx::process_accounting`].
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            objects <- Emptied::new(Table::new()),
+            objects <- ClearOnDrop::new(Table::new()),
             offers <- Offers::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,

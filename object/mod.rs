@@ -4,8 +4,8 @@
 //!
 //! This module knows no kind of object by name. A kind is any type with a [`Kind`] implementation;
 //! the table finds it again by its type. An object owns what it needs by holding [`Ref`]s of other
-//! objects in its fields, so dropping it takes everything down in field order, and the last holder
-//! of a thing is always the one that frees it.
+//! objects in its fields, so dropping it takes everything down in field order, and the last
+//! reference frees it.
 
 mod ctx;
 mod offers;
@@ -15,10 +15,12 @@ mod table;
 pub(crate) use ctx::Ctx;
 pub(crate) use offers::Offers;
 pub(crate) use registry::Registry;
-pub(crate) use table::AnyRef;
-pub(crate) use table::Draft;
-pub(crate) use table::Kind;
-pub(crate) use table::Object;
-pub(crate) use table::Ref;
-pub(crate) use table::Reservation;
-pub(crate) use table::Table;
+pub(crate) use table::{
+    AnyRef,
+    Draft,
+    Kind,
+    Object,
+    Ref,
+    Reservation,
+    Table, //
+};

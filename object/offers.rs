@@ -2,17 +2,24 @@
 
 //! Device memory of objects that user space may map, by the offsets at which it does.
 //!
-//! Memory is offered while its owner is being made, which nobody finds yet, so an offer has the owner's
-//! id rather than a reference. It is taken back before that id is free. So whoever looks the id up under
-//! the lock (rank 45), with the offer still there, finds the owner or nothing.
+//! Memory is offered while its owner is being made, which nobody finds yet, so an offer has the
+//! owner's id rather than a reference. It is taken back before that id is free. So whoever looks
+//! the id up under the lock (rank 45), with the offer still there, finds the owner or nothing.
 
-use crate::kapi::units::PAGE_SIZE;
-use crate::kapi::vma::DeviceMemory;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::Mutex;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::Mutex, //
+};
+
+use crate::kapi::{
+    mm::vma::DeviceMemory,
+    units::PAGE_SIZE, //
+};
 
 struct Offer {
     owner: u32,
@@ -53,7 +60,8 @@ impl Offers {
         })
     }
 
-    /// Offers memory of the object that has the id `owner`, and returns at which offset, which is never
+    /// Offers memory of the object that has the id `owner`, and returns at which offset, which is
+    /// never
     /// 0. `ENOMEM`, `EBUSY` where there is no room.
     pub(crate) fn add(&self, owner: u32, memory: DeviceMemory) -> Result<u64> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
@@ -69,8 +77,8 @@ impl Offers {
         drop(offer);
     }
 
-    /// What is offered at exactly this offset, with its owner, which `find` looks up by the id under the
-    /// lock. `ENXIO` where there is nothing, or what `find` fails with.
+    /// What is offered at exactly this offset, with its owner, which `find` looks up by the id
+    /// under the lock. `ENXIO` where there is nothing, or what `find` fails with.
     pub(crate) fn get<T>(
         &self,
         offset: u64,

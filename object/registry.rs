@@ -4,18 +4,22 @@
 //!
 //! The registry's lock (rank 40) is held for look-ups and for making a thing that is not there yet.
 
-use crate::kapi::shared::Shared;
 use core::any::Any;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::sync::Mutex;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::Mutex, //
+};
+
+use crate::kapi::sync::shared::Shared;
 
 /// Things of type `T` by key, each kept as long as somebody besides the registry holds it.
 #[pin_data]
 pub(crate) struct Registry {
     #[pin]
-    things: Mutex<RBTree<u64, crate::kapi::shared::SharedAny>>,
+    things: Mutex<RBTree<u64, crate::kapi::sync::shared::SharedAny>>,
 }
 
 impl Registry {
@@ -46,7 +50,7 @@ impl Registry {
     pub(crate) fn release<T: Any + Send + Sync>(&self, key: u64, thing: Shared<T>) {
         let mut things = self.things.lock();
         // The registry holds one reference and the caller the other.
-        let last = thing.holders() == 2 && things.get(&key).is_some_and(|t| t.same(&thing));
+        let last = thing.ref_count() == 2 && things.get(&key).is_some_and(|t| t.same(&thing));
         let removed = if last { things.remove(&key) } else { None };
         drop(things);
         drop(removed);

@@ -7,12 +7,12 @@
 //! nobody finds it, and dropping the draft takes everything back.
 //!
 //! References to published objects are made under the table's lock or from other references. So
-//! under that lock the table knows whether it is the only holder, which is when an object may be
-//! destroyed; and because the table then holds the last reference, the object is gone when destroy
-//! returns.
+//! under that lock the table knows whether it has the only reference, which is when an object may
+//! be destroyed; and because the table then holds the last reference, the object is gone when
+//! destroy returns.
 //!
 //! An id is free again only when its object is gone. Where the kernel destroys an object that user
-//! space may still know, the id stays taken for good ([`Table::bury`]): nothing is found there.
+//! space may still know, the id stays taken for good ([`Table::abandon`]): nothing is found there.
 //!
 //! One object may be marked, for a user of the table that knows no ids to find it again.
 //!
@@ -20,20 +20,36 @@
 //! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
 //! objects ([`Table::freeze`]).
 
-use crate::kapi::emptied::Empty;
-use crate::kapi::fault;
-use crate::kapi::rwsem::new_rwsem;
-use crate::kapi::rwsem::RwSem;
-use crate::kapi::rwsem::WriteGuard;
-use crate::kapi::shared::Shared;
-use crate::kapi::shared::SharedAny;
-use core::any::Any;
-use core::ops::Deref;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::Mutex;
+use core::{
+    any::Any,
+    ops::Deref, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::Mutex, //
+};
+
+use crate::kapi::{
+    fault_injection,
+    sync::{
+        clear_on_drop::Clear,
+        rwsem::{
+            new_rwsem,
+            RwSem,
+            WriteGuard, //
+        },
+        shared::{
+            Shared,
+            SharedAny, //
+        }, //
+    }, //
+};
 
 /// A kind of object that can be in the table.
 pub(crate) trait Kind: Any + Send + Sync {}
@@ -90,9 +106,8 @@ enum Slot {
     /// An object that is not published yet, or not destroyed completely.
     Reserved,
     Live(SharedAny),
-    /// An object that was destroyed although user space did not ask for it: the id must not come to
-    /// mean another one.
-    Tombstone,
+    /// The object was destroyed although user space did not ask for it: the id is not used again.
+    Abandoned,
 }
 
 impl Slot {
@@ -203,7 +218,7 @@ impl Table {
 
     /// The object with this id. `ENOENT` where there is none.
     pub(crate) fn get_any(&self, id: u32) -> Result<AnyRef> {
-        fault::point(ENOENT)?;
+        fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
         Ok(AnyRef(slots.live(id).ok_or(ENOENT)?.clone()))
     }
@@ -212,7 +227,7 @@ impl Table {
     /// there is none, `EBUSY` where it is in use.
     pub(crate) fn destroy(&self, id: u32) -> Result {
         let mut slots = self.slots.lock();
-        if slots.live(id).ok_or(ENOENT)?.holders() != 1 {
+        if slots.live(id).ok_or(ENOENT)?.ref_count() != 1 {
             return Err(EBUSY);
         }
         let taken = self.take_out(&mut slots, id);
@@ -234,16 +249,16 @@ impl Table {
         })
     }
 
-    /// Takes an object out of the table, for the caller to destroy without being asked by user space.
-    /// That may know the id still: a tombstone keeps it taken until the context is closed. `None`
+    /// Takes an object out of the table, for the caller to destroy without being asked by user
+    /// space. User space may still know the id: it stays taken until the context is closed. `None`
     /// where somebody else is destroying the object.
-    pub(crate) fn bury(&self, id: u32) -> Option<AnyRef> {
-        self.slots.lock().take(id, Slot::Tombstone).map(AnyRef)
+    pub(crate) fn abandon(&self, id: u32) -> Option<AnyRef> {
+        self.slots.lock().take(id, Slot::Abandoned).map(AnyRef)
     }
 
     /// Takes an object that nobody else holds out of the table, for the caller to destroy before it
-    /// lets go of the id. `ENOENT` where there is none or it is of another kind, `EBUSY` where it is
-    /// in use.
+    /// lets go of the id. `ENOENT` where there is none or it is of another kind, `EBUSY` where it
+    /// is in use.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<(Ref<K>, Reservation<'_>)> {
         let mut slots = self.slots.lock();
@@ -252,7 +267,7 @@ impl Table {
             .and_then(|object| object.clone().downcast().ok())
             .ok_or(ENOENT)?;
         // The table holds one reference and we the other.
-        let taken = if object.holders() == 2 {
+        let taken = if object.ref_count() == 2 {
             self.take_out(&mut slots, id)
         } else {
             None
@@ -266,7 +281,7 @@ impl Table {
     pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
         let mut slots = self.slots.lock();
         let last =
-            object.holders() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
+            object.ref_count() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
         let taken = if last {
             self.take_out(&mut slots, object.id())
         } else {
@@ -346,8 +361,8 @@ impl Table {
     }
 }
 
-impl Empty for Table {
-    fn empty(&self) {
+impl Clear for Table {
+    fn clear(&self) {
         let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
         drop(objects);
     }
@@ -442,7 +457,7 @@ impl<K: Kind> Draft<'_, K> {
     }
 
     /// [`Draft::publish`] for who goes on using the object.
-    pub(crate) fn publish_and_hold(self) -> Ref<K> {
+    pub(crate) fn publish_and_get(self) -> Ref<K> {
         let object = self.object.clone();
         self.publish();
         object

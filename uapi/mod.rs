@@ -7,18 +7,21 @@
 //! adds must be zero (`E2BIG`). The handler gets the struct by value and writes its answer back
 //! through the [`UserStruct`].
 
-use crate::compat;
-use crate::device;
-use crate::hwpt;
-use crate::ioas;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-#[cfg(CONFIG_IOMMUFD_RS_TEST)]
-use crate::kapi::uapi_test;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::viommu;
 use kernel::prelude::*;
+
+use crate::{
+    compat,
+    device,
+    hwpt,
+    ioas,
+    kapi::{
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi, //
+    },
+    object::Ctx,
+    viommu, //
+};
 
 /// IOMMU_DESTROY.
 fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
@@ -56,56 +59,27 @@ macro_rules! command {
 }
 
 /// By number, from [`uapi::CMD_BASE`] upwards without a hole.
+#[rustfmt::skip] // One line a command.
 static COMMANDS: &[Command] = &[
     command!(0x80, Destroy, id, destroy),
     command!(0x81, IoasAlloc, out_ioas_id, ioas::ioctl::alloc),
-    command!(
-        0x82,
-        IoasAllowIovas,
-        allowed_iovas,
-        ioas::ioctl::allow_iovas
-    ),
+    command!(0x82, IoasAllowIovas, allowed_iovas, ioas::ioctl::allow_iovas),
     command!(0x83, IoasCopy, src_iova, ioas::ioctl::copy),
-    command!(
-        0x84,
-        IoasIovaRanges,
-        out_iova_alignment,
-        ioas::ioctl::iova_ranges
-    ),
+    command!(0x84, IoasIovaRanges, out_iova_alignment, ioas::ioctl::iova_ranges),
     command!(0x85, IoasMap, iova, ioas::ioctl::map),
     command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
     command!(0x87, Option_, val64, ioas::ioctl::option),
     command!(0x88, VfioIoas, __reserved, compat::ioctl::vfio_ioas),
     command!(0x89, HwptAlloc, __reserved, viommu::hwpt::alloc),
     command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
-    command!(
-        0x8b,
-        HwptSetDirtyTracking,
-        __reserved,
-        hwpt::dirty::set_dirty_tracking
-    ),
-    command!(
-        0x8c,
-        HwptGetDirtyBitmap,
-        data,
-        hwpt::dirty::get_dirty_bitmap
-    ),
-    command!(
-        0x8d,
-        HwptInvalidate,
-        __reserved,
-        viommu::invalidate::invalidate
-    ),
+    command!(0x8b, HwptSetDirtyTracking, __reserved, hwpt::dirty::set_dirty_tracking),
+    command!(0x8c, HwptGetDirtyBitmap, data, hwpt::dirty::get_dirty_bitmap),
+    command!(0x8d, HwptInvalidate, __reserved, viommu::invalidate::invalidate),
     command!(0x8e, FaultAlloc, out_fault_fd, hwpt::fault::alloc),
     command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
     command!(0x90, ViommuAlloc, out_viommu_id, viommu::alloc),
     command!(0x91, VdeviceAlloc, virt_id, viommu::vdevice::alloc),
-    command!(
-        0x92,
-        IoasChangeProcess,
-        __reserved,
-        ioas::process::change_process
-    ),
+    command!(0x92, IoasChangeProcess, __reserved, ioas::process::change_process),
     command!(0x93, VeventqAlloc, out_veventq_fd, viommu::veventq::alloc),
     command!(0x94, HwQueueAlloc, length, viommu::hw_queue::alloc),
     command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
@@ -124,7 +98,7 @@ const _: () = {
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 fn test(ctx: &Shared<Ctx>, arg: usize) -> Result<u32> {
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
-    if (user.size() as usize) < core::mem::offset_of!(uapi_test::Cmd, last) + size_of::<u32>() {
+    if (user.size() as usize) < core::mem::offset_of!(uapi::test::Cmd, last) + size_of::<u32>() {
         return Err(EINVAL);
     }
     crate::selftests::mock::ioctl(ctx, user.read()?, &user)
@@ -136,7 +110,7 @@ fn test(ctx: &Shared<Ctx>, arg: usize) -> Result<u32> {
 /// a VFIO container's.
 pub(crate) fn ioctl(ctx: &Shared<Ctx>, number: u32, arg: usize) -> Result<u32> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    if number == uapi::ioctl_number(uapi_test::NR) {
+    if number == uapi::ioctl_number(uapi::test::NR) {
         return test(ctx, arg);
     }
     let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE);

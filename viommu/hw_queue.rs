@@ -2,25 +2,36 @@
 
 //! HW queues: a guest's queues of requests that the hardware reads on its own.
 
-use crate::drivers::HwQueueOps;
-use crate::ioas::Lent;
-use crate::kapi::hw_queue::Request;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-use crate::kapi::uapi::hw_queue;
-use crate::kapi::user::UserStruct;
-use crate::kapi::viommu::Identity;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use crate::viommu::Viommu;
 use kernel::prelude::*;
+
+use crate::{
+    drivers::HwQueueOps,
+    ioas::PhysPin,
+    kapi::{
+        iommu::{
+            hw_queue::Request,
+            viommu::Identity, //
+        },
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi::{
+            self,
+            hw_queue, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    },
+    viommu::Viommu, //
+};
 
 /// A queue that the hardware reads.
 struct HwQueue {
     // Field order: the hardware stops reading before the memory may go.
     _ops: KBox<dyn HwQueueOps>,
-    _memory: Lent,
+    _memory: PhysPin,
     _viommu: Ref<Viommu>,
 }
 
@@ -39,7 +50,7 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserS
     }
     let reservation = ctx.objects().reserve()?;
     let ioas = viommu.parent().ioas();
-    let memory = Lent::new(ioas, cmd.nesting_parent_iova, cmd.length)?;
+    let memory = PhysPin::new(ioas, cmd.nesting_parent_iova, cmd.length)?;
     let ops = viommu.ops().make_hw_queue(Request {
         identity: Identity::new(ctx, reservation.id()),
         kind: cmd.type_,

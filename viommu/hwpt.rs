@@ -2,24 +2,35 @@
 
 //! Making page tables: for an address space, on a parent, or on a vIOMMU.
 
-use crate::device::BoundDevice;
-use crate::hwpt::FaultQueue;
-use crate::hwpt::HwptNested;
-use crate::hwpt::HwptPaging;
-use crate::hwpt::NestedRequest;
-use crate::hwpt::Request;
-use crate::ioas::Ioas;
-use crate::kapi::domain::UserData;
-use crate::kapi::uapi;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::object::AnyRef;
-use crate::object::Ctx;
-use crate::object::Draft;
-use crate::object::Kind;
-use crate::object::Ref;
-use crate::viommu::Viommu;
 use kernel::prelude::*;
+
+use crate::{
+    device::BoundDevice,
+    hwpt::{
+        FaultQueue,
+        HwptNested,
+        HwptPaging,
+        NestedRequest,
+        Request, //
+    },
+    ioas::Ioas,
+    kapi::{
+        iommu::domain::UserData,
+        mm::user::{
+            self,
+            UserStruct, //
+        },
+        uapi, //
+    },
+    object::{
+        AnyRef,
+        Ctx,
+        Draft,
+        Kind,
+        Ref, //
+    },
+    viommu::Viommu, //
+};
 
 /// IOMMU_HWPT_ALLOC.
 pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Result {
@@ -82,8 +93,8 @@ fn finish<K: Kind>(
     Ok(())
 }
 
-/// Makes nested page tables on `target`. `EINVAL` where that cannot be their base, `EOPNOTSUPP` where
-/// there are none of that kind.
+/// Makes nested page tables on `target`. `EINVAL` where that cannot be their base, `EOPNOTSUPP`
+/// where there are none of that kind.
 fn nested(
     device: &BoundDevice,
     target: AnyRef,

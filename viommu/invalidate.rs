@@ -2,16 +2,25 @@
 
 //! Telling an IOMMU that a guest has changed what it may have cached.
 
-use crate::hwpt::HwptNested;
-use crate::kapi::invalidate::Invalidated;
-use crate::kapi::invalidate::Requests;
-use crate::kapi::uapi;
-use crate::kapi::units::PAGE_SIZE;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::viommu::Viommu;
 use kernel::prelude::*;
+
+use crate::{
+    hwpt::HwptNested,
+    kapi::{
+        iommu::invalidate::{
+            Invalidated,
+            Requests, //
+        },
+        mm::user::{
+            self,
+            UserStruct, //
+        },
+        uapi,
+        units::PAGE_SIZE, //
+    },
+    object::Ctx,
+    viommu::Viommu, //
+};
 
 /// The most requests in one call.
 const MAX_REQUESTS: u32 = 1 << 19;
@@ -24,8 +33,9 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
     result
 }
 
-/// `EOPNOTSUPP` for what the caller must leave 0, and where there is nothing to invalidate; `EINVAL`
-/// for an array that cannot be and for other kinds of objects; `ENOENT` where there is no such object.
+/// `EOPNOTSUPP` for what the caller must leave 0, and where there is nothing to invalidate;
+/// `EINVAL` for an array that cannot be and for other kinds of objects; `ENOENT` where there is no
+/// such object.
 fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     if cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);

@@ -2,20 +2,33 @@
 
 //! vIOMMUs: a guest's share of an IOMMU.
 
-use crate::device::BoundDevice;
-use crate::drivers::ViommuOps;
-use crate::hwpt::HwptPaging;
-use crate::kapi::domain::UserData;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::kapi::viommu::Identity;
-use crate::kapi::viommu::Request;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
 use kernel::prelude::*;
+
+use crate::{
+    device::BoundDevice,
+    drivers::ViommuOps,
+    hwpt::HwptPaging,
+    kapi::{
+        iommu::{
+            domain::UserData,
+            viommu::{
+                Identity,
+                Request, //
+            }, //
+        },
+        mm::user::{
+            self,
+            UserStruct, //
+        },
+        sync::shared::Shared,
+        uapi, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    }, //
+};
 
 /// A guest's share of an IOMMU.
 pub(crate) struct Viommu {

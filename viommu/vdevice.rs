@@ -5,23 +5,32 @@
 //! A device has one at most, which goes with its binding. If user space did not destroy it before,
 //! its id stays taken ([`Claim`]).
 
-use crate::device::BoundDevice;
-use crate::device::Claim;
-use crate::drivers::VdeviceOps;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-use crate::kapi::user::UserStruct;
-use crate::kapi::viommu::Identity;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use crate::viommu::Viommu;
 use kernel::prelude::*;
+
+use crate::{
+    device::{
+        BoundDevice,
+        Claim, //
+    },
+    drivers::VdeviceOps,
+    kapi::{
+        iommu::viommu::Identity,
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    },
+    viommu::Viommu, //
+};
 
 /// A guest's view of a device.
 struct Vdevice {
-    // Field order: the driver's part goes before what it stands on, and after it the device may have
-    // another.
+    // Field order: the driver's part goes before what it stands on, and after it the device may
+    // have another.
     _ops: KBox<dyn VdeviceOps>,
     _viommu: Ref<Viommu>,
     claim: Claim,

@@ -3,40 +3,63 @@
 //! Event queues: user space reads from a file what a vIOMMU's driver has for the guest.
 //!
 //! Events are counted as they come, those that are lost for want of room or memory too, so a reader
-//! sees by a gap in the numbers that some are missing. Where those are the last ones, a header alone
-//! says so, with the number of the last that was lost.
+//! sees by a gap in the numbers that some are missing. Where those are the last ones, a header
+//! alone says so, with the number of the last that was lost.
 //!
 //! Locks: `Queue::reading` (rank 6), under which user memory is written; `Queue::inner` (rank 36).
 
-use crate::kapi::anon_file;
-use crate::kapi::anon_file::EventFile;
-use crate::kapi::anon_file::Ready;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi;
-use crate::kapi::uapi::veventq;
-use crate::kapi::user::UserStruct;
-use crate::kapi::vevent::Connection;
-use crate::kapi::vevent::Listener;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use crate::viommu::Viommu;
-use kernel::fs::file::flags::O_CLOEXEC;
-use kernel::fs::file::FileDescriptorReservation;
-use kernel::new_mutex;
-use kernel::new_poll_condvar;
-use kernel::new_spinlock;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNode;
-use kernel::rbtree::RBTreeNodeReservation;
-use kernel::sync::poll::PollCondVar;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::sync::SpinLock;
-use kernel::transmute::AsBytes;
-use kernel::uaccess::UserSliceReader;
-use kernel::uaccess::UserSliceWriter;
+use kernel::{
+    fs::file::{
+        flags::O_CLOEXEC,
+        FileDescriptorReservation, //
+    },
+    new_mutex,
+    new_poll_condvar,
+    new_spinlock,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        poll::PollCondVar,
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+    transmute::AsBytes,
+    uaccess::{
+        UserSliceReader,
+        UserSliceWriter, //
+    }, //
+};
+
+use crate::{
+    kapi::{
+        file::anon_file::{
+            self,
+            EventFile,
+            Ready, //
+        },
+        iommu::vevent::{
+            Connection,
+            EventReceiver, //
+        },
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi::{
+            self,
+            veventq, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    },
+    viommu::Viommu, //
+};
 
 /// The most events that a queue may hold.
 const MAX_DEPTH: u32 = 1 << 19;
@@ -147,8 +170,8 @@ impl Queue {
         })
     }
 
-    /// Tells of as many events as fit, and returns the bytes. `EINVAL` for less than a header has and
-    /// where not even the first event fits, `EFAULT`.
+    /// Tells of as many events as fit, and returns the bytes. `EINVAL` for less than a header has
+    /// and where not even the first event fits, `EFAULT`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() < HEADER {
             return Err(EINVAL);
@@ -156,7 +179,7 @@ impl Queue {
         let _reading = self.reading.lock();
         let mut done = 0;
         while to.len() >= HEADER {
-            match self.tell(to) {
+            match self.read_one(to) {
                 Ok(0) => break,
                 Ok(bytes) => done += bytes,
                 Err(error) if done == 0 => return Err(error),
@@ -166,9 +189,9 @@ impl Queue {
         Ok(done)
     }
 
-    /// Tells of what comes first and returns the bytes, 0 where there is nothing. On failure it waits
-    /// as before. Called with `reading` held.
-    fn tell(&self, to: &mut UserSliceWriter) -> Result<usize> {
+    /// Tells of what comes first and returns the bytes, 0 where there is nothing. On failure it
+    /// waits as before. Called with `reading` held.
+    fn read_one(&self, to: &mut UserSliceWriter) -> Result<usize> {
         match self.first() {
             None => Ok(0),
             Some(First::Lost(number)) => {
@@ -231,8 +254,8 @@ fn write_event(to: &mut UserSliceWriter, number: u64, event: &[u8]) -> Result<us
     Ok(bytes)
 }
 
-impl Listener for Queue {
-    fn hear(&self, event: &[u8]) -> Result {
+impl EventReceiver for Queue {
+    fn receive(&self, event: &[u8]) -> Result {
         let memory = || -> Result<_> {
             let mut copy = KVec::with_capacity(event.len(), GFP_NOWAIT)?;
             copy.extend_from_slice(event, GFP_NOWAIT)?;

@@ -2,27 +2,46 @@
 
 //! Any IOMMU that Linux has a driver for, through the IOMMU core's operations.
 
-use crate::drivers::Backend;
-use crate::drivers::HwQueueOps;
-use crate::drivers::VdeviceOps;
-use crate::drivers::ViommuOps;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::UserData;
-use crate::kapi::hw_queue;
-use crate::kapi::hw_queue::HwQueue;
-use crate::kapi::hwinfo::HwInfo;
-use crate::kapi::invalidate::Invalidated;
-use crate::kapi::invalidate::Requests;
-use crate::kapi::nested::NestedDomain;
-use crate::kapi::vdevice::Vdevice;
-use crate::kapi::vevent::Connection;
-use crate::kapi::vevent::Listener;
-use crate::kapi::viommu;
-use crate::kapi::viommu::Identity;
-use crate::kapi::viommu::Viommu;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    drivers::{
+        Backend,
+        HwQueueOps,
+        VdeviceOps,
+        ViommuOps, //
+    },
+    kapi::iommu::{
+        domain::{
+            Domain,
+            UserData, //
+        },
+        hw_queue::{
+            self,
+            HwQueue, //
+        },
+        hwinfo::HwInfo,
+        invalidate::{
+            Invalidated,
+            Requests, //
+        },
+        nested::NestedDomain,
+        vdevice::Vdevice,
+        vevent::{
+            Connection,
+            EventReceiver, //
+        },
+        viommu::{
+            self,
+            Identity,
+            Viommu, //
+        }, //
+    }, //
+};
 
 /// See the module.
 pub(crate) struct InTree;
@@ -85,8 +104,8 @@ impl ViommuOps for InTreeViommu {
         Ok(KBox::new(queue, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn connect(&self, kind: u32, listener: Arc<dyn Listener>) -> Result<Connection> {
-        Connection::new(&self.0, kind, listener)
+    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection> {
+        Connection::new(&self.0, kind, receiver)
     }
 
     fn make_vdevice(

@@ -5,17 +5,28 @@
 //! The page tables only remember what is mapped, so that the memory is pinned and user space can
 //! ask where it is ([`noiommu_get_pa`](crate::ioas::phys)).
 
-use crate::drivers::Backend;
-use crate::drivers::ViommuOps;
-use crate::kapi::domain::Domain;
-use crate::kapi::domain::UserData;
-use crate::kapi::hwinfo::HwInfo;
-use crate::kapi::nested::NestedDomain;
-use crate::kapi::software_pt;
-use crate::kapi::viommu;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    drivers::{
+        Backend,
+        ViommuOps, //
+    },
+    kapi::iommu::{
+        domain::{
+            Domain,
+            UserData, //
+        },
+        hwinfo::HwInfo,
+        nested::NestedDomain,
+        software_pt,
+        viommu, //
+    }, //
+};
 
 /// See the module.
 pub(crate) struct NoIommu;

@@ -2,38 +2,64 @@
 
 //! An IOMMU in front of a bus of its own, for devices that software makes.
 
-use crate::ffi::bindings;
-use crate::kapi::domain::Domain;
-use crate::kapi::iommu_driver::fault::Faulting;
-use crate::kapi::iommu_driver::fault::Queue;
-use crate::kapi::iommu_driver::fault::Quiet;
-use crate::kapi::iommu_driver::nested::NestedTables;
-use crate::kapi::iommu_driver::ops::raw;
-use crate::kapi::iommu_driver::ops::Driver;
-use crate::kapi::iommu_driver::ops::Ops;
-use crate::kapi::iommu_driver::ops::Probed;
-use crate::kapi::iommu_driver::paging::PagingDomain;
-use crate::kapi::iopf::PageRequest;
-use crate::kapi::nested::NestedDomain;
-use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering;
-use kernel::device::Device;
-use kernel::error::from_err_ptr;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::rcu;
-use kernel::sync::Arc;
-use kernel::sync::Completion;
-use kernel::types::Opaque;
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    }, //
+};
+
+use kernel::{
+    device::Device,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        rcu,
+        Arc, //
+    },
+    types::Opaque, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            domain::Domain,
+            iopf::PageRequest,
+            nested::NestedDomain, //
+        },
+        iommu_driver::{
+            fault::{
+                Faulting,
+                FaultsBlocked,
+                Queue, //
+            },
+            nested::NestedTables,
+            ops::{
+                raw,
+                Driver,
+                Ops,
+                Probed, //
+            },
+            paging::PagingDomain, //
+        },
+        sync::complete_on_drop::CompleteOnDrop, //
+    }, //
+};
 
 /// Where a driver finds its registered IOMMU: a static of its own.
-pub(crate) struct Place<D: Driver>(AtomicPtr<BusIommu<D>>);
+pub(crate) struct IommuSlot<D: Driver>(AtomicPtr<BusIommu<D>>);
 
-impl<D: Driver> Place<D> {
+impl<D: Driver> IommuSlot<D> {
     /// Nothing is registered.
     pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(core::ptr::null_mut()))
@@ -46,7 +72,7 @@ impl<D: Driver> Place<D> {
         if iommu.is_null() {
             return None;
         }
-        // SAFETY: The registration holds a reference until it has cleared the place and every RCU
+        // SAFETY: The registration holds a reference until it has cleared the slot and every RCU
         // reader is through; it is not given back here.
         let iommu = ManuallyDrop::new(unsafe { Arc::from_raw(iommu.cast_const()) });
         Some((*iommu).clone())
@@ -55,21 +81,21 @@ impl<D: Driver> Place<D> {
 
 /// A registered IOMMU with its bus. Dropping it waits until all devices are gone.
 pub(crate) struct Registration<D: Driver> {
-    place: &'static Place<D>,
+    slot: &'static IommuSlot<D>,
     /// Taken when dropped.
     iommu: Option<Arc<BusIommu<D>>>,
 }
 
 impl<D: Driver> Registration<D> {
-    /// Makes a bus, `name`, and an IOMMU in front of it that `place` leads to. `ENOMEM`, `EEXIST`
+    /// Makes a bus, `name`, and an IOMMU in front of it that `slot` leads to. `ENOMEM`, `EEXIST`
     /// where there is a bus of that name, `EBUSY` where the driver has an IOMMU already.
     pub(crate) fn new(
         module: &'static ThisModule,
-        place: &'static Place<D>,
+        slot: &'static IommuSlot<D>,
         name: &'static CStr,
     ) -> Result<Self> {
         let iommu = Arc::pin_init(BusIommu::new(module, name)?, GFP_KERNEL)?;
-        let found = place.0.compare_exchange(
+        let found = slot.0.compare_exchange(
             core::ptr::null_mut(),
             Arc::as_ptr(&iommu).cast_mut(),
             Ordering::Release,
@@ -77,7 +103,7 @@ impl<D: Driver> Registration<D> {
         );
         found.map_err(|_| EBUSY)?;
         Ok(Self {
-            place,
+            slot,
             iommu: Some(iommu),
         })
     }
@@ -85,22 +111,13 @@ impl<D: Driver> Registration<D> {
 
 impl<D: Driver> Drop for Registration<D> {
     fn drop(&mut self) {
-        self.place.0.store(core::ptr::null_mut(), Ordering::Release);
+        self.slot.0.store(core::ptr::null_mut(), Ordering::Release);
         rcu::synchronize_rcu();
         if let Some(iommu) = self.iommu.take() {
-            let gone = iommu.gone.0.clone();
+            let dropped = iommu.dropped.completion();
             drop(iommu);
-            gone.wait_for_completion();
+            dropped.wait_for_completion();
         }
-    }
-}
-
-/// Says so when dropped.
-struct Gone(Arc<Completion>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.complete_all();
     }
 }
 
@@ -147,13 +164,13 @@ impl Drop for Attributes {
 }
 
 /// An IOMMU that the core knows. What it points to is pinned beside it.
-struct Known {
+struct CoreRegistration {
     iommu: *mut bindings::iommu_device,
     bus: *mut bindings::bus_type,
     notifier: *mut bindings::notifier_block,
 }
 
-impl Drop for Known {
+impl Drop for CoreRegistration {
     fn drop(&mut self) {
         // SAFETY: It was registered when this was made.
         unsafe { bindings::iommu_device_unregister_bus(self.iommu, self.bus, self.notifier) };
@@ -165,7 +182,7 @@ impl Drop for Known {
 pub(crate) struct BusIommu<D: Driver> {
     // Field order: each goes before what it needs; that everything is gone is said last.
     _attributes: Attributes,
-    _known: Known,
+    _core: CoreRegistration,
     _registered: Bus,
     _platform: Platform,
     #[pin]
@@ -180,7 +197,7 @@ pub(crate) struct BusIommu<D: Driver> {
     name: &'static CStr,
     /// The number of the next device.
     next: Atomic<u32>,
-    gone: Gone,
+    dropped: CompleteOnDrop,
 }
 
 // SAFETY: The C objects have locks of their own.
@@ -190,7 +207,7 @@ unsafe impl<D: Driver> Sync for BusIommu<D> {}
 
 impl<D: Driver> BusIommu<D> {
     fn new(module: &'static ThisModule, name: &'static CStr) -> Result<impl PinInit<Self, Error>> {
-        let gone = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let dropped = CompleteOnDrop::new()?;
         let platform = Platform::new(name)?;
         let faults = Queue::new(name)?;
         Ok(try_pin_init!(&this in Self {
@@ -227,7 +244,7 @@ impl<D: Driver> BusIommu<D> {
                     Attributes(iommu)
                 }
             },
-            _known: {
+            _core: {
                 // SAFETY: All of it is pinned and stays until it is unregistered.
                 unsafe {
                     let this = this.as_ptr();
@@ -236,14 +253,14 @@ impl<D: Driver> BusIommu<D> {
                     let ops = (*this).ops.as_ptr();
                     to_result(bindings::iommu_device_register_bus(iommu, ops, bus, notifier))?;
                     (*iommu).max_pasids = D::MAX_PASIDS;
-                    Known { iommu, bus, notifier }
+                    CoreRegistration { iommu, bus, notifier }
                 }
             },
             _platform: platform,
             faults,
             name,
             next: Atomic::new(0),
-            gone: Gone(gone),
+            dropped,
         }? Error))
     }
 
@@ -314,22 +331,23 @@ impl<D: Driver> BusIommu<D> {
         unsafe { core::ptr::eq((*dev).bus, self.bus.get()) }.then(|| dev.cast_const().cast())
     }
 
-    /// Lets a device have a page fault. With the `last` one of its group it returns once somebody has
-    /// taken the group. Nothing happens where the device may not have any. `EINVAL` where it is not
-    /// on the bus.
+    /// Lets a device have a page fault. With the `last` one of its group it returns once somebody
+    /// has taken the group. Nothing happens where the device may not have any. `EINVAL` where it is
+    /// not on the bus.
     pub(crate) fn fault(&self, dev: &Device, request: &PageRequest, last: bool) -> Result {
         let memory = self.memory(dev).ok_or(EINVAL)?;
-        // SAFETY: It is one of ours; who attaches and detaches its device keeps it quiet meanwhile.
+        // SAFETY: It is one of ours; whoever attaches or detaches its device blocks faults
+        // meanwhile.
         unsafe { (*memory).faulting.report(dev, request, last) };
         Ok(())
     }
 
     /// Keeps a device from having page faults. Held by whoever attaches or detaches it, from before
     /// until what was attached is gone. `None` where it is not on the bus.
-    pub(crate) fn quiet<'a>(&self, dev: &'a Device) -> Option<Quiet<'a>> {
+    pub(crate) fn block_faults<'a>(&self, dev: &'a Device) -> Option<FaultsBlocked<'a>> {
         let memory = self.memory(dev)?;
         // SAFETY: It is one of ours, and there as long as the device.
-        Some(unsafe { (*memory).faulting.quiet() })
+        Some(unsafe { (*memory).faulting.block_faults() })
     }
 
     /// The page tables behind a domain that user space fills, or `None` where they are not of this
@@ -346,8 +364,8 @@ impl<D: Driver> BusIommu<D> {
     /// The page tables behind a domain, or `None` where they are not of this IOMMU.
     pub(crate) fn domain<'a>(&self, domain: &'a Domain) -> Option<&'a PagingDomain<D::Domain>> {
         let raw = domain.as_ptr();
-        // SAFETY: The domain is valid, and its owner, set when it was made, is who made it: all page
-        // tables that these operations make are of type `D::Domain`.
+        // SAFETY: The domain is valid, and its owner, set when it was made, is who made it: all
+        // page tables that these operations make are of type `D::Domain`.
         unsafe { core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| PagingDomain::borrow(raw)) }
     }
 }
@@ -361,7 +379,7 @@ struct Memory<D: Driver> {
     iommu: Arc<BusIommu<D>>,
 }
 
-/// Lets a device have page faults where its domains say so: `new` is attached in the place of `old`.
+/// Lets a device have page faults where its domains say so: `new` is attached in the slot of `old`.
 ///
 /// # Safety
 ///

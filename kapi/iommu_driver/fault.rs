@@ -3,21 +3,35 @@
 //! Page faults of devices that software makes.
 //!
 //! The IOMMU core finds out by whom a fault is taken without a lock: it is the driver's to let none
-//! through while what a device is attached to changes. Here whoever changes it keeps the device quiet
-//! ([`Faulting::quiet`], rank 4).
+//! through while what a device is attached to changes. Here whoever changes it blocks the device's
+//! faults (`Faulting::blocked`, rank 4).
 
-use crate::ffi::bindings;
-use crate::kapi::device;
-use crate::kapi::iopf::PageRequest;
-use crate::kapi::rwsem::new_rwsem;
-use crate::kapi::rwsem::RwSem;
-use crate::kapi::rwsem::WriteGuard;
 use core::ptr::NonNull;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::Atomic;
+
+use kernel::{
+    device::Device,
+    error::to_result,
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            device,
+            iopf::PageRequest, //
+        },
+        sync::rwsem::{
+            new_rwsem,
+            RwSem,
+            WriteGuard, //
+        }, //
+    }, //
+};
 
 /// Where the IOMMU core keeps faults that are not complete.
 pub(super) struct Queue(NonNull<bindings::iopf_queue>);
@@ -39,14 +53,14 @@ impl Drop for Queue {
 }
 
 /// A device has no page faults as long as this is held.
-pub(crate) struct Quiet<'a>(#[expect(dead_code, reason = "held")] WriteGuard<'a, ()>);
+pub(crate) struct FaultsBlocked<'a>(#[expect(dead_code, reason = "held")] WriteGuard<'a, ()>);
 
 /// Whether a device can have page faults.
 pub(super) struct Faulting {
     /// How many domains it is attached to that take them. Changed under the group's lock.
     domains: Atomic<u32>,
     /// Read while the device has a fault.
-    quiet: Pin<KBox<RwSem<()>>>,
+    blocked: Pin<KBox<RwSem<()>>>,
 }
 
 impl Faulting {
@@ -54,13 +68,13 @@ impl Faulting {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
             domains: Atomic::new(0),
-            quiet: KBox::pin_init(new_rwsem!((), "Faulting::quiet"), GFP_KERNEL)?,
+            blocked: KBox::pin_init(new_rwsem!((), "Faulting::blocked"), GFP_KERNEL)?,
         })
     }
 
-    /// See [`BusIommu::quiet`](super::bus::BusIommu::quiet).
-    pub(super) fn quiet(&self) -> Quiet<'_> {
-        Quiet(self.quiet.write())
+    /// See [`BusIommu::block_faults`](super::bus::BusIommu::block_faults).
+    pub(super) fn block_faults(&self) -> FaultsBlocked<'_> {
+        FaultsBlocked(self.blocked.write())
     }
 
     /// Follows a change of what the device is attached to. `ENOMEM`.
@@ -106,7 +120,7 @@ impl Faulting {
     /// # Safety
     ///
     /// `self` is that of `dev`, which is probed, and whoever attaches or detaches it holds
-    /// [`Faulting::quiet`] until what was attached is gone.
+    /// [`Faulting::blocked`] until what was attached is gone.
     pub(super) unsafe fn report(&self, dev: &Device, request: &PageRequest, last: bool) {
         let mut flags = request.flags;
         if last {
@@ -129,9 +143,9 @@ impl Faulting {
             },
             ..Default::default()
         };
-        let _reporting = self.quiet.read();
-        // SAFETY: The device is probed; what it is attached to stays meanwhile. The event is copied.
-        // A fault that nobody takes is answered at once, and there is nobody to tell.
+        let _reporting = self.blocked.read();
+        // SAFETY: The device is probed; what it is attached to stays meanwhile. The event is
+        // copied. A fault that nobody takes is answered at once, and there is nobody to tell.
         let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
     }
 }

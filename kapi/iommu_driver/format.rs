@@ -2,8 +2,9 @@
 
 //! Formats of page tables that the kernel's generic page table code knows.
 
-use crate::ffi::bindings;
 use kernel::prelude::*;
+
+use crate::ffi::bindings;
 
 /// How large a table's addresses are, and where it begins.
 #[derive(Clone, Copy)]

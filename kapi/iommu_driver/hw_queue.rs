@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each needs the one before it, so a guest
-//! makes them in order and takes them down the other way round.
+//! HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each needs the one before it, so a
+//! guest makes them in order and takes them down the other way round.
 //!
 //! C header: `include/linux/iommufd.h`.
 
-use crate::ffi::bindings;
-use crate::kapi::iommu_driver::ops::errno;
-use crate::kapi::iommu_driver::viommu::queues_of;
-use crate::kapi::iommu_driver::viommu::VirtualIommu;
 use core::ptr::NonNull;
-use kernel::error::to_result;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Mutex;
+
+use kernel::{
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::iommu_driver::{
+        ops::errno,
+        viommu::{
+            queues_of,
+            VirtualIommu, //
+        }, //
+    }, //
+};
 
 /// The most queues that a vIOMMU may have.
 pub(super) const MAX_QUEUES: usize = 2;
@@ -44,9 +54,9 @@ impl Queues {
         })
     }
 
-    /// Puts a queue in its place. `EINVAL` where there is no such place, `EEXIST` where it is taken,
-    /// `EIO` where the queue before it is missing, `EFAULT` where `phys` is not the memory that the
-    /// guest means.
+    /// Puts a queue in its place. `EINVAL` where there is no such place, `EEXIST` where it is
+    /// taken, `EIO` where the queue before it is missing, `EFAULT` where `phys` is not the memory
+    /// that the guest means.
     fn add(&self, queue: NonNull<bindings::iommufd_hw_queue>, index: u32, phys: u64) -> Result {
         let mut made = self.made.lock();
         let at = index as usize;
@@ -58,8 +68,9 @@ impl Queues {
             Some(before) => *before,
             None => None,
         };
-        // SAFETY: The queue is initialised by iommufd and ours alone; the one before it goes only when
-        // it has been taken out, for which the lock is needed; the parent stays as long as the vIOMMU.
+        // SAFETY: The queue is initialised by iommufd and ours alone; the one before it goes only
+        // when it has been taken out, for which the lock is needed; the parent stays as long as the
+        // vIOMMU.
         unsafe {
             let base = (*queue.as_ptr()).base_addr;
             if bindings::iommu_iova_to_phys(self.parent.as_ptr(), base) != phys {

@@ -2,17 +2,29 @@
 
 //! Nested page tables of an IOMMU driver: `struct iommu_domain` and its operations.
 
-use crate::ffi::bindings;
-use crate::kapi::iommu_driver::bus::change_faulting;
-use crate::kapi::iommu_driver::ops::data_of;
-use crate::kapi::iommu_driver::ops::errno;
-use crate::kapi::iommu_driver::ops::Driver;
-use crate::kapi::iommu_driver::requests::Array;
-use crate::kapi::iommu_driver::viommu::ViommuRef;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::device::Device;
-use kernel::prelude::*;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    device::Device,
+    prelude::*, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::iommu_driver::{
+        bus::change_faulting,
+        ops::{
+            data_of,
+            errno,
+            Driver, //
+        },
+        requests::Array,
+        viommu::ViommuRef, //
+    }, //
+};
 
 /// What a driver does with page tables that user space fills.
 pub(crate) trait Nested: Sized + Send + Sync + 'static {

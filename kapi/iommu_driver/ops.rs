@@ -2,24 +2,44 @@
 
 //! What an IOMMU driver does for each device: `struct iommu_ops`.
 
-use crate::ffi::bindings;
-use crate::kapi::device;
-use crate::kapi::domain::UserData;
-use crate::kapi::group::Capability;
-use crate::kapi::iommu_driver::bus::change_faulting;
-use crate::kapi::iommu_driver::nested::Nested;
-use crate::kapi::iommu_driver::nested::NestedTables;
-use crate::kapi::iommu_driver::paging::Paging;
-use crate::kapi::iommu_driver::paging::PagingDomain;
-use crate::kapi::iommu_driver::viommu::get_viommu_size;
-use crate::kapi::iommu_driver::viommu::viommu_init;
-use crate::kapi::iommu_driver::viommu::VirtualIommu;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::transmute::AsBytes;
-use kernel::types::Opaque;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    device::Device,
+    prelude::*,
+    transmute::AsBytes,
+    types::Opaque, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            device,
+            domain::UserData,
+            group::Capability, //
+        },
+        iommu_driver::{
+            bus::change_faulting,
+            nested::{
+                Nested,
+                NestedTables, //
+            },
+            paging::{
+                Paging,
+                PagingDomain, //
+            },
+            viommu::{
+                get_viommu_size,
+                viommu_init,
+                VirtualIommu, //
+            }, //
+        }, //
+    }, //
+};
 
 /// An IOMMU driver. Each device of its is in an IOMMU group of its own.
 pub(crate) trait Driver: Sized + 'static {
@@ -137,11 +157,14 @@ impl<D: Driver> Ops<D> {
                     device_group: Some(bindings::generic_device_group),
                     page_response: Some(page_response),
                     // SAFETY: `blocked` stays beside us: both are pinned.
-                    blocked_domain: unsafe { Opaque::cast_into(&raw const (*this.as_ptr()).blocked) },
+                    blocked_domain: unsafe {
+                        Opaque::cast_into(&raw const (*this.as_ptr()).blocked)
+                    },
                     owner,
                     ..Default::default()
                 };
-                // Faults that come by a PASID which is not attached are those of the user's own tables.
+                // Faults that come by a PASID which is not attached are those of the user's own
+                // tables.
                 ops.set_user_pasid_table(1);
                 // SAFETY: `slot` is ours to write.
                 unsafe { slot.write(ops) };

@@ -2,20 +2,38 @@
 
 //! Page tables of an IOMMU driver: `struct iommu_domain` and its operations.
 
-use crate::ffi::bindings;
-use crate::kapi::iommu_driver::bus::change_faulting;
-use crate::kapi::iommu_driver::format::Format;
-use crate::kapi::iommu_driver::format::Geometry;
-use crate::kapi::iommu_driver::ops::data_of;
-use crate::kapi::iommu_driver::ops::errno;
-use crate::kapi::iommu_driver::ops::Driver;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::IovaRange;
-use core::marker::PhantomPinned;
-use core::ops::Deref;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::types::Opaque;
+use core::{
+    marker::PhantomPinned,
+    ops::Deref, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu_driver::{
+            bus::change_faulting,
+            format::{
+                Format,
+                Geometry, //
+            },
+            ops::{
+                data_of,
+                errno,
+                Driver, //
+            }, //
+        },
+        units::{
+            to_usize,
+            IovaRange, //
+        }, //
+    }, //
+};
 
 /// What a driver does with its page tables, beyond filling them, which the generic code does.
 pub(crate) trait Paging: Sized + Send + Sync + 'static {
@@ -147,7 +165,8 @@ impl<T: Paging> PagingDomain<T> {
 
     /// # Safety
     ///
-    /// `raw` came from [`PagingDomain::<T>::into_raw`](Self::into_raw) and is not freed during `'a`.
+    /// `raw` came from [`PagingDomain::<T>::into_raw`](Self::into_raw) and is not freed during
+    /// `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
         // SAFETY: The caller's promise.
         unsafe { &*raw.cast() }

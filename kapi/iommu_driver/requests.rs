@@ -2,11 +2,17 @@
 
 //! Carrying out a user's requests to forget what is cached.
 
-use crate::ffi::bindings;
-use crate::kapi::user::UserStruct;
 use core::ops::RangeInclusive;
-use kernel::prelude::*;
-use kernel::transmute::FromBytes;
+
+use kernel::{
+    prelude::*,
+    transmute::FromBytes, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::mm::user::UserStruct, //
+};
 
 /// An array of requests in user memory.
 pub(crate) struct Array<'a>(&'a mut bindings::iommu_user_data_array);
@@ -16,10 +22,10 @@ impl<'a> Array<'a> {
         Self(raw)
     }
 
-    /// Has `f` carry out the requests one by one until it fails, each read once, and notes how many it
-    /// has. Their type is `kind`, and each has as many bytes as `lengths` allows. What an older program
-    /// leaves out is zero. `EINVAL` for another type or length, `E2BIG` where a newer program says more
-    /// than we understand, `EFAULT`, or as `f`.
+    /// Has `f` carry out the requests one by one until it fails, each read once, and notes how many
+    /// it has. Their type is `kind`, and each has as many bytes as `lengths` allows. What an older
+    /// program leaves out is zero. `EINVAL` for another type or length, `E2BIG` where a newer
+    /// program says more than we understand, `EFAULT`, or as `f`.
     pub(crate) fn for_each<T: FromBytes>(
         self,
         kind: u32,

@@ -4,15 +4,25 @@
 //!
 //! C header: `include/linux/iommufd.h`.
 
-use crate::ffi::bindings;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::units::PAGE_SIZE;
-use core::marker::PhantomData;
-use core::ptr::NonNull;
-use kernel::error::to_result;
-use kernel::prelude::*;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::units::{
+        to_u64,
+        to_usize,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    }, //
+};
 
 /// Contiguous pages, owned.
 pub(crate) struct DriverPages {
@@ -85,8 +95,8 @@ impl NewViommu<'_> {
     pub(crate) fn offer(&self, pages: DriverPages) -> Result<OfferedPages> {
         let raw = self.raw.as_ptr();
         let mut offset = 0;
-        // SAFETY: The vIOMMU is being initialised. The pages are there until they are not offered any
-        // more, which is when iommufd has seen that none is mapped.
+        // SAFETY: The vIOMMU is being initialised. The pages are there until they are not offered
+        // any more, which is when iommufd has seen that none is mapped.
         to_result(unsafe {
             bindings::_iommufd_alloc_mmap(
                 (*raw).ictx,
@@ -126,7 +136,8 @@ impl OfferedPages {
 impl Drop for OfferedPages {
     fn drop(&mut self) {
         let raw = self.viommu.as_ptr();
-        // SAFETY: The vIOMMU goes after what is offered of it, and `offer` got the offset from there.
+        // SAFETY: The vIOMMU goes after what is offered of it, and `offer` got the offset from
+        // there.
         unsafe {
             bindings::_iommufd_destroy_mmap((*raw).ictx, &raw mut (*raw).obj, self.offset);
         }

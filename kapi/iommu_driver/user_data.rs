@@ -2,12 +2,21 @@
 
 //! Reading the driver-specific data that a user gives with a request.
 
-use crate::ffi::bindings;
-use crate::kapi::domain::UserData;
-use crate::kapi::user::UserStruct;
-use kernel::prelude::*;
-use kernel::transmute::AsBytes;
-use kernel::transmute::FromBytes;
+use kernel::{
+    prelude::*,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    }, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::domain::UserData,
+        mm::user::UserStruct, //
+    }, //
+};
 
 impl UserData {
     pub(super) fn from_raw(raw: &bindings::iommu_user_data) -> Self {

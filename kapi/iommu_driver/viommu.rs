@@ -4,26 +4,44 @@
 //!
 //! C header: `include/linux/iommufd.h`.
 
-use crate::ffi::bindings;
-use crate::kapi::device;
-use crate::kapi::domain::UserData;
-use crate::kapi::iommu_driver::hw_queue::get_hw_queue_size;
-use crate::kapi::iommu_driver::hw_queue::hw_queue_init_phys;
-use crate::kapi::iommu_driver::hw_queue::Queues;
-use crate::kapi::iommu_driver::nested::NestedTables;
-use crate::kapi::iommu_driver::ops::data_of;
-use crate::kapi::iommu_driver::ops::errno;
-use crate::kapi::iommu_driver::ops::Driver;
-use crate::kapi::iommu_driver::requests::Array;
-use crate::kapi::iommu_driver::shared_pages::NewViommu;
-use crate::kapi::provider;
-use core::marker::PhantomData;
-use core::ops::Deref;
-use core::ptr::NonNull;
-use kernel::device::Device;
-use kernel::error::to_result;
-use kernel::prelude::*;
-use kernel::transmute::AsBytes;
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    device::Device,
+    error::to_result,
+    prelude::*,
+    transmute::AsBytes, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            device,
+            domain::UserData,
+            provider, //
+        },
+        iommu_driver::{
+            hw_queue::{
+                get_hw_queue_size,
+                hw_queue_init_phys,
+                Queues, //
+            },
+            nested::NestedTables,
+            ops::{
+                data_of,
+                errno,
+                Driver, //
+            },
+            requests::Array,
+            shared_pages::NewViommu, //
+        }, //
+    }, //
+};
 
 /// What a driver has for the virtual IOMMU of a guest. It goes after all that is made on it.
 pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
@@ -36,12 +54,12 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
     /// Which kind of HW queues it has, of `enum iommu_hw_queue_type`.
     const QUEUE_KIND: Option<u32>;
 
-    /// Makes what the driver keeps with `viommu`. `EOPNOTSUPP` for data where none are expected, or what
-    /// they are wrong by.
+    /// Makes what the driver keeps with `viommu`. `EOPNOTSUPP` for data where none are expected, or
+    /// what they are wrong by.
     fn new(viommu: NewViommu<'_>, data: Option<UserData>) -> Result<Self>;
 
-    /// Makes page tables for user space to fill; `flags` are the uAPI's HWPT_ALLOC flags. `EOPNOTSUPP`
-    /// for what it does not know.
+    /// Makes page tables for user space to fill; `flags` are the uAPI's HWPT_ALLOC flags.
+    /// `EOPNOTSUPP` for what it does not know.
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<<Self::Driver as Driver>::Nested>;
 
     /// Carries out a user's requests to forget what is cached.
@@ -78,7 +96,8 @@ pub(crate) struct ViommuRef<'a, D: Driver> {
 impl<D: Driver> ViommuRef<'_, D> {
     /// # Safety
     ///
-    /// [`viommu_init`] has initialised it for `D`, and it is not destroyed while the reference is used.
+    /// [`viommu_init`] has initialised it for `D`, and it is not destroyed while the reference is
+    /// used.
     pub(super) unsafe fn new(raw: NonNull<bindings::iommufd_viommu>) -> Self {
         Self {
             raw,
@@ -96,8 +115,8 @@ impl<D: Driver> ViommuRef<'_, D> {
         Ok(id)
     }
 
-    /// Has the guest hear of an event of type `kind` (`enum iommu_veventq_type`). `EOPNOTSUPP` where
-    /// nobody hears those, `ENOMEM`.
+    /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns
+    /// `EOPNOTSUPP` if the vIOMMU has no queue for that type, `ENOMEM`.
     pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
         // SAFETY: The vIOMMU is initialised. The event is only read.
         to_result(unsafe {
@@ -183,8 +202,8 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
     let (Some(parent), Some(raw)) = (NonNull::new(parent), NonNull::new(viommu.cast())) else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The data are the caller's during the call. iommufd has initialised its part, which goes
-    // after what is made here: `destroy` comes before.
+    // SAFETY: The data are the caller's during the call. iommufd has initialised its part, which
+    // goes after what is made here: `destroy` comes before.
     let made = unsafe {
         let data = data.as_ref().map(UserData::from_raw);
         V::new(NewViommu::new(raw), data)
@@ -222,8 +241,8 @@ unsafe extern "C" fn alloc_domain_nested<V: VirtualIommu>(
     let Some(raw) = NonNull::new(viommu) else {
         return EINVAL.to_ptr();
     };
-    // SAFETY: The vIOMMU has these operations, so it is initialised; the data are the caller's during
-    // the call.
+    // SAFETY: The vIOMMU has these operations, so it is initialised; the data are the caller's
+    // during the call.
     let tables = unsafe {
         let viommu = ViommuRef::<V::Driver>::new(raw);
         viommu.alloc_nested(flags, UserData::from_raw(&*data))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Sees that the fence of the design stands: where unsafe code may be, who may know whom, and what
-# every file keeps to. Usage: fence.sh [TREE]. Prints KTAP; fails on a breach.
+# Sees that the fence of the design stands: where unsafe code may be, what may be imported from where,
+# and what every file keeps to. Usage: fence.sh [TREE]. Prints KTAP; fails on a breach.
 set -euo pipefail
 export LC_ALL=C
 cd "${1:-$(dirname "$0")/../..}"
@@ -9,22 +9,6 @@ cd "${1:-$(dirname "$0")/../..}"
 readonly MOST_LINES=650
 ROOT=iommufd_rs.rs
 
-# Who may know whom, besides itself: the arrows of the design.
-declare -A MAY_KNOW=(
-	[abi]="uapi compat viommu device hwpt ioas object kapi ffi"
-	[uapi]="compat viommu device hwpt ioas object kapi"
-	[compat]="viommu device hwpt ioas object kapi"
-	[viommu]="compat device hwpt drivers ioas object kapi"
-	[device]="compat viommu hwpt drivers ioas object kapi"
-	[hwpt]="compat viommu device drivers ioas object kapi"
-	[drivers]="kapi"
-	[ioas]="object kapi"
-	[object]="kapi"
-	[kapi]="ffi"
-	[ffi]=""
-)
-# Among these the order is free, but there is one.
-PEERS="compat viommu device hwpt"
 # These are what the fence fences.
 UNSAFE_FOLDERS="abi kapi ffi"
 
@@ -105,55 +89,12 @@ not_forbidden() {
 	done
 }
 
-# Which part of the crate each line names, as FILE:LINE FOLDER PART.
-knowledge() {
-	awk -F: '
-		{
-			file = $1
-			line = $2
-			folder = file
-			sub(/\/.*/, "", folder)
-			code = substr($0, length(file) + length(line) + 3)
-			while (match(code, /(crate|super)::([a-z_0-9]+|\{)/)) {
-				part = substr(code, RSTART, RLENGTH)
-				code = substr(code, RSTART + RLENGTH)
-				sub(/.*::/, "", part)
-				print file ":" line, folder, part
-			}
-		}' "$SCRATCH/code"
-}
+# imports CHECK: what that check of imports.py finds.
+imports() { sed -n "s/^$1: //p" "$SCRATCH/imports"; }
 
-wrong_arrows() {
-	local place folder part
-	while read -r place folder part; do
-		if [ "$part" = "{" ]; then
-			echo "$place: one import a line, so that it can be checked"
-		elif [ "$folder" = "${place%%:*}" ] || [ "$folder" = "$part" ] || [ -z "${MAY_KNOW[$part]+known}" ]; then
-			:
-		elif [ -z "${MAY_KNOW[$folder]+known}" ]; then
-			echo "$place: nothing says what $folder/ may know"
-		elif [[ " ${MAY_KNOW[$folder]} " != *" $part "* ]]; then
-			echo "$place: $folder/ must not know $part/"
-		fi
-	done <"$SCRATCH/knowledge"
-}
-
-circles() {
-	awk -v peers="$PEERS" '
-		BEGIN { for (n = split(peers, list, " "); n; n--) peer[list[n]] }
-		($2 in peer) && ($3 in peer) && $2 != $3 { print $2, $3 }' "$SCRATCH/knowledge" |
-		sort -u >"$SCRATCH/arrows"
-	# It fails at a circle, and says what is in it.
-	tsort "$SCRATCH/arrows" 2>&1 >/dev/null | sed -n 's/^tsort: \([a-z]*\)$/\1/p' || :
-}
-
-# Vendors are known to drivers/ alone.
-vendors_named() {
-	local vendor
-	for vendor in drivers/*/; do
-		vendor=$(basename "$vendor")
-		grep -v '^drivers/' "$SCRATCH/code" | grep -E "drivers::$vendor([^a-z0-9_]|$)" || :
-	done
+bindings() {
+	imports bindings
+	matches safe '(^|[^A-Za-z0-9_])bindings::'
 }
 
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
@@ -194,20 +135,22 @@ no_licence() {
 	done <"$SCRATCH/files"
 }
 
-knowledge >"$SCRATCH/knowledge"
+python3 -B selftests/host/imports.py . >"$SCRATCH/imports"
 
 echo "KTAP version 1"
-echo "1..11"
+echo "1..13"
 check "no unsafe code outside the fence" matches safe '(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)'
-check "no bindings outside the fence" matches safe '(^|[^A-Za-z0-9_])(bindings::|crate::ffi([^A-Za-z0-9_]|$))'
+check "no bindings outside the fence" bindings
 check "unsafe code is forbidden outside the fence" not_forbidden
-check "knowledge goes downwards" wrong_arrows
-check "no circle among $PEERS" circles
-check "vendors are not known by name" vendors_named
+check "imports go downwards" imports arrows
+check "no circle of imports among folders" imports folders
+check "vendors are not known by name" imports vendors
 check "nothing panics by name" matches code \
 	'\.(unwrap|expect|unwrap_err|expect_err)\(|(^|[^A-Za-z0-9_])(panic|todo|unimplemented|unreachable)!'
 check "indexing that could fail says why it cannot" unexplained PANIC '[A-Za-z0-9_)?][[][^]]*[a-z][^]]*[]]'
 check "unsafe blocks say why they are sound" unexplained SAFETY '(^|[^A-Za-z0-9_])unsafe ([{]|impl )'
 check "no file is longer than $MOST_LINES lines" too_long
 check "every source file has its licence first" no_licence
+check "no circle of imports among files" imports files
+check "imports are in vertical groups" imports style
 ((BREACHES == 0))

@@ -18,14 +18,14 @@ result() {
 	fi
 }
 
-# finds CHECK FILE TEXT: with TEXT at the end of FILE that check of the fence fails, and no other.
+# finds CHECKS FILE TEXT: with TEXT at the end of FILE those checks of the fence fail, and no other.
 finds() {
 	local number=$1 file=$2 text=$3 found status=0
 	mkdir -p "$TREE/$(dirname "$file")"
 	[ ! -e "$TREE/$file" ] || cp "$TREE/$file" "$SCRATCH/saved"
 	printf '%b\n' "$text" >>"$TREE/$file"
 	found=$(bash "$TREE/selftests/host/fence.sh" "$TREE" | sed -n 's/^not ok \([0-9]*\).*/\1/p') || status=1
-	((status)) && [ "$found" = "$number" ] && status=0 || status=1
+	((status)) && [ "${found//$'\n'/ }" = "$number" ] && status=0 || status=1
 	result "$status" "check $number: $file: ${text:0:60}${found:+ (failed: ${found//$'\n'/ })}"
 	if [ -e "$SCRATCH/saved" ]; then mv "$SCRATCH/saved" "$TREE/$file"; else rm "$TREE/$file"; fi
 }
@@ -50,18 +50,23 @@ finds 1 ioas/mod.rs 'fn f() {\n    // SAFETY: It is not.\n    unsafe { g() }\n}'
 finds 1 drivers/mod.rs '// SAFETY: It is not.\nunsafe impl Send for X {}'
 passes ioas/mod.rs '// unsafe {'
 passes kapi/mod.rs '// SAFETY: It is.\nunsafe impl Send for X {}'
-finds 2 hwpt/mod.rs 'use kernel::bindings::page;'
+finds 2 hwpt/dirty.rs '#[cfg(X)]\nuse kernel::bindings::page;'
+finds 2 hwpt/dirty.rs '#[cfg(X)]\nuse kernel::{\n    bindings,\n    prelude::*, //\n};'
+finds '2 4' hwpt/dirty.rs '#[cfg(X)]\nuse crate::ffi::x;'
 finds 2 object/mod.rs 'fn f() {\n    kernel::bindings::BUG()\n}'
 finds 3 iommufd_rs.rs 'mod stray;'
-finds 3 stray/mod.rs "$LICENCE"
-finds 4 object/mod.rs 'use crate::ioas::Ioas;'
-finds 4 kapi/mod.rs 'use crate::object::Table;'
-finds 4 ioas/mod.rs 'use crate::device::Device;'
-finds 4 device/mod.rs 'fn f() {\n    crate::uapi::g()\n}'
-finds 4 drivers/mod.rs 'use super::hwpt;'
-finds 4 ioas/mod.rs 'use crate::{kapi::units, object::Ref};'
-finds 5 hwpt/mod.rs 'use crate::device::Device;'
-finds 6 device/mod.rs 'use crate::drivers::in_tree::InTree;'
+finds '3 4' stray/mod.rs "$LICENCE"
+finds '4 5' object/offers.rs 'fn f() {\n    crate::ioas::g()\n}'
+finds '4 5' kapi/units.rs 'fn f() {\n    crate::object::g()\n}'
+finds '4 5 12' ioas/few.rs '#[cfg(X)]\nuse crate::device::Access;'
+finds '4 5' device/ioctl.rs 'fn f() {\n    crate::uapi::g()\n}'
+finds 4 drivers/in_tree/mod.rs 'fn f() {\n    super::super::hwpt::g()\n}'
+finds '4 5' kapi/units.rs '#[cfg(X)]\nuse crate::{\n    ffi,\n    object::Ref, //\n};'
+passes kapi/units.rs '// use crate::object::Table;'
+passes kapi/units.rs 'const X: &str = "crate::object::Table";'
+finds 5 kapi/sync/vec.rs 'fn f() {\n    crate::kapi::file::params::g()\n}'
+finds 6 device/mod.rs '#[cfg(X)]\nuse crate::drivers::in_tree::InTree;'
+finds 6 device/mod.rs '#[cfg(X)]\nuse crate::drivers::{\n    backend_of,\n    noiommu::NoIommu, //\n};'
 finds 7 ioas/mod.rs 'const X: u8 = f().unwrap();'
 finds 7 kapi/mod.rs 'fn f() {\n    panic!("no")\n}'
 finds 7 abi/mod.rs 'fn f() {\n    unreachable!()\n}'
@@ -77,5 +82,11 @@ passes selftests/runner/tests.py ''
 finds 11 scripts/new.sh '#!/bin/sh\necho'
 finds 11 scripts/new '#!/bin/sh\necho'
 finds 11 ioas/stray.rs '\n// SPDX-License-Identifier: GPL-2.0-only'
+finds 12 object/registry.rs 'fn f() {\n    super::table::g()\n}\nfn h() {\n    crate::object::ctx::g()\n}'
+finds 12 selftests/host/known_circles.txt 'object/ctx.rs -> object/table.rs'
+finds 12 selftests/host/known_circles.txt 'object/ctx.rs -> ioas/few.rs'
+finds 13 ioas/few.rs 'use kernel::page::PAGE_SIZE;'
+finds 13 ioas/few.rs '#[cfg(X)]\nuse crate::kapi::{\n    mm, units, //\n};'
+finds 13 ioas/few.rs '#[cfg(X)]\nuse crate::kapi::{\n    mm,\n    units,\n};'
 echo "1..$COUNT"
 ((MISSED == 0))

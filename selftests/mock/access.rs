@@ -2,33 +2,56 @@
 
 //! Mock emulated devices: each is a file, whose descriptor is the device's id.
 
-use crate::device::Access;
-use crate::ioas::access::AccessUser;
-use crate::ioas::access::Transfer;
-use crate::kapi::anon_file;
-use crate::kapi::pin::PagePtr;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi_test::access;
-use crate::kapi::uapi_test::AccessReplaceIoas;
-use crate::kapi::uapi_test::AccessRw;
-use crate::kapi::uapi_test::Cmd;
-use crate::kapi::uapi_test::DestroyAccessPages;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::kapi::user_page::UserPage;
-use crate::object::Ctx;
-use crate::object::Ref;
-use kernel::fs::file::flags::O_CLOEXEC;
-use kernel::fs::file::FileDescriptorReservation;
-use kernel::new_mutex;
-use kernel::prelude::*;
-use kernel::sync::Arc;
-use kernel::sync::Mutex;
-use kernel::uaccess::UserSlice;
+use kernel::{
+    fs::file::{
+        flags::O_CLOEXEC,
+        FileDescriptorReservation, //
+    },
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    device::Access,
+    ioas::access::{
+        AccessUser,
+        Transfer, //
+    },
+    kapi::{
+        file::anon_file,
+        mm::{
+            pin::PagePtr,
+            user::{
+                self,
+                UserStruct, //
+            },
+            user_page::UserPage, //
+        },
+        sync::shared::Shared,
+        uapi::test::{
+            access,
+            AccessReplaceIoas,
+            AccessRw,
+            Cmd,
+            DestroyAccessPages, //
+        },
+        units::{
+            page_offset,
+            to_usize,
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
 
 /// The most bytes that are pinned or copied at once.
 const MAX_LENGTH: u64 = 16 << 20;

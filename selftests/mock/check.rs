@@ -2,37 +2,61 @@
 
 //! Looking into page tables and memory, and doing to page tables what hardware does.
 
-use super::driver::MockDomain;
-use super::driver::MOCK;
-use crate::device::BoundDevice;
-use crate::hwpt::Hwpt;
-use crate::hwpt::HwptNested;
-use crate::hwpt::HwptPaging;
-use crate::ioas::Ioas;
-use crate::kapi::group::Pasid;
-use crate::kapi::iommu_driver::PagingDomain;
-use crate::kapi::iopf::PageRequest;
-use crate::kapi::uapi_test::mock;
-use crate::kapi::uapi_test::AddReserved;
-use crate::kapi::uapi_test::CheckDevCache;
-use crate::kapi::uapi_test::CheckIotlb;
-use crate::kapi::uapi_test::CheckMap;
-use crate::kapi::uapi_test::CheckRefs;
-use crate::kapi::uapi_test::Cmd;
-use crate::kapi::uapi_test::TriggerIopf;
-use crate::kapi::uapi_test::TriggerVevent;
-use crate::kapi::uapi_test::ViommuEventSelftest;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
-use crate::kapi::user;
-use crate::kapi::user::UserStruct;
-use crate::kapi::user_page::UserPage;
-use crate::object::Ctx;
-use crate::object::Ref;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::uaccess::UserSlice;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed,
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    device::BoundDevice,
+    hwpt::{
+        Hwpt,
+        HwptNested,
+        HwptPaging, //
+    },
+    ioas::Ioas,
+    kapi::{
+        iommu::{
+            group::Pasid,
+            iopf::PageRequest, //
+        },
+        iommu_driver::PagingDomain,
+        mm::{
+            user::{
+                self,
+                UserStruct, //
+            },
+            user_page::UserPage, //
+        },
+        uapi::test::{
+            mock,
+            AddReserved,
+            CheckDevCache,
+            CheckIotlb,
+            CheckMap,
+            CheckRefs,
+            Cmd,
+            TriggerIopf,
+            TriggerVevent,
+            ViommuEventSelftest, //
+        },
+        units::{
+            page_offset,
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Ref, //
+    }, //
+};
+
+use super::driver::{
+    MockDomain,
+    MOCK, //
+};
 
 /// The longest bitmap of dirty pages, in bytes.
 const MAX_BITMAP: u64 = 16 << 20;
@@ -40,12 +64,12 @@ const MAX_BITMAP: u64 = 16 << 20;
 /// groups of one fault only; no permission has this bit.
 const MORE_FOLLOW: u32 = 1 << 31;
 
-/// Closes addresses of an address space for good. `EINVAL`, `EOVERFLOW`, or as
-/// [`Ioas::close`] fails.
+/// Reserves addresses of an address space for good. `EINVAL`, `EOVERFLOW`, or as
+/// [`Ioas::reserve_range`] fails.
 pub(super) fn add_reserved(ctx: &Ctx, id: u32, cmd: &AddReserved) -> Result {
     let range = IovaRange::from_len(cmd.start, cmd.length)?;
     let ioas: Ref<Ioas> = ctx.objects().get(id)?;
-    ioas.close(range)
+    ioas.reserve_range(range)
 }
 
 /// Lets `f` see page tables of the mock. `ENOENT` where there is no such object, `EINVAL` where
@@ -104,8 +128,8 @@ pub(super) fn pins(cmd: &CheckRefs) -> Result {
     Ok(())
 }
 
-/// Whether what is cached of page tables that user space fills is what the command says. `EINVAL` where
-/// it is not, and for page tables of another IOMMU.
+/// Whether what is cached of page tables that user space fills is what the command says. `EINVAL`
+/// where it is not, and for page tables of another IOMMU.
 pub(super) fn iotlb(ctx: &Ctx, id: u32, cmd: &CheckIotlb) -> Result {
     let hwpt: Ref<HwptNested> = ctx.objects().get(id)?;
     let mock = MOCK.get().ok_or(ENODEV)?;
@@ -129,8 +153,8 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
     }
 }
 
-/// Lets a device have a page fault, which ends its group unless it says [`MORE_FOLLOW`]. Where it may
-/// not have any nothing happens, as with hardware. `EINVAL` for a device that is not a mock.
+/// Lets a device have a page fault, which ends its group unless it says [`MORE_FOLLOW`]. Where it
+/// may not have any nothing happens, as with hardware. `EINVAL` for a device that is not a mock.
 pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let request = PageRequest {
@@ -146,8 +170,8 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
         .fault(device.dev(), &request, last)
 }
 
-/// Has a guest hear of an event of its device, which is attached to page tables on a vIOMMU. `ENOENT`
-/// where it is not, `EOPNOTSUPP` where nobody hears of events.
+/// Reports an event of a device that is attached to page tables on a vIOMMU. Returns `ENOENT` if it
+/// is not, `EOPNOTSUPP` if the vIOMMU has no event queue.
 pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {

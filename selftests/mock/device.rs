@@ -5,42 +5,60 @@
 //! The context owns them: unlike a driver's binding theirs keeps no context alive, so closing the
 //! file takes them down.
 
-use super::driver::MockDevice;
-use super::driver::MOCK;
-use crate::device::BoundDevice;
-use crate::device::How;
-use crate::hwpt::Hwpt;
-use crate::kapi::group::Pasid;
-use crate::kapi::uapi_test::mock;
-use crate::kapi::uapi_test::Cmd;
-use crate::kapi::uapi_test::PasidCheck;
-use crate::kapi::uapi_test::PasidDetach;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
-use crate::object::Kind;
-use crate::object::Ref;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::aref::ARef;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    device::{
+        BoundDevice,
+        How, //
+    },
+    hwpt::Hwpt,
+    kapi::{
+        iommu::group::Pasid,
+        mm::user::UserStruct,
+        uapi::test::{
+            mock,
+            Cmd,
+            PasidCheck,
+            PasidDetach, //
+        }, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref, //
+    }, //
+};
+
+use super::driver::{
+    MockDevice,
+    MOCK, //
+};
 
 /// A mock device's hold on its binding.
-pub(crate) struct Holder {
+pub(crate) struct MockBinding {
     bound: Ref<BoundDevice>,
 }
 
-impl Kind for Holder {}
+impl Kind for MockBinding {}
 
 /// Runs `f`, which attaches or detaches the device, while the device has no page faults.
-fn quietly<T>(device: &BoundDevice, f: impl FnOnce() -> T) -> T {
+fn with_faults_blocked<T>(device: &BoundDevice, f: impl FnOnce() -> T) -> T {
     let mock = MOCK.get();
-    let _quiet = mock.as_ref().and_then(|mock| mock.quiet(device.dev()));
+    let _blocked = mock
+        .as_ref()
+        .and_then(|mock| mock.block_faults(device.dev()));
     f()
 }
 
-impl Drop for Holder {
+impl Drop for MockBinding {
     fn drop(&mut self) {
-        // Whoever destroys a holder but not its context has detached the device already.
-        quietly(&self.bound, || self.bound.detach_at_end(self.bound.id()));
+        // Whoever destroys a binding but not its context has detached the device already.
+        with_faults_blocked(&self.bound, || self.bound.detach_at_end(self.bound.id()));
     }
 }
 
@@ -81,18 +99,18 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
         device: Some(device.clone()),
     };
     // Goes before `bound`, which is the last to refer to the device.
-    let draft = reservation.fill(Ok(Holder { bound: device }))?;
-    let pt_id = quietly(&draft.bound, || {
+    let draft = reservation.fill(Ok(MockBinding { bound: device }))?;
+    let pt_id = with_faults_blocked(&draft.bound, || {
         draft.bound.change_pt(ctx, Pasid::NONE, cmd.id, How::Attach)
     })?;
 
-    let (holder_id, device_id) = (draft.id(), draft.bound.id());
+    let (binding_id, device_id) = (draft.id(), draft.bound.id());
     let out = cmd.mock_domain_flags_mut();
-    out.out_stdev_id = holder_id;
+    out.out_stdev_id = binding_id;
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        quietly(&draft.bound, || {
+        with_faults_blocked(&draft.bound, || {
             draft.bound.detach(ctx, device_id, Pasid::NONE)
         });
         return Err(error);
@@ -104,10 +122,10 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
 
 /// Attaches a device to something else.
 pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
-    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
+    let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
     let pt_id = cmd.mock_domain_replace().pt_id;
-    let pt_id = quietly(&holder.bound, || {
-        holder
+    let pt_id = with_faults_blocked(&binding.bound, || {
+        binding
             .bound
             .change_pt(ctx, Pasid::NONE, pt_id, How::Replace)
     })?;
@@ -117,8 +135,8 @@ pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
 
 /// Attaches a PASID of a device.
 pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
-    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
-    let device = &holder.bound;
+    let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
+    let device = &binding.bound;
     let args = cmd.pasid_attach();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
     cmd.pasid_attach_mut().pt_id = device.change_pt(ctx, pasid, pt_id, How::Attach)?;
@@ -131,18 +149,18 @@ pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result
 
 /// Attaches a PASID of a device to something else.
 pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
-    let holder: Ref<Holder> = ctx.objects().get(cmd.id)?;
+    let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
     let args = cmd.pasid_replace();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
-    let pt_id = holder.bound.change_pt(ctx, pasid, pt_id, How::Replace)?;
+    let pt_id = binding.bound.change_pt(ctx, pasid, pt_id, How::Replace)?;
     cmd.pasid_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
 
 /// Detaches a PASID of a device; one that is not attached stays so.
 pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
-    let holder: Ref<Holder> = ctx.objects().get(id)?;
-    let device = &holder.bound;
+    let binding: Ref<MockBinding> = ctx.objects().get(id)?;
+    let device = &binding.bound;
     device.detach(ctx, device.id(), Pasid::new(cmd.pasid));
     Ok(())
 }
@@ -150,7 +168,7 @@ pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
 /// Whether a PASID of a device is attached to the page tables that the command names; 0 names
 /// nothing. `EINVAL` where it is not, `ENOENT` where there are no such page tables.
 pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
-    let holder: Ref<Holder> = ctx.objects().get(id)?;
+    let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let hwpt = match cmd.hwpt_id {
         0 => None,
         id => {
@@ -158,7 +176,7 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
             Some(Hwpt::try_from(object).map_err(|_| ENOENT)?)
         }
     };
-    let group = holder.bound.group()?;
+    let group = binding.bound.group()?;
     if group.is_attached_to(Pasid::new(cmd.pasid), hwpt.as_ref()) {
         Ok(())
     } else {
@@ -168,11 +186,11 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
 
 /// Destroys the mock device with this id. `ENOENT` where there is none, `EBUSY` where it is in use.
 pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
-    let (holder, _id) = ctx.objects().take::<Holder>(id)?;
-    let device = holder.bound.clone();
+    let (binding, _id) = ctx.objects().take::<MockBinding>(id)?;
+    let device = binding.bound.clone();
     // Page tables that were made for the device go with it.
-    quietly(&device, || device.detach_all(ctx, device.id()));
-    drop(holder);
+    with_faults_blocked(&device, || device.detach_all(ctx, device.id()));
+    drop(binding);
     BoundDevice::unbind(ctx, device);
     Ok(())
 }

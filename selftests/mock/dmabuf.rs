@@ -2,13 +2,20 @@
 
 //! A dma-buf of kernel memory that stands for device memory, and can be taken back.
 
-use crate::kapi::dmabuf_export;
-use crate::kapi::uapi_test::DmabufGet;
-use crate::kapi::uapi_test::DmabufRevoke;
-use crate::kapi::units::align_up;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
+
+use crate::kapi::{
+    dma_buf::export,
+    uapi::test::{
+        DmabufGet,
+        DmabufRevoke, //
+    },
+    units::{
+        align_up,
+        to_usize,
+        PAGE_SIZE, //
+    }, //
+};
 
 /// The most pages that one has.
 const MAX_PAGES: u64 = 512;
@@ -18,10 +25,10 @@ const MAX_PAGES: u64 = 512;
 pub(super) fn get(cmd: &DmabufGet) -> Result<u32> {
     let len = align_up(u64::from(cmd.length), PAGE_SIZE);
     let len = len.filter(|len| *len != 0 && *len <= PAGE_SIZE * MAX_PAGES);
-    dmabuf_export::export(to_usize(len.ok_or(EINVAL)?), cmd.open_flags)
+    export::export(to_usize(len.ok_or(EINVAL)?), cmd.open_flags)
 }
 
 /// Takes one's memory back, or gives it again.
 pub(super) fn revoke(cmd: &DmabufRevoke) -> Result {
-    dmabuf_export::revoke(cmd.dmabuf_fd, cmd.revoked != 0)
+    export::revoke(cmd.dmabuf_fd, cmd.revoked != 0)
 }

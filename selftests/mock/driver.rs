@@ -2,32 +2,52 @@
 
 //! The mock IOMMU's driver. Its page tables are real ones, but no hardware walks them.
 
-use super::nested::MockNested;
-use super::nested::MockViommu;
-use crate::kapi::domain::UserData;
-use crate::kapi::group::Capability;
-use crate::kapi::iommu_driver::Amdv1Mock;
-use crate::kapi::iommu_driver::Driver;
-use crate::kapi::iommu_driver::Geometry;
-use crate::kapi::iommu_driver::Paging;
-use crate::kapi::iommu_driver::PagingDomain;
-use crate::kapi::iommu_driver::Place;
-use crate::kapi::iommu_driver::Probed;
-use crate::kapi::uapi::hw_info;
-use crate::kapi::uapi::hwpt;
-use crate::kapi::uapi_test::mock;
-use crate::kapi::uapi_test::HwInfo;
-use crate::kapi::uapi_test::HwptSelftest;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SIZE;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::Atomic;
-use kernel::sync::atomic::AtomicFlag;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic,
+        AtomicFlag, //
+    }, //
+};
+
+use crate::kapi::{
+    iommu::{
+        domain::UserData,
+        group::Capability, //
+    },
+    iommu_driver::{
+        Amdv1Mock,
+        Driver,
+        Geometry,
+        IommuSlot,
+        Paging,
+        PagingDomain,
+        Probed, //
+    },
+    uapi::{
+        hw_info,
+        hwpt,
+        test::{
+            mock,
+            HwInfo,
+            HwptSelftest, //
+        }, //
+    },
+    units::{
+        IovaRange,
+        PAGE_SIZE, //
+    }, //
+};
+
+use super::nested::{
+    MockNested,
+    MockViommu, //
+};
 
 /// The only mock IOMMU.
-pub(super) static MOCK: Place<Mock> = Place::new();
+pub(super) static MOCK: IommuSlot<Mock> = IommuSlot::new();
 
 /// The driver.
 pub(super) enum Mock {}
@@ -54,7 +74,8 @@ impl MockDevice {
 }
 
 impl MockDevice {
-    /// Whether `pasid` can be attached this time: `ENOMEM` where not. Called with the group's lock held.
+    /// Whether `pasid` can be attached this time: `ENOMEM` where not. Called with the group's lock
+    /// held.
     pub(super) fn check_pasid(&self, pasid: u32) -> Result {
         if pasid != mock::PASID_FAILING {
             return Ok(());

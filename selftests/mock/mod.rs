@@ -8,7 +8,8 @@
 //! only. The fuzzers' own way to write addresses (`MOCK_FLAGS_ACCESS_SYZ`) is not understood.
 //!
 //! A mock device has page faults only while nobody attaches or detaches it (rank 4, see
-//! `kapi/iommu_driver/fault.rs`). The lock `Held::inner` (rank 3) is held while an emulated device pins pages and gives them back.
+//! `kapi/iommu_driver/fault.rs`). The lock `Held::inner` (rank 3) is held while an emulated device
+//! pins pages and gives them back.
 
 mod access;
 mod check;
@@ -17,28 +18,35 @@ mod dmabuf;
 mod driver;
 mod nested;
 
-pub(crate) use device::destroy;
-
-use crate::kapi::fault;
-use crate::kapi::iommu_driver;
-use crate::kapi::shared::Shared;
-use crate::kapi::uapi_test::op;
-use crate::kapi::uapi_test::Cmd;
-use crate::kapi::user::UserStruct;
-use crate::object::Ctx;
 use kernel::prelude::*;
+
+use crate::{
+    kapi::{
+        fault_injection,
+        iommu_driver,
+        mm::user::UserStruct,
+        sync::shared::Shared,
+        uapi::test::{
+            op,
+            Cmd, //
+        }, //
+    },
+    object::Ctx, //
+};
+
+pub(crate) use device::destroy;
 
 /// The mock, as long as the module is loaded.
 pub(crate) struct Mock {
     _iommu: iommu_driver::Registration<driver::Mock>,
-    _fault: fault::Control,
+    _fault: fault_injection::Control,
 }
 
 impl Mock {
     /// Makes the IOMMU. `ENOMEM`, `EEXIST` where there is a bus of its name.
     pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
         Ok(Self {
-            _fault: fault::Control::new(),
+            _fault: fault_injection::Control::new(),
             _iommu: iommu_driver::Registration::new(module, &driver::MOCK, c"iommufd_mock")?,
         })
     }
@@ -88,6 +96,6 @@ fn limit_memory(limit: u32) -> Result {
     if limit < ELEMENT {
         return Err(EINVAL);
     }
-    fault::limit_temp_memory(limit);
+    fault_injection::limit_temp_memory(limit);
     Ok(())
 }

@@ -3,27 +3,43 @@
 //! The mock IOMMU's nested page tables and vIOMMUs. What they have cached are numbers that tests
 //! choose, look at and invalidate; nothing is ever translated by them.
 
-use super::driver::Mock;
-use super::driver::MockDevice;
-use crate::kapi::domain::UserData;
-use crate::kapi::iommu_driver::Array;
-use crate::kapi::iommu_driver::DriverPages;
-use crate::kapi::iommu_driver::Nested;
-use crate::kapi::iommu_driver::NestedTables;
-use crate::kapi::iommu_driver::NewViommu;
-use crate::kapi::iommu_driver::OfferedPages;
-use crate::kapi::iommu_driver::ViommuRef;
-use crate::kapi::iommu_driver::VirtualIommu;
-use crate::kapi::uapi::hwpt;
-use crate::kapi::uapi_test::mock;
-use crate::kapi::uapi_test::HwptInvalidateSelftest;
-use crate::kapi::uapi_test::HwptSelftest;
-use crate::kapi::uapi_test::ViommuInvalidateSelftest;
-use crate::kapi::uapi_test::ViommuSelftest;
-use kernel::device::Device;
-use kernel::prelude::*;
-use kernel::sync::atomic::ordering::Relaxed;
-use kernel::sync::atomic::Atomic;
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
+
+use crate::kapi::{
+    iommu::domain::UserData,
+    iommu_driver::{
+        Array,
+        DriverPages,
+        Nested,
+        NestedTables,
+        NewViommu,
+        OfferedPages,
+        ViommuRef,
+        VirtualIommu, //
+    },
+    uapi::{
+        hwpt,
+        test::{
+            mock,
+            HwptInvalidateSelftest,
+            HwptSelftest,
+            ViommuInvalidateSelftest,
+            ViommuSelftest, //
+        }, //
+    }, //
+};
+
+use super::driver::{
+    Mock,
+    MockDevice, //
+};
 
 /// Bytes that every version of `$struct` has: those up to its field `$last`, a `u32`.
 macro_rules! first_version {

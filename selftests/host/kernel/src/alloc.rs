@@ -5,9 +5,11 @@
 pub mod fault;
 pub mod kvec;
 
-pub use crate::alloc::kvec::KVVec;
-pub use crate::alloc::kvec::KVec;
-pub use crate::alloc::kvec::VVec;
+pub use crate::alloc::kvec::{
+    KVVec,
+    KVec,
+    VVec, //
+};
 
 /// There is no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

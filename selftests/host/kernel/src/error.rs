@@ -2,10 +2,15 @@
 
 //! Errors: negative error numbers.
 
+use core::{
+    fmt,
+    num::{
+        NonZeroI32,
+        TryFromIntError, //
+    }, //
+};
+
 use crate::alloc::AllocError;
-use core::fmt;
-use core::num::NonZeroI32;
-use core::num::TryFromIntError;
 
 /// An error number.
 #[derive(Clone, Copy, PartialEq, Eq)]

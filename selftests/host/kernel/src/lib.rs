@@ -20,16 +20,26 @@ pub mod page {
 
 /// What code in the kernel imports.
 pub mod prelude {
-    pub use crate::alloc::flags::*;
-    pub use crate::alloc::KVVec;
-    pub use crate::alloc::KVec;
-    pub use crate::alloc::VVec;
-    pub use crate::error::code::*;
-    pub use crate::error::Error;
-    pub use crate::error::Result;
-    pub use core::mem::align_of;
-    pub use core::mem::align_of_val;
-    pub use core::mem::size_of;
-    pub use core::mem::size_of_val;
-    pub use core::pin::Pin;
+    pub use crate::{
+        alloc::{
+            flags::*,
+            KVVec,
+            KVec,
+            VVec, //
+        },
+        error::{
+            code::*,
+            Error,
+            Result, //
+        }, //
+    };
+    pub use core::{
+        mem::{
+            align_of,
+            align_of_val,
+            size_of,
+            size_of_val, //
+        },
+        pin::Pin, //
+    };
 }

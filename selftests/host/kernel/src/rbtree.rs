@@ -3,13 +3,22 @@
 //! The red-black tree. Here it is the standard library's ordered map, whose own memory does not
 //! count: as in the kernel, only nodes are allocated.
 
-use crate::alloc::fault;
-use crate::alloc::Flags;
-use crate::error::Result;
 use core::marker::PhantomData;
-use std::collections::btree_map;
-use std::collections::btree_map::Entry;
-use std::collections::BTreeMap;
+use std::collections::{
+    btree_map::{
+        self,
+        Entry, //
+    },
+    BTreeMap, //
+};
+
+use crate::{
+    alloc::{
+        fault,
+        Flags, //
+    },
+    error::Result, //
+};
 
 /// Values in order of their keys.
 pub struct RBTree<K, V> {
@@ -151,8 +160,10 @@ impl<'a, K: Ord, V> Cursor<'a, K, V> {
 
     /// The node behind it.
     pub fn peek_next(&self) -> Option<(&'a K, &'a V)> {
-        use core::ops::Bound::Excluded;
-        use core::ops::Bound::Unbounded;
+        use core::ops::Bound::{
+            Excluded,
+            Unbounded, //
+        };
 
         self.map.range((Excluded(self.current.0), Unbounded)).next()
     }

@@ -6,7 +6,7 @@
 pub(crate) mod few;
 #[path = "../../../../ioas/interval.rs"]
 pub(crate) mod interval;
-#[path = "../../../../ioas/place.rs"]
-pub(crate) mod place;
+#[path = "../../../../ioas/iova_alloc.rs"]
+pub(crate) mod iova_alloc;
 #[path = "../../../../ioas/segments.rs"]
 pub(crate) mod segments;

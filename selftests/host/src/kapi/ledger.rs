@@ -4,9 +4,11 @@
 //!
 //! There is one ledger a thread. A test leaves it as it found it: without pins.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    ops::Range, //
+};
 
 #[derive(Default)]
 struct Ledger {

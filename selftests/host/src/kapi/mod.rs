@@ -3,7 +3,7 @@
 //! What the module's pure logic uses of its `kapi/`.
 
 pub(crate) mod ledger;
-pub(crate) mod pin;
+pub(crate) mod mm;
+pub(crate) mod sync;
 #[path = "../../../../kapi/units.rs"]
 pub(crate) mod units;
-pub(crate) mod vec;

@@ -2,24 +2,39 @@
 
 //! Making segments of pages that were just pinned.
 
-use crate::ioas::segments::Builder;
-use crate::ioas::segments::Segments;
-use crate::ioas::segments::MAX_EXTENTS;
-use crate::kapi::ledger;
-use crate::kapi::pin::pin_pages;
-use crate::kapi::pin::pin_read_only;
-use crate::kapi::pin::Extent;
-use crate::kapi::pin::MAX_EXTENT_PAGES;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::tests::segments::pages;
-use crate::tests::segments::pfns;
-use crate::tests::segments::physical;
-use crate::tests::segments::Memory;
-use kernel::alloc::fault;
-use kernel::prelude::*;
+use kernel::{
+    alloc::fault,
+    prelude::*, //
+};
 
-/// Nobody wants to know which extents are closed.
+use crate::{
+    ioas::segments::{
+        Builder,
+        Segments,
+        MAX_EXTENTS, //
+    },
+    kapi::{
+        ledger,
+        mm::pin::{
+            pin_pages,
+            pin_read_only,
+            Extent,
+            MAX_EXTENT_PAGES, //
+        },
+        units::{
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    },
+    tests::segments::{
+        pages,
+        pfns,
+        physical,
+        Memory, //
+    }, //
+};
+
+/// Nobody wants to know which extents are complete.
 fn ignore(_: &[Extent]) -> Result {
     Ok(())
 }
@@ -67,12 +82,12 @@ fn neighbours_in_memory_become_one_extent() {
     );
     // Each extent is unpinned at once, however many pages it has.
     let before = ledger::unpins();
-    assert_eq!(segments.discard_unheld(pages(0, 12)), 13);
+    assert_eq!(segments.discard_unused(pages(0, 12)), 13);
     assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
 }
 
 #[test]
-fn an_extent_grows_to_what_it_can_hold() {
+fn an_extent_grows_to_its_largest_size() {
     for (first, second, extents) in [
         (MAX_EXTENT_PAGES - 2, 1, 1),
         (MAX_EXTENT_PAGES - 1, 1, 1),
@@ -105,7 +120,7 @@ fn an_extent_grows_to_what_it_can_hold() {
             assert_eq!(found, [(((1 << 30) + at - 7) << PAGE_SHIFT, 1)]);
         }
         assert_eq!(segments.extents(whole).map(|(_, n)| n).sum::<u64>(), total);
-        assert_eq!(segments.discard_unheld(whole), total);
+        assert_eq!(segments.discard_unused(whole), total);
         assert_eq!(ledger::total(), 0);
     }
 }
@@ -137,7 +152,7 @@ fn a_segment_has_a_limited_number_of_extents() {
         }
         assert_eq!((segments.pinned(), ledger::total()), (count, count));
         let whole = pages(0, count - 1);
-        segments.hold(whole);
+        segments.get(whole);
         assert!(physical(&segments, whole)
             .0
             .into_iter()
@@ -155,7 +170,7 @@ fn a_segment_has_a_limited_number_of_extents() {
                 "before {at} of {count}"
             );
         }
-        assert_eq!(segments.release(pages(0, most - 3)), most - 2);
+        assert_eq!(segments.put(pages(0, most - 3)), most - 2);
         assert_eq!(
             [most - 3, most - 2].map(|index| ledger::pins(pfn(index))),
             [0, 1]
@@ -166,10 +181,10 @@ fn a_segment_has_a_limited_number_of_extents() {
     }
 }
 
-/// What is told of a builder that fails at some point was told in order, and all that it has not put
-/// into segments is pinned until it is dropped: whoever was told of it may still use it.
+/// What is told of a builder that fails at some point was told in order, and all that it has not
+/// put into segments is pinned until it is dropped: whoever was told of it may still use it.
 #[test]
-fn what_is_closed_stays_pinned_until_the_builder_goes() {
+fn what_is_complete_stays_pinned_until_the_builder_goes() {
     let memory = Memory((0..40).map(|n| (n, 100 + n * 2 - n % 3)).collect());
     let whole = pages(0, 39);
     for batch in [1, 7, 40] {
@@ -177,7 +192,7 @@ fn what_is_closed_stays_pinned_until_the_builder_goes() {
             let mut segments = Segments::new();
             let mut builder = Builder::new(0);
             let mut told = Vec::new();
-            let mut closed = |extents: &[Extent]| {
+            let mut complete = |extents: &[Extent]| {
                 told.extend(extents.iter().flat_map(pfns));
                 if told.len() < stop {
                     Ok(())
@@ -188,10 +203,10 @@ fn what_is_closed_stays_pinned_until_the_builder_goes() {
             let mut result = Ok(());
             for extents in memory.batches(whole, batch) {
                 result = result.and_then(|()| {
-                    builder.push(&mut segments, &mut extents.into_iter(), &mut closed)
+                    builder.push(&mut segments, &mut extents.into_iter(), &mut complete)
                 });
             }
-            let result = result.and_then(|()| builder.finish(&mut segments, &mut closed));
+            let result = result.and_then(|()| builder.finish(&mut segments, &mut complete));
             assert_eq!(result, Err(EINVAL));
             assert!(told
                 .iter()
@@ -209,11 +224,11 @@ fn what_is_closed_stays_pinned_until_the_builder_goes() {
 
 /// Where the next batch continues the last extent that is told of once, whole.
 #[test]
-fn an_extent_is_closed_when_it_cannot_grow() {
+fn an_extent_is_complete_when_it_cannot_grow() {
     let mut segments = Segments::new();
     let mut builder = Builder::new(0);
     let mut told = Vec::new();
-    let mut closed = |extents: &[Extent]| {
+    let mut complete = |extents: &[Extent]| {
         assert!(!extents.is_empty());
         told.extend(extents.iter().map(|extent| (extent.pfn(), extent.npages())));
         Ok(())
@@ -227,16 +242,16 @@ fn an_extent_is_closed_when_it_cannot_grow() {
     ] {
         let mut batch = batch.into_iter().map(Ok);
         builder
-            .push(&mut segments, &mut batch, &mut closed)
+            .push(&mut segments, &mut batch, &mut complete)
             .expect("nothing fails");
     }
     builder
-        .finish(&mut segments, &mut closed)
+        .finish(&mut segments, &mut complete)
         .expect("nothing fails");
     assert_eq!(told, [(100, 9), (300, 2), (200, 2), (90, 1)]);
     let whole = pages(0, 13);
     assert_eq!(segments.whole(whole).map(<[Extent]>::len).sum::<usize>(), 4);
-    assert_eq!(segments.discard_unheld(whole), 14);
+    assert_eq!(segments.discard_unused(whole), 14);
     assert_eq!(ledger::total(), 0);
 }
 

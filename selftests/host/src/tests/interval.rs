@@ -2,16 +2,28 @@
 
 //! Interval maps and gaps against a model that knows every cell.
 
-use crate::ioas::interval::Gaps;
-use crate::ioas::interval::IntervalMap;
-use crate::ioas::interval::Vacancy;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::IovaUnit;
-use crate::tests::random::cases;
-use crate::tests::random::Random;
-use kernel::alloc::fault;
-use kernel::prelude::*;
 use std::rc::Rc;
+
+use kernel::{
+    alloc::fault,
+    prelude::*, //
+};
+
+use crate::{
+    ioas::interval::{
+        Gaps,
+        IntervalMap,
+        Vacancy, //
+    },
+    kapi::units::{
+        IovaRange,
+        IovaUnit, //
+    },
+    tests::random::{
+        cases,
+        Random, //
+    }, //
+};
 
 type Map = IntervalMap<IovaUnit, u32>;
 

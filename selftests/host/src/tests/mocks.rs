@@ -2,15 +2,22 @@
 
 //! What the other tests rely on: that the stand-ins behave.
 
-use crate::kapi::ledger;
-use crate::kapi::pin;
-use crate::kapi::vec;
-use kernel::alloc::fault;
-use kernel::prelude::*;
-use kernel::rbtree::RBTree;
-use kernel::rbtree::RBTreeNodeReservation;
+use kernel::{
+    alloc::fault,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    }, //
+};
 
-/// The lines of an `Extent`'s public interface, from a `kapi/pin.rs`.
+use crate::kapi::{
+    ledger,
+    mm::pin,
+    sync::vec, //
+};
+
+/// The lines of an `Extent`'s public interface, from a `kapi/mm/pin.rs`.
 fn interface(source: &str) -> Vec<&str> {
     let (_, from_extent) = source
         .split_once("\nimpl Extent {\n")
@@ -31,8 +38,8 @@ fn interface(source: &str) -> Vec<&str> {
 
 #[test]
 fn pin_is_like_the_original() {
-    let original = include_str!("../../../../kapi/pin.rs");
-    let ours = include_str!("../kapi/pin.rs");
+    let original = include_str!("../../../../kapi/mm/pin.rs");
+    let ours = include_str!("../kapi/mm/pin.rs");
     // A method of the mock may take `self` as `mut`.
     let ours = ours.replace("(mut self", "(self");
     assert_eq!(interface(&ours), interface(original));

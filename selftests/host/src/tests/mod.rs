@@ -4,8 +4,8 @@
 
 mod builder;
 mod interval;
+mod iova_alloc;
 mod mocks;
-mod place;
 mod random;
 mod segments;
 mod units;

@@ -2,17 +2,32 @@
 
 //! Pinned pages against a model that knows every page, and against the ledger of pins.
 
-use crate::ioas::segments::Builder;
-use crate::ioas::segments::Segments;
-use crate::kapi::ledger;
-use crate::kapi::pin::pin_pages;
-use crate::kapi::pin::Extent;
-use crate::kapi::units::PageRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::tests::random::cases;
-use crate::tests::random::Random;
-use kernel::alloc::fault;
-use kernel::prelude::*;
+use kernel::{
+    alloc::fault,
+    prelude::*, //
+};
+
+use crate::{
+    ioas::segments::{
+        Builder,
+        Segments, //
+    },
+    kapi::{
+        ledger,
+        mm::pin::{
+            pin_pages,
+            Extent, //
+        },
+        units::{
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    },
+    tests::random::{
+        cases,
+        Random, //
+    }, //
+};
 
 /// Where memory is, by page index: the first index of each physically contiguous run and its PFN.
 #[derive(Clone, Debug)]
@@ -37,8 +52,8 @@ impl Memory {
         end
     }
 
-    /// Pins a range, `batch` pages at a time, as `kapi/pin.rs` does: each time the extents are as long
-    /// as can be.
+    /// Pins a range, `batch` pages at a time, as `kapi/mm/pin.rs` does: each time the extents are
+    /// as long as can be.
     pub(super) fn batches(
         &self,
         range: PageRange,
@@ -57,7 +72,7 @@ impl Memory {
         })
     }
 
-    /// Pins a range into segments by a builder, as `Holding::pin` does.
+    /// Pins a range into segments by a builder, as `PendingPin::pin` does.
     fn pin(
         &self,
         builder: &mut Builder,
@@ -67,23 +82,23 @@ impl Memory {
     ) -> Result {
         *builder = Builder::new(gap.start());
         let mut told = Vec::new();
-        let mut closed = |extents: &[Extent]| {
+        let mut complete = |extents: &[Extent]| {
             told.extend(extents.iter().flat_map(pfns));
             Ok(())
         };
         for extents in self.batches(gap, batch) {
-            builder.push(to, &mut extents.into_iter(), &mut closed)?;
+            builder.push(to, &mut extents.into_iter(), &mut complete)?;
         }
-        builder.finish(to, &mut closed)?;
+        builder.finish(to, &mut complete)?;
         assert!(told
             .into_iter()
             .eq((gap.start()..=gap.last()).map(|index| self.pfn(index))));
         Ok(())
     }
 
-    /// Pins what of a range is not pinned and holds it, as `Pages::hold` does. Where that fails
+    /// Pins what of a range is not pinned and pins it, as `Pages::pin` does. Where that fails
     /// nothing has changed.
-    fn hold(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
+    fn pin_range(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
         segments.cut(range)?;
         let before = segments.pinned();
         let mut builder = Builder::new(range.start());
@@ -94,10 +109,10 @@ impl Memory {
         })();
         drop(builder);
         match result {
-            Ok(()) => segments.hold(range),
+            Ok(()) => segments.get(range),
             Err(_) => {
                 let stored = segments.pinned() - before;
-                assert_eq!(without_memory(|| segments.discard_unheld(range)), stored);
+                assert_eq!(without_memory(|| segments.discard_unused(range)), stored);
             }
         }
         result
@@ -135,14 +150,14 @@ pub(super) fn physical(segments: &Segments, range: PageRange) -> (Vec<u64>, usiz
 
 const INDEXES: u64 = 40;
 
-/// Holders by page index.
+/// Users by page index.
 struct Model {
-    holders: [u64; INDEXES as usize],
+    users: [u64; INDEXES as usize],
 }
 
 impl Model {
     fn held(&self, index: u64) -> bool {
-        self.holders[index as usize] != 0
+        self.users[index as usize] != 0
     }
 
     fn compare(&self, segments: &Segments, memory: &Memory, random: &mut Random) {
@@ -197,21 +212,21 @@ fn memory(random: &mut Random) -> Memory {
 }
 
 #[test]
-fn a_page_is_pinned_while_somebody_holds_it() {
+fn a_page_is_pinned_while_it_has_a_user() {
     cases(600, |random| {
         let memory = memory(random);
         let mut segments = Segments::new();
         let mut model = Model {
-            holders: [0; INDEXES as usize],
+            users: [0; INDEXES as usize],
         };
-        let mut holds: Vec<(u64, u64)> = Vec::new();
+        let mut pins: Vec<(u64, u64)> = Vec::new();
 
         for _ in 0..40 {
             let (first, last) = random.ends_within(0..=INDEXES - 1);
             match random.within(0..=9) {
                 0..=4 => {
                     // Many a hold is one that is there already.
-                    let ends = match holds.as_slice() {
+                    let ends = match pins.as_slice() {
                         [] => (first, last),
                         _ if random.one_in(2) => (first, last),
                         some => *random.pick(some),
@@ -220,19 +235,19 @@ fn a_page_is_pinned_while_somebody_holds_it() {
                     let nth = random.within(0..=12);
                     let range = pages(ends.0, ends.1);
                     let (result, failed) =
-                        fault::failing(nth, || memory.hold(&mut segments, range, batch));
+                        fault::failing(nth, || memory.pin_range(&mut segments, range, batch));
                     assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
                     if result.is_ok() {
-                        holds.push(ends);
-                        (ends.0..=ends.1).for_each(|index| model.holders[index as usize] += 1);
+                        pins.push(ends);
+                        (ends.0..=ends.1).for_each(|index| model.users[index as usize] += 1);
                     }
                 }
-                5..=8 if !holds.is_empty() => {
-                    let at = random.within(0..=holds.len() as u64 - 1);
-                    let (first, last) = holds.swap_remove(at as usize);
-                    (first..=last).for_each(|index| model.holders[index as usize] -= 1);
+                5..=8 if !pins.is_empty() => {
+                    let at = random.within(0..=pins.len() as u64 - 1);
+                    let (first, last) = pins.swap_remove(at as usize);
+                    (first..=last).for_each(|index| model.users[index as usize] -= 1);
                     let gone = (first..=last).filter(|index| !model.held(*index)).count();
-                    let released = without_memory(|| segments.release(pages(first, last)));
+                    let released = without_memory(|| segments.put(pages(first, last)));
                     assert_eq!(released, gone as u64);
                 }
                 _ => {
@@ -245,8 +260,8 @@ fn a_page_is_pinned_while_somebody_holds_it() {
         }
         // What is held until the end is unpinned with the segments.
         if random.one_in(2) {
-            for (first, last) in holds {
-                segments.release(pages(first, last));
+            for (first, last) in pins {
+                segments.put(pages(first, last));
             }
             assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
             assert_eq!(ledger::total(), 0);
@@ -274,7 +289,7 @@ fn a_cut_that_fails_changes_nothing() {
                 loop {
                     let mut segments = Segments::new();
                     memory
-                        .hold(&mut segments, whole, 10)
+                        .pin_range(&mut segments, whole, 10)
                         .expect("nothing fails");
                     let cut = || segments.cut(pages(first, last));
                     let (result, failed) = fault::failing(nth, cut);
@@ -283,14 +298,14 @@ fn a_cut_that_fails_changes_nothing() {
                     assert_eq!((segments.pinned(), ledger::total()), (10, 10));
                     // All of it can still be let go at once, though in parts.
                     if failed {
-                        assert_eq!(segments.release(whole), 10);
+                        assert_eq!(segments.put(whole), 10);
                         assert_eq!(ledger::total(), 0);
                         nth += 1;
                         continue;
                     }
                     // Another cut at the same places has nothing to do.
                     assert_eq!(without_memory(|| segments.cut(pages(first, last))), Ok(()));
-                    assert_eq!(segments.release(pages(first, last)), last - first + 1);
+                    assert_eq!(segments.put(pages(first, last)), last - first + 1);
                     let left: Vec<u64> = (0..10).filter(|n| *n < first || *n > last).collect();
                     let pfns = left.iter().map(|index| memory.pfn(*index));
                     assert!(pfns.clone().all(|pfn| ledger::pins(pfn) == 1));
@@ -307,17 +322,17 @@ fn a_cut_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_hold_that_fails_unpins_what_it_pinned() {
+fn a_failed_pin_unpins_what_it_pinned() {
     let memory = Memory((0..20).map(|n| (n, 100 + n * 2)).collect());
     let mut nth = 0;
     loop {
         let mut segments = Segments::new();
         // Something is there in the middle that stays as it is.
         memory
-            .hold(&mut segments, pages(8, 11), 20)
+            .pin_range(&mut segments, pages(8, 11), 20)
             .expect("nothing fails");
-        let hold = || memory.hold(&mut segments, pages(2, 17), 20);
-        let (result, failed) = fault::failing(nth, hold);
+        let pin = || memory.pin_range(&mut segments, pages(2, 17), 20);
+        let (result, failed) = fault::failing(nth, pin);
         let expected = if failed { 8..=11 } else { 2..=17 };
         assert_eq!(result.is_err(), failed);
         for index in 0..20 {
@@ -339,12 +354,12 @@ fn a_hold_that_fails_unpins_what_it_pinned() {
 }
 
 #[test]
-fn holds_of_overlapping_ranges_end_one_by_one() {
+fn pins_of_overlapping_ranges_end_one_by_one() {
     let memory = Memory(vec![(0, 100)]);
     let mut segments = Segments::new();
     for (first, last) in [(0, 9), (5, 14), (5, 9), (0, 9)] {
         memory
-            .hold(&mut segments, pages(first, last), 20)
+            .pin_range(&mut segments, pages(first, last), 20)
             .expect("nothing fails");
     }
     assert_eq!(ledger::total(), 15);
@@ -352,23 +367,23 @@ fn holds_of_overlapping_ranges_end_one_by_one() {
     let mut left = 15;
     for ((first, last), unpinned) in table {
         assert_eq!(
-            segments.release(pages(first, last)),
+            segments.put(pages(first, last)),
             unpinned,
             "{first} to {last}"
         );
         left -= unpinned;
         assert_eq!(ledger::total(), left);
     }
-    // Letting go of what nobody holds does nothing.
-    assert_eq!(segments.release(pages(0, 14)), 0);
+    // Letting go of what nobody pins does nothing.
+    assert_eq!(segments.put(pages(0, 14)), 0);
 }
 
 #[test]
-fn unheld_pages_alone_are_discarded() {
+fn unused_pages_alone_are_discarded() {
     let memory = Memory(vec![(0, 100)]);
     let mut segments = Segments::new();
     memory
-        .hold(&mut segments, pages(4, 5), 20)
+        .pin_range(&mut segments, pages(4, 5), 20)
         .expect("nothing fails");
     for gap in [pages(0, 3), pages(6, 9)] {
         memory
@@ -377,9 +392,9 @@ fn unheld_pages_alone_are_discarded() {
     }
     assert_eq!(ledger::total(), 10);
     // A segment that sticks out stays.
-    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 8))), 4);
-    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 9))), 4);
-    assert_eq!(without_memory(|| segments.discard_unheld(pages(0, 9))), 0);
+    assert_eq!(without_memory(|| segments.discard_unused(pages(0, 8))), 4);
+    assert_eq!(without_memory(|| segments.discard_unused(pages(0, 9))), 4);
+    assert_eq!(without_memory(|| segments.discard_unused(pages(0, 9))), 0);
     assert_eq!((ledger::pins(104), ledger::total()), (1, 2));
 }
 
@@ -389,7 +404,7 @@ fn extents_end_at_the_first_page_that_is_not_pinned() {
     let mut segments = Segments::new();
     for (first, last) in [(2, 3), (4, 6), (8, 9)] {
         memory
-            .hold(&mut segments, pages(first, last), 20)
+            .pin_range(&mut segments, pages(first, last), 20)
             .expect("nothing fails");
     }
     let table: [(u64, u64, &[u64]); 7] = [
@@ -430,7 +445,7 @@ fn cuts_at_both_ends_of_64_bits() {
     let mut segments = Segments::new();
     let memory = Memory(vec![(0, 100)]);
     memory
-        .hold(&mut segments, pages(0, 3), 20)
+        .pin_range(&mut segments, pages(0, 3), 20)
         .expect("nothing fails");
     let table = [
         (0, u64::MAX),
@@ -443,6 +458,6 @@ fn cuts_at_both_ends_of_64_bits() {
         assert_eq!(segments.cut(pages(first, last)), Ok(()));
         assert_eq!(physical(&segments, PageRange::ALL).0, [100, 101, 102, 103]);
     }
-    assert_eq!(segments.release(PageRange::ALL), 4);
+    assert_eq!(segments.put(PageRange::ALL), 4);
     assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
 }

@@ -2,14 +2,17 @@
 
 //! Ranges and alignment at the ends of 64 bits, against the same in 128.
 
-use crate::kapi::units::align_up;
-use crate::kapi::units::page_offset;
-use crate::kapi::units::to_u64;
-use crate::kapi::units::to_usize;
-use crate::kapi::units::IovaRange;
-use crate::kapi::units::PAGE_SHIFT;
-use crate::kapi::units::PAGE_SIZE;
 use kernel::prelude::*;
+
+use crate::kapi::units::{
+    align_up,
+    page_offset,
+    to_u64,
+    to_usize,
+    IovaRange,
+    PAGE_SHIFT,
+    PAGE_SIZE, //
+};
 
 const MAX: u64 = u64::MAX;
 

@@ -2,8 +2,9 @@
 
 //! Counting allocations and making them fail. All of it is per thread, and each test has one.
 
-use crate::alloc::AllocError;
 use core::cell::Cell;
+
+use crate::alloc::AllocError;
 
 std::thread_local! {
     static TRIED: Cell<u64> = const { Cell::new(0) };

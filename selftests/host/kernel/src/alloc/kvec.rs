@@ -2,14 +2,25 @@
 
 //! Vectors whose growth may fail.
 
-use crate::alloc::fault;
-use crate::alloc::AllocError;
-use crate::alloc::Flags;
-use crate::error::code::EINVAL;
-use crate::error::Error;
-use core::fmt;
-use core::ops::Deref;
-use core::ops::DerefMut;
+use core::{
+    fmt,
+    ops::{
+        Deref,
+        DerefMut, //
+    }, //
+};
+
+use crate::{
+    alloc::{
+        fault,
+        AllocError,
+        Flags, //
+    },
+    error::{
+        code::EINVAL,
+        Error, //
+    }, //
+};
 
 /// A vector. It grows by the same steps as the kernel's, so that it allocates as often.
 pub struct KVec<T> {

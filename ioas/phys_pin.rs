@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory that hardware reaches by its physical address, without page tables. It cannot be told to
+//! stop, so memory with a physical pin cannot be unmapped.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
+
+use crate::{
+    ioas::{
+        access::{
+            covering,
+            pin,
+            unpin, //
+        },
+        Ioas, //
+    },
+    kapi::units::{
+        page_offset,
+        IovaRange,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    object::Ref, //
+};
+
+/// Memory of an address space that is physically contiguous and stays where it is, until this is
+/// dropped.
+pub(crate) struct PhysPin {
+    ioas: Ref<Ioas>,
+    range: IovaRange,
+    phys: u64,
+}
+
+impl PhysPin {
+    /// The memory at `iova`, `length` bytes, not 0. `EFAULT` where it is not contiguous, `ERANGE`
+    /// where its pages have no number; else as [`Ioas::pin_pages`].
+    pub(crate) fn new(ioas: &Ref<Ioas>, iova: u64, length: u64) -> Result<Self> {
+        let offset = page_offset(iova);
+        let bytes = offset
+            .checked_add(length)
+            .and_then(|bytes| bytes.checked_next_multiple_of(PAGE_SIZE))
+            .ok_or(ERANGE)?;
+        let range = IovaRange::from_len(iova - offset, bytes)?;
+        let mut first = None;
+        let mut next = None;
+        let space = ioas.space.read();
+        pin(&space, range, false, |phys, npages| {
+            if next.is_some_and(|next| next != phys) {
+                return Err(EFAULT);
+            }
+            first = first.or(Some(phys));
+            next = Some(phys + (npages << PAGE_SHIFT));
+            Ok(())
+        })?;
+        for (_, _, area) in covering(&space, range).map_while(Result::ok) {
+            area.phys_pins.add(1, Relaxed);
+        }
+        drop(space);
+        Ok(Self {
+            ioas: ioas.clone(),
+            range,
+            phys: first.ok_or(EFAULT)? + offset,
+        })
+    }
+
+    /// Its physical address.
+    pub(crate) fn phys(&self) -> u64 {
+        self.phys
+    }
+}
+
+impl Drop for PhysPin {
+    fn drop(&mut self) {
+        let space = self.ioas.space.read();
+        for (_, _, area) in covering(&space, self.range).map_while(Result::ok) {
+            area.phys_pins.fetch_sub(1, Relaxed);
+        }
+        unpin(&space, self.range);
+    }
+}

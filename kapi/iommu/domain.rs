@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Paging domains: the I/O page tables of an IOMMU driver.
+//!
+//! C header: `include/linux/iommu.h`.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    device::Device,
+    error::from_err_ptr,
+    prelude::*,
+    types::Opaque, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            attachable::OwnedDomain,
+            device,
+            iopf::FaultSink, //
+        },
+        units::{
+            to_u64,
+            to_usize,
+            IovaRange,
+            PAGE_SIZE, //
+        }, //
+    }, //
+};
+
+/// What devices may do with mapped memory, and how it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prot {
+    /// DMA may read.
+    pub(crate) read: bool,
+    /// DMA may write.
+    pub(crate) write: bool,
+    /// It is device memory, which has no caches.
+    pub(crate) mmio: bool,
+}
+
+impl Prot {
+    /// The IOMMU core's bits. Mappings of memory are cache coherent: bind refuses a device whose
+    /// DMA is not, because the user API has no way to flush caches.
+    fn as_raw(self) -> c_int {
+        let mut raw = if self.mmio {
+            bindings::IOMMU_MMIO
+        } else {
+            bindings::IOMMU_CACHE
+        };
+        if self.read {
+            raw |= bindings::IOMMU_READ;
+        }
+        if self.write {
+            raw |= bindings::IOMMU_WRITE;
+        }
+        raw as c_int
+    }
+}
+
+/// A user's driver-specific description of a domain (`struct iommu_user_data`).
+#[derive(Clone, Copy)]
+pub(crate) struct UserData {
+    /// One of `enum iommu_hwpt_data_type`.
+    pub(crate) kind: u32,
+    /// Where the data is in user memory.
+    pub(crate) ptr: UserPtr,
+    /// How many bytes.
+    pub(crate) len: usize,
+}
+
+impl UserData {
+    pub(super) fn as_raw(self) -> bindings::iommu_user_data {
+        bindings::iommu_user_data {
+            type_: self.kind,
+            uptr: self.ptr.as_mut_ptr(),
+            len: self.len,
+        }
+    }
+}
+
+/// A paging domain, owned: dropping it frees the page tables.
+pub(crate) struct Domain {
+    owned: OwnedDomain,
+    coherent: bool,
+    software: bool,
+}
+
+impl Domain {
+    /// Asks the device's IOMMU driver for a paging domain. `flags` are the uAPI's HWPT_ALLOC flags
+    /// that concern drivers. `EOPNOTSUPP` where the driver has no such domain, or its own errors.
+    pub(crate) fn alloc(dev: &Device, flags: u32, data: Option<UserData>) -> Result<Self> {
+        // SAFETY: The device is alive.
+        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
+        let ops = ops.ok_or(ENODEV)?;
+        let raw = match ops.domain_alloc_paging_flags {
+            Some(alloc) => {
+                let data = data.map(UserData::as_raw);
+                let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+                // SAFETY: The operation belongs to the driver of this device; `data` outlives it.
+                let raw = from_err_ptr(unsafe { alloc(device::as_raw(dev), flags, data) })?;
+                // SAFETY: The driver returned a new domain that is ours alone.
+                unsafe { (*raw).owner = ops };
+                raw
+            }
+            None if flags != 0 || data.is_some() => return Err(EOPNOTSUPP),
+            // SAFETY: The device is alive and managed by an IOMMU driver.
+            None => from_err_ptr(unsafe {
+                bindings::iommu_paging_domain_alloc_flags(device::as_raw(dev), 0)
+            })?,
+        };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // SAFETY: A new domain, not freed by anybody else.
+        Ok(unsafe { Self::from_raw(raw, dev, false) })
+    }
+
+    /// Takes over a domain that was made for `dev`; see [`Domain::is_software`].
+    ///
+    /// # Safety
+    ///
+    /// It is a valid paging domain, and freeing it is the caller's to give away.
+    pub(crate) unsafe fn from_raw(
+        raw: NonNull<bindings::iommu_domain>,
+        dev: &Device,
+        software: bool,
+    ) -> Self {
+        Self {
+            // SAFETY: The caller's promise.
+            owned: unsafe { OwnedDomain::from_raw(raw, dev) },
+            coherent: false,
+            software,
+        }
+    }
+
+    /// Whether no IOMMU translates by these page tables: they are for devices without one.
+    pub(crate) fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// Lets devices have page faults, which go to `sink`, before any device is attached.
+    pub(crate) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
+        self.owned.set_fault_sink(sink);
+    }
+
+    /// Who takes page faults. `None` where devices may not have any.
+    pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
+        self.owned.fault_sink()
+    }
+
+    /// The C object.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
+        self.owned.as_ptr()
+    }
+
+    /// What is common to page tables of either kind.
+    pub(super) fn owned(&self) -> &OwnedDomain {
+        &self.owned
+    }
+
+    fn inner(&self) -> &bindings::iommu_domain {
+        // SAFETY: It is valid as long as it is owned; what is read here does not change after
+        // allocation.
+        unsafe { &*self.as_ptr() }
+    }
+
+    /// The sizes of pages that the page tables can map, a bit each.
+    pub(crate) fn page_sizes(&self) -> u64 {
+        to_u64(self.inner().pgsize_bitmap)
+    }
+
+    /// The smallest page that the page tables can map, in bytes.
+    pub(crate) fn min_page_size(&self) -> u64 {
+        1 << self.page_sizes().trailing_zeros().min(63)
+    }
+
+    /// The addresses that the page tables can translate.
+    pub(crate) fn aperture(&self) -> IovaRange {
+        let geometry = &self.inner().geometry;
+        IovaRange::new(geometry.aperture_start, geometry.aperture_end).unwrap_or(IovaRange::ALL)
+    }
+
+    /// Makes the IOMMU snoop whatever a device asks for. False where it cannot.
+    pub(crate) fn enforce_cache_coherency(&mut self) -> bool {
+        // SAFETY: A domain's operations live as long as its driver.
+        let ops = unsafe { self.inner().ops.as_ref() };
+        self.coherent = match ops.and_then(|ops| ops.enforce_cache_coherency) {
+            // SAFETY: The domain is valid.
+            Some(enforce) => unsafe { enforce(self.as_ptr()) },
+            None => false,
+        };
+        self.coherent
+    }
+
+    /// Whether [`Domain::enforce_cache_coherency`] was asked for, and could.
+    pub(crate) fn is_coherent(&self) -> bool {
+        self.coherent
+    }
+
+    /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
+    /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
+    /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
+    pub(crate) fn map(&self, range: IovaRange, phys: u64, prot: Prot, small_pages: bool) -> Result {
+        let piece = (phys, range.len());
+        self.map_pieces(range, core::iter::once(piece), prot, small_pages)
+            .map(|_| ())
+    }
+
+    /// Maps `range` from its beginning on to pieces of physical memory, byte addresses and lengths,
+    /// as far as either reaches; returns how many bytes that is. Otherwise as [`Domain::map`].
+    pub(crate) fn map_pieces(
+        &self,
+        range: IovaRange,
+        pieces: impl Iterator<Item = (u64, u64)>,
+        prot: Prot,
+        small_pages: bool,
+    ) -> Result<u64> {
+        let prot = prot.as_raw();
+        if small_pages {
+            return self.map_each(range, pieces, |iova, phys, length| {
+                self.map_small(iova, phys, length, prot)
+            });
+        }
+        self.map_each(range, pieces, |iova, phys, length| {
+            // SAFETY: The caller pinned the memory and keeps it pinned until it has unmapped the
+            // range.
+            unsafe { self.map_one(iova, phys, length, prot) }
+        })
+    }
+
+    /// Maps by `map`, which is given an I/O address, a physical address and a length, and returns
+    /// an errno.
+    #[inline]
+    fn map_each(
+        &self,
+        range: IovaRange,
+        pieces: impl Iterator<Item = (u64, u64)>,
+        mut map: impl FnMut(u64, u64, u64) -> c_int,
+    ) -> Result<u64> {
+        let mut left = range.len();
+        // Past the end of the address space only when nothing is left.
+        let mut iova = range.start();
+
+        // Where memory is in small pieces this is done for each.
+        for (phys, length) in pieces {
+            let length = length.min(left);
+            if length == 0 {
+                break;
+            }
+            let errno = map(iova, phys, length);
+            if errno != 0 {
+                self.unmap(IovaRange::from_len(range.start(), range.len() - left));
+                return Err(Error::from_errno(errno));
+            }
+            iova = iova.wrapping_add(length);
+            left -= length;
+        }
+        Ok(range.len() - left)
+    }
+
+    /// # Safety
+    ///
+    /// The memory is pinned until it is unmapped.
+    #[inline]
+    unsafe fn map_one(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
+        // SAFETY: The domain is valid; the rest is the caller's promise.
+        unsafe {
+            bindings::iommu_map(
+                self.as_ptr(),
+                to_usize(iova),
+                phys,
+                to_usize(length),
+                prot,
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        }
+    }
+
+    /// Maps with an entry for every CPU page. On failure nothing is mapped.
+    #[cold]
+    fn map_small(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
+        let mut done = 0;
+
+        while done < length {
+            let size = PAGE_SIZE.min(length - done);
+            // SAFETY: As in `map_pieces`.
+            let errno = unsafe { self.map_one(iova + done, phys + done, size, prot) };
+            if errno != 0 {
+                self.unmap(IovaRange::from_len(iova, done));
+                return errno;
+            }
+            done += size;
+        }
+        0
+    }
+
+    /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the
+    /// IOTLB is flushed once for all of them.
+    pub(crate) fn unmap(&self, ranges: impl IntoIterator<Item = IovaRange>) {
+        let mut ranges = ranges.into_iter().peekable();
+        // Drivers do not expect to flush nothing.
+        if ranges.peek().is_none() {
+            return;
+        }
+        let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
+        // SAFETY: `gather` stays in place until the end of the function.
+        unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
+        for range in ranges {
+            let (start, len) = (to_usize(range.start()), to_usize(range.len()));
+            // SAFETY: The domain is valid and `gather` is initialised.
+            let unmapped =
+                unsafe { bindings::iommu_unmap_fast(self.as_ptr(), start, len, gather.get()) };
+            // A driver that unmaps anything but what was mapped has lost track of its tables.
+            kernel::warn_on!(unmapped != len);
+        }
+        // SAFETY: As above.
+        unsafe { bindings::iommufd_rs_iotlb_sync(self.as_ptr(), gather.get()) };
+    }
+}

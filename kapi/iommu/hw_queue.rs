@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! HW queues: what an IOMMU driver has for a queue that the hardware reads out of a guest's memory.
+//!
+//! The driver and we share a `struct iommufd_hw_queue`. Of its fields the driver reads `viommu`,
+//! `type`, `base_addr` and `length`, and sets `destroy`. `access` is private to iommufd: it leads
+//! to our [`HwQueue`].
+//!
+//! C header: `include/linux/iommufd.h`.
+
+use core::ffi::c_void;
+
+use kernel::{
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            driver_struct::DriverStruct,
+            viommu::{
+                Identity,
+                Viommu, //
+            }, //
+        },
+        sync::shared::SharedAny,
+        units::to_usize, //
+    }, //
+};
+
+/// What a HW queue is asked for.
+pub(crate) struct Request {
+    /// What it will be.
+    pub(crate) identity: Identity,
+    /// One of `enum iommu_hw_queue_type`.
+    pub(crate) kind: u32,
+    /// Which one of its kind on the vIOMMU.
+    pub(crate) index: u32,
+    /// Where the guest has it.
+    pub(crate) iova: u64,
+    /// Bytes.
+    pub(crate) length: u64,
+    /// Where it is: contiguous, and it stays there until the queue has gone.
+    pub(crate) phys: u64,
+}
+
+/// What the vIOMMU's driver wants for a queue, in bytes. `None` where it has none of that kind.
+fn size_for(viommu: &Viommu, kind: u32) -> Option<usize> {
+    let ops = viommu.ops().ok()?;
+    ops.hw_queue_init_phys?;
+    // SAFETY: The vIOMMU is initialised.
+    let size = unsafe { ops.get_hw_queue_size?(viommu.as_ptr(), kind) };
+    (size != 0).then_some(size)
+}
+
+/// Whether the driver of a vIOMMU has queues of a kind (`enum iommu_hw_queue_type`).
+pub(crate) fn has_hw_queue(viommu: &Viommu, kind: u32) -> bool {
+    size_for(viommu, kind).is_some()
+}
+
+/// A HW queue, owned.
+///
+/// # Invariants
+///
+/// The struct is initialised, and its `access` leads to `self`, which does not move.
+#[pin_data(PinnedDrop)]
+pub(crate) struct HwQueue {
+    // Field order: what it needs goes after it, the vIOMMU last.
+    raw: DriverStruct<bindings::iommufd_hw_queue>,
+    #[pin]
+    needs: Mutex<KVec<SharedAny>>,
+    _viommu: Arc<Viommu>,
+}
+
+impl HwQueue {
+    /// Has the vIOMMU's driver make a queue. `EOPNOTSUPP` where it has none of that kind, `ENOMEM`,
+    /// or the driver's own errors.
+    pub(crate) fn new(viommu: &Arc<Viommu>, request: Request) -> Result<Pin<KBox<Self>>> {
+        let size = size_for(viommu, request.kind).ok_or(EOPNOTSUPP)?;
+        let init = viommu.ops()?.hw_queue_init_phys.ok_or(EOPNOTSUPP)?;
+        let queue = KBox::try_pin_init(
+            try_pin_init!(Self {
+                raw: DriverStruct::zeroed(size)?,
+                needs <- new_mutex!(KVec::new(), "HwQueue::needs"),
+                _viommu: viommu.clone(),
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let raw = queue.raw.as_ptr();
+        // SAFETY: The memory is ours alone and stays in place, and has the size that the driver
+        // asked for; it is initialised as the driver expects.
+        to_result(unsafe {
+            (*raw).obj = request
+                .identity
+                .object(bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE);
+            (*raw).viommu = viommu.as_ptr();
+            (*raw).access = core::ptr::from_ref(&*queue).cast_mut().cast();
+            (*raw).base_addr = request.iova;
+            (*raw).length = to_usize(request.length);
+            (*raw).type_ = request.kind;
+            init(raw, request.index, request.phys)
+        })?;
+        Ok(queue)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for HwQueue {
+    fn drop(self: Pin<&mut Self>) {
+        let raw = self.raw.as_ptr();
+        // SAFETY: The driver has set it or not, and is not using the struct any more.
+        if let Some(destroy) = unsafe { (*raw).destroy } {
+            // SAFETY: As above; the driver wants to see the struct a last time.
+            unsafe { destroy(raw) };
+        }
+    }
+}
+
+// SAFETY: Drivers lock what they keep; our fields are locked or only read.
+unsafe impl Send for HwQueue {}
+// SAFETY: As above.
+unsafe impl Sync for HwQueue {}
+
+/// Where a public object of a driver is: the context, as [`Identity::new`] was given it, and the
+/// id. `None` where it is no HW queue: no other objects depend on each other.
+///
+/// # Safety
+///
+/// `object` is the public part of an object that was made here.
+pub(crate) unsafe fn owner_of(object: *mut bindings::iommufd_object) -> Option<(*mut c_void, u32)> {
+    // SAFETY: The caller's promise; every object begins with its public part, and a queue is
+    // initialised before its driver sees it.
+    unsafe {
+        if (*object).type_ != bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE {
+            return None;
+        }
+        let queue: *mut bindings::iommufd_hw_queue = object.cast();
+        Some(((*(*queue).viommu).ictx.cast(), (*object).id))
+    }
+}
+
+/// Keeps what a queue needs until it has gone. `ENOMEM`.
+///
+/// # Safety
+///
+/// `object` is the public part of a queue that was made here and has not gone.
+pub(crate) unsafe fn add_dependency(
+    object: *mut bindings::iommufd_object,
+    needed: SharedAny,
+) -> Result {
+    let queue: *mut bindings::iommufd_hw_queue = object.cast();
+    // SAFETY: By the invariant of `HwQueue`.
+    let queue = unsafe { &*(*queue).access.cast::<HwQueue>() };
+    Ok(queue.needs.lock().push(needed, GFP_KERNEL_ACCOUNT)?)
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The IOMMU core as a user of its drivers sees it.
+//!
+//! | file | fit for |
+//! |---|---|
+//! | `attachable` | private: domains of either kind as this module attaches them |
+//! | `device` | `rust/kernel/iommu` |
+//! | `dirty` | `rust/kernel/iommu` |
+//! | `domain` | `rust/kernel/iommu` |
+//! | `driver_struct` | private: memory that this module shares with an IOMMU driver |
+//! | `group` | `rust/kernel/iommu` |
+//! | `hw_queue` | private: `struct iommufd_hw_queue` belongs to iommufd |
+//! | `hwinfo` | `rust/kernel/iommu` |
+//! | `invalidate` | private: `struct iommu_user_data_array` serves iommufd only |
+//! | `iopf` | `rust/kernel/iommu` |
+//! | `msi` | private: the interface between an attach handle and `device/msi.rs` |
+//! | `nested` | private: nested domains exist for iommufd only |
+//! | `provider` | private: needs the patch series |
+//! | `software_pt` | private: page tables of devices without an IOMMU |
+//! | `vdevice` | private: `struct iommufd_vdevice` belongs to iommufd |
+//! | `vevent` | private: events of a `struct iommufd_viommu` |
+//! | `viommu` | private: `struct iommufd_viommu` belongs to iommufd |
+
+pub(crate) mod attachable;
+pub(crate) mod device;
+pub(crate) mod dirty;
+pub(crate) mod domain;
+mod driver_struct;
+pub(crate) mod group;
+pub(crate) mod hw_queue;
+pub(crate) mod hwinfo;
+pub(crate) mod invalidate;
+pub(crate) mod iopf;
+pub(crate) mod msi;
+pub(crate) mod nested;
+pub(crate) mod provider;
+#[cfg(CONFIG_IOMMUFD_NOIOMMU)]
+pub(crate) mod software_pt;
+pub(crate) mod vdevice;
+pub(crate) mod vevent;
+pub(crate) mod viommu;

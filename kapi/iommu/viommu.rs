@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! vIOMMUs: what an IOMMU driver has for the virtual IOMMU of a guest.
+//!
+//! The driver and we share a `struct iommufd_viommu`. Of its fields the driver reads `iommu_dev`,
+//! `type`, and by functions of the kernel `vdevs` and `obj`; it sets `ops`; and it hands `ictx` and
+//! the address of the struct back to us. `hwpt` is private to iommufd: it leads to our [`Viommu`].
+//! `veventqs` is always empty, and its semaphore unused: [`Receivers`] takes their place.
+//!
+//! C headers: `include/linux/iommufd.h`, `include/linux/iommu.h`.
+
+use core::ffi::c_void;
+
+use kernel::{
+    device::Device,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        iommu::{
+            device,
+            domain::{
+                Domain,
+                UserData, //
+            },
+            driver_struct::DriverStruct,
+            invalidate::{
+                Invalidated,
+                Requests, //
+            },
+            nested::NestedDomain,
+            provider,
+            vevent::Receivers, //
+        },
+        sync::shared::Shared, //
+    }, //
+};
+
+/// Whose object it is: what C code knows it by.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity {
+    /// Drivers hand it back and do not look into it.
+    ctx: *mut c_void,
+    id: u32,
+}
+
+impl Identity {
+    /// An object that has `id` in `ctx`.
+    pub(crate) fn new<T>(ctx: &Shared<T>, id: u32) -> Self {
+        Self {
+            ctx: ctx.as_raw(),
+            id,
+        }
+    }
+
+    /// The public part of an object.
+    pub(super) fn object(&self, kind: bindings::iommufd_object_type) -> bindings::iommufd_object {
+        let one = bindings::refcount_t {
+            refs: bindings::atomic_t { counter: 1 },
+        };
+        bindings::iommufd_object {
+            wait_cnt: one,
+            // Users are counted by us alone, elsewhere.
+            users: one,
+            type_: kind,
+            id: self.id,
+        }
+    }
+}
+
+/// What a vIOMMU is asked for.
+pub(crate) struct Request {
+    /// What it will be.
+    pub(crate) identity: Identity,
+    /// One of `enum iommu_viommu_type`.
+    pub(crate) kind: u32,
+    /// The second stage of all translation.
+    pub(crate) parent: Arc<Domain>,
+    /// The driver's own data.
+    pub(crate) data: Option<UserData>,
+}
+
+/// Whether built-in IOMMU drivers never call functions of the kernel that look into our objects.
+/// Intel's and AMD's do not; elsewhere they must reach us.
+const DRIVERS_NEVER_CALL: bool = cfg!(CONFIG_X86);
+
+/// What the driver of `dev` wants for a vIOMMU, in bytes. `None` where it has none of that kind.
+fn size_for(dev: &Device, kind: u32) -> Option<usize> {
+    if !DRIVERS_NEVER_CALL && !provider::is_registered() {
+        return None;
+    }
+    // SAFETY: The device is alive.
+    let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() }?;
+    ops.viommu_init?;
+    // SAFETY: The operation belongs to the driver of this device.
+    let size = unsafe { ops.get_viommu_size?(device::as_raw(dev), kind) };
+    (size != 0).then_some(size)
+}
+
+/// Whether the driver of a device has vIOMMUs of a kind (`enum iommu_viommu_type`).
+pub(crate) fn has_viommu(dev: &Device, kind: u32) -> bool {
+    size_for(dev, kind).is_some()
+}
+
+/// The IOMMU that translates for a device, to be compared. NULL where there is none.
+fn iommu_of(dev: &Device) -> *mut bindings::iommu_device {
+    // SAFETY: The device is alive.
+    unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
+}
+
+/// A vIOMMU, owned. It goes after everything that was made on it.
+///
+/// # Invariants
+///
+/// The struct is initialised, and its `hwpt` leads to `self`, which does not move.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Viommu {
+    raw: DriverStruct<bindings::iommufd_viommu>,
+    parent: Arc<Domain>,
+    #[pin]
+    receivers: Receivers,
+    /// Keeps the driver from going away first.
+    dev: ARef<Device>,
+}
+
+impl Viommu {
+    /// Has the driver of `dev` make a vIOMMU on the IOMMU of that device. `EOPNOTSUPP` where it has
+    /// none of that kind, `ENOMEM`, or the driver's own errors.
+    pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
+        let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
+        let viommu = Arc::pin_init(
+            try_pin_init!(Self {
+                raw: DriverStruct::zeroed(size)?,
+                parent: request.parent,
+                receivers <- Receivers::new(),
+                dev: dev.into(),
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let raw = viommu.as_ptr();
+        let iommu = iommu_of(dev);
+        // SAFETY: The memory is ours alone, zero, and stays in place; the lock class is static.
+        unsafe {
+            (*raw).obj = request
+                .identity
+                .object(bindings::iommufd_object_type_IOMMUFD_OBJ_VIOMMU);
+            (*raw).ictx = request.identity.ctx.cast();
+            (*raw).iommu_dev = iommu;
+            (*raw).hwpt = Arc::as_ptr(&viommu).cast_mut().cast();
+            (*raw).type_ = request.kind;
+            bindings::xa_init_flags(&raw mut (*raw).vdevs, 0);
+            let list = &raw mut (*raw).veventqs;
+            (*list).next = list;
+            (*list).prev = list;
+            bindings::__init_rwsem(
+                &raw mut (*raw).veventqs_rwsem,
+                c"iommufd_viommu::veventqs_rwsem".as_char_ptr(),
+                kernel::static_lock_class!().as_ptr(),
+            );
+        }
+        // SAFETY: The device has an IOMMU, whose operations do not change.
+        let init = unsafe { (*(*iommu).ops).viommu_init }.ok_or(EOPNOTSUPP)?;
+        let data = request.data.map(UserData::as_raw);
+        let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+        // SAFETY: The struct has the size that the driver asked for and is initialised as it
+        // expects; the parent stays as long as the vIOMMU, `data` as long as the call.
+        to_result(unsafe { init(raw.cast(), viommu.parent.as_ptr(), data) })?;
+        // SAFETY: The driver has set it, and will not change it.
+        if unsafe { (*raw).ops.is_null() } {
+            return Err(EOPNOTSUPP);
+        }
+        Ok(viommu)
+    }
+
+    /// The C object.
+    pub(super) fn as_ptr(&self) -> *mut bindings::iommufd_viommu {
+        self.raw.as_ptr()
+    }
+
+    /// The receivers of the events that the driver reports.
+    pub(super) fn receivers(&self) -> &Receivers {
+        &self.receivers
+    }
+
+    /// The driver's operations. `EOPNOTSUPP` never happens once it is made.
+    pub(super) fn ops(&self) -> Result<&bindings::iommufd_viommu_ops> {
+        // SAFETY: They are set once, by `viommu_init`, and live as long as the driver.
+        unsafe { (*self.as_ptr()).ops.as_ref() }.ok_or(EOPNOTSUPP)
+    }
+
+    /// Whether it is on the IOMMU that translates for `dev`.
+    pub(crate) fn serves(&self, dev: &Device) -> bool {
+        // SAFETY: It does not change once it is made.
+        core::ptr::eq(unsafe { (*self.as_ptr()).iommu_dev }, iommu_of(dev))
+    }
+
+    /// Makes page tables for user space to fill. `flags` are the uAPI's HWPT_ALLOC flags that
+    /// concern drivers. `EOPNOTSUPP` where the driver has none, or its own errors.
+    pub(crate) fn alloc_nested(
+        self: &Arc<Self>,
+        flags: u32,
+        data: UserData,
+    ) -> Result<NestedDomain> {
+        let alloc = self.ops()?.alloc_domain_nested.ok_or(EOPNOTSUPP)?;
+        let data = data.as_raw();
+        // SAFETY: The vIOMMU is initialised, and `data` outlives the call.
+        let raw = from_err_ptr(unsafe { alloc(self.as_ptr(), flags, &data) })?;
+        // SAFETY: The driver returned a new domain that is ours alone, and that refers to the
+        // vIOMMU at most.
+        unsafe {
+            let ops = (*(*self.as_ptr()).iommu_dev).ops;
+            NestedDomain::on_viommu(raw, ops, &self.dev, self.clone())
+        }
+    }
+
+    /// Makes the IOMMU and its devices forget what they have cached. `EOPNOTSUPP` where the driver
+    /// has no use for that, or its own errors.
+    pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
+        match self.ops().map(|ops| ops.cache_invalidate) {
+            // SAFETY: The vIOMMU is initialised, and the array is the caller's during the call.
+            Ok(Some(op)) => requests.carry_out(|array| unsafe { op(self.as_ptr(), array) }),
+            _ => Invalidated::nothing(EOPNOTSUPP),
+        }
+    }
+}
+
+/// Passes an event that a driver reports to its receiver. Returns `EOPNOTSUPP` if there is none.
+///
+/// # Safety
+///
+/// `viommu` came from [`Viommu::new`], which has returned, and its driver was not told that it
+/// goes.
+pub(crate) unsafe fn report(
+    viommu: *mut bindings::iommufd_viommu,
+    kind: u32,
+    event: &[u8],
+) -> Result {
+    // SAFETY: By the invariant, and it stays until its driver has been told that it goes.
+    let viommu = unsafe { &*(*viommu).hwpt.cast::<Viommu>() };
+    viommu.receivers.report(kind, event)
+}
+
+#[pinned_drop]
+impl PinnedDrop for Viommu {
+    fn drop(self: Pin<&mut Self>) {
+        let raw = self.as_ptr();
+        // A driver may have failed after it had set its operations, and then wants this too.
+        if let Ok(Some(destroy)) = self.ops().map(|ops| ops.destroy) {
+            // SAFETY: The driver has seen the struct, and nothing made on the vIOMMU is left.
+            unsafe { destroy(raw) };
+        }
+        // SAFETY: It was initialised, and has no vDEVICEs any more.
+        unsafe { bindings::xa_destroy(&raw mut (*raw).vdevs) };
+    }
+}
+
+// SAFETY: Drivers lock what they keep; our fields are only read.
+unsafe impl Send for Viommu {}
+// SAFETY: As above.
+unsafe impl Sync for Viommu {}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory management: pinned pages, locked memory, user pages, VMAs, copies to and from user
+//! memory.
+//!
+//! | file | fit for |
+//! |---|---|
+//! | `locked_vm` | `rust/kernel/mm` |
+//! | `pin` | `rust/kernel/mm` |
+//! | `user` | `rust/kernel/uaccess.rs` |
+//! | `user_page` | private: for the test module |
+//! | `vma` | private: its owner is a `kapi::sync::shared::SharedAny` |
+
+pub(crate) mod locked_vm;
+pub(crate) mod pin;
+pub(crate) mod user;
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+pub(crate) mod user_page;
+pub(crate) mod vma;

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Locks, reference counts and containers.
+//!
+//! | file | fit for |
+//! |---|---|
+//! | `clear_on_drop` | private |
+//! | `complete_on_drop` | private |
+//! | `rwsem` | `rust/kernel/sync` |
+//! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
+//! | `vec` | `rust/kernel/alloc/kvec` |
+
+pub(crate) mod clear_on_drop;
+pub(crate) mod complete_on_drop;
+pub(crate) mod rwsem;
+pub(crate) mod shared;
+pub(crate) mod vec;

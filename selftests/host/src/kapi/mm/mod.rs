@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory management without a kernel.
+
+pub(crate) mod pin;

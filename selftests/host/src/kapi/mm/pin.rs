@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Pins without a kernel: the interface of the module's `kapi/mm/pin.rs` as far as pure logic uses
+//! it.
+//!
+//! The test `mocks::pin_is_like_the_original` sees that the two do not drift apart.
+
+use kernel::prelude::*;
+
+use crate::kapi::{
+    ledger,
+    units::PAGE_SHIFT, //
+};
+
+const LEN_MASK: u64 = (1 << 23) - 1;
+
+/// A run of physically contiguous pinned pages, owned.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    pfn: u64,
+    npages: u64,
+    dirty: bool,
+}
+
+/// The most pages that one extent can hold.
+pub(crate) const MAX_EXTENT_PAGES: u64 = LEN_MASK;
+
+impl Extent {
+    /// Pins pages. For tests: the original's come from its `Pinner`.
+    pub(super) fn pinned(pfn: u64, npages: u64, dirty: bool) -> Self {
+        assert!((1..=MAX_EXTENT_PAGES).contains(&npages));
+        ledger::pin(pfn, npages);
+        Self { pfn, npages, dirty }
+    }
+
+    /// The first page's frame number.
+    pub(crate) fn pfn(&self) -> u64 {
+        self.pfn
+    }
+
+    /// How many pages, never 0.
+    pub(crate) fn npages(&self) -> u64 {
+        self.npages
+    }
+
+    /// The first byte's physical address.
+    pub(crate) fn phys(&self) -> u64 {
+        self.pfn << PAGE_SHIFT
+    }
+
+    /// Cuts the extent before its page `at`, or gives it back where that is not inside it.
+    pub(crate) fn split(mut self, at: u64) -> Result<(Self, Self), Self> {
+        if at == 0 || at >= self.npages {
+            return Err(self);
+        }
+        let second = Self {
+            pfn: self.pfn + at,
+            npages: self.npages - at,
+            dirty: self.dirty,
+        };
+        self.npages = at;
+        Ok((self, second))
+    }
+
+    /// Takes over the pages of `next` where they continue ours, else gives it back.
+    pub(crate) fn merge(&mut self, next: Self) -> Result<(), Self> {
+        let npages = self.npages + next.npages;
+        if self.pfn + self.npages != next.pfn
+            || self.dirty != next.dirty
+            || npages > MAX_EXTENT_PAGES
+        {
+            return Err(next);
+        }
+        core::mem::forget(next);
+        self.npages = npages;
+        Ok(())
+    }
+}
+
+impl Drop for Extent {
+    fn drop(&mut self) {
+        ledger::unpin(self.pfn, self.npages);
+    }
+}
+
+/// Pins pages that a device may write to.
+pub(crate) fn pin_pages(pfn: u64, npages: u64) -> Extent {
+    Extent::pinned(pfn, npages, true)
+}
+
+/// Pins pages that a device may only read.
+pub(crate) fn pin_read_only(pfn: u64, npages: u64) -> Extent {
+    Extent::pinned(pfn, npages, false)
+}

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Addresses for new mappings, against two models: what Linux chooses, and trying every page.
+
+use kernel::{
+    alloc::fault,
+    prelude::*, //
+};
+
+use crate::{
+    ioas::{
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        },
+        iova_alloc::{
+            check,
+            choose,
+            ideal_alignment,
+            RangeList, //
+        }, //
+    },
+    kapi::units::{
+        IovaRange,
+        IovaUnit,
+        PAGE_SIZE, //
+    },
+    tests::random::{
+        cases,
+        Random, //
+    }, //
+};
+
+const MAX: u64 = u64::MAX;
+/// The largest page that Linux aligns to, with transparent huge pages.
+const HUGE: u64 = 2 << 20;
+/// What may be chosen at all.
+const LOWEST: u64 = PAGE_SIZE;
+const HIGHEST: u64 = MAX - PAGE_SIZE;
+
+type Pair = (u64, u64);
+
+fn range(start: u64, last: u64) -> IovaRange {
+    IovaRange::new(start, last).expect("in order")
+}
+
+/// An address space, first as plain pairs of first and last address.
+#[derive(Clone, Debug, Default)]
+struct Space {
+    areas: Vec<Pair>,
+    reserved: Vec<Pair>,
+    allowed: Vec<Pair>,
+    /// What the IOAS demands.
+    alignment: u64,
+}
+
+impl Space {
+    fn new() -> Self {
+        Self {
+            alignment: 1,
+            ..Self::default()
+        }
+    }
+
+    fn choose(&self, addr: u64, length: u64) -> Result<u64> {
+        let map = |pairs: &[Pair]| {
+            let mut map = IntervalMap::<IovaUnit, ()>::new();
+            for (start, last) in pairs {
+                let vacancy = Vacancy::new().expect("nothing fails");
+                let disjoint = map.insert(vacancy, range(*start, *last), ());
+                assert!(disjoint.is_ok(), "not disjoint: {self:#x?}");
+            }
+            map
+        };
+        let (areas, allowed) = (map(&self.areas), map(&self.allowed));
+        let reserved = list(&self.reserved);
+        choose(&areas, &reserved, &allowed, addr, length, self.alignment)
+    }
+
+    /// Where each run of addresses ends that is neither mapped nor reserved, and where it begins.
+    fn holes(&self, within: Pair) -> Vec<Pair> {
+        let mut taken = [&self.areas[..], &self.reserved[..]].concat();
+        taken.sort_unstable();
+        let mut holes = Vec::new();
+        let mut start = Some(within.0);
+        for (first, last) in taken {
+            match start {
+                Some(from) if first > from => holes.push((from, within.1.min(first - 1))),
+                _ => {}
+            }
+            start = start.and_then(|from| last.checked_add(1).map(|end| end.max(from)));
+        }
+        holes.extend(start.map(|from| (from, within.1)));
+        holes.retain(|(first, last)| first <= last && *first <= within.1);
+        holes
+    }
+
+    /// What may be chosen: the allowed ranges, neighbours as one, without the outermost pages.
+    fn windows(&self) -> Vec<Pair> {
+        if self.allowed.is_empty() {
+            return vec![(LOWEST, HIGHEST)];
+        }
+        let mut allowed = self.allowed.clone();
+        allowed.sort_unstable();
+        let mut windows: Vec<Pair> = Vec::new();
+        for (first, last) in allowed {
+            match windows.last_mut() {
+                Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
+                _ => windows.push((first, last)),
+            }
+        }
+        let clipped = windows
+            .iter()
+            .map(|(a, b)| (*a.max(&LOWEST), *b.min(&HIGHEST)));
+        clipped.filter(|(first, last)| first <= last).collect()
+    }
+
+    /// Linux's choice, from `iopt_alloc_iova()`: the first hole in which an address fits that is
+    /// rounded up from the hole's start. Rounding keeps the offset into a page by setting its bits,
+    /// which is not monotonous where holes begin inside pages.
+    fn linux_chooses(&self, addr: u64, length: u64) -> Result<u64> {
+        let alignment = linux_alignment(addr, length)?;
+        if alignment < self.alignment {
+            return Err(EINVAL);
+        }
+        let fit = |(first, last): Pair| {
+            let at = u128::from(first).next_multiple_of(alignment.into());
+            let at = u64::try_from(at).ok()? | (addr % PAGE_SIZE);
+            (at < last && last - at >= length - 1).then_some(at)
+        };
+        let choice = self.windows().into_iter().find_map(|window| {
+            let start = fit(window)?;
+            self.holes((start, window.1)).into_iter().find_map(fit)
+        });
+        choice.ok_or(ENOSPC)
+    }
+
+    /// Whether a mapping may be at `at`, whatever its alignment.
+    fn is_free(&self, at: u64, length: u64) -> bool {
+        let Some(last) = at.checked_add(length - 1) else {
+            return false;
+        };
+        let meets = |(first, end): &Pair| *first <= last && at <= *end;
+        let inside = |(first, end): &Pair| *first <= at && last <= *end;
+        self.windows().iter().any(inside)
+            && !self.areas.iter().any(meets)
+            && !self.reserved.iter().any(meets)
+    }
+}
+
+fn linux_alignment(addr: u64, length: u64) -> Result<u64> {
+    if length == 0 || length >= MAX / 2 {
+        return Err(EOVERFLOW);
+    }
+    let of_addr = if addr == 0 {
+        1 << 63
+    } else {
+        addr & addr.wrapping_neg()
+    };
+    Ok(length.next_power_of_two().min(of_addr).min(HUGE))
+}
+
+fn list(pairs: &[Pair]) -> RangeList<usize> {
+    let mut list = RangeList::new();
+    for (at, (start, last)) in pairs.iter().enumerate() {
+        list.insert(range(*start, *last), at)
+            .expect("nothing fails");
+    }
+    list
+}
+
+/// Some disjoint ranges with ends in `points`, which are in order.
+fn disjoint(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
+    let mut ends = vec![0u64; 0];
+    for _ in 0..random.within(0..=most) * 2 {
+        ends.push(random.within(0..=points.len() as u64 - 2));
+    }
+    ends.sort_unstable();
+    ends.dedup();
+    // A range ends before the point with which the next may begin: they can be neighbours.
+    let pair = |ends: &[u64]| (points[ends[0] as usize], points[ends[1] as usize] - 1);
+    if random.one_in(3) {
+        ends.windows(2).map(pair).collect()
+    } else {
+        ends.chunks_exact(2).map(pair).collect()
+    }
+}
+
+/// Some ranges with ends in `points`, which may intersect.
+fn any(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
+    let end = points.len() as u64 - 1;
+    let mut one = |_| {
+        let (first, last) = random.ends_within(0..=end);
+        (points[first as usize], points[last as usize])
+    };
+    (0..most).map(&mut one).collect::<Vec<_>>()[..random.within(0..=most) as usize].to_vec()
+}
+
+/// Where a small address space lies: at both ends of 64 bits, across a huge page's start, and just
+/// below the last huge page, where rounding up must not wrap.
+const BASES: [u64; 6] = [
+    0,
+    HUGE - 8 * PAGE_SIZE,
+    (1 << 63) - 8 * PAGE_SIZE,
+    MAX - 24 * PAGE_SIZE + 1,
+    MAX - HUGE + 1 - 8 * PAGE_SIZE,
+    MAX - HUGE + 1,
+];
+const PAGES: u64 = 24;
+
+/// Reserves everything but `PAGES` pages from `base`.
+fn close_others(space: &mut Space, base: u64) {
+    if base != 0 {
+        space.reserved.push((0, base - 1));
+    }
+    if let Some(end) = base.checked_add(PAGES * PAGE_SIZE) {
+        space.reserved.push((end, MAX));
+    }
+}
+
+#[test]
+fn lists_keep_ranges_that_intersect() {
+    cases(1500, |random| {
+        let points: Vec<u64> = (0..12).chain(MAX - 11..=MAX).collect();
+        let pairs = any(random, &points, 7);
+        let mut list = list(&pairs);
+        for _ in 0..4 {
+            let (first, last) = random.ends_within(0..=points.len() as u64 - 1);
+            let within = range(points[first as usize], points[last as usize]);
+            let meet = pairs
+                .iter()
+                .filter(|(a, b)| *a <= within.last() && within.start() <= *b);
+            // Of several with one start the first stays the first.
+            let first = meet.min_by_key(|(start, _)| *start).copied();
+            let found = list
+                .conflict(within)
+                .map(|found| (found.start(), found.last()));
+            assert_eq!(found, first, "{within:#x?} in {pairs:#x?}");
+        }
+        let space = Space {
+            reserved: pairs.clone(),
+            ..Space::new()
+        };
+        let gaps: Vec<_> = list.gaps().map(|gap| (gap.start(), gap.last())).collect();
+        assert_eq!(gaps, space.holes((0, MAX)), "{pairs:#x?}");
+
+        let odd = |at: &usize| at % 2 == 1;
+        list.retain(odd);
+        let kept: Vec<_> = list
+            .iter()
+            .map(|(r, at)| (r.start(), r.last(), *at))
+            .collect();
+        let with_index = pairs.iter().enumerate().map(|(at, (a, b))| (*a, *b, at));
+        let mut expected: Vec<_> = with_index.filter(|(_, _, at)| odd(at)).collect();
+        // Those with one start stay in the order in which they came.
+        expected.sort_by_key(|(start, _, at)| (*start, *at));
+        assert_eq!(kept, expected);
+    });
+}
+
+#[test]
+fn a_list_without_memory_stays_as_it_is() {
+    let mut list = list(&[(10, 20)]);
+    let (result, failed) = fault::failing(0, || list.insert(range(0, 5), 1));
+    assert_eq!((result, failed), (Err(ENOMEM), true));
+    assert_eq!(list.iter().count(), 1);
+    assert_eq!(list.insert(range(0, 5), 1), Ok(()));
+    let starts: Vec<_> = list.iter().map(|(range, _)| range.start()).collect();
+    assert_eq!(starts, [0, 10]);
+}
+
+#[test]
+fn alignment_follows_length_and_memory() {
+    let table = [
+        (0, 0, Err(EOVERFLOW)),
+        (0, 1, Ok(1)),
+        (0, PAGE_SIZE - 1, Ok(PAGE_SIZE)),
+        (0, PAGE_SIZE, Ok(PAGE_SIZE)),
+        (0, PAGE_SIZE + 1, Ok(2 * PAGE_SIZE)),
+        (0, HUGE - 1, Ok(HUGE)),
+        (0, HUGE, Ok(HUGE)),
+        (0, HUGE + 1, Ok(HUGE)),
+        (0, MAX / 2 - 1, Ok(HUGE)),
+        (0, MAX / 2, Err(EOVERFLOW)),
+        (0, MAX, Err(EOVERFLOW)),
+        (1, HUGE, Ok(1)),
+        (PAGE_SIZE / 2, HUGE, Ok(PAGE_SIZE / 2)),
+        (PAGE_SIZE, HUGE, Ok(PAGE_SIZE)),
+        (HUGE / 2, HUGE, Ok(HUGE / 2)),
+        (HUGE, HUGE, Ok(HUGE)),
+        (2 * HUGE, 4 * HUGE, Ok(HUGE)),
+        (1 << 63, HUGE / 2, Ok(HUGE / 2)),
+        (MAX, HUGE, Ok(1)),
+    ];
+    for (addr, length, expected) in table {
+        let found = ideal_alignment(addr, length);
+        assert_eq!(found, expected, "{length:#x} bytes of memory at {addr:#x}");
+        assert_eq!(found, linux_alignment(addr, length));
+    }
+}
+
+#[test]
+fn an_empty_address_space_has_all_but_its_outermost_pages() {
+    let space = Space::new();
+    assert_eq!(space.choose(0, 1), Ok(LOWEST));
+    assert_eq!(space.choose(PAGE_SIZE - 1, 1), Ok(2 * PAGE_SIZE - 1));
+    assert_eq!(space.choose(0, PAGE_SIZE), Ok(PAGE_SIZE));
+    assert_eq!(space.choose(0, HUGE), Ok(HUGE));
+    assert_eq!(space.choose(0x1234, HUGE), Ok(PAGE_SIZE | 0x234));
+    assert_eq!(space.choose(PAGE_SIZE, MAX / 2 - 1), Ok(PAGE_SIZE));
+    assert_eq!(space.choose(PAGE_SIZE, MAX / 2), Err(EOVERFLOW));
+    assert_eq!(space.choose(PAGE_SIZE, 0), Err(EOVERFLOW));
+}
+
+#[test]
+fn memory_aligned_worse_than_demanded_is_refused() {
+    let table = [
+        (0, PAGE_SIZE, PAGE_SIZE, Ok(PAGE_SIZE)),
+        (0, PAGE_SIZE / 2, PAGE_SIZE, Err(EINVAL)),
+        (0, PAGE_SIZE / 2 + 1, PAGE_SIZE, Ok(PAGE_SIZE)),
+        (PAGE_SIZE / 2, PAGE_SIZE, PAGE_SIZE, Err(EINVAL)),
+        (
+            PAGE_SIZE / 2,
+            PAGE_SIZE,
+            PAGE_SIZE / 2,
+            Ok(PAGE_SIZE + PAGE_SIZE / 2),
+        ),
+        (PAGE_SIZE - 1, PAGE_SIZE, 2, Err(EINVAL)),
+        (PAGE_SIZE - 1, PAGE_SIZE, 1, Ok(2 * PAGE_SIZE - 1)),
+        (PAGE_SIZE / 2, MAX / 2, PAGE_SIZE, Err(EOVERFLOW)),
+    ];
+    for (addr, length, alignment, expected) in table {
+        let space = Space {
+            alignment,
+            ..Space::new()
+        };
+        assert_eq!(
+            space.choose(addr, length),
+            expected,
+            "{length:#x} bytes at {addr:#x}"
+        );
+    }
+}
+
+/// CVE-2025-38688: rounding the start of the last free range up wrapped, and the mapping went to a
+/// low address that was neither free nor allowed.
+#[test]
+fn rounding_up_at_the_top_finds_no_space() {
+    for start in [
+        MAX - HUGE + 2,
+        MAX - HUGE + 1 + PAGE_SIZE,
+        HIGHEST - PAGE_SIZE + 1,
+    ] {
+        for length in [PAGE_SIZE, HUGE] {
+            let allowed = Space {
+                allowed: vec![(start, MAX)],
+                ..Space::new()
+            };
+            let reserved = Space {
+                reserved: vec![(0, start - 1)],
+                ..Space::new()
+            };
+            let mapped = Space {
+                areas: vec![(0, start - 1)],
+                ..Space::new()
+            };
+            for space in [allowed, reserved, mapped] {
+                // Memory whose alignment asks for rounding, and memory that does not.
+                assert_eq!(space.choose(0, HUGE), Err(ENOSPC), "{space:#x?}");
+                let page = space.choose(0x1000, length);
+                assert_eq!(page, space.linux_chooses(0x1000, length), "{space:#x?}");
+            }
+        }
+    }
+    // The last place where a huge page may be is the one before the last of all.
+    for (start, expected) in [
+        (MAX - 2 * HUGE, Ok(MAX - 2 * HUGE + 1)),
+        (MAX - 2 * HUGE + 1, Ok(MAX - 2 * HUGE + 1)),
+        (MAX - 2 * HUGE + 2, Err(ENOSPC)),
+    ] {
+        let space = Space {
+            allowed: vec![(start, MAX)],
+            ..Space::new()
+        };
+        assert_eq!(space.choose(0, HUGE), expected, "from {start:#x}");
+    }
+}
+
+#[test]
+fn a_hole_takes_what_is_just_as_long() {
+    let (start, pages) = (16 * PAGE_SIZE, 3 * PAGE_SIZE);
+    let around: Vec<Pair> = vec![(0, start - 1), (start + pages, MAX)];
+    let spaces = [
+        Space {
+            areas: around.clone(),
+            ..Space::new()
+        },
+        Space {
+            reserved: around,
+            ..Space::new()
+        },
+        Space {
+            allowed: vec![(start, start + pages - 1)],
+            ..Space::new()
+        },
+        // Neighbours are one.
+        Space {
+            allowed: vec![(start, start + 9), (start + 10, start + pages - 1)],
+            ..Space::new()
+        },
+    ];
+    for space in spaces {
+        assert_eq!(space.choose(0x1000, pages - 1), Ok(start), "{space:#x?}");
+        assert_eq!(space.choose(0x1000, pages), Ok(start), "{space:#x?}");
+        assert_eq!(space.choose(0x1000, pages + 1), Err(ENOSPC), "{space:#x?}");
+        assert_eq!(
+            space.choose(0x1001, pages - 1),
+            Ok(start + 1),
+            "{space:#x?}"
+        );
+        assert_eq!(space.choose(0x1001, pages), Err(ENOSPC), "{space:#x?}");
+    }
+}
+
+#[test]
+fn the_choice_is_the_lowest_page_that_fits() {
+    cases(4000, |random| {
+        let base = *random.pick(&BASES);
+        let page = |n: u64| base.wrapping_add(n * PAGE_SIZE);
+        // The point behind the last page may not exist.
+        let count = if base.checked_add(PAGES * PAGE_SIZE).is_some() {
+            PAGES
+        } else {
+            PAGES - 1
+        };
+        let points: Vec<u64> = (0..=count).map(page).collect();
+        let mut space = Space::new();
+        space.alignment = *random.pick(&[1, PAGE_SIZE]);
+        space.areas = disjoint(random, &points, 3);
+        // Inclusive ends at a page's start would not be whole pages.
+        space.reserved = disjoint(random, &points, 2);
+        if random.one_in(2) {
+            space.allowed = disjoint(random, &points, 3);
+        }
+        close_others(&mut space, base);
+
+        let memory = *random.pick(&[0, HUGE, HUGE / 2, 3 * PAGE_SIZE, 8 * PAGE_SIZE, MAX - 0xfff]);
+        let offset = *random.pick(&[0, 0, 1, 0x555, 0x800, 0xc00, PAGE_SIZE - 1]);
+        let addr = memory | offset;
+        // Below a page the alignment could be less than the offset has bits.
+        let length = random.within(1..=8) * PAGE_SIZE - random.within(0..=1);
+
+        let found = space.choose(addr, length);
+        assert_eq!(found, space.linux_chooses(addr, length), "{space:#x?}");
+        let alignment = linux_alignment(addr, length).expect("a small length");
+        if alignment < space.alignment {
+            assert_eq!(found, Err(EINVAL));
+            return;
+        }
+        let fits = |at: &u64| at & (alignment - 1) == 0 && space.is_free(*at, length);
+        let lowest = (0..PAGES).map(|n| page(n) | offset).find(fits);
+        assert_eq!(
+            found,
+            lowest.ok_or(ENOSPC),
+            "{length:#x} bytes at {addr:#x} in {space:#x?}"
+        );
+    });
+}
+
+#[test]
+fn the_choice_is_linuxs_where_nothing_is_aligned() {
+    cases(20000, |random| {
+        let base = *random.pick(&BASES);
+        // Some bytes around some pages' starts and middles.
+        let mut points = Vec::new();
+        for page in [0, 1, 2, 3, 7, 8, 9, PAGES - 2, PAGES - 1] {
+            for byte in [
+                0, 1, 2, 3, 8, 0x7ff, 0x800, 0x801, 0xbff, 0xc00, 0xffd, 0xffe, 0xfff,
+            ] {
+                points.push(base + page * PAGE_SIZE + byte);
+            }
+        }
+        let mut space = Space::new();
+        space.areas = disjoint(random, &points, 8);
+        space.reserved = any(random, &points, 3);
+        // Long ranges leave little to choose from.
+        space
+            .reserved
+            .retain(|(first, last)| last - first < 4 * PAGE_SIZE);
+        if random.one_in(2) {
+            space.allowed = disjoint(random, &points, 5);
+        }
+        close_others(&mut space, base);
+
+        let addr = random.number() & *random.pick(&[0, 0x3, 0xf, 0x803, 0xc00, 0xffe, 0x1fff]);
+        let length = match random.within(0..=3) {
+            0 => random.within(1..=4),
+            1 => *random.pick(&[0x7fe, 0x7ff, 0x800, 0x801, 0xffe, 0xfff]),
+            _ => random.within(1..=3 * PAGE_SIZE),
+        };
+        let found = space.choose(addr, length);
+        let linux = space.linux_chooses(addr, length);
+        assert_eq!(
+            found, linux,
+            "{length:#x} bytes at {addr:#x} in {space:#x?}"
+        );
+        if let Ok(at) = found {
+            let offset = addr % PAGE_SIZE;
+            assert!(space.is_free(at, length), "{at:#x} in {space:#x?}");
+            assert_eq!(
+                at % linux_alignment(addr, length).expect("a small length"),
+                0
+            );
+            assert_eq!(at & offset, offset);
+        }
+    });
+}
+
+#[test]
+fn reserved_addresses_are_refused_before_taken_ones() {
+    let mut areas = IntervalMap::<IovaUnit, ()>::new();
+    for (start, last) in [(0, 9), (20, 29), (MAX - 4, MAX)] {
+        let vacancy = Vacancy::new().expect("nothing fails");
+        assert!(areas.insert(vacancy, range(start, last), ()).is_ok());
+    }
+    let reserved = list(&[(40, 49), (25, 60), (MAX - 9, MAX - 3)]);
+    let table = [
+        (0, 0, Err(EEXIST)),
+        (9, 9, Err(EEXIST)),
+        (9, 10, Err(EEXIST)),
+        (10, 10, Ok(())),
+        (10, 19, Ok(())),
+        (10, 20, Err(EEXIST)),
+        (24, 24, Err(EEXIST)),
+        (24, 25, Err(EINVAL)),
+        (60, 60, Err(EINVAL)),
+        (61, 61, Ok(())),
+        (61, MAX - 10, Ok(())),
+        (61, MAX - 9, Err(EINVAL)),
+        (MAX - 3, MAX - 3, Err(EINVAL)),
+        (MAX - 2, MAX, Err(EEXIST)),
+        (MAX, MAX, Err(EEXIST)),
+        (0, MAX, Err(EINVAL)),
+    ];
+    for (start, last, expected) in table {
+        let found = check(&areas, &reserved, range(start, last));
+        assert_eq!(found, expected, "{start:#x} to {last:#x}");
+    }
+}
