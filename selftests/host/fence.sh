@@ -97,6 +97,8 @@ bindings() {
 	matches safe '(^|[^A-Za-z0-9_])bindings::'
 }
 
+words() { python3 -B selftests/host/words.py .; }
+
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
 unexplained() {
 	tr '\n' '\0' <"$SCRATCH/rust" | xargs -0 awk -v word="$1:" -v pattern="$2" '
@@ -138,7 +140,7 @@ no_licence() {
 python3 -B selftests/host/imports.py . >"$SCRATCH/imports"
 
 echo "KTAP version 1"
-echo "1..13"
+echo "1..14"
 check "no unsafe code outside the fence" matches safe '(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)'
 check "no bindings outside the fence" bindings
 check "unsafe code is forbidden outside the fence" not_forbidden
@@ -153,4 +155,5 @@ check "no file is longer than $MOST_LINES lines" too_long
 check "every source file has its licence first" no_licence
 check "no circle of imports among files" imports files
 check "imports are in vertical groups" imports style
+check "words that must not come back" words
 ((BREACHES == 0))

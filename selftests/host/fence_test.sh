@@ -88,5 +88,10 @@ finds 12 selftests/host/known_circles.txt 'object/ctx.rs -> ioas/few.rs'
 finds 13 ioas/few.rs 'use kernel::page::PAGE_SIZE;'
 finds 13 ioas/few.rs '#[cfg(X)]\nuse crate::kapi::{\n    mm, units, //\n};'
 finds 13 ioas/few.rs '#[cfg(X)]\nuse crate::kapi::{\n    mm,\n    units,\n};'
+finds 14 ioas/few.rs '// The heir.'
+finds 14 ioas/few.rs 'struct Gone;'
+finds 14 selftests/guest/bench.c '/* A tombstone. */'
+finds 14 Documentation/testing.rst 'It hears of that.'
+finds 14 selftests/host/known_words.txt 'ioas/few.rs Gone'
 echo "1..$COUNT"
 ((MISSED == 0))
