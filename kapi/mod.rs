@@ -4,9 +4,10 @@
 //! the handlers that contains `unsafe` code.
 //!
 //! Each folder covers one kernel subsystem. Its `mod.rs` says for every file whether it is fit for
-//! `rust/kernel` or private to this module. Of the files beside the folders `units` is private, and
-//! so is `fault_injection`, which serves the test module.
+//! `rust/kernel` or private to this module. Of the files beside the folders `bug` is fit for
+//! `rust/kernel`. `units` is private, and so is `fault_injection`, which serves the test module.
 
+pub(crate) mod bug;
 pub(crate) mod dma_buf;
 pub(crate) mod fault_injection;
 pub(crate) mod file;

@@ -16,6 +16,7 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
+        bug::warn_on_once,
         iommu::{
             attachable::OwnedDomain,
             device,
@@ -312,7 +313,7 @@ impl Domain {
             let unmapped =
                 unsafe { bindings::iommu_unmap_fast(self.as_ptr(), start, len, gather.get()) };
             // A driver that unmaps anything but what was mapped has lost track of its tables.
-            kernel::warn_on!(unmapped != len);
+            warn_on_once!(unmapped != len);
         }
         // SAFETY: As above.
         unsafe { bindings::iommufd_rs_iotlb_sync(self.as_ptr(), gather.get()) };

@@ -2,6 +2,7 @@
 
 //! What the module's pure logic uses of its `kapi/`.
 
+pub(crate) mod bug;
 pub(crate) mod ledger;
 pub(crate) mod mm;
 pub(crate) mod sync;

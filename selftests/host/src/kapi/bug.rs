@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Warnings of the module's `kapi/bug.rs`. A test in which one is due fails.
+
+macro_rules! warn_on_once {
+    ($cond:expr) => {{
+        let cond: bool = $cond;
+        assert!(!cond, "a warning: {}", stringify!($cond));
+        cond
+    }};
+}
+#[allow(unused_imports)]
+pub(crate) use warn_on_once;
+
+macro_rules! debug_warn_on_once {
+    ($cond:expr) => {
+        $crate::kapi::bug::warn_on_once!($cond);
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use debug_warn_on_once;
