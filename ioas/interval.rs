@@ -107,6 +107,20 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Ok(())
     }
 
+    /// Makes two ranges one, of which `second` begins right behind `first`. It keeps the value of
+    /// `second`, and that of `first` comes back. `None` where there are no such ranges, and then
+    /// nothing has changed.
+    pub(crate) fn join(&mut self, first: Range<U>, second: Range<U>) -> Option<V> {
+        self.get_mut(second)?;
+        if first.last().checked_add(1) != Some(second.start()) {
+            return None;
+        }
+        let value = self.remove(first)?;
+        // The second range's node has the same last element.
+        self.tree.get_mut(&second.last())?.start = first.start();
+        Some(value)
+    }
+
     /// The first range that intersects `within`.
     pub(crate) fn first_in(&self, within: Range<U>) -> Option<(Range<U>, &V)> {
         self.iter_in(within).next()

@@ -14,8 +14,10 @@
 
 pub(crate) mod access;
 mod area;
+mod builder;
 mod cut;
 mod domains;
+mod extents;
 mod few;
 mod interval;
 pub(crate) mod ioctl;

@@ -22,11 +22,9 @@ use kernel::{
 use crate::{
     ioas::{
         access::Transfer,
+        builder::Builder,
         mmio::Mmio,
-        segments::{
-            Builder,
-            Segments, //
-        }, //
+        segments::Segments, //
     },
     kapi::{
         dma_buf::import::{
@@ -229,16 +227,11 @@ impl Pages {
     /// that both have counts for both, if it is `pinned` at all. `ENOMEM`, and then nothing has
     /// changed.
     pub(crate) fn divide(&self, at: u64, pinned: bool) -> Result {
-        let page = PageRange::from_len(at >> PAGE_SHIFT, 1)?;
-        let mut inner = self.inner.lock();
-        if page_offset(at) == 0 {
-            return inner.segments.cut_before(page.start());
+        if !pinned {
+            return Ok(());
         }
-        inner.segments.cut(page)?;
-        if pinned {
-            inner.segments.get(page);
-        }
-        Ok(())
+        let shared = page_offset(at) != 0;
+        self.inner.lock().segments.divide(at >> PAGE_SHIFT, shared)
     }
 
     /// Ends a [`Pages::pin`] of `range`.

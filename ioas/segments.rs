@@ -3,11 +3,14 @@
 //! Which pages of a memory source are pinned, who needs them, and where they are.
 //!
 //! Pinned pages are kept as *segments*: disjoint ranges of page indexes, each with the extents that
-//! hold its pages and the number of users that need it. A user is a mapping or an access that
-//! covers the segment from end to end, because segments are cut at the ends of every range that is
-//! used ([`Segments::cut`]). So a page is pinned once however many users it has, putting it
-//! ([`Segments::put`]) never has to cut and hence never allocates, and pages are unpinned
-//! exactly when their last user puts them.
+//! hold its pages and the number of its users. A user is a mapping or an access. Segments are cut at
+//! both ends of every range that is used ([`Segments::cut`]), so a user covers a segment from end to
+//! end or not at all. A page is therefore pinned once however many users it has, and putting a range
+//! ([`Segments::put`]) needs no cut, hence no memory: it unpins the pages that have no user left.
+//!
+//! A segment also counts the users that begin with its first page and those that end with its last
+//! one. Where neither a user ends nor one begins two neighbours are made one again. So what is kept
+//! of a source depends on its present users, not on those that it has had.
 //!
 //! Pure logic: pins are owned by the extents, see `kapi/mm/pin.rs`.
 
@@ -15,15 +18,15 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
-        few::Few,
+        extents::Extents,
         interval::{
             IntervalMap,
             Vacancy, //
         }, //
     },
     kapi::{
+        bug::warn_on_once,
         mm::pin::Extent,
-        sync::vec,
         units::{
             PageRange,
             PageUnit,
@@ -32,76 +35,14 @@ use crate::{
     }, //
 };
 
-/// How many extents make a segment full, so that cutting one is cheap and its memory comes from the
-/// slab: 32 KiB.
-pub(crate) const MAX_EXTENTS: usize = 4096;
-
-/// Extents in the order of their pages.
-type Extents = Few<Extent>;
-
-/// Divides extents before page `at`, which lies inside them. The first part stays. `ENOMEM`, and
-/// then nothing has changed.
-fn split_off(extents: &mut Extents, at: u64) -> Result<Extents> {
-    match core::mem::replace(extents, Few::None) {
-        Few::None => Err(EINVAL),
-        Few::One(extent) => match extent.split(at) {
-            Ok((first, second)) => {
-                *extents = Few::One(first);
-                Ok(Few::One(second))
-            }
-            Err(extent) => {
-                *extents = Few::One(extent);
-                Err(EINVAL)
-            }
-        },
-        Few::Many(mut list) => {
-            let second = split_tail(&mut list, at);
-            *extents = Few::Many(list);
-            second.map(Few::Many)
-        }
-    }
-}
-
-/// Takes what lies behind the first `at` pages off a list of extents. `ENOMEM`, and then nothing
-/// has changed.
-fn split_tail(extents: &mut KVec<Extent>, at: u64) -> Result<KVec<Extent>> {
-    let mut before = 0;
-    let whole = extents
-        .iter()
-        .take_while(|extent| {
-            let fits = before + extent.npages() <= at;
-            if fits {
-                before += extent.npages();
-            }
-            fits
-        })
-        .count();
-    let mut tail = KVec::with_capacity(extents.len() - whole, GFP_KERNEL_ACCOUNT)?;
-    // From here on nothing fails: there is room for all. The tail is taken from the end and turned
-    // round; the extent that is cut, if one is, comes last.
-    while extents.len() > whole {
-        let Some(extent) = extents.pop() else { break };
-        let kept = if extents.len() == whole {
-            at - before
-        } else {
-            0
-        };
-        match extent.split(kept) {
-            Ok((first, second)) => {
-                drop(tail.push_within_capacity(second));
-                drop(extents.push_within_capacity(first));
-                break;
-            }
-            Err(extent) => drop(tail.push_within_capacity(extent)),
-        }
-    }
-    tail.reverse();
-    Ok(tail)
-}
-
+/// A range of pinned pages that have the same users.
 struct Segment {
     extents: Extents,
     users: u64,
+    /// How many of the users begin with the first page.
+    begins: u64,
+    /// How many of the users end with the last page.
+    ends: u64,
 }
 
 /// The pinned pages of one memory source.
@@ -117,35 +58,81 @@ impl Segments {
         }
     }
 
-    /// Cuts segments so that none straddles an end of `range`. `ENOMEM`; a cut that was made stays,
-    /// nobody sees it.
+    /// Cuts segments so that none straddles an end of `range`. Returns `ENOMEM` and changes nothing
+    /// if there is no memory.
     pub(crate) fn cut(&mut self, range: PageRange) -> Result {
         self.cut_before(range.start())?;
-        match range.last().checked_add(1) {
-            Some(end) => self.cut_before(end),
-            None => Ok(()),
+        if let Some(end) = range.last().checked_add(1) {
+            if let Err(error) = self.cut_before(end) {
+                self.join_before(range.start());
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
-    /// Cuts the segment that straddles the beginning of page `index`, if one does. `ENOMEM`.
-    pub(crate) fn cut_before(&mut self, index: u64) -> Result {
-        let Some(point) = PageRange::new(index, index) else {
-            return Ok(());
-        };
-        let Some((range, _)) = self.map.first_in(point) else {
+    /// Cuts the segment that has the pages before and from `index`, if one has both. `ENOMEM`.
+    fn cut_before(&mut self, index: u64) -> Result {
+        let Some((range, segment)) = self.map.first_in_mut(page(index)) else {
             return Ok(());
         };
         if range.start() == index {
             return Ok(());
         }
         let vacancy = Vacancy::new()?;
-        let segment = self.map.get_mut(range).ok_or(EINVAL)?;
-        let extents = split_off(&mut segment.extents, index - range.start())?;
-        let users = segment.users;
-        let tail = Segment { extents, users };
-        // It is the segment that was found.
+        let tail = Segment {
+            extents: segment.extents.split_off(index - range.start())?,
+            users: segment.users,
+            begins: 0,
+            ends: core::mem::take(&mut segment.ends),
+        };
+        // The range was found, and the index is inside it.
         drop(self.map.split(vacancy, range, index, tail));
         Ok(())
+    }
+
+    /// Makes the segments before and from page `index` one if no user ends or begins there. Does
+    /// nothing if that needs memory which is not there at once.
+    fn join_before(&mut self, index: u64) {
+        let Some(before) = index.checked_sub(1) else {
+            return;
+        };
+        let (Some((first, head)), Some((second, tail))) = (
+            self.map.first_in(page(before)),
+            self.map.first_in(page(index)),
+        ) else {
+            return;
+        };
+        if first.last() != before || head.ends != 0 || tail.begins != 0 {
+            return;
+        }
+        let begins = head.begins;
+        let more = self.take_extents(second);
+        let both = match self.map.get_mut(first).map(|head| head.extents.join(more)) {
+            Some(Ok(())) => self.take_extents(first),
+            Some(Err(more)) => return self.put_extents(second, more),
+            None => return,
+        };
+        drop(self.map.join(first, second));
+        if let Some(whole) = PageRange::new(first.start(), second.last()) {
+            if let Some(segment) = self.map.get_mut(whole) {
+                segment.begins = begins;
+                segment.extents = both;
+            }
+        }
+    }
+
+    /// Joins what can be joined at the ends of the segments in `range`.
+    fn join(&mut self, range: PageRange) {
+        let mut next = Some(range);
+        while let Some(rest) = next {
+            self.join_before(rest.start());
+            let found = self.map.first_in(rest);
+            next = found.and_then(|(found, _)| after(found, range));
+        }
+        if let Some(end) = range.last().checked_add(1) {
+            self.join_before(end);
+        }
     }
 
     /// The parts of `range` that are not pinned.
@@ -154,62 +141,117 @@ impl Segments {
     }
 
     /// Adds a pinned segment without users.
-    fn add(&mut self, vacancy: Vacancy<Segment>, range: PageRange, extents: Extents) -> Result {
-        let segment = Segment { extents, users: 0 };
-        // A refused segment is dropped here, and with it its pins.
-        self.map.insert(vacancy, range, segment).map_err(|_| EINVAL)
-    }
-
-    /// Counts one more user of every page in `range`, all of which are pinned and cut.
-    pub(crate) fn get(&mut self, range: PageRange) {
-        let mut next = Some(range);
-        while let Some((segment, rest)) = next.and_then(|rest| self.step(rest, range)) {
-            segment.users += 1;
-            next = rest;
-        }
-    }
-
-    /// Removes one user of every page in `range`, and unpins the pages without users. Returns how
-    /// many pages that were. Never allocates.
-    pub(crate) fn put(&mut self, range: PageRange) -> u64 {
-        self.remove_if(range, |segment| {
-            segment.users = segment.users.saturating_sub(1);
-            segment.users == 0
+    /// Takes the extents only if it succeeds. Returns `ENOMEM`, or `EINVAL` if part of the range is
+    /// pinned already.
+    pub(crate) fn add(&mut self, range: PageRange, extents: &mut Extents) -> Result {
+        let vacancy = Vacancy::new()?;
+        let segment = Segment {
+            extents: extents.take(),
+            users: 0,
+            begins: 0,
+            ends: 0,
+        };
+        self.map.insert(vacancy, range, segment).map_err(|segment| {
+            *extents = segment.extents;
+            EINVAL
         })
     }
 
-    /// Unpins the pages in `range` without users, and returns how many that were.
-    pub(crate) fn discard_unused(&mut self, range: PageRange) -> u64 {
-        self.remove_if(range, |segment| segment.users == 0)
+    /// Counts one more user of `range`, all of which is pinned and cut.
+    pub(crate) fn get(&mut self, range: PageRange) {
+        let mut next = Some(range);
+        let mut pinned = 0;
+        while let Some((found, segment)) = next.and_then(|rest| self.step(rest, range)) {
+            segment.users += 1;
+            segment.begins += u64::from(found.start() == range.start());
+            segment.ends += u64::from(found.last() == range.last());
+            pinned += found.len();
+            next = after(found, range);
+        }
+        warn_on_once!(pinned != range.len());
     }
 
-    fn remove_if(&mut self, range: PageRange, mut unused: impl FnMut(&mut Segment) -> bool) -> u64 {
-        let mut removed = 0;
+    /// Removes one user of `range`, which [`Segments::get`] has counted, and unpins the pages that
+    /// have no user left. Returns the number of pages that were unpinned. Needs no memory.
+    pub(crate) fn put(&mut self, range: PageRange) -> u64 {
         let mut next = Some(range);
-        while let Some(rest) = next {
-            let Some((found, segment)) = self.map.first_in_mut(rest) else {
-                break;
-            };
-            if range.contains(&found) && unused(segment) {
-                removed += found.len();
+        let (mut unpinned, mut left) = (0, 0);
+        while let Some((found, segment)) = next.and_then(|rest| self.step(rest, range)) {
+            let begins = u64::from(found.start() == range.start());
+            let ends = u64::from(found.last() == range.last());
+            warn_on_once!(segment.users == 0 || segment.begins < begins || segment.ends < ends);
+            segment.users = segment.users.saturating_sub(1);
+            segment.begins = segment.begins.saturating_sub(begins);
+            segment.ends = segment.ends.saturating_sub(ends);
+            if segment.users == 0 {
+                unpinned += found.len();
+                drop(self.map.remove(found));
+            } else {
+                left += found.len();
+            }
+            next = after(found, range);
+        }
+        warn_on_once!(unpinned + left != range.len());
+        if left != 0 {
+            self.join(range);
+        }
+        unpinned
+    }
+
+    /// Unpins the pages in `range` without users, and undoes [`Segments::cut`]. Returns the number of
+    /// pages that were unpinned. Needs no memory.
+    pub(crate) fn discard_unused(&mut self, range: PageRange) -> u64 {
+        let mut next = Some(range);
+        let mut unpinned = 0;
+        while let Some((found, segment)) = next.and_then(|rest| self.map.first_in_mut(rest)) {
+            if range.contains(&found) && segment.users == 0 {
+                unpinned += found.len();
                 drop(self.map.remove(found));
             }
             next = after(found, range);
         }
-        removed
+        self.join(range);
+        unpinned
     }
 
-    /// The first segment that lies in `range`, looking at `rest` only, and what is left to look at.
-    fn step(
-        &mut self,
-        rest: PageRange,
-        range: PageRange,
-    ) -> Option<(&mut Segment, Option<PageRange>)> {
-        let (found, segment) = self.map.first_in_mut(rest)?;
-        if !range.contains(&found) {
-            return None;
+    /// Makes two users of one, which covers page `at`: one of the pages before it, the other of the
+    /// pages from it on. If the page is `shared`, the first has it too. `ENOMEM`, and then nothing
+    /// has changed.
+    pub(crate) fn divide(&mut self, at: u64, shared: bool) -> Result {
+        let point = page(at);
+        if shared {
+            self.cut(point)?;
+            self.get(point);
+            return Ok(());
         }
-        Some((segment, after(found, range)))
+        self.cut_before(at)?;
+        let before = at.checked_sub(1).map(page);
+        if let Some((_, head)) = before.and_then(|before| self.map.first_in_mut(before)) {
+            head.ends += 1;
+        }
+        if let Some((_, tail)) = self.map.first_in_mut(point) {
+            tail.begins += 1;
+        }
+        Ok(())
+    }
+
+    /// The first segment that `rest` touches, if it lies in `range`.
+    fn step(&mut self, rest: PageRange, range: PageRange) -> Option<(PageRange, &mut Segment)> {
+        let found = self.map.first_in_mut(rest);
+        found.filter(|(found, _)| range.contains(found))
+    }
+
+    /// Takes the extents out of a segment.
+    fn take_extents(&mut self, range: PageRange) -> Extents {
+        let segment = self.map.get_mut(range);
+        segment.map_or(Extents::None, |segment| segment.extents.take())
+    }
+
+    /// Gives a segment its extents back.
+    fn put_extents(&mut self, range: PageRange, extents: Extents) {
+        if let Some(segment) = self.map.get_mut(range) {
+            segment.extents = extents;
+        }
     }
 
     /// The extents of `range`, which is cut: segment by segment, in order. Stops at the first page
@@ -265,105 +307,12 @@ impl Segments {
     }
 }
 
+/// A range of one page.
+fn page(index: u64) -> PageRange {
+    PageRange::at(index)
+}
+
 /// What of `range` lies behind `found`.
 fn after(found: PageRange, range: PageRange) -> Option<PageRange> {
     PageRange::new(found.last().checked_add(1)?, range.last())
-}
-
-/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment
-/// are given back when this is dropped.
-///
-/// An extent is *complete* when the next one does not continue it in memory. The callback
-/// `complete` then gets it, once and in order. The extent may not be in a segment yet, so the
-/// builder must outlive the use that the callback makes of it.
-pub(crate) struct Builder {
-    /// Index of the first page in `extents`.
-    start: u64,
-    /// How many pages `extents` has.
-    npages: u64,
-    extents: Extents,
-}
-
-impl Builder {
-    /// The next extent's first page has the index `start`.
-    pub(crate) fn new(start: u64) -> Self {
-        Self {
-            start,
-            npages: 0,
-            extents: Few::None,
-        }
-    }
-
-    /// Adds the next pages: extents of which none continues the one before it, though the first may
-    /// continue what is here. Tells `complete` of extents. `ENOMEM`, or what `pages` or `complete`
-    /// fail with.
-    pub(crate) fn push(
-        &mut self,
-        segments: &mut Segments,
-        pages: &mut impl Iterator<Item = Result<Extent>>,
-        complete: &mut impl FnMut(&[Extent]) -> Result,
-    ) -> Result {
-        let mut more = true;
-        while more {
-            if self.extents.len() >= MAX_EXTENTS {
-                self.finish(segments, complete)?;
-            }
-            let open = self.extents.len().saturating_sub(1);
-            more = self.collect(pages)?;
-            if let Some([new @ .., _]) = self.extents.get(open..) {
-                if !new.is_empty() {
-                    complete(new)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds extents to a list that is not full until it is, and returns whether there may be more.
-    fn collect(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result<bool> {
-        let npages = &mut self.npages;
-        let mut pages = pages.inspect(|extent| {
-            *npages += extent.as_ref().map_or(0, Extent::npages);
-        });
-        let Some(first) = pages.next().transpose()? else {
-            return Ok(false);
-        };
-        let refused = match self.extents.last_mut() {
-            Some(last) => last.merge(first),
-            None => Err(first),
-        };
-        if let Err(first) = refused {
-            self.extents.push(first)?;
-        }
-        // Most often that was all.
-        let at_most = pages.size_hint().1.unwrap_or(usize::MAX);
-        if at_most == 0 {
-            return Ok(false);
-        }
-        let room = MAX_EXTENTS.saturating_sub(self.extents.len());
-        let list = self.extents.reserve(at_most.min(room))?;
-        vec::fill(list, room, &mut pages)
-    }
-
-    /// Completes the last extent and makes a segment of those that are in none. Fails as
-    /// [`Builder::push`].
-    pub(crate) fn finish(
-        &mut self,
-        segments: &mut Segments,
-        complete: &mut impl FnMut(&[Extent]) -> Result,
-    ) -> Result {
-        if let Some(last) = self.extents.last() {
-            complete(core::slice::from_ref(last))?;
-        }
-        let Ok(range) = PageRange::from_len(self.start, self.npages) else {
-            return Ok(());
-        };
-        let vacancy = Vacancy::new()?;
-        // What is kept for long has no slack.
-        self.extents.fit()?;
-        let extents = core::mem::replace(&mut self.extents, Few::None);
-        self.start += self.npages;
-        self.npages = 0;
-        segments.add(vacancy, range, extents)
-    }
 }

@@ -61,6 +61,11 @@ impl<U> Range<U> {
         Ok(Self::new_const(start, last))
     }
 
+    /// One element.
+    pub(crate) const fn at(element: u64) -> Self {
+        Self::new_const(element, element)
+    }
+
     /// The first element.
     pub(crate) const fn start(&self) -> u64 {
         self.start

@@ -27,6 +27,22 @@ impl core::ops::BitOr for Flags {
     }
 }
 
+impl core::ops::BitAnd for Flags {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl core::ops::Not for Flags {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self(!self.0)
+    }
+}
+
 /// The flags by name.
 pub mod flags {
     use super::Flags;

@@ -2,8 +2,10 @@
 
 //! The files of the module's `ioas/` that are pure logic.
 
-#[path = "../../../../ioas/few.rs"]
-pub(crate) mod few;
+#[path = "../../../../ioas/builder.rs"]
+pub(crate) mod builder;
+#[path = "../../../../ioas/extents.rs"]
+pub(crate) mod extents;
 #[path = "../../../../ioas/interval.rs"]
 pub(crate) mod interval;
 #[path = "../../../../ioas/iova_alloc.rs"]

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Making segments of pages that were just pinned.
+
+use kernel::prelude::*;
+
+use crate::{
+    ioas::{
+        extents::{
+            Extents,
+            MAX_EXTENTS, //
+        },
+        segments::Segments, //
+    },
+    kapi::{
+        mm::pin::Extent,
+        sync::vec,
+        units::PageRange, //
+    }, //
+};
+
+/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment
+/// are given back when this is dropped.
+///
+/// An extent is *complete* when the next one does not continue it in memory. The callback
+/// `complete` then gets it, once and in order. The extent may not be in a segment yet, so the
+/// builder must outlive the use that the callback makes of it.
+pub(crate) struct Builder {
+    /// Index of the first page in `extents`.
+    start: u64,
+    /// How many pages `extents` has.
+    npages: u64,
+    extents: Extents,
+}
+
+impl Builder {
+    /// The next extent's first page has the index `start`.
+    pub(crate) fn new(start: u64) -> Self {
+        Self {
+            start,
+            npages: 0,
+            extents: Extents::None,
+        }
+    }
+
+    /// Adds the next pages: extents of which none continues the one before it, though the first may
+    /// continue what is here. Tells `complete` of extents. `ENOMEM`, or what `pages` or `complete`
+    /// fail with.
+    pub(crate) fn push(
+        &mut self,
+        segments: &mut Segments,
+        pages: &mut impl Iterator<Item = Result<Extent>>,
+        complete: &mut impl FnMut(&[Extent]) -> Result,
+    ) -> Result {
+        let mut more = true;
+        while more {
+            if self.extents.len() >= MAX_EXTENTS {
+                self.finish(segments, complete)?;
+            }
+            let open = self.extents.len().saturating_sub(1);
+            more = self.collect(pages)?;
+            if let Some([new @ .., _]) = self.extents.get(open..) {
+                if !new.is_empty() {
+                    complete(new)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds extents to a list that is not full until it is, and returns whether there may be more.
+    fn collect(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result<bool> {
+        let npages = &mut self.npages;
+        let mut pages = pages.inspect(|extent| {
+            *npages += extent.as_ref().map_or(0, Extent::npages);
+        });
+        let Some(first) = pages.next().transpose()? else {
+            return Ok(false);
+        };
+        let refused = match self.extents.last_mut() {
+            Some(last) => last.merge(first),
+            None => Err(first),
+        };
+        if let Err(first) = refused {
+            self.extents.push(first)?;
+        }
+        // Most often that was all.
+        let at_most = pages.size_hint().1.unwrap_or(usize::MAX);
+        if at_most == 0 {
+            return Ok(false);
+        }
+        let room = MAX_EXTENTS.saturating_sub(self.extents.len());
+        let list = self.extents.reserve(at_most.min(room))?;
+        vec::fill(list, room, &mut pages)
+    }
+
+    /// Completes the last extent and makes a segment of those that are in none. Fails as
+    /// [`Builder::push`].
+    pub(crate) fn finish(
+        &mut self,
+        segments: &mut Segments,
+        complete: &mut impl FnMut(&[Extent]) -> Result,
+    ) -> Result {
+        if let Some(last) = self.extents.last() {
+            complete(core::slice::from_ref(last))?;
+        }
+        let Ok(range) = PageRange::from_len(self.start, self.npages) else {
+            return Ok(());
+        };
+        // What is kept for long has no slack.
+        self.extents.fit()?;
+        segments.add(range, &mut self.extents)?;
+        self.start += self.npages;
+        self.npages = 0;
+        Ok(())
+    }
+}
