@@ -12,7 +12,6 @@ use kernel::{
 use crate::{
     ioas::{
         area::Slice,
-        few::Few,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -30,6 +29,7 @@ use crate::{
                 UserStruct, //
             }, //
         },
+        sync::chunks::Chunks,
         uapi,
         units::IovaRange, //
     },
@@ -161,7 +161,7 @@ fn map_pages(
         start,
         length,
     };
-    ioas.map(Few::One(slice), length, placement, prot, commit)
+    ioas.map(Chunks::from(slice), length, placement, prot, commit)
 }
 
 /// IOMMU_IOAS_MAP.

@@ -16,12 +16,12 @@ use crate::{
             State, //
         },
         domains::Domains,
-        few::Few,
         interval::Vacancy,
         Ioas, //
     },
     kapi::{
         iommu::domain::Prot,
+        sync::chunks::Chunks,
         units::{
             align_up,
             page_offset,
@@ -60,7 +60,7 @@ impl Part {
 }
 
 /// The parts that have an area.
-fn areas(parts: &[Part]) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
+fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
     parts
         .iter()
         .filter_map(|part| Some((part.range?, &part.slice)))
@@ -69,7 +69,7 @@ fn areas(parts: &[Part]) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
 /// Addresses taken by areas that are not ready. Dropping it frees them.
 struct Taken<'a> {
     ioas: &'a Ioas,
-    parts: Few<Part>,
+    parts: Chunks<Part>,
 }
 
 impl Drop for Taken<'_> {
@@ -88,12 +88,14 @@ impl Drop for Taken<'_> {
 /// Areas that every domain has. Dropping it takes them away again.
 struct Filled<'a> {
     domains: &'a Domains,
-    parts: &'a [Part],
+    parts: &'a Chunks<Part>,
+    /// How many of the parts.
+    count: usize,
 }
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        self.domains.unfill(areas(self.parts));
+        self.domains.unfill(areas(self.parts).take(self.count));
     }
 }
 
@@ -107,7 +109,7 @@ impl Ioas {
     /// devices shall write to memory that is mapped for reading, `ENOMEM`, `EFAULT`.
     pub(crate) fn map(
         &self,
-        slices: Few<Slice>,
+        slices: Chunks<Slice>,
         length: u64,
         placement: Placement,
         prot: Prot,
@@ -115,18 +117,22 @@ impl Ioas {
     ) -> Result {
         let mut taken = Taken {
             ioas: self,
-            parts: slices.try_map(Part::new)?,
+            parts: Chunks::new(),
         };
+        for slice in slices {
+            taken.parts.push(Part::new(slice)?)?;
+        }
         let iova = self.take(&mut taken.parts, length, placement, prot)?;
 
         let domains = self.domains.read();
         let mut filled = Filled {
             domains: &domains,
-            parts: &[],
+            parts: &taken.parts,
+            count: 0,
         };
-        for (done, (range, slice)) in areas(&taken.parts).enumerate() {
+        for (range, slice) in areas(&taken.parts) {
             domains.fill(range, slice, prot)?;
-            filled.parts = taken.parts.get(..=done).unwrap_or(&[]);
+            filled.count += 1;
         }
         commit(iova)?;
 
@@ -140,7 +146,7 @@ impl Ioas {
         drop(space);
         // Both are there to stay.
         core::mem::forget(filled);
-        taken.parts = Few::None;
+        taken.parts = Chunks::new();
         Ok(())
     }
 
@@ -148,7 +154,7 @@ impl Ioas {
     /// on failure.
     fn take(
         &self,
-        parts: &mut [Part],
+        parts: &mut Chunks<Part>,
         length: u64,
         placement: Placement,
         prot: Prot,
@@ -161,7 +167,7 @@ impl Ioas {
         }
         let iova = match placement {
             Placement::Anywhere => {
-                let origin = parts.first().ok_or(EINVAL)?.slice.origin();
+                let origin = parts.iter().next().ok_or(EINVAL)?.slice.origin();
                 space.choose(origin, length)?
             }
             Placement::Fixed(iova) => {
@@ -173,7 +179,7 @@ impl Ioas {
             }
         };
         let mut start = iova;
-        for part in parts {
+        for part in parts.iter_mut() {
             let slice = &part.slice;
             if prot.write && !slice.pages.writable() {
                 return Err(EPERM);
@@ -200,8 +206,8 @@ impl Ioas {
 
     /// The memory that is mapped at `range`, as slices in order. `ENOENT` where part of it is not
     /// mapped, `ENOMEM`.
-    pub(crate) fn slices(&self, range: IovaRange) -> Result<Few<Slice>> {
-        let mut slices = Few::None;
+    pub(crate) fn slices(&self, range: IovaRange) -> Result<Chunks<Slice>> {
+        let mut slices = Chunks::new();
         let mut next = Some(range.start());
 
         let space = self.space.read();

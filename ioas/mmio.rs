@@ -10,6 +10,10 @@
 use kernel::{
     new_mutex,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -34,6 +38,23 @@ use crate::{
     }, //
 };
 
+/// Identifies a range of a domain: the domain's address, which is compared only, and the range's
+/// first address. Ranges of one domain do not intersect.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    domain: usize,
+    start: u64,
+}
+
+impl Key {
+    fn new(domain: &Arc<Domain>, range: IovaRange) -> Self {
+        Self {
+            domain: Arc::as_ptr(domain).addr(),
+            start: range.start(),
+        }
+    }
+}
+
 /// A range of a domain that reaches the memory.
 struct Mapped {
     domain: Arc<Domain>,
@@ -43,7 +64,7 @@ struct Mapped {
 struct Inner {
     /// Where the memory is, or `None` once it is revoked.
     phys: Option<PhysRange>,
-    mapped: KVec<Mapped>,
+    mapped: RBTree<Key, Mapped>,
 }
 
 /// The memory of a dma-buf.
@@ -63,7 +84,7 @@ impl Mmio {
                 inner <- new_mutex!(
                     Inner {
                         phys: None,
-                        mapped: KVec::new(),
+                        mapped: RBTree::new(),
                     },
                     "Mmio::inner"
                 ),
@@ -92,13 +113,15 @@ impl Mmio {
         let Some(phys) = inner.phys else {
             return Ok(());
         };
-        inner.mapped.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let start = phys.start + (pages.start() << PAGE_SHIFT);
         filler.push_pieces(core::iter::once((start, pages.len())))?;
         filler.keep();
+        let key = Key::new(domain, range);
         let domain = domain.clone();
-        // There is room: it was reserved.
-        drop(inner.mapped.push_within_capacity(Mapped { domain, range }));
+        inner
+            .mapped
+            .insert(node.into_node(key, Mapped { domain, range }));
         Ok(())
     }
 
@@ -111,13 +134,9 @@ impl Mmio {
     /// Unmaps `range` of `domain`, unless revocation has done so.
     pub(crate) fn unmap(&self, domain: &Arc<Domain>, range: IovaRange) {
         let mut inner = self.inner.lock();
-        let found = inner
-            .mapped
-            .iter()
-            .position(|m| m.range == range && Arc::ptr_eq(&m.domain, domain));
-        if let Some(place) = found {
+        if let Some(mapped) = inner.mapped.find_mut(&Key::new(domain, range)) {
             domain.unmap([range]);
-            drop(inner.mapped.remove(place));
+            drop(mapped.remove());
         }
     }
 }
@@ -126,9 +145,9 @@ impl Importer for Mmio {
     fn revoked(&self) {
         let mut inner = self.inner.lock();
         inner.phys = None;
-        for mapped in &inner.mapped {
+        for mapped in inner.mapped.values() {
             mapped.domain.unmap([mapped.range]);
         }
-        inner.mapped.clear();
+        inner.mapped = RBTree::new();
     }
 }

@@ -18,7 +18,6 @@ mod builder;
 mod cut;
 mod domains;
 mod extents;
-mod few;
 mod interval;
 pub(crate) mod ioctl;
 mod iova_alloc;

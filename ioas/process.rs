@@ -20,7 +20,10 @@ use crate::{
             locked_vm::AccountedMm,
             user::UserStruct, //
         },
-        sync::rwsem::WriteGuard,
+        sync::{
+            chunks::Chunks,
+            rwsem::WriteGuard, //
+        },
         uapi, //
     },
     object::Ctx, //
@@ -39,9 +42,9 @@ pub(crate) fn change_process(
 
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
-    let mut spaces = KVec::with_capacity(ioases.len(), GFP_KERNEL_ACCOUNT)?;
-    for ioas in &ioases {
-        spaces.push(ioas.space.write_under(frozen.guard()), GFP_KERNEL_ACCOUNT)?;
+    let mut spaces = Chunks::new();
+    for ioas in ioases.iter() {
+        spaces.push(ioas.space.write_under(frozen.guard()))?;
     }
     let spaces = Spaces(&spaces);
     spaces.check()?;
@@ -54,7 +57,7 @@ pub(crate) fn change_process(
 }
 
 /// All address spaces of a context.
-struct Spaces<'a>(&'a [WriteGuard<'a, Space>]);
+struct Spaces<'a>(&'a Chunks<WriteGuard<'a, Space>>);
 
 impl Spaces<'_> {
     /// Whether every mapping can go to another process: `EBUSY` for one that is being made or

@@ -7,13 +7,13 @@ use kernel::prelude::*;
 use crate::{
     ioas::{
         area::Slice,
-        few::Few,
         map::Placement,
         pages::Pages,
         Ioas, //
     },
     kapi::{
         iommu::domain::Prot,
+        sync::chunks::Chunks,
         units::{
             IovaRange,
             PAGE_SIZE, //
@@ -39,7 +39,7 @@ impl Ioas {
             length,
         };
         self.map(
-            Few::One(slice),
+            Chunks::from(slice),
             length,
             Placement::Fixed(iova),
             prot,

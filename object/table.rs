@@ -38,6 +38,7 @@ use kernel::{
 use crate::kapi::{
     fault_injection,
     sync::{
+        chunks::Chunks,
         clear_on_drop::Clear,
         rwsem::{
             new_rwsem,
@@ -376,13 +377,13 @@ pub(crate) struct Frozen<'t> {
 
 impl<'t> Frozen<'t> {
     /// Every object of kind `K`, in the order of their ids. `ENOMEM`.
-    pub(crate) fn all<K: Kind>(&self) -> Result<KVec<Ref<K>>> {
-        let mut all = KVec::new();
+    pub(crate) fn all<K: Kind>(&self) -> Result<Chunks<Ref<K>>> {
+        let mut all = Chunks::new();
         let slots = self.table.slots.lock();
         for slot in slots.map.values() {
             let Slot::Live(object) = slot else { continue };
             if let Ok(object) = object.clone().downcast() {
-                all.push(object, GFP_KERNEL_ACCOUNT)?;
+                all.push(object)?;
             }
         }
         drop(slots);

@@ -4,12 +4,14 @@
 //!
 //! | file | fit for |
 //! |---|---|
+//! | `chunks` | `rust/kernel/alloc` |
 //! | `clear_on_drop` | private |
 //! | `complete_on_drop` | private |
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `vec` | `rust/kernel/alloc/kvec` |
 
+pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
 pub(crate) mod rwsem;

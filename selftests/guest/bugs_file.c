@@ -244,6 +244,28 @@ static void registers_of_another(struct fixture *f)
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, NR * PAGE), NR * PAGE);
 }
 
+/*
+ * A page of registers in many areas, all of which lose it when it is revoked. The C module goes through all
+ * areas of the dma-buf for each, so it gets fewer.
+ */
+static void registers_in_many_areas(struct fixture *f)
+{
+	const unsigned long nr = on_c_module() ? 1000 : 131073;
+	int file = export_registers(f->dev, 0, PAGE), r;
+	uint64_t iova = FREE_IOVA;
+
+	CHECK(file >= 0);
+	WANT(map_file(f->fd, f->ioas, FIXED | RW, file, 0, PAGE, &iova), 0);
+	WANT(map_areas(f->fd, f->ioas, nr), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, nr / 2 * PAGE), nr / 2 * PAGE);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA + (nr - 1) * PAGE, PAGE), PAGE);
+	CHECK(turn(f->dev, false));
+	close(file);
+	r = unmap(f->fd, f->ioas, FREE_IOVA, nr * PAGE) == (long long)(nr - nr / 2 - 1) * (long long)PAGE;
+	CHECK(turn(f->dev, true));
+	CHECK(r);
+}
+
 static const struct test tests[] = {
 	{ "the iommufd maps itself, finding 11", own_file, NO_DOMAIN | DOMAIN },
 	{ "an iommufd that mapped itself is closed, finding 11", own_file_closed, ALONE },
@@ -254,6 +276,7 @@ static const struct test tests[] = {
 	{ "dma-buf: the device is closed while it is mapped", device_closed, ALONE },
 	{ "dma-buf: revoke races map and attach", revoke_races_map, DOMAIN },
 	{ "dma-buf: of another device", registers_of_another, DOMAIN },
+	{ "dma-buf: one page in 131,073 areas", registers_in_many_areas, DOMAIN },
 };
 
 const struct suite file_bugs_suite = {

@@ -3,6 +3,7 @@
 //! The tests, one file for each file under test.
 
 mod builder;
+mod chunks;
 mod interval;
 mod iova_alloc;
 mod mocks;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Lists of any length, for lists whose length user space chooses.
+//!
+//! A `KVec` of more than 4 MiB cannot be allocated, and long before that it takes memory that is
+//! physically contiguous. Here the elements are in chunks of at most 2 KiB.
+
+use kernel::prelude::*;
+
+/// A list. The first element needs no allocation.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::sync::chunks::Chunks;
+///
+/// let mut squares = Chunks::new();
+/// for n in 0..10_000_u64 {
+///     squares.push(n * n)?;
+/// }
+/// assert_eq!(squares.iter().nth(99), Some(&9801));
+/// # Ok::<(), Error>(())
+/// ```
+pub(crate) struct Chunks<T> {
+    first: Option<T>,
+    /// All but the last are full. None is empty.
+    more: KVVec<KVec<T>>,
+}
+
+impl<T> Chunks<T> {
+    const PER_CHUNK: usize = {
+        let count = 2048 / size_of::<T>();
+        if count == 0 {
+            1
+        } else {
+            count
+        }
+    };
+
+    /// Creates an empty list.
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: None,
+            more: KVVec::new(),
+        }
+    }
+
+    /// Returns true if the list has no elements.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Adds an element behind the others. Returns `ENOMEM` if there is no memory; the element is
+    /// dropped then.
+    pub(crate) fn push(&mut self, value: T) -> Result {
+        if self.first.is_none() {
+            self.first = Some(value);
+            return Ok(());
+        }
+        if let Some(chunk) = self.more.last_mut() {
+            if chunk.len() < Self::PER_CHUNK {
+                return Ok(chunk.push(value, GFP_KERNEL_ACCOUNT)?);
+            }
+        }
+        // The first chunk grows, since most lists are short.
+        let room = if self.more.is_empty() {
+            1
+        } else {
+            Self::PER_CHUNK
+        };
+        let mut chunk = KVec::with_capacity(room, GFP_KERNEL_ACCOUNT)?;
+        chunk.push(value, GFP_KERNEL_ACCOUNT)?;
+        Ok(self.more.push(chunk, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The elements in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        Iterator::chain(self.first.iter(), self.more.iter().flatten())
+    }
+
+    /// The elements in order, for changing them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let more = self.more.iter_mut().flat_map(|chunk| chunk.iter_mut());
+        Iterator::chain(self.first.iter_mut(), more)
+    }
+}
+
+impl<T> From<T> for Chunks<T> {
+    /// A list of one element.
+    fn from(value: T) -> Self {
+        Self {
+            first: Some(value),
+            more: KVVec::new(),
+        }
+    }
+}
+
+impl<T> IntoIterator for Chunks<T> {
+    type Item = T;
+    type IntoIter = core::iter::Chain<
+        core::option::IntoIter<T>,
+        core::iter::Flatten<<KVVec<KVec<T>> as IntoIterator>::IntoIter>,
+    >;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Iterator::chain(self.first.into_iter(), self.more.into_iter().flatten())
+    }
+}
