@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "fault_call.h"
+#include "fault.h"
 
 static void alloc_wrong(struct fixture *f)
 {
@@ -616,11 +616,11 @@ static const struct test tests[] = {
 	{ "faults, answers and replacements at once", all_at_once, ALONE },
 };
 
-static const struct suite fault_suite = {
+const struct suite fault_suite = {
 	.name = "fault",
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &fault_suite };
+const struct suite *const suites[] = { &fault_suite, &fault_pasid_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -139,10 +139,11 @@ pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result
     let device = &binding.bound;
     let args = cmd.pasid_attach();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
-    cmd.pasid_attach_mut().pt_id = device.change_pt(ctx, pasid, pt_id, How::Attach)?;
+    cmd.pasid_attach_mut().pt_id =
+        with_faults_blocked(device, || device.change_pt(ctx, pasid, pt_id, How::Attach))?;
     let result = user.write(&cmd);
     if result.is_err() {
-        device.detach(ctx, device.id(), pasid);
+        with_faults_blocked(device, || device.detach(ctx, device.id(), pasid));
     }
     result
 }
@@ -152,7 +153,9 @@ pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Resul
     let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
     let args = cmd.pasid_replace();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
-    let pt_id = binding.bound.change_pt(ctx, pasid, pt_id, How::Replace)?;
+    let pt_id = with_faults_blocked(&binding.bound, || {
+        binding.bound.change_pt(ctx, pasid, pt_id, How::Replace)
+    })?;
     cmd.pasid_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
@@ -161,7 +164,9 @@ pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Resul
 pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let device = &binding.bound;
-    device.detach(ctx, device.id(), Pasid::new(cmd.pasid));
+    with_faults_blocked(device, || {
+        device.detach(ctx, device.id(), Pasid::new(cmd.pasid))
+    });
     Ok(())
 }
 
