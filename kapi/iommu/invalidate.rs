@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A user's requests to make an IOMMU forget what it has cached.
+//! Invalidation requests of user space, which an IOMMU driver carries out.
 //!
 //! C header: `include/linux/iommu.h` (`struct iommu_user_data_array`).
 
@@ -11,32 +11,35 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::units::to_usize, //
+    kapi::{
+        bug::warn_on_once,
+        units::to_usize, //
+    }, //
 };
 
-/// An array of requests in user memory. What they are is the driver's to know.
+/// An array of requests in user memory, in a format of the driver.
 #[derive(Clone, Copy)]
 pub(crate) struct Requests {
-    /// One of `enum iommu_hwpt_invalidate_data_type`.
+    /// The type of the requests, of `enum iommu_hwpt_invalidate_data_type`.
     pub(crate) kind: u32,
-    /// Where the array is in user memory.
+    /// The address of the array in user memory.
     pub(crate) ptr: UserPtr,
     /// The length of a request in bytes.
     pub(crate) entry_len: u32,
-    /// How many there are. Without any it is asked whether the driver knows the type.
+    /// The number of requests. With 0 the driver is asked whether it supports the type.
     pub(crate) count: u32,
 }
 
-/// What came of requests.
+/// The outcome of [`Requests`].
 pub(crate) struct Invalidated {
-    /// How many have taken effect, from the first on.
+    /// How many requests were carried out, from the first on.
     pub(crate) done: u32,
-    /// What the next one failed with.
+    /// The error of the next request, if it failed.
     pub(crate) result: Result,
 }
 
 impl Invalidated {
-    /// Not one has taken effect.
+    /// No request was carried out.
     pub(crate) fn nothing(error: Error) -> Self {
         Self {
             done: 0,
@@ -45,11 +48,15 @@ impl Invalidated {
     }
 }
 
-/// The most requests that a driver is given at once. Some allocate memory for all of them.
+/// The largest number of requests in a call of a driver. Some drivers allocate memory for all of
+/// them.
 const BLOCK: u32 = 1024;
 
 impl Requests {
-    /// Has a driver's operation carry out the requests, a block at a time, until one fails.
+    /// Carries out the requests by a driver's operation, at most [`BLOCK`] in a call.
+    ///
+    /// A driver may return without an error although it has carried out only a part of a block; it
+    /// is called again with the rest. Stops at the first error, and if a driver carries out nothing.
     pub(super) fn carry_out(
         &self,
         op: impl Fn(*mut bindings::iommu_user_data_array) -> c_int,
@@ -57,7 +64,7 @@ impl Requests {
         let mut done = 0;
         loop {
             let asked = BLOCK.min(self.count - done);
-            // It cannot overflow: both are `u32`. A sum that wraps is no user address.
+            // The product of two `u32` fits. If the sum wraps it is no address of user memory.
             let offset = to_usize(u64::from(self.entry_len) * u64::from(done));
             let mut array = bindings::iommu_user_data_array {
                 type_: self.kind,
@@ -66,8 +73,13 @@ impl Requests {
                 entry_num: asked,
             };
             let result = to_result(op(&mut array));
-            done += array.entry_num.min(asked);
-            if result.is_err() || array.entry_num != asked || done == self.count {
+            let answered = if warn_on_once!(array.entry_num > asked) {
+                asked
+            } else {
+                array.entry_num
+            };
+            done += answered;
+            if result.is_err() || answered == 0 || done == self.count {
                 return Invalidated { done, result };
             }
         }
