@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Carrying out a user's requests to forget what is cached.
+//! Reading the invalidation requests of user space, for drivers that carry them out.
+//!
+//! C header: `include/linux/iommu.h` (`struct iommu_user_data_array`).
 
-use core::ops::RangeInclusive;
+use core::ops::{
+    ControlFlow,
+    RangeInclusive, //
+};
 
 use kernel::{
     prelude::*,
@@ -22,33 +27,69 @@ impl<'a> Array<'a> {
         Self(raw)
     }
 
-    /// Has `f` carry out the requests one by one until it fails, each read once, and notes how many
-    /// it has. Their type is `kind`, and each has as many bytes as `lengths` allows. What an older
-    /// program leaves out is zero. `EINVAL` for another type or length, `E2BIG` where a newer
-    /// program says more than we understand, `EFAULT`, or as `f`.
+    /// Returns the number of requests, after setting the number of those carried out to 0. Returns
+    /// `EINVAL` if they are not of type `kind`.
+    fn begin(&mut self, kind: u32) -> Result<u32> {
+        let count = core::mem::replace(&mut self.0.entry_num, 0);
+        if self.0.type_ == kind {
+            Ok(count)
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Reads a request. Fields that an older program does not have are zero. Returns `E2BIG` if
+    /// bytes beyond the end of `T` are not zero, and `EFAULT` if the request cannot be read.
+    fn read<T: FromBytes>(&self, index: u32) -> Result<T> {
+        let len = u32::try_from(self.0.entry_len).map_err(|_| EINVAL)?;
+        let offset = self.0.entry_len.wrapping_mul(index as usize);
+        let at = UserPtr::from_ptr(self.0.uptr).wrapping_byte_add(offset);
+        UserStruct::with_size(at, len).read()
+    }
+
+    /// Carries out the requests one by one by `f`, until it fails or breaks, and counts those that
+    /// it carried out. Each is read once, right before it is carried out.
+    ///
+    /// Returns `EINVAL` if the requests are not of type `kind` or the length of one is not in
+    /// `lengths`, as [`Array::read`], or as `f`.
     pub(crate) fn for_each<T: FromBytes>(
-        self,
+        mut self,
         kind: u32,
         lengths: RangeInclusive<usize>,
-        mut f: impl FnMut(T) -> Result,
+        mut f: impl FnMut(T) -> Result<ControlFlow<()>>,
     ) -> Result {
-        let array = self.0;
-        let count = core::mem::replace(&mut array.entry_num, 0);
-        if array.type_ != kind {
+        let count = self.begin(kind)?;
+        if count != 0 && !lengths.contains(&self.0.entry_len) {
             return Err(EINVAL);
         }
-        if count == 0 {
-            return Ok(());
+        for index in 0..count {
+            let next = f(self.read(index)?)?;
+            self.0.entry_num += 1;
+            if next.is_break() {
+                break;
+            }
         }
-        if !lengths.contains(&array.entry_len) {
-            return Err(EINVAL);
+        Ok(())
+    }
+
+    /// As [`Array::for_each`], but reads all requests, which may have any length, before it carries
+    /// out the first. Returns `ENOMEM` in addition.
+    pub(crate) fn for_each_of_all<T: FromBytes>(
+        mut self,
+        kind: u32,
+        mut f: impl FnMut(&T) -> Result<ControlFlow<()>>,
+    ) -> Result {
+        let count = self.begin(kind)?;
+        let mut requests = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for index in 0..count {
+            requests.push(self.read(index)?, GFP_KERNEL)?;
         }
-        let len = u32::try_from(array.entry_len).map_err(|_| EINVAL)?;
-        let mut at = UserPtr::from_ptr(array.uptr);
-        for _ in 0..count {
-            f(UserStruct::with_size(at, len).read()?)?;
-            array.entry_num += 1;
-            at = at.wrapping_byte_add(array.entry_len);
+        for request in &requests {
+            let next = f(request)?;
+            self.0.entry_num += 1;
+            if next.is_break() {
+                break;
+            }
         }
         Ok(())
     }

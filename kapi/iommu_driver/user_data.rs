@@ -27,18 +27,22 @@ impl UserData {
         }
     }
 
-    /// Reads the struct, whose type is `kind` and whose first version had `min_len` bytes. What an
-    /// older program leaves out is zero. `EINVAL` for another type and for less than the first
-    /// version, `E2BIG` where a newer program says more than we understand, `EFAULT`.
+    /// Reads the struct, whose type is `kind` and whose first version had `min_len` bytes. Fields
+    /// that an older program does not have are zero.
+    ///
+    /// As `iommu_copy_struct_from_user()`: returns `EINVAL` for another type, and if there are fewer
+    /// bytes than the first version had or more than `T` has. Returns `EFAULT` if they cannot be
+    /// read.
     pub(crate) fn read<T: FromBytes>(&self, kind: u32, min_len: usize) -> Result<T> {
-        if self.kind != kind || self.len < min_len {
+        if self.kind != kind || !(min_len..=size_of::<T>()).contains(&self.len) {
             return Err(EINVAL);
         }
-        let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
+        let len = u32::try_from(self.len).map_err(|_| EINVAL)?;
         UserStruct::with_size(self.ptr, len).read()
     }
 
-    /// Writes the struct back, as much of it as there is room for. `EFAULT`.
+    /// Writes the struct back, as many bytes of it as were read. Returns `EFAULT` if they cannot be
+    /// written.
     pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
         let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
         UserStruct::with_size(self.ptr, len).write(value)

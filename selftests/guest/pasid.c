@@ -87,6 +87,10 @@ static void attached(struct fixture *none)
 	WANT(pasid_check(m.fd, m.device, 100, m.one), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, 0), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 101, 0), 0);
+	/* An object that is no page table, and none. */
+	WANT(pasid_check(m.fd, m.device, 100, m.ioas), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 100, m.dev_id), -EINVAL);
+	WANT(pasid_check(m.fd, m.device, 100, NO_ID), -ENOENT);
 	WANT(destroy(m.fd, m.two), -EBUSY);
 	/* That it is attached counts before all else. */
 	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EBUSY);
@@ -349,6 +353,27 @@ static void closed_attached(struct fixture *none)
 	close(m.fd);
 }
 
+/* The mock attaches a PASID of any device to page tables that track dirty pages. */
+static void dirty_tables(struct fixture *none)
+{
+	struct pasids m;
+	uint32_t tracked, device, dev_id;
+
+	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
+	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &tracked), 0);
+	WANT(mock_device_flags(m.fd, m.one, MOCK_FLAGS_DEVICE_PASID | MOCK_FLAGS_DEVICE_NO_DIRTY,
+			       &device, &dev_id), 0);
+	WANT(mock_replace(m.fd, device, tracked), -EINVAL);
+	WANT(pasid_attach(m.fd, device, 100, tracked), 0);
+	WANT(pasid_check(m.fd, device, 100, tracked), 0);
+	WANT(pasid_replace(m.fd, device, 100, m.two), 0);
+	WANT(pasid_replace(m.fd, device, 100, tracked), 0);
+	WANT(pasid_detach(m.fd, device, 100), 0);
+	WANT(destroy(m.fd, device), 0);
+	WANT(destroy(m.fd, tracked), 0);
+	close_pasids(&m);
+}
+
 static const struct test tests[] = {
 	{ "attached and detached", attached, ALONE },
 	{ "refused", refused, ALONE },
@@ -361,6 +386,7 @@ static const struct test tests[] = {
 	{ "many", many, ALONE },
 	{ "destroyed while attached", destroyed_attached, ALONE },
 	{ "closed while attached", closed_attached, ALONE },
+	{ "page tables that track dirty pages", dirty_tables, ALONE },
 };
 
 static const struct suite pasid_suite = {

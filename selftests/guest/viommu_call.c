@@ -172,6 +172,27 @@ void close_guest(struct guest *g)
 	close(g->fd);
 }
 
+bool open_caches(struct caches *c)
+{
+	int r;
+
+	if (!open_guest(&c->g))
+		return false;
+	r = nested(&c->g, c->g.parent, 0, &c->hwpt);
+	if (!r)
+		r = vdevice(c->g.fd, c->g.viommu, c->g.dev_id, VIRT_ID, &c->vdev);
+	if (r)
+		fail("cannot make page tables and a vDEVICE: %s", errno_name(r));
+	return !r;
+}
+
+void close_caches(struct caches *c)
+{
+	WANT(destroy(c->g.fd, c->vdev), 0);
+	WANT(destroy(c->g.fd, c->hwpt), 0);
+	close_guest(&c->g);
+}
+
 void accept_any(atomic_ulong *done, const char *what, long long r, const int *errors)
 {
 	size_t i;

@@ -35,6 +35,15 @@ struct outcome {
 	uint32_t done;
 };
 
+/* A guest with nested page tables on its parent and a vDEVICE. */
+struct caches {
+	struct guest g;
+	uint32_t hwpt, vdev;
+};
+
+bool open_caches(struct caches *c);
+void close_caches(struct caches *c);
+
 bool open_guest(struct guest *g);
 void close_guest(struct guest *g);
 int tables(struct guest *g, uint32_t flags, uint32_t *id);

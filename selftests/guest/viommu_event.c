@@ -525,6 +525,24 @@ static void all_at_once(struct fixture *none)
 	close_attached(&racing);
 }
 
+/* The device is still attached to page tables on the vIOMMU, so its events have the id it had then. */
+static void vdevice_gone(struct fixture *none)
+{
+	struct queue q;
+
+	if (!open_queue(&q, DEEP))
+		return;
+	WANT(destroy(q.g.fd, q.vdev), 0);
+	WANT(trigger(&q, 2), 0);
+	WANT(get(&q, events, sizeof(events)), 2 * EVENT);
+	CHECK(is_event(&events[0], 0) && is_event(&events[1], 1));
+	WANT(mock_replace(q.g.fd, q.g.device, q.g.ioas), 0);
+	WANT(trigger(&q, 1), -ENOENT);
+	WANT(destroy(q.g.fd, q.on_viommu), 0);
+	WANT(queue_free(&q), 0);
+	close_guest(&q.g);
+}
+
 static const struct test tests[] = {
 	{ "an event queue cannot be made", alloc_wrong, ALONE },
 	{ "one queue a type", types, ALONE },
@@ -535,6 +553,7 @@ static const struct test tests[] = {
 	{ "an event queue in use cannot be destroyed", order, ALONE },
 	{ "closed while events wait", close_context, ALONE },
 	{ "events, reads and queues that go, at once", all_at_once, ALONE },
+	{ "events after the vDEVICE is gone", vdevice_gone, ALONE },
 };
 
 const struct suite event_suite = {

@@ -53,9 +53,9 @@ use crate::{
     }, //
 };
 
-use super::driver::{
-    MockDomain,
-    MOCK, //
+use super::{
+    driver::MOCK,
+    state::MockDomain, //
 };
 
 /// The longest bitmap of dirty pages, in bytes.
@@ -170,20 +170,24 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
         .fault(device.dev(), &request, last)
 }
 
-/// Reports an event of a device that is attached to page tables on a vIOMMU. Returns `ENOENT` if it
-/// is not, `EOPNOTSUPP` if the vIOMMU has no event queue.
+/// Reports an event of a device that is attached to page tables on a vIOMMU. The event has the
+/// virtual id that the device had when it was attached.
+///
+/// Returns `ENOENT` if the device is not attached to such page tables or its virtual id is 0, and
+/// `EOPNOTSUPP` if the vIOMMU has no event queue.
 pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {
         return Err(ENOENT);
     };
-    let tables = MOCK
-        .get()
-        .ok_or(ENODEV)?
-        .nested(hwpt.domain())
-        .ok_or(ENOENT)?;
+    let iommu = MOCK.get().ok_or(ENODEV)?;
+    let tables = iommu.nested(hwpt.domain()).ok_or(ENOENT)?;
     let viommu = tables.viommu().ok_or(ENOENT)?;
-    let virt_id = u32::try_from(viommu.virt_id(device.dev())?).map_err(|_| ENOENT)?;
+    let data = iommu.data(device.dev()).ok_or(ENOENT)?;
+    let virt_id = data.virt_id.load(Relaxed);
+    if virt_id == 0 {
+        return Err(ENOENT);
+    }
     viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })
 }
 

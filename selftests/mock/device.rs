@@ -34,9 +34,9 @@ use crate::{
     }, //
 };
 
-use super::driver::{
-    MockDevice,
-    MOCK, //
+use super::{
+    driver::MOCK,
+    state::MockDevice, //
 };
 
 /// A mock device's hold on its binding.
@@ -170,15 +170,16 @@ pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
     Ok(())
 }
 
-/// Whether a PASID of a device is attached to the page tables that the command names; 0 names
-/// nothing. `EINVAL` where it is not, `ENOENT` where there are no such page tables.
+/// Checks that a PASID of a device is attached to the page tables that the command names, or to none
+/// if it names 0. Returns `EINVAL` if it is not and for objects of another kind, and `ENOENT` if
+/// there is no such object.
 pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let hwpt = match cmd.hwpt_id {
         0 => None,
         id => {
             let object = ctx.objects().get_any(id)?;
-            Some(Hwpt::try_from(object).map_err(|_| ENOENT)?)
+            Some(Hwpt::try_from(object).map_err(|_| EINVAL)?)
         }
     };
     let group = binding.bound.group()?;

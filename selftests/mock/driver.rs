@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The mock IOMMU's driver. Its page tables are real ones, but no hardware walks them.
+//! The mock IOMMU's driver: capabilities, and paging page tables. These have the format of AMD's
+//! version 1 tables, and no hardware walks them.
 
 use kernel::{
     device::Device,
-    prelude::*,
-    sync::atomic::{
-        ordering::Relaxed,
-        Atomic,
-        AtomicFlag, //
-    }, //
+    prelude::*, //
 };
 
 use crate::kapi::{
@@ -41,68 +37,19 @@ use crate::kapi::{
     }, //
 };
 
-use super::nested::{
+use super::state::{
+    first_version,
+    Mock,
+    MockDevice,
+    MockDomain,
     MockNested,
     MockViommu, //
 };
 
-/// The only mock IOMMU.
+/// The mock IOMMU. There is one.
 pub(super) static MOCK: IommuSlot<Mock> = IommuSlot::new();
 
-/// The driver.
-pub(super) enum Mock {}
-
-/// What it knows of a device.
-pub(super) struct MockDevice {
-    /// The IOMMU cannot track what the device writes to.
-    pub(super) no_dirty: bool,
-    /// What the device has cached of translations.
-    pub(super) cache: [Atomic<u32>; mock::CACHES],
-    /// The next attachment of [`mock::PASID_FAILING`] fails.
-    fails_next: AtomicFlag,
-}
-
-impl MockDevice {
-    /// A device that has cached something.
-    pub(super) fn new(no_dirty: bool) -> Self {
-        Self {
-            no_dirty,
-            cache: [const { Atomic::new(mock::CACHED) }; mock::CACHES],
-            fails_next: AtomicFlag::new(false),
-        }
-    }
-}
-
-impl MockDevice {
-    /// Whether `pasid` can be attached this time: `ENOMEM` where not. Called with the group's lock
-    /// held.
-    pub(super) fn check_pasid(&self, pasid: u32) -> Result {
-        if pasid != mock::PASID_FAILING {
-            return Ok(());
-        }
-        let fails = self.fails_next.load(Relaxed);
-        self.fails_next.store(!fails, Relaxed);
-        if fails {
-            Err(ENOMEM)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// What it keeps with page tables.
-pub(super) struct MockDomain {
-    tracking: AtomicFlag,
-}
-
-impl MockDomain {
-    /// Whether dirty pages are tracked at this moment.
-    pub(super) fn is_tracking(&self) -> bool {
-        self.tracking.load(Relaxed)
-    }
-}
-
-/// A device's page tables that notice what is written to do not fit one that is not tracked.
+/// Returns `EINVAL` if the page tables track dirty pages and the device does not support that.
 fn check_fit(domain: &PagingDomain<MockDomain>, dev: &MockDevice) -> Result {
     if domain.has_dirty() && dev.no_dirty {
         Err(EINVAL)
@@ -164,7 +111,7 @@ impl Driver for Mock {
             None => mock::PT_DEFAULT,
             Some(data) if data.kind != mock::HWPT_DATA => return Err(EOPNOTSUPP),
             Some(data) => {
-                let first = core::mem::offset_of!(HwptSelftest, iotlb) + size_of::<u32>();
+                let first = first_version!(HwptSelftest, iotlb);
                 let config: HwptSelftest = data.read(mock::HWPT_DATA, first)?;
                 config.pagetable_type
             }
@@ -172,12 +119,9 @@ impl Driver for Mock {
         if kind != mock::PT_DEFAULT && kind != mock::PT_HUGE {
             return Err(EOPNOTSUPP);
         }
-        let state = MockDomain {
-            tracking: AtomicFlag::new(false),
-        };
-        let mut domain = PagingDomain::new(state, &GEOMETRY, dirty)?;
+        let mut domain = PagingDomain::new(MockDomain::new(), &GEOMETRY, dirty)?;
         if kind == mock::PT_HUGE {
-            // Without a page of the CPU's size no address space would have it.
+            // An IOAS accepts only page tables that support pages of the CPU's size.
             let sizes = mock::HUGE_PAGE_SIZE | PAGE_SIZE;
             domain.as_mut().set_page_sizes(sizes);
         } else {
@@ -196,9 +140,7 @@ impl Driver for Mock {
     }
 
     fn block_pasid(dev: &MockDevice, pasid: u32) -> Result {
-        if pasid == mock::PASID_FAILING {
-            dev.fails_next.store(false, Relaxed);
-        }
+        dev.reset_pasid(pasid);
         Ok(())
     }
 }
@@ -211,13 +153,13 @@ impl Paging for MockDomain {
         check_fit(domain, dev)
     }
 
-    fn attach_pasid(domain: &PagingDomain<Self>, dev: &MockDevice, pasid: u32) -> Result {
-        check_fit(domain, dev)?;
+    // Dirty tracking is not checked here: the kernel's own mock does not check it either.
+    fn attach_pasid(_domain: &PagingDomain<Self>, dev: &MockDevice, pasid: u32) -> Result {
         dev.check_pasid(pasid)
     }
 
     fn track_dirty(&self, enable: bool) -> Result {
-        self.tracking.store(enable, Relaxed);
+        self.set_tracking(enable);
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod device;
 mod dmabuf;
 mod driver;
 mod nested;
+mod state;
 
 use kernel::prelude::*;
 
@@ -38,7 +39,7 @@ pub(crate) use device::destroy;
 
 /// The mock, as long as the module is loaded.
 pub(crate) struct Mock {
-    _iommu: iommu_driver::Registration<driver::Mock>,
+    _iommu: iommu_driver::Registration<state::Mock>,
     _fault: fault_injection::Control,
 }
 

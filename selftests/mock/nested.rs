@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The mock IOMMU's nested page tables and vIOMMUs. What they have cached are numbers that tests
-//! choose, look at and invalidate; nothing is ever translated by them.
+//! The mock IOMMU's nested page tables and vIOMMUs: attaching devices, and invalidating caches.
+
+use core::ops::ControlFlow;
 
 use kernel::{
     device::Device,
@@ -20,37 +21,32 @@ use crate::kapi::{
         Nested,
         NestedTables,
         NewViommu,
-        OfferedPages,
         ViommuRef,
         VirtualIommu, //
     },
-    uapi::{
-        hwpt,
-        test::{
-            mock,
-            HwptInvalidateSelftest,
-            HwptSelftest,
-            ViommuInvalidateSelftest,
-            ViommuSelftest, //
-        }, //
+    uapi::test::{
+        mock,
+        HwptInvalidateSelftest,
+        ViommuInvalidateSelftest,
+        ViommuSelftest, //
     }, //
 };
 
-use super::driver::{
+use super::state::{
+    first_version,
     Mock,
-    MockDevice, //
+    MockDevice,
+    MockNested,
+    MockViommu, //
 };
 
-/// Bytes that every version of `$struct` has: those up to its field `$last`, a `u32`.
-macro_rules! first_version {
-    ($struct:ident, $last:ident) => {
-        core::mem::offset_of!($struct, $last) + size_of::<u32>()
-    };
-}
+/// A flag of invalidation requests that the kernel's own mock does not have: the request is carried
+/// out, and the driver returns without looking at the next one. Drivers may do that.
+const STOP_HERE: u32 = 1 << 31;
 
-/// `EOPNOTSUPP` for unknown flags, `EINVAL` where there is no entry `id` among so many.
+/// Returns `EOPNOTSUPP` for unknown flags, and `EINVAL` if a cache of so many entries has no `id`.
 fn check_request(flags: u32, id: u32, entries: usize) -> Result {
-    if flags & !mock::INVALIDATE_ALL != 0 {
+    if flags & !(mock::INVALIDATE_ALL | STOP_HERE) != 0 {
         return Err(EOPNOTSUPP);
     }
     if (id as usize) < entries {
@@ -60,8 +56,8 @@ fn check_request(flags: u32, id: u32, entries: usize) -> Result {
     }
 }
 
-/// Forgets what `caches` has: all of it, or the entry `id`.
-fn forget(caches: &[Atomic<u32>], flags: u32, id: u32) {
+/// Invalidates entry `id` of a cache, or all of them, as the flags say.
+fn invalidate_cache(caches: &[Atomic<u32>], flags: u32, id: u32) {
     let all = flags & mock::INVALIDATE_ALL != 0;
     for (cache, at) in caches.iter().zip(0..) {
         if all || at == id {
@@ -70,40 +66,25 @@ fn forget(caches: &[Atomic<u32>], flags: u32, id: u32) {
     }
 }
 
-/// What the mock keeps with nested page tables.
-pub(super) struct MockNested {
-    iotlb: [Atomic<u32>; mock::IOTLBS],
-}
-
-impl MockNested {
-    /// Page tables of which something is cached that `data` say.
-    pub(super) fn new(flags: u32, data: UserData) -> Result<Self> {
-        if flags & !hwpt::PASID != 0 || data.kind != mock::HWPT_DATA {
-            return Err(EOPNOTSUPP);
-        }
-        let first = first_version!(HwptSelftest, iotlb);
-        let config: HwptSelftest = data.read(mock::HWPT_DATA, first)?;
-        Ok(Self {
-            iotlb: core::array::from_fn(|_| Atomic::new(config.iotlb)),
-        })
-    }
-
-    /// Whether `iotlb` is cached in the entry `id`.
-    pub(super) fn has_cached(&self, id: u32, iotlb: u32) -> bool {
-        let entry = self.iotlb.get(id as usize);
-        entry.is_some_and(|entry| entry.load(Relaxed) == iotlb)
+/// Returns what the flags say of the requests that follow.
+fn next(flags: u32) -> ControlFlow<()> {
+    if flags & STOP_HERE != 0 {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
     }
 }
 
 impl Nested for MockNested {
     type Driver = Mock;
 
-    fn attach(tables: &NestedTables<Self>, dev: &Device, _data: &MockDevice) -> Result {
-        // A guest's IOMMU translates for devices only that the guest knows.
-        match tables.viommu() {
-            Some(viommu) => viommu.virt_id(dev).map(|_| ()),
-            None => Ok(()),
+    /// Returns `ENOENT` if the page tables are on a vIOMMU that has no vDEVICE of the device.
+    fn attach(tables: &NestedTables<Self>, dev: &Device, data: &MockDevice) -> Result {
+        if let Some(viommu) = tables.viommu() {
+            // The virtual id of an event has 32 bits.
+            data.virt_id.store(viommu.virt_id(dev)? as u32, Relaxed);
         }
+        Ok(())
     }
 
     fn attach_pasid(_tables: &NestedTables<Self>, data: &MockDevice, pasid: u32) -> Result {
@@ -116,17 +97,11 @@ impl Nested for MockNested {
             first_version!(HwptInvalidateSelftest, iotlb_id)..=size_of::<HwptInvalidateSelftest>(),
             |request: HwptInvalidateSelftest| {
                 check_request(request.flags, request.iotlb_id, mock::IOTLBS)?;
-                forget(&self.iotlb, request.flags, request.iotlb_id);
-                Ok(())
+                invalidate_cache(&self.iotlb, request.flags, request.iotlb_id);
+                Ok(next(request.flags))
             },
         )
     }
-}
-
-/// What the mock has for the virtual IOMMU of a guest.
-pub(super) struct MockViommu {
-    /// Where the guest asked for something to map.
-    _pages: Option<OfferedPages>,
 }
 
 impl VirtualIommu for MockViommu {
@@ -158,14 +133,16 @@ impl VirtualIommu for MockViommu {
     }
 
     fn invalidate(viommu: ViommuRef<'_, Mock>, requests: Array<'_>) -> Result {
-        requests.for_each(
+        requests.for_each_of_all(
             mock::VIOMMU_INVALIDATE_DATA,
-            1..=usize::MAX,
-            |request: ViommuInvalidateSelftest| {
+            |request: &ViommuInvalidateSelftest| {
                 check_request(request.flags, request.cache_id, mock::CACHES)?;
-                let forget = |dev: &MockDevice| forget(&dev.cache, request.flags, request.cache_id);
-                let found = viommu.with_device(request.vdev_id as usize, forget);
-                found.ok_or(EINVAL)
+                viommu
+                    .with_device(request.vdev_id as usize, |dev: &MockDevice| {
+                        invalidate_cache(&dev.cache, request.flags, request.cache_id)
+                    })
+                    .ok_or(EINVAL)?;
+                Ok(next(request.flags))
             },
         )
     }
