@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use crate::{
     abi::same_signature,
     ffi::bindings,
-    kapi::iommu::iopf::Handle, //
+    kapi::iommu::attachable::place_doorbell, //
 };
 
 same_signature! {
@@ -22,10 +22,9 @@ unsafe extern "C" fn iommufd_rs_place_doorbell(
     page: u64,
     iova: *mut u64,
 ) -> c_int {
-    // SAFETY: `abi/provider.c` got it from the IOMMU core for a group that is attached to a domain
-    // of ours, and holds the group's mutex.
-    let handle = unsafe { Handle::borrow(handle) };
-    match handle.place_doorbell(page) {
+    // SAFETY: `abi/provider.c` got the handle from the IOMMU core for a group that is attached to a
+    // domain with the iommufd cookie, and holds the group's mutex.
+    match unsafe { place_doorbell(handle, page) } {
         Ok(None) => 0,
         Ok(Some(place)) => {
             // SAFETY: The caller gives a place for it.

@@ -82,8 +82,8 @@ impl Hwpt {
     /// Whether devices may have page faults.
     pub(crate) fn takes_faults(&self) -> bool {
         match self {
-            Self::Paging(hwpt) => hwpt.domain().fault_sink().is_some(),
-            Self::Nested(hwpt) => hwpt.domain().fault_sink().is_some(),
+            Self::Paging(hwpt) => hwpt.domain().has_fault_sink(),
+            Self::Nested(hwpt) => hwpt.domain().has_fault_sink(),
         }
     }
 

@@ -85,7 +85,7 @@ impl HwptNested {
         faults: Option<Ref<FaultQueue>>,
     ) -> Result<Self> {
         if let Some(queue) = faults {
-            domain.set_fault_sink(KBox::new(queue, GFP_KERNEL_ACCOUNT)?);
+            domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);
         }
         Ok(Self {
             domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,

@@ -99,7 +99,7 @@ impl HwptPaging {
             return Err(EINVAL);
         }
         if let Some(queue) = faults {
-            domain.set_fault_sink(KBox::new(queue, GFP_KERNEL_ACCOUNT)?);
+            domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);
         }
         Ok(Self {
             domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,

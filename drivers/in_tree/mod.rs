@@ -88,7 +88,7 @@ impl ViommuOps for InTreeViommu {
     }
 
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain> {
-        self.0.alloc_nested(flags, data)
+        NestedDomain::on_viommu(&self.0, flags, data)
     }
 
     fn invalidate(&self, requests: Requests) -> Invalidated {
@@ -105,7 +105,7 @@ impl ViommuOps for InTreeViommu {
     }
 
     fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection> {
-        Connection::new(&self.0, kind, receiver)
+        self.0.connect(kind, receiver)
     }
 
     fn make_vdevice(

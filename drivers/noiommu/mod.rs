@@ -32,11 +32,11 @@ use crate::{
 pub(crate) struct NoIommu;
 
 impl Backend for NoIommu {
-    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+    fn alloc_paging(&self, _dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
         if flags != 0 || data.is_some() {
             return Err(EOPNOTSUPP);
         }
-        software_pt::alloc(dev)
+        software_pt::alloc()
     }
 
     fn has_nested(&self, _dev: &Device) -> bool {

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the DMA of devices can be made to go through: page tables of either kind.
+//! Domains of either kind, and the handle that the IOMMU core knows an attachment by.
 //!
 //! C header: `include/linux/iommu.h`.
 
-use core::ptr::NonNull;
-
 use kernel::{
-    device::Device,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -20,87 +14,21 @@ use crate::{
     kapi::iommu::{
         domain::Domain,
         iopf::{
-            self,
+            FaultHandle,
             FaultSink, //
         },
+        msi::Doorbells,
         nested::NestedDomain,
-        provider, //
+        owned_domain::OwnedDomain, //
     }, //
 };
 
-/// A `struct iommu_domain`, owned: dropping it frees it.
-///
-/// # Invariants
-///
-/// `raw` is a valid domain that nobody else frees. `_dev` keeps the device, and with it the driver,
-/// from going away first.
-pub(super) struct OwnedDomain {
-    raw: NonNull<bindings::iommu_domain>,
-    /// Present exactly if the C object has the operation that looks for it.
-    faults: Option<KBox<dyn FaultSink>>,
-    _dev: ARef<Device>,
-}
-
-// SAFETY: IOMMU drivers lock their domains: any task may call them.
-unsafe impl Send for OwnedDomain {}
-// SAFETY: As above; concurrent maps and unmaps of disjoint ranges are allowed by
-// `struct iommu_domain_ops`, and callers here keep ranges disjoint by owning them in an IOAS.
-unsafe impl Sync for OwnedDomain {}
-
-impl OwnedDomain {
-    /// Takes over a domain that was made for `dev`.
-    ///
-    /// # Safety
-    ///
-    /// It is valid, and freeing it is the caller's to give away.
-    pub(super) unsafe fn from_raw(raw: NonNull<bindings::iommu_domain>, dev: &Device) -> Self {
-        // The core then asks `Handle::place_doorbell` where interrupts go.
-        if provider::is_registered() {
-            // SAFETY: The domain is ours alone as yet.
-            unsafe {
-                (*raw.as_ptr()).cookie_type =
-                    bindings::iommu_domain_cookie_type_IOMMU_COOKIE_IOMMUFD;
-            }
-        }
-        // INVARIANT: By the caller's promise.
-        Self {
-            raw,
-            faults: None,
-            _dev: dev.into(),
-        }
-    }
-
-    /// The C object.
-    pub(super) fn as_ptr(&self) -> *mut bindings::iommu_domain {
-        self.raw.as_ptr()
-    }
-
-    /// Lets devices have page faults, which go to `sink`, before any device is attached.
-    pub(super) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
-        self.faults = Some(sink);
-        // SAFETY: The domain is ours alone as yet.
-        unsafe { (*self.as_ptr()).iopf_handler = Some(iopf::handle_fault) };
-    }
-
-    /// Who takes page faults. `None` where devices may not have any.
-    pub(super) fn fault_sink(&self) -> Option<&dyn FaultSink> {
-        self.faults.as_deref()
-    }
-}
-
-impl Drop for OwnedDomain {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant the domain is ours to free.
-        unsafe { bindings::iommu_domain_free(self.as_ptr()) };
-    }
-}
-
-/// Page tables of either kind. While something is attached to them they stay.
+/// A domain that a device can be attached to. The domain exists as long as something is attached.
 #[derive(Clone)]
 pub(crate) enum Attachable {
-    /// The kernel fills them.
+    /// Page tables that the kernel fills.
     Paging(Arc<Domain>),
-    /// User space does.
+    /// Page tables that user space fills.
     Nested(Arc<NestedDomain>),
 }
 
@@ -112,13 +40,74 @@ impl Attachable {
         }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.owned().as_ptr()
     }
 
-    /// Who takes page faults. `None` where devices may not have any.
-    pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
+    /// Returns what page faults are delivered to, if anything.
+    fn fault_sink(&self) -> Option<&Arc<dyn FaultSink>> {
         self.owned().fault_sink()
     }
+}
+
+/// The handle of an attachment. The IOMMU core must not have it any more when it is dropped: that
+/// answers the page faults which are left, and only then releases the domain.
+#[pin_data]
+#[repr(C)]
+pub(super) struct AttachHandle {
+    // The first field: the core's pointer to it is a pointer to the handle.
+    #[pin]
+    faults: FaultHandle,
+    domain: Attachable,
+    /// `None` if the IOMMU does not translate interrupts.
+    doorbells: Option<KBox<dyn Doorbells>>,
+}
+
+impl AttachHandle {
+    /// Allocates a handle for an attachment to `domain`. Page faults name the device by `device`.
+    /// Returns `ENOMEM` if there is no memory.
+    pub(super) fn new(
+        domain: Attachable,
+        doorbells: Option<KBox<dyn Doorbells>>,
+        device: u32,
+    ) -> Result<Pin<KBox<Self>>> {
+        let sink = domain.fault_sink().cloned();
+        KBox::pin_init(
+            pin_init!(Self {
+                faults <- FaultHandle::new(sink, device),
+                domain,
+                doorbells,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns the C object.
+    pub(super) fn as_ptr(&self) -> *mut bindings::iommu_attach_handle {
+        self.faults.as_ptr()
+    }
+
+    /// Returns the domain of the attachment.
+    pub(super) fn domain(&self) -> &Attachable {
+        &self.domain
+    }
+}
+
+/// Maps the page of an interrupt's doorbell for the devices of an attachment: see
+/// [`Doorbells::place`]. Returns `None` if the IOMMU does not translate interrupts.
+///
+/// # Safety
+///
+/// `handle` must be the handle that the IOMMU core has for a group which is attached to a domain with
+/// the cookie type `IOMMU_COOKIE_IOMMUFD`, and the group must stay attached during the call.
+pub(crate) unsafe fn place_doorbell(
+    handle: *mut bindings::iommu_attach_handle,
+    page: u64,
+) -> Result<Option<u64>> {
+    // SAFETY: Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with an
+    // `AttachHandle`. The caller guarantees that it is attached, and so not dropped.
+    let handle = unsafe { &*handle.cast::<AttachHandle>() };
+    let doorbells = handle.doorbells.as_ref();
+    doorbells.map(|doorbells| doorbells.place(page)).transpose()
 }

@@ -10,6 +10,7 @@ use kernel::{
     device::Device,
     error::from_err_ptr,
     prelude::*,
+    sync::Arc,
     types::Opaque, //
 };
 
@@ -18,9 +19,10 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::{
-            attachable::OwnedDomain,
             device,
-            iopf::FaultSink, //
+            driver_ref::DriverRef,
+            iopf::FaultSink,
+            owned_domain::OwnedDomain, //
         },
         units::{
             to_u64,
@@ -82,7 +84,7 @@ impl UserData {
     }
 }
 
-/// A paging domain, owned: dropping it frees the page tables.
+/// A paging domain. Its page tables are freed when this is dropped.
 pub(crate) struct Domain {
     owned: OwnedDomain,
     coherent: bool,
@@ -90,64 +92,72 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
-    /// Asks the device's IOMMU driver for a paging domain. `flags` are the uAPI's HWPT_ALLOC flags
-    /// that concern drivers. `EOPNOTSUPP` where the driver has no such domain, or its own errors.
+    /// Allocates a paging domain that the device can be attached to. `flags` are the
+    /// `IOMMU_HWPT_ALLOC_*` flags that concern drivers.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver does not support the flags or the data, `ENODEV` if no IOMMU
+    /// driver manages the device, or the error of the driver.
     pub(crate) fn alloc(dev: &Device, flags: u32, data: Option<UserData>) -> Result<Self> {
-        // SAFETY: The device is alive.
-        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
-        let ops = ops.ok_or(ENODEV)?;
+        let ops = device::iommu_ops(dev)?;
+        let driver = DriverRef::get(ops)?;
         let raw = match ops.domain_alloc_paging_flags {
             Some(alloc) => {
                 let data = data.map(UserData::as_raw);
                 let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-                // SAFETY: The operation belongs to the driver of this device; `data` outlives it.
+                // SAFETY: The operation belongs to the driver of this device.
                 let raw = from_err_ptr(unsafe { alloc(device::as_raw(dev), flags, data) })?;
-                // SAFETY: The driver returned a new domain that is ours alone.
+                // SAFETY: The operation returned a new domain that nothing else refers to.
                 unsafe { (*raw).owner = ops };
                 raw
             }
             None if flags != 0 || data.is_some() => return Err(EOPNOTSUPP),
-            // SAFETY: The device is alive and managed by an IOMMU driver.
+            // SAFETY: The device is valid, and an IOMMU driver manages it.
             None => from_err_ptr(unsafe {
                 bindings::iommu_paging_domain_alloc_flags(device::as_raw(dev), 0)
             })?,
         };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-        // SAFETY: A new domain, not freed by anybody else.
-        Ok(unsafe { Self::from_raw(raw, dev, false) })
+        // SAFETY: The domain is new, and the driver's.
+        Ok(unsafe { Self::from_raw(raw, driver, false) })
     }
 
-    /// Takes over a domain that was made for `dev`; see [`Domain::is_software`].
+    /// Takes over a new domain. `software` is what [`Domain::is_software`] returns.
     ///
     /// # Safety
     ///
-    /// It is a valid paging domain, and freeing it is the caller's to give away.
-    pub(crate) unsafe fn from_raw(
+    /// `raw` must be a valid paging domain that nothing else refers to or frees, and `driver` a
+    /// reference to the driver that made it.
+    pub(super) unsafe fn from_raw(
         raw: NonNull<bindings::iommu_domain>,
-        dev: &Device,
+        driver: DriverRef,
         software: bool,
     ) -> Self {
         Self {
-            // SAFETY: The caller's promise.
-            owned: unsafe { OwnedDomain::from_raw(raw, dev) },
+            // SAFETY: By the safety requirements of this function.
+            owned: unsafe { OwnedDomain::from_raw(raw, driver) },
             coherent: false,
             software,
         }
     }
 
-    /// Whether no IOMMU translates by these page tables: they are for devices without one.
+    /// Returns whether no IOMMU translates by these page tables: they are for devices without one.
     pub(crate) fn is_software(&self) -> bool {
         self.software
     }
 
-    /// Lets devices have page faults, which go to `sink`, before any device is attached.
-    pub(crate) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
+    /// Returns whether the driver with these operations made the domain.
+    pub(super) fn is_of(&self, ops: &bindings::iommu_ops) -> bool {
+        core::ptr::eq(self.inner().owner, ops)
+    }
+
+    /// Delivers the page faults of devices that are attached from now on to `sink`.
+    pub(crate) fn set_fault_sink(&mut self, sink: Arc<dyn FaultSink>) {
         self.owned.set_fault_sink(sink);
     }
 
-    /// Who takes page faults. `None` where devices may not have any.
-    pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
-        self.owned.fault_sink()
+    /// Returns whether the page faults of devices are delivered.
+    pub(crate) fn has_fault_sink(&self) -> bool {
+        self.owned.fault_sink().is_some()
     }
 
     /// The C object.

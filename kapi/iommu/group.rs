@@ -23,9 +23,11 @@ use crate::{
     ffi::bindings,
     kapi::{
         iommu::{
-            attachable::Attachable,
+            attachable::{
+                AttachHandle,
+                Attachable, //
+            },
             device,
-            iopf::Handle,
             msi::Doorbells, //
         },
         units::{
@@ -181,7 +183,7 @@ enum Source {
 /// `handle` is registered with the IOMMU core for `source` and the handle's domain.
 pub(crate) struct Attachment {
     source: Source,
-    handle: Pin<KBox<Handle>>,
+    handle: Pin<KBox<AttachHandle>>,
 }
 
 impl Attachment {
@@ -198,7 +200,7 @@ impl Attachment {
         doorbells: Option<KBox<dyn Doorbells>>,
         id: u32,
     ) -> Result<Self> {
-        let handle = Handle::new(domain, doorbells, id)?;
+        let handle = AttachHandle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
         let source = if pasid.is_none() {
             Source::Group(group)
@@ -231,7 +233,7 @@ impl Attachment {
         doorbells: Option<KBox<dyn Doorbells>>,
         id: u32,
     ) -> Result {
-        let handle = Handle::new(domain, doorbells, id)?;
+        let handle = AttachHandle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {

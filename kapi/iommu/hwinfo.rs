@@ -29,9 +29,7 @@ impl HwInfo {
     /// Asks the device's driver for data of type `wanted` (`enum iommu_hw_info_type`).
     /// `EOPNOTSUPP` where it has none of that type, `ENODEV` without a driver, `ENOMEM`.
     pub(crate) fn of(dev: &Device, wanted: u32) -> Result<Self> {
-        // SAFETY: The device is alive.
-        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
-        let Some(hw_info) = ops.ok_or(ENODEV)?.hw_info else {
+        let Some(hw_info) = device::iommu_ops(dev)?.hw_info else {
             return Ok(Self {
                 data: None,
                 len: 0,

@@ -6,7 +6,7 @@
 //! it ([`FaultSink`]). From then on the group is owned by exactly one place, and owning it is the
 //! only way to answer it; one that is dropped is answered too, with "do not try again". What a
 //! group refers to, the attachment that it came by and behind that the device, stays until it is
-//! answered: the end of an attachment ([`Handle`]) waits for that.
+//! answered: the end of an attachment waits for that.
 //!
 //! C header: `include/linux/iommu.h`.
 
@@ -18,19 +18,14 @@ use core::{
 use kernel::{
     prelude::*,
     sync::{
+        Arc,
         Completion,
         Refcount, //
     },
     types::Opaque, //
 };
 
-use crate::{
-    ffi::bindings,
-    kapi::iommu::{
-        attachable::Attachable,
-        msi::Doorbells, //
-    }, //
-};
+use crate::ffi::bindings;
 
 /// Who takes the faults of a domain.
 pub(crate) trait FaultSink: Send + Sync {
@@ -47,79 +42,52 @@ pub(crate) trait FaultSink: Send + Sync {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AttachmentId(usize);
 
-/// What the IOMMU core knows an attachment by. Dropping it, after the core has forgotten it,
-/// answers the faults that are left.
+/// The part of an attachment's handle that page faults need. When it is dropped, the IOMMU core must
+/// not have it any more; the drop answers the faults that are left.
 #[pin_data(PinnedDrop)]
 #[repr(C)]
-pub(crate) struct Handle {
-    // Comes first: the core's pointer to it is one to us.
+pub(super) struct FaultHandle {
+    // The first field: the core's pointer to it is a pointer to the handle.
     #[pin]
     raw: Opaque<bindings::iommu_attach_handle>,
-    domain: Attachable,
-    /// Where interrupts go. `None` where the IOMMU does not translate them.
-    doorbells: Option<KBox<dyn Doorbells>>,
+    /// `None` if devices cannot have page faults.
+    sink: Option<Arc<dyn FaultSink>>,
     device: u32,
-    /// The groups that are not answered, the calls that deliver one, and one for ourselves.
+    /// Counts the groups that are not answered, the calls of [`handle_fault`], and the handle itself.
     users: Refcount,
-    /// Nobody uses it any more.
+    /// Completed when `users` is 0.
     #[pin]
     unused: Completion,
 }
 
-// SAFETY: The C object is written while it is attached and only read then.
-unsafe impl Send for Handle {}
-// SAFETY: As above.
-unsafe impl Sync for Handle {}
+// SAFETY: The IOMMU core writes the C object while it attaches, and only reads it then. The other
+// fields are `Send`.
+unsafe impl Send for FaultHandle {}
+// SAFETY: As the C object is only read while it is shared, and the other fields are `Sync`.
+unsafe impl Sync for FaultHandle {}
 
-impl Handle {
-    /// A handle for attaching to `domain`; `device` is the id that faults will name. `ENOMEM`.
-    pub(super) fn new(
-        domain: Attachable,
-        doorbells: Option<KBox<dyn Doorbells>>,
-        device: u32,
-    ) -> Result<Pin<KBox<Self>>> {
-        KBox::pin_init(
-            pin_init!(Self {
-                raw <- Opaque::zeroed(),
-                domain,
-                doorbells,
-                device,
-                users: Refcount::new(1),
-                unused <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )
+impl FaultHandle {
+    /// Makes a handle. Its faults go to `sink` and name the device by `device`.
+    pub(super) fn new(sink: Option<Arc<dyn FaultSink>>, device: u32) -> impl PinInit<Self> {
+        pin_init!(Self {
+            raw <- Opaque::zeroed(),
+            sink,
+            device,
+            users: Refcount::new(1),
+            unused <- Completion::new(),
+        })
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_ptr(&self) -> *mut bindings::iommu_attach_handle {
         self.raw.get()
-    }
-
-    /// What it attaches to.
-    pub(super) fn domain(&self) -> &Attachable {
-        &self.domain
-    }
-
-    /// The handle that the IOMMU core has for a group.
-    ///
-    /// # Safety
-    ///
-    /// The group is attached to a domain of ours, and stays so during `'a`.
-    pub(crate) unsafe fn borrow<'a>(raw: *mut bindings::iommu_attach_handle) -> &'a Self {
-        // SAFETY: Domains of ours are attached with handles only, by `Attachment`.
-        unsafe { &*raw.cast() }
-    }
-
-    /// See [`Doorbells::place`]; `None` where the IOMMU does not translate interrupts.
-    pub(crate) fn place_doorbell(&self, page: u64) -> Result<Option<u64>> {
-        self.doorbells.as_ref().map(|d| d.place(page)).transpose()
     }
 
     fn id(&self) -> AttachmentId {
         AttachmentId(self.raw.get().addr())
     }
 
+    /// Ends a use. After the last one the handle may be gone.
     fn put(&self) {
         if self.users.dec_and_test() {
             self.unused.complete_all();
@@ -128,37 +96,39 @@ impl Handle {
 }
 
 #[pinned_drop]
-impl PinnedDrop for Handle {
+impl PinnedDrop for FaultHandle {
     fn drop(self: Pin<&mut Self>) {
-        if let Some(sink) = self.domain.fault_sink() {
+        if let Some(sink) = &self.sink {
             sink.end(self.id());
         }
         self.put();
-        // Whoever is about to answer a group is done soon.
+        // A group that is left is owned by a task which is answering it, so this does not take long.
         self.unused.wait_for_completion();
     }
 }
 
-/// The operation of domains that have a [`FaultSink`].
+/// `iopf_handler` of the domains that have a [`FaultSink`].
 ///
 /// # Safety
 ///
-/// Called by the IOMMU core with a group that came by a [`Handle`] which is attached, and stays so
-/// during the call: drivers let no fault through while they detach.
+/// Must be called by the IOMMU core only, with a group whose attach handle begins with a
+/// [`FaultHandle`] and stays attached during the call. Drivers report no fault while they detach.
 pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -> c_int {
-    // SAFETY: By the caller's promise.
-    let handle = unsafe { Handle::borrow((*group).attach_handle) };
-    let Some(sink) = handle.domain.fault_sink() else {
+    // SAFETY: The caller guarantees that the group is valid.
+    let raw = unsafe { (*group).attach_handle };
+    // SAFETY: The caller guarantees that a `FaultHandle` begins there and stays during the call.
+    let handle = unsafe { &*raw.cast::<FaultHandle>() };
+    let Some(sink) = &handle.sink else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The group is ours; from here on it is on no list of the core's, which would answer it
+    // SAFETY: The core hands the group over. Once it is off the core's list, the core does not answer
     // and free it when the device stops having faults.
     unsafe { bindings::iopf_group_dequeue(group) };
-    // One for this call: the group may be answered before the call is over.
+    // One use for the group and one for this call: the group may be answered before the call ends.
     handle.users.inc();
     handle.users.inc();
-    // INVARIANT: Just counted and taken off the core's list.
-    // SAFETY: The core never passes NULL.
+    // INVARIANT: The use was just counted, and the group is off the core's list.
+    // SAFETY: The core does not pass NULL.
     sink.deliver(FaultGroup(unsafe { NonNull::new_unchecked(group) }));
     handle.put();
     0
@@ -202,7 +172,7 @@ pub(crate) struct PageRequest {
 /// # Invariants
 ///
 /// The group is on no list but a [`FaultList`] that owns it, nobody else answers or frees it, and
-/// its handle is a [`Handle`] that counts it.
+/// its handle is a [`FaultHandle`] that counts it.
 #[repr(transparent)]
 pub(crate) struct FaultGroup(NonNull<bindings::iopf_group>);
 
@@ -212,7 +182,7 @@ unsafe impl Send for FaultGroup {}
 unsafe impl Sync for FaultGroup {}
 
 impl FaultGroup {
-    fn handle(&self) -> &Handle {
+    fn handle(&self) -> &FaultHandle {
         // SAFETY: By the invariant it is there until this group is answered.
         unsafe { &*(*self.0.as_ptr()).attach_handle.cast() }
     }

@@ -4,10 +4,11 @@
 //!
 //! | file | fit for |
 //! |---|---|
-//! | `attachable` | private: domains of either kind as this module attaches them |
+//! | `attachable` | private: domains of either kind, and the handle of an attachment |
 //! | `device` | `rust/kernel/iommu` |
 //! | `dirty` | `rust/kernel/iommu` |
 //! | `domain` | `rust/kernel/iommu` |
+//! | `driver_ref` | private |
 //! | `driver_struct` | private: memory that this module shares with an IOMMU driver |
 //! | `group` | `rust/kernel/iommu` |
 //! | `hw_queue` | private: `struct iommufd_hw_queue` belongs to iommufd |
@@ -16,6 +17,7 @@
 //! | `iopf` | `rust/kernel/iommu` |
 //! | `msi` | private: the interface between an attach handle and `device/msi.rs` |
 //! | `nested` | private: nested domains exist for iommufd only |
+//! | `owned_domain` | private: the common part of `domain` and `nested` |
 //! | `provider` | private: needs the patch series |
 //! | `software_pt` | private: page tables of devices without an IOMMU |
 //! | `vdevice` | private: `struct iommufd_vdevice` belongs to iommufd |
@@ -26,6 +28,7 @@ pub(crate) mod attachable;
 pub(crate) mod device;
 pub(crate) mod dirty;
 pub(crate) mod domain;
+mod driver_ref;
 mod driver_struct;
 pub(crate) mod group;
 pub(crate) mod hw_queue;
@@ -34,6 +37,7 @@ pub(crate) mod invalidate;
 pub(crate) mod iopf;
 pub(crate) mod msi;
 pub(crate) mod nested;
+mod owned_domain;
 pub(crate) mod provider;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
 pub(crate) mod software_pt;

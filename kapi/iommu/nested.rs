@@ -16,139 +16,141 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::iommu::{
-        attachable::OwnedDomain,
         device,
         domain::{
             Domain,
             UserData, //
         },
+        driver_ref::DriverRef,
         invalidate::{
             Invalidated,
             Requests, //
         },
         iopf::FaultSink,
+        owned_domain::OwnedDomain,
         viommu::Viommu, //
     }, //
 };
 
-/// What a nested domain stands on: its driver may refer to it until the domain is freed.
+/// What a nested domain was made on. Its driver may refer to it until the domain is freed.
 enum Base {
     Parent(#[expect(dead_code, reason = "held")] Arc<Domain>),
     Viommu(#[expect(dead_code, reason = "held")] Arc<Viommu>),
 }
 
-/// A nested domain, owned: dropping it frees it.
+/// A nested domain, which is freed when this is dropped.
+///
+/// # Invariants
+///
+/// The domain is of type `IOMMU_DOMAIN_NESTED`, and refers to nothing that is freed before `_base`.
 pub(crate) struct NestedDomain {
-    // Field order: the domain goes before what it stands on.
+    // The driver may use the base when it frees the domain, so the base is dropped after it.
     owned: OwnedDomain,
     _base: Base,
 }
 
 impl NestedDomain {
-    /// Whether the device's IOMMU driver has nested domains that need no vIOMMU.
+    /// Returns whether the IOMMU driver of the device has nested domains that need no vIOMMU.
     pub(crate) fn are_there(dev: &Device) -> bool {
-        // SAFETY: The device is alive.
-        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
-        ops.is_some_and(|ops| ops.domain_alloc_nested.is_some())
+        device::iommu_ops(dev).is_ok_and(|ops| ops.domain_alloc_nested.is_some())
     }
 
-    /// Asks the device's IOMMU driver for a domain on top of `parent`. `flags` are the uAPI's
-    /// HWPT_ALLOC flags that concern drivers. `EOPNOTSUPP` where the driver has no such domains,
-    /// `EINVAL` where the parent is another driver's, or the driver's own errors.
+    /// Allocates a domain on top of `parent`. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern
+    /// drivers.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver has no such domains, `EINVAL` if the parent is another
+    /// driver's, `ENODEV` if no IOMMU driver manages the device, or the error of the driver.
     pub(crate) fn on_parent(
         dev: &Device,
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,
     ) -> Result<Self> {
-        // SAFETY: The device is alive.
-        let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() };
-        let ops = ops.ok_or(ENODEV)?;
+        let ops = device::iommu_ops(dev)?;
         let alloc = ops.domain_alloc_nested.ok_or(EOPNOTSUPP)?;
-        // SAFETY: The parent is valid.
-        if !core::ptr::eq(unsafe { (*parent.as_ptr()).owner }, ops) {
+        if !parent.is_of(ops) {
             return Err(EINVAL);
         }
+        let driver = DriverRef::get(ops)?;
         let data = data.as_raw();
-        // SAFETY: The operation belongs to the driver of this device; the parent is one of its
-        // domains, and `data` outlives the call.
+        // SAFETY: The operation belongs to the driver of this device, which made the parent too.
         let raw = unsafe { alloc(device::as_raw(dev), parent.as_ptr(), flags, &data) };
-        let raw = from_err_ptr(raw)?;
-        // SAFETY: The driver returned a new domain that is ours alone.
-        unsafe { Self::from_raw(raw, ops, dev, Base::Parent(parent)) }
+        // SAFETY: The operation returned the domain, which refers to the parent at most.
+        unsafe { Self::from_raw(from_err_ptr(raw)?, ops, driver, Base::Parent(parent)) }
     }
 
-    /// Takes over what a vIOMMU's driver made for it. `EOPNOTSUPP` where that is no nested domain.
+    /// Allocates a domain on a vIOMMU. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern drivers.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver has no such domains, or the error of the driver.
+    pub(crate) fn on_viommu(viommu: &Arc<Viommu>, flags: u32, data: UserData) -> Result<Self> {
+        let alloc = viommu.ops()?.alloc_domain_nested.ok_or(EOPNOTSUPP)?;
+        let ops = viommu.iommu_ops();
+        let driver = DriverRef::get(ops)?;
+        let data = data.as_raw();
+        // SAFETY: The operation belongs to the driver of the vIOMMU, which is initialised.
+        let raw = unsafe { alloc(viommu.as_ptr(), flags, &data) };
+        let base = Base::Viommu(viommu.clone());
+        // SAFETY: The operation returned the domain, which refers to the vIOMMU at most.
+        unsafe { Self::from_raw(from_err_ptr(raw)?, ops, driver, base) }
+    }
+
+    /// Takes over a domain that a driver returned. Returns `ENOMEM` for NULL, `EOPNOTSUPP` if the
+    /// domain is not a nested one.
     ///
     /// # Safety
     ///
-    /// As [`OwnedDomain::from_raw`]; the driver, whose operations are `ops`, refers to nothing that
-    /// goes before the vIOMMU.
-    pub(super) unsafe fn on_viommu(
-        raw: *mut bindings::iommu_domain,
-        ops: *const bindings::iommu_ops,
-        dev: &Device,
-        viommu: Arc<Viommu>,
-    ) -> Result<Self> {
-        // SAFETY: The caller's promise.
-        unsafe { Self::from_raw(raw, ops, dev, Base::Viommu(viommu)) }
-    }
-
-    /// # Safety
-    ///
-    /// As [`OwnedDomain::from_raw`]; the domain refers to nothing that goes before `base`.
+    /// `raw` must be NULL or a new domain of the driver whose operations are `ops` and on which `driver`
+    /// is a reference. The domain must refer to nothing that is freed before `base`.
     unsafe fn from_raw(
         raw: *mut bindings::iommu_domain,
-        ops: *const bindings::iommu_ops,
-        dev: &Device,
+        ops: &bindings::iommu_ops,
+        driver: DriverRef,
         base: Base,
     ) -> Result<Self> {
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
-        let domain = Self {
-            // SAFETY: The caller's promise.
-            owned: unsafe { OwnedDomain::from_raw(raw, dev) },
-            _base: base,
-        };
-        // SAFETY: The domain is ours alone as yet.
+        // SAFETY: The caller guarantees that the domain is new and the driver's.
+        let owned = unsafe { OwnedDomain::from_raw(raw, driver) };
+        // SAFETY: Nothing but `owned` refers to the domain yet.
         unsafe { (*raw.as_ptr()).owner = ops };
-        // SAFETY: As above.
+        // SAFETY: The domain is valid as long as `owned`.
         if unsafe { (*raw.as_ptr()).type_ } != bindings::IOMMU_DOMAIN_NESTED {
             return Err(EOPNOTSUPP);
         }
-        Ok(domain)
+        // INVARIANT: The type was checked, and the caller guarantees the rest.
+        Ok(Self { owned, _base: base })
     }
 
-    /// Lets devices have page faults, which go to `sink`, before any device is attached.
-    pub(crate) fn set_fault_sink(&mut self, sink: KBox<dyn FaultSink>) {
+    /// Delivers the page faults of devices that are attached from now on to `sink`.
+    pub(crate) fn set_fault_sink(&mut self, sink: Arc<dyn FaultSink>) {
         self.owned.set_fault_sink(sink);
     }
 
-    /// Who takes page faults. `None` where devices may not have any.
-    pub(crate) fn fault_sink(&self) -> Option<&dyn FaultSink> {
-        self.owned.fault_sink()
+    /// Returns whether the page faults of devices are delivered.
+    pub(crate) fn has_fault_sink(&self) -> bool {
+        self.owned.fault_sink().is_some()
     }
 
-    /// The C object.
+    /// Returns the C object.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(in crate::kapi) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.owned.as_ptr()
     }
 
-    /// What is common to page tables of either kind.
+    /// Returns the part that both kinds of domains have.
     pub(super) fn owned(&self) -> &OwnedDomain {
         &self.owned
     }
 
-    /// Makes the IOMMU forget what it has cached of the page tables. `EOPNOTSUPP` where the driver
-    /// has no use for that, or its own errors.
+    /// Invalidates what the IOMMU has cached of the page tables. Fails with `EOPNOTSUPP` if the driver
+    /// has no such operation, or with the error of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
         let raw = self.owned.as_ptr();
-        // SAFETY: The domain is valid, and its operations live as long as its driver.
+        // SAFETY: The domain is valid, and its operations exist as long as it has a `DriverRef`.
         let ops = unsafe { (*raw).ops.as_ref() };
         let Some(invalidate) = ops.and_then(|ops| ops.cache_invalidate_user) else {
             return Invalidated::nothing(EOPNOTSUPP);
         };
-        // SAFETY: The domain is a nested one, and the array is the caller's during the call.
+        // SAFETY: By the type invariant the domain is nested, as the operation expects.
         requests.carry_out(|array| unsafe { invalidate(raw, array) })
     }
 }

@@ -10,14 +10,16 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    device::Device,
     error::to_result,
     prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::iommu::domain::Domain, //
+    kapi::iommu::{
+        domain::Domain,
+        driver_ref::DriverRef, //
+    }, //
 };
 
 /// The page tables of a domain. The domain is `amdv1.iommu.domain`, the first field of all.
@@ -106,7 +108,8 @@ unsafe extern "C" fn get_top_lock(table: *mut bindings::pt_iommu) -> *mut bindin
 }
 
 /// Makes page tables for a device without an IOMMU: any address may mean any memory. `ENOMEM`.
-pub(crate) fn alloc(dev: &Device) -> Result<Domain> {
+pub(crate) fn alloc() -> Result<Domain> {
+    let driver = DriverRef::get(&NOBODY.0)?;
     let pt =
         KBox::into_raw(KBox::<SoftwarePt>::new_uninit(GFP_KERNEL_ACCOUNT)?).cast::<SoftwarePt>();
     let config = bindings::pt_iommu_amdv1_cfg {
@@ -141,5 +144,5 @@ pub(crate) fn alloc(dev: &Device) -> Result<Domain> {
         return Err(error);
     }
     // SAFETY: The domain is new, ours alone, and has operations that live for ever.
-    Ok(unsafe { Domain::from_raw(NonNull::new_unchecked(pt.cast()), dev, true) })
+    Ok(unsafe { Domain::from_raw(NonNull::new_unchecked(pt.cast()), driver, true) })
 }

@@ -108,13 +108,17 @@ pub(crate) struct Vdevice {
 
 impl Vdevice {
     /// Has the vIOMMU's driver make a vDEVICE for a device of its IOMMU, which the guest knows by
-    /// `virt_id`. `EEXIST` where that is taken, `ENOMEM`, or the driver's own errors.
+    /// `virt_id`. `EINVAL` where it is not behind the vIOMMU's
+    /// IOMMU, `EEXIST` where the id is taken, `ENOMEM`, or the driver's own errors.
     pub(crate) fn new(
         viommu: &Arc<Viommu>,
         dev: &Device,
         virt_id: u64,
         identity: Identity,
     ) -> Result<Pin<KBox<Self>>> {
+        if !viommu.serves(dev) {
+            return Err(EINVAL);
+        }
         let ops = viommu.ops()?;
         let init = ops.vdevice_init;
         let size = match (ops.vdevice_size, init) {

@@ -16,8 +16,6 @@ use kernel::{
     }, //
 };
 
-use crate::kapi::iommu::viommu::Viommu;
-
 /// Receives events of a vIOMMU.
 pub(crate) trait EventReceiver: Send + Sync {
     /// Receives an event. Returns `ENOMEM` if it is lost for want of memory. Must not sleep for
@@ -70,21 +68,21 @@ impl Receivers {
 
 /// Connects a receiver to the events of a type, until it is dropped.
 pub(crate) struct Connection {
-    viommu: Arc<Viommu>,
+    receivers: Arc<Receivers>,
     kind: u32,
 }
 
 impl Connection {
-    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns
-    /// `EEXIST` if the type has a receiver, `ENOMEM`.
-    pub(crate) fn new(
-        viommu: &Arc<Viommu>,
+    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns `EEXIST`
+    /// if the type has a receiver, `ENOMEM` if there is no memory.
+    pub(super) fn new(
+        receivers: &Arc<Receivers>,
         kind: u32,
         receiver: Arc<dyn EventReceiver>,
     ) -> Result<Self> {
-        viommu.receivers().add(kind, receiver)?;
+        receivers.add(kind, receiver)?;
         Ok(Self {
-            viommu: viommu.clone(),
+            receivers: receivers.clone(),
             kind,
         })
     }
@@ -92,6 +90,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.viommu.receivers().remove(self.kind);
+        self.receivers.remove(self.kind);
     }
 }

@@ -13,10 +13,7 @@ use core::ffi::c_void;
 
 use kernel::{
     device::Device,
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::{
         aref::ARef,
@@ -33,14 +30,18 @@ use crate::{
                 Domain,
                 UserData, //
             },
+            driver_ref::DriverRef,
             driver_struct::DriverStruct,
             invalidate::{
                 Invalidated,
                 Requests, //
             },
-            nested::NestedDomain,
             provider,
-            vevent::Receivers, //
+            vevent::{
+                Connection,
+                EventReceiver,
+                Receivers, //
+            }, //
         },
         sync::shared::Shared, //
     }, //
@@ -99,8 +100,7 @@ fn size_for(dev: &Device, kind: u32) -> Option<usize> {
     if !DRIVERS_NEVER_CALL && !provider::is_registered() {
         return None;
     }
-    // SAFETY: The device is alive.
-    let ops = unsafe { bindings::iommufd_rs_dev_iommu_ops(device::as_raw(dev)).as_ref() }?;
+    let ops = device::iommu_ops(dev).ok()?;
     ops.viommu_init?;
     // SAFETY: The operation belongs to the driver of this device.
     let size = unsafe { ops.get_viommu_size?(device::as_raw(dev), kind) };
@@ -127,23 +127,30 @@ fn iommu_of(dev: &Device) -> *mut bindings::iommu_device {
 pub(crate) struct Viommu {
     raw: DriverStruct<bindings::iommufd_viommu>,
     parent: Arc<Domain>,
-    #[pin]
-    receivers: Receivers,
-    /// Keeps the driver from going away first.
-    dev: ARef<Device>,
+    receivers: Arc<Receivers>,
+    /// The IOMMU of the device exists as long as the device.
+    _dev: ARef<Device>,
+    // The driver's operations are called when the struct is dropped, so this is dropped last.
+    _driver: DriverRef,
 }
 
 impl Viommu {
     /// Has the driver of `dev` make a vIOMMU on the IOMMU of that device. `EOPNOTSUPP` where it has
-    /// none of that kind, `ENOMEM`, or the driver's own errors.
+    /// none of that kind, `EINVAL` where the parent is another driver's, `ENOMEM`, or the driver's own
+    /// errors.
     pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
+        let ops = device::iommu_ops(dev)?;
+        if !request.parent.is_of(ops) {
+            return Err(EINVAL);
+        }
         let viommu = Arc::pin_init(
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
                 parent: request.parent,
-                receivers <- Receivers::new(),
-                dev: dev.into(),
+                receivers: Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?,
+                _dev: dev.into(),
+                _driver: DriverRef::get(ops)?,
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -168,8 +175,7 @@ impl Viommu {
                 kernel::static_lock_class!().as_ptr(),
             );
         }
-        // SAFETY: The device has an IOMMU, whose operations do not change.
-        let init = unsafe { (*(*iommu).ops).viommu_init }.ok_or(EOPNOTSUPP)?;
+        let init = ops.viommu_init.ok_or(EOPNOTSUPP)?;
         let data = request.data.map(UserData::as_raw);
         let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
         // SAFETY: The struct has the size that the driver asked for and is initialised as it
@@ -187,9 +193,21 @@ impl Viommu {
         self.raw.as_ptr()
     }
 
-    /// The receivers of the events that the driver reports.
-    pub(super) fn receivers(&self) -> &Receivers {
-        &self.receivers
+    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`) that the driver
+    /// reports. Returns `EEXIST` if the type has a receiver, `ENOMEM` if there is no memory.
+    pub(crate) fn connect(
+        &self,
+        kind: u32,
+        receiver: Arc<dyn EventReceiver>,
+    ) -> Result<Connection> {
+        Connection::new(&self.receivers, kind, receiver)
+    }
+
+    /// Returns the operations of the IOMMU driver.
+    pub(super) fn iommu_ops(&self) -> &bindings::iommu_ops {
+        // SAFETY: `new` set `iommu_dev` to the IOMMU of `dev`, which exists as long as `dev`; its
+        // operations exist as long as `_driver`.
+        unsafe { &*(*(*self.as_ptr()).iommu_dev).ops }
     }
 
     /// The driver's operations. `EOPNOTSUPP` never happens once it is made.
@@ -202,25 +220,6 @@ impl Viommu {
     pub(crate) fn serves(&self, dev: &Device) -> bool {
         // SAFETY: It does not change once it is made.
         core::ptr::eq(unsafe { (*self.as_ptr()).iommu_dev }, iommu_of(dev))
-    }
-
-    /// Makes page tables for user space to fill. `flags` are the uAPI's HWPT_ALLOC flags that
-    /// concern drivers. `EOPNOTSUPP` where the driver has none, or its own errors.
-    pub(crate) fn alloc_nested(
-        self: &Arc<Self>,
-        flags: u32,
-        data: UserData,
-    ) -> Result<NestedDomain> {
-        let alloc = self.ops()?.alloc_domain_nested.ok_or(EOPNOTSUPP)?;
-        let data = data.as_raw();
-        // SAFETY: The vIOMMU is initialised, and `data` outlives the call.
-        let raw = from_err_ptr(unsafe { alloc(self.as_ptr(), flags, &data) })?;
-        // SAFETY: The driver returned a new domain that is ours alone, and that refers to the
-        // vIOMMU at most.
-        unsafe {
-            let ops = (*(*self.as_ptr()).iommu_dev).ops;
-            NestedDomain::on_viommu(raw, ops, &self.dev, self.clone())
-        }
     }
 
     /// Makes the IOMMU and its devices forget what they have cached. `EOPNOTSUPP` where the driver
