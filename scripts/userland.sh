@@ -9,21 +9,32 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
 
+PACKAGES=(base-files coreutils libc-bin util-linux)
 case ${1:-} in
-arm64) PACKAGES=(base-files coreutils libc-bin util-linux) QEMU=qemu-system-arm ;;
+arm64) DEBIAN=arm64 QEMU=qemu-system-arm ;;
+x86_64) DEBIAN=amd64 QEMU=qemu-system-x86 ;;
 *) die "userland.sh: no list of packages for '${1:-}'" ;;
 esac
 VERSION=$(awk -v p="$QEMU" '$1 == p { print $2 }' /versions)
 TREE=$CACHE/userland-$1-$( (cat "$0"; echo "$VERSION") | key)
 
-# As if nothing was installed, so that apt brings everything that is needed.
+# As if nothing was installed, so that apt brings everything that is needed. The mirror may have moved
+# on since the root was made: then its index is fetched anew, and the newest QEMU taken if ours is gone.
 download() {
-	mkdir -p "$TREE.part/debs/partial"
+	local apt=(apt-get -q -y -o "Dir::State::status=$TREE.part/status" -o "Dir::Cache=$TREE.part"
+		-o "Dir::Cache::archives=$TREE.part/debs" -o APT::Sandbox::User=root
+		-o "Acquire::http::Timeout=$SILENCE" -o "Acquire::https::Timeout=$SILENCE"
+		-o "APT::Architecture=$DEBIAN" -o "APT::Architectures::=$DEBIAN")
+	local install=(-t "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" --no-install-recommends
+		--download-only install "${PACKAGES[@]}")
+	mkdir -p "$TREE.part/debs/partial" "$TREE.part/lists/partial"
 	: >"$TREE.part/status"
-	apt-get -q -y -o "Dir::State::status=$TREE.part/status" -o "Dir::Cache::archives=$TREE.part/debs" \
-		-o "APT::Architecture=$1" -o "APT::Architectures::=$1" -o APT::Sandbox::User=root \
-		-t "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" \
-		--no-install-recommends --download-only install "${PACKAGES[@]}" "$QEMU=$VERSION"
+	! TRIES=1 network 15 "${apt[@]}" "${install[@]}" "$QEMU=$VERSION" || return 0
+	apt+=(-o "Dir::State::lists=$TREE.part/lists")
+	network 10 "${apt[@]}" --error-on=any update
+	! TRIES=1 network 15 "${apt[@]}" "${install[@]}" "$QEMU=$VERSION" || return 0
+	echo "$QEMU $VERSION is not to be had: takes the newest instead"
+	network 15 "${apt[@]}" "${install[@]}" "$QEMU"
 }
 
 unpack() {
@@ -36,7 +47,7 @@ make_tree() {
 	[ ! -e "$TREE" ] || return 0
 	say "Fetching QEMU for $1 (once, about 20 seconds): $TREE"
 	rm -rf "$TREE.part"
-	step "userland: download" "$LOGS/userland-$1-download.log" download "$1"
+	step "userland: download" "$LOGS/userland-$1-download.log" download
 	step "userland: unpack" "$LOGS/userland-$1-unpack.log" unpack
 	mv "$TREE.part/tree" "$TREE"
 	rm -rf "$TREE.part"
