@@ -10,7 +10,9 @@ MODULE ?= rust
 SUITE ?= vfio-vtd
 JOBS ?= 2
 COUNT ?= time
-export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH
+# Empty for the one that scripts/lib.sh takes.
+TOOLCHAIN ?=
+export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH TOOLCHAIN
 
 # Options of the module, given as on the kernel's own make: make CONFIG_IOMMUFD_RS_TEST=y
 OPTIONS := $(foreach name,$(filter CONFIG_IOMMUFD_RS_%,$(.VARIABLES)),$(name)=$($(name)))
@@ -94,6 +96,7 @@ help:
 	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
 	@echo 'make clippy           lint the module, warnings are errors'
 	@echo 'make kernel           build the test kernel; FLAVOUR=name takes another config'
+	@echo 'TOOLCHAIN=newest       with any of these: the newest compilers instead of those of Debian 13'
 	@echo 'make clean            remove build/; the toolchain root and kernels stay in the cache'
 	@echo
 	@echo 'Module options are set on the command line: make CONFIG_IOMMUFD_RS_TEST=y'

@@ -10,10 +10,11 @@ set -euo pipefail
 inside || exec "$TOP/scripts/enter" "$0" "$@"
 
 FLAVOUR=${1:-plain}
-PATCHES=$TOP/patches/$KVERSION
 
-# The packages of the root that this runs in.
+# Of the root that this runs in: KVERSION, PATCHES_FOR and LLVM_MAJOR; and its packages.
+. /settings
 VERSIONS=/versions
+PATCHES=$TOP/patches/$PATCHES_FOR
 
 # fragments FLAVOUR: the config fragments that it is made of.
 fragments() {
@@ -37,7 +38,7 @@ SOURCE_KEY=$( (version_of "linux-source-$KVERSION"; cat /dev/null $(series)) | k
 folder_of() {
 	local key
 	# shellcheck disable=SC2046
-	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen clang-19 lld-19; do version_of "$p"; done
+	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen "clang-$LLVM_MAJOR" "lld-$LLVM_MAJOR"; do version_of "$p"; done
 		cat $(fragments "$1")) | key)
 	echo "$CACHE/kernel-$KVERSION-$ARCH-$1-$key"
 }
@@ -45,7 +46,7 @@ folder_of() {
 SRC=$CACHE/linux-$KVERSION-$SOURCE_KEY
 OBJ=$(folder_of "$FLAVOUR")
 
-kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM=-19 "$@"; }
+kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM="-$LLVM_MAJOR" "$@"; }
 
 unpack() {
 	local patch

@@ -4,8 +4,8 @@
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${IOMMUFD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/iommufd-rs}
-KVERSION=${KVERSION:-7.3}
 ARCH=${ARCH:-x86_64}
+TOOLCHAIN=${TOOLCHAIN:-debian13}
 BUILD=$TOP/build
 # shellcheck disable=SC2034
 LOGS=$BUILD/logs
@@ -26,7 +26,8 @@ step() {
 	mkdir -p "$(dirname "$log")"
 	# A process group of its own, so that an interrupt ends all of it.
 	set -m
-	"$@" >"$log" 2>&1 </dev/null &
+	if inside; then sed 's/^/# /' /chosen; fi >"$log"
+	"$@" >>"$log" 2>&1 </dev/null &
 	set +m
 	pid=$!
 	trap 'stopped=1; kill -- "-$pid"' INT TERM
@@ -55,6 +56,25 @@ step() {
 
 # key TEXT-ON-STDIN: the name of a cache entry made from what is on standard input.
 key() { sha256sum | cut -c1-16; }
+
+# What asks a mirror gives up a connection after so many seconds without a byte, and is tried so often.
+SILENCE=${IOMMUFD_RS_SILENCE:-30}
+TRIES=${IOMMUFD_RS_TRIES:-3}
+
+# network MINUTES COMMAND...: a step that asks a mirror: it ends in that time, and is tried again.
+network() {
+	local limit=$1 status try
+	shift
+	for ((try = 1; try <= TRIES; try++)); do
+		status=0
+		timeout --foreground --kill-after=10 "${limit}m" "$@" || status=$?
+		((status)) || return 0
+		((status != 124)) || say "not over after $limit minutes"
+		say "attempt $try of $TRIES failed (exit status $status): $*"
+		((try == TRIES)) || sleep $((2 * try))
+	done
+	return "$status"
+}
 
 # with_lock FILE COMMAND...: two builds at once take turns instead of spoiling each other's work.
 with_lock() {

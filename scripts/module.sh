@@ -25,7 +25,7 @@ if [ -z "${KDIR:-}" ]; then
 		die "a module for the test kernel is of no use on this machine: name a kernel by KDIR=, or a folder by INSTALL_MOD_PATH="
 	KDIR=$("$TOP/scripts/kernel.sh" "$FLAVOUR")
 	OUT=${OUT:-$BUILD/$ARCH/$FLAVOUR/module}
-	TOOLS=(LLVM=-19)
+	TOOLS=(LLVM="-$(. /settings && echo "$LLVM_MAJOR")")
 else
 	KDIR=$(readlink -m "$KDIR")
 	OUT=${OUT:-$BUILD/kdir/module}

@@ -1,43 +1,54 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Makes the toolchain root once and prints its path. The root is a Debian 13 tree under the cache
-# folder, named by its package list, so a changed list makes a new root and an old one stays usable.
+# Makes a toolchain root once and prints its path. TOOLCHAIN is the name of a list beside `common` in
+# scripts/toolchain. The root is a Debian 13 tree under the cache folder, named by its lists, so a changed
+# list makes a new root and an old one stays usable. KVERSION asks for another kernel than the lists do.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 if inside; then echo /; exit; fi
+. "$TOP/scripts/root.sh"
 
 SUITE=trixie
-PACKAGES=$TOP/scripts/packages
-ROOT=$CACHE/toolchain-$(key <"$PACKAGES")
+LISTS=$TOP/scripts/toolchain
+WANTED=("$LISTS/common" "$LISTS/$TOOLCHAIN")
 
-# Everything that a package script may need is mounted in a namespace of its own and so goes away
-# with the command.
+names() { find "$LISTS" -type f ! -name '*.py' ! -name common -printf '%f\n' | sort | tr '\n' ' '; }
+
+[ -e "${WANTED[1]}" ] && [[ " $(names)" = *" $TOOLCHAIN "* ]] ||
+	die "there is no toolchain '$TOOLCHAIN'; type TOOLCHAIN= and one of: $(names)"
+ROOT=$CACHE/toolchain-$TOOLCHAIN-$( (cat "${WANTED[@]}"; echo "${KVERSION:-}") | key)
+
 in_root() {
-	# shellcheck disable=SC2016
-	unshare --mount -- bash -euc '
-		root=$1; shift
-		mount --make-rprivate /
-		mount --rbind /dev "$root/dev"
-		mount -t proc proc "$root/proc"
-		mount -t tmpfs tmpfs "$root/tmp"
-		exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-			http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
-			PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"' -- "$@"
+	exec_in_root "$ROOT.part" "$LISTS:/mnt" -- env -i HOME=/root LANG=C.UTF-8 \
+		DEBIAN_FRONTEND=noninteractive http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+# need_mmdebstrap: installs it, where root runs this on a Debian; says what to install otherwise.
+need_mmdebstrap() {
+	local options=(-q -y -o "Acquire::http::Timeout=$SILENCE" -o "Acquire::https::Timeout=$SILENCE")
+	command -v mmdebstrap >/dev/null && return 0
+	is_root && command -v apt-get >/dev/null ||
+		die "the toolchain root is made by mmdebstrap: install the packages mmdebstrap and debian-archive-keyring"
+	network 10 apt-get "${options[@]}" update
+	DEBIAN_FRONTEND=noninteractive network 10 apt-get "${options[@]}" install mmdebstrap debian-archive-keyring
 }
 
 bootstrap() {
-	local part=$1
+	local part=$1 setting options=()
 	[ ! -e "$part/base-complete" ] || return 0
-	if ! command -v mmdebstrap >/dev/null; then
-		apt-get update -q
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q mmdebstrap debian-archive-keyring
-	fi
-	rm -rf --one-file-system "$part"
+	need_mmdebstrap
+	for setting in "Acquire::http::Timeout \"$SILENCE\"" "Acquire::https::Timeout \"$SILENCE\"" \
+		'Acquire::Retries "1"'; do
+		options+=(--aptopt="$setting")
+	done
 	# mmdebstrap knows a mirror; IOMMUFD_RS_MIRROR may name a closer one.
-	mmdebstrap --variant=minbase --include=ca-certificates "$SUITE" "$part" ${IOMMUFD_RS_MIRROR:-}
+	network 15 "$0" --in-namespace bash -euc 'rm -rf --one-file-system "$1"; exec mmdebstrap "${@:2}"' -- \
+		"$part" --mode=root --variant=minbase --include=ca-certificates,python3 "${options[@]}" \
+		"$SUITE" "$part" ${IOMMUFD_RS_MIRROR:+"$IOMMUFD_RS_MIRROR"}
 	# Backports come from the mirror that the new root's own sources already name.
-	awk -v s="$SUITE" '$1 == "deb" && $3 == s { $3 = s "-backports"; print; exit }' \
-		"$part/etc/apt/sources.list" >"$part/etc/apt/sources.list.d/backports.list"
+	sed -n "/^deb /s/ $SUITE / $SUITE-backports /p" "$part/etc/apt/sources.list" | head -n 1 \
+		>"$part/etc/apt/sources.list.d/backports.list"
 	cp -L /etc/resolv.conf "$part/etc/resolv.conf"
 	# A machine that reaches its mirror through a proxy says so in its apt configuration.
 	if command -v apt-config >/dev/null; then
@@ -47,72 +58,26 @@ bootstrap() {
 	touch "$part/base-complete"
 }
 
-# pick PACKAGE VERSION SERIES: the pinned version, or the newest of its series with a notice.
-pick() {
-	local have
-	have=$(in_root "$part" apt-cache madison "$1" | awk -F'|' '{ gsub(/ /, "", $2); print $2 }')
-	if grep -qxF -- "$2" <<<"$have"; then
-		echo "$1=$2"
-		return
-	fi
-	have=$(awk -v s="$3" 'index($0, s) == 1' <<<"$have" | sort -Vr | head -n 1)
-	[ -n "$have" ] || { echo "no version $3* of $1 on the mirror" >&2; return 1; }
-	echo "NOTICE: $1 $2 is gone from the mirror, taking $have" | tee -a "$part/pins-replaced" >&2
-	echo "$1=$have"
-}
-
-# listed: the lines of the package list that name a package.
-listed() { sed 's/#.*//; /^[[:space:]]*$/d' "$PACKAGES"; }
-
-# unpack NAME:ARCHITECTURE: the files of a package, without installing it.
-unpack() {
-	# shellcheck disable=SC2016
-	in_root "$part" sh -euc '
-		mkdir -p "/opt/$2"
-		cd /var/cache/apt/archives
-		rm -f "$1"_*.deb
-		apt-get download -q "$1:$2"
-		dpkg-deb -x "$1"_*.deb "/opt/$2"' -- "${1%:*}" "${1#*:}"
-}
-
 install_packages() {
-	local part=$1 name version series arch
-	local -a wanted=() backports=() unpacked=()
-	rm -f "$part/pins-replaced"
-	for arch in $(listed | sed -n 's/^[^ ]*:\([^[:space:]]*\).*/\1/p' | sort -u); do
-		in_root "$part" dpkg --add-architecture "$arch"
-	done
-	in_root "$part" apt-get update -q
-	while read -r name version series; do
-		case $version in
-		'') wanted+=("$name") ;;
-		unpack) unpacked+=("$name") ;;
-		*)
-			version=$(pick "$name" "$version" "$series")
-			backports+=("$version")
-			;;
-		esac
-	done < <(listed)
-	# What Debian 13 has itself comes first, lest backports' newer ones of it be preferred.
-	in_root "$part" apt-get install -y -q --no-install-recommends "${wanted[@]}"
-	in_root "$part" apt-get install -y -q --no-install-recommends -t "$SUITE-backports" "${backports[@]}"
-	for name in "${unpacked[@]}"; do unpack "$name"; done
-	in_root "$part" apt-get clean
-	in_root "$part" dpkg-query -W -f '${Package} ${Version}\n' >"$part/versions"
+	local folders
+	folders=$(find "$TOP/patches" -mindepth 1 -maxdepth 1 -type d -printf '%f ')
+	(in_root python3 -B /mnt/install.py --toolchain "$TOOLCHAIN" --suite "$SUITE" --kernel "${KVERSION:-}" \
+		--folders "$folders" --silence "$SILENCE" --tries "$TRIES" /mnt/common "/mnt/$TOOLCHAIN") || return
+	# In a user's namespace what belongs to others than its root could not be deleted by the user outside.
+	is_root || (in_root find / -xdev ! -uid 0 -exec chown -h 0:0 {} +)
 }
 
 make_root() {
 	[ ! -e "$ROOT/versions" ] || return 0
-	[ "$(id -u)" = 0 ] || die "making the toolchain root needs root; run this as root"
-	say "Making the toolchain root (once, about 2 minutes): $ROOT"
+	check_namespace
+	say "Making the toolchain root $TOOLCHAIN (once, about 2 minutes): $ROOT"
 	step "toolchain: base system" "$LOGS/toolchain-base.log" bootstrap "$ROOT.part"
-	step "toolchain: packages" "$LOGS/toolchain-packages.log" install_packages "$ROOT.part"
-	if [ -e "$ROOT.part/pins-replaced" ]; then
-		sed 's/^/  /' "$ROOT.part/pins-replaced" >&2
-	fi
+	step "toolchain: packages" "$LOGS/toolchain-packages.log" install_packages
+	sed 's/^/  /' "$ROOT.part/chosen" >&2
 	rm -rf --one-file-system "$ROOT"
 	mv "$ROOT.part" "$ROOT"
 }
 
+if [ "${1:-}" = --in-namespace ]; then exec_in_namespace "${@:2}"; fi
 if [ ! -e "$ROOT/versions" ]; then with_lock "$CACHE/toolchain.lock" make_root; fi
 echo "$ROOT"

@@ -44,6 +44,11 @@ def _once(build: Callable[..., Path]) -> Callable[..., Path]:
     return built
 
 
+def log_head() -> str:
+    """What each log begins with: the toolchain, and the versions of it that were chosen."""
+    return "".join(f"# {line}\n" for line in Path("/chosen").read_text().splitlines())
+
+
 def kernel(suite: Suite, arch: str) -> Path:
     """The build folder of the suite's kernel."""
     return _kernel(suite.kernel, arch)
@@ -117,6 +122,8 @@ def _environment(arch: str) -> dict[str, str]:
 def _logged(what: str, log: Path, arch: str, command: list[str]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
+        file.write(log_head())
+        file.flush()
         done = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_environment(arch)
         )

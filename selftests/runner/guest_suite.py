@@ -5,6 +5,7 @@ whether the guest came to its end."""
 from collections.abc import Iterator
 
 from build import LOGS
+from build import log_head
 from guest import KERNEL
 from guest import QEMU
 from guest import Guest
@@ -90,6 +91,7 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
     kernel = KernelLog(suite.expect)
     qemu_said = []
     with packed(parts, "test", initramfs), (LOGS / f"{suite.name}.log").open("w") as log:
+        log.write(log_head())
         guest = Guest(parts, initramfs, log)
         try:
             for channel, line in guest.lines():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from build import LOGS
+from build import log_head
 from ktap import Program
 from result import Case
 from result import failed
@@ -26,6 +27,7 @@ def run(suite: Suite) -> Iterator[tuple[str, Case | None]]:
     LOGS.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + suite.timeout
     with (LOGS / f"{suite.name}.log").open("w") as log:
+        log.write(log_head())
         for check in suite.checks:
             log.write(f"$ {' '.join(check.command)}\n")
             log.flush()
