@@ -22,7 +22,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
 
 all: modules
 
@@ -37,6 +37,9 @@ modules:
 
 modules_check:
 	@scripts/module.sh check $(OPTIONS)
+
+programs:
+	@scripts/programs.sh
 
 modules_install: modules
 	@scripts/module.sh install $(OPTIONS) $(VERBOSE)
@@ -93,6 +96,7 @@ help:
 	@echo '  KDIR=folder         for the kernel that was built there, with the tools installed here'
 	@echo 'make modules_check    say whether the module can be built for the kernel in KDIR'
 	@echo 'make modules_install  install it below updates/ and run depmod; KDIR, INSTALL_MOD_PATH'
+	@echo 'make programs         build demo, bench and ioctl_count.so for use on a real machine; KDIR'
 	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
 	@echo 'make clippy           lint the module, warnings are errors'
 	@echo 'make kernel           build the test kernel; FLAVOUR=name takes another config'
