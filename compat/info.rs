@@ -6,21 +6,21 @@ use core::mem::offset_of;
 
 use kernel::{
     prelude::*,
+    transmute::AsBytes,
     uaccess::UserSlice, //
 };
 
 use crate::{
     compat::{
         compat_ioas,
-        ioctl::read, //
+        read, //
     },
     kapi::{
         mm::user::UserStruct,
         uapi::vfio::{
             self,
             info, //
-        },
-        units::IovaRange, //
+        }, //
     },
     object::Ctx, //
 };
@@ -35,28 +35,66 @@ const IOVA_RANGES_AT: usize = DMA_AVAIL_AT + size_of::<vfio::CapDmaAvail>().next
 const RANGES_AT: usize = IOVA_RANGES_AT + size_of::<vfio::CapIovaRanges>();
 
 /// VFIO_IOMMU_GET_INFO. `EFAULT`, `EINVAL` for a struct that is too short, `ENODEV` without an
-/// IOAS, `ENOMEM`.
+/// IOAS.
 ///
-/// A caller without room for all capabilities gets none, and learns how much room they take.
+/// Writes the capabilities for which there is room behind the struct: of the second one the ranges
+/// for which there is room, and its head if there is room for all. `cap_offset` leads to them only if
+/// all are there; `argsz` says in any case how many bytes they need.
 pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
     let [argsz, ..]: [u32; FIRST_SIZE / size_of::<u32>()] = read(arg)?;
-    if (argsz as usize) < FIRST_SIZE {
+    let room = argsz as usize;
+    if room < FIRST_SIZE {
         return Err(EINVAL);
     }
     let ioas = compat_ioas(ctx)?;
-    let ranges = ioas.usable()?;
-    let size = ranges
-        .len()
-        .checked_mul(size_of::<vfio::IovaRangeElm>())
-        .and_then(|bytes| bytes.checked_add(RANGES_AT))
-        .and_then(|bytes| u32::try_from(bytes).ok())
-        .ok_or(EOVERFLOW)?;
-    let fits = argsz >= size;
+    let mut out = Chain { arg, room };
+    out.write(
+        DMA_AVAIL_AT,
+        &vfio::CapDmaAvail {
+            header: vfio::CapHeader {
+                id: info::CAP_DMA_AVAIL,
+                version: 1,
+                next: if room < IOVA_RANGES_AT {
+                    0
+                } else {
+                    IOVA_RANGES_AT as u32
+                },
+            },
+            // Memory is what limits the number of mappings.
+            avail: u32::MAX,
+        },
+    )?;
+    let mut count = 0;
+    let mut size = RANGES_AT;
+    ioas.try_for_each_usable(|range| {
+        out.write(
+            size,
+            &vfio::IovaRangeElm {
+                start: range.start(),
+                end: range.last(),
+            },
+        )?;
+        count += 1;
+        size += size_of::<vfio::IovaRangeElm>();
+        Ok(())
+    })?;
+    let fits = room >= size;
     if fits {
-        write_chain(arg, &ranges, size as usize)?;
+        out.write(
+            IOVA_RANGES_AT,
+            &vfio::CapIovaRanges {
+                header: vfio::CapHeader {
+                    id: info::CAP_IOVA_RANGE,
+                    version: 1,
+                    next: 0,
+                },
+                nr_iovas: count,
+                ..Default::default()
+            },
+        )?;
     }
     UserStruct::with_size(arg, argsz).write(&vfio::Info {
-        argsz: size,
+        argsz: u32::try_from(size).map_err(|_| EOVERFLOW)?,
         flags: info::PGSIZES | info::CAPS,
         iova_pgsizes: ioas.page_sizes(),
         cap_offset: if fits { DMA_AVAIL_AT as u32 } else { 0 },
@@ -64,36 +102,20 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
     })
 }
 
-/// Writes the capabilities behind the struct at `arg`, up to byte `size`.
-fn write_chain(arg: UserPtr, ranges: &[IovaRange], size: usize) -> Result {
-    let chain = arg.wrapping_byte_add(DMA_AVAIL_AT);
-    let mut out = UserSlice::new(chain, size - DMA_AVAIL_AT).writer();
+/// User memory for the struct and its capabilities.
+struct Chain {
+    arg: UserPtr,
+    /// How many bytes there are, the struct included.
+    room: usize,
+}
 
-    out.write(&vfio::CapDmaAvail {
-        header: vfio::CapHeader {
-            id: info::CAP_DMA_AVAIL,
-            version: 1,
-            next: IOVA_RANGES_AT as u32,
-        },
-        // Memory is what limits the number of mappings.
-        avail: u32::MAX,
-    })?;
-    const PADDING: usize = IOVA_RANGES_AT - DMA_AVAIL_AT - size_of::<vfio::CapDmaAvail>();
-    out.write(&[0_u8; PADDING])?;
-    out.write(&vfio::CapIovaRanges {
-        header: vfio::CapHeader {
-            id: info::CAP_IOVA_RANGE,
-            version: 1,
-            next: 0,
-        },
-        nr_iovas: u32::try_from(ranges.len()).map_err(|_| EOVERFLOW)?,
-        ..Default::default()
-    })?;
-    for range in ranges {
-        out.write(&vfio::IovaRangeElm {
-            start: range.start(),
-            end: range.last(),
-        })?;
+impl Chain {
+    /// Writes a value at byte `at`, or nothing if there is no room for all of it. `EFAULT`.
+    fn write<T: AsBytes>(&mut self, at: usize, value: &T) -> Result {
+        if self.room < at + size_of::<T>() {
+            return Ok(());
+        }
+        let place = self.arg.wrapping_byte_add(at);
+        UserSlice::new(place, size_of::<T>()).writer().write(value)
     }
-    Ok(())
 }

@@ -7,7 +7,6 @@
 
 use kernel::{
     prelude::*,
-    transmute::FromBytes,
     uaccess::UserSlice, //
 };
 
@@ -15,7 +14,8 @@ use crate::{
     compat::{
         compat_ioas,
         info,
-        ioas_id, //
+        ioas_id,
+        read, //
     },
     ioas::Ioas,
     kapi::{
@@ -108,11 +108,6 @@ fn set_iommu(ctx: &Ctx, kind: usize) -> Result {
     }
 }
 
-/// Reads a struct of the size it has in the header, whatever size it says itself.
-pub(super) fn read<T: FromBytes>(arg: UserPtr) -> Result<T> {
-    UserSlice::new(arg, size_of::<T>()).reader().read()
-}
-
 /// Whether a struct says that it has at least the bytes of a `T`.
 fn is_whole<T>(argsz: u32) -> bool {
     argsz as usize >= size_of::<T>()
@@ -164,19 +159,17 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     result
 }
 
-/// Unmaps `length` bytes. The outer error is for what cannot be cut out, and nothing is unmapped
-/// then; the inner one is that of [`Ioas::unmap`], `EINVAL` for no bytes, or `EOVERFLOW` past the
-/// end of the address space.
+/// Unmaps `length` bytes. The outer error is that of [`Ioas::cut_after`], and nothing is unmapped
+/// then; the inner one is that of [`Ioas::unmap`], `EINVAL` for no bytes, or `EOVERFLOW` if the range
+/// passes the end of the address space.
 fn unmap_range(ioas: &Ioas, iova: u64, length: u64, unmapped: &mut u64) -> Result<Result> {
-    let within = match IovaRange::from_len(iova, length) {
-        Ok(within) => within,
-        Err(error) => return Ok(Err(error)),
-    };
     if !ioas.large_pages() {
-        ioas.cut_after(within.last())?;
-        if let Some(before) = within.start().checked_sub(1) {
+        // The cuts come before the check of the range, as programs have seen it so far. Of a range
+        // that passes the end of the address space the last byte is taken modulo 2^64.
+        ioas.cut_after(iova.wrapping_add(length).wrapping_sub(1))?;
+        if let Some(before) = iova.checked_sub(1) {
             ioas.cut_after(before)?;
         }
     }
-    Ok(ioas.unmap(within, unmapped))
+    Ok(IovaRange::from_len(iova, length).and_then(|within| ioas.unmap(within, unmapped)))
 }

@@ -12,7 +12,11 @@
 mod info;
 pub(crate) mod ioctl;
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    transmute::FromBytes,
+    uaccess::UserSlice, //
+};
 
 use crate::{
     ioas::Ioas,
@@ -25,6 +29,11 @@ use crate::{
 /// The context's compat IOAS. `ENODEV` where it has none.
 fn compat_ioas(ctx: &Ctx) -> Result<Ref<Ioas>> {
     ctx.objects().marked().ok_or(ENODEV)
+}
+
+/// Reads a struct of the size that it has in the header, whatever size it says itself. `EFAULT`.
+fn read<T: FromBytes>(arg: UserPtr) -> Result<T> {
+    UserSlice::new(arg, size_of::<T>()).reader().read()
 }
 
 /// The id of the compat IOAS. `ENODEV` where there is none.

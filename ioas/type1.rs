@@ -71,13 +71,9 @@ impl Ioas {
             .all(|domain| domain.is_coherent())
     }
 
-    /// The ranges that can be mapped, in order. `ENOMEM`.
-    pub(crate) fn usable(&self) -> Result<KVec<IovaRange>> {
-        let space = self.space.read();
-        let mut ranges = KVec::new();
-        for range in space.usable() {
-            ranges.push(range, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(ranges)
+    /// Calls `f` for each range that can be mapped, in order. Returns the first error of `f`, which may
+    /// write user memory.
+    pub(crate) fn try_for_each_usable(&self, f: impl FnMut(IovaRange) -> Result) -> Result {
+        self.space.read().usable().try_for_each(f)
     }
 }

@@ -5,6 +5,28 @@
 #include "compat_info.h"
 #include "result.h"
 
+/*
+ * Returns whether byte `at` is written if there is room up to byte argsz: the struct, and what fits of
+ * each capability.
+ */
+static bool is_written(uint32_t at, uint32_t argsz, uint32_t total)
+{
+	const uint32_t avail = sizeof(struct vfio_iommu_type1_info), ranges = avail + 16;
+	const uint32_t avail_end = avail + sizeof(struct vfio_iommu_type1_info_dma_avail);
+	const uint32_t first = ranges + sizeof(struct vfio_iommu_type1_info_cap_iova_range);
+
+	if (at < avail)
+		return at < argsz;
+	/* The padding behind a capability is left alone. */
+	if (at < ranges)
+		return at < avail_end && argsz >= avail_end;
+	/* The number of ranges comes last, when all of them fit. */
+	if (at < first)
+		return argsz >= total;
+	at -= (at - first) % sizeof(struct vfio_iova_range);
+	return at < total && argsz >= at + sizeof(struct vfio_iova_range);
+}
+
 void check_info(int fd, bool domain)
 {
 	const size_t cap = sizeof(struct vfio_iommu_type1_info_cap_iova_range);
@@ -29,8 +51,15 @@ void check_info(int fd, bool domain)
 			WANT(u.info.cap_offset, argsz >= total ? sizeof(info) : 0);
 		if (argsz >= 24)
 			WANT(u.info.pad, 0);
-		for (i = argsz < total ? argsz : total; i < sizeof(u); i++)
-			WANT((unsigned char)u.bytes[i], 0xa5);
+		for (i = 16; i < sizeof(u); i++) {
+			bool written = (unsigned char)u.bytes[i] != 0xa5;
+
+			if (written == is_written(i, argsz, total))
+				continue;
+			fail("of %u bytes, %u: byte %u is%s written", argsz, total, i,
+			     written ? "" : " not");
+			return;
+		}
 	}
 	avail = (void *)&u.bytes[sizeof(info)];
 	WANT(avail->header.id, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);

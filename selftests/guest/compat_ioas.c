@@ -147,6 +147,35 @@ static void holes(int fd)
 	WANT(compat_unmap_all(fd), 4 * PAGE);
 }
 
+/* Ranges that go over the top: version 1 cuts first, at the addresses that the sums wrap to. */
+static void wraps(int fd)
+{
+	uint64_t size = PAGE;
+
+	compat_set_new(fd);
+	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
+	WANT(compat_unmap(fd, -2UL, &size, 0), -EOVERFLOW);
+	WANT(size, 0);
+	WANT(compat_map(fd, 0, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
+	WANT(compat_map(fd, -PAGE, mem.rw, PAGE, VFIO_RW), 0);
+	/* A cut inside a page is refused, and the size stays. */
+	size = PAGE;
+	WANT(compat_unmap(fd, -2UL, &size, 0), -EINVAL);
+	WANT(size, PAGE);
+	size = 1;
+	WANT(compat_unmap(fd, -1UL, &size, 0), -EINVAL);
+	WANT(size, 1);
+	/* A cut between pages is not. */
+	size = 2 * PAGE;
+	WANT(compat_unmap(fd, -PAGE, &size, 0), -EOVERFLOW);
+	WANT(size, 0);
+	WANT(compat_unmap(fd, IOVA, &size, 0), -EINVAL);
+	WANT(size, 0);
+	WANT(compat_unmap_bytes(fd, -PAGE, PAGE), PAGE);
+	WANT(compat_unmap_bytes(fd, PAGE, PAGE), PAGE);
+	WANT(compat_unmap_all(fd), (NR_PAGES - 1) * PAGE);
+}
+
 static void info(int fd)
 {
 	compat_set_new(fd);
@@ -159,6 +188,7 @@ const struct compat_test ioas_tests[] = {
 	{ "mapping and unmapping", mapping, CONTEXT },
 	{ "structs that cannot be written to", unwritable, CONTEXT },
 	{ "holes in mappings", holes, CONTEXT },
+	{ "ranges that go over the top", wraps, CONTEXT },
 	{ "capabilities without a domain", info, CONTEXT },
 };
 const size_t nr_ioas_tests = ARRAY_SIZE(ioas_tests);
