@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* IOAS_COPY. With a domain, the first IOAS has it and the second does not. */
+/*
+ * IOAS_COPY. In a fixture with a domain, the first IOAS is attached to the device and the second
+ * is not.
+ */
 #include <string.h>
 #include <sys/mman.h>
 
@@ -54,7 +57,7 @@ static void copy_rows(struct fixture *f)
 		ROW("half over itself", EEXIST, EINVAL, .src_ioas_id = f->ioas,
 		    .dst_iova = HELD_IOVA + PAGE / 2),
 
-		/* Who is asked first. */
+		/* Which check comes first. */
 		BOTH("flag before overflow", EOPNOTSUPP, .flags = 8, .length = TOP),
 		BOTH("overflow before protection", EOVERFLOW, .flags = 0, .length = TOP),
 		BOTH("protection before id", EINVAL, .flags = 0, .src_ioas_id = 0),
@@ -63,7 +66,7 @@ static void copy_rows(struct fixture *f)
 		BOTH("destination id before what is mapped", ENOENT, .dst_ioas_id = 0,
 		     .dst_iova = HELD_IOVA),
 
-		/* A part of a mapping may be copied, as finely as the destination takes it. */
+		/* A part of a mapping can be copied, in units of the destination's alignment. */
 		ROW("the first half", 0, EINVAL, .length = PAGE / 2),
 		ROW("the second half", 0, EINVAL, .src_iova = HELD_IOVA + PAGE / 2,
 		    .length = PAGE / 2),
@@ -78,7 +81,7 @@ static void copy_rows(struct fixture *f)
 	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-/* However many mappings use a page it is pinned once, until the last of them is gone. */
+/* A page is pinned once, however many mappings use it, and unpinned with the last of them. */
 static void pinned_once(struct fixture *f)
 {
 	long idle = pinned(), own = own_pinned();
@@ -114,12 +117,12 @@ static void across_mappings(struct fixture *f)
 	WANT(map(f->fd, f->other, mem.rw, 2 * PAGE, FREE_IOVA), 0);
 	WANT(map(f->fd, f->other, mem.rw + 8 * PAGE, 2 * PAGE, FREE_IOVA + 2 * PAGE), 0);
 	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA + 5 * PAGE), 0);
-	/* Neighbours are copied in one call, and stay as many mappings. */
+	/* Adjacent mappings are copied by one call and become as many mappings. */
 	WANT(copy(f->fd, f->other, FREE_IOVA + PAGE, 2 * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(pinned(), f->domain ? idle + 2 : idle);
 	WANT(unmap(f->fd, f->ioas, iova, PAGE), PAGE);
 	WANT(unmap(f->fd, f->ioas, iova + PAGE, PAGE), PAGE);
-	/* A gap between them is refused, and what was before it not kept. */
+	/* A gap between mappings is refused, and the mapping before the gap is not copied. */
 	WANT(copy(f->fd, f->other, FREE_IOVA, 6 * PAGE, FIXED | RW, f->ioas, &iova), -ENOENT);
 	WANT(unmap(f->fd, f->ioas, iova, HUGE), -ENOENT);
 	iova = HELD_IOVA - PAGE;
@@ -129,7 +132,7 @@ static void across_mappings(struct fixture *f)
 	WANT(pinned(), f->idle_pins);
 }
 
-/* What may be written is decided when the memory is first mapped. */
+/* The first mapping of memory determines whether copies may be writeable. */
 static void permissions(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA, to = 2 * FREE_IOVA;
@@ -139,21 +142,21 @@ static void permissions(struct fixture *f)
 	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | WRITE, f->ioas, &to), -EPERM);
 	WANT(copy(f->fd, f->other, iova, PAGE, RW, f->ioas, &to), -EPERM);
 	WANT(unmap(f->fd, f->ioas, to, PAGE), -ENOENT);
-	/* The place is looked at first. */
+	/* The destination is checked before the permissions. */
 	to = HELD_IOVA;
 	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | RW, f->ioas, &to), -EEXIST);
 	to = 2 * FREE_IOVA;
 	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | READ, f->ioas, &to), 0);
 	WANT(unmap(f->fd, f->ioas, to, PAGE), PAGE);
 
-	/* A copy that is readable only does not make the memory so. */
+	/* A read-only copy leaves the memory writeable for later copies. */
 	WANT(copy(f->fd, f->other, HELD_IOVA, PAGE, FIXED | READ, f->ioas, &to), 0);
 	iova = 3 * FREE_IOVA;
 	WANT(copy(f->fd, f->ioas, to, PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(unmap_all(f->fd, f->ioas), 3 * PAGE);
 }
 
-/* The second of two mappings may not be written: the first leaves nothing behind. */
+/* The second of two mappings is not writeable: the call must not copy the first. */
 static void permissions_half_way(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA + PAGE, to = 2 * FREE_IOVA;
@@ -169,7 +172,7 @@ static void permissions_half_way(struct fixture *f)
 	WANT(pinned(), idle);
 }
 
-/* Memory that is not there is found when it comes under a domain. */
+/* Memory that does not exist is detected when a domain maps it. */
 static void bad_memory(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
@@ -180,14 +183,14 @@ static void bad_memory(struct fixture *f)
 	WANT(copy(f->fd, f->other, FREE_IOVA, 17 * PAGE, FIXED | RW, f->ioas, &iova), -EFAULT);
 	WANT(pinned(), idle);
 	WANT(unmap(f->fd, f->ioas, iova, HUGE), -ENOENT);
-	/* The part before the hole is good. */
+	/* The mapping before the hole is valid. */
 	WANT(copy(f->fd, f->other, FREE_IOVA, 6 * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(pinned(), idle + 6);
 	WANT(unmap(f->fd, f->ioas, iova, HUGE), 6 * PAGE);
 	WANT(pinned(), idle);
 }
 
-/* Misaligned mappings fit one by one only where no device is. */
+/* Misaligned mappings can be copied one by one, into an IOAS without a device only. */
 static void misaligned(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
@@ -203,7 +206,7 @@ static void misaligned(struct fixture *f)
 	WANT(unmap_all(f->fd, f->other), 3 * PAGE + 200);
 }
 
-/* The answer cannot be written: nothing must be mapped. */
+/* If the struct cannot be written back, nothing may be mapped. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_copy cmd = ARG();
@@ -214,7 +217,7 @@ static void unanswered(struct fixture *f)
 	WANT(pinned(), idle);
 }
 
-/* The source may go while its copy stays, together with its IOAS. */
+/* The source mapping and its IOAS can be destroyed while the copy exists. */
 static void source_gone(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -232,10 +235,10 @@ static const struct test tests[] = {
 	{ "across several mappings", across_mappings, NO_DOMAIN | DOMAIN },
 	{ "permissions", permissions, NO_DOMAIN | DOMAIN },
 	{ "permissions of the second mapping", permissions_half_way, NO_DOMAIN | DOMAIN },
-	{ "memory that is not there", bad_memory, DOMAIN },
+	{ "memory that does not exist", bad_memory, DOMAIN },
 	{ "misaligned mappings", misaligned, NO_DOMAIN | DOMAIN },
-	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
-	{ "the source goes away", source_gone, NO_DOMAIN | DOMAIN },
+	{ "the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the source is destroyed", source_gone, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite copy_suite = {

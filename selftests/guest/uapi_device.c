@@ -101,7 +101,7 @@ static void info_lengths(struct fixture *f)
 	CHECK(!(cmd.out_capabilities & ~15ULL));
 	for (i = len; i < sizeof(full); i++)
 		WANT(full[i], 0);
-	/* Too little room: the beginning, and the true length. */
+	/* A buffer that is too small gets the first bytes and the full length. */
 	memset(part, 0xee, sizeof(part));
 	cmd.data_len = 5;
 	cmd.data_uptr = PTR(part);
@@ -109,12 +109,12 @@ static void info_lengths(struct fixture *f)
 	WANT(cmd.data_len, len);
 	CHECK(!memcmp(part, full, 5));
 	WANT(part[5], 0xee);
-	/* None at all. */
+	/* No buffer. */
 	cmd.data_len = 0;
 	WANT(call(f->fd, IOMMU_GET_HW_INFO, &cmd), 0);
 	WANT(cmd.data_len, len);
 	WANT(part[5], 0xee);
-	/* By its name. */
+	/* With the type of the data as input. */
 	cmd.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
 	cmd.in_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
 	cmd.data_len = sizeof(part);
@@ -140,7 +140,7 @@ static void vfio_sizes(struct fixture *f)
 	}
 	WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, NULL), -EFAULT);
 	WANT(call(f->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, NULL), -EFAULT);
-	/* Still attached to the first. */
+	/* The device is still attached to the first IOAS. */
 	WANT(destroy(f->fd, f->ioas), -EBUSY);
 	WANT(destroy(f->fd, f->other), 0);
 	at.argsz = 12;
@@ -148,7 +148,7 @@ static void vfio_sizes(struct fixture *f)
 	WANT(call(f->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at), 0);
 }
 
-/* Replacing: the new page table is filled before the old one is let go. */
+/* The new page table is filled before the device leaves the old one. */
 static void replaced(struct fixture *f)
 {
 	uint32_t hwpt = 0, second = 0;
@@ -173,35 +173,35 @@ static void replaced(struct fixture *f)
 	WANT(attach(f->dev, 0, NULL), -ENOENT);
 }
 
-/* What the new IOAS holds does not suit the device: it stays on the old one. */
+/* The device cannot use what the new IOAS maps: it stays attached to the old one. */
 static void replace_refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
 	uint32_t nr = MAX_RANGES, out = 0;
 	uint64_t alignment;
 
-	/* Memory that is not there. */
+	/* Memory that does not exist. */
 	WANT(map(f->fd, f->other, mem.hole, 16 * PAGE, FREE_IOVA), 0);
 	WANT(attach(f->dev, f->other, NULL), -EFAULT);
 	WANT(pinned(), f->idle_pins + 1);
 	WANT(unmap(f->fd, f->other, FREE_IOVA, 16 * PAGE), 16 * PAGE);
-	/* A mapping that is no whole page. */
+	/* A mapping that is smaller than a page. */
 	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA + 1), 0);
 	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
 	WANT(unmap_all(f->fd, f->other), 2 * PAGE);
 	WANT(map(f->fd, f->other, mem.rw + 1, PAGE, FREE_IOVA), 0);
 	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
 	WANT(unmap_all(f->fd, f->other), PAGE);
-	/* A mapping where the interrupts go. */
+	/* A mapping in the MSI window. */
 	WANT(map(f->fd, f->other, mem.rw, PAGE, MSI_IOVA), 0);
 	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
 	WANT(unmap_all(f->fd, f->other), PAGE);
-	/* A mapping above what the device can reach. */
+	/* A mapping above the device's address width. */
 	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
 	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
 	WANT(unmap_all(f->fd, f->other), PAGE);
 
-	/* Nothing of all that is left on either. */
+	/* Neither IOAS has changed. */
 	WANT(iova_ranges(f->fd, f->other, ranges, &nr, &alignment), 0);
 	WANT(nr, 1);
 	WANT(alignment, 1);
@@ -212,7 +212,7 @@ static void replace_refused(struct fixture *f)
 	WANT(destroy(f->fd, f->other), 0);
 }
 
-/* The same with a device that is attached to nothing: it stays so. */
+/* As above with a device that is not attached: it stays so. */
 static void attach_refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
@@ -231,11 +231,11 @@ static void attach_refused(struct fixture *f)
 	WANT(unmap_all(f->fd, f->ioas), PAGE + 1);
 	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, NULL), 0);
 	WANT(nr, 1);
-	/* No page table holds the IOAS. */
+	/* No page table refers to the IOAS. */
 	WANT(destroy(f->fd, f->ioas), 0);
 }
 
-/* The answer cannot be written: VFIO detaches again. */
+/* If the struct cannot be written back, VFIO detaches the device. */
 static void attach_unanswered(struct fixture *f)
 {
 	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd), .pt_id = f->ioas };
@@ -265,8 +265,8 @@ static int detach_pasid(int dev, uint32_t pasid)
 }
 
 /*
- * The device has no PASIDs, so none leads anywhere; that they are attached holds page tables, and
- * the device to such as suit PASIDs.
+ * The device has no PASIDs, so no DMA uses them. An attached PASID keeps its page table from being
+ * destroyed, and the device in page tables that are compatible with PASIDs.
  */
 static void pasids(struct fixture *f)
 {
@@ -285,7 +285,7 @@ static void pasids(struct fixture *f)
 	WANT(attach_pasid(f->dev, 1, two), 0);
 	WANT(destroy(f->fd, two), -EBUSY);
 	WANT(attach(f->dev, f->ioas, NULL), -EINVAL);
-	/* Again is a replacement. */
+	/* A second attachment is a replacement. */
 	WANT(attach_pasid(f->dev, 1, two), 0);
 	WANT(attach_pasid(f->dev, 1, f->ioas), -EINVAL);
 	WANT(attach_pasid(f->dev, 1, one), 0);
@@ -327,7 +327,7 @@ static void bind_refused(struct fixture *f)
 	cmd = (struct vfio_device_bind_iommufd){ .argsz = sizeof(cmd), .flags = 2, .iommufd = fd };
 	WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, &cmd), -EINVAL);
 	cmd.flags = 0;
-	/* The answer cannot be written: the device is free again, its id gone. */
+	/* If the struct cannot be written back, the device is unbound and its id is free. */
 	WANT(call(dev, VFIO_DEVICE_BIND_IOMMUFD, read_only(&cmd, sizeof(cmd))), -EFAULT);
 	WANT(attach(dev, 1, NULL), -EINVAL);
 	WANT(set_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), 0);
@@ -347,7 +347,7 @@ static void bind_refused(struct fixture *f)
 	close(other);
 }
 
-/* A second opening of the device, and a second iommufd for it. */
+/* A second open of the device, and a second iommufd. */
 static void bound_elsewhere(struct fixture *f)
 {
 	int dev = open_device(), second = open_device(), fd = open_iommu(), other = open_iommu();
@@ -369,7 +369,9 @@ static void bound_elsewhere(struct fixture *f)
 	close(second);
 }
 
-/* The device holds the context: with the fd gone it still attaches, copies nothing, detaches. */
+/*
+ * The device keeps the context alive: it can be attached and detached after the iommufd is closed.
+ */
 static void fd_closed_first(struct fixture *f)
 {
 	int dev = open_device(), fd = open_iommu();
@@ -393,7 +395,7 @@ static void fd_closed_first(struct fixture *f)
 	WANT(pinned(), idle);
 }
 
-/* A PASID goes with the device. */
+/* Closing the device detaches its PASIDs. */
 static void closed_with_pasid(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID };
@@ -419,7 +421,7 @@ static const struct test tests[] = {
 	{ "attach: replaced", replaced, DOMAIN },
 	{ "attach: replacement refused", replace_refused, DOMAIN },
 	{ "attach: refused", attach_refused, DOMAIN },
-	{ "attach: the answer cannot be written", attach_unanswered, DOMAIN },
+	{ "attach: the struct cannot be written back", attach_unanswered, DOMAIN },
 	{ "attach: PASIDs", pasids, DOMAIN },
 	{ "bind: refused", bind_refused, ALONE },
 	{ "bind: to one iommufd at a time", bound_elsewhere, ALONE },

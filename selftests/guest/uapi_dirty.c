@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Dirty tracking of page tables that were not made for it: what is checked, and in which order. */
+/* Dirty tracking of page tables that do not support it: the checks and their order. */
 #include "uapi.h"
 
 #define TRACK(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING, \
@@ -64,7 +64,7 @@ static void dirty_rows(struct fixture *f)
 		DIRTY("read: page size 2^63, the upper half", EOPNOTSUPP, .page_size = HALF,
 		      .iova = HALF, .length = HALF),
 		DIRTY("read: page size 2^64 - 1", EINVAL, .page_size = TOP),
-		/* Then every bit of it but the lowest counts as that of a page would. */
+		/* The lowest set bit is taken as the page size, as the C module does. */
 		DIRTY("read: page size no power of two, misfit", EINVAL, .page_size = 3 * PAGE,
 		      .iova = HELD_IOVA + 2 * PAGE),
 		DIRTY("read: page size no power of two, fit", EOPNOTSUPP, .page_size = 3 * PAGE,

@@ -18,16 +18,16 @@
 #define ARG(...) { .size = sizeof(struct iommu_ioas_map_file), .flags = FIXED | RW, \
 	.ioas_id = f->ioas, .fd = files.memory, .length = PAGE, .iova = FREE_IOVA, ##__VA_ARGS__ }
 
-/* A file that nobody can pin. Without a domain the C module holds it all the same. */
+/* A file that cannot be pinned. Without a domain the C module maps it all the same. */
 #define NO_MEMORY(what, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, .want = SAME(EINVAL), \
 	.finding = "11", .c = { 0, EINVAL }, .arg.file = ARG(__VA_ARGS__) }
 
 static struct {
-	int memory;		/* FILE_PAGES of memory */
-	int read_only;		/* the same, opened to be read */
-	int sealed;		/* memory that nobody may write to any more */
-	int shrunk;		/* was a page once, is empty */
-	int odd;		/* ends in the middle of a page */
+	int memory;		/* FILE_PAGES pages */
+	int read_only;		/* the same file, opened read-only */
+	int sealed;		/* sealed against writing */
+	int shrunk;		/* had one page, truncated to 0 */
+	int odd;		/* its size is not a multiple of a page */
 	int null, pipe, directory, path, event, regular, closed;
 } files;
 
@@ -114,7 +114,7 @@ static void device_rows(struct fixture *f)
 		ROW("one page into the MSI window", 0, EINVAL, .iova = MSI_IOVA - PAGE,
 		    .length = 2 * PAGE),
 
-		/* Without a domain nobody looks at the size yet: the file may still grow. */
+		/* Without a domain the size is not checked yet: the file may still grow. */
 		ROW("one page more than the file", 0, EINVAL, .length = (FILE_PAGES + 1) * PAGE),
 		ROW("starts at the end of the file", 0, EINVAL, .start = FILE_PAGES * PAGE),
 		ROW("starts far behind the file", 0, EINVAL, .start = 1ULL << 40),
@@ -143,7 +143,7 @@ static void file_rows(struct fixture *f)
 	device_rows(f);
 }
 
-/* The device's own fd is no memory either, and it must not keep itself alive. */
+/* The device's own fd is not memory, and must not keep itself open. */
 static void device_fd(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -165,7 +165,7 @@ static void write_protected(struct fixture *f)
 	for (i = 0; i < ARRAY_SIZE(fds); i++) {
 		WANT(map_file(f->fd, f->ioas, FIXED | READ, fds[i], 0, PAGE, &iova), 0);
 		WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
-		/* The API promises nothing here, and programs have seen it succeed. */
+		/* The uAPI leaves this open, and programs rely on its success. */
 		WANT(map_file(f->fd, f->ioas, FIXED | RW, fds[i], 0, PAGE, &iova), 0);
 		WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 	}
@@ -179,14 +179,14 @@ static void shared_content(struct fixture *f)
 
 	CHECK(fd >= 0);
 	WANT(map_file(f->fd, f->ioas, FIXED | RW, fd, 0, 8 * PAGE, &iova), 0);
-	/* The mapping keeps the file, not the descriptor. */
+	/* The mapping keeps the file open, not the descriptor. */
 	CHECK(!close(fd));
 	WANT(pinned(), f->domain ? idle + 8 : idle);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 8 * PAGE), 8 * PAGE);
 	WANT(pinned(), idle);
 }
 
-/* The end of the file is looked at when the device comes, and again for the next one. */
+/* The file's size is checked whenever a device is attached. */
 static void grows_and_shrinks(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -201,7 +201,7 @@ static void grows_and_shrinks(struct fixture *f)
 	CHECK(!ftruncate(fd, 4 * PAGE));
 	WANT(attach(f->dev, f->ioas, NULL), 0);
 	WANT(pinned(), f->idle_pins + 5);
-	/* Pinned pages stay with the device when the file is cut. */
+	/* Pinned pages stay mapped when the file is truncated. */
 	CHECK(!ftruncate(fd, 0));
 	WANT(pinned(), f->idle_pins + 5);
 	iova = 2 * FREE_IOVA;
@@ -211,7 +211,7 @@ static void grows_and_shrinks(struct fixture *f)
 	CHECK(!close(fd));
 }
 
-/* The end of the file comes after many batches. */
+/* The file ends after many batches of pages. */
 static void late_end(struct fixture *f)
 {
 	size_t size = 40UL << 20;
@@ -232,7 +232,7 @@ static void late_end(struct fixture *f)
 
 static long huge_pool_was = -1;
 
-/* Make a pool of so many huge pages, or with -1 as many as there were at the start. */
+/* Sets the size of the huge page pool; -1 for the size at the start. */
 static bool huge_pool(long nr)
 {
 	char text[32] = "";
@@ -251,7 +251,9 @@ static bool huge_pool(long nr)
 	return done;
 }
 
-/* Huge pages: any part of them, no more than there are, and each unpinned in the end. */
+/*
+ * Any part of a huge page can be mapped, no more pages than exist, and all are unpinned at last.
+ */
 static void huge_file(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -282,7 +284,7 @@ static void huge_file(struct fixture *f)
 	CHECK(huge_pool(-1));
 }
 
-/* A pool that is too small is found out half way. */
+/* The pool is exhausted in the middle of the mapping. */
 static void huge_file_too_big(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -301,7 +303,7 @@ static void huge_file_too_big(struct fixture *f)
 	CHECK(huge_pool(-1));
 }
 
-/* The answer cannot be written: nothing must be mapped. */
+/* If the struct cannot be written back, nothing may be mapped. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_map_file cmd = ARG();
@@ -312,7 +314,7 @@ static void unanswered(struct fixture *f)
 	WANT(pinned(), idle);
 }
 
-/* The page count wraps as it does for MAP. The C module WARNs. */
+/* The page count wraps as for MAP. The C module reaches a WARN. */
 static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;
@@ -328,13 +330,13 @@ static void page_count_wraps(struct fixture *f)
 
 static const struct test tests[] = {
 	{ "the fds of the device and of the iommufd", device_fd, DOMAIN },
-	{ "a file that may not be written", write_protected, NO_DOMAIN | DOMAIN },
-	{ "the mapping keeps the file", shared_content, NO_DOMAIN | DOMAIN },
+	{ "a file that cannot be written", write_protected, NO_DOMAIN | DOMAIN },
+	{ "the mapping keeps the file open", shared_content, NO_DOMAIN | DOMAIN },
 	{ "the file grows and shrinks", grows_and_shrinks, DOMAIN },
-	{ "the end of the file is far behind", late_end, DOMAIN },
+	{ "the file ends after many batches", late_end, DOMAIN },
 	{ "huge pages", huge_file, NO_DOMAIN | DOMAIN },
-	{ "more huge pages than there are", huge_file_too_big, DOMAIN },
-	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "more huge pages than exist", huge_file_too_big, DOMAIN },
+	{ "the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
 	{ "the page count wraps", page_count_wraps, NO_DOMAIN | DOMAIN },
 };
 

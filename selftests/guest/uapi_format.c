@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The format that all ioctls share: sizes, pointers, encodings of the number. */
+/* What all ioctls share: sizes, pointers, and the encoding of the number. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -100,8 +100,8 @@ static void make_info(struct fixture *f, union command *c)
 }
 
 /*
- * For each ioctl: a call that works, and its answer where the struct cannot be written. NO_ROW
- * where the answer comes after the effect: those have tests of their own.
+ * For each ioctl: a call that works, and what it returns if the struct cannot be written back.
+ * NO_ROW if the struct is written after the effect: those ioctls have tests of their own.
  */
 #define NO_ROW	-1
 
@@ -183,7 +183,7 @@ static const struct code_case {
 	{ "number encoded as _IOWR", _IOC_READ | _IOC_WRITE, IOMMUFD_TYPE, true, false, ENOTTY },
 	{ "number encoded with a size", _IOC_NONE, IOMMUFD_TYPE, true, false, ENOTTY },
 	{ "number of another type", _IOC_NONE, ':', false, false, ENOTTY },
-	/* The size is read before the number is looked at closely. */
+	/* The size is read before the type is checked. */
 	{ "number of another type, struct at NULL", _IOC_NONE, ':', false, true, EFAULT },
 };
 
@@ -207,7 +207,10 @@ static void run_sizes(struct fixture *f, const struct format *fmt)
 		row.arg.size = size;
 		snprintf(name, sizeof(name), "%s: %s", fmt->name, s->name);
 
-		/* As many bytes as are claimed, and then nothing; two pages for the huge ones. */
+		/*
+		 * The mapping ends after as many bytes as `size` says, or after two pages for
+		 * larger ones.
+		 */
 		room = size < sizeof(buf) ? size : sizeof(buf);
 		memset(buf, 0, sizeof(buf));
 		memcpy(buf, &row.arg, sizeof(row.arg));
@@ -288,7 +291,7 @@ static void run_codes(struct fixture *f, const struct format *fmt)
 	}
 }
 
-/* Numbers that nobody has, and numbers of others. */
+/* Unassigned numbers, and those of other drivers. */
 static void run_unknown(struct fixture *f)
 {
 #define UNKNOWN(what, number) { .name = what, .cmd = number, .arg.size = 8, .want = SAME(ENOTTY) }
@@ -310,7 +313,7 @@ static void run_unknown(struct fixture *f)
 		return;
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
 		run_call(f, &rows[i], guarded(&rows[i].arg, rows[i].arg.size));
-	/* Nothing is read for a number that nobody has. */
+	/* The argument of an unassigned number is not read. */
 	run_call(f, &(struct row){ .name = "number 255, struct at NULL",
 				   .cmd = _IO(IOMMUFD_TYPE, 0xff), .want = SAME(ENOTTY) }, NULL);
 }
@@ -340,7 +343,7 @@ static void open_modes(struct fixture *f)
 	uint32_t id;
 	int fd;
 
-	/* Whoever has the file open may use it, however it was opened. */
+	/* The open mode of the file does not matter. */
 	fd = call(f->fd, IOMMU_DESTROY, NULL);
 	WANT(fd, -EFAULT);
 	fd = open_iommu();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* HWPT_ALLOC of page tables that the kernel manages. */
+/* HWPT_ALLOC of page tables that the kernel fills. */
 #include <string.h>
 
 #include "uapi.h"
@@ -18,7 +18,7 @@ static void hwpt_rows(struct fixture *f)
 		ROW("on the IOAS that the device is attached to", 0, .pt_id = f->ioas),
 		ROW("an id given is ignored", 0, .out_hwpt_id = ~0u),
 		ROW("reserved field", EOPNOTSUPP, .__reserved = 1),
-		/* The second is documented as must be 0. */
+		/* The header says that the second reserved field must be 0. */
 		{ .name = "second reserved field", .cmd = IOMMU_HWPT_ALLOC,
 		  .want = SAME(EOPNOTSUPP), .finding = "__reserved2 is not looked at",
 		  .c = SAME(0), .arg.hwpt = ARG(.__reserved2 = 1) },
@@ -31,7 +31,7 @@ static void hwpt_rows(struct fixture *f)
 		ROW("device id 0xffffffff", ENOENT, .dev_id = ~0u),
 		ROW("device id of an IOAS", ENOENT, .dev_id = f->ioas),
 		ROW("device id of a page table", ENOENT, .dev_id = f->hwpt),
-		/* Not ENOENT, as everywhere else. */
+		/* EINVAL, where the other commands return ENOENT. */
 		ROW("parent id 0", EINVAL, .pt_id = 0),
 		ROW("parent id 0xffffffff", EINVAL, .pt_id = ~0u),
 		ROW("parent id never given", EINVAL, .pt_id = NO_ID),
@@ -54,7 +54,10 @@ static void hwpt_rows(struct fixture *f)
 	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-/* A page table that nobody is attached to limits its IOAS, holds its pages, and lets go. */
+/*
+ * Page tables without a device restrict their IOAS and keep its pages pinned until they are
+ * destroyed.
+ */
 static void unattached(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
@@ -67,12 +70,12 @@ static void unattached(struct fixture *f)
 	WANT(iova_ranges(f->fd, f->other, ranges, &nr, &alignment), 0);
 	WANT(alignment, PAGE);
 	CHECK(ranges[0].start == 0 && ranges[nr - 1].last != TOP);
-	/* The interrupts are the device's matter, not the page table's. */
+	/* The MSI window belongs to the device, not to the page tables. */
 	WANT(nr, 1);
 	WANT(map(f->fd, f->other, mem.rw, PAGE, MSI_IOVA), 0);
 	WANT(attach(f->dev, id, NULL), -EADDRINUSE);
 	WANT(unmap(f->fd, f->other, MSI_IOVA, PAGE), PAGE);
-	/* A second one shares the pages. */
+	/* Second page tables use the same pinned pages. */
 	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &second), 0);
 	WANT(pinned(), f->idle_pins + 2);
 	WANT(destroy(f->fd, id), 0);
@@ -96,7 +99,10 @@ static void attached(struct fixture *f)
 	WANT(out, id);
 	WANT(destroy(f->fd, id), -EBUSY);
 	WANT(map(f->fd, f->other, mem.rw, PAGE, MSI_IOVA), -EINVAL);
-	/* An own page table stays when the device leaves, and is not chosen by itself. */
+	/*
+	 * Page tables that were made by HWPT_ALLOC stay when the device is detached, and are not
+	 * chosen automatically.
+	 */
 	WANT(attach(f->dev, f->other, &out), 0);
 	CHECK(out != id);
 	WANT(detach(f->dev), 0);
@@ -106,7 +112,7 @@ static void attached(struct fixture *f)
 	WANT(destroy(f->fd, f->other), 0);
 }
 
-/* What the IOAS holds does not suit a page table: none is made, nothing is kept. */
+/* The page tables cannot have what the IOAS maps: none are made. */
 static void refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES], high = { 1ULL << 62, TOP };
@@ -133,7 +139,7 @@ static void refused(struct fixture *f)
 	WANT(destroy(f->fd, f->other), 0);
 }
 
-/* The answer cannot be written: no page table, and its IOAS is free of it. */
+/* If the struct cannot be written back, there are no page tables. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = ARG();
@@ -155,7 +161,7 @@ static void huge_pages_off(struct fixture *f)
 
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->other, 0), 0);
 	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &id), 0);
-	/* The page table and the held page are there: too late now. */
+	/* Page tables exist and the held page is mapped, so the option is refused. */
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->other, 1), 0);
 	WANT(set_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->other, 0), -EINVAL);
 	WANT(destroy(f->fd, id), 0);
@@ -163,10 +169,10 @@ static void huge_pages_off(struct fixture *f)
 }
 
 static const struct test tests[] = {
-	{ "attached to nothing", unattached, DOMAIN },
-	{ "attached to by hand", attached, DOMAIN },
-	{ "refused for what is mapped", refused, DOMAIN },
-	{ "the answer cannot be written", unanswered, DOMAIN },
+	{ "without a device", unattached, DOMAIN },
+	{ "attached by its id", attached, DOMAIN },
+	{ "refused because of a mapping", refused, DOMAIN },
+	{ "the struct cannot be written back", unanswered, DOMAIN },
 	{ "huge pages off", huge_pages_off, DOMAIN },
 };
 

@@ -44,7 +44,7 @@ static const struct iommu_iova_range high[] = { { 1ULL << 62, TOP } };
 
 static void ioas_rows(struct fixture *f)
 {
-	/* The list that the last bytes of a mapping hold, and nothing after it. */
+	/* The mapping ends after the list. */
 	const void *cut = cut_off(low, sizeof(low));
 	const struct row rows[] = {
 		ALLOC("alloc: flag 0", EOPNOTSUPP, .flags = 1),
@@ -56,7 +56,7 @@ static void ioas_rows(struct fixture *f)
 		DESTROY("destroy: id 0x80000000", ENOENT, ENOENT, 1u << 31),
 		DESTROY("destroy: id 0x7fffffff", ENOENT, ENOENT, ~0u >> 1),
 		DESTROY("destroy: an id never given", ENOENT, ENOENT, NO_ID),
-		/* Without a domain these two are id 0. */
+		/* In a fixture without a domain these two are id 0. */
 		DESTROY("destroy: a bound device", ENOENT, EBUSY, f->dev_id),
 		DESTROY("destroy: a page table in use", ENOENT, EBUSY, f->hwpt),
 
@@ -140,7 +140,7 @@ static void device_ranges(struct fixture *f)
 		CHECK(!i || room[i].start > room[i - 1].last + 1);
 	}
 	CHECK(room[nr - 1].last != TOP);
-	/* The device takes its restrictions with it, and brings them again. */
+	/* Detaching removes the device's restrictions, attaching adds them again. */
 	WANT(detach(f->dev), 0);
 	nr = MAX_RANGES;
 	WANT(iova_ranges(f->fd, f->ioas, alone, &nr, &alignment), 0);
@@ -152,7 +152,7 @@ static void device_ranges(struct fixture *f)
 	CHECK(!memcmp(alone, room, again * sizeof(*room)));
 }
 
-/* Too little room: the right count, what fits, and not a byte more. */
+/* A buffer that is too small: the count is right, and no byte behind the buffer is written. */
 static void short_ranges(struct fixture *f)
 {
 	struct iommu_iova_range full[MAX_RANGES];
@@ -173,7 +173,7 @@ static void short_ranges(struct fixture *f)
 		CHECK(!memcmp(room, full, i * sizeof(*room)));
 		CHECK(room[i].start == 0xeeeeeeeeeeeeeeee);
 	}
-	/* An answer that cannot be written is EFAULT, not EMSGSIZE. */
+	/* EFAULT takes precedence over EMSGSIZE. */
 	cmd.num_iovas = 0;
 	WANT(call(f->fd, IOMMU_IOAS_IOVA_RANGES, read_only(&cmd, sizeof(cmd))), -EFAULT);
 }
@@ -201,7 +201,7 @@ static int map_anywhere(struct fixture *f, uint32_t ioas, uint64_t length, uint6
 	return map_as(f->fd, ioas, READ, mem.rw, length, iova);
 }
 
-/* The list says where addresses are chosen; who names an address is not bound by it. */
+/* The list restricts addresses that the kernel chooses. FIXED_IOVA is not restricted. */
 static void allowed_list(struct fixture *f)
 {
 	struct iommu_iova_range a[] = { { FREE_IOVA, FREE_IOVA + 2 * PAGE - 1 } };
@@ -222,7 +222,7 @@ static void allowed_list(struct fixture *f)
 	WANT(allow(f->fd, f->ioas, second_bad, 2), -EINVAL);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
 
-	/* A new list replaces the old one; what is mapped outside stays. */
+	/* A new list replaces the old one. Mappings outside of it stay. */
 	WANT(allow(f->fd, f->ioas, z, 1), 0);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, 2 * FREE_IOVA);
@@ -237,13 +237,13 @@ static void allowed_conflict(struct fixture *f)
 	uint32_t nr = MAX_RANGES;
 	uint64_t iova;
 
-	/* Refused over a reserved range: the list of before counts. */
+	/* A list that conflicts with a reserved range is refused, and the old one stays. */
 	WANT(allow(f->fd, f->ioas, low, 1), 0);
 	WANT(allow(f->fd, f->ioas, msi, 1), -EADDRINUSE);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	CHECK(iova >= low[0].start && iova <= low[0].last);
 
-	/* A list that the device cannot keep stops the device from being attached. */
+	/* A list that conflicts with the device's reserved ranges prevents attaching. */
 	WANT(allow(f->fd, f->other, msi, 1), 0);
 	WANT(attach(f->dev, f->other, NULL), -EADDRINUSE);
 	WANT(iova_ranges(f->fd, f->other, room, &nr, NULL), 0);
@@ -274,7 +274,7 @@ static void destroyed_in_use(struct fixture *f)
 	WANT(destroy(f->fd, f->ioas), -EBUSY);
 	WANT(destroy(f->fd, f->hwpt), -EBUSY);
 	WANT(destroy(f->fd, f->dev_id), -EBUSY);
-	/* The page table that the kernel made goes with the attachment. */
+	/* Automatic page tables are destroyed with the attachment. */
 	WANT(detach(f->dev), 0);
 	WANT(destroy(f->fd, f->hwpt), -ENOENT);
 	WANT(hwpt_alloc(f->fd, f->dev_id, f->ioas, &hwpt), 0);
@@ -293,7 +293,7 @@ static void foreign_ids(struct fixture *f)
 	uint64_t iova = FREE_IOVA;
 	int fd = open_iommu();
 
-	/* So many that the last has an id which the fixture does not know. */
+	/* So many that the first fixture has no object with the last id. */
 	CHECK(fd >= 0);
 	for (i = 0; i < 32; i++)
 		WANT(ioas_alloc(fd, &last), 0);
@@ -307,14 +307,14 @@ static void foreign_ids(struct fixture *f)
 		WANT(attach(f->dev, id, NULL), -ENOENT);
 		WANT(hwpt_alloc(f->fd, f->dev_id, id, &i), -EINVAL);
 	}
-	/* And what one fd does under an id is not seen under the same id of another. */
+	/* The same id of another iommufd is another object. */
 	WANT(map(fd, id, mem.rw, PAGE, FREE_IOVA), 0);
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
 	WANT(unmap_all(fd, id), PAGE);
 	WANT(close(fd), 0);
 }
 
-/* The answer cannot be written: the object must not be there. */
+/* If the struct cannot be written back, there is no object. */
 static void alloc_unanswered(struct fixture *f)
 {
 	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
@@ -346,13 +346,13 @@ static void many(struct fixture *f)
 }
 
 static const struct test tests[] = {
-	{ "ranges: a fresh IOAS has everything", fresh_ranges, NO_DOMAIN },
-	{ "ranges: the device narrows and widens them", device_ranges, DOMAIN },
-	{ "ranges: too little room", short_ranges, NO_DOMAIN | DOMAIN },
-	{ "ranges: the array is cut off", ranges_half_written, DOMAIN },
+	{ "ranges: a new IOAS allows all addresses", fresh_ranges, NO_DOMAIN },
+	{ "ranges: restricted while a device is attached", device_ranges, DOMAIN },
+	{ "ranges: a buffer that is too small", short_ranges, NO_DOMAIN | DOMAIN },
+	{ "ranges: the end of the array is unmapped", ranges_half_written, DOMAIN },
 	{ "allow: where addresses are chosen", allowed_list, NO_DOMAIN | DOMAIN },
 	{ "allow: conflicts with the device", allowed_conflict, DOMAIN },
-	{ "alloc: the answer cannot be written", alloc_unanswered, NO_DOMAIN },
+	{ "alloc: the struct cannot be written back", alloc_unanswered, NO_DOMAIN },
 	{ "alloc: a hundred different ids", many, NO_DOMAIN },
 	{ "destroy: twice", destroyed_twice, NO_DOMAIN | DOMAIN },
 	{ "destroy: in use", destroyed_in_use, DOMAIN },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Forks, deaths and closes at odd moments. */
+/* Forks, exits and closes while memory is mapped. */
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static void map_private(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 }
 
-/* The memory of a process that is gone stays pinned as long as it is mapped. */
+/* The memory of a process that has exited stays pinned as long as it is mapped. */
 static void mapper_dies(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
@@ -48,7 +48,7 @@ static void map_without_domain(struct fixture *f)
 	WANT(map(f->fd, f->other, mem.shared, 4 * PAGE, FREE_IOVA), 0);
 }
 
-/* Mapped but not pinned, and then the address space that had it is gone. */
+/* Memory that is mapped but not pinned when its process exits. */
 static void mapper_dies_unpinned(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
@@ -64,7 +64,7 @@ static void mapper_dies_unpinned(struct fixture *f)
 	WANT(unmap_all(f->fd, f->other), 5 * PAGE);
 }
 
-/* An address is the caller's, whoever else has something there. */
+/* An address is one of the calling process, not of the process that opened the iommufd. */
 static void map_what_is_gone(struct fixture *f)
 {
 	CHECK(!munmap(mem.rw, PAGE));
@@ -88,7 +88,7 @@ static bool open_alone(struct fixture *f)
 	       !map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA);
 }
 
-/* Nothing is unmapped, detached or closed. */
+/* Exits without unmapping, detaching or closing. */
 static void open_and_leave(struct fixture *none)
 {
 	struct fixture f;
@@ -102,7 +102,7 @@ static void exits_mapped(struct fixture *none)
 
 	CHECK(in_child(NULL, 0, open_and_leave));
 	WANT(pinned(), idle);
-	/* And the device is free again. */
+	/* The device can be bound again. */
 	CHECK(in_child(NULL, 0, open_and_leave));
 	WANT(pinned(), idle);
 }
@@ -135,7 +135,7 @@ static void killed(struct fixture *none)
 		CHECK(!pipe(told));
 		pid = start_child(NULL, 0, map_without_end);
 		close(told[1]);
-		/* The end of the pipe without a byte: the child could not begin. */
+		/* End of file without a byte: the child failed at its start. */
 		CHECK(read(told[0], &c, 1) == 1);
 		close(told[0]);
 		usleep(7000 + 13000 * i);
@@ -147,7 +147,7 @@ static void killed(struct fixture *none)
 
 static int asked[2];
 
-/* Keep the fds until asked, then use them once more and close them by leaving. */
+/* Waits with the fds open, uses them once more and closes them by exiting. */
 static void keep_open(struct fixture *f)
 {
 	char c;
@@ -177,7 +177,7 @@ static void parent_closes_first(struct fixture *none)
 	WANT(pinned(), idle);
 }
 
-/* The device is closed while mapped: the mappings stay, the pins go. */
+/* The device is closed while memory is mapped: the mappings stay, and the pages are unpinned. */
 static void device_closes_first(struct fixture *none)
 {
 	long idle = pinned();
@@ -193,7 +193,7 @@ static void device_closes_first(struct fixture *none)
 	close(f.fd);
 }
 
-/* With its file closed first, the context goes with the device, and all that was in it. */
+/* If the iommufd is closed first, the context and its objects are freed with the device. */
 static void page_table_left_over(struct fixture *none)
 {
 	long idle = pinned();
@@ -205,7 +205,7 @@ static void page_table_left_over(struct fixture *none)
 	WANT(map(f.fd, f.other, mem.shared, 16 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), idle + 32);
 	close(f.dev);
-	/* A page table made by hand outlives its device. */
+	/* Page tables that were made by HWPT_ALLOC are not destroyed with their device. */
 	WANT(pinned(), idle + 16);
 	WANT(destroy(f.fd, f.other), -EBUSY);
 	close(f.fd);
@@ -226,7 +226,7 @@ static void through_exec(struct fixture *none)
 		execl("/proc/self/exe", "uapi", NULL);
 		_exit(127);
 	}
-	/* The other program prints its usage and leaves; nothing of ours is touched. */
+	/* The other program prints its usage and exits. */
 	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	WANT(WEXITSTATUS(status), 1);
 	WANT(pinned(), idle + 16);
@@ -237,15 +237,15 @@ static void through_exec(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "a child unmaps", child_unmaps, DOMAIN },
-	{ "the mapping process ends", mapper_dies, DOMAIN },
-	{ "the mapping process ends before pinning", mapper_dies_unpinned, DOMAIN },
-	{ "an address is the caller's", callers_memory, DOMAIN },
-	{ "a process ends with everything open", exits_mapped, ALONE },
-	{ "a process is killed at work", killed, ALONE },
+	{ "the mapping process exits", mapper_dies, DOMAIN },
+	{ "the mapping process exits before pinning", mapper_dies_unpinned, DOMAIN },
+	{ "an address is of the calling process", callers_memory, DOMAIN },
+	{ "a process exits with everything open", exits_mapped, ALONE },
+	{ "a process is killed while it maps", killed, ALONE },
 	{ "the parent closes, the child does not", parent_closes_first, ALONE },
 	{ "the device is closed before its iommufd", device_closes_first, ALONE },
-	{ "a page table is left over", page_table_left_over, ALONE },
-	{ "a file goes through exec", through_exec, ALONE },
+	{ "page tables are left", page_table_left_over, ALONE },
+	{ "across exec", through_exec, ALONE },
 };
 
 const struct suite life_suite = {

@@ -8,7 +8,7 @@
 
 #define LIMIT		12
 
-/* By user: what is pinned counts, in one piece or several, and what is refused does not. */
+/* Pinned pages are charged to the user, in one mapping or several; refused mappings are not. */
 static void up_to_the_limit(struct fixture *f)
 {
 	uint64_t iova = 3 * FREE_IOVA;
@@ -21,7 +21,7 @@ static void up_to_the_limit(struct fixture *f)
 	WANT(own_pinned(), LIMIT);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 2 * FREE_IOVA), -ENOMEM);
 	WANT(own_pinned(), LIMIT);
-	/* A copy pins nothing, and an IOAS without a domain neither. */
+	/* Neither a copy nor a mapping without a domain is charged. */
 	WANT(copy(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE, FIXED | RW, f->ioas, &iova), 0);
 	WANT(map(f->fd, f->other, mem.rw, 16 * PAGE, 2 * FREE_IOVA), 0);
 	WANT(own_pinned(), LIMIT);
@@ -29,7 +29,7 @@ static void up_to_the_limit(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), -ENOMEM);
 	WANT(unmap(f->fd, f->ioas, iova, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_pinned(), 0);
-	/* A refusal for another reason is not charged. */
+	/* A mapping that is refused for another reason is not charged. */
 	WANT(map(f->fd, f->ioas, mem.hole, LIMIT * PAGE, FREE_IOVA), -EFAULT);
 	WANT(own_pinned(), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
@@ -54,7 +54,7 @@ static void by_user(struct fixture *f)
 	WANT(pinned(), idle);
 }
 
-/* Who may lock memory is not limited. */
+/* CAP_IPC_LOCK: no limit. */
 static void over_the_limit(struct fixture *f)
 {
 	CHECK(limit_memlock(0));
@@ -79,7 +79,7 @@ static void first_process(struct fixture *f)
 	CHECK(limit_memlock(LIMIT));
 	WANT(map(f->fd, f->ioas, mem.rw, 8 * PAGE, FREE_IOVA), 0);
 	CHECK(in_child(f, 0, second_process_refused));
-	/* What a process has mapped counts although it is gone. */
+	/* What a process has mapped stays charged after its exit. */
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
 	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, 4 * PAGE), 4 * PAGE);
 	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, 3 * FREE_IOVA), 0);
@@ -96,14 +96,16 @@ static void processes_of_a_user(struct fixture *f)
 {
 	CHECK(in_child(f, NOBODY, first_process));
 	WANT(unmap_all(f->fd, f->ioas), 13 * PAGE);
-	/* Whoever unmaps, the user has it back. */
+	/* Whoever unmaps, the charge is returned to the user who mapped. */
 	CHECK(in_child(f, NOBODY, up_to_the_limit));
-	/* Another user has a limit of their own. */
+	/* Another user has another limit. */
 	CHECK(in_child(f, NOBODY, first_process));
 	CHECK(in_child(f, NOBODY + 1, other_user));
 }
 
-/* Mapped without a domain, pinned when the device comes: the mapper is charged. */
+/*
+ * Mapped without a domain and pinned when the device is attached: the user who mapped is charged.
+ */
 static void map_lazily(struct fixture *f)
 {
 	CHECK(limit_memlock(LIMIT));
@@ -156,7 +158,7 @@ static void mode_refused(struct fixture *f)
 	WANT(set_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1), -EPERM);
 	WANT(set_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 2), -EPERM);
 	WANT(get_option(f->fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
-	/* The device node is not for everybody. */
+	/* The device node has no permissions for other users. */
 	WANT(fd, -EACCES);
 }
 
@@ -172,7 +174,7 @@ static void unprivileged_mode(struct fixture *f)
 	close(fd);
 }
 
-/* By process: locked_vm of whoever maps, whatever other processes of the user have. */
+/* Mode 1: locked_vm of the process that maps. Other processes of the user do not count. */
 static void second_process_allowed(struct fixture *f)
 {
 	WANT(own_locked(), 0);
@@ -197,7 +199,7 @@ static void first_process_of_two(struct fixture *f)
 	WANT(own_locked(), LIMIT);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, LIMIT * PAGE), LIMIT * PAGE);
 	WANT(own_locked(), 0);
-	/* The rest is left to be unmapped when this process is gone. */
+	/* The rest is unmapped after this process has exited. */
 	WANT(map(f->fd, f->ioas, mem.rw, LIMIT * PAGE, FREE_IOVA), 0);
 }
 
@@ -222,10 +224,10 @@ static void by_process(struct fixture *none)
 static const struct test tests[] = {
 	{ "by user", by_user, DOMAIN },
 	{ "by user, several processes", processes_of_a_user, DOMAIN },
-	{ "by user, charged when the device comes", charged_on_attach, DOMAIN },
+	{ "by user, charged when a device is attached", charged_on_attach, DOMAIN },
 	{ "files", files, DOMAIN },
-	{ "who may lock memory is not limited", privileged, DOMAIN },
-	{ "the mode is for the privileged", unprivileged_mode, NO_DOMAIN },
+	{ "no limit with CAP_IPC_LOCK", privileged, DOMAIN },
+	{ "the mode needs a privilege", unprivileged_mode, NO_DOMAIN },
 	{ "by process", by_process, ALONE },
 };
 

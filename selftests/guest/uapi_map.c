@@ -14,7 +14,7 @@
 		     .iova = FREE_IOVA, ##__VA_ARGS__ } }
 #define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
 
-/* What the struct itself says: the same with and without a domain. */
+/* Checks of the struct: the same with and without a domain. */
 static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
@@ -44,7 +44,7 @@ static void field_rows(struct fixture *f)
 		BOTH("half the address space, no address named", EOVERFLOW, .length = 1ULL << 63,
 		     .user_va = 0, .flags = RW),
 
-		/* Who is asked first. */
+		/* Which check comes first. */
 		BOTH("flag before overflow", EOPNOTSUPP, .flags = 8, .length = TOP),
 		BOTH("overflow before protection", EOVERFLOW, .flags = 0, .length = TOP),
 		BOTH("overflow before id", EOVERFLOW, .ioas_id = 0, .iova = TOP),
@@ -53,7 +53,7 @@ static void field_rows(struct fixture *f)
 		BOTH("wrapping user_va before what is mapped", EOVERFLOW, .user_va = TOP,
 		     .length = 2, .iova = HELD_IOVA),
 
-		/* What is there already. */
+		/* Conflicts with what is mapped. */
 		BOTH("over a mapping", EEXIST, .iova = HELD_IOVA),
 		BOTH("ends in a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 2 * PAGE),
 		BOTH("begins in a mapping", EEXIST, .iova = HELD_IOVA, .length = 2 * PAGE),
@@ -73,7 +73,7 @@ static void field_rows(struct fixture *f)
 	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-/* What the device behind the IOAS says: page size, reserved ranges, and the memory itself. */
+/* Checks of a domain: page size, reserved ranges, and the memory. */
 static void device_rows(struct fixture *f)
 {
 	const struct row rows[] = {
@@ -104,7 +104,7 @@ static void device_rows(struct fixture *f)
 		ROW("all of user space, no address named", 0, EFAULT, .user_va = PAGE,
 		    .length = (1ULL << 47) - 2 * PAGE, .flags = RW),
 
-		/* Without a domain nobody looks at the memory yet. */
+		/* Without a domain the memory is not checked yet. */
 		ROW("memory not there", 0, EFAULT, .user_va = PTR(mem.gone)),
 		ROW("memory at NULL", 0, EFAULT, .user_va = 0),
 		ROW("memory of the kernel", 0, EFAULT, .user_va = 0xffff888000000000),
@@ -131,7 +131,7 @@ static void device_rows(struct fixture *f)
 	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
-/* As much as 64 bits can say, which only an IOAS without a domain takes. */
+/* Lengths up to 64 bits, which only an IOAS without a domain accepts. */
 static void huge_rows(struct fixture *f)
 {
 	const struct row rows[] = {
@@ -157,7 +157,7 @@ static void map_rows(struct fixture *f)
 	huge_rows(f);
 }
 
-/* A refused map leaves neither pins nor its place in the address space. */
+/* A refused call leaves neither pinned pages nor a used range of addresses. */
 static void hole(struct fixture *f)
 {
 	long idle = pinned(), own = own_pinned();
@@ -177,13 +177,13 @@ static void hole(struct fixture *f)
 	WANT(pinned(), idle + 16);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, HUGE), 16 * PAGE);
 	WANT(pinned(), idle);
-	/* A refused call without an address does not use one up either. */
+	/* Nor does it use up an address that the kernel chose. */
 	iova = 0;
 	WANT(map_as(f->fd, f->ioas, RW, mem.hole, 16 * PAGE, &iova), -EFAULT);
 	WANT(iova, 0);
 }
 
-/* Memory of megabytes: a refusal at the end undoes many batches. */
+/* An error at the end of a large mapping undoes many batches. */
 static void late_hole(struct fixture *f)
 {
 	size_t size = 40UL << 20;
@@ -198,7 +198,7 @@ static void late_hole(struct fixture *f)
 	CHECK(!mprotect(area + size - PAGE, PAGE, PROT_READ | PROT_WRITE));
 	WANT(map(f->fd, f->ioas, area, size, FREE_IOVA), 0);
 	WANT(pinned(), idle + (long)(size / PAGE));
-	/* What is pinned outlives its address. */
+	/* Pinned pages stay when user space unmaps them. */
 	CHECK(!munmap(area, size));
 	WANT(pinned(), idle + (long)(size / PAGE));
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, size), size);
@@ -213,7 +213,7 @@ static void pins_counted(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA), 0);
 	WANT(pinned(), lazy ? idle : idle + 4);
 	WANT(own_pinned(), lazy ? own : own + 4);
-	/* The same memory a second time by MAP is pinned a second time. */
+	/* A second MAP of the same memory pins its pages a second time. */
 	WANT(map(f->fd, f->ioas, mem.rw, 4 * PAGE, FREE_IOVA + HUGE), 0);
 	WANT(pinned(), lazy ? idle : idle + 8);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 4 * PAGE), 4 * PAGE);
@@ -224,7 +224,7 @@ static void pins_counted(struct fixture *f)
 	WANT(own_pinned(), 0);
 }
 
-/* The address that the kernel chooses: aligned like the memory, free, allowed and never 0. */
+/* An address that the kernel chooses is aligned as the memory is, free, allowed and not 0. */
 static void chosen_iova(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
@@ -247,7 +247,7 @@ static void chosen_iova(struct fixture *f)
 		WANT(unmap(f->fd, f->ioas, iova[i], (1 + i % 4) * PAGE), (1 + i % 4) * PAGE);
 }
 
-/* Near the top an aligned search must not wrap to the bottom (CVE-2025-38688). */
+/* Rounding up near the top must not wrap to the bottom (CVE-2025-38688). */
 static void chosen_near_top(struct fixture *f)
 {
 	struct iommu_iova_range top = { -2 * PAGE, TOP };
@@ -258,13 +258,13 @@ static void chosen_near_top(struct fixture *f)
 	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, 4 * PAGE, &iova), -ENOSPC);
 	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, PAGE, &iova), 0);
 	WANT(iova, -2 * PAGE);
-	/* The last page of the address space is never chosen, only named. */
+	/* The last page of the address space is never chosen; FIXED_IOVA can map it. */
 	WANT(map_as(f->fd, f->other, READ, (void *)HUGE, PAGE, &iova), -ENOSPC);
 	WANT(map(f->fd, f->other, mem.rw, PAGE, -PAGE), 0);
 	WANT(unmap(f->fd, f->other, -2 * PAGE, 2 * PAGE), 2 * PAGE);
 }
 
-/* The answer cannot be written: nothing must be mapped. */
+/* If the struct cannot be written back, nothing may be mapped. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_map cmd = {
@@ -283,7 +283,7 @@ static void unanswered(struct fixture *f)
 	WANT_FINDING("effect before answer", unmap_all(f->fd, f->ioas), PAGE, 2 * PAGE);
 }
 
-/* The number of pages does not fit into 64 bits once it is rounded up. The C module WARNs. */
+/* The page count wraps when the length is rounded up. The C module reaches a WARN. */
 static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;
@@ -300,12 +300,12 @@ static void page_count_wraps(struct fixture *f)
 }
 
 static const struct test tests[] = {
-	{ "a hole leaves nothing", hole, DOMAIN },
-	{ "a hole at the end of 40 MiB leaves nothing", late_hole, DOMAIN },
+	{ "a hole in the memory", hole, DOMAIN },
+	{ "a hole at the end of 40 MiB", late_hole, DOMAIN },
 	{ "pins are counted", pins_counted, NO_DOMAIN | DOMAIN },
 	{ "a chosen iova is free and aligned", chosen_iova, NO_DOMAIN | DOMAIN },
 	{ "a chosen iova does not wrap at the top", chosen_near_top, NO_DOMAIN },
-	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
 	{ "the page count wraps", page_count_wraps, NO_DOMAIN | DOMAIN },
 };
 

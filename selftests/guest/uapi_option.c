@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* OPTION: huge pages of an IOAS, rlimit mode of the whole file. */
+/* OPTION: huge pages of an IOAS, and the rlimit mode of the context. */
 #include <unistd.h>
 
 #include "uapi.h"
@@ -58,7 +58,7 @@ static void huge_pages(struct fixture *f)
 
 	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
 	if (f->domain) {
-		/* What the page table holds may be huge already. */
+		/* The page tables may have huge pages already. */
 		WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), -EINVAL);
 		WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
 		WANT(unmap_all(f->fd, f->ioas), PAGE);
@@ -72,7 +72,7 @@ static void huge_pages(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw + 1, PAGE, FREE_IOVA), -EINVAL);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 1), -EINVAL);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
-	/* Off already: nothing to refuse. On: at any time. */
+	/* Setting it to 0 again succeeds, and so does setting it to 1 at any time. */
 	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 0), 0);
 	WANT(set_option(f->fd, HUGE_PAGES, f->ioas, 1), 0);
 	WANT(get_option(f->fd, HUGE_PAGES, f->ioas), 1);
@@ -110,13 +110,13 @@ static void rlimit_mode(struct fixture *f)
 	WANT(destroy(fd, id), 0);
 	WANT(set_option(fd, RLIMIT, 0, 0), 0);
 	WANT(get_option(fd, RLIMIT, 0), 0);
-	/* It is a matter of this file alone. */
+	/* Each context has its own mode. */
 	WANT(set_option(fd, RLIMIT, 0, 1), 0);
 	WANT(get_option(f->fd, RLIMIT, 0), 0);
 	WANT(close(fd), 0);
 }
 
-/* The answer cannot be written: the option must not be set. */
+/* If the struct cannot be written back, the option is not set. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_option cmd = {
@@ -136,7 +136,7 @@ static const struct test tests[] = {
 	{ "huge pages off and on", huge_pages, NO_DOMAIN | DOMAIN },
 	{ "huge pages off with misaligned areas", misaligned_areas, NO_DOMAIN },
 	{ "rlimit mode set and refused", rlimit_mode, NO_DOMAIN },
-	{ "huge pages: the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "huge pages: the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite option_suite = {

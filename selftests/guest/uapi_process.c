@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* IOAS_CHANGE_PROCESS: who pays for what is pinned, seen in VmPin, VmLck and RLIMIT_MEMLOCK. */
+/* IOAS_CHANGE_PROCESS: which process or user is charged, by VmPin, VmLck and RLIMIT_MEMLOCK. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <time.h>
@@ -8,7 +8,7 @@
 #include "uapi.h"
 
 #define NR		4		/* pages of the file */
-#define HEIR		(NOBODY + 1)	/* another user */
+#define NEW_OWNER		(NOBODY + 1)	/* another user */
 
 #define ROW(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_CHANGE_PROCESS, .want = SAME(e), \
 	.arg.process = { .size = sizeof(struct iommu_ioas_change_process), ##__VA_ARGS__ } }
@@ -33,14 +33,14 @@ static int take(struct fixture *f)
 static int file = -1, second_file = -1;
 static int to_owner[2], from_owner[2];
 
-/* The owner says when it has mapped, and looks at its accounts again when it is told to. */
-static void say(int fd)
+/* The owner maps, tells the test, and checks its charges when the test tells it to. */
+static void notify(int fd)
 {
 	if (write(fd, "", 1) != 1)
 		fail("the other process is gone");
 }
 
-static void hear(int fd)
+static void wait_for(int fd)
 {
 	char c;
 
@@ -53,7 +53,7 @@ static int map_all(struct fixture *f, uint64_t iova)
 	return map_file(f->fd, f->ioas, FIXED | RW, file, 0, NR * PAGE, &iova);
 }
 
-/* The owner waits meanwhile, so the test goes on whatever comes of it. */
+/* The owner waits meanwhile. The test goes on whether this fails or not. */
 static void as(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
 	if (!in_child(f, uid, run))
@@ -65,38 +65,38 @@ static void owner(struct fixture *f)
 	CHECK(limit_memlock(NR));
 	WANT(map_all(f, FREE_IOVA), 0);
 	WANT(own_pinned(), NR);
-	say(from_owner[1]);
-	hear(to_owner[0]);
-	/* What is paid by another is free to be pinned again. */
+	notify(from_owner[1]);
+	wait_for(to_owner[0]);
+	/* What is charged to another process can be pinned again. */
 	WANT(own_pinned(), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, 2 * FREE_IOVA), 0);
 	WANT(own_pinned(), NR);
 }
 
-/* The same where nobody takes it. */
+/* As above, but no process takes the mappings over. */
 static void owner_stays(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
 	WANT(map_all(f, FREE_IOVA), 0);
-	say(from_owner[1]);
-	hear(to_owner[0]);
+	notify(from_owner[1]);
+	wait_for(to_owner[0]);
 	WANT(own_pinned(), NR);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 2 * FREE_IOVA), -ENOMEM);
 }
 
-static void heir(struct fixture *f)
+static void new_owner(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
 	WANT(own_pinned(), 0);
 	WANT(take(f), 0);
 	WANT(own_pinned(), NR);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
-	/* Once more changes nothing, although the limit is reached. */
+	/* A second call changes nothing, although the limit is reached. */
 	WANT(take(f), 0);
 	WANT(own_pinned(), NR);
 }
 
-static void poor_heir(struct fixture *f)
+static void limited_new_owner(struct fixture *f)
 {
 	CHECK(limit_memlock(NR - 1));
 	WANT(take(f), -ENOMEM);
@@ -105,7 +105,7 @@ static void poor_heir(struct fixture *f)
 	WANT(own_pinned(), 0);
 }
 
-/* The limit is enough for one of two files: neither goes. */
+/* The limit allows one of two files: neither is transferred. */
 static void owner_of_two(struct fixture *f)
 {
 	uint64_t iova = 2 * FREE_IOVA;
@@ -113,12 +113,12 @@ static void owner_of_two(struct fixture *f)
 	CHECK(limit_memlock(2 * NR));
 	WANT(map_all(f, FREE_IOVA), 0);
 	WANT(map_file(f->fd, f->ioas, FIXED | RW, second_file, 0, NR * PAGE, &iova), 0);
-	say(from_owner[1]);
-	hear(to_owner[0]);
+	notify(from_owner[1]);
+	wait_for(to_owner[0]);
 	WANT(own_pinned(), 2 * NR);
 }
 
-static void heir_of_one(struct fixture *f)
+static void new_owner_of_one(struct fixture *f)
 {
 	CHECK(limit_memlock(NR + 1));
 	WANT(take(f), -ENOMEM);
@@ -126,8 +126,8 @@ static void heir_of_one(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, 3 * FREE_IOVA), 0);
 }
 
-/* Whoever unmaps, the payer has it back. */
-static void heir_unmaps(struct fixture *f)
+/* Whoever unmaps, the charge is returned to the owner. */
+static void new_owner_unmaps(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), -ENOMEM);
@@ -147,13 +147,13 @@ static int start_owner(struct fixture *f, unsigned int uid, void (*run)(struct f
 	if (second_file < 0)
 		second_file = memory_file(NR * PAGE, 0);
 	pid = start_child(f, uid, run);
-	hear(from_owner[0]);
+	wait_for(from_owner[0]);
 	return pid;
 }
 
 static void end_owner(int pid)
 {
-	say(to_owner[1]);
+	notify(to_owner[1]);
 	if (!child_done(pid))
 		fail("the owner's process failed");
 	close(to_owner[0]);
@@ -166,17 +166,17 @@ static void by_user(struct fixture *f)
 {
 	int pid = start_owner(f, NOBODY, owner);
 
-	as(f, HEIR, heir);
+	as(f, NEW_OWNER, new_owner);
 	end_owner(pid);
-	as(f, HEIR, heir_unmaps);
+	as(f, NEW_OWNER, new_owner_unmaps);
 }
 
 static void refused(struct fixture *f)
 {
 	int pid = start_owner(f, NOBODY, owner_stays);
 
-	as(f, HEIR, poor_heir);
-	/* One page of a process is enough to refuse, in any IOAS. */
+	as(f, NEW_OWNER, limited_new_owner);
+	/* One page of private memory in any IOAS is refused. */
 	if (map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA) || take(f) != -EINVAL)
 		fail("it was not refused because of a process's page");
 	end_owner(pid);
@@ -186,11 +186,11 @@ static void refused_half_way(struct fixture *f)
 {
 	int pid = start_owner(f, NOBODY, owner_of_two);
 
-	as(f, HEIR, heir_of_one);
+	as(f, NEW_OWNER, new_owner_of_one);
 	end_owner(pid);
 }
 
-/* Memory with several mappings is paid for once. */
+/* Memory with several mappings is charged once. */
 static void mapped_twice(struct fixture *f)
 {
 	uint64_t iova = 4 * FREE_IOVA;
@@ -201,24 +201,24 @@ static void mapped_twice(struct fixture *f)
 	iova = FREE_IOVA;
 	if (copy(f->fd, f->ioas, FREE_IOVA, PAGE, FIXED | RW, f->other, &iova))
 		fail("it could not be copied to the other IOAS");
-	as(f, HEIR, heir);
+	as(f, NEW_OWNER, new_owner);
 	if (unmap(f->fd, f->ioas, 4 * FREE_IOVA, NR * PAGE) != NR * PAGE)
 		fail("the copy could not be unmapped");
 	end_owner(pid);
-	as(f, HEIR, heir_unmaps);
+	as(f, NEW_OWNER, new_owner_unmaps);
 }
 
-/* Who may lock without limit pays as well: VmPin. */
-static void rich_owner(struct fixture *f)
+/* A process with CAP_IPC_LOCK is charged in VmPin too. */
+static void privileged_owner(struct fixture *f)
 {
 	WANT(map_all(f, FREE_IOVA), 0);
 	WANT(own_pinned(), NR);
-	say(from_owner[1]);
-	hear(to_owner[0]);
+	notify(from_owner[1]);
+	wait_for(to_owner[0]);
 	WANT_FINDING("VmPin stays where the owner was not limited", own_pinned(), 0, NR);
 }
 
-static void rich_heir(struct fixture *f)
+static void privileged_new_owner(struct fixture *f)
 {
 	CHECK(limit_memlock(0));
 	WANT(take(f), 0);
@@ -227,9 +227,9 @@ static void rich_heir(struct fixture *f)
 
 static void unlimited(struct fixture *f)
 {
-	int pid = start_owner(f, 0, rich_owner);
+	int pid = start_owner(f, 0, privileged_owner);
 
-	as(f, HEIR, rich_heir);
+	as(f, NEW_OWNER, privileged_new_owner);
 	end_owner(pid);
 }
 
@@ -240,28 +240,28 @@ static void nothing_mapped(struct fixture *f)
 	WANT(take(f), 0);
 }
 
-/* In mode 1 it is the process that pays. */
+/* In mode 1 the process is charged. */
 static void owner_by_process(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
 	WANT(map_all(f, FREE_IOVA), 0);
 	WANT(own_locked(), NR);
-	say(from_owner[1]);
-	hear(to_owner[0]);
+	notify(from_owner[1]);
+	wait_for(to_owner[0]);
 	WANT(own_locked(), 0);
 	WANT(own_pinned(), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, NR * PAGE, 2 * FREE_IOVA), 0);
 	WANT(own_locked(), NR);
 }
 
-static void heir_by_process(struct fixture *f)
+static void new_owner_by_process(struct fixture *f)
 {
 	CHECK(limit_memlock(NR - 1));
 	WANT(take(f), -ENOMEM);
 	WANT(own_locked(), 0);
 }
 
-static void rich_heir_by_process(struct fixture *f)
+static void privileged_new_owner_by_process(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
 	WANT(take(f), 0);
@@ -286,12 +286,12 @@ static void by_process(struct fixture *unused)
 	WANT(attach(f->dev, f->ioas, NULL), 0);
 	/* Both are the same user. */
 	pid = start_owner(f, NOBODY, owner_by_process);
-	as(f, NOBODY, heir_by_process);
-	as(f, NOBODY, rich_heir_by_process);
+	as(f, NOBODY, new_owner_by_process);
+	as(f, NOBODY, privileged_new_owner_by_process);
 	end_owner(pid);
 }
 
-/* Mappings come and go meanwhile: EBUSY, and nothing is lost. */
+/* Mappings are made and removed meanwhile: EBUSY, and no charge is lost. */
 static bool stop;
 
 static void *map_and_unmap(void *arg)
@@ -352,14 +352,14 @@ static void in_flight(struct fixture *f)
 }
 
 static const struct test tests[] = {
-	{ "a user takes over from another", by_user, DOMAIN },
-	{ "refused: nothing has changed", refused, DOMAIN },
-	{ "refused half-way: nothing has changed", refused_half_way, DOMAIN },
+	{ "one user takes over from another", by_user, DOMAIN },
+	{ "refused: nothing changes", refused, DOMAIN },
+	{ "refused after the first file: nothing changes", refused_half_way, DOMAIN },
 	{ "memory that is mapped several times is charged once", mapped_twice, DOMAIN },
 	{ "an owner without limit", unlimited, DOMAIN },
 	{ "nothing is mapped", nothing_mapped, NO_DOMAIN | DOMAIN },
-	{ "mode 1: a process takes over from another", by_process, ALONE },
-	{ "while mappings come and go, CVE-2026-80817", in_flight, NO_DOMAIN | DOMAIN },
+	{ "mode 1: one process takes over from another", by_process, ALONE },
+	{ "while memory is mapped and unmapped, CVE-2026-80817", in_flight, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite process_suite = {

@@ -54,7 +54,7 @@ static void everything(struct fixture *f)
 	for (i = 0; i < 20; i++)
 		WANT(map(f->fd, f->ioas, mem.rw, PAGE << i % 3, FREE_IOVA + i * HUGE), 0);
 	WANT(unmap_all(f->fd, f->ioas), 46 * PAGE);
-	/* Once more: everything of nothing is no error and no byte. */
+	/* If nothing is mapped, unmapping everything succeeds with length 0. */
 	WANT(unmap_all(f->fd, f->ioas), 0);
 	WANT(unmap(f->fd, f->ioas, 0, TOP - 1), -ENOENT);
 	WANT(unmap(f->fd, f->ioas, PAGE, -PAGE), -ENOENT);
@@ -65,19 +65,19 @@ static void several(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, FREE_IOVA), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 2 * PAGE), 0);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA + 8 * PAGE), 0);
-	/* Neighbours stay two mappings. */
+	/* Adjacent mappings stay two mappings. */
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA + PAGE, PAGE), -ENOENT);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * PAGE), 2 * PAGE);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 2 * PAGE), -ENOENT);
-	/* Gaps do not count. */
+	/* Gaps are not counted. */
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 2 * PAGE);
 	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, 16 * PAGE), 16 * PAGE);
 }
 
 /*
- * One mapping whole and then one in part. An error must mean that nothing changed, or the bytes
- * that are gone must be told; the C module does neither.
+ * The range covers one mapping and a part of a second one. Either the error means that nothing was
+ * unmapped, or `length` says how much was; the C module does neither.
  */
 static void half_way(struct fixture *f)
 {
@@ -104,7 +104,7 @@ static void half_way(struct fixture *f)
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
 }
 
-/* Unmapping cannot be undone: EFAULT, and the mapping is whole or gone with its pins. */
+/* Unmapping cannot be undone: EFAULT, and the mapping is either there or unpinned. */
 static void unanswered(struct fixture *f)
 {
 	struct iommu_ioas_unmap cmd = {
@@ -159,10 +159,10 @@ static void nearly_all(struct fixture *f)
 }
 
 static const struct test tests[] = {
-	{ "everything, and everything of nothing", everything, NO_DOMAIN | DOMAIN },
+	{ "everything, and with nothing mapped", everything, NO_DOMAIN | DOMAIN },
 	{ "several mappings at once", several, NO_DOMAIN | DOMAIN },
-	{ "an error half way", half_way, NO_DOMAIN | DOMAIN },
-	{ "the answer cannot be written", unanswered, NO_DOMAIN | DOMAIN },
+	{ "an error after the first mapping", half_way, NO_DOMAIN | DOMAIN },
+	{ "the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
 	{ "the last byte of the address space", last_byte, NO_DOMAIN },
 	{ "nearly all of the address space", nearly_all, NO_DOMAIN },
 };
