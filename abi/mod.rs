@@ -8,6 +8,7 @@
 
 mod access;
 mod compat;
+mod contracts;
 mod ctx;
 mod device;
 mod file;

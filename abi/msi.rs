@@ -7,7 +7,10 @@ use kernel::prelude::*;
 use crate::{
     abi::same_signature,
     ffi::bindings,
-    kapi::iommu::attachable::place_doorbell, //
+    kapi::iommu::{
+        attachable::place_doorbell,
+        msi::Doorbell, //
+    }, //
 };
 
 same_signature! {
@@ -22,9 +25,11 @@ unsafe extern "C" fn iommufd_rs_place_doorbell(
     page: u64,
     iova: *mut u64,
 ) -> c_int {
+    // SAFETY: iommu_dma_prepare_msi() passes the page of an irqchip driver's doorbell.
+    let doorbell = unsafe { Doorbell::from_phys(page) };
     // SAFETY: `abi/provider.c` got the handle from the IOMMU core for a group that is attached to a
     // domain with the iommufd cookie, and holds the group's mutex.
-    match unsafe { place_doorbell(handle, page) } {
+    match unsafe { place_doorbell(handle, doorbell) } {
         Ok(None) => 0,
         Ok(Some(place)) => {
             // SAFETY: The caller gives a place for it.

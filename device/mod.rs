@@ -21,3 +21,4 @@ pub(crate) use bind::{
 };
 pub(crate) use claim::Claim;
 pub(crate) use group::Group;
+pub(crate) use msi::DoorbellRanges;

@@ -36,7 +36,10 @@ use crate::{
                 resv_regions,
                 ResvKind, //
             },
-            msi::Doorbells,
+            msi::{
+                Doorbell,
+                Doorbells, //
+            },
             provider, //
         },
         sync::shared::Shared,
@@ -51,6 +54,14 @@ use crate::{
         Registry, //
     }, //
 };
+
+/// A value that only this file has, for
+/// [`RangeOwner`](crate::kapi::iommu::domain::RangeOwner). What the file must ensure is in
+/// `abi/contracts.rs`.
+#[derive(Clone, Copy)]
+pub(crate) struct DoorbellRanges(());
+
+const RANGES: DoorbellRanges = DoorbellRanges(());
 
 /// Doorbells of a window, a bit each, by their order in [`State::doorbells`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +101,7 @@ struct GroupId(usize);
 
 struct State {
     /// The pages of doorbells, by physical address. None is ever taken away: a device may know it.
-    doorbells: KVec<u64>,
+    doorbells: KVec<Doorbell>,
     tables: KVec<Tables>,
 }
 
@@ -129,7 +140,7 @@ impl Window {
     }
 
     /// The place of a doorbell that has one, or gives it one. `EOVERFLOW`, `ENOMEM`.
-    fn place_of(&self, state: &mut State, doorbell: u64) -> Result<usize> {
+    fn place_of(&self, state: &mut State, doorbell: Doorbell) -> Result<usize> {
         if let Some(place) = state.doorbells.iter().position(|known| *known == doorbell) {
             return Ok(place);
         }
@@ -143,7 +154,7 @@ impl Window {
     }
 
     /// Maps a doorbell, if it is not. `ENOMEM`.
-    fn map(&self, doorbells: &[u64], tables: &mut Tables, place: usize) -> Result {
+    fn map(&self, doorbells: &[Doorbell], tables: &mut Tables, place: usize) -> Result {
         const PROT: Prot = Prot {
             read: true,
             write: true,
@@ -151,9 +162,10 @@ impl Window {
         };
         if !tables.mapped.contains(place) {
             let doorbell = *doorbells.get(place).ok_or(EINVAL)?;
+            let piece = core::iter::once(doorbell.piece());
             tables
                 .domain
-                .map(self.page(place)?, doorbell, PROT, false)?;
+                .map(RANGES, self.page(place)?, piece, PROT, false)?;
             tables.mapped.insert(place);
         }
         Ok(())
@@ -213,7 +225,7 @@ impl Window {
         if let Ok(tables) = state.tables.remove(at) {
             let mapped = tables.mapped.iter();
             let pages = mapped.filter_map(|place| self.page(place).ok());
-            tables.domain.unmap(pages);
+            tables.domain.unmap(RANGES, pages);
         }
     }
 }
@@ -289,12 +301,12 @@ struct Entered {
 }
 
 impl Doorbells for Entered {
-    fn place(&self, page: u64) -> Result<u64> {
+    fn place(&self, doorbell: Doorbell) -> Result<u64> {
         let group = &*self.interrupts;
         let window = group.window.as_ref().ok_or(EINVAL)?;
         let mut state = window.state.lock();
 
-        let place = window.place_of(&mut state, page)?;
+        let place = window.place_of(&mut state, doorbell)?;
         let State { doorbells, tables } = &mut *state;
         // One that the group is moved to at this moment has to have it as well.
         for tables in tables.iter_mut().filter(|t| t.groups.contains(&group.id())) {

@@ -17,6 +17,7 @@
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/xarray.h>
@@ -306,6 +307,12 @@ int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
 #else
 	return -EOPNOTSUPP;
 #endif
+}
+
+/* NULL, without a warning, if the memory is not there after one attempt to reclaim some. */
+void *iommufd_rs_kmalloc_noretry(size_t size)
+{
+	return kmalloc(size, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
 }
 
 /* The bytes lie in one page of memory that the kernel maps. */

@@ -108,6 +108,9 @@ void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp);
 void iommufd_rs_xa_hide(struct xarray *xa, unsigned long index);
 
+/* linux/slab.h */
+void *iommufd_rs_kmalloc_noretry(size_t size);
+
 /* linux/highmem.h */
 void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len);
 void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len);

@@ -24,7 +24,10 @@ use crate::{
         Ioas, //
     },
     kapi::{
-        mm::pin::PagePtr,
+        mm::pin::{
+            PagePtr,
+            PinnedRun, //
+        },
         sync::complete_on_drop::CompleteOnDrop,
         units::{
             page_offset,
@@ -197,10 +200,9 @@ impl Ioas {
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
         let mut place = 0;
         let space = self.space.read();
-        pin(&space, range, write, |phys, npages| {
-            for page in 0..npages {
-                let out = out.get_mut(place).ok_or(EINVAL)?;
-                *out = PagePtr::from_phys(phys + (page << PAGE_SHIFT));
+        pin(&space, range, write, |run| {
+            for page in run.pages() {
+                *out.get_mut(place).ok_or(EINVAL)? = page;
                 place += 1;
             }
             Ok(())
@@ -245,13 +247,13 @@ impl Ioas {
     }
 }
 
-/// Pins the pages of `range` and tells `f` of each run of them, in order: its physical address and
-/// how many they are. On failure, of `f` too, nothing is pinned. Fails as [`Ioas::pin_pages`].
+/// Pins the pages of `range` and passes each run of them to `f`, in order. On failure, of `f` too,
+/// nothing is pinned. Fails as [`Ioas::pin_pages`].
 pub(super) fn pin(
     space: &Space,
     range: IovaRange,
     write: bool,
-    mut f: impl FnMut(u64, u64) -> Result,
+    mut f: impl FnMut(PinnedRun<'_>) -> Result,
 ) -> Result {
     let mut pinned = None;
 
@@ -263,9 +265,7 @@ pub(super) fn pin(
         }
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
         area.slice.pages.pin(pages, |extents| {
-            extents
-                .iter()
-                .try_for_each(|extent| f(extent.phys(), extent.npages()))
+            extents.iter().try_for_each(|extent| f(extent.run()))
         })?;
         area.accesses.add(1, Relaxed);
         pinned = Some(part.last());

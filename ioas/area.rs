@@ -11,13 +11,19 @@ use kernel::{
 };
 
 use crate::{
-    ioas::pages::Pages,
+    ioas::{
+        pages::Pages,
+        ranges::RANGES, //
+    },
     kapi::{
         iommu::domain::{
             Domain,
             Prot, //
         },
-        mm::pin::Extent,
+        mm::{
+            phys::PhysPiece,
+            pin::Extent, //
+        },
         units::{
             page_offset,
             IovaRange,
@@ -133,33 +139,31 @@ impl<'a> Filler<'a> {
 
     /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
     pub(crate) fn push(&mut self, extents: &[Extent]) -> Result {
-        self.push_pieces(
-            extents
-                .iter()
-                .map(|extent| (extent.phys(), extent.npages())),
-        )
+        self.push_pieces(extents.iter().map(|extent| extent.run().into()))
     }
 
-    /// As [`Filler::push`], runs of pages by their physical address and how many they are.
-    pub(crate) fn push_pieces(&mut self, pieces: impl Iterator<Item = (u64, u64)>) -> Result {
-        let mut pieces = pieces.map(|(phys, npages)| (phys, npages << PAGE_SHIFT));
+    /// As [`Filler::push`], from pieces that begin and end at pages.
+    pub(crate) fn push_pieces<'p>(
+        &mut self,
+        mut pieces: impl Iterator<Item = PhysPiece<'p>>,
+    ) -> Result {
         if self.skip != 0 {
-            let Some((phys, length)) = pieces.next() else {
+            let Some(first) = pieces.next() else {
                 return Ok(());
             };
             let skip = core::mem::take(&mut self.skip);
-            self.map(core::iter::once((phys + skip, length - skip)))?;
+            self.map(first.skip(skip).into_iter())?;
         }
         self.map(pieces)
     }
 
-    fn map(&mut self, pieces: impl Iterator<Item = (u64, u64)>) -> Result {
+    fn map<'p>(&mut self, pieces: impl Iterator<Item = PhysPiece<'p>>) -> Result {
         let start = self.range.start().checked_add(self.done);
         // Of the last page there may be less, or nothing at all.
         let rest = start.and_then(|start| IovaRange::new(start, self.range.last()));
         if let Some(rest) = rest {
             let (prot, small_pages) = (self.prot, self.small_pages);
-            self.done += self.domain.map_pieces(rest, pieces, prot, small_pages)?;
+            self.done += self.domain.map(RANGES, rest, pieces, prot, small_pages)?;
         }
         Ok(())
     }
@@ -173,6 +177,6 @@ impl<'a> Filler<'a> {
 impl Drop for Filler<'_> {
     fn drop(&mut self) {
         self.domain
-            .unmap(IovaRange::from_len(self.range.start(), self.done));
+            .unmap(RANGES, IovaRange::from_len(self.range.start(), self.done));
     }
 }

@@ -18,6 +18,7 @@ use crate::{
             Slice,
             State, //
         },
+        ranges::RANGES,
         space::{
             Owner,
             Space, //
@@ -138,13 +139,14 @@ fn fill_one(
 
 /// Unmaps areas from a domain.
 fn unfill_one<'a>(domain: &Arc<Domain>, areas: impl Iterator<Item = (IovaRange, &'a Slice)>) {
-    domain.unmap(areas.filter_map(|(range, slice)| match slice.pages.mmio() {
+    let ranges = areas.filter_map(|(range, slice)| match slice.pages.mmio() {
         Some((mmio, _)) => {
             mmio.unmap(domain, range);
             None
         }
         None => Some(range),
-    }));
+    });
+    domain.unmap(RANGES, ranges);
 }
 
 /// Unmaps areas from the domains that have them, and unpins their memory.

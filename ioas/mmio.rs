@@ -21,19 +21,23 @@ use kernel::{
 };
 
 use crate::{
-    ioas::area::Filler,
+    ioas::{
+        area::Filler,
+        ranges::RANGES, //
+    },
     kapi::{
         dma_buf::import::{
             Attachment,
+            BufMemory,
             DmaBuf,
-            Importer,
-            PhysRange, //
+            Importer, //
         },
         iommu::domain::Domain,
         units::{
             IovaRange,
             PageRange,
-            PAGE_SHIFT, //
+            PAGE_SHIFT,
+            PAGE_SIZE, //
         }, //
     }, //
 };
@@ -63,7 +67,7 @@ struct Mapped {
 
 struct Inner {
     /// Where the memory is, or `None` once it is revoked.
-    phys: Option<PhysRange>,
+    memory: Option<BufMemory>,
     mapped: RBTree<Key, Mapped>,
 }
 
@@ -75,15 +79,13 @@ pub(crate) struct Mmio {
 }
 
 impl Mmio {
-    /// Attaches a dma-buf. Fails as [`Attachment::new`], and with `EINVAL` where it has less memory
-    /// than its size says.
+    /// Attaches a dma-buf. Fails as [`Attachment::new`].
     pub(crate) fn attach(buf: DmaBuf) -> Result<Attachment<Self>> {
-        let size = buf.size();
         let mmio = Arc::pin_init(
             pin_init!(Self {
                 inner <- new_mutex!(
                     Inner {
-                        phys: None,
+                        memory: None,
                         mapped: RBTree::new(),
                     },
                     "Mmio::inner"
@@ -91,13 +93,7 @@ impl Mmio {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        Attachment::new(buf, mmio, |mmio, phys| {
-            if phys.len < size {
-                return Err(EINVAL);
-            }
-            mmio.inner.lock().phys = Some(phys);
-            Ok(())
-        })
+        Attachment::new(buf, mmio)
     }
 
     /// Maps the pages `pages` of the memory through `filler`, which fills `range` of `domain`. Once
@@ -110,44 +106,52 @@ impl Mmio {
         mut filler: Filler<'_>,
     ) -> Result {
         let mut inner = self.inner.lock();
-        let Some(phys) = inner.phys else {
+        let Inner { memory, mapped } = &mut *inner;
+        let Some(memory) = memory else {
             return Ok(());
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let start = phys.start + (pages.start() << PAGE_SHIFT);
-        filler.push_pieces(core::iter::once((start, pages.len())))?;
+        let (offset, len) = (pages.start() << PAGE_SHIFT, pages.len() << PAGE_SHIFT);
+        filler.push_pieces(memory.part(offset, len).into_iter())?;
         filler.keep();
         let key = Key::new(domain, range);
         let domain = domain.clone();
-        inner
-            .mapped
-            .insert(node.into_node(key, Mapped { domain, range }));
+        mapped.insert(node.into_node(key, Mapped { domain, range }));
         Ok(())
     }
 
     /// The physical address of page `index`, or `None` once the memory is revoked.
     pub(crate) fn phys(&self, index: u64) -> Option<u64> {
-        let phys = self.inner.lock().phys?;
-        Some(phys.start + (index << PAGE_SHIFT))
+        let inner = self.inner.lock();
+        let page = inner
+            .memory
+            .as_ref()?
+            .part(index << PAGE_SHIFT, PAGE_SIZE)?;
+        Some(page.start())
     }
 
     /// Unmaps `range` of `domain`, unless revocation has done so.
     pub(crate) fn unmap(&self, domain: &Arc<Domain>, range: IovaRange) {
         let mut inner = self.inner.lock();
         if let Some(mapped) = inner.mapped.find_mut(&Key::new(domain, range)) {
-            domain.unmap([range]);
+            domain.unmap(RANGES, [range]);
             drop(mapped.remove());
         }
     }
 }
 
 impl Importer for Mmio {
+    fn attached(&self, memory: BufMemory) -> Result {
+        self.inner.lock().memory = Some(memory);
+        Ok(())
+    }
+
     fn revoked(&self) {
         let mut inner = self.inner.lock();
-        inner.phys = None;
         for mapped in inner.mapped.values() {
-            mapped.domain.unmap([mapped.range]);
+            mapped.domain.unmap(RANGES, [mapped.range]);
         }
         inner.mapped = RBTree::new();
+        inner.memory = None;
     }
 }

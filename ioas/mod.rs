@@ -28,6 +28,7 @@ pub(crate) mod pages;
 pub(crate) mod phys;
 mod phys_pin;
 pub(crate) mod process;
+mod ranges;
 mod segments;
 mod space;
 mod type1;
@@ -54,6 +55,7 @@ use crate::{
 pub(crate) use crate::ioas::{
     mappings::Mappings,
     phys_pin::PhysPin,
+    ranges::IoasRanges,
     space::ReservedIovas, //
 };
 

@@ -47,12 +47,12 @@ impl PhysPin {
         let mut first = None;
         let mut next = None;
         let space = ioas.space.read();
-        pin(&space, range, false, |phys, npages| {
-            if next.is_some_and(|next| next != phys) {
+        pin(&space, range, false, |run| {
+            if next.is_some_and(|next| next != run.phys()) {
                 return Err(EFAULT);
             }
-            first = first.or(Some(phys));
-            next = Some(phys + (npages << PAGE_SHIFT));
+            first = first.or(Some(run.phys()));
+            next = Some(run.phys() + (run.npages() << PAGE_SHIFT));
             Ok(())
         })?;
         for (_, _, area) in covering(&space, range).map_while(Result::ok) {

@@ -16,7 +16,6 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
-        dma_buf::import::PhysRange,
         file::this_module,
         units::to_u64, //
     }, //
@@ -138,21 +137,20 @@ pub(crate) fn revoke(fd: i32, revoked: bool) -> Result {
     }
 }
 
-/// Where the memory is that an attachment is to: as `vfio_pci_dma_buf_iommufd_map()`. `EOPNOTSUPP`
-/// where it is not ours, `ENODEV` where it was taken back.
+/// Returns the physical address and the length in bytes of the memory behind an attachment, as
+/// `vfio_pci_dma_buf_iommufd_map()` does. Returns `EOPNOTSUPP` if [`export`] did not make the
+/// dma-buf, and `ENODEV` if the memory is revoked.
 ///
 /// # Safety
 ///
-/// The attachment is alive, and the reservation lock is held.
-pub(super) unsafe fn phys(attach: *mut bindings::dma_buf_attachment) -> Result<PhysRange> {
-    // SAFETY: The caller's promise.
+/// `attach` must be an attachment to a dma-buf, and the caller must hold the reservation lock.
+pub(super) unsafe fn phys(attach: *mut bindings::dma_buf_attachment) -> Result<(u64, u64)> {
+    // SAFETY: By the safety requirements the dma-buf exists during the call.
     let exported = unsafe { exported((*attach).dmabuf) }.ok_or(EOPNOTSUPP)?;
     if exported.revoked.load(Relaxed) {
         return Err(ENODEV);
     }
-    Ok(PhysRange {
-        // SAFETY: It is memory of the kernel's, physically contiguous.
-        start: unsafe { bindings::iommufd_rs_virt_to_phys(exported.memory.as_ptr().cast()) },
-        len: to_u64(exported.memory.len()),
-    })
+    // SAFETY: The vector was allocated by kmalloc(), so the kernel maps it and it is contiguous.
+    let start = unsafe { bindings::iommufd_rs_virt_to_phys(exported.memory.as_ptr().cast()) };
+    Ok((start, to_u64(exported.memory.len())))
 }

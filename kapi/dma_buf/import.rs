@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Importing dma-bufs whose physical memory the exporter tells: device memory, above all.
+//! Importing of dma-bufs whose exporter tells the physical address of the memory.
 //!
-//! C header: `include/linux/dma-buf.h`. The exporter may take the memory back at any time; it says
-//! so through [`Importer::revoked`].
+//! The memory is device memory, as a rule. The exporter may revoke it at any time, of which it
+//! informs the importer by [`Importer::revoked`].
+//!
+//! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
 use core::{
     ffi::c_void,
@@ -23,63 +25,109 @@ use kernel::{
     sync::Arc, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::{
+        mm::phys::PhysPiece,
+        units::to_u64, //
+    }, //
+};
 
 /// A counted reference to a dma-buf.
+///
+/// # Invariants
+///
+/// The reference is counted.
 pub(crate) struct DmaBuf(NonNull<bindings::dma_buf>);
 
-// SAFETY: A dma-buf may be used and put from any task.
+// SAFETY: Any task may use a dma-buf and put a reference to it.
 unsafe impl Send for DmaBuf {}
-// SAFETY: As above.
+// SAFETY: Any task may use a dma-buf.
 unsafe impl Sync for DmaBuf {}
 
 impl DmaBuf {
-    /// Looks up a descriptor of the caller: `None` where it is not a dma-buf's.
+    /// Returns the dma-buf of a descriptor of the current process, or `None` if the descriptor is
+    /// not that of a dma-buf.
     pub(crate) fn get(fd: i32) -> Option<Self> {
-        // SAFETY: It looks the descriptor up in the caller's table.
+        // SAFETY: The function accepts any number.
         let raw = from_err_ptr(unsafe { bindings::iommufd_rs_dma_buf_get(fd) }).ok()?;
+        // INVARIANT: dma_buf_get() has counted a reference for us.
         Some(Self(NonNull::new(raw)?))
     }
 
-    /// How many bytes it has.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: The dma-buf is alive, and its size never changes.
-        crate::kapi::units::to_u64(unsafe { (*self.0.as_ptr()).size })
+        // SAFETY: By the type invariants there is a reference to the dma-buf. Its size does not
+        // change.
+        to_u64(unsafe { (*self.0.as_ptr()).size })
     }
 }
 
 impl Drop for DmaBuf {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours to give back.
+        // SAFETY: By the type invariants the reference is counted, and it is not used any more.
         unsafe { bindings::iommufd_rs_dma_buf_put(self.0.as_ptr()) };
     }
 }
 
-/// The device in whose name dma-bufs are imported: `/dev/iommu` itself.
+/// The device on whose behalf dma-bufs are imported: that of `/dev/iommu`.
 static DEVICE: AtomicPtr<bindings::device> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Names the device, or nobody.
+/// Sets the device on whose behalf dma-bufs are imported.
 ///
 /// # Safety
 ///
-/// The device stays until another is named, and until every [`Attachment`] is gone.
+/// `device` must be null, or a device that exists until another has been set and each
+/// [`Attachment`] has been dropped.
 pub(crate) unsafe fn set_device(device: *mut bindings::device) {
     DEVICE.store(device, Ordering::Release);
 }
 
-/// Physical memory of a dma-buf.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PhysRange {
-    /// The first byte's address.
-    pub(crate) start: u64,
-    /// How many bytes.
-    pub(crate) len: u64,
+/// The physical memory of a dma-buf.
+///
+/// It is neither [`Copy`] nor [`Clone`]: the importer has the only one, and drops it when the
+/// memory is revoked.
+///
+/// # Invariants
+///
+/// The exporter has lent the `len` bytes from the physical address `start` to the importer. They do
+/// not wrap.
+pub(crate) struct BufMemory {
+    start: u64,
+    len: u64,
 }
 
-/// Who maps a dma-buf.
+impl BufMemory {
+    /// # Safety
+    ///
+    /// The caller must ensure the type's invariants.
+    pub(super) unsafe fn new(start: u64, len: u64) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self { start, len }
+    }
+
+    /// Returns `len` bytes of the memory from byte `offset`, or as many as there are. Returns
+    /// `None` if that is no byte.
+    pub(crate) fn part(&self, offset: u64, len: u64) -> Option<PhysPiece<'_>> {
+        let len = len.min(self.len.checked_sub(offset)?);
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: The bytes lie inside the memory, and there is at least one. The memory is lent as
+        // long as `self` is borrowed, since the importer drops `self` when it is revoked.
+        Some(unsafe { PhysPiece::new(self.start + offset, len, true) })
+    }
+}
+
+/// A user of the memory of a dma-buf.
 pub(crate) trait Importer: Send + Sync + 'static {
-    /// The memory is gone: nothing may reach it when this returns. Called with the dma-buf's
-    /// reservation lock held, perhaps more than once.
+    /// Takes the memory. Called once, with the reservation lock of the dma-buf held. An error makes
+    /// [`Attachment::new`] fail.
+    fn attached(&self, memory: BufMemory) -> Result;
+
+    /// Drops the memory, after it has been unmapped from all page tables. The exporter may reuse it
+    /// when this returns. Called when the exporter revokes the memory, maybe more than once, and
+    /// before the dma-buf is detached, each time with its reservation lock held.
     fn revoked(&self);
 }
 
@@ -87,16 +135,17 @@ pub(crate) trait Importer: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `raw` is attached to `buf`, pinned, and has `importer` for its private data.
+/// `raw` is an attachment to `buf`, is pinned, and has `importer` for its private data.
 pub(crate) struct Attachment<T: Importer> {
     raw: NonNull<bindings::dma_buf_attachment>,
     buf: DmaBuf,
     importer: Arc<T>,
 }
 
-// SAFETY: The dma-buf core locks its attachments.
+// SAFETY: The dma-buf core locks attachments, and any task may detach one. `T` is `Send` and
+// `Sync`.
 unsafe impl<T: Importer> Send for Attachment<T> {}
-// SAFETY: As above.
+// SAFETY: The dma-buf core locks attachments. `T` is `Send` and `Sync`.
 unsafe impl<T: Importer> Sync for Attachment<T> {}
 
 impl<T: Importer> Attachment<T> {
@@ -105,21 +154,21 @@ impl<T: Importer> Attachment<T> {
         invalidate_mappings: Some(revoked::<T>),
     };
 
-    /// Attaches and pins a dma-buf, and tells `importer` through `mapped` where its memory is,
-    /// under the reservation lock: a revocation comes after that. `EOPNOTSUPP` where the exporter
-    /// does not tell, `ENODEV` where it has revoked the memory already, `ENOMEM`.
-    pub(crate) fn new(
-        buf: DmaBuf,
-        importer: Arc<T>,
-        mapped: impl FnOnce(&T, PhysRange) -> Result,
-    ) -> Result<Self> {
+    /// Attaches a dma-buf, pins it, and hands its memory to `importer`, in this order and before
+    /// the exporter can revoke it.
+    ///
+    /// Returns `EOPNOTSUPP` if the exporter does not tell the address of the memory, `ENODEV` if it
+    /// has revoked the memory, `EINVAL` if there is less memory than the size of the dma-buf says,
+    /// `ENOMEM`, or the error of [`Importer::attached`].
+    pub(crate) fn new(buf: DmaBuf, importer: Arc<T>) -> Result<Self> {
         let device = DEVICE.load(Ordering::Acquire);
         if device.is_null() {
             return Err(ENODEV);
         }
         let data: *const T = Arc::as_ptr(&importer);
-        // SAFETY: The dma-buf and the device are alive; the operations are static; the importer
-        // lives as long as the attachment, which owns a reference.
+        // SAFETY: `buf` is a reference to the dma-buf, and `set_device` was promised that the
+        // device outlives the attachment. The operations are static. The attachment owns a
+        // reference to the importer.
         let raw = from_err_ptr(unsafe {
             bindings::iommufd_rs_dma_buf_attach(
                 buf.0.as_ptr(),
@@ -130,34 +179,34 @@ impl<T: Importer> Attachment<T> {
         })?;
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         let mut result = Err(EINVAL);
-        let mut mapped = Some(mapped);
         with_reservation(&buf, || {
-            // SAFETY: The attachment is new and the reservation lock is held.
-            let pinned = to_result(unsafe { bindings::iommufd_rs_dma_buf_pin(raw.as_ptr()) });
-            result = pinned.and_then(|()| {
-                // SAFETY: As above.
-                let told = unsafe { phys_of(raw.as_ptr()) };
-                let known = told.and_then(|phys| match mapped.take() {
-                    Some(mapped) => mapped(&importer, phys),
-                    None => Err(EINVAL),
+            // SAFETY: The attachment exists, and the reservation lock is held.
+            result = to_result(unsafe { bindings::iommufd_rs_dma_buf_pin(raw.as_ptr()) });
+            if result.is_ok() {
+                // SAFETY: The attachment exists, and the reservation lock is held.
+                let memory = unsafe { memory_of(raw.as_ptr()) };
+                result = memory.and_then(|memory| {
+                    if memory.len < buf.size() {
+                        return Err(EINVAL);
+                    }
+                    importer.attached(memory)
                 });
-                if known.is_err() {
-                    // SAFETY: It was pinned above.
+                if result.is_err() {
+                    // SAFETY: The attachment was pinned above.
                     unsafe { bindings::iommufd_rs_dma_buf_unpin(raw.as_ptr()) };
                 }
-                known
-            });
+            }
         });
         if let Err(error) = result {
-            // SAFETY: It was attached above and is not pinned.
+            // SAFETY: The attachment exists and is not pinned.
             unsafe { bindings::iommufd_rs_dma_buf_detach(buf.0.as_ptr(), raw.as_ptr()) };
             return Err(error);
         }
-        // INVARIANT: Attached, pinned, and with the importer for private data.
+        // INVARIANT: It was attached with `importer` for its private data, and pinned.
         Ok(Self { raw, buf, importer })
     }
 
-    /// Who maps it.
+    /// Returns the importer.
     pub(crate) fn importer(&self) -> &Arc<T> {
         &self.importer
     }
@@ -166,50 +215,54 @@ impl<T: Importer> Attachment<T> {
 impl<T: Importer> Drop for Attachment<T> {
     fn drop(&mut self) {
         with_reservation(&self.buf, || {
-            // SAFETY: By the invariant it is pinned; the reservation lock is held.
+            // What is left of the memory must not be used after this.
+            self.importer.revoked();
+            // SAFETY: By the type invariants it is pinned. The reservation lock is held.
             unsafe { bindings::iommufd_rs_dma_buf_unpin(self.raw.as_ptr()) };
         });
-        // SAFETY: By the invariant it is attached. No callback comes after this.
+        // SAFETY: By the type invariants it is attached to `buf`, and it is not pinned any more.
+        // The dma-buf core does not call `revoked` after this.
         unsafe { bindings::iommufd_rs_dma_buf_detach(self.buf.0.as_ptr(), self.raw.as_ptr()) };
     }
 }
 
-/// Asks the exporter where the memory is. `EOPNOTSUPP` where it does not tell, `ENODEV` where it
-/// has revoked it.
+/// Asks the exporter for the memory of a dma-buf. Returns `EOPNOTSUPP` if it does not tell, and
+/// `ENODEV` if it has revoked the memory.
 ///
 /// # Safety
 ///
-/// The attachment is alive, and the reservation lock is held.
-unsafe fn phys_of(attach: *mut bindings::dma_buf_attachment) -> Result<PhysRange> {
+/// `attach` must be an attachment that is pinned, and the caller must hold the reservation lock.
+unsafe fn memory_of(attach: *mut bindings::dma_buf_attachment) -> Result<BufMemory> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    // SAFETY: The caller's promise.
+    // SAFETY: The requirements are the same.
     match unsafe { crate::kapi::dma_buf::export::phys(attach) } {
         Err(error) if error == EOPNOTSUPP => {}
-        result => return result,
+        // SAFETY: The exporter has lent the memory until it revokes it.
+        result => return result.map(|(start, len)| unsafe { BufMemory::new(start, len) }),
     }
     let mut phys = bindings::phys_vec::default();
-    // SAFETY: The caller's promise; `phys` is ours to write.
+    // SAFETY: The requirements are the same. `phys` can be written.
     to_result(unsafe { bindings::iommufd_rs_dma_buf_phys(attach, &mut phys) })?;
-    Ok(PhysRange {
-        start: phys.paddr,
-        len: crate::kapi::units::to_u64(phys.len),
-    })
+    // SAFETY: The exporter has lent the memory until it revokes it.
+    Ok(unsafe { BufMemory::new(phys.paddr, to_u64(phys.len)) })
 }
 
-/// Runs `f` with the reservation lock held.
+/// Runs `f` with the reservation lock of the dma-buf held.
 fn with_reservation(buf: &DmaBuf, f: impl FnOnce()) {
-    // SAFETY: The dma-buf is alive.
+    // SAFETY: `buf` is a reference to the dma-buf.
     unsafe { bindings::iommufd_rs_dma_buf_lock(buf.0.as_ptr()) };
     f();
-    // SAFETY: Locked above.
+    // SAFETY: The lock was acquired above.
     unsafe { bindings::iommufd_rs_dma_buf_unlock(buf.0.as_ptr()) };
 }
 
 /// # Safety
 ///
-/// `attach` is an [`Attachment`] of a `T`, whose reservation lock is held.
+/// `attach` must be that of an [`Attachment`] with an importer `T`. The caller must hold the
+/// reservation lock.
 unsafe extern "C" fn revoked<T: Importer>(attach: *mut bindings::dma_buf_attachment) {
-    // SAFETY: The attachment's private data is a `T` that lives as long as the attachment.
+    // SAFETY: `Attachment::new` made the private data of an `Arc<T>` that is dropped after the
+    // dma-buf has been detached.
     let importer = unsafe { &*(*attach).importer_priv.cast::<T>().cast_const() };
     importer.revoked();
 }

@@ -2,7 +2,8 @@
 
 //! Files whose pages can be pinned.
 //!
-//! C headers: `include/linux/file.h`, `include/linux/fs.h`.
+//! C headers: [`include/linux/file.h`](srctree/include/linux/file.h),
+//! [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use core::ptr::NonNull;
 
@@ -10,22 +11,37 @@ use kernel::prelude::*;
 
 use crate::ffi::bindings;
 
-/// A counted reference to a file on shmem or hugetlbfs, whose pages `memfd_pin_folios()` can pin.
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+use kernel::error::from_err_ptr;
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+use crate::kapi::units::{
+    to_isize,
+    PAGE_SHIFT, //
+};
+
+/// A counted reference to a file on shmem or hugetlbfs, the pages of which `memfd_pin_folios()` can
+/// pin.
+///
+/// # Invariants
+///
+/// The reference is counted.
 pub(crate) struct PinnableFile(NonNull<bindings::file>);
 
-// SAFETY: A `struct file` may be used and put from any task; nothing here touches its position.
+// SAFETY: Any task may use a file and put a reference to it. The file position is not used here.
 unsafe impl Send for PinnableFile {}
-// SAFETY: As above.
+// SAFETY: Any task may use a file. The file position is not used here.
 unsafe impl Sync for PinnableFile {}
 
 impl PinnableFile {
-    /// Looks up a descriptor of the caller. `EBADF` where there is none, `EINVAL` for a file that
-    /// cannot be pinned.
+    /// Returns the file of a descriptor of the current process. Returns `EBADF` if there is none,
+    /// and `EINVAL` if its pages cannot be pinned.
     pub(crate) fn get(fd: i32) -> Result<Self> {
-        // SAFETY: It looks the descriptor up in the caller's table; negative numbers are in none.
+        // SAFETY: The function accepts any number. A negative one is no descriptor.
         let file = unsafe { bindings::fget(fd as u32) };
+        // INVARIANT: fget() has counted a reference for us.
         let file = Self(NonNull::new(file).ok_or(EBADF)?);
-        // SAFETY: The file is alive.
+        // SAFETY: By the type invariants there is a reference to the file.
         if unsafe { bindings::iommufd_rs_file_is_memfd_like(file.as_ptr()) } {
             Ok(file)
         } else {
@@ -33,7 +49,7 @@ impl PinnableFile {
         }
     }
 
-    /// The C object.
+    /// Returns a pointer to the C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::file {
         self.0.as_ptr()
     }
@@ -41,7 +57,19 @@ impl PinnableFile {
 
 impl Drop for PinnableFile {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours to give back.
+        // SAFETY: By the type invariants the reference is counted, and it is not used any more.
         unsafe { bindings::fput(self.0.as_ptr()) };
+    }
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+impl PinnableFile {
+    /// Creates a file on shmem that has `npages` pages.
+    pub(in crate::kapi) fn shmem(npages: u64) -> Result<Self> {
+        let size = to_isize(npages << PAGE_SHIFT) as bindings::loff_t;
+        // SAFETY: The function accepts any size.
+        let file = from_err_ptr(unsafe { bindings::iommufd_rs_shmem_file(size) })?;
+        // INVARIANT: The function has counted a reference for us.
+        Ok(Self(NonNull::new(file).ok_or(ENOMEM)?))
     }
 }

@@ -17,7 +17,10 @@ use crate::{
             FaultHandle,
             FaultSink, //
         },
-        msi::Doorbells,
+        msi::{
+            Doorbell,
+            Doorbells, //
+        },
         nested::NestedDomain,
         owned_domain::OwnedDomain, //
     }, //
@@ -103,11 +106,11 @@ impl AttachHandle {
 /// the cookie type `IOMMU_COOKIE_IOMMUFD`, and the group must stay attached during the call.
 pub(crate) unsafe fn place_doorbell(
     handle: *mut bindings::iommu_attach_handle,
-    page: u64,
+    doorbell: Doorbell,
 ) -> Result<Option<u64>> {
     // SAFETY: Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with an
     // `AttachHandle`. The caller guarantees that it is attached, and so not dropped.
     let handle = unsafe { &*handle.cast::<AttachHandle>() };
     let doorbells = handle.doorbells.as_ref();
-    doorbells.map(|doorbells| doorbells.place(page)).transpose()
+    doorbells.map(|d| d.place(doorbell)).transpose()
 }

@@ -24,6 +24,7 @@ use crate::{
             iopf::FaultSink,
             owned_domain::OwnedDomain, //
         },
+        mm::phys::PhysPiece,
         units::{
             to_u64,
             to_usize,
@@ -83,6 +84,21 @@ impl UserData {
         }
     }
 }
+
+/// Code that may change the translation of addresses.
+///
+/// Page tables are changed by several tasks at once, as long as these are concerned with different
+/// addresses, and they have no idea how long memory remains what it is. So [`Domain::map`] and
+/// [`Domain::unmap`] want a value that only certain code has.
+///
+/// # Safety
+///
+/// The code that can make a value of the type must ensure for the ranges that it passes along with
+/// it:
+///
+/// - While a range is mapped or unmapped, no other task maps, unmaps or walks a part of it.
+/// - What a range is mapped to remains pinned, or lent to this module, until the range is unmapped.
+pub(crate) unsafe trait RangeOwner: Copy {}
 
 /// A paging domain. Its page tables are freed when this is dropped.
 pub(crate) struct Domain {
@@ -209,59 +225,49 @@ impl Domain {
         self.coherent
     }
 
-    /// Maps `range` to physical memory from `phys`. The driver may use larger pages; with
-    /// `small_pages` every CPU page gets an entry of its own, so that a later unmap may cut
-    /// anywhere. On failure nothing of the range is mapped. `ENOMEM`, `EINVAL` for misalignment.
-    pub(crate) fn map(&self, range: IovaRange, phys: u64, prot: Prot, small_pages: bool) -> Result {
-        let piece = (phys, range.len());
-        self.map_pieces(range, core::iter::once(piece), prot, small_pages)
-            .map(|_| ())
-    }
-
-    /// Maps `range` from its beginning on to pieces of physical memory, byte addresses and lengths,
-    /// as far as either reaches; returns how many bytes that is. Otherwise as [`Domain::map`].
-    pub(crate) fn map_pieces(
+    /// Maps `range` to pieces of physical memory, from its beginning and as far as either reaches.
+    /// Returns the number of bytes that were mapped. `owner` proves that the caller may change the
+    /// range.
+    ///
+    /// The driver may use large pages. With `small_pages` it has an entry for every page of the
+    /// CPU, so that any part of the range can be unmapped later.
+    ///
+    /// Returns `EFAULT` if `prot` permits writing but a piece does not, `EINVAL` if an address is
+    /// not aligned to the pages of the domain, `ENOMEM`, or another error of the driver. Nothing of
+    /// the range is mapped then.
+    pub(crate) fn map<'a>(
         &self,
+        owner: impl RangeOwner,
         range: IovaRange,
-        pieces: impl Iterator<Item = (u64, u64)>,
+        pieces: impl Iterator<Item = PhysPiece<'a>>,
         prot: Prot,
         small_pages: bool,
     ) -> Result<u64> {
-        let prot = prot.as_raw();
-        if small_pages {
-            return self.map_each(range, pieces, |iova, phys, length| {
-                self.map_small(iova, phys, length, prot)
-            });
-        }
-        self.map_each(range, pieces, |iova, phys, length| {
-            // SAFETY: The caller pinned the memory and keeps it pinned until it has unmapped the
-            // range.
-            unsafe { self.map_one(iova, phys, length, prot) }
-        })
-    }
-
-    /// Maps by `map`, which is given an I/O address, a physical address and a length, and returns
-    /// an errno.
-    #[inline]
-    fn map_each(
-        &self,
-        range: IovaRange,
-        pieces: impl Iterator<Item = (u64, u64)>,
-        mut map: impl FnMut(u64, u64, u64) -> c_int,
-    ) -> Result<u64> {
+        let flags = prot.as_raw();
         let mut left = range.len();
-        // Past the end of the address space only when nothing is left.
+        // This is past the end of the address space only when nothing is left.
         let mut iova = range.start();
 
-        // Where memory is in small pieces this is done for each.
-        for (phys, length) in pieces {
-            let length = length.min(left);
+        // If memory is in small pieces then this loop is what mapping costs.
+        for piece in pieces {
+            let length = piece.len().min(left);
             if length == 0 {
                 break;
             }
-            let errno = map(iova, phys, length);
+            let errno = if warn_on_once!(prot.write && !piece.is_writable()) {
+                EFAULT.to_errno()
+            } else if small_pages {
+                self.map_small(owner, iova, piece.start(), length, flags)
+            } else {
+                // SAFETY: `owner` keeps the memory until the range is unmapped, and nobody else
+                // changes the range; see `RangeOwner`.
+                unsafe { self.map_one(iova, piece.start(), length, flags) }
+            };
             if errno != 0 {
-                self.unmap(IovaRange::from_len(range.start(), range.len() - left));
+                self.unmap(
+                    owner,
+                    IovaRange::from_len(range.start(), range.len() - left),
+                );
                 return Err(Error::from_errno(errno));
             }
             iova = iova.wrapping_add(length);
@@ -270,35 +276,47 @@ impl Domain {
         Ok(range.len() - left)
     }
 
+    /// Returns an errno, or 0.
+    ///
     /// # Safety
     ///
-    /// The memory is pinned until it is unmapped.
+    /// The memory must remain as it is until it is unmapped. No other task may change or read the
+    /// translation of the addresses during the call.
     #[inline]
-    unsafe fn map_one(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
-        // SAFETY: The domain is valid; the rest is the caller's promise.
+    unsafe fn map_one(&self, iova: u64, phys: u64, length: u64, flags: c_int) -> c_int {
+        // SAFETY: The domain is valid as long as `self`. The rest is required of the caller.
         unsafe {
             bindings::iommu_map(
                 self.as_ptr(),
                 to_usize(iova),
                 phys,
                 to_usize(length),
-                prot,
+                flags,
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         }
     }
 
-    /// Maps with an entry for every CPU page. On failure nothing is mapped.
+    /// Maps with an entry for every page of the CPU. Returns an errno, and then nothing is mapped,
+    /// or 0.
     #[cold]
-    fn map_small(&self, iova: u64, phys: u64, length: u64, prot: c_int) -> c_int {
+    fn map_small(
+        &self,
+        owner: impl RangeOwner,
+        iova: u64,
+        phys: u64,
+        length: u64,
+        flags: c_int,
+    ) -> c_int {
         let mut done = 0;
 
         while done < length {
             let size = PAGE_SIZE.min(length - done);
-            // SAFETY: As in `map_pieces`.
-            let errno = unsafe { self.map_one(iova + done, phys + done, size, prot) };
+            // SAFETY: `owner` keeps the memory until the range is unmapped, and nobody else changes
+            // the range; see `RangeOwner`.
+            let errno = unsafe { self.map_one(iova + done, phys + done, size, flags) };
             if errno != 0 {
-                self.unmap(IovaRange::from_len(iova, done));
+                self.unmap(owner, IovaRange::from_len(iova, done));
                 return errno;
             }
             done += size;
@@ -306,26 +324,32 @@ impl Domain {
         0
     }
 
-    /// Unmaps ranges that are mapped whole, and returns once no device can reach them any more: the
-    /// IOTLB is flushed once for all of them.
-    pub(crate) fn unmap(&self, ranges: impl IntoIterator<Item = IovaRange>) {
+    /// Unmaps ranges, each of which must be mapped as a whole. `owner` proves that the caller may
+    /// change them. No device can reach the memory any more when this returns: the IOTLB has been
+    /// flushed, once for all ranges.
+    pub(crate) fn unmap(
+        &self,
+        _owner: impl RangeOwner,
+        ranges: impl IntoIterator<Item = IovaRange>,
+    ) {
         let mut ranges = ranges.into_iter().peekable();
-        // Drivers do not expect to flush nothing.
+        // Drivers do not expect a flush of nothing.
         if ranges.peek().is_none() {
             return;
         }
         let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
-        // SAFETY: `gather` stays in place until the end of the function.
+        // SAFETY: `gather` can be written.
         unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
         for range in ranges {
             let (start, len) = (to_usize(range.start()), to_usize(range.len()));
-            // SAFETY: The domain is valid and `gather` is initialised.
+            // SAFETY: The domain is valid as long as `self`, `gather` is initialised, and nobody
+            // else changes the range; see `RangeOwner`.
             let unmapped =
                 unsafe { bindings::iommu_unmap_fast(self.as_ptr(), start, len, gather.get()) };
-            // A driver that unmaps anything but what was mapped has lost track of its tables.
+            // A driver that unmaps another length than was mapped has lost track of its tables.
             warn_on_once!(unmapped != len);
         }
-        // SAFETY: As above.
+        // SAFETY: The domain is valid as long as `self`, and `gather` is initialised.
         unsafe { bindings::iommufd_rs_iotlb_sync(self.as_ptr(), gather.get()) };
     }
 }

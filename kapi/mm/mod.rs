@@ -5,13 +5,17 @@
 //!
 //! | file | fit for |
 //! |---|---|
+//! | `extent` | `rust/kernel/mm` |
 //! | `locked_vm` | `rust/kernel/mm` |
+//! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
 //! | `pin` | `rust/kernel/mm` |
 //! | `user` | `rust/kernel/uaccess.rs` |
 //! | `user_page` | private: for the test module |
 //! | `vma` | private: its owner is a `kapi::sync::shared::SharedAny` |
 
+mod extent;
 pub(crate) mod locked_vm;
+pub(crate) mod phys;
 pub(crate) mod pin;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Pinning user memory.
+//! Pinning of user memory.
 //!
-//! [`Pinner`] pins pages of an address space or of a memfd and hands them out as [`Extent`]s, runs
-//! of physically contiguous pages. An extent owns its pins: dropping it unpins the pages, so pins
-//! can neither be leaked nor returned twice.
+//! A [`Pinner`] pins pages of an address space or of a memfd and hands them to a [`Sink`] as
+//! [`Extent`]s.
 //!
-//! C headers: `include/linux/mm.h`; rules: `Documentation/core-api/pin_user_pages.rst`.
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+//!
+//! Reference: <https://docs.kernel.org/core-api/pin_user_pages.html>
 
 use core::{
     ffi::c_void,
-    mem::MaybeUninit,
-    num::NonZeroU64, //
+    mem::MaybeUninit, //
 };
 
 use kernel::{
@@ -25,7 +25,6 @@ use crate::{
         fault_injection,
         file::pinnable::PinnableFile,
         units::{
-            page_offset,
             to_u64,
             to_usize,
             PAGE_SHIFT,
@@ -34,204 +33,51 @@ use crate::{
     }, //
 };
 
-const LEN_BITS: u32 = 23;
-const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
-const DIRTY: u64 = 1 << LEN_BITS;
-const PFN_SHIFT: u32 = LEN_BITS + 1;
+pub(crate) use crate::kapi::mm::extent::{
+    Extent,
+    PagePtr,
+    PinnedRun,
+    MAX_EXTENT_PAGES, //
+};
 
-/// A run of physically contiguous pinned pages, owned.
-///
-/// Eight bytes: the number of pages in bits 0 to 22, in bit 23 whether a device may have written to
-/// them, and above that the first page's PFN: 40 bits, enough for physical addresses of 52.
-///
-/// # Invariants
-///
-/// The extent owns one pin on each of its pages. There is at least one page.
-pub(crate) struct Extent(NonZeroU64);
-
-/// The most pages that one extent can hold.
-pub(crate) const MAX_EXTENT_PAGES: u64 = LEN_MASK;
-
-impl Extent {
-    /// # Safety
-    ///
-    /// The caller gives away a pin on each of `npages` pages from `pfn`, and
-    /// `1 <= npages <= MAX_EXTENT_PAGES`.
-    unsafe fn new(pfn: u64, npages: u64, dirty: bool) -> Self {
-        let raw = (pfn << PFN_SHIFT) | npages | if dirty { DIRTY } else { 0 };
-        // SAFETY: `npages` is not 0, by the caller's promise.
-        Self(unsafe { NonZeroU64::new_unchecked(raw) })
-    }
-
-    /// Takes over `npages` pages more.
-    ///
-    /// # Safety
-    ///
-    /// The caller gives away a pin on each of the pages behind ours; together there are at most
-    /// `MAX_EXTENT_PAGES`.
-    #[inline]
-    unsafe fn grow(&mut self, npages: u64) {
-        // SAFETY: The number of pages is in the lowest bits and stays in them, by the caller's
-        // promise.
-        self.0 = unsafe { NonZeroU64::new_unchecked(self.0.get() + npages) };
-    }
-
-    /// Forgets the extent without unpinning, for making others from its pins.
-    fn into_parts(self) -> (u64, u64, bool) {
-        let parts = (self.pfn(), self.npages(), self.dirty());
-        core::mem::forget(self);
-        parts
-    }
-
-    /// The first page's frame number.
-    pub(crate) fn pfn(&self) -> u64 {
-        self.0.get() >> PFN_SHIFT
-    }
-
-    /// How many pages, never 0.
-    pub(crate) fn npages(&self) -> u64 {
-        self.0.get() & LEN_MASK
-    }
-
-    /// The first byte's physical address.
-    pub(crate) fn phys(&self) -> u64 {
-        self.pfn() << PAGE_SHIFT
-    }
-
-    fn dirty(&self) -> bool {
-        self.0.get() & DIRTY != 0
-    }
-
-    /// Cuts the extent before its page `at`, or gives it back where that is not inside it.
-    pub(crate) fn split(self, at: u64) -> Result<(Self, Self), Self> {
-        if at == 0 || at >= self.npages() {
-            return Err(self);
-        }
-        let (pfn, npages, dirty) = self.into_parts();
-        // SAFETY: The pins are divided between the two, and neither is empty.
-        Ok(unsafe {
-            (
-                Self::new(pfn, at, dirty),
-                Self::new(pfn + at, npages - at, dirty),
-            )
-        })
-    }
-
-    /// Takes over the pages of `next` where they continue ours, else gives it back.
-    #[inline]
-    pub(crate) fn merge(&mut self, next: Self) -> Result<(), Self> {
-        let npages = self.npages() + next.npages();
-        if self.pfn() + self.npages() != next.pfn()
-            || self.dirty() != next.dirty()
-            || npages > MAX_EXTENT_PAGES
-        {
-            return Err(next);
-        }
-        let (_, more, _) = next.into_parts();
-        // SAFETY: The pins are ours now, and the length was checked.
-        unsafe { self.grow(more) };
-        Ok(())
-    }
-}
-
-/// Copying between the kernel and pinned pages.
-impl Extent {
-    /// Reads bytes from `offset` on, which lie in one of the pages.
-    pub(crate) fn read(&self, offset: u64, data: &mut [u8]) -> Result {
-        self.check(offset, data.len())?;
-        // SAFETY: The page is pinned and the bytes lie inside it.
-        unsafe {
-            bindings::iommufd_rs_copy_from_phys(
-                data.as_mut_ptr().cast(),
-                self.phys() + offset,
-                data.len(),
-            )
-        };
-        Ok(())
-    }
-
-    /// Writes bytes from `offset` on, which lie in one of the pages.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result {
-        self.check(offset, data.len())?;
-        // SAFETY: The page is pinned and the bytes lie inside it.
-        unsafe {
-            bindings::iommufd_rs_copy_to_phys(
-                self.phys() + offset,
-                data.as_ptr().cast(),
-                data.len(),
-            )
-        };
-        Ok(())
-    }
-
-    fn check(&self, offset: u64, len: usize) -> Result {
-        let in_page = page_offset(offset).saturating_add(to_u64(len)) <= PAGE_SIZE;
-        if offset >> PAGE_SHIFT < self.npages() && in_page {
-            Ok(())
-        } else {
-            Err(EINVAL)
-        }
-    }
-}
-
-impl Drop for Extent {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant we own a pin on each of these pages.
-        unsafe {
-            bindings::unpin_user_page_range_dirty_lock(
-                bindings::iommufd_rs_pfn_to_page(to_usize(self.pfn())),
-                to_usize(self.npages()),
-                self.dirty(),
-            )
-        };
-    }
-}
-
-/// A page, for C code to use: `struct page *`.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(crate) struct PagePtr(*mut bindings::page);
-
-impl PagePtr {
-    /// The page at a physical address. It is for whoever knows that there is one.
-    pub(crate) fn from_phys(phys: u64) -> Self {
-        // SAFETY: It is arithmetic; nothing is read.
-        Self(unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(phys >> PAGE_SHIFT)) })
-    }
-
-    /// The pointer.
-    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn as_ptr(self) -> *mut bindings::page {
-        self.0
-    }
-
-    /// No page.
-    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn null() -> Self {
-        Self(core::ptr::null_mut())
-    }
-}
-
-/// Where the kernel writes the pages it has pinned: small requests need no allocation.
+/// Room for the pointers that the kernel returns when it pins pages.
 enum Scratch {
+    /// Room for few pointers needs no allocation. The number says how many are used.
     Few([MaybeUninit<*mut c_void>; 16], usize),
-    /// Without elements: it is the capacity that counts.
+    /// The vector has no elements; its capacity is the room.
     Many(KVec<*mut c_void>),
 }
 
 impl Scratch {
-    /// Room for `npages` pointers, or fewer where that is a lot or memory is short.
+    /// Makes room for `npages` pointers, or for fewer if that is a lot or memory is short. Returns
+    /// `ENOMEM` if there is no memory at all.
     fn new(npages: u64) -> Result<Self> {
-        const LEAST: usize = PAGE_SIZE as usize / size_of::<*mut c_void>();
+        const POINTERS_IN_PAGE: usize = PAGE_SIZE as usize / size_of::<*mut c_void>();
 
         let most = (fault_injection::temp_memory() / size_of::<*mut c_void>()).max(1);
         let wanted = usize::try_from(npages).map_or(most, |n| n.min(most));
         if wanted <= 16 {
             return Ok(Self::Few([MaybeUninit::uninit(); 16], wanted.max(1)));
         }
-        let vec = KVec::with_capacity(wanted, GFP_KERNEL | __GFP_NOWARN)
-            .or_else(|_| KVec::with_capacity(LEAST.min(wanted), GFP_KERNEL))?;
+        let vec = Self::try_alloc(wanted).map_or_else(
+            || KVec::with_capacity(POINTERS_IN_PAGE.min(wanted), GFP_KERNEL),
+            Ok, //
+        )?;
         Ok(Self::Many(vec))
+    }
+
+    /// Allocates room for `len` pointers. Returns `None` rather than waiting until memory has been
+    /// reclaimed: less room does as well.
+    fn try_alloc(len: usize) -> Option<KVec<*mut c_void>> {
+        // SAFETY: It allocates memory or returns a null pointer.
+        let memory =
+            unsafe { bindings::iommufd_rs_kmalloc_noretry(len * size_of::<*mut c_void>()) };
+        if memory.is_null() {
+            return None;
+        }
+        // SAFETY: kmalloc() allocated room for `len` pointers, aligned for them, and the vector has
+        // no elements.
+        Some(unsafe { KVec::from_raw_parts(memory.cast(), 0, len) })
     }
 
     fn room(&mut self) -> &mut [MaybeUninit<*mut c_void>] {
@@ -242,8 +88,10 @@ impl Scratch {
     }
 }
 
-/// Where each `struct page` is in the kernel's memory map. The map is virtually contiguous
-/// (SPARSEMEM_VMEMMAP, which x86-64 and arm64 have), so neighbours in it are neighbours in memory.
+/// The kernel's array of `struct page`.
+///
+/// It is virtually contiguous (`SPARSEMEM_VMEMMAP`, which x86-64 and arm64 have), so pages that
+/// follow in it follow in memory.
 #[derive(Clone, Copy)]
 struct MemoryMap {
     start: usize,
@@ -251,29 +99,29 @@ struct MemoryMap {
 
 impl MemoryMap {
     fn get() -> Self {
-        // SAFETY: It is arithmetic; nothing is read.
+        // SAFETY: It computes an address; nothing is read.
         let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
         Self {
             start: first.addr(),
         }
     }
 
-    /// The frame number of a page, or of a folio's first page.
+    /// Returns the page frame number of a page, or of the first page of a folio.
     #[inline]
     fn pfn(self, page: *const c_void) -> u64 {
         to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
     }
 }
 
-/// Pins memory, batch after batch.
+/// Pins memory in batches.
 pub(crate) struct Pinner {
     scratch: Scratch,
     write: bool,
 }
 
 impl Pinner {
-    /// Prepares to pin about `npages` pages; `write` says whether devices may write to them.
-    /// `ENOMEM`.
+    /// Creates a pinner for about `npages` pages. `write` pins them for writing. Returns `ENOMEM`
+    /// if there is no memory for a batch.
     pub(crate) fn new(npages: u64, write: bool) -> Result<Self> {
         Ok(Self {
             scratch: Scratch::new(npages)?,
@@ -281,10 +129,11 @@ impl Pinner {
         })
     }
 
-    /// Pins `npages` pages of `mm` from the page-aligned address `addr` and has `sink` take them in
-    /// order, some at a time and those completely. `EFAULT` where there is no such memory or not
-    /// with that permission, `ENOMEM`, or what `sink` fails with; what it took until then is its
-    /// own.
+    /// Pins `npages` pages of `mm` from the page-aligned address `addr`, and hands each batch to
+    /// `sink` in order. The caller must ensure that the range does not wrap.
+    ///
+    /// Returns `EFAULT` if there is no such memory or it may not be accessed in this way, `ENOMEM`,
+    /// or the error of `sink`. The batches that `sink` took before an error remain with it.
     pub(crate) fn pin_user(
         &mut self,
         mm: &Mm,
@@ -293,11 +142,11 @@ impl Pinner {
         sink: &mut impl Sink,
     ) -> Result {
         let flags = bindings::FOLL_LONGTERM | if self.write { bindings::FOLL_WRITE } else { 0 };
-        let here = current!()
+        let is_current = current!()
             .mm()
-            .is_some_and(|ours| ours.as_raw() == mm.as_raw());
-        // Memory of another process is there only while it has users.
-        let user = if here {
+            .is_some_and(|current| current.as_raw() == mm.as_raw());
+        // The memory of another process exists only while the address space has users.
+        let user = if is_current {
             None
         } else {
             Some(mm.mmget_not_zero().ok_or(EFAULT)?)
@@ -322,8 +171,8 @@ impl Pinner {
                 },
                 Some(user) => {
                     let _guard = user.mmap_read_lock();
-                    // SAFETY: `pages` has room for `batch` pointers, the address space has users
-                    // and its lock is held; a NULL `locked` keeps it held.
+                    // SAFETY: `pages` has room for `batch` pointers. `user` keeps the address
+                    // space, and `_guard` its lock, which a null `locked` leaves held.
                     unsafe {
                         bindings::pin_user_pages_remote(
                             mm.as_raw(),
@@ -343,18 +192,20 @@ impl Pinner {
             if pinned == 0 {
                 return Err(EFAULT);
             }
-            // SAFETY: The first `pinned` pointers are pages on which we now own a pin each.
+            // SAFETY: The kernel wrote the first `pinned` pointers, and took a pin on each page for
+            // us, with `FOLL_WRITE` if `write`.
             sink.take(&mut PinnedPages(unsafe { Runs::new(pages, pinned, write) }))?;
             npages -= to_u64(pinned);
-            // The caller's range was checked not to wrap.
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
         }
         Ok(())
     }
 
-    /// Pins `npages` pages of `file` from the page-aligned byte `start` and has `sink` take them as
-    /// [`Pinner::pin_user`] does. `EINVAL` where the file is shorter, `ENOMEM`, or what `sink`
-    /// fails with.
+    /// Pins `npages` pages of `file` from the page-aligned byte `start`, and hands each batch to
+    /// `sink` in order.
+    ///
+    /// Returns `EINVAL` if the file is shorter, `ENOMEM`, or the error of `sink`. The batches that
+    /// `sink` took before an error remain with it.
     pub(crate) fn pin_file(
         &mut self,
         file: &PinnableFile,
@@ -371,7 +222,8 @@ impl Pinner {
                 .and_then(|last| i64::try_from(last).ok())
                 .ok_or(EINVAL)?;
             let mut offset: usize = 0;
-            // SAFETY: `folios` has as much room as is said, and the file is alive.
+            // SAFETY: `folios` has room for as many pointers as it is long, and `file` is a
+            // reference to the file.
             let found = unsafe {
                 bindings::memfd_pin_folios(
                     file.as_ptr(),
@@ -389,8 +241,8 @@ impl Pinner {
                 return Err(Error::from_errno(found as c_int));
             };
             let mut folios = PinnedFolios {
-                // SAFETY: The kernel says how many there are: folios on which we now own one pin
-                // each.
+                // SAFETY: The kernel wrote the first `count` pointers, and took one pin on each
+                // folio for us. Folios of a memfd are pinned for writing.
                 runs: unsafe { Runs::new(folios, count, self.write) },
                 skip: to_u64(offset) >> PAGE_SHIFT,
                 npages,
@@ -404,10 +256,10 @@ impl Pinner {
     }
 }
 
-/// Who takes pages that were just pinned.
+/// A consumer of pages that were just pinned.
 pub(crate) trait Sink {
-    /// Takes pages as extents, all of them unless it fails. They are in order, and none continues
-    /// the one before it in memory; as many as `pages` has at most are what its size hint says.
+    /// Takes all of `pages`, or fails. They are in order, and no extent follows the one before it
+    /// in memory. The upper bound of the size hint is the largest number of extents.
     fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result;
 }
 
@@ -415,31 +267,32 @@ pub(crate) trait Sink {
 ///
 /// # Invariants
 ///
-/// Each pointer in `rest` is to a `struct page`, or to that of a folio's first page, and one pin on
-/// it is ours.
+/// Each pointer in `rest` is to a `struct page`, or to the first one of a folio. It owns a pin on
+/// that page, taken with `FOLL_WRITE` if `writable`.
 struct Runs<'a> {
     rest: &'a [*mut c_void],
     map: MemoryMap,
-    dirty: bool,
+    writable: bool,
 }
 
 impl<'a> Runs<'a> {
     /// # Safety
     ///
-    /// The first `len` pointers of `room`, or all, were written and are as the invariant says, and
-    /// the pins are given away.
-    unsafe fn new(room: &'a [MaybeUninit<*mut c_void>], len: usize, dirty: bool) -> Self {
+    /// The first `len` pointers of `room` must have been written, and must be as the type
+    /// invariants say. The caller gives the pins away.
+    unsafe fn new(room: &'a [MaybeUninit<*mut c_void>], len: usize, writable: bool) -> Self {
         let len = len.min(room.len());
+        // INVARIANT: By the safety requirements.
         Self {
-            // SAFETY: By the caller's promise they were written.
+            // SAFETY: By the safety requirements the first `len` pointers were written.
             rest: unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) },
             map: MemoryMap::get(),
-            dirty,
+            writable,
         }
     }
 
-    /// Takes the first pointers that follow one another in memory page by page: the last of them,
-    /// and what they point to. All but the last are of one page each then, be they folios.
+    /// Takes the longest run of pointers whose pages follow in memory. Returns its last pointer and
+    /// the pages. If the pointers are to folios, then all of them but the last have one page.
     #[inline]
     fn next(&mut self) -> Option<(*mut c_void, Extent)> {
         let &first = self.rest.first()?;
@@ -450,10 +303,12 @@ impl<'a> Runs<'a> {
             run += 1;
         }
         let last = first.wrapping_byte_add((run - 1) * size_of::<bindings::page>());
-        // SAFETY: The run was found there.
+        // INVARIANT: The pointers that are left are as before.
+        // SAFETY: The loop has found `run` pointers there.
         self.rest = unsafe { self.rest.get_unchecked(run..) };
-        // SAFETY: The pins were ours, and the run is shorter than any batch.
-        let extent = unsafe { Extent::new(self.map.pfn(first), to_u64(run), self.dirty) };
+        // SAFETY: The pins of the run pass to the extent. A batch has fewer pages than
+        // `MAX_EXTENT_PAGES`.
+        let extent = unsafe { Extent::new(self.map.pfn(first), to_u64(run), self.writable) };
         Some((last, extent))
     }
 
@@ -470,7 +325,7 @@ impl Drop for Runs<'_> {
     }
 }
 
-/// The page behind another in memory.
+/// Returns the address of the `struct page` behind another.
 #[inline]
 fn next_page(page: *mut c_void) -> *mut c_void {
     page.wrapping_byte_add(size_of::<bindings::page>())
@@ -493,17 +348,17 @@ impl Iterator for PinnedPages<'_> {
     }
 }
 
-/// What is wanted of folios, as extents.
+/// Pages of folios as extents.
 struct PinnedFolios<'a> {
     runs: Runs<'a>,
-    /// Pages of the next folio that are not wanted.
+    /// The number of pages at the beginning of the next folio that are not wanted.
     skip: u64,
-    /// How many pages are wanted.
+    /// The number of pages that are wanted.
     npages: u64,
 }
 
 impl PinnedFolios<'_> {
-    /// Whether the next folio follows `extent` in memory, and may be added to it.
+    /// Returns whether the next folio follows `extent` in memory and may be added to it.
     fn continues(&self, extent: &Extent) -> bool {
         let next = self.runs.rest.first();
         let next = next.map(|&folio| self.runs.map.pfn(folio));
@@ -516,27 +371,30 @@ impl Iterator for PinnedFolios<'_> {
 
     fn next(&mut self) -> Option<Result<Extent>> {
         let (mut last, run) = self.runs.next()?;
-        // Where the first page is not wanted the run is one folio: its second page is no other's.
+        // If pages are skipped then the run is one folio, whose second page is no other folio's
+        // first.
         let mut skip = core::mem::take(&mut self.skip);
-        let (pfn, npages, dirty) = run.into_parts();
-        // SAFETY: The pins are ours, and one on a folio's page is as good as one on another.
-        let mut extent = unsafe { Extent::new(pfn + skip, npages, dirty) };
+        let (pfn, npages, writable) = run.into_parts();
+        // SAFETY: `into_parts` gave us the pins. A pin on one page of a folio is a pin on any
+        // other.
+        let mut extent = unsafe { Extent::new(pfn + skip, npages, writable) };
         loop {
             let folio: *mut bindings::folio = last.cast();
-            // SAFETY: A pinned folio is alive.
+            // SAFETY: The extent has a pin on the folio.
             let nr = to_u64(unsafe { bindings::iommufd_rs_folio_nr_pages(folio) });
             let more = nr
                 .saturating_sub(core::mem::take(&mut skip) + 1)
                 .min(self.npages.saturating_sub(extent.npages()))
                 .min(MAX_EXTENT_PAGES / 2);
-            // An extent owns a pin a page; the folio came with one.
+            // An extent owns a pin on each page. The folio came with one pin.
             if more != 0 {
-                // SAFETY: As above.
+                // SAFETY: The extent has a pin on the folio.
                 let errno = unsafe { bindings::folio_add_pins(folio, more as u32) };
                 if errno != 0 {
                     return Some(Err(Error::from_errno(errno)));
                 }
-                // SAFETY: These pins are ours, and the pages are the folio's next ones.
+                // SAFETY: `folio_add_pins` took these pins for us, and the pages of the folio that
+                // follow are `more` at least. `continues` keeps the extent below half of its limit.
                 unsafe { extent.grow(more) };
             }
             if !self.continues(&extent) {
@@ -546,7 +404,8 @@ impl Iterator for PinnedFolios<'_> {
                 break;
             };
             last = next;
-            // SAFETY: The run continues the extent, and its pins are ours.
+            // SAFETY: `into_parts` gives us the pins of the run, which follows the extent in
+            // memory.
             unsafe { extent.grow(run.into_parts().1) };
         }
         self.npages = self.npages.saturating_sub(extent.npages());
@@ -556,5 +415,122 @@ impl Iterator for PinnedFolios<'_> {
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.runs.size_hint()
+    }
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+#[kunit_tests(iommufd_rs_pin)]
+mod tests {
+    use super::*;
+    use crate::kapi::mm::phys::PhysPiece;
+
+    /// Keeps what it is given.
+    struct Extents(KVec<Extent>);
+
+    impl Sink for Extents {
+        fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+            for extent in pages {
+                self.0.push(extent?, GFP_KERNEL)?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Pins `npages` pages of `file` from page `start`.
+    fn pin(file: &PinnableFile, start: u64, npages: u64, write: bool) -> Result<KVec<Extent>> {
+        let mut extents = Extents(KVec::new());
+        let mut pinner = Pinner::new(npages, write)?;
+        pinner.pin_file(file, start << PAGE_SHIFT, npages, &mut extents)?;
+        Ok(extents.0)
+    }
+
+    fn npages(extents: &[Extent]) -> u64 {
+        extents.iter().map(Extent::npages).sum()
+    }
+
+    #[test]
+    fn extents_have_as_many_pages_as_asked_for() -> Result {
+        let file = PinnableFile::shmem(600)?;
+        for count in [1, 2, 16, 17, 512, 600] {
+            assert_eq!(npages(&pin(&file, 0, count, true)?), count);
+        }
+        assert_eq!(npages(&pin(&file, 599, 1, true)?), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_has_no_pages_behind_its_end() -> Result {
+        let file = PinnableFile::shmem(4)?;
+        for (start, count) in [(0, 5), (3, 2), (4, 1)] {
+            assert!(pin(&file, start, count, true).is_err_and(|error| error == EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn two_pins_of_a_page_are_pins_of_the_same_page() -> Result {
+        let file = PinnableFile::shmem(2)?;
+        let (first, second) = (pin(&file, 0, 2, true)?, pin(&file, 1, 1, true)?);
+        let (last, same) = (first.last().ok_or(EINVAL)?, second.first().ok_or(EINVAL)?);
+        let at = (last.npages() - 1) << PAGE_SHIFT;
+        let mut data = [0; 4];
+        last.write(at + PAGE_SIZE - 4, b"page")?;
+        same.read(PAGE_SIZE - 4, &mut data)?;
+        assert_eq!(&data, b"page");
+        drop(first);
+        let second = second.first().ok_or(EINVAL)?;
+        second.read(PAGE_SIZE - 4, &mut data)?;
+        assert_eq!(&data, b"page");
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_pinned_for_reading_is_not_written() -> Result {
+        let file = PinnableFile::shmem(1)?;
+        let extents = pin(&file, 0, 1, false)?;
+        let extent = extents.first().ok_or(EINVAL)?;
+        assert_eq!(extent.write(0, b"x"), Err(EFAULT));
+        assert_eq!(extent.read(0, &mut [0]), Ok(()));
+        assert!(!PhysPiece::from(extent.run()).is_writable());
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_that_are_copied_lie_in_one_page() -> Result {
+        let file = PinnableFile::shmem(1)?;
+        let extents = pin(&file, 0, 1, true)?;
+        let extent = extents.first().ok_or(EINVAL)?;
+        assert_eq!(extent.write(PAGE_SIZE - 1, b"x"), Ok(()));
+        assert_eq!(extent.write(PAGE_SIZE - 1, b"xy"), Err(EINVAL));
+        assert_eq!(extent.write(PAGE_SIZE, b""), Err(EINVAL));
+        assert_eq!(extent.read(u64::MAX, &mut [0]), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn an_extent_is_split_and_merged() -> Result {
+        let file = PinnableFile::shmem(512)?;
+        let extents = pin(&file, 0, 512, true)?;
+        for extent in extents {
+            let (pfn, count) = (extent.pfn(), extent.npages());
+            let extent = extent.split(0).err().ok_or(EINVAL)?;
+            let extent = extent.split(count).err().ok_or(EINVAL)?;
+            if count == 1 {
+                continue;
+            }
+            let (mut first, second) = extent.split(1).map_err(|_| EINVAL)?;
+            assert_eq!((first.pfn(), first.npages()), (pfn, 1));
+            assert_eq!((second.pfn(), second.npages()), (pfn + 1, count - 1));
+            let joined = first.run().join(second.run()).ok_or(EINVAL)?;
+            assert_eq!(joined.npages(), count);
+            assert!(second.run().join(first.run()).is_none());
+            assert!(joined
+                .part(1, u64::MAX)
+                .is_some_and(|part| part.npages() == count - 1));
+            assert!(joined.part(count, 1).is_none());
+            first.merge(second).map_err(|_| EINVAL)?;
+            assert_eq!((first.pfn(), first.npages()), (pfn, count));
+        }
+        Ok(())
     }
 }

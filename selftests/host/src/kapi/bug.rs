@@ -2,6 +2,7 @@
 
 //! Warnings of the module's `kapi/bug.rs`. A test in which one is due fails.
 
+#[allow(unused_macros)]
 macro_rules! warn_on_once {
     ($cond:expr) => {{
         let cond: bool = $cond;
@@ -12,6 +13,7 @@ macro_rules! warn_on_once {
 #[allow(unused_imports)]
 pub(crate) use warn_on_once;
 
+#[allow(unused_macros)]
 macro_rules! debug_warn_on_once {
     ($cond:expr) => {
         $crate::kapi::bug::warn_on_once!($cond);

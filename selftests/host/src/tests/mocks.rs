@@ -17,14 +17,14 @@ use crate::kapi::{
     sync::vec, //
 };
 
-/// The lines of an `Extent`'s public interface, from a `kapi/mm/pin.rs`.
-fn interface(source: &str) -> Vec<&str> {
-    let (_, from_extent) = source
-        .split_once("\nimpl Extent {\n")
-        .expect("no `impl Extent`");
-    let (methods, _) = from_extent
+/// The lines of a type's public interface, which `begin` begins, and those of `MAX_EXTENT_PAGES`.
+fn interface<'a>(source: &'a str, begin: &str) -> Vec<&'a str> {
+    let (_, from_begin) = source
+        .split_once(&format!("\n{begin} {{\n"))
+        .unwrap_or_else(|| panic!("no `{begin}`"));
+    let (methods, _) = from_begin
         .split_once("\n}\n")
-        .expect("no end of `impl Extent`");
+        .unwrap_or_else(|| panic!("no end of `{begin}`"));
     let all = source
         .lines()
         .filter(|line| line.contains("const MAX_EXTENT_PAGES"));
@@ -38,11 +38,15 @@ fn interface(source: &str) -> Vec<&str> {
 
 #[test]
 fn pin_is_like_the_original() {
-    let original = include_str!("../../../../kapi/mm/pin.rs");
+    let original = include_str!("../../../../kapi/mm/extent.rs");
     let ours = include_str!("../kapi/mm/pin.rs");
     // A method of the mock may take `self` as `mut`.
     let ours = ours.replace("(mut self", "(self");
-    assert_eq!(interface(&ours), interface(original));
+    // There are no `struct page`s here.
+    let without_pages = original.replace("pub(crate) fn pages(", "fn pages(");
+    for begin in ["impl Extent", "impl<'a> PinnedRun<'a>"] {
+        assert_eq!(interface(&ours, begin), interface(&without_pages, begin));
+    }
     assert!(original.contains("const LEN_BITS: u32 = 23;"));
     assert_eq!(pin::MAX_EXTENT_PAGES, (1 << 23) - 1);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Pins without a kernel: the interface of the module's `kapi/mm/pin.rs` as far as pure logic uses
-//! it.
+//! Pins without a kernel: the interface of the module's `kapi/mm/extent.rs` as far as pure logic
+//! uses it.
 //!
 //! The test `mocks::pin_is_like_the_original` sees that the two do not drift apart.
+
+use core::marker::PhantomData;
 
 use kernel::prelude::*;
 
@@ -19,7 +21,7 @@ const LEN_MASK: u64 = (1 << 23) - 1;
 pub(crate) struct Extent {
     pfn: u64,
     npages: u64,
-    dirty: bool,
+    writable: bool,
 }
 
 /// The most pages that one extent can hold.
@@ -27,10 +29,14 @@ pub(crate) const MAX_EXTENT_PAGES: u64 = LEN_MASK;
 
 impl Extent {
     /// Pins pages. For tests: the original's come from its `Pinner`.
-    pub(super) fn pinned(pfn: u64, npages: u64, dirty: bool) -> Self {
+    pub(super) fn pinned(pfn: u64, npages: u64, writable: bool) -> Self {
         assert!((1..=MAX_EXTENT_PAGES).contains(&npages));
         ledger::pin(pfn, npages);
-        Self { pfn, npages, dirty }
+        Self {
+            pfn,
+            npages,
+            writable,
+        }
     }
 
     /// The first page's frame number.
@@ -48,6 +54,21 @@ impl Extent {
         self.pfn << PAGE_SHIFT
     }
 
+    /// Whether the pages were pinned for writing.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Borrows all pages.
+    pub(crate) fn run(&self) -> PinnedRun<'_> {
+        PinnedRun {
+            pfn: self.pfn,
+            npages: self.npages,
+            writable: self.writable,
+            _extent: PhantomData,
+        }
+    }
+
     /// Cuts the extent before its page `at`, or gives it back where that is not inside it.
     pub(crate) fn split(mut self, at: u64) -> Result<(Self, Self), Self> {
         if at == 0 || at >= self.npages {
@@ -56,7 +77,7 @@ impl Extent {
         let second = Self {
             pfn: self.pfn + at,
             npages: self.npages - at,
-            dirty: self.dirty,
+            writable: self.writable,
         };
         self.npages = at;
         Ok((self, second))
@@ -66,7 +87,7 @@ impl Extent {
     pub(crate) fn merge(&mut self, next: Self) -> Result<(), Self> {
         let npages = self.npages + next.npages;
         if self.pfn + self.npages != next.pfn
-            || self.dirty != next.dirty
+            || self.writable != next.writable
             || npages > MAX_EXTENT_PAGES
         {
             return Err(next);
@@ -80,6 +101,46 @@ impl Extent {
 impl Drop for Extent {
     fn drop(&mut self) {
         ledger::unpin(self.pfn, self.npages);
+    }
+}
+
+/// Physically contiguous pinned pages, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PinnedRun<'a> {
+    pfn: u64,
+    npages: u64,
+    writable: bool,
+    _extent: PhantomData<&'a Extent>,
+}
+
+impl<'a> PinnedRun<'a> {
+    /// How many pages, never 0.
+    pub(crate) fn npages(&self) -> u64 {
+        self.npages
+    }
+
+    /// The first byte's physical address.
+    pub(crate) fn phys(&self) -> u64 {
+        self.pfn << PAGE_SHIFT
+    }
+
+    /// As many as `npages` pages from page `at`, or `None` where there is none.
+    pub(crate) fn part(self, at: u64, npages: u64) -> Option<Self> {
+        let npages = npages.min(self.npages.checked_sub(at)?);
+        (npages != 0).then_some(Self {
+            pfn: self.pfn + at,
+            npages,
+            ..self
+        })
+    }
+
+    /// Both, where `next` continues ours.
+    pub(crate) fn join(self, next: Self) -> Option<Self> {
+        let follows = self.pfn + self.npages == next.pfn && self.writable == next.writable;
+        follows.then_some(Self {
+            npages: self.npages + next.npages,
+            ..self
+        })
     }
 }
 
