@@ -482,6 +482,33 @@ fn pins_of_overlapping_ranges_end_one_by_one() {
     }
 }
 
+/// The example with numbers in Documentation/architecture.rst.
+#[test]
+fn the_example_of_the_documentation_holds() {
+    let memory = Memory(vec![(0, 0x5000), (6, 0x9100)]);
+    let (a, b) = (pages(0, 9), pages(4, 7));
+    let pinned = || {
+        let mut segments = Segments::new();
+        for range in [a, b] {
+            memory
+                .pin_range(&mut segments, range, 10)
+                .expect("nothing fails");
+        }
+        assert_eq!(kept(&segments), (3, 4));
+        segments
+    };
+
+    let mut segments = pinned();
+    assert_eq!(segments.put(a), 6);
+    assert_eq!(kept(&segments), (1, 2));
+    assert_eq!(segments.put(b), 4);
+
+    let mut segments = pinned();
+    assert_eq!(segments.put(b), 0);
+    assert_eq!(kept(&segments), (1, 2));
+    assert_eq!(segments.put(a), 10);
+}
+
 #[test]
 fn unused_pages_alone_are_discarded() {
     let memory = Memory(vec![(0, 100)]);
