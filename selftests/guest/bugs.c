@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A test for each bug that the C implementation has had, and for each place where it falls short
- * of its contract. Those that need the mock IOMMU are in bugs_mock.c, fault.c and viommu.c.
+ * A test for each bug that the C implementation has had, and for each place where it does not
+ * keep its contract. Tests that need the mock IOMMU are in bugs_mock.c, fault.c and viommu.c.
  *
- * Usage: known-bugs VFIO_CDEV [SUITE]; the environment's SECOND_CDEV is a device of another group
+ * Usage: known-bugs VFIO_CDEV [SUITE]; SECOND_CDEV of the environment is a device of another
+ * group
  *
- * Documentation/bugs.rst says which test is about which bug, and what has none.
+ * Documentation/bugs.rst says which test is about which bug, and which bugs have none.
  */
 #include "bugs.h"
 

@@ -30,7 +30,7 @@ struct racer {
 	atomic_int *done;
 };
 
-/* The rounds asked for, and more for as long as the other still has some to do. */
+/* Runs the worker's rounds, and more until the other thread has done its own. */
 static void *run_racer(void *arg)
 {
 	struct racer *r = arg;

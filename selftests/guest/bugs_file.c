@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Files that are mapped: those that cannot be pinned, and dma-bufs of a device's registers. */
+/* Mapped files: those that cannot be pinned, and dma-bufs of a device's registers. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,16 +9,16 @@
 #include "bugs.h"
 
 #define NR		4UL	/* pages of registers */
-#define COMMAND		4	/* of PCI, whose second bit turns the registers on */
+#define COMMAND		4	/* PCI's command register, whose second bit enables the registers */
 #define COMMAND_MEMORY	2
 
-/* A context must not be kept alive by a file that it maps. */
+/* A file that a context maps must not keep the context alive. */
 static void own_file(struct fixture *f)
 {
 	uint64_t iova = FREE_IOVA;
 
 	WANT_FINDING("11", map_file(f->fd, f->other, FIXED | RW, f->fd, 0, PAGE, &iova), -EINVAL, 0);
-	/* On the C module it would stay for good, and the module with it. */
+	/* On the C module the context, and so the module's use count, would stay until reboot. */
 	if (on_c_module())
 		WANT(unmap(f->fd, f->other, FREE_IOVA, PAGE), PAGE);
 }
@@ -46,7 +46,7 @@ static void own_file_closed(struct fixture *none)
 	WANT(pinned(), idle);
 }
 
-/* Device writes to what the process may not write: as on the C module, finding D. */
+/* A device writes to a file that the process cannot write to: as the C module, finding D. */
 static void write_protected(struct fixture *f)
 {
 	int fd = memory_file(PAGE, MFD_ALLOW_SEALING);
@@ -73,7 +73,7 @@ static int export_registers(int dev, uint64_t offset, uint64_t length)
 	return call(dev, VFIO_DEVICE_FEATURE, feature);
 }
 
-/* Registers that are off are taken from whoever has them mapped. */
+/* Disables or enables the registers. Disabling revokes the dma-buf from every importer. */
 static bool turn(int dev, bool on)
 {
 	struct vfio_region_info config = {
@@ -100,7 +100,10 @@ static int map_part(struct fixture *f, int file, uint64_t start, uint64_t length
 	return map_file(f->fd, f->ioas, FIXED | RW, file, start, length, &iova);
 }
 
-/* Mapped, copied, unmapped; the file is closed before and after. Nothing of it counts as pinned. */
+/*
+ * Mapped, copied and unmapped, with the file closed before and after. Nothing of it counts as
+ * pinned.
+ */
 static void registers(struct fixture *f)
 {
 	int file = export_registers(f->dev, 0, NR * PAGE);
@@ -118,14 +121,14 @@ static void registers(struct fixture *f)
 	WANT(unmap(f->fd, f->ioas, 2 * FREE_IOVA, NR * PAGE), NR * PAGE);
 	WANT(unmap(f->fd, f->ioas, 3 * FREE_IOVA, NR * PAGE), NR * PAGE);
 	WANT(pinned(), idle);
-	/* The last one is left to whoever destroys the IOAS. */
+	/* The last mapping is removed when the IOAS is destroyed. */
 	file = export_registers(f->dev, PAGE, NR * PAGE);
 	CHECK(file >= 0);
 	WANT(map_registers(f, f->ioas, file, FREE_IOVA), 0);
 	close(file);
 }
 
-/* Without a page table, then with one, with two, with none again. */
+/* Without page tables, with one, with two, and with none again. */
 static void registers_attached(struct fixture *f)
 {
 	int file = export_registers(f->dev, 0, NR * PAGE);
@@ -143,7 +146,10 @@ static void registers_attached(struct fixture *f)
 	WANT(unmap(f->fd, f->other, FREE_IOVA, NR * PAGE), NR * PAGE);
 }
 
-/* Revoked: nothing can be mapped until the registers are on again, everything can be unmapped. */
+/*
+ * After the revocation nothing can be mapped until the registers are enabled, and everything can
+ * be unmapped.
+ */
 static void revoked(struct fixture *f)
 {
 	int file = export_registers(f->dev, 0, NR * PAGE), r;
@@ -165,7 +171,7 @@ static void revoked(struct fixture *f)
 	WANT(attach(f->dev, f->other, NULL), 0);
 }
 
-/* The device is closed, which revokes for good, and the iommufd after it. */
+/* The device is closed, which revokes for good, and then the iommufd. */
 static void device_closed(struct fixture *none)
 {
 	struct fixture f;
@@ -218,14 +224,14 @@ static void revoke_races_map(struct fixture *f)
 	race(f, &(struct worker){ map_racing, 200 }, &(struct worker){ turn_racing, 200 });
 	CHECK(turn(f->dev, true));
 	WANT(map_registers(f, f->ioas, racing, 2 * FREE_IOVA), 0);
-	/* The same with page tables that come and go. */
+	/* As above, with page tables that are attached and detached meanwhile. */
 	WANT(map_registers(f, f->other, racing, 2 * FREE_IOVA), 0);
 	race(f, &(struct worker){ attach_racing, 50 }, &(struct worker){ turn_racing, 50 });
 	CHECK(turn(f->dev, true));
 	close(racing);
 }
 
-/* Another device's registers, through this one's IOMMU. */
+/* The registers of another device, mapped for this one. */
 static void registers_of_another(struct fixture *f)
 {
 	int second = open_second(), fd = open_iommu(), file;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Lifetime of objects, and locks that were left held: a test that hangs is killed by the runner. */
+/* Lifetimes of objects, and locks that stay held. The runner kills a test that hangs. */
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@ static uint32_t asked;
 static int other_fd;
 static time_t longest;
 
-/* Holds the device for as long as each call takes, whether it is there or not. */
+/* Takes short references to the device, bound or not. */
 static void hold_shortly(struct fixture *f, unsigned int round)
 {
 	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = asked };
@@ -47,8 +47,8 @@ static void bind_and_unbind(struct fixture *f, unsigned int round)
 }
 
 /*
- * The one that waits for the holders must be woken by the last of them. The C module sleeps
- * uninterruptibly and wakes those that sleep interruptibly, so it waits the full 60 s, finding F.
+ * The thread that unbinds must be woken by the last reference. The C module sleeps uninterruptibly
+ * and wakes interruptible sleepers, so it waits the full 60 s: finding F.
  */
 static void unbind_waits(struct fixture *none)
 {
@@ -69,7 +69,7 @@ static void unbind_waits(struct fixture *none)
 		CHECK(longest < 10);
 }
 
-/* Each way for an attach to fail, and after it one that works. */
+/* Each error of an attach, each followed by an attach that succeeds. */
 static void attach_fails(struct fixture *f)
 {
 	uint32_t hwpt, bad[4], i;
@@ -84,12 +84,12 @@ static void attach_fails(struct fixture *f)
 	for (i = 0; i < 2 * ARRAY_SIZE(bad); i++) {
 		CHECK(attach(f->dev, bad[i / 2], NULL) < 0);
 		r = hwpt_alloc(f->fd, f->dev_id, bad[i / 2], &hwpt);
-		/* The MSI window is in the way of a device, not of a page table. */
+		/* The MSI window conflicts with a device, not with page tables. */
 		if (bad[i / 2] == bad[1])
 			WANT(r ? r : destroy(f->fd, hwpt), 0);
 		else
 			CHECK(r < 0);
-		/* Odd rounds begin detached. */
+		/* Odd rounds start detached. */
 		if (i & 1)
 			WANT(attach(f->dev, f->ioas, NULL), 0);
 		else
@@ -114,7 +114,7 @@ static void attach_second(struct fixture *f, unsigned int round)
 		WANT(detach(second_dev), 0);
 }
 
-/* Two groups come to a page table and leave it, at the same time. */
+/* Two groups are attached to the same page tables and detached, at the same time. */
 static void two_groups(struct fixture *f)
 {
 	uint32_t id;
@@ -126,7 +126,7 @@ static void two_groups(struct fixture *f)
 	close(second_dev);
 }
 
-/* The device stays with an iommufd that is closed; another takes it afterwards. */
+/* The iommufd is closed before its device. Then another iommufd binds the device. */
 static void closed_while_used(struct fixture *none)
 {
 	struct fixture f;
@@ -143,7 +143,7 @@ static void closed_while_used(struct fixture *none)
 	close(other_fd);
 }
 
-/* "Must be 0", but not looked at: as on the C module. */
+/* A field that must be 0 by the header and is not checked: as the C module. */
 static void reserved_field(struct fixture *f)
 {
 	struct iommu_hwpt_alloc cmd = {
@@ -159,10 +159,10 @@ static void reserved_field(struct fixture *f)
 
 static const struct test tests[] = {
 	{ "unbind is woken by the last holder, finding F", unbind_waits, ALONE },
-	{ "no lock is left held when attach fails", attach_fails, DOMAIN },
+	{ "no lock stays held when attach fails", attach_fails, DOMAIN },
 	{ "two groups at one page table", two_groups, DOMAIN },
 	{ "the iommufd is closed before the device", closed_while_used, ALONE },
-	{ "a reserved field is not looked at, finding E", reserved_field, DOMAIN },
+	{ "a reserved field is not checked, finding E", reserved_field, DOMAIN },
 };
 
 const struct suite life_bugs_suite = {

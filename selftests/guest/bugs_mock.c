@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Known bugs whose test needs the mock IOMMU: in-kernel access to memory, dirty bitmaps.
+ * Known bugs whose test needs the mock IOMMU: in-kernel access to memory, and dirty bitmaps.
+ * Page faults are in fault.c; vIOMMUs, event queues and invalidation in viommu.c.
  *
  * Usage: known-bugs-mock none [SUITE]
- *
- * Page faults are in fault.c; vIOMMUs, event queues and invalidation in viommu.c.
  */
 #include "bugs_mock.h"
 

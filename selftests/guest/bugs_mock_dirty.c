@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Dirty bitmaps: their arithmetic, their place in memory, and pages that span what is walked. */
+/* Dirty bitmaps: arithmetic, bounds in memory, and large pages at the ends of the range. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,7 +7,7 @@
 
 #include "bugs_mock.h"
 
-#define NR	200UL		/* pages that are mapped one by one, so that each has its own bit */
+#define NR	200UL		/* pages, mapped one by one: each has a bit of its own */
 #define GUARD	0xa5
 
 struct tracked {
@@ -92,7 +92,10 @@ static void close_tracked(struct tracked *t)
 	munmap(t->va, t->size);
 }
 
-/* Read a part of the range to a place in memory: the right bits, and nothing around them. */
+/*
+ * Reads the bitmap of a part of the range to `at`: the bits are right, and no byte around them
+ * changes.
+ */
 static void check_part(struct tracked *t, const unsigned char *dirty, size_t first, size_t nr,
 		       unsigned char *area, size_t at, size_t page)
 {
@@ -143,7 +146,7 @@ static void any_place(struct fixture *none)
 		for (i = 0; i < ARRAY_SIZE(places) && !has_failed(); i++)
 			check_part(&t, dirty, parts[p].first, parts[p].nr, area, places[i],
 				   parts[p].page);
-	/* Reading clears what was read, and no more. */
+	/* Reading clears the dirty bits of the range, and no others. */
 	memset(area, 0, PAGE);
 	WANT(get_dirty(&t, MOCK_IOVA, 8 * PAGE, PAGE, area, 0), 0);
 	WANT(area[0], dirty[0]);
@@ -153,7 +156,7 @@ static void any_place(struct fixture *none)
 	free(area);
 }
 
-/* Page sizes and ranges of any kind: an answer, not a division by zero and no endless walk. */
+/* Any page size and range: no division by zero and no endless loop. */
 static void any_page_size(struct fixture *none)
 {
 	unsigned char *bits = aligned_alloc(PAGE, 16 * PAGE);
@@ -167,14 +170,14 @@ static void any_page_size(struct fixture *none)
 		page = 1ULL << s;
 		for (l = 9; l < 64; l++) {
 			length = 1ULL << l;
-			/* Nothing is mapped where they begin, and there the walk ends. */
+			/* The walk ends at the first address, since nothing is mapped there. */
 			r = get_dirty(&t, 0, length, page, bits, 0);
 			CHECK(r == 0 || r == -EINVAL);
 			r = get_dirty(&t, -length, length, page, bits, 0);
 			CHECK(r == 0 || r == -EINVAL);
 		}
 		r = get_dirty(&t, MOCK_IOVA, NR * PAGE, page, bits, 0);
-		/* A bit for a byte is a large bitmap, but not a wrong one. */
+		/* A bit for each byte makes a large bitmap, which is not an error. */
 		CHECK(s < 3 || r == (NR * PAGE % page ? -EINVAL : 0));
 	}
 	WANT(get_dirty(&t, MOCK_IOVA, NR * PAGE, 0, bits, 0), -EINVAL);
@@ -197,15 +200,15 @@ static void check_huge(struct tracked *t, uint64_t first, uint64_t length, unsig
 	WANT(set_dirty(t, MOCK_IOVA, t->size, step, dirty), 0);
 	memset(bits, 0, t->size / 8 + PAGE);
 	WANT(get_dirty(t, MOCK_IOVA + first, length, 1, bits, 0), 0);
-	/* A byte of the bitmap is 8 bytes of memory, all of one page. */
+	/* A byte of the bitmap stands for 8 bytes of memory, which are in one page. */
 	for (i = 0; i < length / 8; i++)
 		wrong += bits[i] != (bit(dirty, (first + i * 8) / step) ? 0xff : 0);
 	for (i = length / 8; i < t->size / 8 + PAGE; i++)
 		behind += bits[i] != 0;
 	/*
-	 * Findings of the kernel's iova_bitmap.c, whichever module uses it. A dirty page that begins
-	 * before the range is cleared and not told of, and one that ends behind the range is told of
-	 * behind the bitmap's end.
+	 * Findings about the kernel's iova_bitmap.c, which both modules use. A dirty page that
+	 * begins before the range is cleared but not reported; one that ends behind the range is
+	 * reported behind the end of the bitmap.
 	 */
 	if (first && wrong == (step - first) / 8)
 		note("finding G: %zu bytes of the bitmap are missing", wrong);
@@ -218,8 +221,9 @@ static void check_huge(struct tracked *t, uint64_t first, uint64_t length, unsig
 }
 
 /*
- * One walk pins 2 MiB of bitmap. With a bit for each page that is 64 GiB; with a bit for each byte
- * it is 16 MiB, and ends in the middle of a large page if the range does not begin at one.
+ * A walk pins 2 MiB of the bitmap. With a bit for each page this stands for 64 GiB; with a bit for
+ * each byte it stands for 16 MiB, and it ends in the middle of a large page if the range does not
+ * begin at one.
  */
 static void large_page_spans_the_walk(struct fixture *none)
 {
@@ -239,9 +243,9 @@ static void large_page_spans_the_walk(struct fixture *none)
 }
 
 static const struct test tests[] = {
-	{ "any place for a bitmap", any_place, ALONE },
+	{ "a bitmap at any offset", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
-	{ "a large page spans the walk, findings G and H", large_page_spans_the_walk, ALONE },
+	{ "a large page at the end of the range, findings G and H", large_page_spans_the_walk, ALONE },
 };
 
 const struct suite mock_dirty_suite = {

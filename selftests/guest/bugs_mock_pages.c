@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory that the kernel itself uses through an IOAS: pinned, read and written, taken away. */
+/* Memory that the kernel accesses through an IOAS: pinned, read, written and unmapped. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,9 @@
 #define NR	16UL
 #define PINS	MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 
-/* Of the pages first..first + nr - 1 are pinned so often, the others less by one. */
+/*
+ * Checks that the pages first..first + nr - 1 are pinned `refs` times, and the others once less.
+ */
 static void check_refs(struct mock *m, unsigned long first, unsigned long nr, uint32_t refs)
 {
 	unsigned long i;
@@ -26,7 +28,9 @@ static void check_refs(struct mock *m, unsigned long first, unsigned long nr, ui
 	}
 }
 
-/* What an access has pinned stays so while all else goes: domain, copies, neighbours. */
+/*
+ * What an access has pinned stays pinned while the domain, copies and adjacent pages are removed.
+ */
 static void access_outlives(struct mock *m, int access, unsigned long first, unsigned long nr)
 {
 	uint64_t to = 2 * MOCK_IOVA;
@@ -42,7 +46,7 @@ static void access_outlives(struct mock *m, int access, unsigned long first, uns
 	WANT(copy(m->fd, m->other, MOCK_IOVA, NR * PAGE, FIXED | RW, m->ioas, &to), 0);
 	WANT(mock_check(m->fd, m->hwpt, to, mem.rw, NR * PAGE), 0);
 	check_refs(m, 0, NR, 1);
-	/* The unmapping asks the access to let go, and the copy stays. */
+	/* Unmapping makes the access unpin its pages. The copy stays. */
 	WANT(unmap(m->fd, m->other, MOCK_IOVA, NR * PAGE), NR * PAGE);
 	WANT(access_unpin(m->fd, access, id), -ENOENT);
 	check_refs(m, 0, NR, 1);
@@ -66,7 +70,7 @@ static void unmap_while_accessed(struct fixture *none)
 	close_mock(&m);
 }
 
-/* The same with accesses that overlap, and a page table that is taken away under them. */
+/* As above with accesses that overlap, and page tables that are destroyed meanwhile. */
 static void page_table_goes(struct fixture *none)
 {
 	uint32_t one, two, device, dev_id, hwpt;
@@ -94,7 +98,7 @@ static void page_table_goes(struct fixture *none)
 	close_mock(&m);
 }
 
-/* An area is cut under two page tables; what is left is still found where it is. */
+/* An area is cut while two page tables map it. The rest is found at the right place. */
 static void cut_under_two(struct fixture *none)
 {
 	struct iommu_vfio_ioas set = { .size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET };
@@ -115,7 +119,7 @@ static void cut_under_two(struct fixture *none)
 	WANT(cut.size, 3 * PAGE);
 	WANT(mock_check(m.fd, hwpt, MOCK_IOVA, mem.rw, 4 * PAGE), 0);
 	WANT(mock_check(m.fd, hwpt, MOCK_IOVA + 7 * PAGE, mem.rw + 7 * PAGE, 9 * PAGE), 0);
-	/* The first page table goes, the pages are read out of the second. */
+	/* The first page tables are destroyed, so the pages are read from the second ones. */
 	WANT(destroy(m.fd, m.device), 0);
 	WANT(mock_device(m.fd, m.other, &device, &dev_id, &third[0]), 0);
 	WANT(copy(m.fd, m.ioas, MOCK_IOVA + 7 * PAGE, 9 * PAGE, FIXED | RW, m.other, &to), 0);
@@ -141,7 +145,7 @@ static void read_and_write_any_length(struct fixture *none)
 	CHECK(got && open_mock(&m));
 	for (i = 0; i < NR * PAGE; i++)
 		mem.rw[i] = i * 7 + i / PAGE;
-	/* Two areas, so that a call may span both. */
+	/* Two areas, so that an access can cover both. */
 	WANT(map(m.fd, m.other, mem.rw, 2 * PAGE, MOCK_IOVA), 0);
 	WANT(map(m.fd, m.other, mem.rw + 2 * PAGE, 2 * PAGE, MOCK_IOVA + 2 * PAGE), 0);
 	access = access_open(m.fd, m.other, 0);
@@ -163,7 +167,7 @@ static void read_and_write_any_length(struct fixture *none)
 				CHECK(!memcmp(got, here, lengths[l]));
 			}
 		}
-		/* Ends behind what is mapped, wraps, begins before. */
+		/* Accesses that end behind the mappings, wrap, or begin before them. */
 		WANT(access_rw(m.fd, access, MOCK_IOVA, got, 4 * PAGE + 1, paths[p]), -ENOENT);
 		WANT(access_rw(m.fd, access, MOCK_IOVA - 1, got, 2, paths[p]), -ENOENT);
 		WANT(access_rw(m.fd, access, TOP, got, 2, paths[p]), -EOVERFLOW);
@@ -174,7 +178,7 @@ static void read_and_write_any_length(struct fixture *none)
 	free(got);
 }
 
-/* An access that could not be moved is still told of unmapping, where it was. */
+/* An access that could not be moved still receives the unmap callback of its IOAS. */
 static void replace_fails(struct fixture *none)
 {
 	uint32_t ids[2], id, i;
@@ -203,7 +207,7 @@ static void replace_fails(struct fixture *none)
 		WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, mem.rw, &id), 0);
 		WANT(unmap(m.fd, here, MOCK_IOVA, NR * PAGE), NR * PAGE);
 		WANT(access_unpin(m.fd, access, id), -ENOENT);
-		/* Moved with pages: they are taken away. */
+		/* Moving an access unpins its pages. */
 		WANT(map(m.fd, here, mem.rw, NR * PAGE, MOCK_IOVA), 0);
 		WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, mem.rw, &id), 0);
 		WANT(access_replace(m.fd, access, ids[(i + 1) % 2]), 0);
@@ -217,7 +221,7 @@ static void replace_fails(struct fixture *none)
 	close_mock(&m);
 }
 
-/* The mock itself must not be fooled by sums that wrap. */
+/* The mock must check for sums that wrap. */
 static void mock_sums_wrap(struct fixture *none)
 {
 	struct iommu_test_cmd reserve = {
@@ -243,7 +247,9 @@ static void mock_sums_wrap(struct fixture *none)
 	close_mock(&m);
 }
 
-/* The new descriptor, or a negative errno. The C module says 0, and it is the next one. */
+/*
+ * Returns a new dma-buf or a negative errno. The C mock returns 0; the descriptor is the next one.
+ */
 static int get_dmabuf(int fd, uint32_t length)
 {
 	struct iommu_test_cmd cmd = {
@@ -271,7 +277,7 @@ static int revoke_dmabuf(int fd, int dmabuf, bool revoked)
 	return mock_op(fd, &cmd);
 }
 
-/* A device's registers are no memory that the kernel may touch. */
+/* The registers of a device cannot be accessed as memory. */
 static void access_refuses_dmabuf(struct fixture *none)
 {
 	uint64_t iova = MOCK_IOVA, other = 2 * MOCK_IOVA;
@@ -291,7 +297,7 @@ static void access_refuses_dmabuf(struct fixture *none)
 	CHECK(access_pin(m.fd, pinning, iova + PAGE, 2 * PAGE, NULL, &id) < 0);
 	CHECK(access_rw(m.fd, reading, iova, data, sizeof(data), 0) < 0);
 	CHECK(access_rw(m.fd, reading, iova, data, sizeof(data), MOCK_ACCESS_RW_SLOW_PATH) < 0);
-	/* Revoked while mapped, then unmapped; and nothing new may be mapped meanwhile. */
+	/* Revoked while mapped, then unmapped. While it is revoked nothing can be mapped. */
 	WANT(revoke_dmabuf(m.fd, dmabuf, true), 0);
 	WANT(map_file(m.fd, m.ioas, FIXED | RW, dmabuf, 0, 4 * PAGE, &other), -ENODEV);
 	WANT(revoke_dmabuf(m.fd, dmabuf, true), 0);
@@ -307,7 +313,7 @@ static void access_refuses_dmabuf(struct fixture *none)
 	close_mock(&m);
 }
 
-/* Every allocation in the making of a device fails once. kmemleak looks afterwards. */
+/* Makes each allocation in the making of a device fail once. kmemleak checks afterwards. */
 static void device_fails(struct fixture *none)
 {
 	int fd = open_iommu(), inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
@@ -326,7 +332,7 @@ static void device_fails(struct fixture *none)
 	CHECK(write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
 	WANT(ioas_alloc(fd, &ioas), 0);
 	WANT(map(fd, ioas, mem.rw, NR * PAGE, MOCK_IOVA), 0);
-	/* Until there is no allocation left to fail. Some can do without. */
+	/* Ends when no allocation is left to fail. Some failures are tolerated. */
 	for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
 		snprintf(text, sizeof(text), "%u", nth);
 		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
@@ -347,13 +353,13 @@ static void device_fails(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "unmap while an access has pages pinned, CVE-2023-53630", unmap_while_accessed, ALONE },
-	{ "a page table goes while pages are pinned, CVE-2023-53630", page_table_goes, ALONE },
+	{ "page tables are destroyed while pages are pinned, CVE-2023-53630", page_table_goes, ALONE },
 	{ "an area is cut under two page tables, CVE-2023-52801", cut_under_two, ALONE },
-	{ "access reads and writes any length", read_and_write_any_length, ALONE },
-	{ "access is moved and cannot be, CVE-2024-26785, CVE-2024-26786", replace_fails, ALONE },
+	{ "an access reads and writes any length", read_and_write_any_length, ALONE },
+	{ "an access cannot be moved, CVE-2024-26785, CVE-2024-26786", replace_fails, ALONE },
 	{ "sums that wrap in the mock, CVE-2023-53327", mock_sums_wrap, ALONE },
-	{ "access refuses dma-buf memory, finding 1", access_refuses_dmabuf, ALONE },
-	{ "making a device fails anywhere, finding 5", device_fails, ALONE },
+	{ "an access refuses dma-buf memory, finding 1", access_refuses_dmabuf, ALONE },
+	{ "any allocation for a device fails, finding 5", device_fails, ALONE },
 };
 
 const struct suite mock_pages_suite = {

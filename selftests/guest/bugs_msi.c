@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Interrupts that the IOMMU translates: two groups set theirs up at once. */
+/* Interrupts that the IOMMU translates: two groups set up theirs at the same time. */
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 
 static int second_dev;
 
-/* Turn on so many of a device's interrupts, or turn them off with none. */
+/* Enables so many of a device's interrupts, or disables all with 0. */
 static int set_interrupts(int dev, uint32_t nr)
 {
 	uint64_t buf[8] = {};
@@ -33,7 +33,7 @@ static int set_interrupts(int dev, uint32_t nr)
 	return r;
 }
 
-/* Interrupts are set up in the page tables that both are attached to, or in those of one. */
+/* Sets up interrupts in page tables to which both devices are attached, or one. */
 static void set_up(struct fixture *f, int dev, unsigned int round)
 {
 	WANT(set_interrupts(dev, 1 + round % VECTORS), 0);
@@ -61,7 +61,10 @@ static void two_groups(struct fixture *f)
 	WANT(bind_device(second_dev, f->fd, &id), 0);
 	WANT(attach(second_dev, f->ioas, NULL), 0);
 	race(f, &(struct worker){ set_up_first, 100 }, &(struct worker){ set_up_second, 100 });
-	/* Both in one page table again: the one that leaves takes nothing from the other. */
+	/*
+	 * Both are attached to the same page tables again. Closing one device leaves the other's
+	 * interrupts.
+	 */
 	WANT(attach(f->dev, f->ioas, NULL), 0);
 	WANT(attach(second_dev, f->ioas, NULL), 0);
 	WANT(set_interrupts(second_dev, VECTORS), 0);

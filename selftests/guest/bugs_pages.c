@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Areas and pages: cutting, failing half way, changing owner; and answers that are not written. */
+/*
+ * Areas and pages: cutting, partial failures, change of owner, and structs that cannot be written
+ * back.
+ */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,8 +28,8 @@ static long long copy_pages(struct fixture *f, uint32_t dst, uint64_t from, uint
 }
 
 /*
- * An area that fills a page table is cut. What is left of it goes on to be the place where its
- * pages are looked up: for copies, for other page tables, for unpinning.
+ * An area that fills page tables is cut. Copies, other page tables and unpinning go on to read the
+ * addresses of its pages from what is left of it.
  */
 static void cut_while_filled(struct fixture *f)
 {
@@ -37,12 +40,12 @@ static void cut_while_filled(struct fixture *f)
 	WANT(pinned(), idle + NR);
 	WANT(cut_out(f, IOVA + 5 * PAGE, 2), 2);
 	WANT(pinned(), idle + NR - 2);
-	/* Copies read the pages out of what is left. */
+	/* Copies read the pages from the remaining areas. */
 	WANT(copy_pages(f, f->ioas, IOVA + 7 * PAGE, 9, 2 * IOVA), 0);
 	WANT(copy_pages(f, f->ioas, IOVA, 5, 3 * IOVA), 0);
 	WANT(copy_pages(f, f->ioas, IOVA, NR, 4 * IOVA), -ENOENT);
 	WANT(pinned(), idle + NR - 2);
-	/* So does a second page table, and then it is the only one. */
+	/* Second page tables do too, and then the first ones are left. */
 	WANT(hwpt_alloc(f->fd, f->dev_id, f->ioas, &hwpt), 0);
 	WANT(pinned(), idle + NR - 2);
 	WANT(cut_out(f, IOVA + 9 * PAGE, 1), 1);
@@ -51,7 +54,7 @@ static void cut_while_filled(struct fixture *f)
 	WANT(cut_out(f, IOVA, 5), 5);
 	WANT(cut_out(f, IOVA + 7 * PAGE, 2), 2);
 	WANT(pinned(), idle + NR - 2);
-	/* Only the copies are left, and one of them is cut. */
+	/* Only the copies are left. One of them is cut. */
 	WANT(cut_out(f, IOVA + 10 * PAGE, 6), 6);
 	WANT(pinned(), idle + NR - 2);
 	WANT(cut_out(f, 2 * IOVA + PAGE, 3), 3);
@@ -59,7 +62,7 @@ static void cut_while_filled(struct fixture *f)
 	WANT(copy_pages(f, f->ioas, 2 * IOVA + 4 * PAGE, 5, IOVA), 0);
 	WANT(cut_out(f, 2 * IOVA + 4 * PAGE, 5), 5);
 	WANT(pinned(), idle + NR - 5);
-	/* The rest goes with the page table. */
+	/* The rest is unpinned with the page tables. */
 	WANT(detach(f->dev), 0);
 	WANT(destroy(f->fd, hwpt), 0);
 	WANT(pinned(), f->idle_pins);
@@ -85,7 +88,7 @@ static void cut_in_type1_v1(struct fixture *f)
 	cut_while_filled(f);
 }
 
-/* Cut while the pages are known to two IOASes, of which one has no page table. */
+/* Cut while two IOASes map the pages, of which one has no page tables. */
 static void cut_copied(struct fixture *f)
 {
 	long idle = pinned();
@@ -97,7 +100,10 @@ static void cut_copied(struct fixture *f)
 	WANT(copy_pages(f, f->other, IOVA, NR, IOVA), 0);
 	WANT(cut_out(f, IOVA, 8), 8);
 	WANT(pinned(), idle - 1 + 8);
-	/* All of it is pinned for the other one, half of it read out of what is left. */
+	/*
+	 * The second IOAS pins all pages, and reads half of them from what is left of the first
+	 * area.
+	 */
 	WANT(attach(f->dev, f->other, NULL), 0);
 	WANT(pinned(), idle - 1 + NR + 1);
 	WANT(cut_out(f, IOVA + 12 * PAGE, 4), 4);
@@ -117,7 +123,7 @@ static void map_and_unmap_file(struct fixture *f, unsigned int round)
 	WANT(unmap(f->fd, f->ioas, iova, NR * PAGE), NR * PAGE);
 }
 
-/* What is being mapped cannot be taken over yet, and says so. */
+/* A mapping in progress cannot change its owner: EBUSY. */
 static void take_over(struct fixture *f, unsigned int round)
 {
 	int r = change_process(f);
@@ -126,7 +132,10 @@ static void take_over(struct fixture *f, unsigned int round)
 		WANT(r, -EBUSY);
 }
 
-/* Memory of a file has no process until it is charged: the areas come and go meanwhile. */
+/*
+ * The memory of a file belongs to no process before it is charged. Areas are mapped and unmapped
+ * meanwhile.
+ */
 static void change_process_races(struct fixture *f)
 {
 	long own;
@@ -143,7 +152,10 @@ static void change_process_races(struct fixture *f)
 	WANT(own_pinned(), own);
 }
 
-/* One area is unmapped, then comes one that is covered in part: what is gone is said. */
+/*
+ * One area is unmapped, and a second one is covered in part: the call returns how much was
+ * unmapped.
+ */
 static void unmap_fails_half_way(struct fixture *f)
 {
 	struct iommu_ioas_unmap cmd = {
@@ -160,7 +172,7 @@ static void unmap_fails_half_way(struct fixture *f)
 		WANT(gone, 2 * PAGE);
 		WANT(map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA), 0);
 	}
-	/* Through the native ioctl the C module keeps it to itself, finding C. */
+	/* The C module does not return it from the native ioctl: finding C. */
 	WANT(call(f->fd, IOMMU_IOAS_UNMAP, &cmd), -ENOENT);
 	gone = map(f->fd, f->ioas, mem.rw, 2 * PAGE, IOVA) ? 0 : 2 * PAGE;
 	if (on_c_module())
@@ -171,7 +183,7 @@ static void unmap_fails_half_way(struct fixture *f)
 	WANT(pinned(), f->idle_pins);
 }
 
-/* Nothing but what is meant to be said gets out, and nothing is written behind argsz. */
+/* No byte of the struct is uninitialised, and none behind argsz is written. */
 static void info_is_zeroed(struct fixture *f)
 {
 	const size_t min = offsetof(struct vfio_iommu_type1_info, cap_offset);
@@ -213,7 +225,7 @@ static void info_is_zeroed(struct fixture *f)
 	CHECK(needed && needed < 256);
 }
 
-/* Promise 4: what fails since the answer cannot be written has done nothing. */
+/* A call that fails because its struct cannot be written back changes nothing. */
 static void unanswered_map(struct fixture *f)
 {
 	struct iommu_ioas_map cmd = {
@@ -261,7 +273,7 @@ static void unanswered_option(struct fixture *f)
 	WANT_FINDING("B", get_option(f->fd, IOMMU_OPTION_HUGE_PAGES, f->ioas), 1, 0);
 }
 
-/* The page-table code of the C module WARNs. */
+/* The page table code of the C module reaches a WARN. */
 static void no_permission(struct fixture *f)
 {
 	WANT(compat_set(f->fd, f->ioas), 0);
@@ -276,7 +288,7 @@ static void no_permission(struct fixture *f)
 	WANT(compat_map(f->fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 }
 
-/* The same found late: what was mapped without permission waits for a page table. */
+/* As above, detected late: the mapping waits for page tables. */
 static void no_permission_attached(struct fixture *f)
 {
 	WANT(detach(f->dev), 0);
@@ -293,17 +305,17 @@ static void no_permission_attached(struct fixture *f)
 static const struct test tests[] = {
 	{ "an area is cut while filled, CVE-2023-52801", cut_without_huge_pages, DOMAIN },
 	{ "an area is cut in a type1 v1 container, CVE-2023-52801", cut_in_type1_v1, DOMAIN },
-	{ "an area is cut while its pages are copied, CVE-2023-52801", cut_copied, DOMAIN },
+	{ "an area whose pages are copied is cut, CVE-2023-52801", cut_copied, DOMAIN },
 	{ "change process while files are mapped, CVE-2026-80817", change_process_races,
 	  NO_DOMAIN | DOMAIN },
 	{ "unmap fails half way, finding C", unmap_fails_half_way, NO_DOMAIN | DOMAIN },
 	{ "type1 info is zeroed, CVE-2023-54034", info_is_zeroed, NO_DOMAIN | DOMAIN },
-	{ "map: the answer cannot be written, finding B", unanswered_map, NO_DOMAIN | DOMAIN },
-	{ "map file: the answer cannot be written, finding B", unanswered_file, NO_DOMAIN | DOMAIN },
-	{ "copy: the answer cannot be written, finding B", unanswered_copy, NO_DOMAIN | DOMAIN },
-	{ "option: the answer cannot be written, finding B", unanswered_option, NO_DOMAIN | DOMAIN },
+	{ "map: the struct cannot be written back, finding B", unanswered_map, NO_DOMAIN | DOMAIN },
+	{ "map file: the struct cannot be written back, finding B", unanswered_file, NO_DOMAIN | DOMAIN },
+	{ "copy: the struct cannot be written back, finding B", unanswered_copy, NO_DOMAIN | DOMAIN },
+	{ "option: the struct cannot be written back, finding B", unanswered_option, NO_DOMAIN | DOMAIN },
 	{ "map DMA without permission, finding 12", no_permission, NO_DOMAIN | DOMAIN },
-	{ "attach what has no permission, finding 12", no_permission_attached, DOMAIN },
+	{ "attach with a mapping without permission, finding 12", no_permission_attached, DOMAIN },
 };
 
 const struct suite pages_suite = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Arithmetic: alignment, sums and ends at the limits of 64 bits. */
+/* Arithmetic: alignment, sums, and ends at the limits of 64 bits. */
 #include <unistd.h>
 
 #include "bugs.h"
@@ -10,7 +10,7 @@
 static const unsigned long windows[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 511, 512, 513 };
 
 /*
- * Let the kernel choose IOVAs until there is none left: each lies in the window and none overlaps
+ * Has the kernel choose IOVAs until none is left. Each lies in the window, and none overlaps
  * another.
  */
 static void choose_all(struct fixture *f, uint32_t ioas, const void *va, uint64_t length,
@@ -66,7 +66,7 @@ static void allow_window(struct fixture *f, uint64_t last)
 	WANT(allow(f->fd, f->ioas, NULL, 0), 0);
 }
 
-/* The only free addresses are the last ones, since the others are not allowed or mapped. */
+/* Only the last addresses are free: the others are mapped or not allowed. */
 static void choose_at_top(struct fixture *f)
 {
 	size_t i;
@@ -83,7 +83,7 @@ static void choose_at_top(struct fixture *f)
 	}
 }
 
-/* The same before the MSI window, and before the end of what the device can reach. */
+/* As above, below the MSI window and below the end of the device's address width. */
 static void choose_before_reserved(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
@@ -96,7 +96,7 @@ static void choose_before_reserved(struct fixture *f)
 		allow_window(f, ranges[i].last);
 }
 
-/* The first byte behind the memory is not an address any more. */
+/* The sum of address and length is 2^64 or more. */
 static void user_va_wraps(struct fixture *f)
 {
 	static const struct {
@@ -122,7 +122,7 @@ static void user_va_wraps(struct fixture *f)
 	WANT(unmap_all(f->fd, f->ioas), PAGE);
 }
 
-/* Areas that end at the last byte there is: mapped, copied, found, unmapped. */
+/* Areas that end at the last byte: mapped, copied, looked up and unmapped. */
 static void last_byte(struct fixture *f)
 {
 	uint64_t iova = LAST_PAGE;
@@ -142,14 +142,16 @@ static void last_byte(struct fixture *f)
 		WANT(map(f->fd, f->other, mem.rw, PAGE, LAST_PAGE - i * PAGE), 0);
 	WANT(unmap(f->fd, f->other, LAST_PAGE - 3 * PAGE, 4 * PAGE), 4 * PAGE);
 	WANT(unmap_all(f->fd, f->other), 12 * PAGE);
-	/* Everything but the last page, and it. */
+	/* All pages but the last, and the last. */
 	WANT(map(f->fd, f->other, NULL, TOP - PAGE, 0), 0);
 	WANT(map(f->fd, f->other, mem.rw, PAGE + 1, TOP - PAGE), 0);
 	WANT(unmap(f->fd, f->other, TOP - PAGE, PAGE + 1), PAGE + 1);
 	WANT(unmap_all(f->fd, f->other), TOP - PAGE);
 }
 
-/* The same through the container's ioctls, which cut areas; a cut at the last byte is none. */
+/*
+ * As above through the container's ioctls, which cut areas. A cut at the last byte does nothing.
+ */
 static void last_byte_cut(struct fixture *f)
 {
 	uint64_t size = PAGE;
@@ -180,7 +182,7 @@ static const uint64_t limits[] = {
 	-2 * PAGE, -2 * PAGE + 1, -PAGE - 1, -PAGE, -PAGE + 1, TOP - 1, TOP,
 };
 
-/* What a call of any numbers mapped can be unmapped by these numbers, and else it did nothing. */
+/* A call that succeeds can be undone with the same numbers; a call that fails changes nothing. */
 static void try_limits(struct fixture *f, uint64_t iova, uint64_t length)
 {
 	uint64_t at = iova, size = length;
@@ -232,7 +234,7 @@ static void any_limits(struct fixture *f)
 	WANT(pinned(), f->idle_pins);
 }
 
-/* The number of pages wraps to 0: any user could make the C module WARN. */
+/* The number of pages wraps to 0: any user can make the C module reach a WARN. */
 static void page_count_wraps(struct fixture *f)
 {
 	uint64_t iova = 0;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VFIO type1 container on /dev/iommu: every ioctl with good and bad input, the exact errno,
- * and what can be seen afterwards. KTAP.
+ * The VFIO type1 container on /dev/iommu: every ioctl with good and bad input, the exact
+ * errno, and the state afterwards.
  *
- * Usage: compat BDF, the address of a PCI device that vfio-pci has, with an IOMMU or without
+ * Usage: compat BDF, the address of a PCI device that is bound to vfio-pci, with an IOMMU or
+ * without
  *
- * The same answers are expected of the C module; where a row has "c" it differs on purpose.
+ * The C module must return the same; where it does not keep its contract a row has `c`.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,9 +24,9 @@ struct row {
 	unsigned long cmd;
 	unsigned long arg;	/* a number, or */
 	const void *data;	/* a struct, */
-	size_t size;		/* of which there is this much before the hole in memory */
+	size_t size;		/* of which so many bytes are mapped */
 	long want;
-	long c;			/* the C module's answer, if it is another one */
+	long c;			/* what the C module returns, if it is something else */
 };
 
 #define NUMBER(cmd, arg, want)	{ #cmd " " #arg, cmd, arg, NULL, 0, want, 0 }
@@ -42,7 +43,7 @@ struct row {
 #define IOAS(...)	(const struct iommu_vfio_ioas){ \
 	.size = sizeof(struct iommu_vfio_ioas), __VA_ARGS__ }
 
-/* GCC warns of a field that is set twice. */
+/* A field may be initialised twice. */
 #pragma GCC diagnostic ignored "-Woverride-init"
 
 static const struct { struct iommu_vfio_ioas cmd; uint32_t more; } long_ioas = {
@@ -78,7 +79,7 @@ static const struct row rows[] = {
 	STRUCT("new address", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = VFIO_DMA_MAP_FLAG_VADDR)),
 	STRUCT("good", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP()),
 	STRUCT("longer", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP(.argsz = 4096)),
-	/* Findings about the C module, 12: it maps what nobody may use. */
+	/* Finding 12: the C module maps memory without any permission. */
 	{ "VFIO_IOMMU_MAP_DMA: no access", VFIO_IOMMU_MAP_DMA, 0, &MAP(.flags = 0),
 	  sizeof(struct vfio_iommu_type1_dma_map), -EINVAL, -ENODEV },
 	NUMBER(VFIO_IOMMU_UNMAP_DMA, 0, -EFAULT),
@@ -95,7 +96,7 @@ static const struct row rows[] = {
 	NUMBER(VFIO_IOMMU_DIRTY_PAGES, 0, -ENOTTY),
 	NUMBER(VFIO_IOMMU_ENABLE, 0, -ENOTTY),
 	NUMBER(VFIO_GROUP_SET_CONTAINER, 0, -ENOTTY),
-	/* Only the whole number counts. */
+	/* The type and the size of the number count too. */
 	NUMBER(_IO('<', VFIO_BASE), 0, -ENOTTY),
 	NUMBER(_IOW(VFIO_TYPE, VFIO_BASE, int), 0, -ENOTTY),
 	NUMBER(_IO(VFIO_TYPE, 255), 0, -ENOTTY),
@@ -128,7 +129,7 @@ static void run_row(const struct row *row)
 	report("%s", row->name);
 }
 
-/* Whether /dev/vfio/vfio is ours, and not vfio's. */
+/* Returns whether /dev/vfio/vfio is iommufd's, and not vfio's. */
 static bool has_container(void)
 {
 	int fd = open("/dev/vfio/vfio", O_RDWR);

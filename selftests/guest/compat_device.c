@@ -28,20 +28,20 @@ static void joining(int fd)
 	WANT(compat_get(fd), id);
 	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), 0);
 	WANT(compat_get(fd), id);
-	/* It is the user's: it may go, and then the device cannot be had. */
+	/* User space may destroy the compat IOAS. Then the device cannot be opened. */
 	WANT(destroy(fd, id), 0);
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV);
 	WANT(call_value(group, VFIO_GROUP_GET_DEVICE_FD, (unsigned long)bdf), -ENODEV);
 	leave();
 
-	/* One that was chosen before is kept. */
+	/* A compat IOAS that was set before stays set. */
 	id = compat_set_new(fd);
 	join(fd);
 	WANT(compat_get(fd), id);
 	leave();
 }
 
-/* Whether the IOMMU can keep devices from getting round the caches. */
+/* Returns whether the IOMMU can enforce cache coherency. */
 static bool snoops(void)
 {
 	unsigned long long ecap = 0;
@@ -71,12 +71,12 @@ static void attached(int fd)
 	WANT(compat_map(fd, IOVA, (void *)PAGE, PAGE, VFIO_RW), -EFAULT);
 	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
 	WANT(pinned() - before, NR_PAGES);
-	/* Page tables may have large pages by now. */
+	/* Page tables may have huge pages already. */
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
 	WANT(compat_unmap_bytes(fd, IOVA, PAGE), -ENOENT);
 	WANT(compat_unmap_all(fd), NR_PAGES * PAGE);
 	WANT(pinned() - before, 0);
-	/* Leaving the slot does not leave the device. */
+	/* Clearing the compat IOAS does not detach the device. */
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 	WANT(compat_clear(fd), 0);
 	WANT(compat_map(fd, IOVA + PAGE, mem.rw, PAGE, VFIO_RW), -ENODEV);
@@ -106,7 +106,7 @@ static void cutting(int fd)
 	WANT(call(fd, IOMMU_IOAS_COPY, &copy), -ENOENT);
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw + 5 * PAGE, 2 * PAGE, VFIO_RW), 0);
 	WANT(pinned() - before, NR_PAGES);
-	/* The same pages mapped twice go with the second mapping. */
+	/* Pages that are mapped twice are unpinned with the second mapping. */
 	WANT(call(fd, IOMMU_IOAS_COPY, &copy), 0);
 	WANT(pinned() - before, NR_PAGES);
 	WANT(compat_unmap_bytes(fd, IOVA + PAGE, 2 * PAGE), 2 * PAGE);
@@ -115,7 +115,7 @@ static void cutting(int fd)
 	WANT(pinned() - before, NR_PAGES - 1);
 	WANT(compat_unmap_bytes(fd, 2 * IOVA, NR_PAGES * PAGE), (NR_PAGES - 2) * PAGE);
 	WANT(pinned() - before, NR_PAGES - 2);
-	/* Ends that are not at a page change nothing. */
+	/* Ends inside a page change nothing. */
 	WANT(compat_unmap_bytes(fd, IOVA + 8 * PAGE + 1, PAGE), -EINVAL);
 	WANT(compat_unmap_all(fd), (NR_PAGES - 2) * PAGE);
 	WANT(pinned() - before, 0);
@@ -140,13 +140,13 @@ static void cutting_huge(int fd)
 	for (i = 1; i < 8; i += 2)
 		WANT(compat_unmap_bytes(fd, IOVA + i * (huge / 8) + PAGE, PAGE), PAGE);
 	WANT(pinned() - before, nr - 4);
-	/* Closing takes the rest. */
+	/* Closing unmaps the rest. */
 	leave();
 	WANT(pinned() - before, 0);
 	munmap(p, huge);
 }
 
-/* Without privilege, and back. */
+/* Calls VFIO_SET_IOMMU without privileges. */
 static long set_iommu_as_nobody(int fd, unsigned long type)
 {
 	long r;
@@ -159,7 +159,7 @@ static long set_iommu_as_nobody(int fd, unsigned long type)
 	return r;
 }
 
-/* A group without an IOMMU keeps those with one out, and the other way round. */
+/* A container accepts either groups without an IOMMU or groups with one. */
 static void no_iommu(int fd)
 {
 	uint32_t id = compat_set_new(fd);
@@ -185,17 +185,17 @@ static void no_iommu(int fd)
 	open_device();
 	close(dev);
 	dev = -1;
-	/* An IOAS may still be chosen, but not be had together with the device. */
+	/* A compat IOAS can be set, but the device cannot be opened then. */
 	WANT(compat_set(fd, id), 0);
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 	CHECK(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf) < 0);
 	WANT(compat_unmap_all(fd), PAGE);
 	leave();
-	/* That there was such a group is not forgotten. */
+	/* The container stays one of groups without an IOMMU. */
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
 }
 
-/* /dev/vfio/vfio is another name, for everybody, under which pages count by process. */
+/* /dev/vfio/vfio is open to all users, and its pages are charged to the process. */
 static void container(int fd)
 {
 	int file = open("/dev/vfio/vfio", O_RDWR);
@@ -217,7 +217,7 @@ static void container(int fd)
 }
 
 const struct compat_test group_tests[] = {
-	{ "a group joins and leaves", joining, DEVICE },
+	{ "a group joins and leaves the container", joining, DEVICE },
 	{ "the group's device", attached, DEVICE },
 	{ "holes in mapped memory", cutting, DEVICE },
 	{ "holes in a huge page", cutting_huge, DEVICE },

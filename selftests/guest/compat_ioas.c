@@ -26,7 +26,7 @@ static void slot(int fd)
 	WANT(destroy(fd, b), 0);
 	WANT(compat_get(fd), -ENODEV);
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV);
-	/* IOASes that get the same ids are not chosen by that. */
+	/* An IOAS with the same id is not the compat IOAS. */
 	WANT(ioas_alloc(fd, &b), 0);
 	WANT(ioas_alloc(fd, &a), 0);
 	WANT(compat_get(fd), -ENODEV);
@@ -48,18 +48,18 @@ static void types(int fd)
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
 	WANT(huge.val64, 1);
-	/* An area that page tables could not map page by page is in the way. */
+	/* An area that is not aligned to pages prevents version 1. */
 	WANT(compat_map(fd, IOVA + 1, mem.rw + 1, 10, VFIO_RW), 0);
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EADDRINUSE);
 	WANT(compat_unmap_bytes(fd, IOVA + 1, 10), 10);
-	/* Without a domain one that can is not. */
+	/* An aligned area does not, without a domain. */
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
 	WANT(huge.val64, 0);
 	WANT(compat_map(fd, IOVA + 2 * PAGE + 1, mem.rw + 1, 10, VFIO_RW), -EINVAL);
-	/* Version 2 does not turn them on again. */
+	/* Version 2 does not enable huge pages again. */
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
 	WANT(huge.val64, 0);
@@ -80,7 +80,7 @@ static void mapping(int fd)
 	WANT(compat_map(fd, IOVA + 3 * PAGE, mem.rw, 2 * PAGE, VFIO_RW), -EEXIST);
 	WANT(compat_map(fd, IOVA + 4 * PAGE, mem.rw, PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw, 4 * PAGE, VFIO_DMA_MAP_FLAG_WRITE), 0);
-	/* Only whole mappings: those before the one that sticks out are gone, and it is said. */
+	/* Only whole mappings are unmapped. `size` says how much was unmapped before the error. */
 	WANT(compat_unmap(fd, IOVA + PAGE, &size, 0), -ENOENT);
 	WANT(size, 0);
 	size = 6 * PAGE;
@@ -115,7 +115,7 @@ static void unwritable(int fd)
 	munmap(p, PAGE);
 }
 
-/* Version 1 cuts holes; here without a domain. */
+/* Version 1 cuts mappings, here without a domain. */
 static void holes(int fd)
 {
 	uint64_t size = PAGE;
@@ -127,7 +127,7 @@ static void holes(int fd)
 
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
 	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
-	/* Not at a page: nothing happens, and the size stays. */
+	/* An end inside a page: nothing is unmapped, and the size stays. */
 	WANT(compat_unmap(fd, IOVA + 100, &size, 0), -EINVAL);
 	size = 100;
 	WANT(compat_unmap(fd, IOVA, &size, 0), -EINVAL);
@@ -135,12 +135,14 @@ static void holes(int fd)
 	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, PAGE), PAGE);
 	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, PAGE), 0);
 	WANT(compat_unmap_bytes(fd, IOVA + 4 * PAGE, 3 * PAGE), 2 * PAGE);
-	/* Beyond both ends. */
+	/* Beyond both ends of the mapping. */
 	WANT(compat_unmap_bytes(fd, IOVA - PAGE, 2 * PAGE), PAGE);
 	WANT(compat_unmap_bytes(fd, IOVA + 15 * PAGE, 2 * PAGE), PAGE);
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw, PAGE, VFIO_RW), 0);
 	WANT(compat_map(fd, IOVA + 7 * PAGE, mem.rw, PAGE, VFIO_RW), -EEXIST);
-	/* Where large pages are back, only what was cut so far comes apart. */
+	/*
+	 * With huge pages enabled again, only areas that are cut already can be unmapped in part.
+	 */
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
 	WANT(compat_unmap_bytes(fd, IOVA + 7 * PAGE, PAGE), -ENOENT);
 	WANT(compat_unmap_bytes(fd, IOVA + 7 * PAGE, 8 * PAGE), 8 * PAGE);
@@ -183,7 +185,7 @@ static void info(int fd)
 }
 
 const struct compat_test ioas_tests[] = {
-	{ "choosing, changing and losing the IOAS", slot, CONTEXT },
+	{ "the compat IOAS is set, changed and cleared", slot, CONTEXT },
 	{ "both versions", types, CONTEXT },
 	{ "mapping and unmapping", mapping, CONTEXT },
 	{ "structs that cannot be written to", unwritable, CONTEXT },

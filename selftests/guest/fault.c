@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * I/O page faults of mock devices: fault queues, what is read from them, and answers.
+ * I/O page faults of mock devices: fault queues, reading faults, and responses.
  *
  * Usage: fault none [SUITE]
  */
@@ -42,7 +42,7 @@ static void alloc_wrong(struct fixture *f)
 	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &none));
 	WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, &good), -EMFILE);
 	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
-	/* Nothing of it is left. */
+	/* No id is used. */
 	for (i = before + 1; i < before + 20; i++)
 		WANT(destroy(fd, i), -ENOENT);
 	WANT(ioas_alloc(fd, &after), 0);
@@ -63,7 +63,7 @@ static void hwpt_wrong(struct fixture *f)
 	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_NEST_PARENT, q.id, &hwpt), -EOPNOTSUPP);
 	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, q.id, &hwpt), 0);
 	WANT(destroy(q.fd, hwpt), 0);
-	/* A queue is not what a device is attached to. */
+	/* A device cannot be attached to a queue. */
 	WANT(replace(&q, q.id), -EINVAL);
 	WANT(fault_with(&q, NO_PASID, 1), 0);
 	WANT(drain(&q), 1);
@@ -93,7 +93,7 @@ static void read_one(struct fixture *none)
 	WANT(get(q.file, fault + 1, FAULT), 0);
 	WANT(answer(&q, fault->cookie, GOOD), ANSWER);
 	WANT(answer(&q, fault->cookie, GOOD), -EINVAL);
-	/* Nothing is attached to a PASID: the fault is refused at once. */
+	/* The PASID is not attached: the fault gets a response at once, and is not queued. */
 	WANT(fault_with(&q, 1, 8), 0);
 	WANT(get(q.file, fault, FAULT), 0);
 	close_queue(&q);
@@ -128,7 +128,7 @@ static void read_sizes(struct fixture *f)
 			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
 			     errno_name(r));
 		nr = r > 0 ? r / FAULT : 0;
-		/* In their order, each with a cookie of its own, and the others go on waiting. */
+		/* The faults are in order, each has its own cookie, and the others stay queued. */
 		for (j = 0; j < nr; j++) {
 			WANT(faults[j].grpid, j + 1);
 			WANT(answer(&q, faults[j].cookie, j % 2 ? GOOD : BAD), ANSWER);
@@ -141,7 +141,7 @@ static void read_sizes(struct fixture *f)
 	close_queue(&q);
 }
 
-/* A group whose message cannot be written waits as before, in its place. */
+/* A group that cannot be written to user memory stays queued, at its place. */
 static void read_to_nowhere(struct fixture *f)
 {
 	struct iommu_hwpt_pgfault two[2] = {};
@@ -153,7 +153,7 @@ static void read_to_nowhere(struct fixture *f)
 	WANT(fault_many(&q, 3), 0);
 	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
 	WANT(get(q.file, mem.gone, 3 * FAULT), -EFAULT);
-	/* One fits before the end of memory, the next one in part. */
+	/* The first one fits before the end of the mapping, the second one in part. */
 	at = guarded(two, FAULT + FAULT / 2);
 	WANT(get(q.file, at, 2 * FAULT), FAULT);
 	WANT(((struct iommu_hwpt_pgfault *)at)->grpid, 1);
@@ -166,7 +166,7 @@ static void read_to_nowhere(struct fixture *f)
 	close_queue(&q);
 }
 
-/* Whether the first so many messages are a group, of one cookie, whose last one says so. */
+/* Returns whether the first nr messages are a group: one cookie, and a flag in the last one. */
 static bool is_group(const struct iommu_hwpt_pgfault *f, uint32_t group, uint32_t nr)
 {
 	uint32_t i;
@@ -178,7 +178,7 @@ static bool is_group(const struct iommu_hwpt_pgfault *f, uint32_t group, uint32_
 	return true;
 }
 
-/* A group of three between groups of one: it is told of whole or not at all. */
+/* A group of three between groups of one: it is delivered as a whole. */
 static void several_in_a_group(struct fixture *f)
 {
 	struct iommu_hwpt_pgfault two[2] = {};
@@ -191,31 +191,31 @@ static void several_in_a_group(struct fixture *f)
 	}
 	if (!open_queue(&q))
 		return;
-	/* Without its last fault there is nothing to tell of. */
+	/* A group without its last fault is not delivered. */
 	WANT(fault_group(&q, 2, 2), 0);
 	WANT(events(&q), POLLOUT);
 	WANT(get(q.file, faults, 3 * FAULT), 0);
 	WANT(fault_with(&q, NO_PASID, 1), 0);
 	WANT(fault_with(&q, NO_PASID, 2), 0);
 	WANT(fault_with(&q, NO_PASID, 3), 0);
-	/* Behind the first there is no room for all of it, nor where there is less. */
+	/* A group is not delivered if there is no room for all of its faults. */
 	WANT(get(q.file, faults, 3 * FAULT), FAULT);
 	CHECK(is_group(faults, 1, 1));
 	first = faults[0].cookie;
 	WANT(get(q.file, faults, FAULT), -EINVAL);
 	WANT(get(q.file, faults, 2 * FAULT), -EINVAL);
-	/* Nor where memory ends before it does. */
+	/* Nor if the mapping ends before it does. */
 	WANT(get(q.file, guarded(two, 2 * FAULT), 3 * FAULT), -EFAULT);
 	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
 	WANT(get(q.file, faults, 4 * FAULT), 4 * FAULT);
 	CHECK(is_group(faults, 2, 3) && is_group(&faults[3], 3, 1));
 	CHECK(faults[0].cookie != faults[3].cookie);
-	/* One answer is for all of it. */
+	/* One response is for the whole group. */
 	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
 	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
 	WANT(answer(&q, faults[3].cookie, BAD), ANSWER);
 	WANT(answer(&q, first, GOOD), ANSWER);
-	/* One that waits and one that is not complete end with the attachment. */
+	/* Detaching ends a group that is queued, and one that is not complete. */
 	WANT(fault_group(&q, 4, 1), 0);
 	WANT(fault_with(&q, NO_PASID, 4), 0);
 	WANT(fault_group(&q, 5, 2), 0);
@@ -236,7 +236,7 @@ static void write_sizes(struct fixture *f)
 		struct { int cookie; uint32_t code; } answers[3];
 		size_t size;
 		long long want;
-		uint32_t left;	/* a bit for each of the three that can be answered afterwards */
+		uint32_t left;	/* a bit for each group that can still get a response */
 	} table[] = {
 		{ { { A, GOOD } }, 0, 0, 7 },
 		{ { { A, GOOD } }, 1, -ESPIPE, 7 },
@@ -250,7 +250,7 @@ static void write_sizes(struct fixture *f)
 		{ { { A, UINT32_MAX } }, ANSWER, -EINVAL, 7 },
 		{ { { 0, GOOD } }, ANSWER, -EINVAL, 7 },
 		{ { { WRONG, GOOD }, { B, GOOD } }, 2 * ANSWER, -EINVAL, 7 },
-		/* What was answered before the wrong one is answered, and counts. */
+		/* Responses before a wrong one count. */
 		{ { { A, GOOD }, { WRONG, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
 		{ { { A, GOOD }, { A, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
 		{ { { A, GOOD }, { B, BAD }, { C, 2 } }, 3 * ANSWER, 2 * ANSWER, 4 },
@@ -303,7 +303,7 @@ static void write_from_nowhere(struct fixture *f)
 	close_queue(&q);
 }
 
-/* Nothing can be answered before it was read. */
+/* A fault that was not read cannot get a response. */
 static void answer_unread(struct fixture *f)
 {
 	struct queue q;
@@ -348,13 +348,13 @@ static void poll_queue(struct fixture *f)
 	usleep(50000);
 	WANT(fault_with(&q, NO_PASID, 1), 0);
 	CHECK(!pthread_join(thread, &woken) && woken);
-	/* What is answered for user space is not there to be read any more. */
+	/* Faults that the kernel has responded to cannot be read any more. */
 	WANT(replace(&q, q.ioas), 0);
 	WANT(events(&q), POLLOUT);
 	close_queue(&q);
 }
 
-/* Some are read, some not. What is done ends all of them, and no answer reaches them any more. */
+/* Some faults are read, some are not. end() ends all of them, and no response is accepted. */
 static void end_by(struct queue *q, int (*end)(struct queue *q))
 {
 	uint32_t i;
@@ -372,7 +372,7 @@ static int by_destroying(struct queue *q)
 {
 	int r = destroy(q->fd, q->device);
 
-	/* Another one for close_queue(). */
+	/* A new device, for close_queue(). */
 	return r ? r : mock_device(q->fd, q->hwpt, &q->device, &q->dev_id, &q->automatic);
 }
 
@@ -405,13 +405,13 @@ static void pending_at_the_end(struct fixture *f)
 		WANT(fault_many(&q, 2), 0);
 		WANT(drain(&q), 2);
 	}
-	/* At last they end with the device. */
+	/* Destroying the device ends them too. */
 	WANT(fault_many(&q, 2), 0);
 	WANT(get(q.file, faults, FAULT), FAULT);
 	close_queue(&q);
 }
 
-/* What replaces nothing, or cannot be done, ends nothing. */
+/* A replacement by the same page tables, or one that fails, ends no fault. */
 static void replace_in_vain(struct fixture *f)
 {
 	struct queue q;
@@ -428,7 +428,7 @@ static void replace_in_vain(struct fixture *f)
 	close_queue(&q);
 }
 
-/* Two devices in one queue: what ends the faults of one leaves those of the other. */
+/* Two devices with one queue: what ends the faults of one does not end those of the other. */
 static void two_devices(struct fixture *f)
 {
 	struct queue q, other;
@@ -467,7 +467,7 @@ static void destroy_in_use(struct fixture *f)
 	WANT(destroy(q.fd, q.hwpt), -EBUSY);
 	WANT(fault_many(&q, 3), 0);
 	WANT(get(q.file, faults, FAULT), FAULT);
-	/* With its file closed nobody can answer; the queue stays. */
+	/* With its file closed no fault can get a response. The queue stays. */
 	CHECK(!close(q.file));
 	WANT(destroy(q.fd, q.id), -EBUSY);
 	WANT(fault_with(&q, NO_PASID, 9), 0);
@@ -479,7 +479,7 @@ static void destroy_in_use(struct fixture *f)
 	CHECK(!close(q.fd));
 }
 
-/* The queue's file keeps the context, and what is in it. */
+/* The queue's file keeps the context and its objects alive. */
 static void close_context(struct fixture *f)
 {
 	struct queue q;
@@ -492,7 +492,7 @@ static void close_context(struct fixture *f)
 	WANT(faults[0].dev_id, q.dev_id);
 	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
 	WANT(get(q.file, faults, FAULT), FAULT);
-	/* One is read and one is not. */
+	/* One fault is read and one is not. */
 	CHECK(!close(q.file));
 }
 
@@ -526,7 +526,7 @@ static void across_fork(struct fixture *f)
 	WANT(answer(&shared, faults[0].cookie, GOOD), ANSWER);
 	WANT(get(shared.file, faults, FAULT), FAULT);
 	WANT(faults[0].grpid, 5);
-	/* The child closes nothing of ours when it ends. */
+	/* The exit of the child closes no file of the parent. */
 	CHECK(!close(shared.fd));
 	WANT(answer(&shared, faults[0].cookie, GOOD), ANSWER);
 	CHECK(!close(shared.file));
@@ -545,7 +545,7 @@ static void *keep_faulting(void *arg)
 	return (void *)bad;
 }
 
-/* An answer may come too late, and nothing else may go wrong. */
+/* Responds to faults. EINVAL if the kernel has responded meanwhile; any other error is counted. */
 static void *keep_answering(void *arg)
 {
 	struct iommu_hwpt_pgfault some[4];
@@ -598,22 +598,22 @@ static void all_at_once(struct fixture *f)
 static const struct test tests[] = {
 	{ "a queue cannot be made", alloc_wrong, ALONE },
 	{ "page tables cannot have a queue", hwpt_wrong, ALONE },
-	{ "a fault is read and answered", read_one, ALONE },
+	{ "a fault is read and gets its response", read_one, ALONE },
 	{ "reads of every size", read_sizes, ALONE },
-	{ "a fault that cannot be written down waits on", read_to_nowhere, ALONE },
-	{ "a group of several faults is told of whole", several_in_a_group, ALONE },
-	{ "writes of every size, wrong answers among them", write_sizes, ALONE },
-	{ "answers that cannot be read", write_from_nowhere, ALONE },
-	{ "what was not read cannot be answered", answer_unread, ALONE },
+	{ "a fault that cannot be written stays queued", read_to_nowhere, ALONE },
+	{ "a group of several faults is delivered as a whole", several_in_a_group, ALONE },
+	{ "writes of every size, and wrong responses", write_sizes, ALONE },
+	{ "responses that cannot be read", write_from_nowhere, ALONE },
+	{ "no response before a fault is read", answer_unread, ALONE },
 	{ "poll", poll_queue, ALONE },
-	{ "destroy, detach and replace while faults pend, CVE-2026-74520", pending_at_the_end, ALONE },
+	{ "destroy, detach and replace while faults are pending, CVE-2026-74520", pending_at_the_end, ALONE },
 	{ "a replacement that changes nothing", replace_in_vain, ALONE },
-	{ "two devices in a queue", two_devices, ALONE },
+	{ "two devices with one queue", two_devices, ALONE },
 	{ "a queue in use cannot be destroyed, CVE-2025-39966", destroy_in_use, ALONE },
 	{ "the context is closed before the queue", close_context, ALONE },
-	{ "all is closed while faults pend", close_while_pending, ALONE },
+	{ "everything is closed while faults are pending", close_while_pending, ALONE },
 	{ "across fork", across_fork, ALONE },
-	{ "faults, answers and replacements at once", all_at_once, ALONE },
+	{ "faults, responses and replacements at once", all_at_once, ALONE },
 };
 
 const struct suite fault_suite = {

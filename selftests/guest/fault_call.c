@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A mock device with a fault queue, made and used. */
 #include <poll.h>
 #include <unistd.h>
 
@@ -54,7 +53,7 @@ int fault_with(struct queue *q, uint32_t pasid, uint32_t group)
 	return fault_at(q, pasid, group, 0, ADDR + group * PAGE);
 }
 
-/* So many faults of a group, none of them the last. */
+/* Reports nr faults of a group, none of them the last. */
 int fault_group(struct queue *q, uint32_t group, uint32_t nr)
 {
 	int r = 0;
@@ -64,7 +63,7 @@ int fault_group(struct queue *q, uint32_t group, uint32_t nr)
 	return r;
 }
 
-/* Groups 1 to nr. */
+/* Reports a fault each of the groups 1 to nr. */
 int fault_many(struct queue *q, uint32_t nr)
 {
 	uint32_t group;
@@ -96,7 +95,7 @@ long long answer(struct queue *q, uint32_t cookie, uint32_t code)
 	return put(q->file, &response, sizeof(response));
 }
 
-/* What waits, by its number, is read and answered. */
+/* Reads all faults and responds to them. Returns their number. */
 long long drain(struct queue *q)
 {
 	long long nr = 0, r;
@@ -131,7 +130,7 @@ bool open_queue(struct queue *q)
 		r = fault_hwpt(q, 0, q->id, &q->hwpt);
 	if (!r)
 		r = replace(q, q->hwpt);
-	/* Memory that devices need not ask for, in both page tables. */
+	/* Memory for which devices have no faults, in both page tables. */
 	if (!r)
 		r = map(q->fd, q->ioas, mem.rw, PAGE, MOCK_APERTURE_START);
 	if (r)
@@ -139,7 +138,7 @@ bool open_queue(struct queue *q)
 	return !r;
 }
 
-/* Everything can be destroyed in its order, whatever waits. */
+/* Destroys all objects, which must succeed with faults pending. */
 void close_queue(struct queue *q)
 {
 	WANT(destroy(q->fd, q->device), 0);

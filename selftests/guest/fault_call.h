@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A mock device with a fault queue. */
+/* Calls for a mock device that is attached to page tables with a fault queue. */
 #ifndef FAULT_CALL_H
 #define FAULT_CALL_H
 
@@ -13,7 +13,7 @@
 #define GOOD		IOMMUFD_PAGE_RESP_SUCCESS
 #define BAD		IOMMUFD_PAGE_RESP_INVALID
 #define MANY		8
-/* Among the permissions, for our mock: others of the fault's group follow. */
+/* A permission of our mock only: other faults of the group follow. */
 #define MORE_FOLLOW	(1u << 31)
 
 /* A device that is attached to page tables with a fault queue. */

@@ -39,7 +39,7 @@ static bool open_pasid_queue(struct pasid_queue *p)
 		r = fault_hwpt(q, IOMMU_HWPT_ALLOC_PASID, q->id, &p->hwpts[0]);
 	if (!r)
 		r = fault_hwpt(q, IOMMU_HWPT_ALLOC_PASID, q->id, &p->hwpts[1]);
-	/* The device itself stays attached to the first ones. */
+	/* The device itself stays attached to the first page tables. */
 	if (!r)
 		r = mock_replace(q->fd, q->device, p->hwpts[0]);
 	if (r)
@@ -76,7 +76,7 @@ static void *fault_with_pasid(void *arg)
 	return NULL;
 }
 
-/* Answers faults. One whose PASID has been detached meanwhile is answered already: EINVAL. */
+/* Responds to all faults. EINVAL if the PASID was detached meanwhile. */
 static void *answer_all(void *arg)
 {
 	struct pasid_queue *p = arg;
@@ -100,7 +100,7 @@ static void *answer_all(void *arg)
 	return NULL;
 }
 
-/* The calling thread runs on this CPU; with a priority, as a real-time thread. */
+/* Pins the calling thread to a CPU, as a real-time thread if it gets a priority. */
 static bool run_on_cpu(int cpu, int priority)
 {
 	const struct sched_param param = { .sched_priority = priority };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Attaching PASIDs, on devices of the mock IOMMU, to page tables that are not nested: what the
- * kernel's own test leaves out.
+ * Attaching PASIDs of mock devices to paging page tables: what the kernel's own test does not
+ * cover.
  *
  * Usage: pasid none [SUITE]
  */
@@ -12,17 +12,17 @@
 #include "frame.h"
 #include "mock_call.h"
 
-#define LIMIT	(1u << MOCK_PASID_WIDTH)	/* one more than the last PASID of a device */
+#define LIMIT	(1u << MOCK_PASID_WIDTH)	/* the first PASID that a device does not have */
 #define MANY	300
 
-/* An iommufd with a device that is attached to page tables which suit PASIDs. */
+/* A mock device that is attached to page tables which are compatible with PASIDs. */
 struct pasids {
 	int fd;
 	uint32_t ioas;
 	uint32_t device, dev_id;
-	uint32_t automatic;	/* page tables of the IOAS, which do not suit PASIDs */
-	uint32_t plain;		/* others of the same */
-	uint32_t one, two;	/* page tables that do */
+	uint32_t automatic;	/* the automatic page tables, not compatible with PASIDs */
+	uint32_t plain;		/* page tables of the same IOAS, not compatible either */
+	uint32_t one, two;	/* compatible page tables */
 };
 
 static int make_tables(struct pasids *m, uint32_t flags, uint32_t *id)
@@ -36,7 +36,7 @@ static int make_tables(struct pasids *m, uint32_t flags, uint32_t *id)
 	return r;
 }
 
-/* The whole device. */
+/* Attaches the device itself. */
 static int go_to(struct pasids *m, uint32_t pt)
 {
 	return mock_replace(m->fd, m->device, pt);
@@ -64,7 +64,7 @@ static bool open_pasids(struct pasids *m, uint32_t flags)
 	return !r;
 }
 
-/* All is let go: everything can be destroyed. */
+/* Destroys all objects, which must succeed. */
 static void close_pasids(struct pasids *m)
 {
 	WANT(destroy(m->fd, m->device), 0);
@@ -87,17 +87,17 @@ static void attached(struct fixture *none)
 	WANT(pasid_check(m.fd, m.device, 100, m.one), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, 0), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 101, 0), 0);
-	/* An object that is no page table, and none. */
+	/* An id of an object that is no page table, and an id without an object. */
 	WANT(pasid_check(m.fd, m.device, 100, m.ioas), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, m.dev_id), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, NO_ID), -ENOENT);
 	WANT(destroy(m.fd, m.two), -EBUSY);
-	/* That it is attached counts before all else. */
+	/* EBUSY takes precedence over all other errors. */
 	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EBUSY);
 	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EBUSY);
 	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EBUSY);
 	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EBUSY);
-	/* Another PASID, and the same page tables as the device as a whole. */
+	/* Another PASID, and the page tables that the device itself is attached to. */
 	WANT(pasid_attach(m.fd, m.device, 101, m.two), 0);
 	WANT(pasid_attach(m.fd, m.device, 102, m.one), 0);
 	WANT(pasid_detach(m.fd, m.device, 100), 0);
@@ -120,12 +120,12 @@ static void refused(struct fixture *none)
 	WANT(pasid_attach(m.fd, m.device, 100, NO_ID), -ENOENT);
 	WANT(pasid_attach(m.fd, m.device, 100, m.dev_id), -EINVAL);
 	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
-	/* Neither are those suited that are made by attaching. */
+	/* Automatic page tables are not compatible with PASIDs. */
 	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EINVAL);
 	WANT(pasid_replace(m.fd, m.device, 100, m.one), -EINVAL);
 	WANT(pasid_replace(m.fd, m.device, 100, m.ioas), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, 0), 0);
-	/* How wide they are. */
+	/* The width of PASIDs. */
 	WANT(pasid_attach(m.fd, m.device, LIMIT, m.one), -EINVAL);
 	WANT(pasid_attach(m.fd, m.device, ~0u, m.one), -EINVAL);
 	WANT(pasid_attach(m.fd, m.device, LIMIT - 1, m.one), 0);
@@ -152,7 +152,7 @@ static void replaced(struct fixture *none)
 	WANT(pasid_check(m.fd, m.device, 200, m.two), 0);
 	WANT(pasid_check(m.fd, m.device, 201, 0), 0);
 	WANT(go_to(&m, m.two), 0);
-	/* Nothing is left of it on the first. */
+	/* The first page tables have no PASID any more. */
 	WANT(destroy(m.fd, m.one), 0);
 	WANT(make_tables(&m, IOMMU_HWPT_ALLOC_PASID, &m.one), 0);
 	WANT(pasid_replace(m.fd, m.device, 200, m.one), 0);
@@ -161,7 +161,7 @@ static void replaced(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* The driver fails: the PASID stays where it is. */
+/* The driver fails: the PASID stays attached where it was. */
 static void replacement_fails(struct fixture *none)
 {
 	struct pasids m;
@@ -180,7 +180,7 @@ static void replacement_fails(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* Lets the nth place fail that can, or with 0 none. */
+/* Makes the nth allocation fail, or none with 0. */
 static bool fail_at(int inject, unsigned int nth)
 {
 	char text[16];
@@ -189,7 +189,7 @@ static bool fail_at(int inject, unsigned int nth)
 	return pwrite(inject, text, len, 0) == len;
 }
 
-/* Any allocation fails: what is not attached stays so, and what is stays where it is. */
+/* Any allocation fails: the PASID stays detached, or attached where it was. */
 static void fails_anywhere(struct fixture *none)
 {
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r;
@@ -209,7 +209,7 @@ static void fails_anywhere(struct fixture *none)
 		CHECK(fail_at(inject, nth));
 		r = pasid_replace(m.fd, m.device, 100, m.two);
 		CHECK(fail_at(inject, 0));
-		/* It is replaced where only the answer could not be written. */
+		/* If only the struct could not be written back, the PASID was moved. */
 		if (r == -EFAULT)
 			WANT(pasid_replace(m.fd, m.device, 100, m.one), 0);
 		WANT(pasid_check(m.fd, m.device, 100, r ? m.one : m.two), 0);
@@ -222,7 +222,7 @@ static void fails_anywhere(struct fixture *none)
 	close(inject);
 }
 
-/* Either both suit PASIDs, what a PASID is attached to and what the whole device is, or neither. */
+/* The page tables of the device itself and of its PASIDs must all be compatible with PASIDs. */
 static void beside_the_device(struct fixture *none)
 {
 	struct pasids m;
@@ -243,7 +243,7 @@ static void beside_the_device(struct fixture *none)
 	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
 	WANT(go_to(&m, m.ioas), 0);
 	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EINVAL);
-	/* PASID 0 is the whole device; where that is detached, only PASIDs count. */
+	/* PASID 0 is the device itself. If it is detached, the other PASIDs stay attached. */
 	WANT(pasid_attach(m.fd, m.device, 0, m.one), -EBUSY);
 	WANT(pasid_replace(m.fd, m.device, 0, m.one), 0);
 	WANT(pasid_check(m.fd, m.device, 0, m.one), 0);
@@ -257,7 +257,7 @@ static void beside_the_device(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* The page tables may be for PASIDs, but the mock then has none but 0. */
+/* The page tables are compatible with PASIDs, but the device has none but 0. */
 static void without_pasids(struct fixture *none)
 {
 	struct pasids m;
@@ -274,7 +274,7 @@ static void without_pasids(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* Each device has PASIDs of its own. */
+/* Each device has its own PASIDs. */
 static void two_devices(struct fixture *none)
 {
 	struct pasids m, other;
@@ -297,7 +297,7 @@ static bool attach_many(struct pasids *m)
 	uint32_t i;
 	int r = 0;
 
-	/* Up, and from the end down. */
+	/* From the first up, and from the last down. */
 	for (i = 1; !r && i <= MANY; i++) {
 		r = pasid_attach(m->fd, m->device, i, i % 2 ? m->one : m->two);
 		if (!r)
@@ -324,7 +324,7 @@ static void many(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* The device goes with its PASIDs attached. C's mock forgets about them. */
+/* The device is destroyed with PASIDs attached. The C mock does not detach them. */
 static void destroyed_attached(struct fixture *none)
 {
 	struct pasids m;
