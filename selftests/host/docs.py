@@ -27,6 +27,8 @@ _PAGE = re.compile(r"Documentation/[a-z-]+\.rst")
 _MAKE = re.compile(r"(?:^|``|`|\$ |sudo )make ((?:[a-z][a-z-]*\b(?![=/]) ?)+)", re.M)
 _SUITES = re.compile(r'SUITES="([^"]+)"|SUITES=([a-z][a-z0-9-]+)|SUITE=([a-z][a-z0-9-]+)')
 _RUST_NAME = re.compile(r"^([A-Z]\w+)::([a-z_]\w*)(?:\(\))?$")
+# The name that a lock or wait queue has for lockdep.
+_LOCK = re.compile(r'"([A-Z]\w+::[a-z_]\w*)"')
 # A part of a path that stands for many, or for one that the reader chooses.
 _PLACEHOLDER = re.compile(r"[<>*$]|\bNAME\b|\.\.\.")
 
@@ -82,6 +84,19 @@ def rust_names(text: str) -> Iterator[str]:
                 yield f"there is no {name} in any type"
 
 
+def locks() -> Iterator[str]:
+    """Locks that the source makes and the page on locking does not have."""
+    page = (TREE / "Documentation/locking.rst").read_text()
+    names = set()
+    for path in RUST:
+        if path.relative_to(TREE).parts[0] != "selftests" or "mock" in path.parts:
+            names |= set(_LOCK.findall(path.read_text()))
+    if len(names) < 20:
+        yield f"docs.py: it found only {len(names)} locks: their form has changed"
+    yield from (f"Documentation/locking.rst: lacks the lock {name}" for name in sorted(names)
+                if f"``{name}``" not in page)
+
+
 def doc_links(text: str) -> Iterator[str]:
     """Pages that another one refers to and that are not there."""
     for name in _DOC.findall(text):
@@ -121,7 +136,7 @@ def version() -> Iterator[str]:
 
 
 def main() -> int:
-    wrong = [*pages(), *references(), *version()]
+    wrong = [*pages(), *references(), *version(), *locks()]
     for page in PAGES:
         text = page.read_text()
         for check in (files, goals_named, suites, rust_names, doc_links):
