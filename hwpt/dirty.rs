@@ -36,7 +36,7 @@ pub(crate) fn set_dirty_tracking(
     cmd: uapi::HwptSetDirtyTracking,
     _user: &UserStruct,
 ) -> Result {
-    if cmd.flags & !dirty::TRACKING_ENABLE != 0 {
+    if cmd.flags & !dirty::TRACKING_ENABLE != 0 || cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
     }
     let hwpt: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;

@@ -27,8 +27,11 @@ static void dirty_rows(struct fixture *f)
 		TRACK("track: id 0xffffffff", ENOENT, .hwpt_id = ~0u),
 		TRACK("track: id of an IOAS", ENOENT, .hwpt_id = f->ioas),
 		TRACK("track: id of the device", ENOENT, .hwpt_id = f->dev_id),
-		/* Documented as must be 0, but not looked at. */
-		TRACK("track: id before reserved field", ENOENT, .hwpt_id = 0, .__reserved = 1),
+		/* It must be 0, says the header. */
+		{ .name = "track: reserved field before id", .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING,
+		  .want = SAME(EOPNOTSUPP), .finding = "S", .c = SAME(ENOENT),
+		  .arg.track = { .size = sizeof(struct iommu_hwpt_set_dirty_tracking),
+				 .__reserved = 1 } },
 
 		DIRTY("read: and clear", EOPNOTSUPP),
 		DIRTY("read: not to clear", EOPNOTSUPP, .flags = NO_CLEAR),
