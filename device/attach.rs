@@ -16,6 +16,7 @@ use crate::{
     },
     hwpt::{
         Hwpt,
+        HwptInUse,
         HwptPaging,
         Request, //
     },
@@ -47,7 +48,9 @@ impl Object<BoundDevice> {
         let target = ctx.objects().get_any(pt_id)?;
         let target = match Hwpt::try_from(target) {
             Ok(hwpt) => {
-                let freed = self.go_to(pasid, &hwpt, how)?;
+                let target = HwptInUse::new(ctx, hwpt);
+                let hwpt = target.hwpt()?;
+                let freed = self.go_to(pasid, hwpt, how)?;
                 let id = hwpt.id();
                 give_back(ctx, freed);
                 return Ok(id);
@@ -85,23 +88,29 @@ impl Object<BoundDevice> {
         let objects = ctx.objects();
         let mut hwpts = ioas.hwpts().lock();
 
-        let find = |id: u32| {
-            let hwpt = objects.get::<HwptPaging>(id).ok()?;
-            (hwpt.is_automatic() && hwpt.ioas().same(ioas)).then_some(hwpt)
-        };
-        // Page tables that no IOMMU walks are of no use to one, nor the other way round.
-        let suits = |hwpt: &HwptPaging| hwpt.domain().is_software() == self.is_bare();
-        hwpts.retain(|id| find(*id).is_some());
+        // Page tables that were destroyed are not found, or the id is another object's by now.
+        hwpts.retain(|id| {
+            HwptInUse::with_paging(ctx, *id, |hwpt| {
+                Ok(hwpt.is_automatic() && hwpt.ioas().same(ioas))
+            }) == Ok(true)
+        });
         for id in &*hwpts {
-            let Some(hwpt) = find(*id).filter(|hwpt| suits(hwpt)) else {
-                continue;
-            };
-            let id = hwpt.id();
-            match self.go_to(pasid, &Hwpt::Paging(hwpt), how) {
-                // This one does not fit the device. Perhaps another does.
-                Err(error) if error == EINVAL => {}
+            let attached = HwptInUse::with_paging(ctx, *id, |hwpt| {
+                // Page tables that no IOMMU walks are of no use to one, nor the other way round.
+                let suits = hwpt.is_automatic()
+                    && hwpt.ioas().same(ioas)
+                    && hwpt.domain().is_software() == self.is_bare();
+                if !suits {
+                    return Err(EINVAL);
+                }
+                let freed = self.go_to(pasid, &Hwpt::Paging(hwpt.clone()), how)?;
+                Ok((hwpt.id(), freed))
+            });
+            match attached {
+                // These do not fit the device, or were destroyed. Perhaps others fit.
+                Err(error) if error == EINVAL || error == ENOENT => {}
                 Err(error) => return Err(error),
-                Ok(freed) => return Ok((id, freed)),
+                Ok(attached) => return Ok(attached),
             }
         }
 
@@ -137,6 +146,10 @@ impl Object<BoundDevice> {
         drop(hwpts.push_within_capacity(hwpt.id()));
         let id = hwpt.id();
         hwpt.publish();
+        drop(hwpts);
+        // Another device of the group may have moved the group to other page tables meanwhile. Then
+        // this destroys the new ones.
+        target.give_back(ctx);
         Ok((id, freed))
     }
 }

@@ -7,7 +7,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    hwpt::HwptPaging,
+    hwpt::{
+        HwptInUse,
+        HwptPaging, //
+    },
     ioas::Mappings,
     kapi::{
         iommu::dirty::{
@@ -24,10 +27,7 @@ use crate::{
         },
         units::IovaRange, //
     },
-    object::{
-        Ctx,
-        Ref, //
-    }, //
+    object::Ctx, //
 };
 
 /// IOMMU_HWPT_SET_DIRTY_TRACKING.
@@ -39,8 +39,8 @@ pub(crate) fn set_dirty_tracking(
     if cmd.flags & !dirty::TRACKING_ENABLE != 0 || cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
     }
-    let hwpt: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;
-    hwpt.track_dirty(cmd.flags & dirty::TRACKING_ENABLE != 0)
+    let enable = cmd.flags & dirty::TRACKING_ENABLE != 0;
+    HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| hwpt.track_dirty(enable))
 }
 
 /// IOMMU_HWPT_GET_DIRTY_BITMAP.
@@ -52,10 +52,11 @@ pub(crate) fn get_dirty_bitmap(
     if cmd.flags & !dirty::GET_NO_CLEAR != 0 || cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
     }
-    let hwpt: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;
-    let range = IovaRange::from_len(cmd.iova, cmd.length)?;
-    let clear = cmd.flags & dirty::GET_NO_CLEAR == 0;
-    hwpt.read_dirty(range, cmd.page_size, user::ptr(cmd.data), clear)
+    HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| {
+        let range = IovaRange::from_len(cmd.iova, cmd.length)?;
+        let clear = cmd.flags & dirty::GET_NO_CLEAR == 0;
+        hwpt.read_dirty(range, cmd.page_size, user::ptr(cmd.data), clear)
+    })
 }
 
 /// Whether a bitmap can stand for `range`: `EINVAL` where an end of it lies inside a page, be it of

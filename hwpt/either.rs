@@ -104,3 +104,45 @@ impl Hwpt {
         }
     }
 }
+
+/// A reference to page tables for the length of a call.
+///
+/// Page tables that the kernel made for a device are destroyed when the last device leaves them. If
+/// a call uses them at that moment, they are destroyed at the end of the call.
+pub(crate) struct HwptInUse<'c> {
+    ctx: &'c Ctx,
+    /// Taken when dropped.
+    hwpt: Option<Hwpt>,
+}
+
+impl<'c> HwptInUse<'c> {
+    /// Wraps a reference to page tables of `ctx`.
+    pub(crate) fn new(ctx: &'c Ctx, hwpt: Hwpt) -> Self {
+        let hwpt = Some(hwpt);
+        Self { ctx, hwpt }
+    }
+
+    /// Returns the page tables. `ENOENT` never happens.
+    pub(crate) fn hwpt(&self) -> Result<&Hwpt> {
+        self.hwpt.as_ref().ok_or(ENOENT)
+    }
+
+    /// Runs `f` with the page tables that the kernel fills and that have this id. Returns `ENOENT`
+    /// if there are none, or what `f` returns.
+    pub(crate) fn with_paging<T>(
+        ctx: &'c Ctx,
+        id: u32,
+        f: impl FnOnce(&Ref<HwptPaging>) -> Result<T>,
+    ) -> Result<T> {
+        let in_use = Self::new(ctx, Hwpt::Paging(ctx.objects().get(id)?));
+        f(in_use.hwpt()?.paging())
+    }
+}
+
+impl Drop for HwptInUse<'_> {
+    fn drop(&mut self) {
+        if let Some(hwpt) = self.hwpt.take() {
+            hwpt.give_back(self.ctx);
+        }
+    }
+}

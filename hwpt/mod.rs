@@ -8,7 +8,10 @@ pub(crate) mod fault;
 mod nested;
 mod paging;
 
-pub(crate) use either::Hwpt;
+pub(crate) use either::{
+    Hwpt,
+    HwptInUse, //
+};
 pub(crate) use fault::FaultQueue;
 pub(crate) use nested::{
     HwptNested,

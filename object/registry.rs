@@ -2,24 +2,30 @@
 
 //! Things of a context that several objects share and find by a number from elsewhere.
 //!
-//! The registry's lock (rank 40) is held for look-ups and for making a thing that is not there yet.
+//! The registry's lock (rank 40) is held for look-ups. Nothing is allocated or dropped under it.
 
 use core::any::Any;
 
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sync::Mutex, //
 };
 
-use crate::kapi::sync::shared::Shared;
+use crate::kapi::sync::shared::{
+    Shared,
+    SharedAny, //
+};
 
 /// Things of type `T` by key, each kept as long as somebody besides the registry holds it.
 #[pin_data]
 pub(crate) struct Registry {
     #[pin]
-    things: Mutex<RBTree<u64, crate::kapi::sync::shared::SharedAny>>,
+    things: Mutex<RBTree<u64, SharedAny>>,
 }
 
 impl Registry {
@@ -30,31 +36,58 @@ impl Registry {
         })
     }
 
-    /// The thing with this key, made by `init` where there is none. `ENOMEM`, or what `init` fails
-    /// with.
+    /// Returns the thing with this key. Where there is none, makes it by `init`, with the lock not
+    /// held. Returns `ENOMEM`, or what `init` fails with.
     pub(crate) fn get_or_make<T, I>(&self, key: u64, init: impl FnOnce() -> I) -> Result<Shared<T>>
     where
         T: Any + Send + Sync,
         I: PinInit<T, Error>,
     {
-        let mut things = self.things.lock();
-        if let Some(thing) = things.get(&key) {
-            return thing.clone().downcast().map_err(|_| EINVAL);
+        if let Some(thing) = self.get(key) {
+            return thing.downcast().map_err(|_| EINVAL);
         }
         let thing = Shared::pin_init(init(), GFP_KERNEL_ACCOUNT)?;
-        things.try_create_and_insert(key, thing.clone().erase(), GFP_KERNEL_ACCOUNT)?;
-        Ok(thing)
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+
+        let mut things = self.things.lock();
+        // Another thread may have made it meanwhile. What was made here is then dropped after the
+        // lock is released, because its drop may take the lock of another registry.
+        match things.get(&key).cloned() {
+            Some(other) => {
+                drop(things);
+                other.downcast().map_err(|_| EINVAL)
+            }
+            None => {
+                things.insert(node.into_node(key, thing.clone().erase()));
+                Ok(thing)
+            }
+        }
     }
 
-    /// Gives a thing back, and forgets it if nobody else holds it.
+    fn get(&self, key: u64) -> Option<SharedAny> {
+        self.things.lock().get(&key).cloned()
+    }
+
+    /// Drops a reference to a thing, and removes the thing if only the registry's reference is left.
+    ///
+    /// The reference is dropped under the lock: of several callers exactly one finds that it was the
+    /// last.
     pub(crate) fn release<T: Any + Send + Sync>(&self, key: u64, thing: Shared<T>) {
         let mut things = self.things.lock();
-        // The registry holds one reference and the caller the other.
-        let last = thing.ref_count() == 2 && things.get(&key).is_some_and(|t| t.same(&thing));
-        let removed = if last { things.remove(&key) } else { None };
-        drop(things);
-        drop(removed);
-        drop(thing);
+        match things.get(&key) {
+            Some(ours) if ours.same(&thing) => {
+                // Not the last reference: the registry has one.
+                drop(thing);
+                let last = ours.ref_count() == 1;
+                let removed = if last { things.remove(&key) } else { None };
+                drop(things);
+                drop(removed);
+            }
+            _ => {
+                drop(things);
+                drop(thing);
+            }
+        }
     }
 
     /// Whether `f` says yes to some thing of type `T`.

@@ -212,16 +212,41 @@ impl Table {
         })
     }
 
-    /// The object of kind `K` with this id. `ENOENT` where there is none or it is of another kind.
+    /// Returns the object of kind `K` with this id. Returns `ENOENT` if there is none or it is of
+    /// another kind.
     pub(crate) fn get<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
-        self.get_any(id)?.downcast().map_err(|_| ENOENT)
+        let object = self.get_if(id, |object| object.is::<Object<K>>(), ENOENT)?;
+        object.downcast().map_err(|_| ENOENT)
     }
 
-    /// The object with this id. `ENOENT` where there is none.
+    /// Returns the object with this id. Returns `ENOENT` if there is none.
     pub(crate) fn get_any(&self, id: u32) -> Result<AnyRef> {
+        self.get_if(id, |_| true, ENOENT)
+    }
+
+    /// Returns the object with this id if it is of kind `A` or `B`. Returns `ENOENT` if there is no
+    /// object, `EINVAL` if it is of another kind.
+    pub(crate) fn get_either<A: Kind, B: Kind>(&self, id: u32) -> Result<AnyRef> {
+        let suits = |object: &SharedAny| object.is::<Object<A>>() || object.is::<Object<B>>();
+        self.get_if(id, suits, EINVAL)
+    }
+
+    /// Makes no reference to an object that does not suit: who drops one does not look whether it
+    /// was the last, as [`Table::release`] does.
+    fn get_if(
+        &self,
+        id: u32,
+        suits: impl FnOnce(&SharedAny) -> bool,
+        unsuited: Error,
+    ) -> Result<AnyRef> {
         fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
-        Ok(AnyRef(slots.live(id).ok_or(ENOENT)?.clone()))
+        let object = slots.live(id).ok_or(ENOENT)?;
+        if suits(object) {
+            Ok(AnyRef(object.clone()))
+        } else {
+            Err(unsuited)
+        }
     }
 
     /// Destroys an object that nobody else holds. Its id is free once it is gone. `ENOENT` where
@@ -278,19 +303,27 @@ impl Table {
         Ok((object, id))
     }
 
-    /// Gives a reference back, and destroys the object if only the table was left to hold it.
+    /// Drops a reference, and destroys the object if only the table's reference is left.
+    ///
+    /// The reference is dropped under the lock: of several callers exactly one finds that it was the
+    /// last.
     pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
+        let id = object.id();
         let mut slots = self.slots.lock();
-        let last =
-            object.ref_count() == 2 && slots.live(object.id()).is_some_and(|o| o.same(&object));
-        let taken = if last {
-            self.take_out(&mut slots, object.id())
-        } else {
-            None
-        };
-        drop(slots);
-        drop(object);
-        drop(taken);
+        match slots.live(id) {
+            Some(ours) if ours.same(&object) => {
+                // Not the last reference: the table has one.
+                drop(object);
+                let last = ours.ref_count() == 1;
+                let taken = last.then(|| self.take_out(&mut slots, id)).flatten();
+                drop(slots);
+                drop(taken);
+            }
+            _ => {
+                drop(slots);
+                drop(object);
+            }
+        }
     }
 
     /// Takes an object out of the table, so that nobody finds it any more. Who holds it meanwhile

@@ -54,7 +54,9 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
         entry_len: cmd.entry_len,
         count: cmd.entry_num,
     };
-    let target = ctx.objects().get_any(cmd.hwpt_id)?;
+    let target = ctx
+        .objects()
+        .get_either::<HwptNested, Viommu>(cmd.hwpt_id)?;
     let target = match target.downcast::<HwptNested>() {
         Ok(hwpt) => return Ok(hwpt.invalidate(requests)),
         Err(other) => other,

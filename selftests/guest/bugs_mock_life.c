@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Page tables that the kernel made go with their last device, whoever else looks at them meanwhile. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bugs_mock.h"
+
+#define SECONDS		5
+#define DEVICES		2
+
+static struct mock m;
+static uint32_t devices[DEVICES];
+static pthread_barrier_t edge;
+static atomic_bool over;
+static int results[DEVICES];
+
+/* Each thread takes its device away from the page tables, both at once. */
+static void *leave(void *arg)
+{
+	const size_t which = (uintptr_t)arg;
+
+	while (pthread_barrier_wait(&edge), !atomic_load(&over)) {
+		results[which] = mock_replace(m.fd, devices[which], m.other);
+		pthread_barrier_wait(&edge);
+	}
+	return NULL;
+}
+
+/* Attaches a device to the IOAS and tells which page tables it got. */
+static int come(uint32_t device, uint32_t *hwpt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE, .id = device,
+		.mock_domain_replace.pt_id = m.ioas,
+	};
+	int r = mock_op(m.fd, &cmd);
+
+	*hwpt = cmd.mock_domain_replace.pt_id;
+	return r;
+}
+
+static void leave_together(unsigned int *left)
+{
+	uint32_t hwpt, same;
+	int r;
+
+	WANT(come(devices[0], &hwpt), 0);
+	WANT(come(devices[1], &same), 0);
+	WANT(same, hwpt);
+	pthread_barrier_wait(&edge);
+	pthread_barrier_wait(&edge);
+	WANT(results[0], 0);
+	WANT(results[1], 0);
+	r = destroy(m.fd, hwpt);
+	*left += !r;
+	if (r)
+		WANT(r, -ENOENT);
+}
+
+/* Two devices leave the page tables of an IOAS at once: one of them is the last. */
+static void last_of_two(struct fixture *none)
+{
+	unsigned int rounds, left = 0;
+	time_t deadline = time(NULL) + SECONDS;
+	pthread_t threads[DEVICES];
+	uint32_t dev_id, hwpt;
+	size_t i;
+
+	if (!open_mock(&m))
+		return;
+	devices[0] = m.device;
+	WANT(mock_device(m.fd, m.ioas, &devices[1], &dev_id, &hwpt), 0);
+	atomic_store(&over, false);
+	CHECK(!pthread_barrier_init(&edge, NULL, DEVICES + 1));
+	for (i = 0; i < DEVICES; i++)
+		CHECK(!pthread_create(&threads[i], NULL, leave, (void *)i));
+	for (rounds = 0; time(NULL) < deadline && !has_failed(); rounds++)
+		leave_together(&left);
+	atomic_store(&over, true);
+	pthread_barrier_wait(&edge);
+	for (i = 0; i < DEVICES; i++)
+		pthread_join(threads[i], NULL);
+	note("%u rounds, the page tables were left behind in %u", rounds, left);
+	WANT(left, 0);
+	close_mock(&m);
+}
+
+static _Atomic uint32_t looked_at;
+
+/* Uses the page tables for as long as each call takes, as their user may. */
+static void *look_at(void *none)
+{
+	struct iommu_hwpt_set_dirty_tracking cmd = { .size = sizeof(cmd) };
+
+	while (!atomic_load(&over)) {
+		cmd.hwpt_id = atomic_load(&looked_at);
+		call(m.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
+	}
+	return NULL;
+}
+
+/*
+ * The last device leaves while another thread has a call for the page tables. The C module leaves them
+ * behind then: whoever finds them in use does not come back, finding U.
+ */
+static void last_while_looked_at(struct fixture *none)
+{
+	unsigned int rounds, left = 0;
+	time_t deadline = time(NULL) + SECONDS;
+	pthread_t thread;
+	uint32_t hwpt;
+
+	if (!open_mock(&m))
+		return;
+	atomic_store(&over, false);
+	WANT(mock_replace(m.fd, m.device, m.other), 0);
+	CHECK(!pthread_create(&thread, NULL, look_at, NULL));
+	for (rounds = 0; time(NULL) < deadline && !has_failed(); rounds++) {
+		int r = come(m.device, &hwpt);
+
+		if (r)
+			break;
+		atomic_store(&looked_at, hwpt);
+		r = mock_replace(m.fd, m.device, m.other);
+		if (r)
+			break;
+		atomic_store(&looked_at, NO_ID);
+		/* A call that began before is at its end soon. */
+		usleep(200);
+		r = destroy(m.fd, hwpt);
+		left += r != -ENOENT;
+		if (r && r != -ENOENT)
+			break;
+	}
+	atomic_store(&over, true);
+	pthread_join(thread, NULL);
+	note("%u rounds, the page tables were left behind in %u", rounds, left);
+	CHECK(rounds > 0 && time(NULL) >= deadline);
+	if (!on_c_module())
+		WANT(left, 0);
+	close_mock(&m);
+}
+
+static const struct test tests[] = {
+	{ "two devices leave page tables at once", last_of_two, ALONE },
+	{ "the last device leaves page tables that are in use, finding U", last_while_looked_at, ALONE },
+};
+
+const struct suite mock_life_suite = {
+	.name = "life", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
+};
