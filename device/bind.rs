@@ -75,9 +75,10 @@ pub(crate) struct Binding {
 pub(crate) struct BoundDevice {
     #[pin]
     claims: Claims,
-    // Field order: DMA goes back to the kernel first; that everything is gone is said last.
-    _owner: Option<DmaOwner>,
+    // Field order: the context has a group only while it owns the group's DMA, which is what
+    // `iommufd_ctx_has_group()` is asked for. That everything is dropped is said last.
     group: GroupUse,
+    _owner: Option<DmaOwner>,
     backend: &'static dyn Backend,
     dev: ARef<Device>,
     /// What goes with the binding: see [`BoundDevice::adopt`].
@@ -102,8 +103,10 @@ impl BoundDevice {
         let (group, owner) = if cfg!(CONFIG_IOMMUFD_NOIOMMU) && !has_iommu(dev) {
             (Self::lone_group(ctx)?, None)
         } else {
-            let group = Self::join_group(ctx, dev, Self::check_interrupts)?;
-            (group, Some(Self::claim(ctx, dev)?))
+            let iommu = Self::check_device(dev)?;
+            Self::check_interrupts(&iommu, dev)?;
+            let owner = Self::claim(ctx, dev)?;
+            (Self::join_group(ctx, dev, iommu)?, Some(owner))
         };
         Self::publish(reservation, dev, group, owner, None, dropped)
     }
@@ -114,8 +117,9 @@ impl BoundDevice {
     pub(crate) fn adopt(ctx: &Ctx, dev: &Device, keep: Keep) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
         let dropped = CompleteOnDrop::new()?;
-        let group = Self::join_group(ctx, dev, |_, _| Ok(()))?;
+        let iommu = Self::check_device(dev)?;
         let owner = Self::claim(ctx, dev)?;
+        let group = Self::join_group(ctx, dev, iommu)?;
         Self::publish(reservation, dev, group, Some(owner), Some(keep), dropped)
     }
 
@@ -129,8 +133,8 @@ impl BoundDevice {
     ) -> Result<Ref<Self>> {
         let device = try_pin_init!(Self {
             claims <- Claims::new(),
-            _owner: owner,
             group,
+            _owner: owner,
             backend: backend_of(dev),
             dev: dev.into(),
             _keep: keep,
@@ -155,18 +159,18 @@ impl BoundDevice {
         DmaOwner::claim(dev, core::ptr::from_ref(ctx).cast())
     }
 
-    /// The group of a device with an IOMMU, if that can be trusted with the device; `check` has a
-    /// say.
-    fn join_group(
-        ctx: &Ctx,
-        dev: &Device,
-        check: impl FnOnce(&IommuGroup, &Device) -> Result,
-    ) -> Result<GroupUse> {
+    /// Returns the group of a device with an IOMMU. Returns `EINVAL` if the device's DMA is not
+    /// cache coherent, `ENODEV` if it has no group.
+    fn check_device(dev: &Device) -> Result<IommuGroup> {
         if !capable(dev, Capability::CacheCoherency) {
             return Err(EINVAL);
         }
-        let iommu = IommuGroup::of(dev)?;
-        check(&iommu, dev)?;
+        IommuGroup::of(dev)
+    }
+
+    /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM` if
+    /// there is no memory for it.
+    fn join_group(ctx: &Ctx, dev: &Device, iommu: IommuGroup) -> Result<GroupUse> {
         let key = u64::from(iommu.id());
         let init = Group::new(Some(iommu), Interrupts::of(ctx, dev)?)?;
         Ok(GroupUse {
@@ -176,18 +180,30 @@ impl BoundDevice {
         })
     }
 
-    /// `EPERM` where a device of the group can forge interrupts and that is not allowed.
+    /// Returns `EPERM` if a device of the group can forge interrupts and the administrator has not
+    /// allowed that.
     fn check_interrupts(iommu: &IommuGroup, dev: &Device) -> Result {
-        if !iommu.has_isolated_msi() {
-            if !allow_unsafe_interrupts() {
-                return Err(EPERM);
-            }
-            dev_warn!(
-                dev,
-                "MSI interrupts are not isolated by the platform: the device can forge others'. \
-                 Bound all the same because allow_unsafe_interrupts is set.\n"
-            );
+        if iommu.has_isolated_msi() {
+            return Ok(());
         }
+        if !allow_unsafe_interrupts() {
+            // The parameter has the name of this module: a line that is there for the C one has no
+            // effect.
+            kernel::do_once_lite! {
+                dev_warn!(
+                    dev,
+                    "not bound: MSI interrupts are not isolated by the platform, the device could \
+                     forge others'. Turn interrupt remapping on, or accept that with \
+                     \"options iommufd_rs allow_unsafe_interrupts=1\" in modprobe.d\n"
+                );
+            }
+            return Err(EPERM);
+        }
+        dev_warn!(
+            dev,
+            "MSI interrupts are not isolated by the platform: the device can forge others'. \
+             Bound all the same because allow_unsafe_interrupts is set.\n"
+        );
         Ok(())
     }
 

@@ -6,10 +6,14 @@
  *
  * Usage: FIRST_BDF=... SECOND_BDF=... bypass none, both bound to vfio-pci
  */
+#include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pair_call.h"
 
@@ -172,6 +176,45 @@ static void hardware(struct fixture *f)
 	}
 }
 
+static int open_device(const char *bdf)
+{
+	char pattern[128], path[128] = "";
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/vfio-dev/vfio*", bdf);
+	if (!glob(pattern, 0, NULL, &found) && found.gl_pathc)
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", strrchr(found.gl_pathv[0], '/') + 1);
+	globfree(&found);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static bool allow_unsafe(const char *value)
+{
+	return write_to(on_c_module() ? "/sys/module/iommufd/parameters/allow_unsafe_interrupts" :
+			"/sys/module/iommufd_rs/parameters/allow_unsafe_interrupts", value);
+}
+
+/* The card could forge interrupts here. Who may not have it is told what to set. */
+static void unsafe_interrupts(struct fixture *f)
+{
+	static char log[1 << 20];
+	int fd = open_iommu(), dev = open_device(bdf(TRANSLATED)), r, len;
+	uint32_t id;
+
+	CHECK(fd >= 0 && dev >= 0);
+	CHECK(allow_unsafe("0"));
+	r = bind_device(dev, fd, &id);
+	CHECK(allow_unsafe("1"));
+	WANT(r, -EPERM);
+	len = klogctl(3, log, sizeof(log) - 1);
+	CHECK(len > 0);
+	log[len] = 0;
+	CHECK(on_c_module() || strstr(log, "options iommufd_rs allow_unsafe_interrupts=1"));
+	WANT(bind_device(dev, fd, &id), 0);
+	close(dev);
+	close(fd);
+}
+
 static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
 	{ "memory is pinned once", pinned_once, ALONE },
@@ -181,6 +224,7 @@ static const struct test tests[] = {
 	{ "moved across two spaces", replace_across, ALONE },
 	{ "addresses", addresses, ALONE },
 	{ "what is told of the hardware", hardware, ALONE },
+	{ "interrupts that are not isolated", unsafe_interrupts, ALONE },
 };
 
 static const struct suite bypass_suite = {
