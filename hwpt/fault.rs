@@ -12,12 +12,7 @@
 //! (rank 35). Groups are answered with neither held.
 
 use kernel::{
-    fs::file::{
-        flags::O_CLOEXEC,
-        FileDescriptorReservation, //
-    },
     new_mutex,
-    new_poll_condvar,
     prelude::*,
     rbtree::{
         RBTree,
@@ -25,7 +20,10 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
-        poll::PollCondVar,
+        poll::{
+            PollCondVar,
+            PollCondVarBox, //
+        },
         Mutex, //
     },
     transmute::AsBytes,
@@ -38,8 +36,8 @@ use kernel::{
 use crate::{
     kapi::{
         file::anon_file::{
-            self,
             EventFile,
+            NewEventFile,
             Ready, //
         },
         iommu::iopf::{
@@ -74,20 +72,14 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStr
         return Err(EOPNOTSUPP);
     }
     let draft = ctx.objects().reserve()?.fill(FaultQueue::new())?;
-    // The file holds the queue: were it to outlive the draft, it would still be a queue's.
-    let file = anon_file::with_events(
-        c"[iommufd-pgfault]",
-        QueueFile {
-            queue: draft.clone(),
-            _ctx: ctx.clone(),
-        },
-    )?;
-    let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
+    let file = NewEventFile::new(c"[iommufd-pgfault]")?;
     cmd.out_fault_id = draft.id();
-    cmd.out_fault_fd = fd.reserved_fd();
+    cmd.out_fault_fd = file.fd();
     user.write(&cmd)?;
-    draft.publish();
-    fd.fd_install(file);
+    file.install(QueueFile {
+        queue: draft.publish_and_get(),
+        _ctx: ctx.clone(),
+    });
     Ok(())
 }
 
@@ -153,8 +145,7 @@ pub(crate) struct FaultQueue {
     #[pin]
     inner: Mutex<Inner>,
     /// Woken when there is something to read.
-    #[pin]
-    arrived: PollCondVar,
+    arrived: PollCondVarBox,
 }
 
 impl Kind for FaultQueue {}
@@ -172,7 +163,7 @@ impl FaultQueue {
                 },
                 "FaultQueue::inner"
             ),
-            arrived <- new_poll_condvar!("FaultQueue::arrived"),
+            arrived: PollCondVarBox::new(c"FaultQueue::arrived", kernel::static_lock_class!())?,
         })
     }
 

@@ -9,12 +9,7 @@
 //! Locks: `Queue::reading` (rank 6), under which user memory is written; `Queue::inner` (rank 36).
 
 use kernel::{
-    fs::file::{
-        flags::O_CLOEXEC,
-        FileDescriptorReservation, //
-    },
     new_mutex,
-    new_poll_condvar,
     new_spinlock,
     prelude::*,
     rbtree::{
@@ -23,7 +18,10 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
-        poll::PollCondVar,
+        poll::{
+            PollCondVar,
+            PollCondVarBox, //
+        },
         Arc,
         Mutex,
         SpinLock, //
@@ -38,8 +36,8 @@ use kernel::{
 use crate::{
     kapi::{
         file::anon_file::{
-            self,
             EventFile,
+            NewEventFile,
             Ready, //
         },
         iommu::vevent::{
@@ -84,19 +82,14 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VeventqAlloc, user: &UserS
         _viommu: viommu,
         queue,
     }))?;
-    let file = anon_file::with_events(
-        c"[iommufd-viommu-event]",
-        QueueFile {
-            object: draft.clone(),
-            _ctx: ctx.clone(),
-        },
-    )?;
-    let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
+    let file = NewEventFile::new(c"[iommufd-viommu-event]")?;
     cmd.out_veventq_id = draft.id();
-    cmd.out_veventq_fd = fd.reserved_fd();
+    cmd.out_veventq_fd = file.fd();
     user.write(&cmd)?;
-    draft.publish();
-    fd.fd_install(file);
+    file.install(QueueFile {
+        object: draft.publish_and_get(),
+        _ctx: ctx.clone(),
+    });
     Ok(())
 }
 
@@ -139,8 +132,7 @@ struct Queue {
     #[pin]
     inner: SpinLock<Inner>,
     /// Woken when there is something to read.
-    #[pin]
-    arrived: PollCondVar,
+    arrived: PollCondVarBox,
 }
 
 /// The header of the event with this number.
@@ -153,8 +145,8 @@ fn header(flags: u32, number: u64) -> uapi::VeventHeader {
 }
 
 impl Queue {
-    fn new(depth: u32) -> impl PinInit<Self> {
-        pin_init!(Self {
+    fn new(depth: u32) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             depth: depth as usize,
             reading <- new_mutex!((), "Queue::reading"),
             inner <- new_spinlock!(
@@ -166,7 +158,7 @@ impl Queue {
                 },
                 "Queue::inner"
             ),
-            arrived <- new_poll_condvar!("Queue::arrived"),
+            arrived: PollCondVarBox::new(c"Queue::arrived", kernel::static_lock_class!())?,
         })
     }
 

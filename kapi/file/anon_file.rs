@@ -5,11 +5,21 @@
 //!
 //! C headers: `include/linux/anon_inodes.h`, `include/linux/poll.h`.
 
-use core::ptr::NonNull;
+use core::{
+    ffi::c_void,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
 
 use kernel::{
     error::from_err_ptr,
-    fs::File,
+    fs::{
+        file::{
+            flags::O_CLOEXEC,
+            FileDescriptorReservation, //
+        },
+        File, //
+    },
     prelude::*,
     sync::{
         aref::ARef,
@@ -89,7 +99,7 @@ impl<T: EventFile> EventFops<T> {
         poll: Some(poll::<T>),
         release: Some(release::<T>),
         // SAFETY: All zeroes are valid file operations.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+        ..unsafe { MaybeUninit::zeroed().assume_init() }
     };
 }
 
@@ -97,9 +107,9 @@ impl<T: EventFile> EventFops<T> {
 ///
 /// # Safety
 ///
-/// `file` is a live file that [`make`] made with a `T`.
+/// `file` is a live file that user space has, with the operations for a `T`.
 unsafe fn value<'a, T>(file: *mut bindings::file) -> &'a T {
-    // SAFETY: `make` put it there, and it stays until `release`.
+    // SAFETY: `install` put it there before user space had the file, and it stays until `release`.
     unsafe { &*(*file).private_data.cast() }
 }
 
@@ -126,14 +136,14 @@ fn count(result: Result<usize>) -> isize {
 
 /// # Safety
 ///
-/// As `read` of `struct file_operations`, for a file that [`make`] made with a `T`.
+/// As `read` of `struct file_operations`, for a file with the operations for a `T`.
 unsafe extern "C" fn read<T: EventFile>(
     file: *mut bindings::file,
     buf: *mut c_char,
     len: usize,
     pos: *mut bindings::loff_t,
 ) -> isize {
-    // SAFETY: The file has these operations because it was made with a `T`, and is in use.
+    // SAFETY: The file has these operations, and user space uses it.
     let result = unsafe { check_position(pos).map(|()| value::<T>(file)) };
     count(result.and_then(|value| {
         let mut to = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
@@ -143,7 +153,7 @@ unsafe extern "C" fn read<T: EventFile>(
 
 /// # Safety
 ///
-/// As `write` of `struct file_operations`, for a file that [`make`] made with a `T`.
+/// As `write` of `struct file_operations`, for a file with the operations for a `T`.
 unsafe extern "C" fn write<T: EventFile>(
     file: *mut bindings::file,
     buf: *const c_char,
@@ -160,7 +170,7 @@ unsafe extern "C" fn write<T: EventFile>(
 
 /// # Safety
 ///
-/// As `poll` of `struct file_operations`, for a file that [`make`] made with a `T`.
+/// As `poll` of `struct file_operations`, for a file with the operations for a `T`.
 unsafe extern "C" fn poll<T: EventFile>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
@@ -179,48 +189,73 @@ unsafe extern "C" fn poll<T: EventFile>(
 
 /// # Safety
 ///
-/// As `release` of `struct file_operations`, for a file that [`make`] made with a `T`.
+/// As `release` of `struct file_operations`, for a file with the operations for a `T`.
 unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    // SAFETY: `make` put it there, and the file is used by nobody any more.
-    drop(unsafe { KBox::<T>::from_raw((*file).private_data.cast()) });
+    // SAFETY: The file is used by nobody any more.
+    let data: *mut T = unsafe { (*file).private_data.cast() };
+    if !data.is_null() {
+        // SAFETY: It came from `KBox::into_raw`, and the file owned it.
+        drop(unsafe { KBox::from_raw(data) });
+    }
     0
 }
 
-/// Makes a file that owns `value`. `ENOMEM`, `ENFILE`.
+/// Makes a file with the private data `data`. `name` shows in /proc. Returns `ENOMEM` or `ENFILE`.
 ///
 /// # Safety
 ///
-/// The operations are for a `T`, and release it.
-unsafe fn make<T>(
+/// The operations are for such data, and release it. On failure it stays the caller's.
+unsafe fn make(
     name: &CStr,
     fops: &'static bindings::file_operations,
-    value: T,
+    data: *mut c_void,
 ) -> Result<ARef<File>> {
-    let data = KBox::into_raw(KBox::new(value, GFP_KERNEL_ACCOUNT)?);
     // SAFETY: The name is copied, the operations are static, the data are theirs.
     let file = from_err_ptr(unsafe {
-        bindings::anon_inode_getfile(
-            name.as_char_ptr(),
-            fops,
-            data.cast(),
-            bindings::O_RDWR as c_int,
-        )
-    });
-    match file {
-        // SAFETY: A new file whose only reference is ours, and whose position nobody uses.
-        Ok(file) => Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) }),
-        Err(error) => {
-            // SAFETY: It came from `KBox::into_raw`, and no file has it.
-            drop(unsafe { KBox::from_raw(data) });
-            Err(error)
-        }
-    }
+        bindings::anon_inode_getfile(name.as_char_ptr(), fops, data, bindings::O_RDWR as c_int)
+    })?;
+    // SAFETY: `anon_inode_getfile` returned a new file. Its only reference is ours, and nobody uses
+    // its position.
+    Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) })
 }
 
-/// Makes a file with events that owns `value`. `name` shows in /proc. `ENOMEM`, `ENFILE`.
-pub(crate) fn with_events<T: EventFile>(name: &CStr, value: T) -> Result<ARef<File>> {
-    // SAFETY: The operations are those for a `T`.
-    unsafe { make(name, &EventFops::<T>::RAW, value) }
+/// A new file with events that has no value yet, and a descriptor for it.
+///
+/// Neither is visible to user space before [`NewEventFile::install`]. Dropping it closes the file,
+/// which is deferred until the task returns to user space. Since the file has no value, no reference
+/// of a value's is dropped as late as that.
+pub(crate) struct NewEventFile<T: EventFile> {
+    /// Has the operations for a `T`, and NULL as its private data.
+    file: ARef<File>,
+    data: KBox<MaybeUninit<T>>,
+    fd: FileDescriptorReservation,
+}
+
+impl<T: EventFile> NewEventFile<T> {
+    /// Makes a file and takes a descriptor that is closed on exec. `name` shows in /proc. Returns
+    /// `ENOMEM`, `ENFILE` or `EMFILE`.
+    pub(crate) fn new(name: &CStr) -> Result<Self> {
+        let data = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        // SAFETY: The operations release NULL as well as a `T`.
+        let file = unsafe { make(name, &EventFops::<T>::RAW, core::ptr::null_mut())? };
+        let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
+        Ok(Self { file, data, fd })
+    }
+
+    /// Returns the number of the descriptor.
+    pub(crate) fn fd(&self) -> u32 {
+        self.fd.reserved_fd()
+    }
+
+    /// Gives the file its value, and user space the descriptor.
+    pub(crate) fn install(self, value: T) {
+        let data: *mut T = KBox::into_raw(self.data.write(value));
+        let file = self.file;
+        // SAFETY: `file` has the only reference to the file, so nobody reads the field. The
+        // operations are for a `T`.
+        unsafe { (*file.as_ptr()).private_data = data.cast() };
+        self.fd.fd_install(file);
+    }
 }
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -235,14 +270,18 @@ static FOPS: Fops = Fops(bindings::file_operations {
     owner: this_module::as_ptr(),
     release: Some(release::<SharedAny>),
     // SAFETY: All zeroes are valid file operations.
-    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
 
 /// Makes a file that holds `value`. `name` shows in /proc. `ENOMEM`, `ENFILE`.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) fn new<T: Any + Send + Sync>(name: &CStr, value: Shared<T>) -> Result<ARef<File>> {
+    let data = KBox::into_raw(KBox::new(value.erase(), GFP_KERNEL_ACCOUNT)?);
     // SAFETY: The operations are those for a `SharedAny`.
-    unsafe { make(name, &FOPS.0, value.erase()) }
+    unsafe { make(name, &FOPS.0, data.cast()) }.inspect_err(|_| {
+        // SAFETY: It came from `KBox::into_raw`, and no file has it.
+        drop(unsafe { KBox::from_raw(data) });
+    })
 }
 
 /// What the file with a descriptor of the caller's stands for. `EBADFD` where there is no such file
