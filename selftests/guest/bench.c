@@ -28,8 +28,8 @@
 #define GIB		(1UL << 30)
 #define RANGE		(256 * MIB)
 #define IOVA		(4 * GIB)
-#define NR_REPEATS	4		/* of what is not the same each time */
-#define NR_SHORT	200		/* calls whose median is a sample of what takes microseconds */
+#define NR_REPEATS	4		/* rounds, unless each gives the same number */
+#define NR_SHORT	200		/* calls of a few microseconds, whose median is a sample */
 #define NR_AREAS	4000
 
 static char label[16];
@@ -70,7 +70,7 @@ static uint64_t now(void)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* Nanoseconds, or instructions, that an expression takes. */
+/* Returns the nanoseconds, or instructions, that an expression takes. */
 #define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
 
 static int compare(const void *a, const void *b)
@@ -86,7 +86,7 @@ static uint64_t median(uint64_t *values, size_t nr)
 	return values[nr / 2];
 }
 
-/* A number of kilobytes out of a file in /proc. */
+/* Returns a number of kilobytes from a file in /proc. */
 static uint64_t kilobytes(const char *path, const char *name)
 {
 	size_t len = strlen(name);
@@ -128,14 +128,16 @@ static char *small_pages(size_t length)
 	return p;
 }
 
-/* Neighbours in address are no neighbours in memory: the pages are touched in no order. */
+/*
+ * Pages with adjacent addresses are not adjacent in memory: they are touched in a scattered order.
+ */
 static char *scattered_pages(size_t length)
 {
 	char *p = reserve(length, MADV_NOHUGEPAGE);
 	size_t nr = length / PAGE;
 	size_t i;
 
-	/* An odd stride visits every page of a power of two of them. */
+	/* An odd stride visits each page once, since their number is a power of two. */
 	for (i = 0; i < nr; i++)
 		p[(i * 40503 % nr) * PAGE] = 1;
 	return p;
@@ -173,7 +175,7 @@ static char *hugetlb_1g(size_t length)
 	return hugetlb_pages(length, MAP_HUGE_1GB);
 }
 
-/* A file whose memory is there. */
+/* A file whose memory is allocated. */
 static int file_of(size_t length, unsigned int flags)
 {
 	int fd = memfd_create("bench", flags | MFD_CLOEXEC);
@@ -199,7 +201,7 @@ static void range_rows(const char *name, const char *p, int file)
 	char row[80];
 	int i;
 
-	/* The first time the page tables' own memory is new. */
+	/* The first round allocates the memory of the page tables, and is not a sample. */
 	for (i = -1; i < nr_repeats; i++) {
 		uint64_t mapped = TIMED(map_memory(p, file, RANGE, IOVA));
 		uint64_t unmapped = TIMED(unmap(iommu, ioas, IOVA, RANGE));
@@ -213,14 +215,14 @@ static void range_rows(const char *name, const char *p, int file)
 	}
 }
 
-/* What is mapped. It is there before the first module is, and stays. */
+/* The kinds of memory. All are allocated before the first module is loaded, and stay. */
 enum { SMALL, SCATTERED, THP, HUGETLB, HUGETLB_1G, NR_KINDS };
 
 static const struct {
 	const char *name;
 	char *(*make)(size_t length);
 	size_t length;
-	/* How many of it are mapped to see what is kept, or 0. */
+	/* How many times it is mapped to measure what a mapping keeps, or 0. */
 	unsigned int times;
 } kinds[NR_KINDS] = {
 	[SMALL] = { "4 KiB pages", small_pages, RANGE, 4 },
@@ -366,7 +368,7 @@ static struct kept kept(void)
 	static const char meminfo[] = "/proc/meminfo";
 	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
 
-	/* Brings what each CPU counts for itself into the sums. */
+	/* The write adds the counters of all CPUs up. */
 	if (refresh < 0 || write(refresh, "1", 1) != 1)
 		give_up("stat_refresh: %s", strerror(errno));
 	close(refresh);
@@ -378,8 +380,8 @@ static struct kept kept(void)
 }
 
 /*
- * The memory is mapped many times, by a source of its own each, so that the slab allocator's pages
- * count for little. What it has left over from before goes to the first half of them.
+ * Maps the memory many times, each time from a source of its own, so that the slab allocator's
+ * partial pages matter little. The first half of the mappings uses what is left in them.
  */
 static void kept_rows(const char *name, const char *p, size_t length, unsigned int times)
 {
@@ -388,7 +390,7 @@ static void kept_rows(const char *name, const char *p, size_t length, unsigned i
 	char row[80];
 	unsigned int i;
 
-	/* Page tables that were used before may have tables left in them. */
+	/* Page tables that were used before may keep tables, so that new ones are made. */
 	must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
 	must(attach(device, ioas, NULL), "attach");
 	for (i = 0; i < 2 * times; i++) {
@@ -437,7 +439,7 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		give_up("usage: bench UNIT ASK ANSWER");
 	unit = argv[1];
-	/* Instructions are the same each time. */
+	/* The number of instructions is the same each time. */
 	if (!strcmp(unit, "instructions"))
 		nr_repeats = 1;
 	setvbuf(stdout, NULL, _IOLBF, 0);

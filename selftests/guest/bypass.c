@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two network cards in one context: an IOMMU translates for the first one, the second one's bus
- * bypasses it, so that vfio gives it away in its unsafe no-IOMMU mode only. It is told where memory
- * is. KTAP; the frame is that of uapi.c.
+ * Two network cards in one context. An IOMMU translates for the first one. The bus of the second one
+ * bypasses the IOMMU, so vfio offers it in its unsafe no-IOMMU mode only; the program asks for the
+ * physical addresses of its memory.
  *
  * Usage: FIRST_BDF=... SECOND_BDF=... bypass none, both bound to vfio-pci
  */
@@ -52,7 +52,7 @@ static void pinned_once(struct fixture *f)
 	before = pinned();
 	WANT(map(p.fd, p.ioas, pages, NR_PAGES * PAGE, OTHER_IOVA), 0);
 	WANT(pinned(), before + NR_PAGES);
-	/* One of the two goes and the pages stay. */
+	/* One card is detached and the pages stay pinned. */
 	WANT(detach(card_fd(p.card[TRANSLATED])), 0);
 	WANT(pinned(), before + NR_PAGES);
 	WANT(move(&p, TRANSLATED, p.ioas), 0);
@@ -64,7 +64,10 @@ static void pinned_once(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Told whoever came first, and as long as a card without an IOMMU is there. */
+/*
+ * Addresses are returned whichever card was attached first, as long as a card without an IOMMU is
+ * attached.
+ */
 static void where_memory_is(struct fixture *f)
 {
 	struct pair p = {};
@@ -80,7 +83,7 @@ static void where_memory_is(struct fixture *f)
 		phys = 0;
 		WANT_FINDING("10", told_phys(&p, p.ioas, DST, &phys), 0, -EOPNOTSUPP);
 		CHECK(on_c_module() || phys == phys_of(p.dst));
-		/* The other one leaves, and comes back. */
+		/* The other card is detached, and attached again. */
 		if (i == 0)
 			WANT(detach(card_fd(p.card[TRANSLATED])), 0);
 		else if (i == 1)
@@ -101,7 +104,10 @@ static void both_see_unmap(struct fixture *f)
 	CHECK(is_stopped(&p, 0) && is_stopped(&p, 1));
 	WANT(map(p.fd, p.ioas, p.far, PAGE, DST), 0);
 	CHECK(writes_to(&p, 0, p.far));
-	/* What `address` falls back to for the C module knows nothing of this mapping. */
+	/*
+	 * address() falls back to something else on the C module, which does not know this
+	 * mapping.
+	 */
 	CHECK(on_c_module() || writes_to(&p, 1, p.far));
 	stop_pair(&p);
 }
@@ -142,7 +148,10 @@ static void replace_across(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* A space is as wide as its narrowest card needs it, and only that one needs room for interrupts. */
+/*
+ * The IOVA ranges of a space are limited by its narrowest card; only a translated card has an MSI
+ * window.
+ */
 static void addresses(struct fixture *f)
 {
 	struct pair p = {};
@@ -218,12 +227,12 @@ static void unsafe_interrupts(struct fixture *f)
 static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
 	{ "memory is pinned once", pinned_once, ALONE },
-	{ "where memory is", where_memory_is, ALONE },
-	{ "both see what is unmapped", both_see_unmap, ALONE },
+	{ "physical addresses", where_memory_is, ALONE },
+	{ "memory is unmapped for both", both_see_unmap, ALONE },
 	{ "page tables are a card's own", own_tables, ALONE },
 	{ "moved across two spaces", replace_across, ALONE },
-	{ "addresses", addresses, ALONE },
-	{ "what is told of the hardware", hardware, ALONE },
+	{ "IOVA ranges", addresses, ALONE },
+	{ "hardware information", hardware, ALONE },
 	{ "interrupts that are not isolated", unsafe_interrupts, ALONE },
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See card.h. The card is an igb, 82576. */
+/* The card is an igb, 82576. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 #include "card.h"
 
-/* Milliseconds after which an interrupt that has not come will not come. */
+/* How long an interrupt may take, in milliseconds. */
 #define PATIENCE	3000
 
 struct card {
@@ -26,7 +26,10 @@ struct card {
 	struct vfio_pci_device *dev;
 };
 
-/* libvfio's own knows no device without an IOMMU, whose name is another. */
+/*
+ * As libvfio's own, which does not find a device without an IOMMU, since its file has another
+ * name.
+ */
 static int open_cdev(const char *bdf)
 {
 	char path[PATH_MAX];

@@ -6,15 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the card's driver needs for itself, in bytes. */
+/* The memory that the card's driver needs for its rings, in bytes. */
 #define CARD_RINGS	(256UL << 10)
 
 struct card;
 
 /*
- * Each ends the process where it cannot do what it is for. A card is opened; bound and attached by
- * the caller, through card_fd(); started with memory for its rings that it finds at iova; used;
- * stopped before the rings are unmapped; and closed.
+ * Each function exits the process if it fails. A card is opened; bound and attached by the caller,
+ * by card_fd(); started with rings at iova; used; stopped before the rings are unmapped; and
+ * closed.
  */
 struct card *card_open(const char *bdf);
 int card_fd(const struct card *card);
@@ -22,10 +22,13 @@ void card_start(struct card *card, void *rings, uint64_t iova);
 void card_stop(struct card *card);
 void card_close(struct card *card);
 
-/* Have the card read from src and write to dst: 0, or a negative errno where it noticed an error. */
+/*
+ * Has the card read from src and write to dst. Returns 0, or a negative errno if it reported an
+ * error.
+ */
 int card_copy(struct card *card, uint64_t src, uint64_t dst, uint64_t size);
 
-/* Have the card send an interrupt: whether it arrives. */
+/* Has the card send an interrupt. Returns whether it arrives. */
 bool card_interrupts(struct card *card);
 
 #endif

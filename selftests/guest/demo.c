@@ -64,7 +64,7 @@ static void must_ioctl(int fd, unsigned long cmd, void *arg, const char *what)
 	must(!ioctl(fd, cmd, arg), "%s: %s", what, strerror(errno));
 }
 
-/* A mapping that the device sees: so many bytes of ours under an address of its own. */
+/* A mapping: so many bytes of the process at an IOVA. */
 struct window {
 	const char *use;
 	void *mem;
@@ -99,7 +99,7 @@ static void fill(void *mem, size_t size, uint32_t seed)
 	}
 }
 
-/* Pages that the kernel holds for devices at this moment, in the whole system. */
+/* Returns how many pages are pinned in the whole system. */
 static long pinned_pages(void)
 {
 	long acquired = -1, released = -1, value;
@@ -242,7 +242,7 @@ static void map_memory(struct demo *d, long idle)
 	detail("%lu pages are pinned: they stay where they are while the card may use them", pages);
 }
 
-/* Hand the open device to libvfio's igb driver. */
+/* Hands the open device to libvfio's igb driver. */
 static void start_card(struct demo *d)
 {
 	struct vfio_region_info *config = &d->card->config_space;
@@ -272,7 +272,7 @@ static void start_card(struct demo *d)
 	     FRAME);
 }
 
-/* The card reads what it sends from src, loops it back, and writes what it receives to dst. */
+/* Has the card read from src, loop the data back, and write them to dst. */
 static void copy_all(struct demo *d, uint32_t seed)
 {
 	uint32_t before, want;
@@ -294,7 +294,7 @@ static void copy_all(struct demo *d, uint32_t seed)
 	       before, checksum(d->dst.mem, d->dst.size));
 }
 
-/* The newest message of the kernel about a DMA fault, and the address it names. */
+/* Finds the kernel's last message about a DMA fault, and the address in it. */
 static bool read_fault(int kmsg, char *line, size_t size, uint64_t *addr)
 {
 	const char *at, *end;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What IOMMU_GET_HW_INFO says of the IOMMU that translates for a device, beside what the hardware
- * says: the registers of a VT-d and of an SMMUv3 as they are read now, the copy of an AMD-Vi's in the
- * firmware's table and its PCI configuration; and what its driver has read. KTAP; the frame is that
- * of uapi.c.
+ * Compares what IOMMU_GET_HW_INFO returns with the hardware: the registers of a VT-d and of an SMMUv3,
+ * and for an AMD-Vi the copy of its registers in the firmware's table, its PCI configuration space, and
+ * what its driver has read.
  *
  * Usage: BDF=... hw-info VFIO_CDEV
  */
@@ -19,7 +18,7 @@
 
 #define BIT(n)			(1ULL << (n))
 
-/* Of SMMUv3, Arm IHI 0070 section 6.3: SMMU_IDR0 to SMMU_IDR5, SMMU_IIDR, SMMU_AIDR. */
+/* SMMUv3, Arm IHI 0070 section 6.3: SMMU_IDR0 to SMMU_IDR5, SMMU_IIDR, SMMU_AIDR. */
 #define SMMU_ID_REGISTERS	8
 
 union info {
@@ -28,7 +27,7 @@ union info {
 	struct iommu_hw_info_arm_smmuv3 smmu;
 };
 
-/* Of PCI: what marks an AMD-Vi's capability block, and a device that can ask for translations. */
+/* PCI: an AMD-Vi's capability block, and the extended capabilities ATS and PASID. */
 #define SECURE_DEVICE		0x0f
 #define ATS			0x0f
 #define PASID			0x1b
@@ -38,7 +37,7 @@ static bool has_bits(uint64_t value, uint64_t bits)
 	return (value & bits) == bits;
 }
 
-/* A file of the device. */
+/* Returns the path of a file of the device. */
 static const char *device_file(const char *name)
 {
 	static char path[256];
@@ -48,7 +47,7 @@ static const char *device_file(const char *name)
 	return path;
 }
 
-/* The folder of the device's IOMMU, or a file of it. */
+/* Returns the path of a file of the device's IOMMU, or of its folder. */
 static const char *iommu_file(const char *name)
 {
 	char below[128];
@@ -57,7 +56,7 @@ static const char *iommu_file(const char *name)
 	return device_file(below);
 }
 
-/* What the file says, scanned by a format with two numbers at most: how many there are. */
+/* Scans the file for at most two numbers. Returns how many there are. */
 static int numbers(const char *name, const char *format, unsigned long long *a,
 		   unsigned long long *b)
 {
@@ -69,7 +68,7 @@ static int numbers(const char *name, const char *format, unsigned long long *a,
 	return nr;
 }
 
-/* The name of the IOMMU in the kernel's device model. */
+/* Returns the name of the IOMMU in the kernel's device model. */
 static const char *iommu_name(void)
 {
 	static char target[PATH_MAX];
@@ -77,7 +76,7 @@ static const char *iommu_name(void)
 	return realpath(iommu_file(""), target) ? strrchr(target, '/') + 1 : "";
 }
 
-/* Finds a capability in a PCI function's configuration: its first word, or 0. */
+/* Returns the first word of a capability in a PCI function's configuration space, or 0. */
 static uint32_t pci_capability(const char *config, uint32_t wanted)
 {
 	int fd = open(config, O_RDONLY | O_CLOEXEC);
@@ -94,7 +93,7 @@ static uint32_t pci_capability(const char *config, uint32_t wanted)
 	return at && (word & 0xff) == wanted ? word : 0;
 }
 
-/* Whether the device under test has an extended capability, such as that to translate by itself. */
+/* Returns whether the device under test has an extended capability. */
 static bool has_extended(uint32_t wanted)
 {
 	int fd = open(device_file("config"), O_RDONLY | O_CLOEXEC);
@@ -109,7 +108,7 @@ static bool has_extended(uint32_t wanted)
 	return at && (word & 0xffff) == wanted;
 }
 
-/* Reads a register of the VT-d of that name: Linux reads it when the file is read. */
+/* Reads a register of the VT-d. The kernel reads it from the hardware when the file is read. */
 static bool vtd_register(const char *iommu, const char *name, unsigned long long *value)
 {
 	FILE *f = fopen("/sys/kernel/debug/iommu/intel/iommu_regset", "r");
@@ -143,7 +142,7 @@ static bool vtd_agrees(const union info *info)
 	       driver_cap == cap && driver_ecap == ecap;
 }
 
-/* Scalable mode; accessed and dirty bits in second-stage tables; table walks that snoop. */
+/* Scalable mode; accessed and dirty bits in second-stage tables; coherent table walks. */
 static bool vtd_tracks_dirty(const union info *info)
 {
 	return has_bits(info->vtd.ecap_reg, BIT(43) | BIT(45) | BIT(48));
@@ -155,8 +154,9 @@ static bool vtd_takes_ats(const union info *info)
 }
 
 /*
- * The extended feature registers of the one AMD-Vi here, as the firmware's table has them. AMD 48882
- * section 5.2.2: an I/O virtualization hardware definition of type 11h or 40h has a copy of each.
+ * The extended feature registers of the AMD-Vi, of which there is one here, from the firmware's
+ * table. AMD 48882 section 5.2.2: an I/O virtualization hardware definition of type 11h or 40h has
+ * a copy of each.
  */
 static bool amd_firmware(unsigned long long *efr, unsigned long long *efr2)
 {
@@ -201,13 +201,13 @@ static bool amd_tracks_dirty(const union info *info)
 	return has_bits(info->amd.efr, BIT(52));
 }
 
-/* IotlbSup in the capability block of the IOMMU, which is a PCI function. */
+/* IotlbSup in the capability block of the IOMMU's PCI function. */
 static bool amd_takes_ats(const union info *info)
 {
 	return has_bits(pci_capability(iommu_file("device/config"), SECURE_DEVICE), BIT(24));
 }
 
-/* The driver names the SMMU by the address of its registers. */
+/* The name of the SMMU in the device model is the address of its registers. */
 static bool smmu_agrees(const union info *info)
 {
 	const __u32 told[SMMU_ID_REGISTERS] = {
@@ -242,7 +242,7 @@ static bool smmu_agrees(const union info *info)
 	return same;
 }
 
-/* HTTU says that both bits are there, COHACC that table walks are coherent. */
+/* HTTU: the access and dirty bits are supported. COHACC: table walks are coherent. */
 static bool smmu_tracks_dirty(const union info *info)
 {
 	return (info->smmu.idr[0] >> 6 & 3) == 2 && has_bits(info->smmu.idr[0], BIT(4));
@@ -254,11 +254,11 @@ static bool smmu_takes_ats(const union info *info)
 }
 
 static const struct vendor {
-	const char *mark;	/* a file or a beginning of the name that tells it */
+	const char *mark;	/* a file that the IOMMU has, or the beginning of its name */
 	uint32_t type;
 	uint32_t size;
 	bool (*agrees)(const union info *info);
-	/* By the registers, whether it can: note dirty pages, let devices ask for translations. */
+	/* Whether its registers say that it can track dirty pages, and serve devices with ATS. */
 	bool (*tracks_dirty)(const union info *info);
 	bool (*takes_ats)(const union info *info);
 } vendors[] = {
@@ -270,7 +270,7 @@ static const struct vendor {
 	  smmu_agrees, smmu_tracks_dirty, smmu_takes_ats },
 };
 
-/* Whose IOMMU it is, as the kernel's device model has it. */
+/* Returns the vendor of the device's IOMMU, by the kernel's device model. */
 static const struct vendor *vendor(void)
 {
 	char target[PATH_MAX] = "";
@@ -299,7 +299,10 @@ static int get_info(struct fixture *f, uint32_t flags, uint32_t type, union info
 	return call(f->fd, IOMMU_GET_HW_INFO, cmd);
 }
 
-/* Whether all beyond the struct is zero, as promised for a buffer that is too large. */
+/*
+ * Returns whether all bytes behind the struct are zero, as the header says of a buffer that is too
+ * large.
+ */
 static bool rest_is_zero(const union info *info, uint32_t size)
 {
 	const char *bytes = (const char *)info;
@@ -342,7 +345,7 @@ static void asked_by_type(struct fixture *f)
 	CHECK(v->agrees(&info));
 }
 
-/* What is said in a common form follows from the same registers, and from the device's own. */
+/* The capabilities follow from the same registers and from the device's own capabilities. */
 static void capabilities(struct fixture *f)
 {
 	const struct vendor *v = vendor();
@@ -352,7 +355,7 @@ static void capabilities(struct fixture *f)
 
 	CHECK(v);
 	WANT(get_info(f, 0, 0, &info, &cmd), 0);
-	/* The kernel would have to be asked for more about PASIDs, and the card has none. */
+	/* The card has no PASIDs; otherwise the kernel's support would count too. */
 	CHECK(!has_extended(PASID));
 	WANT(cmd.out_max_pasid_log2, 0);
 	if (v->tracks_dirty(&info))

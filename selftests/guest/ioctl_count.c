@@ -81,7 +81,7 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
-	/* Both have the same type; iommufd's numbers begin at 0x80, behind VFIO's. */
+	/* Both have the same type. The numbers of iommufd begin at 0x80, behind VFIO's. */
 	if (_IOC_TYPE(request) != VFIO_TYPE)
 		return syscall(SYS_ioctl, fd, request, arg);
 

@@ -8,19 +8,19 @@
 
 #include <stdint.h>
 
-/* Where an ioctl went: some numbers mean one thing on a device and another on a container. */
+/* The kind of file: some numbers mean one ioctl on a device and another one on a container. */
 enum target { TARGET_CONTAINER, TARGET_OTHER, TARGETS };
 
 struct ioctl_count {
 	uint64_t calls;
 	uint64_t failures;
-	/* In nanoseconds, all calls together. */
+	/* nanoseconds, of all calls */
 	uint64_t time;
-	/* How much was mapped, where the ioctl maps and did. */
+	/* bytes that were mapped, if the ioctl maps memory */
 	uint64_t bytes;
 };
 
-/* By target and ioctl number. */
+/* By kind of file and ioctl number. */
 struct ioctl_counts {
 	struct ioctl_count of[TARGETS][256];
 };

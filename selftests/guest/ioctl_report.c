@@ -57,7 +57,7 @@ static const char *const names[TARGETS][256] = {
 
 static struct ioctl_counts counts[MAX_FILES];
 static const char *labels[MAX_LABELS];
-/* Which label a file has. */
+/* The label of each file. */
 static int label_of[MAX_FILES];
 static int files, columns;
 
@@ -97,7 +97,7 @@ static void row(const char *name, const struct ioctl_count *each)
 	printf("\n");
 }
 
-/* For each label the count of the run that took least. Whether any made the call at all. */
+/* Finds the run with the least time for each label. Returns whether any run made the call. */
 static int least(int target, int nr, struct ioctl_count *each)
 {
 	const struct ioctl_count *count;

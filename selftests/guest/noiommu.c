@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A device without an IOMMU: page tables that only remember, and where memory is. KTAP; the frame
- * is that of uapi.c.
+ * A device without an IOMMU: software page tables, and the physical addresses of memory.
  *
  * Usage: noiommu VFIO_CDEV, for instance noiommu /dev/vfio/devices/noiommu-vfio0
  */
@@ -102,7 +101,10 @@ static int where(struct fixture *f, uint32_t ioas, uint64_t iova, uint64_t *leng
 	return r;
 }
 
-/* Ask for every place in a mapping of the memory at p; the process's own tables know it too. */
+/*
+ * Asks for the address of every place of a mapping, and compares it with the process's page
+ * tables.
+ */
 static void check_places(struct fixture *f, uint64_t iova, const char *p, uint64_t length)
 {
 	static const uint64_t offsets[] = { 0, 1, 0x7f8, PAGE - 1 };
@@ -110,7 +112,7 @@ static void check_places(struct fixture *f, uint64_t iova, const char *p, uint64
 	unsigned int i;
 
 	for (at = 0; at < length; at += PAGE) {
-		/* How far it goes on without a break. */
+		/* How far the memory is contiguous. */
 		run = PAGE;
 		CHECK(phys_of(p + at));
 		while (at + run < length && phys_of(p + at + run) == phys_of(p + at) + run)
@@ -120,7 +122,7 @@ static void check_places(struct fixture *f, uint64_t iova, const char *p, uint64
 			WANT(where(f, f->ioas, iova + at + offsets[i], &got, &phys), 0);
 			WANT(phys, phys_of(p + at) + offsets[i]);
 			WANT(got, run - offsets[i]);
-			/* No more than was asked for. */
+			/* The length is never more than was asked for. */
 			for (most = 1; most < length; most = most * 3 + 1) {
 				got = most;
 				WANT(where(f, f->ioas, iova + at + offsets[i], &got, &phys), 0);
@@ -135,7 +137,7 @@ static void small_pages(struct fixture *f)
 {
 	WANT(map(f->fd, f->ioas, mem.rw, 16 * PAGE, FREE_IOVA), 0);
 	check_places(f, FREE_IOVA, mem.rw, 16 * PAGE);
-	/* The same at another place, and a part of it. */
+	/* At another address, and a part of a mapping. */
 	WANT(map(f->fd, f->ioas, mem.rw + 3 * PAGE, 5 * PAGE, 2 * FREE_IOVA + PAGE), 0);
 	check_places(f, 2 * FREE_IOVA + PAGE, mem.rw + 3 * PAGE, 5 * PAGE);
 }
@@ -154,7 +156,7 @@ static void large_pages(struct fixture *f)
 	got = TOP;
 	WANT(where(f, f->ioas, FREE_IOVA + HUGE - PAGE + 5, &got, &phys), 0);
 	WANT(phys, phys_of(p + HUGE - PAGE) + 5);
-	/* A part of it, in the middle. */
+	/* A part of a mapping, in its middle. */
 	WANT(map(f->fd, f->ioas, p + PAGE, 4 * PAGE, 2 * FREE_IOVA), 0);
 	got = TOP;
 	WANT(where(f, f->ioas, 2 * FREE_IOVA + PAGE, &got, &phys), 0);
@@ -178,7 +180,7 @@ static void file_pages(struct fixture *f)
 	close(file);
 }
 
-/* Neighbours are asked for one by one. */
+/* Adjacent mappings are looked up one by one. */
 static void two_mappings(struct fixture *f)
 {
 	uint64_t got = TOP, phys;
@@ -195,7 +197,7 @@ static void two_mappings(struct fixture *f)
 	WANT(phys, phys_of(mem.rw + PAGE));
 }
 
-/* The device never sees an address: nothing is closed, and pages are the CPU's. */
+/* The device uses no IOVA: no address is reserved, and pages have the CPU's size. */
 static void any_address(struct fixture *f)
 {
 	static const uint64_t places[] = {
@@ -224,19 +226,19 @@ static void any_address(struct fixture *f)
 	WANT(map(f->fd, f->ioas, mem.rw, 2048, FREE_IOVA), -EINVAL);
 }
 
-/* Page tables made for it, and from one to another. */
+/* Page tables made by HWPT_ALLOC, and a move from one to another. */
 static void own_tables(struct fixture *f)
 {
 	uint64_t got = PAGE, phys;
 	uint32_t hwpt, out;
 
 	WANT(hwpt_alloc(f->fd, f->dev_id, f->other, &hwpt), 0);
-	/* Page tables are enough, no device need use them. */
+	/* Addresses can be looked up in page tables without a device. */
 	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw + PAGE));
 	WANT(attach(f->dev, hwpt, &out), 0);
 	WANT(out, hwpt);
-	/* The others went with the device. */
+	/* The automatic page tables were destroyed with their last attachment. */
 	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
 	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
 	WANT(destroy(f->fd, hwpt), -EBUSY);
@@ -260,7 +262,7 @@ static void ask_without_right(struct fixture *f)
 	uint64_t got = PAGE, phys;
 
 	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EPERM);
-	/* Before anything else. */
+	/* EPERM takes precedence over all other errors. */
 	got = 0;
 	WANT(where(f, 0, TOP, &got, &phys), -EPERM);
 }
@@ -270,7 +272,7 @@ static void without_right(struct fixture *f)
 	CHECK(in_child(f, NOBODY, ask_without_right));
 }
 
-/* The device is gone while mapped, and bound again. */
+/* The device is closed while memory is mapped, and bound again. */
 static void closed_while_mapped(struct fixture *f)
 {
 	uint64_t got = PAGE, phys;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Two network cards in one address space, each behind an IOMMU of its own where the machine has
- * two: DMA and interrupts of both, while they are attached, moved and detached. KTAP; the frame is
- * that of uapi.c.
+ * two: DMA and interrupts of both, while they are attached, moved and detached.
  *
  * Usage: FIRST_BDF=... SECOND_BDF=... pair none, both bound to vfio-pci
  */
@@ -35,7 +34,7 @@ static void both_see_unmap(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Page tables belong to an IOMMU: another one's device gets its own, or is refused these. */
+/* Page tables belong to an IOMMU: a device of another IOMMU gets others, or cannot be attached. */
 static void own_tables(struct fixture *f)
 {
 	struct pair p = {};
@@ -46,7 +45,7 @@ static void own_tables(struct fixture *f)
 	CHECK((hwpts[0] != hwpts[1]) == apart);
 	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
 	WANT(move_to_tables(&p, 1, mine, p.ioas), apart ? -EINVAL : 0);
-	/* A refused move leaves the card where it was. */
+	/* After a refused move the card is attached where it was. */
 	CHECK(writes_to(&p, 1, p.dst) && card_interrupts(p.card[1]));
 	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
 	CHECK(writes_to(&p, 0, p.dst) && card_interrupts(p.card[0]));
@@ -72,7 +71,7 @@ static void replace_across(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Interrupts that were set up once arrive wherever the card is moved to. */
+/* Interrupts that were set up arrive wherever the card is moved to. */
 static void interrupts_follow(struct fixture *f)
 {
 	struct pair p = {};
@@ -96,7 +95,7 @@ static void interrupts_follow(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Set up while detached, where there is nothing to set up yet in any page table. */
+/* Interrupts are set up while the card is detached, so in no page table. */
 static void interrupts_first(struct fixture *f)
 {
 	struct pair p = {};
@@ -113,7 +112,7 @@ static void interrupts_first(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Where interrupts go, in the addresses of a card. */
+/* Finds the MSI window of a card. */
 static bool msi_window(int i, uint64_t *start)
 {
 	char path[128], kind[32];
@@ -134,7 +133,7 @@ static bool msi_window(int i, uint64_t *start)
 	return found;
 }
 
-/* The user cannot have those addresses while a card needs them, and can as soon as none does. */
+/* User space cannot map the MSI window while a card needs it, and can as soon as none does. */
 static void window_is_lent(struct fixture *f)
 {
 	struct pair p = {};
@@ -151,8 +150,8 @@ static void window_is_lent(struct fixture *f)
 	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
 	WANT(move(&p, 1, p.other), 0);
 	/*
-	 * These page tables had a doorbell, and no card has them any more. The C module leaves it
-	 * in them and runs into a WARN.
+	 * These page tables had a doorbell for a card that was moved away. The C module leaves the
+	 * doorbell in them, and reaches a WARN.
 	 */
 	if (!on_c_module() || !getenv("TWO_IOMMUS")) {
 		WANT(map(p.fd, p.ioas, p.far, PAGE, window), 0);
@@ -165,7 +164,10 @@ static void window_is_lent(struct fixture *f)
 	stop_pair(&p);
 }
 
-/* Tracked where the IOMMU can, refused where it says that it cannot. */
+/*
+ * Dirty pages are tracked if the IOMMU can do that, and refused if GET_HW_INFO says that it
+ * cannot.
+ */
 static void dirty_pages(struct fixture *f)
 {
 	struct pair p = {};
@@ -213,12 +215,12 @@ static void dirty_pages(struct fixture *f)
 
 static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
-	{ "both see what is unmapped", both_see_unmap, ALONE },
+	{ "memory is unmapped for both", both_see_unmap, ALONE },
 	{ "page tables are an IOMMU's own", own_tables, ALONE },
 	{ "moved across two spaces", replace_across, ALONE },
-	{ "interrupts follow", interrupts_follow, ALONE },
-	{ "interrupts after moving", interrupts_first, ALONE },
-	{ "addresses of interrupts are lent", window_is_lent, ALONE },
+	{ "interrupts after a move", interrupts_follow, ALONE },
+	{ "interrupts set up while detached", interrupts_first, ALONE },
+	{ "the MSI window is free again", window_is_lent, ALONE },
 	{ "dirty pages", dirty_pages, ALONE },
 };
 

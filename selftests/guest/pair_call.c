@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See pair.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +7,7 @@
 
 #include "pair_call.h"
 
-/* A card without an IOMMU needs its rings in one piece, and the pool of huge pages may be small. */
+/* A card without an IOMMU needs contiguous rings, and the pool of huge pages may be small. */
 static char *memory(size_t size, bool in_one_piece)
 {
 	int flags = MAP_SHARED | MAP_ANONYMOUS | (in_one_piece ? MAP_HUGETLB | MAP_POPULATE : 0);
@@ -46,7 +45,7 @@ int told_phys(struct pair *p, uint32_t ioas, uint64_t iova, uint64_t *phys)
 	return r;
 }
 
-/* What is mapped at an address of a space. */
+/* The memory that is mapped at an IOVA. */
 static const char *held(struct pair *p, uint32_t ioas, uint64_t iova)
 {
 	switch (iova) {
@@ -65,7 +64,10 @@ int address(struct pair *p, int i, uint64_t iova, uint64_t *to)
 	if (!bypasses(i))
 		return 0;
 	r = told_phys(p, p->space[i], iova, to);
-	/* The C module does not say where its first page tables are a translated card's. */
+	/*
+	 * The C module returns no addresses if its first page tables are those of a translated
+	 * card.
+	 */
 	if (r == -EOPNOTSUPP && on_c_module()) {
 		*to = phys_of(held(p, p->space[i], iova));
 		return 0;
@@ -73,7 +75,9 @@ int address(struct pair *p, int i, uint64_t iova, uint64_t *to)
 	return r;
 }
 
-/* Both spaces have the source and the rings; what is at DST in the other is `far`. */
+/*
+ * Maps the source and the rings in both spaces; DST is `dst` in the first and `far` in the other.
+ */
 static int fill(struct pair *p)
 {
 	uint32_t spaces[] = { p->ioas, p->other };
@@ -185,7 +189,10 @@ bool is_stopped(struct pair *p, int i)
 	bool touched;
 	int r;
 
-	/* Nothing can stop a card without an IOMMU, but there is no address to tell it. */
+	/*
+	 * Nothing stops a card without an IOMMU. But there is no address that could be given to
+	 * it.
+	 */
 	if (bypasses(i)) {
 		r = told_phys(p, p->space[i], DST, &dst);
 		if (r != -ENOENT)
@@ -195,7 +202,7 @@ bool is_stopped(struct pair *p, int i)
 	memset(p->src, 0x5a, FRAME);
 	memset(p->dst, 0, FRAME);
 	memset(p->far, 0, FRAME);
-	/* A write that is posted has no answer: the card may have noticed nothing. */
+	/* A posted write has no completion: the card may not report an error. */
 	if (!address(p, i, SRC, &src) && !address(p, i, DST, &dst))
 		card_copy(p->card[i], src, dst, FRAME);
 	touched = p->dst[0] || p->far[0];

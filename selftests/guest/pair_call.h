@@ -19,43 +19,51 @@
 struct pair {
 	int fd;
 	uint32_t ioas, other;
-	/* Both spaces have these, but that DST is `dst` in the first one and `far` in the other. */
+	/*
+	 * Both spaces map these, except that DST is `dst` in the first one and `far` in the other.
+	 */
 	char *src, *dst, *far, *rings[CARDS];
 	struct card *card[CARDS];
 	uint32_t dev_id[CARDS];
-	/* The space that a card is in. */
+	/* The space that a card is attached to. */
 	uint32_t space[CARDS];
 };
 
 const char *bdf(int i);
 
-/* Whether no IOMMU translates for a card. */
+/* Returns whether no IOMMU translates for a card. */
 bool bypasses(int i);
 
-/* Opens and fills the pair; cards are bound. 0 or a negative errno, as below. */
+/* Opens and fills the pair, and binds the cards. Returns 0 or a negative errno, as all below. */
 int open_pair(struct pair *p);
 
-/* The same, both cards attached to the first space and running; page tables go to hwpts if given. */
+/*
+ * As open_pair(); attaches both cards to the first space and starts them. Stores the page tables
+ * in hwpts if it is given.
+ */
 int start_pair(struct pair *p, uint32_t *hwpts);
 void stop_pair(struct pair *p);
 
-/* Attach a card to a space, or to page tables of a space. */
+/* Attaches a card to a space, or to page tables of a space. */
 int move(struct pair *p, int i, uint32_t ioas);
 int move_to_tables(struct pair *p, int i, uint32_t hwpt, uint32_t ioas);
 
-/* The card's address of what is at iova in its space. */
+/* Stores the address by which the card reaches iova of its space. */
 int address(struct pair *p, int i, uint64_t iova, uint64_t *to);
 
-/* Where what is mapped at iova is, by IOMMU_IOAS_NOIOMMU_GET_PA. */
+/* Stores what IOMMU_IOAS_NOIOMMU_GET_PA returns for iova. */
 int told_phys(struct pair *p, uint32_t ioas, uint64_t iova, uint64_t *phys);
 
-/* Have a card set itself up, which it must be in a space for. */
+/* Starts a card, which must be attached to a space. */
 int start_card(struct pair *p, int i);
 
-/* Have a card write to DST: whether it arrives in the memory at `to`, and nowhere else. */
+/*
+ * Has a card write to DST. Returns whether the data arrive in the memory at `to`, and nowhere
+ * else.
+ */
 bool writes_to(struct pair *p, int i, const char *to);
 
-/* Whether a card cannot write to DST, since nothing is mapped there. */
+/* Returns whether a card cannot write to DST, where nothing is mapped. */
 bool is_stopped(struct pair *p, int i);
 
 #endif

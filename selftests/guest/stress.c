@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once. KTAP; the
- * frame is that of uapi.c.
+ * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once.
  *
  * Usage: SECOND_CDEV=... STRESS_SEED=... stress VFIO_CDEV
  *
- * What a call answers since another thread was faster is accepted; each kind of call has its list.
- * Anything else fails, as does memory that is still charged or pinned when all is over. The random
- * numbers of a thread follow from the seed, the order of threads does not.
+ * Each kind of call has a list of the errors that it may return because another thread was faster. Any
+ * other error fails the test, and so does memory that is charged or pinned at the end. The random
+ * numbers of a thread depend on the seed only, the order of the threads does not.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,16 +28,16 @@
 #define NR_PAGES	64UL
 #define SLOT(n)		(FREE_IOVA + (n) * 2 * HUGE)
 #define SECONDS		20
-#define LIMIT		1024UL	/* pages, less than all the mappings need */
+#define LIMIT		1024UL	/* pages, fewer than all mappings need */
 
 static struct {
 	int fd;
 	int dev[2];
 	uint32_t dev_id[2];
 	_Atomic uint32_t ioas[NR_IOAS];
-	int pinning[2], reading; /* in-kernel accesses, of the mock */
+	int pinning[2], reading; /* in-kernel accesses of the mock */
 	int file;
-	char *memory;		/* NR_PAGES, and as many behind a hole */
+	char *memory;		/* NR_PAGES, and as many with a hole behind them */
 	time_t deadline;
 	atomic_ulong calls, done;
 } shared;
@@ -57,7 +56,7 @@ static uint64_t roll(struct stresser *s, uint64_t below)
 	return (s->random * 0x2545f4914f6cdd1dULL >> 33) % below;
 }
 
-/* Success, or one of the errors given, whose list ends with 0. */
+/* Checks that r is 0 or more, or one of the errors, whose list ends with 0. */
 static void accept_any(const char *what, long long r, const int *errors)
 {
 	size_t i;
@@ -95,7 +94,10 @@ static char *any_memory(struct stresser *s, uint64_t length)
 	return shared.memory + roll(s, NR_PAGES - length / PAGE + 1) * PAGE;
 }
 
-/* IOASes come and go, devices come to them, so a range may be there or not, or be on its way. */
+/*
+ * IOASes are made and destroyed and devices attached meanwhile, so that a range may be mapped,
+ * unmapped or in between.
+ */
 static void do_map(struct stresser *s)
 {
 	uint64_t length = any_length(s), iova = any_iova(s);
@@ -112,7 +114,10 @@ static void do_map_anywhere(struct stresser *s)
 	       ENOMEM);
 }
 
-/* The end of it is not there: where a device is attached that is found out half way. */
+/*
+ * The memory ends in a hole. If a device is attached this is detected in the middle of the
+ * mapping.
+ */
 static void do_map_hole(struct stresser *s)
 {
 	uint64_t iova = any_iova(s);
@@ -141,7 +146,7 @@ static void do_copy(struct stresser *s)
 	       EEXIST, ENOENT, EFAULT, EBUSY, ENOMEM);
 }
 
-/* The size is a guess: a part of a mapping is refused. */
+/* The size is random: a part of a mapping is refused. */
 static void do_unmap(struct stresser *s)
 {
 	ACCEPT(unmap(shared.fd, any_ioas(s), any_iova(s), HUGE), ENOENT, EBUSY);
@@ -153,7 +158,7 @@ static void do_unmap_all(struct stresser *s)
 	ACCEPT(unmap_all(shared.fd, any_ioas(s)), ENOENT, EBUSY);
 }
 
-/* An IOAS with something that is not there does not suit the device. */
+/* A device cannot be attached to an IOAS with a mapping of the hole. */
 static void do_attach(struct stresser *s)
 {
 	unsigned int dev = roll(s, 2);
@@ -177,12 +182,12 @@ static void do_page_table(struct stresser *s)
 	if (r)
 		return;
 	ACCEPT(attach(shared.dev[dev], hwpt, NULL), EINVAL, EBUSY);
-	/* While another thread has not replaced it again. */
+	/* EBUSY until another thread has moved the device. */
 	while (destroy(shared.fd, hwpt) == -EBUSY && !has_failed())
 		detach(shared.dev[dev]);
 }
 
-/* The IOAS is replaced by a new one, unless somebody uses it. */
+/* Replaces the IOAS by a new one, unless it is in use. */
 static void do_ioas(struct stresser *s)
 {
 	unsigned int n = roll(s, NR_IOAS);
@@ -213,7 +218,7 @@ static void do_change_process(struct stresser *s)
 	ACCEPT(call(shared.fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd), EINVAL, EBUSY);
 }
 
-/* A child maps its own copy of the memory and leaves it behind when it dies. */
+/* A child maps its copy of the memory and exits without unmapping it. */
 static void do_fork(struct stresser *s)
 {
 	uint64_t iova = any_iova(s), length = any_length(s);
@@ -231,7 +236,7 @@ static void do_fork(struct stresser *s)
 		ACCEPT(-WEXITSTATUS(status), EEXIST, ENOENT, ENOMEM);
 }
 
-/* A context of one's own, closed with all that is in it. */
+/* Closes a context of its own with all its objects. */
 static void do_close(struct stresser *s)
 {
 	int fd = open_iommu();
@@ -245,7 +250,7 @@ static void do_close(struct stresser *s)
 	close(fd);
 }
 
-/* What the kernel has pinned may have been taken away by an unmapping before it is let go. */
+/* The pages that an access has pinned may be unmapped before they are unpinned. */
 static void do_pin(struct stresser *s)
 {
 	int access = shared.pinning[roll(s, 2)], r;
@@ -263,7 +268,7 @@ static void do_read(struct stresser *s)
 	char data[100];
 	uint32_t slow = roll(s, 2) ? MOCK_ACCESS_RW_SLOW_PATH : 0;
 
-	/* EINVAL is for a mapping that another thread unmaps while its pages are pinned. */
+	/* EINVAL: another thread unmaps the memory while its pages are pinned. */
 	ACCEPT(access_rw(shared.fd, shared.reading, any_iova(s) + roll(s, PAGE), data, sizeof(data),
 			 slow | (roll(s, 2) ? MOCK_ACCESS_RW_WRITE : 0)), ENOENT, EFAULT, EINVAL);
 }
@@ -276,7 +281,7 @@ static void do_move(struct stresser *s)
 	       ENOENT, EBUSY);
 }
 
-/* Mapped memory is written to and given back meanwhile. */
+/* Writes to mapped memory, and discards it. */
 static void do_memory(struct stresser *s)
 {
 	uint64_t length = any_length(s);
@@ -371,8 +376,8 @@ static void run_threads(uint64_t seed)
 }
 
 /*
- * All is unmapped: nobody is charged any more, and the limit of the user is all there again, to the
- * last page.
+ * After everything is unmapped nothing is charged, and the user can pin as many pages as the limit
+ * allows.
  */
 static void check_accounts(void)
 {
@@ -389,7 +394,7 @@ static void check_accounts(void)
 	WANT(own_pinned(), 0);
 }
 
-/* By a user whose memory is limited, in a process that had nothing before. */
+/* Runs as a user with a limit, in a new process. */
 static void run_limited(struct fixture *none)
 {
 	const char *given = getenv("STRESS_SEED");
@@ -419,7 +424,7 @@ static void all_at_once(struct fixture *none)
 	close_shared();
 }
 
-/* The same without a limit, and then everything is closed as it is, the iommufd first. */
+/* As above without a limit. At the end everything is closed while in use, the iommufd first. */
 static void closed_in_use(struct fixture *none)
 {
 	long idle = pinned(), own = own_pinned();

@@ -67,7 +67,7 @@ static void alloc_wrong(struct fixture *none)
 				fail("%s: got %s", table[i].name, errno_name(r));
 		}
 		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
-		/* Nothing of it is left: the next id is free. */
+		/* No object is left: the next id is free. */
 		WANT(ioas_alloc(g.fd, &after), 0);
 		WANT(after, before + 1);
 	}
@@ -111,7 +111,7 @@ static void nested_wrong(struct fixture *none)
 		};
 		uint32_t on_top;
 
-		/* Without data there are no tables to speak of. */
+		/* The mock makes nested page tables only with data. */
 		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
 		cmd.data_len = sizeof(data);
 		cmd.data_uptr = PTR(&data);
@@ -133,7 +133,7 @@ static void nested_wrong(struct fixture *none)
 		WANT(nested(&g, bases[i], IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &id), -EOPNOTSUPP);
 		WANT(nested(&g, bases[i], 1u << 31, &id), -EOPNOTSUPP);
 		WANT(nested(&g, bases[i], IOMMU_HWPT_FAULT_ID_VALID, &id), -ENOENT);
-		/* Not on each other. */
+		/* Nested page tables cannot be a parent. */
 		WANT(nested(&g, bases[i], 0, &on_top), 0);
 		WANT(nested(&g, on_top, 0, &id), -EINVAL);
 		WANT(viommu(&g, on_top, &id), -ENOENT);
@@ -143,7 +143,7 @@ static void nested_wrong(struct fixture *none)
 	WANT(nested(&g, g.automatic, 0, &id), -EINVAL);
 	WANT(nested(&g, g.dev_id, 0, &id), -EINVAL);
 	WANT(nested(&g, NO_ID, 0, &id), -EINVAL);
-	/* That flags are wrong is said first. */
+	/* Unknown flags take precedence. */
 	WANT(nested(&g, plain, 1u << 31, &id), -EOPNOTSUPP);
 	WANT(destroy(g.fd, plain), 0);
 	close_guest(&g);
@@ -173,7 +173,7 @@ static void order(struct fixture *none)
 	close_guest(&g);
 }
 
-/* Everything goes with the file, whatever stands on what. */
+/* Closing the file frees all objects, whatever refers to what. */
 static void closed(struct fixture *none)
 {
 	uint32_t on_parent, on_viommu, vdev;
@@ -205,17 +205,17 @@ static void attached(struct fixture *none)
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
 	WANT(mock_replace(g.fd, g.device, one), 0);
 	WANT(destroy(g.fd, one), -EBUSY);
-	/* The automatic page tables are gone with their last device. */
+	/* The automatic page tables were destroyed with their last attachment. */
 	WANT(destroy(g.fd, g.automatic), -ENOENT);
 	WANT(mock_replace(g.fd, g.device, one), 0);
-	/* A vIOMMU does not translate for a device that its guest does not know. */
+	/* A device without a vDEVICE cannot be attached to page tables on the vIOMMU. */
 	WANT(mock_replace(g.fd, g.device, on_viommu), -ENOENT);
 	WANT(destroy(g.fd, one), -EBUSY);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
 	WANT(mock_replace(g.fd, g.device, on_viommu), 0);
 	WANT(destroy(g.fd, one), 0);
 	WANT(destroy(g.fd, on_viommu), -EBUSY);
-	/* Devices are attached to nested page tables from the start too. */
+	/* A new device can be attached to nested page tables at once. */
 	WANT(mock_device(g.fd, two, &device, &dev_id, &hwpt), 0);
 	WANT(hwpt, two);
 	WANT(mock_device(g.fd, on_viommu, &device, &dev_id, &hwpt), -ENOENT);
@@ -231,7 +231,7 @@ static void attached(struct fixture *none)
 	close_guest(&g);
 }
 
-/* What goes through nested page tables goes through the parent's IOAS: it stays mapped there. */
+/* The parent's IOAS stays mapped while a device is attached to nested page tables. */
 static void parent_maps(struct fixture *none)
 {
 	uint32_t id;
@@ -250,7 +250,7 @@ static void parent_maps(struct fixture *none)
 	close_guest(&g);
 }
 
-/* Dirty pages are told of by the second stage. */
+/* Dirty tracking is the parent's. */
 static void dirty(struct fixture *none)
 {
 	struct iommu_hwpt_set_dirty_tracking track = {
@@ -290,7 +290,10 @@ static int fault(struct guest *g, uint32_t pasid)
 	return mock_op(g->fd, &cmd);
 }
 
-/* A guest that manages its PASIDs itself has the faults of all of them by its nested page tables. */
+/*
+ * With nested page tables the faults of all PASIDs go to their queue, since the guest manages
+ * PASIDs.
+ */
 static void faults(struct fixture *none)
 {
 	struct iommu_fault_alloc queue = { .size = sizeof(queue) };
@@ -328,7 +331,7 @@ static void faults(struct fixture *none)
 		WANT(got.pasid, 7);
 		WANT(got.flags,
 		     IOMMU_PGFAULT_FLAGS_LAST_PAGE | IOMMU_PGFAULT_FLAGS_PASID_VALID);
-		/* One that was read and one that was not: both are answered when the device leaves. */
+		/* One fault is read and one is not: detaching ends both. */
 		WANT(fault(&g, 0), 0);
 		WANT(mock_replace(g.fd, g.device, g.ioas), 0);
 		answer.cookie = got.cookie;
@@ -346,12 +349,12 @@ static const struct test tests[] = {
 	{ "wrong calls for a vIOMMU", alloc_wrong, ALONE },
 	{ "a reserved field of VIOMMU_ALLOC", reserved, ALONE },
 	{ "wrong calls for nested page tables", nested_wrong, ALONE },
-	{ "what stands on what", order, ALONE },
+	{ "what can be destroyed in which order", order, ALONE },
 	{ "closed with everything attached", closed, ALONE },
 	{ "attached to nested page tables", attached, ALONE },
-	{ "mappings are the parent's", parent_maps, ALONE },
+	{ "mappings are those of the parent", parent_maps, ALONE },
 	{ "page faults by nested page tables", faults, ALONE },
-	{ "no dirty pages of nested page tables", dirty, ALONE },
+	{ "no dirty tracking of nested page tables", dirty, ALONE },
 };
 
 const struct suite viommu_suite = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What implementations of vIOMMUs, their event queues and HW queues have had wrong once. */
+/* Bugs that implementations of vIOMMUs, event queues and HW queues have had. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ static struct iommu_veventq_alloc queue_of(struct guest *g, uint32_t depth)
 	};
 }
 
-/* How many descriptors are open. */
+/* Returns how many descriptors are open. */
 static int descriptors(void)
 {
 	int fd, nr = 0;
@@ -75,8 +75,8 @@ static int descriptors(void)
 }
 
 /*
- * The file of a queue is there when making the queue fails: it goes before the queue, at once, and it
- * alone. KASAN sees whether it touches the queue later.
+ * The queue's file exists already when making the queue fails. It is freed before the queue, at
+ * once, and must not free the queue. KASAN reports a later access to the queue.
  */
 static void aborted(struct fixture *none)
 {
@@ -94,7 +94,7 @@ static void aborted(struct fixture *none)
 		WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
 		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&faults, sizeof(faults))),
 		     -EFAULT);
-		/* No descriptor was made, and the type is free: nobody hears the event. */
+		/* No descriptor is left, and there is no queue of the type. */
 		WANT(descriptors(), open);
 		WANT(trigger(&a.g), -EOPNOTSUPP);
 	}
@@ -109,7 +109,7 @@ static void aborted(struct fixture *none)
 	close_attached(&a);
 }
 
-/* Every byte of an event arrives, no matter how many are read at once, and no byte besides. */
+/* All bytes of the events are read, however many at a time, and no byte behind them is written. */
 static void whole_events(struct fixture *none)
 {
 	static struct event events[DEEP + 1];
@@ -141,8 +141,8 @@ static void whole_events(struct fixture *none)
 }
 
 /*
- * Where there is no memory for an event its driver hears of it, and the reader sees the gap: the event
- * has a number all the same.
+ * If there is no memory for an event, the driver gets an error and the reader a gap: the sequence
+ * number of the event is used.
  */
 static void no_memory(struct fixture *none)
 {
@@ -158,14 +158,14 @@ static void no_memory(struct fixture *none)
 		return;
 	cmd = queue_of(&a.g, DEEP);
 	WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
-	/* Until there is nothing left to fail. */
+	/* Until no allocation is left to fail. */
 	for (nth = 1; nth < 100 && !strtol(left, NULL, 10); nth++) {
 		snprintf(text, sizeof(text), "%d", nth);
 		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
 		r = trigger(&a.g);
 		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
 		CHECK(pwrite(inject, "0", 1, 0) == 1);
-		/* Any look-up may be made to fail too; no event has come then. */
+		/* A look-up may be made to fail too. Then no event is reported. */
 		if (r && r != -ENOMEM && r != -ENOENT)
 			fail("failure %d: %s", nth, errno_name(r));
 		lost += r == -ENOMEM;
@@ -173,14 +173,14 @@ static void no_memory(struct fixture *none)
 	}
 	WANT(r, 0);
 	CHECK(lost > 0);
-	/* Some can do without what failed. */
+	/* Some failures are tolerated. */
 	WANT(read(cmd.out_veventq_fd, e, sizeof(e)), (long)(ok * sizeof(e[0])));
 	for (i = 0; i < ok; i++) {
 		WANT(e[i].header.flags, 0);
 		WANT(e[i].data.virt_id, VIRT_ID);
 	}
 	WANT(e[ok - 1].header.sequence, lost + ok - 1);
-	/* One that is the last is told of by a header. */
+	/* If the last event is lost, a header reports it. */
 	for (i = 0, nth = 1; nth < 100; nth++) {
 		snprintf(text, sizeof(text), "%d", nth);
 		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
@@ -225,7 +225,7 @@ static int try_vdevice(struct attached *a, uint32_t *id)
 {
 	int r = destroy(a->g.fd, a->vdev);
 
-	/* That cannot be made to fail for want of memory, but its look-up can. */
+	/* Only the look-up of the device can fail here, not an allocation. */
 	if (r && r != -ENOENT)
 		return r;
 	r = vdevice(a->g.fd, a->g.viommu, a->g.dev_id, VIRT_ID, id);
@@ -248,7 +248,9 @@ static int try_hw_queue(struct attached *a, uint32_t *id)
 	return hw_queue(&a->g, a->g.viommu, 0, MOCK_IOVA, PAGE, id);
 }
 
-/* Whatever fails in the making of an object: nothing of it is left. kmemleak looks afterwards. */
+/*
+ * Any allocation in the making of an object fails: no object is left. kmemleak checks afterwards.
+ */
 static void making_fails(struct fixture *none)
 {
 	static const struct attempt attempts[] = {
@@ -272,7 +274,7 @@ static void making_fails(struct fixture *none)
 		char text[16], left[16] = "0";
 		int nth, r = -1;
 
-		/* The last can be made while it is not there only. */
+		/* A device has one vDEVICE at a time. */
 		if (attempts[i].run == try_vdevice)
 			WANT(mock_replace(a.g.fd, a.g.device, a.g.ioas), 0);
 		for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
@@ -281,7 +283,7 @@ static void making_fails(struct fixture *none)
 			r = attempts[i].run(&a, &id);
 			CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
 			CHECK(pwrite(inject, "0", 1, 0) == 1);
-			/* A look-up, or a place that is made to fail on its own. */
+			/* A look-up or a fault injection point may fail too. */
 			if (r && r != -ENOMEM && r != -ENOENT && r != -EINVAL)
 				fail("%s, failure %d: %s", attempts[i].name, nth, errno_name(r));
 			if (!r && attempts[i].run != try_vdevice)
@@ -293,7 +295,7 @@ static void making_fails(struct fixture *none)
 		CHECK(nth > 3 && !r);
 	}
 	close(inject);
-	/* No id is taken. */
+	/* No id is used. */
 	WANT(ioas_alloc(a.g.fd, &after), 0);
 	WANT(destroy(a.g.fd, before), 0);
 	WANT(destroy(a.g.fd, after), 0);
@@ -301,7 +303,7 @@ static void making_fails(struct fixture *none)
 	close_attached(&a);
 }
 
-/* A type of data and no data, or the other way round, is refused and nothing is read. */
+/* A type without data, or data without a type, is refused and the data are not read. */
 static void data_without_length(struct fixture *none)
 {
 	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
@@ -313,7 +315,10 @@ static void data_without_length(struct fixture *none)
 	bases[0] = a.g.parent;
 	bases[1] = a.g.viommu;
 	bases[2] = a.g.ioas;
-	/* It gets the id of the automatic page tables, which are gone, so that new ids are last. */
+	/*
+	 * Takes the id of the automatic page tables, which were destroyed: new ids are then behind
+	 * all others.
+	 */
 	WANT(ioas_alloc(a.g.fd, &filler), 0);
 	WANT(ioas_alloc(a.g.fd, &before), 0);
 	for (i = 0; i < ARRAY_SIZE(bases); i++) {
@@ -327,7 +332,7 @@ static void data_without_length(struct fixture *none)
 		cmd.data_len = sizeof(data);
 		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
 	}
-	/* The parent of nested page tables has no faults to tell of. */
+	/* A nest parent cannot have a fault queue. */
 	{
 		struct iommu_fault_alloc faults = { .size = sizeof(faults) };
 		struct iommu_hwpt_alloc cmd = {
@@ -350,10 +355,10 @@ static void data_without_length(struct fixture *none)
 }
 
 static const struct test tests[] = {
-	{ "a queue with a file is not finished, CVE-2025-39966", aborted, ALONE },
-	{ "events arrive whole, CVE-2026-64293", whole_events, ALONE },
+	{ "making a queue fails after its file is made, CVE-2025-39966", aborted, ALONE },
+	{ "events are read as a whole, CVE-2026-64293", whole_events, ALONE },
 	{ "no memory for an event", no_memory, ALONE },
-	{ "whatever fails in the making leaves nothing", making_fails, ALONE },
+	{ "any allocation for an object fails", making_fails, ALONE },
 	{ "a type of data without data", data_without_length, ALONE },
 };
 

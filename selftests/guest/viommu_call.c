@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The calls on vIOMMUs and nested page tables, each returning 0 or a negative errno. */
 #include <pthread.h>
 #include <unistd.h>
 
@@ -18,7 +17,7 @@ int tables(struct guest *g, uint32_t flags, uint32_t *id)
 	return r;
 }
 
-/* Page tables on a parent or a vIOMMU. */
+/* Nested page tables on a parent or a vIOMMU. */
 int nested(struct guest *g, uint32_t base, uint32_t flags, uint32_t *id)
 {
 	struct iommu_hwpt_selftest data = { .iotlb = IOTLB };
@@ -47,7 +46,7 @@ int viommu(struct guest *g, uint32_t hwpt, uint32_t *id)
 	return r;
 }
 
-/* A vIOMMU with two pages to map, which begin with the value. */
+/* A vIOMMU with two pages that user space can map. They begin with the value. */
 int viommu_with(struct guest *g, uint32_t value, struct pages *p)
 {
 	struct iommu_viommu_selftest data = { .in_data = value };
@@ -65,7 +64,7 @@ int viommu_with(struct guest *g, uint32_t value, struct pages *p)
 	return r;
 }
 
-/* A queue of a vIOMMU in the guest's memory at iova. */
+/* A HW queue of a vIOMMU, in the memory at iova. */
 int hw_queue(struct guest *g, uint32_t viommu, uint32_t index, uint64_t iova, uint64_t length,
 	     uint32_t *id)
 {
@@ -92,7 +91,7 @@ int vdevice(int fd, uint32_t viommu, uint32_t dev_id, uint64_t virt_id, uint32_t
 	return r;
 }
 
-/* 0 where the mock has that cached of nested page tables, -EINVAL where not. */
+/* Returns 0 if the entry of the IOTLB has that value, and -EINVAL if not. */
 int iotlb_is(int fd, uint32_t hwpt, uint32_t id, uint32_t value)
 {
 	struct iommu_test_cmd cmd = {
@@ -103,7 +102,7 @@ int iotlb_is(int fd, uint32_t hwpt, uint32_t id, uint32_t value)
 	return mock_op(fd, &cmd);
 }
 
-/* The same for what a device has cached. */
+/* As iotlb_is(), for the cache of a device. */
 int cache_is(int fd, uint32_t dev_id, uint32_t id, uint32_t value)
 {
 	struct iommu_test_cmd cmd = {
@@ -162,7 +161,7 @@ bool open_guest(struct guest *g)
 	return !r;
 }
 
-/* All that was made on them is gone. */
+/* Destroys all objects, which must succeed: what was made on them must be destroyed already. */
 void close_guest(struct guest *g)
 {
 	WANT(destroy(g->fd, g->viommu), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A mock device with a nest parent and a vIOMMU on it. */
+/* A mock device with a nest parent and a vIOMMU on it. The calls return 0 or a negative errno. */
 #ifndef VIOMMU_CALL_H
 #define VIOMMU_CALL_H
 
@@ -23,13 +23,13 @@ struct guest {
 	uint32_t viommu;
 };
 
-/* A vIOMMU with something to map. */
+/* A vIOMMU with pages that user space can map. */
 struct pages {
 	uint32_t viommu;
 	uint64_t offset, length;
 };
 
-/* What an invalidation answered: the errno, and how many requests it says took effect. */
+/* The errno of an invalidation, and how many requests it has carried out. */
 struct outcome {
 	int r;
 	uint32_t done;
@@ -67,14 +67,17 @@ struct outcome forget_cache(int fd, uint32_t viommu, uint32_t virt_id, uint32_t 
 } while (0)
 
 /*
- * What a call in a race may answer: 0 or more, of which `done` of the thread counts one, or an error that is
- * listed. The list ends with 0.
+ * Checks what a call in a race returned: 0 or more, which is counted in `done`, or one of the
+ * errors, whose list ends with 0.
  */
 void accept_any(atomic_ulong *done, const char *what, long long r, const int *errors);
 
 #define ACCEPT(who, expr, ...) accept_any(&done[who], #expr, expr, (const int[]){ __VA_ARGS__, 0 })
 
-/* Runs each in a thread, which gets its number, and sees that every one of them has done something. */
+/*
+ * Runs each function in a thread that gets its number. Fails the test if a thread has counted
+ * nothing.
+ */
 void run_all(void *(*const work[])(void *), size_t nr, atomic_ulong *done);
 
 #endif

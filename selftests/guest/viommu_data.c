@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The driver's own data of HWPT_ALLOC, VIOMMU_ALLOC and HWPT_INVALIDATE: how long they may be, and
- * in which order an array of requests is read and carried out.
+ * The driver-specific data of HWPT_ALLOC, VIOMMU_ALLOC and HWPT_INVALIDATE: how long they may be,
+ * and in which order an array of requests is read and carried out.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -12,7 +12,10 @@
 #define VIOMMU_TYPE	IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST
 #define NR		4u
 
-/* A request for our mock: it is carried out, and the driver returns without looking at the next. */
+/*
+ * A flag of our mock only: the request is carried out, and the driver returns without reading the
+ * next.
+ */
 #define STOP_HERE	(1u << 31)
 
 static int hwpt_with(struct guest *g, uint32_t base, const void *data, uint32_t len)
@@ -51,7 +54,7 @@ static void hwpt_data(struct fixture *none)
 			if (r != cases[i].want)
 				fail("base %u, %u bytes: got %s", b, cases[i].len, errno_name(r));
 		}
-	/* A tail that is not zero is no other error. */
+	/* Nor may the bytes behind the struct be other than zero. */
 	mem.rw[8] = 1;
 	for (b = 0; b < ARRAY_SIZE(bases); b++)
 		WANT(hwpt_with(&g, bases[b], mem.rw, 12), -EINVAL);
@@ -90,7 +93,7 @@ static void viommu_data(struct fixture *none)
 		if (r)
 			continue;
 		WANT(destroy(g.fd, cmd.out_viommu_id), 0);
-		/* Only as much is written back as there is room for. */
+		/* As many bytes are written back as were given. */
 		WANT(data->out_data, 7);
 		WANT(!!data->out_mmap_length, cases[i].len == sizeof(*data));
 	}
@@ -98,7 +101,7 @@ static void viommu_data(struct fixture *none)
 	close_guest(&g);
 }
 
-/* Of the entries, those below `gone` are not cached any more. */
+/* Checks that the entries below `gone` were invalidated, and the others were not. */
 static void check_iotlb(struct caches *c, uint32_t gone)
 {
 	uint32_t i;
@@ -115,7 +118,7 @@ static void check_cache(struct caches *c, uint32_t gone)
 		WANT(cache_is(c->g.fd, c->g.dev_id, i, i < gone ? 0 : CACHED), 0);
 }
 
-/* Requests for page tables are read one by one, and neither shorter nor longer than their struct. */
+/* Requests for page tables are read one by one. Each must be as long as its struct. */
 static void hwpt_requests(struct fixture *none)
 {
 	struct { struct iommu_hwpt_invalidate_selftest r; uint32_t more; } longer[NR] = {};
@@ -132,14 +135,14 @@ static void hwpt_requests(struct fixture *none)
 	longer[0].more = 1;
 	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 0);
 	check_iotlb(&c, 0);
-	/* Those before the end of memory take effect. */
+	/* Requests before the end of the mapping are carried out. */
 	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, guarded(requests, 2 * sizeof(requests[0])),
 			     sizeof(requests[0]), NR), -EFAULT, 2);
 	check_iotlb(&c, 2);
 	close_caches(&c);
 }
 
-/* Requests for a vIOMMU are read first, all of them, and of any length. */
+/* Requests for a vIOMMU may have any length. All are read before the first is carried out. */
 static void viommu_requests(struct fixture *none)
 {
 	struct { struct iommu_viommu_invalidate_selftest r; uint32_t more; } longer[NR] = {};
@@ -157,7 +160,7 @@ static void viommu_requests(struct fixture *none)
 	}
 	longer[2].more = 1;
 	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0);
-	/* That one cannot be read counts before that another one is wrong. */
+	/* An error of reading takes precedence over an error of an earlier request. */
 	longer[0].r.cache_id = NR;
 	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0);
 	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, guarded(requests, 2 * sizeof(requests[0])),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Event queues of vIOMMUs: what is read from them, what is lost, and when they may go. */
+/* Event queues of vIOMMUs: reading events, lost events, and lifetimes. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,7 +23,7 @@ struct event {
 	struct iommu_viommu_event_selftest data;
 };
 
-/* A guest whose device is attached to page tables on the vIOMMU, and a queue of its events. */
+/* A device that is attached to page tables on the vIOMMU, and a queue of its events. */
 struct queue {
 	struct guest g;
 	uint32_t vdev, on_viommu, id;
@@ -52,7 +52,7 @@ static int queue_free(struct queue *q)
 	return destroy(q->g.fd, q->id);
 }
 
-/* So many events come. */
+/* Reports nr events. */
 static int trigger(struct queue *q, uint32_t nr)
 {
 	struct iommu_test_cmd cmd = {
@@ -79,7 +79,10 @@ static int ready(struct queue *q)
 	return poll(&p, 1, 0) < 0 ? -errno : p.revents;
 }
 
-/* What was read is an event of the device, or tells of lost ones, and has that number. */
+/*
+ * Returns whether `at` has an event of the device, or reports lost events, with that sequence
+ * number.
+ */
 static bool is_event(const void *at, uint32_t number)
 {
 	const struct event *e = at;
@@ -145,7 +148,10 @@ static void alloc_wrong(struct fixture *none)
 
 	if (!open_attached(&q))
 		return;
-	/* It gets the id of the automatic page tables, which are gone, so that new ids are last. */
+	/*
+	 * Takes the id of the automatic page tables, which were destroyed: new ids are then behind
+	 * all others.
+	 */
 	WANT(ioas_alloc(q.g.fd, &filler), 0);
 	CHECK(filler < q.on_viommu);
 	{
@@ -196,7 +202,7 @@ static void alloc_wrong(struct fixture *none)
 	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &no_files));
 	WANT(queue_alloc(&q, TYPE, DEEP), -EMFILE);
 	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
-	/* Nothing of it is left: no ids, nobody that hears events, and the type is free. */
+	/* No id is used, no queue receives events, and the type is free. */
 	for (i = q.on_viommu + 1; i < q.on_viommu + 20; i++)
 		WANT(destroy(q.g.fd, i), -ENOENT);
 	WANT(trigger(&q, 1), -EOPNOTSUPP);
@@ -206,7 +212,7 @@ static void alloc_wrong(struct fixture *none)
 	close_queue(&q);
 }
 
-/* There is one queue of a type on a vIOMMU, and it hears what is of its type. */
+/* A vIOMMU has one queue of a type, which receives the events of that type. */
 static void types(struct fixture *none)
 {
 	struct queue q, other, elsewhere;
@@ -230,7 +236,7 @@ static void types(struct fixture *none)
 	WANT(destroy(q.g.fd, elsewhere.g.viommu), 0);
 	WANT(get(&q, events, sizeof(events)), 2 * EVENT);
 	CHECK(is_event(&events[0], 0) && is_event(&events[1], 1));
-	/* Another one of the type begins anew. */
+	/* A new queue begins with sequence number 0. */
 	WANT(trigger(&q, 1), 0);
 	WANT(queue_free(&q), 0);
 	WANT(trigger(&q, 1), -EOPNOTSUPP);
@@ -274,7 +280,7 @@ static void read_sizes(struct fixture *none)
 			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
 			     errno_name(r));
 		nr = r > 0 ? r / EVENT : 0;
-		/* The others go on waiting, and all are in their order. */
+		/* The other events stay queued, in order. */
 		WANT(get(&q, &events[nr], sizeof(events) - nr * EVENT),
 		     (table[i].waiting - nr) * EVENT);
 		for (j = 0; j < table[i].waiting; j++)
@@ -288,7 +294,7 @@ static void read_sizes(struct fixture *none)
 	close_queue(&q);
 }
 
-/* What cannot be written down waits as before, in its place. */
+/* An event that cannot be written to user memory stays queued, at its place. */
 static void read_to_nowhere(struct fixture *none)
 {
 	struct event two[2] = {};
@@ -301,7 +307,7 @@ static void read_to_nowhere(struct fixture *none)
 	WANT(trigger(&q, 4), 0);
 	WANT(get(&q, mem.gone, EVENT), -EFAULT);
 	WANT(get(&q, mem.gone, 4 * EVENT), -EFAULT);
-	/* Of the next one the header can be written, or a part of that. */
+	/* The header of the second event can be written, or a part of it. */
 	at = guarded(two, EVENT + HEADER);
 	WANT(get(&q, at, 2 * EVENT), EVENT);
 	CHECK(is_event(at, 0));
@@ -310,7 +316,7 @@ static void read_to_nowhere(struct fixture *none)
 	CHECK(is_event(at, 1));
 	at = guarded(two, HEADER);
 	WANT(get(&q, at, EVENT), -EFAULT);
-	/* Those that were not read count, so there is room for two. */
+	/* Unread events count, so there is room for two. */
 	WANT(trigger(&q, 3), 0);
 	WANT(get(&q, mem.gone, sizeof(events)), -EFAULT);
 	WANT(get(&q, events, sizeof(events)), 4 * EVENT + HEADER);
@@ -326,14 +332,14 @@ static void lost(struct fixture *none)
 
 	if (!open_queue(&q, 2))
 		return;
-	/* A driver is not told that there is no room. */
+	/* Reporting an event succeeds although the queue is full. */
 	WANT(trigger(&q, 5), 0);
 	WANT(get(&q, events, sizeof(events)), 2 * EVENT + HEADER);
 	CHECK(is_event(&events[0], 0) && is_event(&events[1], 1) && is_lost(&events[2], 4));
 	WANT(ready(&q), 0);
 	WANT(get(&q, events, sizeof(events)), 0);
 
-	/* It is told in its turn, once, and needs no more room than it has. */
+	/* The loss is reported once, at its place, and needs no room of its own. */
 	WANT(trigger(&q, 3), 0);
 	WANT(get(&q, events, 2 * EVENT + HEADER - 1), 2 * EVENT);
 	CHECK(is_event(&events[0], 5) && is_event(&events[1], 6));
@@ -345,7 +351,7 @@ static void lost(struct fixture *none)
 	CHECK(is_lost(&events[0], 7));
 	WANT(ready(&q), 0);
 
-	/* An event that comes says it by its number. */
+	/* The sequence number of the next event shows the loss. */
 	WANT(trigger(&q, 4), 0);
 	WANT(get(&q, events, EVENT), EVENT);
 	CHECK(is_event(&events[0], 8));
@@ -358,7 +364,7 @@ static void lost(struct fixture *none)
 	WANT(get(&q, events, sizeof(events)), EVENT);
 	CHECK(is_event(&events[0], 16));
 
-	/* Of lost ones the last is told, whatever came before. */
+	/* The report has the sequence number of the last event that was lost. */
 	WANT(trigger(&q, 3), 0);
 	WANT(trigger(&q, 2), 0);
 	WANT(get(&q, events, EVENT), EVENT);
@@ -412,7 +418,7 @@ static void order(struct fixture *none)
 	CHECK(copy >= 0);
 	WANT(trigger(&q, 3), 0);
 	WANT(queue_free(&q), -EBUSY);
-	/* Without its file a queue goes on, though nobody can read from it. */
+	/* The queue stays when its file is closed, but its events cannot be read. */
 	CHECK(!close(copy));
 	WANT(trigger(&q, 1), 0);
 	WANT(queue_alloc(&q, TYPE, 2), -EEXIST);
@@ -426,7 +432,7 @@ static void order(struct fixture *none)
 	close_guest(&q.g);
 }
 
-/* The queue's file keeps the context, and what is in it. */
+/* The queue's file keeps the context and its objects alive. */
 static void close_context(struct fixture *none)
 {
 	struct queue q;
@@ -438,7 +444,7 @@ static void close_context(struct fixture *none)
 	WANT(ready(&q), POLLIN | POLLRDNORM);
 	WANT(get(&q, events, EVENT), EVENT);
 	CHECK(is_event(&events[0], 0));
-	/* One event waits, and the news of lost ones. */
+	/* One event is queued, and a report of lost ones. */
 	CHECK(!close(q.file));
 	if (!open_queue(&q, 2))
 		return;
@@ -466,7 +472,7 @@ static void *keep_triggering(void *arg)
 	return NULL;
 }
 
-/* Each reader sees numbers that grow. */
+/* Reads events. Sequence numbers must increase. */
 static void *keep_reading(void *arg)
 {
 	struct queue *q = arg;
@@ -475,7 +481,7 @@ static void *keep_reading(void *arg)
 	long long r = 0;
 	int i;
 
-	/* Events may come faster than they are read. */
+	/* Bounded: events may be reported faster than they are read. */
 	for (i = 0; i < READS && (r = get(q, &e, EVENT)) > 0; i++) {
 		bool good = r == EVENT ? is_event(&e, e.header.sequence)
 				       : r == HEADER && is_lost(&e, e.header.sequence);
@@ -493,10 +499,13 @@ static void *keep_reading(void *arg)
 	return NULL;
 }
 
-/* Queues come and go while the driver reports. */
+/* Queues are made and destroyed while the driver reports events. */
 static void all_at_once(struct fixture *none)
 {
-	/* The C module's readers take from each other's sight, for a moment, what has no room. */
+	/*
+	 * In the C module, a reader without room for an event hides it from other readers for a
+	 * moment.
+	 */
 	const size_t nr_readers = on_c_module() ? 1 : 2;
 	pthread_t drivers[2], readers[2];
 	struct queue q;
@@ -525,7 +534,10 @@ static void all_at_once(struct fixture *none)
 	close_attached(&racing);
 }
 
-/* The device is still attached to page tables on the vIOMMU, so its events have the id it had then. */
+/*
+ * The device is still attached to page tables on the vIOMMU, so its events have the virtual id
+ * that it had when it was attached.
+ */
 static void vdevice_gone(struct fixture *none)
 {
 	struct queue q;
@@ -545,14 +557,14 @@ static void vdevice_gone(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "an event queue cannot be made", alloc_wrong, ALONE },
-	{ "one queue a type", types, ALONE },
+	{ "one queue of each type", types, ALONE },
 	{ "reads of events, of every size", read_sizes, ALONE },
-	{ "an event that cannot be written down waits on", read_to_nowhere, ALONE },
+	{ "an event that cannot be written stays queued", read_to_nowhere, ALONE },
 	{ "events are lost", lost, ALONE },
 	{ "poll for events", poll_queue, ALONE },
 	{ "an event queue in use cannot be destroyed", order, ALONE },
-	{ "closed while events wait", close_context, ALONE },
-	{ "events, reads and queues that go, at once", all_at_once, ALONE },
+	{ "closed while events are queued", close_context, ALONE },
+	{ "events, reads and queues destroyed at once", all_at_once, ALONE },
 	{ "events after the vDEVICE is gone", vdevice_gone, ALONE },
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* IOMMU_HWPT_INVALIDATE: what it refuses, and that it says how much of a call took effect. */
+/* IOMMU_HWPT_INVALIDATE: which calls are refused, and how many requests are carried out. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #define HWPT_TYPE	IOMMU_HWPT_INVALIDATE_DATA_SELFTEST
 #define VIOMMU_TYPE	IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST
 
-/* More than a kernel would take in one piece. */
+/* More than a block of the kernel's. */
 #define MANY		5000u
 
 static struct iommu_hwpt_invalidate_selftest requests[MANY];
@@ -18,7 +18,9 @@ static struct iommu_viommu_invalidate_selftest device_requests[MANY];
 
 static void refused(struct fixture *none)
 {
-	/* The C mock allocates memory for all requests at once, and that much is a WARN. */
+	/*
+	 * The C mock allocates memory for all requests, and an allocation of that size is a WARN.
+	 */
 	const uint32_t most = on_c_module() ? MANY : MAX_REQUESTS;
 	struct iommu_hwpt_invalidate cmd;
 	struct caches c;
@@ -44,7 +46,7 @@ static void refused(struct fixture *none)
 		WANT_DONE(invalidate(fd, target, type + 1, requests, len, 1), -EINVAL, 0);
 		WANT_DONE(invalidate(fd, target, type, mem.gone, len, 1), -EFAULT, 0);
 		WANT_DONE(invalidate(fd, target, type, (void *)-PAGE, len, most), -EFAULT, 0);
-		/* Without requests it is asked whether the type is known. */
+		/* Without requests the call asks whether the type is supported. */
 		WANT_DONE(invalidate(fd, target, type, NULL, 0, 0), 0, 0);
 		WANT_DONE(invalidate(fd, target, type, mem.gone, ~0u, 0), 0, 0);
 		WANT_DONE(invalidate(fd, target, type + 1, NULL, 0, 0), -EINVAL, 0);
@@ -63,14 +65,14 @@ static void refused(struct fixture *none)
 		WANT(iotlb_is(fd, c.hwpt, i, IOTLB), 0);
 		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
 	}
-	/* Other kinds of objects, and none. */
+	/* Ids of other objects, and ids without an object. */
 	WANT_DONE(forget_iotlb(fd, c.g.ioas, ALL, 0), -EINVAL, 0);
 	WANT_DONE(forget_iotlb(fd, c.g.parent, ALL, 0), -EINVAL, 0);
 	WANT_DONE(forget_iotlb(fd, c.g.dev_id, ALL, 0), -EINVAL, 0);
 	WANT_DONE(forget_iotlb(fd, c.vdev, ALL, 0), -EINVAL, 0);
 	WANT_DONE(forget_iotlb(fd, NO_ID, ALL, 0), -ENOENT, 0);
 	WANT_DONE(forget_iotlb(fd, 0, ALL, 0), -ENOENT, 0);
-	/* What was done cannot be told: it is done all the same. */
+	/* The struct cannot be written back: the request is carried out all the same. */
 	cmd = (struct iommu_hwpt_invalidate){
 		.size = sizeof(cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(requests),
 		.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = 1,
@@ -108,7 +110,7 @@ static void one_by_one(struct fixture *none)
 	close_caches(&c);
 }
 
-/* Request number bad is wrong: those before it count, in whatever pieces the kernel takes them. */
+/* Request number `bad` is wrong: those before it are carried out and counted, in all blocks. */
 static void counted(struct fixture *none)
 {
 	static const uint32_t bad[] = { 0, 1, 2, 62, 63, 64, 1023, 1024, 1025, 4096, MANY - 1 };
@@ -141,8 +143,8 @@ static void counted(struct fixture *none)
 }
 
 /*
- * Four of five requests can be read. The mock reads those for page tables one by one, so four take
- * effect, and those for a vIOMMU all at once, so none does.
+ * Four of five requests can be read. The mock reads those for page tables one by one, so four are
+ * carried out, and those for a vIOMMU all at once, so none is.
  */
 static void cut_array(struct fixture *none)
 {
@@ -170,7 +172,7 @@ static void cut_array(struct fixture *none)
 	close_caches(&c);
 }
 
-/* As much as one call may ask for. Nothing is kept of it. */
+/* The largest number of requests in a call. */
 static void most(struct fixture *none)
 {
 	const size_t size = (size_t)MAX_REQUESTS * sizeof(requests[0]);
@@ -189,7 +191,7 @@ static void most(struct fixture *none)
 
 static atomic_bool stop;
 
-/* Makes the requests wrong and right again while the kernel reads them. */
+/* Changes a request from valid to invalid and back while the kernel reads it. */
 static void *change(void *arg)
 {
 	while (!atomic_load(&stop)) {
@@ -200,7 +202,7 @@ static void *change(void *arg)
 	return NULL;
 }
 
-/* A request that was checked is the one that is carried out: it is read once. */
+/* A request is read once: what is checked is what is carried out. */
 static void changing(struct fixture *none)
 {
 	pthread_t thread;
@@ -227,11 +229,11 @@ static void changing(struct fixture *none)
 }
 
 static const struct test tests[] = {
-	{ "calls that cannot be", refused, ALONE },
-	{ "one request a call", one_by_one, ALONE },
+	{ "refused calls", refused, ALONE },
+	{ "one request in a call", one_by_one, ALONE },
 	{ "the count of requests before a wrong one", counted, ALONE },
 	{ "an array that ends too early", cut_array, ALONE },
-	{ "as many requests as there may be", most, ALONE },
+	{ "the largest number of requests", most, ALONE },
 	{ "requests that change while they are read", changing, ALONE },
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a vIOMMU's driver has for user space to map: the mock has two pages, which begin with a number
- * that the caller chose. As long as a part of them is mapped the vIOMMU cannot go.
+ * The pages of a vIOMMU's driver that user space can map. The mock has two, which begin with a
+ * number that the caller chooses. The vIOMMU cannot be destroyed while a part of them is mapped.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,7 +19,7 @@
 #define RW_PROT		(PROT_READ | PROT_WRITE)
 #define SECONDS		5
 
-/* Of what is mapped of the context, the address or a negative errno. */
+/* Maps pages of the context. Returns the address or a negative errno. */
 static long long map_file_as(int fd, uint64_t length, uint64_t offset, int prot, int flags)
 {
 	void *at = mmap(NULL, length, prot, flags, fd, (off_t)offset);
@@ -50,7 +50,7 @@ static bool open_pages(struct guest *g, struct pages *p)
 	return !r;
 }
 
-/* Nothing is mapped any more, so the vIOMMU can go. */
+/* Destroys the vIOMMU and the guest. Nothing may be mapped. */
 static void close_pages(struct guest *g, struct pages *p)
 {
 	WANT(destroy(g->fd, p->viommu), 0);
@@ -89,16 +89,16 @@ static void alloc_wrong(struct fixture *none)
 		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT);
 		cmd.data_uptr = PTR(mem.ro);
 		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT);
-		/* It was made and could not be told of. */
+		/* The vIOMMU was made, but the data cannot be written back. */
 		cmd.data_uptr = PTR(&room);
 		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
 		CHECK(room.data.out_data == VALUE && room.data.out_mmap_length == 2 * PAGE);
 		WANT(map_file_as(g.fd, room.data.out_mmap_length, room.data.out_mmap_offset,
 				 RW_PROT, MAP_SHARED), -ENXIO);
-		/* Nothing of it is left: the next id is free. */
+		/* No object is left: the next id is free. */
 		WANT(ioas_alloc(g.fd, &after), 0);
 		WANT(after, before + 1);
-		/* An old program does not hear of the pages. */
+		/* An old program does not get the offset of the pages. */
 		memset(&room, 0xff, sizeof(room));
 		room.data.in_data = VALUE;
 		cmd.data_len = first;
@@ -106,7 +106,7 @@ static void alloc_wrong(struct fixture *none)
 		WANT(room.data.out_data, VALUE);
 		CHECK(room.data.out_mmap_offset == UINT64_MAX);
 		WANT(destroy(g.fd, cmd.out_viommu_id), 0);
-		/* Nothing is written after the struct. */
+		/* No byte behind the struct is written. */
 		cmd.data_len = sizeof(room.data);
 		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), 0);
 		CHECK(room.after == UINT32_MAX);
@@ -125,7 +125,9 @@ static void map_wrong(struct fixture *none)
 	uint64_t mode = 1;
 	int fd = open_iommu();
 
-	/* What this does with the table of ids must not be what mmap does it with. */
+	/*
+	 * Creates the lock classes of the id table outside of mmap(), which holds the mmap lock.
+	 */
 	CHECK(fd >= 0);
 	WANT(option(fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), 0);
 	WANT(map_file_as(fd, PAGE, PAGE, RW_PROT, MAP_SHARED), -ENXIO);
@@ -173,10 +175,10 @@ static void map_wrong(struct fixture *none)
 				fail("%s: got %s", table[i].name, r < 0 ? errno_name(r) : "a mapping");
 		}
 	}
-	/* Another context has nothing there. */
+	/* Another context has no pages at that offset. */
 	WANT(map_file_as(other.fd, p.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO);
 	close_guest(&other);
-	/* A file that is only read has no shared mappings, as the memory manager sees it. */
+	/* A shared mapping of a file that is open for reading cannot be made writeable. */
 	close_pages(&g, &p);
 	fd = open("/dev/iommu", O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
@@ -184,7 +186,7 @@ static void map_wrong(struct fixture *none)
 	close(fd);
 }
 
-/* The pages of the driver, and the same ones each time. */
+/* The mapping has the pages of the driver, the same at each time. */
 static void contents(struct fixture *none)
 {
 	uint32_t *one, *two, *only_read;
@@ -208,7 +210,7 @@ static void contents(struct fixture *none)
 	WANT(two[p.length / sizeof(*two) - 1], 0x1234);
 	two[PAGE / sizeof(*two)] = 0x5678;
 	WANT(only_read[PAGE / sizeof(*two)], 0x5678);
-	/* It can be given up in any order. */
+	/* Mappings can be removed in any order. */
 	munmap(one, p.length);
 	WANT(destroy(g.fd, p.viommu), -EBUSY);
 	munmap(only_read, p.length);
@@ -218,7 +220,7 @@ static void contents(struct fixture *none)
 	close_pages(&g, &p);
 }
 
-/* A mapping that may not be executed cannot be made so. */
+/* mprotect() cannot make a mapping executable. */
 static void execute(struct fixture *none)
 {
 	struct guest g;
@@ -235,7 +237,7 @@ static void execute(struct fixture *none)
 	close_pages(&g, &p);
 }
 
-/* A part of it is enough to keep the vIOMMU. */
+/* A part of a mapping keeps the vIOMMU from being destroyed. */
 static void in_parts(struct fixture *none)
 {
 	struct guest g;
@@ -259,7 +261,7 @@ static void in_parts(struct fixture *none)
 	WANT(*(uint32_t *)at, VALUE);
 	munmap(at, PAGE);
 	WANT(destroy(g.fd, p.viommu), 0);
-	/* One that is cut by its permissions goes in one piece. */
+	/* A mapping that mprotect() has split is unmapped at once. */
 	WANT(viommu_with(&g, VALUE, &p), 0);
 	at = (char *)map_pages(&g, &p);
 	CHECK(at);
@@ -287,7 +289,7 @@ static void moved(struct fixture *none)
 	at = (char *)map_pages(&g, &p);
 	to = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(at && to != MAP_FAILED);
-	/* No larger, and not twice. */
+	/* It cannot be enlarged or duplicated. */
 	WANT(move(at, p.length, 2 * p.length, MREMAP_MAYMOVE, NULL), -EFAULT);
 	WANT(move(at, 0, p.length, MREMAP_MAYMOVE, NULL), -EFAULT);
 	WANT(move(at, p.length, p.length, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), -EINVAL);
@@ -296,7 +298,7 @@ static void moved(struct fixture *none)
 	WANT(*(uint32_t *)to, VALUE);
 	CHECK(munmap(at, p.length) == 0);
 	WANT(destroy(g.fd, p.viommu), -EBUSY);
-	/* Half of it moves back. */
+	/* Half of it is moved back. */
 	WANT(move(to + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at), PTR(at));
 	at[0] = 1;
 	munmap(to, 2 * PAGE);
@@ -327,7 +329,7 @@ static void forked(struct fixture *none)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
-		/* The child has it until it ends, with the file or without. */
+		/* The child has the mapping until it exits, whether the file is open or not. */
 		close(g.fd);
 		byte = at[0] == VALUE;
 		at[1] = 0x77;
@@ -348,7 +350,7 @@ static void forked(struct fixture *none)
 	close_pages(&g, &p);
 }
 
-/* A child that is killed gives it up too, and so does one that starts another program. */
+/* A child that is killed loses the mapping, and so does one that calls exec(). */
 static void child_ends(struct fixture *none)
 {
 	int status, pid, i;
@@ -380,7 +382,7 @@ static void child_ends(struct fixture *none)
 	close_pages(&g, &p);
 }
 
-/* What is mapped keeps the file, and so all that is in it. */
+/* A mapping keeps the file open, and so all objects of the context. */
 static void closed(struct fixture *none)
 {
 	const long idle = pinned();
@@ -402,14 +404,14 @@ static void closed(struct fixture *none)
 	WANT(pinned(), idle + 1);
 	munmap((char *)at + PAGE, PAGE);
 	WANT(pinned(), idle);
-	/* Never unmapped: it ends with the process, see the checks at the end. */
+	/* The mapping is removed by the exit of the process, which the checks at the end show. */
 	if (!open_pages(&g, &p))
 		return;
 	CHECK(map_pages(&g, &p));
 	close(g.fd);
 }
 
-/* Each vIOMMU has pages of its own. */
+/* Each vIOMMU has its own pages. */
 static void two_viommus(struct fixture *none)
 {
 	struct pages p, q, again;
@@ -427,7 +429,7 @@ static void two_viommus(struct fixture *none)
 	WANT(two[0], VALUE + 1);
 	one[1] = 1;
 	WANT(two[1], 0);
-	/* Not both at once. */
+	/* One mapping cannot have the pages of both. */
 	WANT(map_file_as(g.fd, p.length + q.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO);
 	munmap(one, p.length);
 	WANT(destroy(g.fd, q.viommu), -EBUSY);
@@ -465,7 +467,7 @@ static void *make_destroy(void *arg)
 		atomic_store(&last, p.viommu);
 		atomic_store(&where, p.offset);
 		usleep(500);
-		/* It may be mapped, and another thread may be destroying it. */
+		/* EBUSY: it is mapped. Another thread may destroy it at the same time. */
 		while ((r = destroy(g.fd, p.viommu)) == -EBUSY)
 			;
 		if (r && r != -ENOENT)
@@ -488,7 +490,10 @@ static void *map_all(void *arg)
 				fail("cannot map: %s", errno_name(r));
 			continue;
 		}
-		/* Finding K: the C module maps the pages before the driver has written to them. */
+		/*
+		 * Finding K: on the C module the pages can be mapped before the driver has written
+		 * to them.
+		 */
 		if ((at[0] != VALUE && !(on_c_module() && !at[0])) || at[PAGE / sizeof(*at)])
 			fail("%#x and %#x are mapped", at[0], at[PAGE / sizeof(*at)]);
 		if (who & 1)
@@ -543,8 +548,8 @@ static void *map_first(void *arg)
 }
 
 /*
- * A vIOMMU whose making fails is never seen, although its driver had offered the pages already, at the
- * offset that the next one gets.
+ * The driver has offered its pages when making the vIOMMU fails. The next vIOMMU gets the same
+ * offset. Nothing may be mapped there meanwhile.
  */
 static void half_made(struct fixture *none)
 {
@@ -592,12 +597,12 @@ static void half_made(struct fixture *none)
 static const struct test tests[] = {
 	{ "a vIOMMU with wrong data", alloc_wrong, ALONE },
 	{ "wrong ways to map a vIOMMU's pages", map_wrong, ALONE },
-	{ "a vIOMMU's pages are what the driver has", contents, ALONE },
-	{ "a vIOMMU's pages are not executed, finding J", execute, ALONE },
+	{ "a vIOMMU's pages are those of the driver", contents, ALONE },
+	{ "a vIOMMU's pages cannot be executed, finding J", execute, ALONE },
 	{ "a part of a mapping keeps its vIOMMU", in_parts, ALONE },
 	{ "a mapping is moved", moved, ALONE },
-	{ "a child has the mapping too", forked, ALONE },
-	{ "a child with the mapping ends", child_ends, ALONE },
+	{ "a child inherits the mapping", forked, ALONE },
+	{ "a child with the mapping exits", child_ends, ALONE },
 	{ "the file is closed while its pages are mapped", closed, ALONE },
 	{ "the pages of two vIOMMUs", two_viommus, ALONE },
 	{ "vIOMMUs made, mapped and destroyed, at once", all_at_once, ALONE },

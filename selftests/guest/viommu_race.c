@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Four threads that make, attach, invalidate and destroy the same objects at once. What a call answers
- * because another thread was faster is accepted: each has its list.
+ * Four threads make, attach, invalidate and destroy the same objects. Each call has a list of the
+ * errors that it may return because another thread was faster.
  */
 #include <stdatomic.h>
 #include <time.h>
@@ -16,7 +16,7 @@ static _Atomic uint32_t device, dev_id, vdev, on_viommu, on_parent;
 static atomic_ulong done[4];
 static time_t deadline;
 
-/* A device comes and goes, and with it its vDEVICE. */
+/* Makes and destroys a device. Its vDEVICE is destroyed with it. */
 static void *bind_unbind(void *none)
 {
 	while (time(NULL) < deadline && !has_failed()) {
@@ -29,7 +29,7 @@ static void *bind_unbind(void *none)
 		atomic_store(&device, d);
 		atomic_store(&dev_id, id);
 		usleep(2000);
-		/* It may be in use at this moment, or be taken for a vDEVICE that had its id. */
+		/* EBUSY: it is in use. ENOENT: another thread has destroyed it. */
 		while ((r = destroy(g.fd, d)) == -EBUSY && time(NULL) < deadline + SECONDS)
 			;
 		ACCEPT(0, r, ENOENT);

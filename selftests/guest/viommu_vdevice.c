@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* vDEVICEs: by what a guest knows a device, and what is left when the device is unbound. */
+/* vDEVICEs: the virtual id of a device, and what is left when the device is unbound. */
 #include <unistd.h>
 
 #include "viommu.h"
@@ -23,7 +23,7 @@ static void wrong(struct fixture *none)
 	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, &cmd), -EINVAL);
 	cmd.size = sizeof(cmd);
 	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
-	/* Nothing of that is left: neither the device nor the id is taken. */
+	/* No object is left: neither the device nor the virtual id is in use. */
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &one), 0);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &id), -EEXIST);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID + 1, &id), -EEXIST);
@@ -39,7 +39,7 @@ static void wrong(struct fixture *none)
 	close_guest(&g);
 }
 
-/* A device has one vDEVICE, on whatever vIOMMU; an id means something on one vIOMMU. */
+/* A device has one vDEVICE, whatever the vIOMMU. Each vIOMMU has its own virtual ids. */
 static void two_guests(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, other, one, two, id;
@@ -74,7 +74,7 @@ static void unbound(struct fixture *none)
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
 	WANT(destroy(g.fd, g.viommu), -EBUSY);
 	WANT(destroy(g.fd, device), 0);
-	/* It is gone, and with it what the guest knew the device by. */
+	/* The vDEVICE was destroyed with the device, and its virtual id is free. */
 	WANT(destroy(g.fd, vdev), -ENOENT);
 	WANT_DONE(forget_cache(g.fd, g.viommu, VIRT_ID, ALL, 0), -EINVAL, 0);
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -ENOENT);
@@ -82,7 +82,7 @@ static void unbound(struct fixture *none)
 	CHECK(again != vdev);
 	WANT(destroy(g.fd, again), 0);
 	WANT(destroy(g.fd, vdev), -ENOENT);
-	/* Its id does not come to mean anything else. */
+	/* Its object id is not used again. */
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
 		WANT(ioas_alloc(g.fd, &ids[i]), 0);
 		CHECK(ids[i] != vdev);
@@ -94,12 +94,12 @@ static void unbound(struct fixture *none)
 	while (i)
 		WANT(destroy(g.fd, ids[--i]), 0);
 	WANT(destroy(g.fd, g.ioas), 0);
-	/* A context with nothing but that in it is not as it was at first. */
+	/* The abandoned id keeps the context from being regarded as new. */
 	WANT(option(g.fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), -EBUSY);
 	close(g.fd);
 }
 
-/* One that user space has destroyed leaves nothing behind. */
+/* A vDEVICE that user space has destroyed leaves no abandoned id. */
 static void destroyed(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, vdev, again;
@@ -117,7 +117,7 @@ static void destroyed(struct fixture *none)
 	close_guest(&g);
 }
 
-/* The vDEVICE may go while its device is attached, be it with the device. */
+/* A vDEVICE can be destroyed while its device is attached, and is destroyed with the device. */
 static void while_attached(struct fixture *none)
 {
 	uint32_t device, dev_id, hwpt, vdev, on_viommu;
@@ -141,9 +141,9 @@ static void while_attached(struct fixture *none)
 static const struct test tests[] = {
 	{ "wrong calls for a vDEVICE", wrong, ALONE },
 	{ "two vIOMMUs", two_guests, ALONE },
-	{ "gone with its device", unbound, ALONE },
+	{ "destroyed with its device", unbound, ALONE },
 	{ "destroyed before its device", destroyed, ALONE },
-	{ "gone while the device is attached", while_attached, ALONE },
+	{ "destroyed while the device is attached", while_attached, ALONE },
 };
 
 const struct suite vdevice_suite = {
