@@ -6,11 +6,38 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/property.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 
 #include "shims_test.h"
 
 static DECLARE_FAULT_ATTR(fail_iommufd);
+
+/*
+ * Read while a mock device reports a page fault, written while an attachment
+ * changes.
+ */
+static DECLARE_RWSEM(iommufd_rs_fault_lock);
+
+void iommufd_rs_fault_lock_read(void)
+{
+	down_read(&iommufd_rs_fault_lock);
+}
+
+void iommufd_rs_fault_unlock_read(void)
+{
+	up_read(&iommufd_rs_fault_lock);
+}
+
+void iommufd_rs_fault_lock_write(void)
+{
+	down_write(&iommufd_rs_fault_lock);
+}
+
+void iommufd_rs_fault_unlock_write(void)
+{
+	up_write(&iommufd_rs_fault_lock);
+}
 
 /* The attribute in debugfs, to be removed with debugfs_remove(). */
 struct dentry *iommufd_rs_fault_init(void)

@@ -28,6 +28,12 @@ int iommufd_rs_mock_device_add(struct device *dev, struct iommu_device *iommu,
 /* linux/iommu.h */
 void *iommufd_rs_dev_iommu_priv(struct device *dev);
 
+/* linux/rwsem.h */
+void iommufd_rs_fault_lock_read(void);
+void iommufd_rs_fault_unlock_read(void);
+void iommufd_rs_fault_lock_write(void);
+void iommufd_rs_fault_unlock_write(void);
+
 /* linux/fault-inject.h */
 struct dentry *iommufd_rs_fault_init(void);
 bool iommufd_rs_should_fail(void);

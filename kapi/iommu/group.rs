@@ -6,6 +6,7 @@
 
 use core::{
     ffi::c_void,
+    mem::ManuallyDrop,
     ptr::NonNull, //
 };
 
@@ -28,6 +29,7 @@ use crate::{
                 Attachable, //
             },
             device,
+            fault_lock,
             msi::Doorbells, //
         },
         units::{
@@ -183,7 +185,8 @@ enum Source {
 /// `handle` is registered with the IOMMU core for `source` and the handle's domain.
 pub(crate) struct Attachment {
     source: Source,
-    handle: Pin<KBox<AttachHandle>>,
+    /// Dropped by `drop`.
+    handle: ManuallyDrop<Pin<KBox<AttachHandle>>>,
 }
 
 impl Attachment {
@@ -207,6 +210,7 @@ impl Attachment {
         } else {
             Source::Pasid(dev.into(), pasid)
         };
+        let _no_faults = fault_lock::write();
         // SAFETY: All three live as long as the attachment: it owns them.
         to_result(unsafe {
             match &source {
@@ -222,7 +226,10 @@ impl Attachment {
             }
         })?;
         // INVARIANT: Just registered.
-        Ok(Self { source, handle })
+        Ok(Self {
+            source,
+            handle: ManuallyDrop::new(handle),
+        })
     }
 
     /// Moves the DMA to another domain, without a gap where the driver can, and answers the page
@@ -235,6 +242,7 @@ impl Attachment {
     ) -> Result {
         let handle = AttachHandle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
+        let _no_faults = fault_lock::write();
         // SAFETY: As in `new`; the old domain and handle are released only after the move.
         to_result(unsafe {
             match &self.source {
@@ -250,7 +258,7 @@ impl Attachment {
             }
         })?;
         // INVARIANT: The core has exchanged the old handle for the new.
-        self.handle = handle;
+        drop(core::mem::replace(&mut *self.handle, handle));
         Ok(())
     }
 
@@ -266,6 +274,7 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let domain = self.handle.domain().as_ptr();
+        let _no_faults = fault_lock::write();
         // SAFETY: By the invariant the group is attached to the domain.
         unsafe {
             match &self.source {
@@ -277,6 +286,8 @@ impl Drop for Attachment {
                 }
             }
         }
+        // SAFETY: The core does not have the handle any more, and it is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.handle) };
     }
 }
 

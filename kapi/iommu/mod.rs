@@ -10,6 +10,7 @@
 //! | `domain` | `rust/kernel/iommu` |
 //! | `driver_ref` | private |
 //! | `driver_struct` | private: memory that this module shares with an IOMMU driver |
+//! | `fault_lock` | private: for the mock IOMMU |
 //! | `group` | `rust/kernel/iommu` |
 //! | `hw_queue` | private: `struct iommufd_hw_queue` belongs to iommufd |
 //! | `hwinfo` | `rust/kernel/iommu` |
@@ -30,6 +31,7 @@ pub(crate) mod dirty;
 pub(crate) mod domain;
 mod driver_ref;
 mod driver_struct;
+pub(in crate::kapi) mod fault_lock;
 pub(crate) mod group;
 pub(crate) mod hw_queue;
 pub(crate) mod hwinfo;

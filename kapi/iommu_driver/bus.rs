@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! An IOMMU in front of a bus of its own, for devices that software makes.
+//! An IOMMU with a bus of its own, for devices that software makes.
+//!
+//! C headers: `include/linux/device/bus.h`, `include/linux/platform_device.h`.
 
 use core::{
     mem::ManuallyDrop,
@@ -33,53 +35,59 @@ use crate::{
     ffi::bindings,
     kapi::{
         iommu::{
+            device::as_raw,
             domain::Domain,
             iopf::PageRequest,
             nested::NestedDomain, //
         },
         iommu_driver::{
-            fault::{
-                Faulting,
-                FaultsBlocked,
-                Queue, //
-            },
-            nested::NestedTables,
-            ops::{
-                raw,
+            driver::{
+                DeviceState,
                 Driver,
-                Ops,
+                NestedTables,
+                PagingDomain,
                 Probed, //
             },
-            paging::PagingDomain, //
+            fault::{
+                report,
+                Faulting,
+                Queue, //
+            },
+            ops::Ops, //
         },
         sync::complete_on_drop::CompleteOnDrop, //
     }, //
 };
 
-/// Where a driver finds its registered IOMMU: a static of its own.
+/// The registered IOMMU of a driver, which keeps this in a static.
+///
+/// # Invariants
+///
+/// The pointer is NULL, or came from `Arc::as_ptr()` of the reference that a [`Registration`] owns. The
+/// registration drops that reference an RCU grace period after it cleared the pointer.
 pub(crate) struct IommuSlot<D: Driver>(AtomicPtr<BusIommu<D>>);
 
 impl<D: Driver> IommuSlot<D> {
-    /// Nothing is registered.
+    /// Makes a slot without an IOMMU.
     pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(core::ptr::null_mut()))
     }
 
-    /// The IOMMU, while it is registered.
+    /// Returns the IOMMU, if one is registered.
     pub(crate) fn get(&self) -> Option<Arc<BusIommu<D>>> {
         let _guard = rcu::read_lock();
         let iommu = self.0.load(Ordering::Acquire);
         if iommu.is_null() {
             return None;
         }
-        // SAFETY: The registration holds a reference until it has cleared the slot and every RCU
-        // reader is through; it is not given back here.
+        // SAFETY: By the type invariant the reference is not dropped during the RCU read-side critical
+        // section, and `ManuallyDrop` does not drop it here.
         let iommu = ManuallyDrop::new(unsafe { Arc::from_raw(iommu.cast_const()) });
         Some((*iommu).clone())
     }
 }
 
-/// A registered IOMMU with its bus. Dropping it waits until all devices are gone.
+/// The registration of an IOMMU and its bus. Dropping it waits until all devices on the bus were freed.
 pub(crate) struct Registration<D: Driver> {
     slot: &'static IommuSlot<D>,
     /// Taken when dropped.
@@ -87,14 +95,17 @@ pub(crate) struct Registration<D: Driver> {
 }
 
 impl<D: Driver> Registration<D> {
-    /// Makes a bus, `name`, and an IOMMU in front of it that `slot` leads to. `ENOMEM`, `EEXIST`
-    /// where there is a bus of that name, `EBUSY` where the driver has an IOMMU already.
+    /// Registers a bus called `name` and its IOMMU, and puts the IOMMU into `slot`.
+    ///
+    /// Returns `EEXIST` if there is a bus of that name, `EBUSY` if the slot has an IOMMU, `ENOMEM` if
+    /// there is no memory.
     pub(crate) fn new(
         module: &'static ThisModule,
         slot: &'static IommuSlot<D>,
         name: &'static CStr,
     ) -> Result<Self> {
         let iommu = Arc::pin_init(BusIommu::new(module, name)?, GFP_KERNEL)?;
+        // INVARIANT: The reference is put into the registration below.
         let found = slot.0.compare_exchange(
             core::ptr::null_mut(),
             Arc::as_ptr(&iommu).cast_mut(),
@@ -121,7 +132,11 @@ impl<D: Driver> Drop for Registration<D> {
     }
 }
 
-/// A platform device that stands for the hardware.
+/// A platform device, the parent of the IOMMU in sysfs.
+///
+/// # Invariants
+///
+/// The device is registered.
 struct Platform(NonNull<bindings::platform_device>);
 
 impl Platform {
@@ -130,7 +145,7 @@ impl Platform {
             name: name.as_char_ptr(),
             ..Default::default()
         };
-        // SAFETY: The name lives for ever, the rest is copied.
+        // SAFETY: `name` is a NUL-terminated string. The function copies what it is given.
         let raw = from_err_ptr(unsafe { bindings::platform_device_register_full(&info) })?;
         Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
     }
@@ -138,32 +153,46 @@ impl Platform {
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        // SAFETY: `new` registered it.
+        // SAFETY: By the type invariant it is registered.
         unsafe { bindings::platform_device_unregister(self.0.as_ptr()) };
     }
 }
 
-/// A registered bus. What it points to is pinned beside it.
+/// A registered bus.
+///
+/// # Invariants
+///
+/// The bus is registered. It is another field of the same [`BusIommu`], which is dropped after this.
 struct Bus(*mut bindings::bus_type);
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        // SAFETY: It was registered when this was made.
+        // SAFETY: By the type invariant it is registered.
         unsafe { bindings::bus_unregister(self.0) };
     }
 }
 
-/// An IOMMU in sysfs. What it points to is pinned beside it.
+/// The sysfs entry of an IOMMU.
+///
+/// # Invariants
+///
+/// The IOMMU was added to sysfs. It is another field of the same [`BusIommu`], which is dropped after
+/// this.
 struct Attributes(*mut bindings::iommu_device);
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // SAFETY: It was added when this was made.
+        // SAFETY: By the type invariant it was added.
         unsafe { bindings::iommu_device_sysfs_remove(self.0) };
     }
 }
 
-/// An IOMMU that the core knows. What it points to is pinned beside it.
+/// The registration of an IOMMU with the IOMMU core.
+///
+/// # Invariants
+///
+/// The IOMMU is registered for the bus, with the notifier. All three are other fields of the same
+/// [`BusIommu`], which are dropped after this.
 struct CoreRegistration {
     iommu: *mut bindings::iommu_device,
     bus: *mut bindings::bus_type,
@@ -172,7 +201,7 @@ struct CoreRegistration {
 
 impl Drop for CoreRegistration {
     fn drop(&mut self) {
-        // SAFETY: It was registered when this was made.
+        // SAFETY: By the type invariant it is registered with these.
         unsafe { bindings::iommu_device_unregister_bus(self.iommu, self.bus, self.notifier) };
     }
 }
@@ -180,7 +209,7 @@ impl Drop for CoreRegistration {
 /// An IOMMU and its bus.
 #[pin_data]
 pub(crate) struct BusIommu<D: Driver> {
-    // Field order: each goes before what it needs; that everything is gone is said last.
+    // Each field is dropped before the fields that it needs, and `dropped` last.
     _attributes: Attributes,
     _core: CoreRegistration,
     _registered: Bus,
@@ -193,16 +222,16 @@ pub(crate) struct BusIommu<D: Driver> {
     notifier: Opaque<bindings::notifier_block>,
     #[pin]
     ops: Ops<D>,
-    faults: Queue,
+    faults: Arc<Queue>,
     name: &'static CStr,
-    /// The number of the next device.
+    /// The number in the name of the next device.
     next: Atomic<u32>,
     dropped: CompleteOnDrop,
 }
 
-// SAFETY: The C objects have locks of their own.
+// SAFETY: The C objects may be used and unregistered by any task.
 unsafe impl<D: Driver> Send for BusIommu<D> {}
-// SAFETY: As above.
+// SAFETY: The driver core and the IOMMU core lock the C objects.
 unsafe impl<D: Driver> Sync for BusIommu<D> {}
 
 impl<D: Driver> BusIommu<D> {
@@ -211,50 +240,57 @@ impl<D: Driver> BusIommu<D> {
         let platform = Platform::new(name)?;
         let faults = Queue::new(name)?;
         Ok(try_pin_init!(&this in Self {
-            ops <- Ops::new(module.as_ptr()),
+            ops <- Ops::new(module),
             notifier <- Opaque::zeroed(),
             bus <- Opaque::ffi_init(move |slot: *mut bindings::bus_type| {
                 let bus = bindings::bus_type {
                     name: name.as_char_ptr(),
                     ..Default::default()
                 };
-                // SAFETY: `slot` is ours to write.
+                // SAFETY: `slot` can be written to.
                 unsafe { slot.write(bus) };
             }),
             iommu <- Opaque::zeroed(),
             _registered: {
-                // SAFETY: The bus was set above and is pinned.
+                // SAFETY: `this` is the memory that is being initialised.
                 let bus = unsafe { (*this.as_ptr()).bus.get() };
-                // SAFETY: It stays until it is unregistered.
+                // SAFETY: The bus was initialised above, and does not move.
                 to_result(unsafe { bindings::bus_register(bus) })?;
+                // INVARIANT: It was just registered.
                 Bus(bus)
             },
             _attributes: {
-                // SAFETY: The IOMMU is pinned and zero, as it has to be; the platform device lives
-                // longer.
-                unsafe {
-                    let iommu = (*this.as_ptr()).iommu.get();
-                    to_result(bindings::iommu_device_sysfs_add(
+                // SAFETY: `this` is the memory that is being initialised.
+                let iommu = unsafe { (*this.as_ptr()).iommu.get() };
+                // SAFETY: The IOMMU is zero, as the function expects, and does not move. The platform
+                // device is registered, and unregistered after the IOMMU was removed.
+                to_result(unsafe {
+                    bindings::iommu_device_sysfs_add(
                         iommu,
                         &raw mut (*platform.0.as_ptr()).dev,
                         core::ptr::null_mut(),
                         c"%s".as_char_ptr(),
                         name.as_char_ptr(),
-                    ))?;
-                    Attributes(iommu)
-                }
+                    )
+                })?;
+                // INVARIANT: It was just added.
+                Attributes(iommu)
             },
             _core: {
-                // SAFETY: All of it is pinned and stays until it is unregistered.
-                unsafe {
+                // SAFETY: `this` is the memory that is being initialised, of which these were above.
+                let (iommu, bus, notifier, ops) = unsafe {
                     let this = this.as_ptr();
                     let (iommu, bus) = ((*this).iommu.get(), (*this).bus.get());
-                    let notifier = (*this).notifier.get();
-                    let ops = (*this).ops.as_ptr();
-                    to_result(bindings::iommu_device_register_bus(iommu, ops, bus, notifier))?;
-                    (*iommu).max_pasids = D::MAX_PASIDS;
-                    CoreRegistration { iommu, bus, notifier }
-                }
+                    (iommu, bus, (*this).notifier.get(), (*this).ops.as_ptr())
+                };
+                // SAFETY: None of them moves, and all are dropped after the registration.
+                to_result(unsafe {
+                    bindings::iommu_device_register_bus(iommu, ops, bus, notifier)
+                })?;
+                // SAFETY: The IOMMU has no devices yet, so the core does not read the field.
+                unsafe { (*iommu).max_pasids = D::MAX_PASIDS };
+                // INVARIANT: It was just registered.
+                CoreRegistration { iommu, bus, notifier }
             },
             _platform: platform,
             faults,
@@ -264,147 +300,138 @@ impl<D: Driver> BusIommu<D> {
         }? Error))
     }
 
-    /// Makes a device on the bus. `pasid_bits` says how wide its PASIDs are, 0 for none. `ENOMEM`.
+    /// Adds a device to the bus. `pasid_bits` is the width of its PASIDs, or 0 if it has none. Returns
+    /// `ENOMEM` if there is no memory.
     pub(crate) fn add_device(
         self: &Arc<Self>,
         data: D::Device,
         pasid_bits: u32,
     ) -> Result<BusDevice<D>> {
-        let faulting = Faulting::new()?;
+        let state = DeviceState {
+            data,
+            faulting: Faulting::new(self.faults.clone()),
+        };
         let memory = KBox::into_raw(KBox::<Memory<D>>::new_uninit(GFP_KERNEL)?).cast::<Memory<D>>();
-        // SAFETY: `memory` is ours alone; a device is zero before `device_initialize`, from when on
-        // it is `release` that frees it.
+        // SAFETY: Nothing else refers to the memory, and zero is valid for a `struct device` that is not
+        // initialised.
         let dev = unsafe {
             memory.write_bytes(0, 1);
-            (&raw mut (*memory).data).write(data);
-            (&raw mut (*memory).faulting).write(faulting);
+            (&raw mut (*memory).state).write(state);
             (&raw mut (*memory).iommu).write(self.clone());
             let dev = &raw mut (*memory).dev;
             (*dev).release = Some(release::<D>);
             (*dev).bus = self.bus.get();
-            bindings::device_initialize(dev);
-            Initialised(dev)
+            dev
         };
+        // SAFETY: From here on `release` frees the memory.
+        unsafe { bindings::device_initialize(dev) };
+        // INVARIANT: It was just initialised, and nothing else has its first reference.
+        let dev = Initialised(dev);
+
         let number = self.next.fetch_add(1, Relaxed);
-        // SAFETY: The device is initialised, and is on the bus of the IOMMU.
-        unsafe {
-            to_result(bindings::dev_set_name(
+        // SAFETY: The device is initialised. The format has these two arguments.
+        to_result(unsafe {
+            bindings::dev_set_name(
                 dev.0,
                 c"%s%u".as_char_ptr(),
                 self.name.as_char_ptr(),
                 number,
-            ))?;
-            to_result(bindings::iommufd_rs_mock_device_add(
-                dev.0,
-                self.iommu.get(),
-                pasid_bits,
-            ))?;
-        }
+            )
+        })?;
+        // SAFETY: The device is initialised, and on the bus of the IOMMU.
+        to_result(unsafe {
+            bindings::iommufd_rs_mock_device_add(dev.0, self.iommu.get(), pasid_bits)
+        })?;
         let dev = dev.into_raw();
-        // INVARIANT: It was just added.
+        // INVARIANT: It was just added, and `into_raw` returned the reference.
         Ok(BusDevice {
-            // SAFETY: It is not NULL.
+            // SAFETY: It points into `memory`, which is not NULL.
             dev: unsafe { NonNull::new_unchecked(dev) },
             _driver: core::marker::PhantomData,
         })
     }
 
-    /// Finds the driver's data of a device. `ENODEV` where it is not on the bus.
+    /// Implements [`Driver::probe`]. Returns `ENODEV` if the device is not on the bus.
     pub(crate) fn probe<'a>(&self, dev: &'a Device) -> Result<Probed<'a, D>> {
-        let data = NonNull::from(self.data(dev).ok_or(ENODEV)?);
-        // SAFETY: A device of the bus keeps both its data and its IOMMU.
-        Ok(unsafe { Probed::new(NonNull::new_unchecked(self.iommu.get()), data) })
+        let state = NonNull::from(self.state(dev).ok_or(ENODEV)?);
+        // SAFETY: `get()` does not return NULL.
+        let iommu = unsafe { NonNull::new_unchecked(self.iommu.get()) };
+        // SAFETY: The memory of a device on the bus contains the state and a reference to the IOMMU.
+        Ok(unsafe { Probed::new(iommu, state) })
     }
 
-    /// The driver's data of a device, or `None` where it is not on the bus.
+    /// Returns the driver's data of a device, or `None` if it is not on the bus.
     pub(crate) fn data<'a>(&self, dev: &'a Device) -> Option<&'a D::Device> {
-        let memory = self.memory(dev)?;
-        // SAFETY: It is one of ours, and there as long as the device.
-        Some(unsafe { &(*memory).data })
+        self.state(dev).map(|state| &state.data)
     }
 
-    /// Where a device of the bus is, or `None` where it is on another.
-    fn memory(&self, dev: &Device) -> Option<*const Memory<D>> {
-        let dev = raw(dev);
-        // SAFETY: The device is alive, and its bus does not change. Nobody but `add_device` puts
-        // devices on the bus.
-        unsafe { core::ptr::eq((*dev).bus, self.bus.get()) }.then(|| dev.cast_const().cast())
+    /// Returns the state of a device, or `None` if it is not on the bus.
+    fn state<'a>(&self, dev: &'a Device) -> Option<&'a DeviceState<D>> {
+        let dev = as_raw(dev);
+        // SAFETY: A `&Device` is a valid device, whose bus does not change.
+        if !core::ptr::eq(unsafe { (*dev).bus }, self.bus.get()) {
+            return None;
+        }
+        // SAFETY: `add_device` alone puts devices on the bus, and each is the first field of a `Memory`.
+        Some(unsafe { &(*dev.cast_const().cast::<Memory<D>>()).state })
     }
 
-    /// Lets a device have a page fault. With the `last` one of its group it returns once somebody
-    /// has taken the group. Nothing happens where the device may not have any. `EINVAL` where it is
-    /// not on the bus.
+    /// Reports a page fault of a device. `last` says that it is the last one of its group; then the group
+    /// has been delivered when this returns. A fault that nothing takes is answered at once. Returns
+    /// `EINVAL` if the device is not on the bus.
     pub(crate) fn fault(&self, dev: &Device, request: &PageRequest, last: bool) -> Result {
-        let memory = self.memory(dev).ok_or(EINVAL)?;
-        // SAFETY: It is one of ours; whoever attaches or detaches its device blocks faults
-        // meanwhile.
-        unsafe { (*memory).faulting.report(dev, request, last) };
+        self.state(dev).ok_or(EINVAL)?;
+        // SAFETY: `iommufd_rs_mock_device_add` adds a device to the bus only if it could be probed.
+        unsafe { report(dev, request, last) };
         Ok(())
     }
 
-    /// Keeps a device from having page faults. Held by whoever attaches or detaches it, from before
-    /// until what was attached is gone. `None` where it is not on the bus.
-    pub(crate) fn block_faults<'a>(&self, dev: &'a Device) -> Option<FaultsBlocked<'a>> {
-        let memory = self.memory(dev)?;
-        // SAFETY: It is one of ours, and there as long as the device.
-        Some(unsafe { (*memory).faulting.block_faults() })
-    }
-
-    /// The page tables behind a domain that user space fills, or `None` where they are not of this
-    /// IOMMU.
+    /// Returns the page tables of a nested domain, or `None` if it is not one of this IOMMU.
     pub(crate) fn nested<'a>(
         &self,
         domain: &'a NestedDomain,
     ) -> Option<&'a NestedTables<D::Nested>> {
         let raw = domain.as_ptr();
-        // SAFETY: As for `domain`; all nested domains are of type `D::Nested`.
-        unsafe { core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| NestedTables::borrow(raw)) }
+        // SAFETY: The domain is valid as long as `domain`.
+        let ours = core::ptr::eq(unsafe { (*raw).owner }, self.ops.as_ptr());
+        // SAFETY: The nested domains that these operations make are `NestedTables<D::Nested>`.
+        ours.then(|| unsafe { NestedTables::borrow(raw) })
     }
 
-    /// The page tables behind a domain, or `None` where they are not of this IOMMU.
+    /// Returns the page tables of a paging domain, or `None` if it is not one of this IOMMU.
     pub(crate) fn domain<'a>(&self, domain: &'a Domain) -> Option<&'a PagingDomain<D::Domain>> {
         let raw = domain.as_ptr();
-        // SAFETY: The domain is valid, and its owner, set when it was made, is who made it: all
-        // page tables that these operations make are of type `D::Domain`.
-        unsafe { core::ptr::eq((*raw).owner, self.ops.as_ptr()).then(|| PagingDomain::borrow(raw)) }
+        // SAFETY: The domain is valid as long as `domain`.
+        let ours = core::ptr::eq(unsafe { (*raw).owner }, self.ops.as_ptr());
+        // SAFETY: The paging domains that these operations make are `PagingDomain<D::Domain>`.
+        ours.then(|| unsafe { PagingDomain::borrow(raw) })
     }
 }
 
-/// A device's memory. The device comes first.
+/// The memory of a device.
 #[repr(C)]
 struct Memory<D: Driver> {
+    // The first field: the driver core's pointer to it is a pointer to the memory.
     dev: bindings::device,
-    data: D::Device,
-    faulting: Faulting,
+    state: DeviceState<D>,
+    /// Keeps the IOMMU, and the bus, as long as the device.
     iommu: Arc<BusIommu<D>>,
 }
 
-/// Lets a device have page faults where its domains say so: `new` is attached in the slot of `old`.
-///
 /// # Safety
 ///
-/// The device was probed by driver `D`; the group's lock is held; the domains are valid or NULL.
-pub(super) unsafe fn change_faulting<D: Driver>(
-    dev: *mut bindings::device,
-    new: *mut bindings::iommu_domain,
-    old: *mut bindings::iommu_domain,
-) -> Result {
-    // SAFETY: A driver of this kind has no devices but those of its bus, which are such memory.
-    let memory = unsafe { &*dev.cast_const().cast::<Memory<D>>() };
-    // SAFETY: The caller's promise.
-    unsafe { memory.faulting.change(&memory.iommu.faults, dev, new, old) }
-}
-
-/// # Safety
-///
-/// As `release` of `struct device`, for a device of [`BusIommu::add_device`].
+/// Must be called as `release` of a device that [`BusIommu::add_device`] has initialised.
 unsafe extern "C" fn release<D: Driver>(dev: *mut bindings::device) {
-    // SAFETY: The device is the first part of its memory, which `add_device` made; nobody refers to
-    // it any more.
+    // SAFETY: The device is the first field of a `Memory`, which `add_device` allocated in a `KBox`.
+    // Nothing refers to it any more.
     drop(unsafe { KBox::from_raw(dev.cast::<Memory<D>>()) });
 }
 
-/// An initialised device that is not added. Dropping it puts it.
+/// A device that is initialised and not added.
+///
+/// # Invariants
+///
+/// A reference to the device belongs to this.
 struct Initialised(*mut bindings::device);
 
 impl Initialised {
@@ -417,37 +444,38 @@ impl Initialised {
 
 impl Drop for Initialised {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours to give back.
+        // SAFETY: By the type invariant the reference is ours.
         unsafe { bindings::put_device(self.0) };
     }
 }
 
-/// A device that software made. Dropping it takes it off the bus: nobody may own its DMA then.
+/// A device on the bus. Dropping it removes the device. The DMA ownership of its group must have been
+/// released before.
 ///
 /// # Invariants
 ///
-/// The device was added to the bus, and a reference to it is ours.
+/// The device was added to the bus, and a reference to it belongs to this.
 pub(crate) struct BusDevice<D: Driver> {
     dev: NonNull<bindings::device>,
     _driver: core::marker::PhantomData<D>,
 }
 
-// SAFETY: A device may be used and unregistered from any task.
+// SAFETY: A device may be removed by any task.
 unsafe impl<D: Driver> Send for BusDevice<D> {}
-// SAFETY: As above.
+// SAFETY: A `&Device` may be used by any task.
 unsafe impl<D: Driver> Sync for BusDevice<D> {}
 
 impl<D: Driver> BusDevice<D> {
-    /// The device.
+    /// Returns the device.
     pub(crate) fn dev(&self) -> &Device {
-        // SAFETY: By the invariant it is alive.
+        // SAFETY: By the type invariant there is a reference to it.
         unsafe { Device::from_raw(self.dev.as_ptr()) }
     }
 }
 
 impl<D: Driver> Drop for BusDevice<D> {
     fn drop(&mut self) {
-        // SAFETY: By the invariant it is added; our reference goes with it.
+        // SAFETY: By the type invariant it was added, and the reference is ours.
         unsafe { bindings::device_unregister(self.dev.as_ptr()) };
     }
 }

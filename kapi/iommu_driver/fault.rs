@@ -2,9 +2,9 @@
 
 //! Page faults of devices that software makes.
 //!
-//! The IOMMU core finds out by whom a fault is taken without a lock: it is the driver's to let none
-//! through while what a device is attached to changes. Here whoever changes it blocks the device's
-//! faults (`Faulting::blocked`, rank 4).
+//! The IOMMU core looks up what takes a fault without a lock. The driver must report none while the
+//! attachment of the device changes: [`report`] holds the lock of
+//! [`fault_lock`](crate::kapi::iommu::fault_lock) for reading.
 
 use core::ptr::NonNull;
 
@@ -12,140 +12,133 @@ use kernel::{
     device::Device,
     error::to_result,
     prelude::*,
-    sync::atomic::{
-        ordering::Relaxed,
-        Atomic, //
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
     }, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::{
-        iommu::{
-            device,
-            iopf::PageRequest, //
-        },
-        sync::rwsem::{
-            new_rwsem,
-            RwSem,
-            WriteGuard, //
-        }, //
+    kapi::iommu::{
+        device,
+        fault_lock,
+        iopf::PageRequest, //
     }, //
 };
 
-/// Where the IOMMU core keeps faults that are not complete.
+/// A queue in which the IOMMU core collects the faults of a group until the last one comes.
 pub(super) struct Queue(NonNull<bindings::iopf_queue>);
 
+// SAFETY: The IOMMU core locks its queues, so any task may use and free them.
+unsafe impl Send for Queue {}
+// SAFETY: The IOMMU core locks its queues.
+unsafe impl Sync for Queue {}
+
 impl Queue {
-    /// A queue for no device yet. `ENOMEM`.
-    pub(super) fn new(name: &'static CStr) -> Result<Self> {
-        // SAFETY: The name lives for ever.
+    /// Allocates a queue without devices. Returns `ENOMEM` if there is no memory.
+    pub(super) fn new(name: &'static CStr) -> Result<Arc<Self>> {
+        // SAFETY: `name` is a NUL-terminated string.
         let raw = unsafe { bindings::iopf_queue_alloc(name.as_char_ptr()) };
-        Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
+        let queue = Self(NonNull::new(raw).ok_or(ENOMEM)?);
+        Ok(Arc::new(queue, GFP_KERNEL)?)
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: It is ours to free, and devices keep their IOMMU.
+        // SAFETY: `new` allocated it. The devices that were in it are gone, as each had a reference.
         unsafe { bindings::iopf_queue_free(self.0.as_ptr()) };
     }
 }
 
-/// A device has no page faults as long as this is held.
-pub(crate) struct FaultsBlocked<'a>(#[expect(dead_code, reason = "held")] WriteGuard<'a, ()>);
-
 /// Whether a device can have page faults.
 pub(super) struct Faulting {
-    /// How many domains it is attached to that take them. Changed under the group's lock.
+    queue: Arc<Queue>,
+    /// The number of attached domains that take page faults. Changed with the group's mutex held.
     domains: Atomic<u32>,
-    /// Read while the device has a fault.
-    blocked: Pin<KBox<RwSem<()>>>,
 }
 
 impl Faulting {
-    /// It cannot. `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self {
+    /// The state of a device that is attached to nothing.
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self {
+            queue,
             domains: Atomic::new(0),
-            blocked: KBox::pin_init(new_rwsem!((), "Faulting::blocked"), GFP_KERNEL)?,
-        })
+        }
     }
 
-    /// See [`BusIommu::block_faults`](super::bus::BusIommu::block_faults).
-    pub(super) fn block_faults(&self) -> FaultsBlocked<'_> {
-        FaultsBlocked(self.blocked.write())
-    }
-
-    /// Follows a change of what the device is attached to. `ENOMEM`.
+    /// Puts the device into the queue if `new`, which is being attached in place of `old`, is the first
+    /// of its domains that takes page faults; removes it if `old` was the last. Returns `ENOMEM` if
+    /// there is no memory.
     ///
     /// # Safety
     ///
-    /// `self` is that of `dev`, which is probed; the group's lock is held; the domains are valid or
-    /// NULL.
+    /// `self` must be the state of `dev`, which was probed. The group's mutex must be held. `new` and
+    /// `old` must each be NULL or a valid domain.
     pub(super) unsafe fn change(
         &self,
-        queue: &Queue,
         dev: *mut bindings::device,
         new: *mut bindings::iommu_domain,
         old: *mut bindings::iommu_domain,
     ) -> Result {
-        // SAFETY: The caller's promise.
-        let takes = |domain: *mut bindings::iommu_domain| unsafe {
-            domain
-                .as_ref()
-                .is_some_and(|domain| domain.iopf_handler.is_some())
-        };
-        if takes(new) {
+        // SAFETY: The caller guarantees that it is NULL or valid.
+        let (new, old) = unsafe { (new.as_ref(), old.as_ref()) };
+        let takes = |domain: &bindings::iommu_domain| domain.iopf_handler.is_some();
+
+        if new.is_some_and(takes) {
             let domains = self.domains.load(Relaxed);
             if domains == 0 {
-                // SAFETY: The device is probed, and is not in the queue.
-                to_result(unsafe { bindings::iopf_queue_add_device(queue.0.as_ptr(), dev) })?;
+                // SAFETY: The device was probed. As no domain takes its faults, it is in no queue.
+                to_result(unsafe { bindings::iopf_queue_add_device(self.queue.0.as_ptr(), dev) })?;
             }
             self.domains.store(domains + 1, Relaxed);
         }
-        if takes(old) {
+        if old.is_some_and(takes) {
             let domains = self.domains.load(Relaxed) - 1;
             self.domains.store(domains, Relaxed);
             if domains == 0 {
-                // SAFETY: It was added when the first such domain was attached.
-                unsafe { bindings::iopf_queue_remove_device(queue.0.as_ptr(), dev) };
+                // SAFETY: The device was added when the first such domain was attached.
+                unsafe { bindings::iopf_queue_remove_device(self.queue.0.as_ptr(), dev) };
             }
         }
         Ok(())
     }
+}
 
-    /// Tells the core of a fault, with `last` of the last one of its group.
-    ///
-    /// # Safety
-    ///
-    /// `self` is that of `dev`, which is probed, and whoever attaches or detaches it holds
-    /// [`Faulting::blocked`] until what was attached is gone.
-    pub(super) unsafe fn report(&self, dev: &Device, request: &PageRequest, last: bool) {
-        let mut flags = request.flags;
-        if last {
-            flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
-        }
-        if request.pasid != bindings::IOMMU_NO_PASID {
-            flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
-        }
-        let mut event = bindings::iopf_fault {
-            fault: bindings::iommu_fault {
-                type_: bindings::iommu_fault_type_IOMMU_FAULT_PAGE_REQ,
-                prm: bindings::iommu_fault_page_request {
-                    flags,
-                    pasid: request.pasid,
-                    grpid: request.group,
-                    perm: request.perm,
-                    addr: request.addr,
-                    ..Default::default()
-                },
-            },
-            ..Default::default()
-        };
-        let _reporting = self.blocked.read();
-        // SAFETY: The device is probed; what it is attached to stays meanwhile. The event is
-        // copied. A fault that nobody takes is answered at once, and there is nobody to tell.
-        let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
+/// Reports a page fault to the IOMMU core. `last` says that it is the last one of its group; then the
+/// group has been delivered when this returns. A fault that nothing takes is answered at once.
+///
+/// # Safety
+///
+/// The IOMMU core must have probed the device.
+pub(super) unsafe fn report(dev: &Device, request: &PageRequest, last: bool) {
+    let mut flags = request.flags;
+    if last {
+        flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
     }
+    if request.pasid != bindings::IOMMU_NO_PASID {
+        flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+    }
+    let mut event = bindings::iopf_fault {
+        fault: bindings::iommu_fault {
+            type_: bindings::iommu_fault_type_IOMMU_FAULT_PAGE_REQ,
+            prm: bindings::iommu_fault_page_request {
+                flags,
+                pasid: request.pasid,
+                grpid: request.group,
+                perm: request.perm,
+                addr: request.addr,
+                ..Default::default()
+            },
+        },
+        ..Default::default()
+    };
+    let _attached = fault_lock::read();
+    // SAFETY: The caller guarantees that the device was probed. `_attached` keeps its attachments as they
+    // are during the call, and the core copies the event.
+    let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
 }

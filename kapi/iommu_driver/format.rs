@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Formats of page tables that the kernel's generic page table code knows.
+//! Formats of page tables that the generic page table code of the kernel implements.
+//!
+//! C header: `include/linux/generic_pt/iommu.h`.
 
 use kernel::prelude::*;
 
 use crate::ffi::bindings;
 
-/// How large a table's addresses are, and where it begins.
+/// The size and the features of a page table.
 #[derive(Clone, Copy)]
 pub(crate) struct Geometry {
-    /// Bits of an I/O virtual address.
+    /// The number of bits of an I/O virtual address.
     pub(crate) address_bits: u8,
-    /// Bits of a physical address.
+    /// The number of bits of a physical address.
     pub(crate) output_bits: u8,
-    /// The level of the first table, 0 being that of the smallest page.
+    /// The level of the top table. Level 0 has entries for the smallest pages.
     pub(crate) top_level: u32,
-    /// `1 << PT_FEAT_*` for each feature that the hardware has and the table shall use.
+    /// The `PT_FEAT_*` numbers of the features to be used, a bit each.
     pub(crate) features: u32,
 }
 
+/// `iova_to_phys` of `struct iommu_domain_ops`.
 pub(super) type IovaToPhys = unsafe extern "C" fn(
     *mut bindings::iommu_domain,
     bindings::dma_addr_t,
 ) -> bindings::phys_addr_t;
+
+/// `read_and_clear_dirty` of `struct iommu_dirty_ops`.
 pub(super) type ReadAndClearDirty = unsafe extern "C" fn(
     *mut bindings::iommu_domain,
     c_ulong,
@@ -31,12 +36,12 @@ pub(super) type ReadAndClearDirty = unsafe extern "C" fn(
     *mut bindings::iommu_dirty_bitmap,
 ) -> c_int;
 
-/// A format.
+/// A format of page tables.
 ///
 /// # Safety
 ///
-/// `Table` begins with a `struct pt_iommu`; all zeroes are what `init` expects. The functions are
-/// those that the generic code has for `Table`.
+/// `Table` must begin with a `struct pt_iommu`, and that with a `struct iommu_domain`. The functions must
+/// be those that the generic page table code has for `Table`.
 pub(crate) unsafe trait Format: 'static {
     /// `struct pt_iommu_<format>`.
     type Table;
@@ -46,17 +51,16 @@ pub(crate) unsafe trait Format: 'static {
     /// `pt_iommu_<format>_read_and_clear_dirty()`.
     const READ_AND_CLEAR_DIRTY: ReadAndClearDirty;
 
-    /// `pt_iommu_<format>_init()`.
+    /// Initialises a table: `pt_iommu_<format>_init()`. Returns 0 or an errno.
     ///
     /// # Safety
     ///
-    /// `table` is zero but for what is common to all formats, and stays in place as long as it is
-    /// used.
+    /// `table` must be zero except for the fields of its `struct pt_iommu`, and must not move.
     unsafe fn init(table: *mut Self::Table, geometry: &Geometry) -> c_int;
 }
 
-/// AMD's version 1 format with pages from 2 KiB, which no hardware has: smaller than the CPU's, for
-/// testing.
+/// The version 1 format of AMD's IOMMU with pages from 2 KiB on. No hardware has it: its pages can be
+/// smaller than the CPU's, for tests.
 pub(crate) struct Amdv1Mock;
 
 const _: () = {
@@ -64,7 +68,8 @@ const _: () = {
     assert!(core::mem::offset_of!(bindings::pt_iommu, domain) == 0);
 };
 
-// SAFETY: Checked above; the functions' signatures are those of the C header.
+// SAFETY: The offsets are checked above, and the functions are those of `pt_iommu_amdv1_mock`, whose table
+// is a `struct pt_iommu_amdv1`.
 unsafe impl Format for Amdv1Mock {
     type Table = bindings::pt_iommu_amdv1;
 
@@ -81,7 +86,7 @@ unsafe impl Format for Amdv1Mock {
             },
             starting_level: geometry.top_level,
         };
-        // SAFETY: The caller's promise; the configuration is read only during the call.
+        // SAFETY: By the safety requirements of this function. The configuration is only read.
         unsafe { bindings::pt_iommu_amdv1_mock_init(table, &config, bindings::GFP_KERNEL) }
     }
 }

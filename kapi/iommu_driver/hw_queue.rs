@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each needs the one before it, so a
-//! guest makes them in order and takes them down the other way round.
+//! The HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each queue depends on the one with the
+//! index before, so a guest allocates them in order and destroys them in the reverse order.
 //!
 //! C header: `include/linux/iommufd.h`.
 
 use core::ptr::NonNull;
 
 use kernel::{
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     new_mutex,
     prelude::*,
     sync::Mutex, //
@@ -16,37 +19,40 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::iommu_driver::{
-        ops::errno,
-        viommu::{
-            queues_of,
-            VirtualIommu, //
-        }, //
-    }, //
+    kapi::iommu_driver::driver::VirtualIommu, //
 };
 
-/// The most queues that a vIOMMU may have.
-pub(super) const MAX_QUEUES: usize = 2;
+/// The number of queues that a vIOMMU can have.
+const MAX_QUEUES: usize = 2;
 
-/// A queue's memory. iommufd's part comes first.
+/// The struct of a queue: iommufd's part, and the driver's.
 #[repr(C)]
 struct Memory {
     core: bindings::iommufd_hw_queue,
     index: usize,
+    /// The queue that this one depends on.
     needs: Option<NonNull<bindings::iommufd_hw_queue>>,
+}
+
+/// The first parts of a vIOMMU's struct: iommufd's part, and the queues.
+#[repr(C)]
+pub(super) struct ViommuBase {
+    pub(super) core: bindings::iommufd_viommu,
+    pub(super) queues: Queues,
 }
 
 /// The queues of a vIOMMU.
 #[pin_data]
 pub(super) struct Queues {
-    /// What the guest's addresses mean.
+    /// The domain that translates the guest's addresses. It exists as long as the vIOMMU.
     parent: NonNull<bindings::iommu_domain>,
+    /// By index. A queue is in the list from the end of its initialisation until it is destroyed.
     #[pin]
     made: Mutex<[Option<NonNull<bindings::iommufd_hw_queue>>; MAX_QUEUES]>,
 }
 
 impl Queues {
-    /// No queues, of a vIOMMU on `parent`.
+    /// Makes the list of a vIOMMU on `parent`, without queues.
     pub(super) fn new(parent: NonNull<bindings::iommu_domain>) -> impl PinInit<Self> {
         pin_init!(Self {
             parent,
@@ -54,10 +60,19 @@ impl Queues {
         })
     }
 
-    /// Puts a queue in its place. `EINVAL` where there is no such place, `EEXIST` where it is
-    /// taken, `EIO` where the queue before it is missing, `EFAULT` where `phys` is not the memory
-    /// that the guest means.
-    fn add(&self, queue: NonNull<bindings::iommufd_hw_queue>, index: u32, phys: u64) -> Result {
+    /// Adds a queue. Returns `EINVAL` for an index that is too large, `EEXIST` for one that is used,
+    /// `EIO` if the queue before it is missing, `EFAULT` if the guest's address is not mapped to `phys`.
+    ///
+    /// # Safety
+    ///
+    /// iommufd must have initialised its part of the queue, and nothing else may refer to the queue.
+    unsafe fn add(
+        &self,
+        queue: NonNull<bindings::iommufd_hw_queue>,
+        index: u32,
+        phys: u64,
+    ) -> Result {
+        let memory: *mut Memory = queue.as_ptr().cast();
         let mut made = self.made.lock();
         let at = index as usize;
         if made.get(at).ok_or(EINVAL)?.is_some() {
@@ -68,56 +83,72 @@ impl Queues {
             Some(before) => *before,
             None => None,
         };
-        // SAFETY: The queue is initialised by iommufd and ours alone; the one before it goes only
-        // when it has been taken out, for which the lock is needed; the parent stays as long as the
-        // vIOMMU.
-        unsafe {
-            let base = (*queue.as_ptr()).base_addr;
-            if bindings::iommu_iova_to_phys(self.parent.as_ptr(), base) != phys {
-                return Err(EFAULT);
-            }
-            if let Some(before) = before {
-                to_result(bindings::_iommufd_object_depend(
+        // SAFETY: The caller guarantees that iommufd's part is initialised.
+        let base = unsafe { (*queue.as_ptr()).base_addr };
+        // SAFETY: The parent exists as long as the vIOMMU.
+        if unsafe { bindings::iommu_iova_to_phys(self.parent.as_ptr(), base) } != phys {
+            return Err(EFAULT);
+        }
+        if let Some(before) = before {
+            // SAFETY: The queue before is in the list, so it is not destroyed: that takes the lock.
+            to_result(unsafe {
+                bindings::_iommufd_object_depend(
                     &raw mut (*queue.as_ptr()).obj,
                     &raw mut (*before.as_ptr()).obj,
-                ))?;
-            }
-            let memory: *mut Memory = queue.as_ptr().cast();
+                )
+            })?;
+        }
+        // SAFETY: The queue has the size that `get_hw_queue_size` returned: that of a `Memory`.
+        unsafe {
             (*memory).index = at;
             (*memory).needs = before;
         }
-        if let Some(place) = made.get_mut(at) {
-            *place = Some(queue);
+        if let Some(entry) = made.get_mut(at) {
+            *entry = Some(queue);
         }
         Ok(())
     }
 
-    /// Takes a queue out that [`Queues::add`] put in.
+    /// Removes a queue.
     ///
     /// # Safety
     ///
-    /// It has been put in, and was not taken out.
+    /// [`Queues::add`] must have added the queue, and it must not have been removed.
     unsafe fn remove(&self, queue: *mut bindings::iommufd_hw_queue) {
+        // SAFETY: `add` has initialised the driver's part.
+        let (index, needs) = unsafe {
+            let memory: *mut Memory = queue.cast();
+            ((*memory).index, (*memory).needs)
+        };
         let mut made = self.made.lock();
-        let memory: *mut Memory = queue.cast();
-        // SAFETY: `add` has set these fields; the queue that is needed goes after this one.
-        unsafe {
-            if let Some(place) = made.get_mut((*memory).index) {
-                *place = None;
-            }
-            if let Some(needs) = (*memory).needs {
+        if let Some(entry) = made.get_mut(index) {
+            *entry = None;
+        }
+        if let Some(needs) = needs {
+            // SAFETY: The queue that is needed is destroyed after this one.
+            unsafe {
                 bindings::_iommufd_object_undepend(
                     &raw mut (*queue).obj,
                     &raw mut (*needs.as_ptr()).obj,
-                );
-            }
+                )
+            };
         }
     }
 }
 
+/// Returns the queues of a vIOMMU.
+///
 /// # Safety
 ///
-/// As `get_hw_queue_size` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+/// `viommu_init()` must have initialised the vIOMMU, and it must not be destroyed during `'a`.
+unsafe fn queues_of<'a>(viommu: *mut bindings::iommufd_viommu) -> &'a Queues {
+    // SAFETY: The struct of every vIOMMU of this folder begins with a `ViommuBase`.
+    unsafe { &(*viommu.cast::<ViommuBase>()).queues }
+}
+
+/// # Safety
+///
+/// Must be called as `get_hw_queue_size` of `struct iommufd_viommu_ops`.
 pub(super) unsafe extern "C" fn get_hw_queue_size<V: VirtualIommu>(
     _viommu: *mut bindings::iommufd_viommu,
     kind: bindings::iommu_hw_queue_type,
@@ -131,28 +162,31 @@ pub(super) unsafe extern "C" fn get_hw_queue_size<V: VirtualIommu>(
 
 /// # Safety
 ///
-/// As `hw_queue_init_phys` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
-pub(super) unsafe extern "C" fn hw_queue_init_phys<V: VirtualIommu>(
+/// Must be called as `hw_queue_init_phys` of `struct iommufd_viommu_ops`, for a vIOMMU that
+/// `viommu_init()` has initialised.
+pub(super) unsafe extern "C" fn hw_queue_init_phys(
     queue: *mut bindings::iommufd_hw_queue,
     index: u32,
     phys: bindings::phys_addr_t,
 ) -> c_int {
-    let Some(queue) = NonNull::new(queue) else {
-        return EINVAL.to_errno();
-    };
-    // SAFETY: The queue is initialised, with a vIOMMU of `V`.
-    let result = unsafe { queues_of::<V>((*queue.as_ptr()).viommu) }.add(queue, index, phys);
-    if result.is_ok() {
-        // SAFETY: The queue is ours to initialise.
-        unsafe { (*queue.as_ptr()).destroy = Some(destroy::<V>) };
-    }
-    errno(result)
+    from_result(|| {
+        let raw = NonNull::new(queue).ok_or(EINVAL)?;
+        // SAFETY: iommufd has initialised its part of the queue, whose vIOMMU exists during the call.
+        let queues = unsafe { queues_of((*queue).viommu) };
+        // SAFETY: Nothing else refers to the queue while it is being initialised.
+        unsafe { queues.add(raw, index, phys) }?;
+        // SAFETY: The field is the driver's to set during the call.
+        unsafe { (*queue).destroy = Some(destroy) };
+        Ok(0)
+    })
 }
 
 /// # Safety
 ///
-/// As `destroy` of `struct iommufd_hw_queue`, of a vIOMMU of `V`.
-unsafe extern "C" fn destroy<V: VirtualIommu>(queue: *mut bindings::iommufd_hw_queue) {
-    // SAFETY: Only `hw_queue_init_phys` sets this operation, once the queue is in its place.
-    unsafe { queues_of::<V>((*queue).viommu).remove(queue) };
+/// Must be called as `destroy` of a queue that [`hw_queue_init_phys`] has initialised.
+unsafe extern "C" fn destroy(queue: *mut bindings::iommufd_hw_queue) {
+    // SAFETY: The vIOMMU of a queue is destroyed after it.
+    let queues = unsafe { queues_of((*queue).viommu) };
+    // SAFETY: `hw_queue_init_phys` added the queue before it set this operation.
+    unsafe { queues.remove(queue) };
 }

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Implementing an IOMMU driver: what stands behind `struct iommu_ops`.
+//! Implementing an IOMMU driver. Only the test module has one, for its mock IOMMU.
 //!
-//! A driver is a type with a [`Driver`] implementation, its page tables one with [`Paging`]; both
-//! deal in references only. Page tables are kept by the kernel's generic page table code in one of
-//! its [`Format`](format::Format)s. Page tables that user space fills are a type with a [`Nested`]
-//! implementation, vIOMMUs one with [`VirtualIommu`]. [`BusIommu`](bus::BusIommu) is an IOMMU in
-//! front of a bus of its own whose devices software makes.
+//! A driver is a type that implements [`Driver`]. Its page tables are types that implement [`Paging`] or
+//! [`Nested`], and its vIOMMUs a type that implements [`VirtualIommu`]. All of them work on references
+//! only. The generic page table code of the kernel keeps the page tables that the kernel fills, in one of
+//! its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an IOMMU with a bus of its own, whose
+//! devices software makes.
+//!
+//! | file | fit for |
+//! |---|---|
+//! | `bus` | private: for the mock IOMMU |
+//! | `device`, `driver`, `format`, `nested`, `ops`, `paging` | `rust/kernel/iommu` |
+//! | `fault` | private: real hardware reports faults from its own queue |
+//! | `hw_queue`, `requests`, `shared_pages`, `user_data`, `viommu` | `rust/kernel/iommufd` |
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/generic_pt/iommu.h`,
 //! `drivers/iommu/iommu-priv.h`.
 
 mod bus;
+mod device;
+mod driver;
 mod fault;
 mod format;
 mod hw_queue;
@@ -27,29 +36,22 @@ pub(crate) use bus::{
     IommuSlot,
     Registration, //
 };
+pub(crate) use driver::{
+    Driver,
+    Nested,
+    NestedTables,
+    Paging,
+    PagingDomain,
+    Probed,
+    ViommuRef,
+    VirtualIommu, //
+};
 pub(crate) use format::{
     Amdv1Mock,
     Geometry, //
 };
-pub(crate) use nested::{
-    Nested,
-    NestedTables, //
-};
-pub(crate) use ops::{
-    Driver,
-    Probed, //
-};
-pub(crate) use paging::{
-    Paging,
-    PagingDomain, //
-};
 pub(crate) use requests::Array;
 pub(crate) use shared_pages::{
     DriverPages,
-    NewViommu,
-    OfferedPages, //
-};
-pub(crate) use viommu::{
-    ViommuRef,
-    VirtualIommu, //
+    NewViommu, //
 };

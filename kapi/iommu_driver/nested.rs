@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Nested page tables of an IOMMU driver: `struct iommu_domain` and its operations.
+//! The operations of nested domains: `struct iommu_domain_ops`.
 
 use core::{
     ops::Deref,
@@ -9,56 +9,25 @@ use core::{
 
 use kernel::{
     device::Device,
+    error::from_result,
     prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::iommu_driver::{
-        bus::change_faulting,
-        ops::{
-            data_of,
-            errno,
-            Driver, //
+        device::{
+            change_faulting,
+            data_of, //
         },
-        requests::Array,
-        viommu::ViommuRef, //
+        driver::{
+            Nested,
+            NestedTables,
+            ViommuRef, //
+        },
+        requests::Array, //
     }, //
 };
-
-/// What a driver does with page tables that user space fills.
-pub(crate) trait Nested: Sized + Send + Sync + 'static {
-    /// The driver.
-    type Driver: Driver<Nested = Self>;
-
-    /// Lets the device's DMA go through the page tables. `EINVAL` where the two do not fit. Called
-    /// with the group's lock held.
-    fn attach(
-        tables: &NestedTables<Self>,
-        dev: &Device,
-        data: &<Self::Driver as Driver>::Device,
-    ) -> Result;
-
-    /// As [`Nested::attach`], for the device's DMA with a PASID.
-    fn attach_pasid(
-        tables: &NestedTables<Self>,
-        data: &<Self::Driver as Driver>::Device,
-        pasid: u32,
-    ) -> Result;
-
-    /// Carries out a user's requests to forget what is cached of the page tables.
-    fn invalidate(&self, requests: Array<'_>) -> Result;
-}
-
-/// Page tables that user space fills, and what the driver keeps with them.
-#[repr(C)]
-pub(crate) struct NestedTables<T: Nested> {
-    // Comes first: the core's pointer to it is one to us.
-    domain: bindings::iommu_domain,
-    /// What they were made on, if not a parent alone. It goes after them: iommufd sees to that.
-    viommu: Option<NonNull<bindings::iommufd_viommu>>,
-    data: T,
-}
 
 impl<T: Nested> NestedTables<T> {
     const OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
@@ -66,16 +35,21 @@ impl<T: Nested> NestedTables<T> {
         set_dev_pasid: Some(set_dev_pasid::<T>),
         cache_invalidate_user: Some(cache_invalidate_user::<T>),
         free: Some(free::<T>),
-        // SAFETY: All zeroes are valid operations.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+        ..pin_init::zeroed()
     };
 
-    /// Gives page tables that are being made to the IOMMU core, or the reason why they were not.
-    pub(super) fn into_raw_or_error(
+    /// Makes the domain that an operation of the driver returns to the IOMMU core: page tables with
+    /// `data`, made on `viommu` or on a parent alone. An error becomes an error pointer.
+    ///
+    /// # Safety
+    ///
+    /// If `viommu` is `Some`, it must be a vIOMMU of `T::Driver` that exists as long as the domain.
+    pub(super) unsafe fn into_raw_or_error(
         data: Result<T>,
         viommu: Option<NonNull<bindings::iommufd_viommu>>,
     ) -> *mut bindings::iommu_domain {
         let make = |data| -> Result<_> {
+            // INVARIANT: By the safety requirements of this function.
             let tables = Self {
                 domain: bindings::iommu_domain {
                     type_: bindings::IOMMU_DOMAIN_NESTED,
@@ -90,25 +64,25 @@ impl<T: Nested> NestedTables<T> {
         data.and_then(make).unwrap_or_else(|error| error.to_ptr())
     }
 
-    /// What they were made on, if not a parent alone.
+    /// Returns the vIOMMU on which the page tables were made, if they were made on one.
     pub(crate) fn viommu(&self) -> Option<ViommuRef<'_, T::Driver>> {
-        // SAFETY: It is there longer than the page tables, and of the same driver.
+        // SAFETY: By the type invariant.
         self.viommu.map(|raw| unsafe { ViommuRef::new(raw) })
     }
 
     /// # Safety
     ///
-    /// `raw` came from [`NestedTables::<T>::into_raw_or_error`](Self::into_raw_or_error) and is not
-    /// freed during `'a`.
+    /// `raw` must be a domain that [`NestedTables::<T>::into_raw_or_error`](Self::into_raw_or_error)
+    /// returned. It must not be freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements of this function.
         unsafe { &*raw.cast() }
     }
 }
 
-// SAFETY: The domain is the core's to change, which locks; the rest is only read, or locked by `T`.
+// SAFETY: The IOMMU core locks what it changes of the domain, and `T` is `Send`.
 unsafe impl<T: Nested> Send for NestedTables<T> {}
-// SAFETY: As above.
+// SAFETY: The IOMMU core locks what it changes of the domain, and `T` is `Sync`.
 unsafe impl<T: Nested> Sync for NestedTables<T> {}
 
 impl<T: Nested> Deref for NestedTables<T> {
@@ -121,56 +95,69 @@ impl<T: Nested> Deref for NestedTables<T> {
 
 /// # Safety
 ///
-/// As `attach_dev` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `attach_dev` of a domain with the operations for `T`.
 unsafe extern "C" fn attach_dev<T: Nested>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The domain is one with these operations, and the core attaches probed devices, with
-    // the group's lock held.
-    errno(unsafe {
-        let tables = NestedTables::borrow(domain);
-        T::attach(tables, Device::from_raw(dev), data_of::<T::Driver>(dev))
-            .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
+        // call.
+        let tables = unsafe { NestedTables::<T>::borrow(domain) };
+        // SAFETY: The core attaches only devices that the driver of the domain probed.
+        let (device, data) = unsafe { (Device::from_raw(dev), data_of::<T::Driver>(dev)) };
+        T::attach(tables, device, data)?;
+        // SAFETY: The core holds the group's mutex, and passes valid domains.
+        unsafe { change_faulting::<T::Driver>(dev, domain, old) }?;
+        Ok(0)
     })
 }
 
 /// # Safety
 ///
-/// As `set_dev_pasid` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `set_dev_pasid` of a domain with the operations for `T`.
 unsafe extern "C" fn set_dev_pasid<T: Nested>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     pasid: bindings::ioasid_t,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: As for `attach_dev`.
-    errno(unsafe {
-        let tables = NestedTables::borrow(domain);
-        T::attach_pasid(tables, data_of::<T::Driver>(dev), pasid)
-            .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
+        // call.
+        let tables = unsafe { NestedTables::<T>::borrow(domain) };
+        // SAFETY: The core attaches only devices that the driver of the domain probed.
+        let data = unsafe { data_of::<T::Driver>(dev) };
+        T::attach_pasid(tables, data, pasid)?;
+        // SAFETY: The core holds the group's mutex, and passes valid domains or NULL.
+        unsafe { change_faulting::<T::Driver>(dev, domain, old) }?;
+        Ok(0)
     })
 }
 
 /// # Safety
 ///
-/// As `cache_invalidate_user` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `cache_invalidate_user` of a domain with the operations for `T`.
 unsafe extern "C" fn cache_invalidate_user<T: Nested>(
     domain: *mut bindings::iommu_domain,
     array: *mut bindings::iommu_user_data_array,
 ) -> c_int {
-    // SAFETY: The domain is one with these operations, and the array is ours during the call.
-    errno(unsafe {
-        let tables = NestedTables::<T>::borrow(domain);
-        tables.data.invalidate(Array::new(&mut *array))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
+        // call.
+        let tables = unsafe { NestedTables::<T>::borrow(domain) };
+        // SAFETY: The caller does not use the array during the call.
+        let array = Array::new(unsafe { &mut *array });
+        tables.data.invalidate(array)?;
+        Ok(0)
     })
 }
 
 /// # Safety
 ///
-/// As `free` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `free` of a domain with the operations for `T`.
 unsafe extern "C" fn free<T: Nested>(domain: *mut bindings::iommu_domain) {
-    // SAFETY: `into_raw_or_error` gave it away, and the core has it no more.
+    // SAFETY: `into_raw_or_error` made it of a `KBox`, and nothing refers to it any more.
     drop(unsafe { KBox::<NestedTables<T>>::from_raw(domain.cast()) });
 }

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Page tables of an IOMMU driver: `struct iommu_domain` and its operations.
+//! The operations of paging domains: `struct iommu_domain_ops` and `struct iommu_dirty_ops`.
 
-use core::{
-    marker::PhantomPinned,
-    ops::Deref, //
-};
+use core::ops::Deref;
 
 use kernel::{
-    error::to_result,
-    prelude::*,
-    types::Opaque, //
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::{
         iommu_driver::{
-            bus::change_faulting,
+            device::{
+                change_faulting,
+                data_of, //
+            },
+            driver::{
+                Paging,
+                PagingDomain, //
+            },
             format::{
                 Format,
                 Geometry, //
-            },
-            ops::{
-                data_of,
-                errno,
-                Driver, //
             }, //
         },
         units::{
@@ -35,44 +36,9 @@ use crate::{
     }, //
 };
 
-/// What a driver does with its page tables, beyond filling them, which the generic code does.
-pub(crate) trait Paging: Sized + Send + Sync + 'static {
-    /// The driver.
-    type Driver: Driver<Domain = Self>;
-    /// How the page tables look.
-    type Format: Format;
-
-    /// Lets the device's DMA go through the page tables. `EINVAL` where the two do not fit. Called
-    /// with the group's lock held.
-    fn attach(domain: &PagingDomain<Self>, dev: &<Self::Driver as Driver>::Device) -> Result;
-
-    /// As [`Paging::attach`], for the device's DMA with a PASID.
-    fn attach_pasid(
-        domain: &PagingDomain<Self>,
-        dev: &<Self::Driver as Driver>::Device,
-        pasid: u32,
-    ) -> Result;
-
-    /// Starts or stops noticing what is written to.
-    fn track_dirty(&self, enable: bool) -> Result;
-}
-
-/// Page tables, and what the driver keeps with them.
-///
-/// # Invariants
-///
-/// `table` was initialised by the format.
-#[repr(C)]
-pub(crate) struct PagingDomain<T: Paging> {
-    // The first bytes are a `struct iommu_domain`.
-    table: Opaque<<T::Format as Format>::Table>,
-    data: T,
-    _pin: PhantomPinned,
-}
-
-// SAFETY: The IOMMU core and the generic page table code lock what they share.
+// SAFETY: The IOMMU core and the generic page table code lock what they change, and `T` is `Send`.
 unsafe impl<T: Paging> Send for PagingDomain<T> {}
-// SAFETY: As above.
+// SAFETY: The IOMMU core and the generic page table code lock what they change, and `T` is `Sync`.
 unsafe impl<T: Paging> Sync for PagingDomain<T> {}
 
 impl<T: Paging> PagingDomain<T> {
@@ -82,8 +48,7 @@ impl<T: Paging> PagingDomain<T> {
         iova_to_phys: Some(T::Format::IOVA_TO_PHYS),
         iotlb_sync: Some(iotlb_sync),
         free: Some(free::<T>),
-        // SAFETY: All zeroes are valid operations.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+        ..pin_init::zeroed()
     };
 
     const DIRTY_OPS: bindings::iommu_dirty_ops = bindings::iommu_dirty_ops {
@@ -91,65 +56,68 @@ impl<T: Paging> PagingDomain<T> {
         read_and_clear_dirty: Some(T::Format::READ_AND_CLEAR_DIRTY),
     };
 
-    /// Empty page tables. `dirty` says whether what is written to can be noticed. `ENOMEM`, or
-    /// `EINVAL` for a geometry that the format does not have.
+    /// Allocates page tables that map nothing. `dirty` says whether they can record which pages are
+    /// written to. Returns `ENOMEM` if there is no memory, or `EINVAL` for a geometry that the format
+    /// does not have.
     pub(crate) fn new(data: T, geometry: &Geometry, dirty: bool) -> Result<Pin<KBox<Self>>> {
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let raw: *mut Self = KBox::into_raw(memory).cast();
-        // SAFETY: `raw` is ours alone and stays in place. The table is zero but for what is common
-        // to all formats when the format initialises it.
-        let result = to_result(unsafe {
+        // SAFETY: Nothing else refers to the memory, and zero is valid for what of the table `init` does
+        // not set.
+        let table = unsafe {
             raw.write_bytes(0, 1);
             (&raw mut (*raw).data).write(data);
-            let table: *mut bindings::pt_iommu = raw.cast();
-            (*table).nid = bindings::NUMA_NO_NODE;
-            (*table).domain.type_ = bindings::IOMMU_DOMAIN_UNMANAGED;
-            (*table).domain.ops = &Self::OPS;
-            if dirty {
-                (*table).domain.dirty_ops = &Self::DIRTY_OPS;
-            }
-            T::Format::init(raw.cast(), geometry)
-        });
-        // INVARIANT: Initialised, or without operations, which is as good for dropping it.
-        // SAFETY: It came from `KBox::into_raw`; every field was set.
+            &mut *raw.cast::<bindings::pt_iommu>()
+        };
+        table.nid = bindings::NUMA_NO_NODE;
+        table.domain.type_ = bindings::IOMMU_DOMAIN_UNMANAGED;
+        table.domain.ops = &Self::OPS;
+        if dirty {
+            table.domain.dirty_ops = &Self::DIRTY_OPS;
+        }
+        // SAFETY: Only fields that all formats have are set, and the memory does not move.
+        let result = to_result(unsafe { T::Format::init(raw.cast(), geometry) });
+        // INVARIANT: `init` has initialised the table, or has left its operations zero.
+        // SAFETY: `raw` came from `KBox::into_raw`, and every field was set.
         let domain = unsafe { Pin::new_unchecked(KBox::from_raw(raw)) };
         result.map(|()| domain)
     }
 
-    /// Narrows the addresses that can be mapped, before anybody has the page tables.
+    /// Limits the I/O virtual addresses that can be mapped.
     pub(crate) fn limit_aperture(self: Pin<&mut Self>, range: IovaRange) {
-        // SAFETY: We are the only ones who have it.
+        // SAFETY: `self` is the only reference.
         let geometry = unsafe { &mut (*self.raw()).geometry };
         geometry.aperture_start = range.start();
         geometry.aperture_end = range.last();
     }
 
-    /// Chooses the page sizes that are told of, a bit each, before anybody has the page tables.
+    /// Sets the page sizes that the domain reports, in bytes, a bit each.
     pub(crate) fn set_page_sizes(self: Pin<&mut Self>, sizes: u64) {
-        // SAFETY: We are the only ones who have it.
+        // SAFETY: `self` is the only reference.
         unsafe { (*self.raw()).pgsize_bitmap = to_usize(sizes) };
     }
 
-    /// Whether what is written to can be noticed.
+    /// Returns whether the page tables can record which pages are written to.
     pub(crate) fn has_dirty(&self) -> bool {
-        // SAFETY: By the invariant it is a domain, and this does not change once it is made.
+        // SAFETY: The domain is valid, and `new` alone writes the field.
         unsafe { !(*self.raw()).dirty_ops.is_null() }
     }
 
-    /// The physical address that `iova` leads to, 0 where nothing is mapped.
+    /// Returns the physical address that `iova` is mapped to, or 0 if it is not mapped.
     pub(crate) fn phys(&self, iova: u64) -> u64 {
-        // SAFETY: By the invariant the table is initialised.
+        // SAFETY: By the type invariant the table is initialised.
         unsafe { T::Format::IOVA_TO_PHYS(self.raw(), iova) }
     }
 
-    /// Makes the page at `iova` look written to, as a device would. Nothing happens where none is
-    /// mapped; `EOPNOTSUPP` where the kernel is not made for testing.
+    /// Records a write to the page at `iova`, if one is mapped, as if a device had done it. Returns
+    /// `EOPNOTSUPP` if the kernel was built without tests of the generic page table code.
     pub(crate) fn set_dirty(&self, iova: u64) -> Result {
         let table: *mut bindings::pt_iommu = self.raw().cast();
-        // SAFETY: By the invariant the table has operations.
-        let set_dirty = unsafe { (*table).ops.as_ref() }.and_then(|ops| ops.set_dirty);
-        // SAFETY: The table is initialised; no lock is needed.
-        unsafe { set_dirty.ok_or(EOPNOTSUPP)?(table, iova) };
+        // SAFETY: By the type invariant the table is initialised; its operations are static.
+        let ops = unsafe { (*table).ops.as_ref() };
+        let set_dirty = ops.and_then(|ops| ops.set_dirty).ok_or(EOPNOTSUPP)?;
+        // SAFETY: The operation belongs to the table. It needs no lock.
+        unsafe { set_dirty(table, iova) };
         Ok(())
     }
 
@@ -157,18 +125,18 @@ impl<T: Paging> PagingDomain<T> {
         self.table.get().cast()
     }
 
-    /// Gives the page tables to the IOMMU core.
+    /// Makes the domain that an operation of the driver returns to the IOMMU core.
     pub(super) fn into_raw(domain: Pin<KBox<Self>>) -> *mut bindings::iommu_domain {
-        // SAFETY: It stays in place until `free`.
+        // SAFETY: The memory does not move before `free` drops it.
         KBox::into_raw(unsafe { Pin::into_inner_unchecked(domain) }).cast()
     }
 
     /// # Safety
     ///
-    /// `raw` came from [`PagingDomain::<T>::into_raw`](Self::into_raw) and is not freed during
-    /// `'a`.
+    /// `raw` must be a domain that [`PagingDomain::<T>::into_raw`](Self::into_raw) returned. It must not
+    /// be freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements of this function.
         unsafe { &*raw.cast() }
     }
 }
@@ -183,76 +151,83 @@ impl<T: Paging> Deref for PagingDomain<T> {
 
 impl<T: Paging> Drop for PagingDomain<T> {
     fn drop(&mut self) {
-        // SAFETY: The table is initialised, or zero where that failed; nobody uses it any more.
+        // SAFETY: By the type invariant the table is initialised, or zero, which the function accepts.
         unsafe { bindings::iommufd_rs_pt_iommu_deinit(self.raw().cast()) };
     }
 }
 
 /// # Safety
 ///
-/// As `attach_dev` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `attach_dev` of a domain with the operations for `T`.
 unsafe extern "C" fn attach_dev<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The domain is one with these operations, and the core attaches probed devices, with
-    // the group's lock held.
-    errno(unsafe {
-        T::attach(PagingDomain::borrow(domain), data_of::<T::Driver>(dev))
-            .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
+        let tables = unsafe { PagingDomain::<T>::borrow(domain) };
+        // SAFETY: The core attaches only devices that the driver of the domain probed.
+        T::attach(tables, unsafe { data_of::<T::Driver>(dev) })?;
+        // SAFETY: The core holds the group's mutex, and passes valid domains or NULL.
+        unsafe { change_faulting::<T::Driver>(dev, domain, old) }?;
+        Ok(0)
     })
 }
 
 /// # Safety
 ///
-/// As `set_dev_pasid` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `set_dev_pasid` of a domain with the operations for `T`.
 unsafe extern "C" fn set_dev_pasid<T: Paging>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
     pasid: bindings::ioasid_t,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: As for `attach_dev`.
-    errno(unsafe {
-        T::attach_pasid(
-            PagingDomain::borrow(domain),
-            data_of::<T::Driver>(dev),
-            pasid,
-        )
-        .and_then(|()| change_faulting::<T::Driver>(dev, domain, old))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
+        let tables = unsafe { PagingDomain::<T>::borrow(domain) };
+        // SAFETY: The core attaches only devices that the driver of the domain probed.
+        T::attach_pasid(tables, unsafe { data_of::<T::Driver>(dev) }, pasid)?;
+        // SAFETY: The core holds the group's mutex, and passes valid domains or NULL.
+        unsafe { change_faulting::<T::Driver>(dev, domain, old) }?;
+        Ok(0)
     })
 }
 
 /// # Safety
 ///
-/// As `set_dirty_tracking` of `struct iommu_dirty_ops`, for a domain of `T`.
+/// Must be called as `set_dirty_tracking` of a domain with the operations for `T`.
 unsafe extern "C" fn set_dirty_tracking<T: Paging>(
     domain: *mut bindings::iommu_domain,
     enable: bool,
 ) -> c_int {
-    // SAFETY: The domain is one with these operations.
-    errno(unsafe { PagingDomain::<T>::borrow(domain) }.track_dirty(enable))
+    from_result(|| {
+        // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
+        let tables = unsafe { PagingDomain::<T>::borrow(domain) };
+        tables.track_dirty(enable)?;
+        Ok(0)
+    })
 }
 
-/// No hardware has cached anything: what was taken out of the table is freed.
+/// Frees the page tables that were unlinked. There is no hardware that caches them.
 ///
 /// # Safety
 ///
-/// As `iotlb_sync` of `struct iommu_domain_ops`.
+/// Must be called as `iotlb_sync` of `struct iommu_domain_ops`.
 unsafe extern "C" fn iotlb_sync(
     _domain: *mut bindings::iommu_domain,
     gather: *mut bindings::iommu_iotlb_gather,
 ) {
-    // SAFETY: The caller's list has pages that are in no table any more.
+    // SAFETY: The pages in the list of `gather` are not part of a page table any more.
     unsafe { bindings::iommufd_rs_free_gathered_pages(gather) };
 }
 
 /// # Safety
 ///
-/// As `free` of `struct iommu_domain_ops`, for a domain of `T`.
+/// Must be called as `free` of a domain with the operations for `T`.
 unsafe extern "C" fn free<T: Paging>(domain: *mut bindings::iommu_domain) {
     let domain: *mut PagingDomain<T> = domain.cast();
-    // SAFETY: `into_raw` gave it away, and the core has it no more.
+    // SAFETY: `into_raw` made it of a `KBox`, and nothing refers to it any more.
     drop(unsafe { Pin::new_unchecked(KBox::from_raw(domain)) });
 }

@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct Array<'a>(&'a mut bindings::iommu_user_data_array);
 
 impl<'a> Array<'a> {
+    /// Wraps the array that the IOMMU core passes.
     pub(super) fn new(raw: &'a mut bindings::iommu_user_data_array) -> Self {
         Self(raw)
     }

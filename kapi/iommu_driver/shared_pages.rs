@@ -24,127 +24,150 @@ use crate::{
     }, //
 };
 
-/// Contiguous pages, owned.
+/// Physically contiguous pages, which are freed when this is dropped.
+///
+/// # Invariants
+///
+/// `first` is the first of `1 << order` pages that `alloc_pages()` returned and that nothing else frees.
 pub(crate) struct DriverPages {
     first: NonNull<bindings::page>,
     order: u32,
 }
 
+// SAFETY: Pages may be used and freed by any task.
+unsafe impl Send for DriverPages {}
+// SAFETY: A `&DriverPages` gives no access to the memory.
+unsafe impl Sync for DriverPages {}
+
 impl DriverPages {
-    /// `1 << order` pages of zeroes. `ENOMEM`.
+    /// Allocates `1 << order` pages of zeroes. Returns `ENOMEM` if there is no memory.
     pub(crate) fn zeroed(order: u32) -> Result<Self> {
-        // SAFETY: It may be called from where one may sleep.
+        // SAFETY: The function has no requirements but that the caller may sleep.
         let page =
             unsafe { bindings::alloc_pages(bindings::GFP_KERNEL | bindings::__GFP_ZERO, order) };
+        // INVARIANT: The pages were just allocated.
         Ok(Self {
             first: NonNull::new(page).ok_or(ENOMEM)?,
             order,
         })
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> u64 {
         PAGE_SIZE << self.order
     }
 
-    /// Puts a number at the beginning.
+    /// Writes a number to the first bytes.
     pub(crate) fn put(&mut self, value: u32) {
-        // SAFETY: The pages are ours, and the kernel can reach them, at an address that is aligned.
-        unsafe {
-            let to: *mut u32 = bindings::iommufd_rs_page_address(self.first.as_ptr()).cast();
-            to.write_volatile(value);
-        }
+        // SAFETY: By the type invariant the pages are allocated. `GFP_KERNEL` pages have an address.
+        let address = unsafe { bindings::iommufd_rs_page_address(self.first.as_ptr()) };
+        // SAFETY: A page is larger than a `u32` and aligned.
+        unsafe { address.cast::<u32>().write_volatile(value) };
     }
 
+    /// Returns the physical address of the first byte.
     fn phys(&self) -> u64 {
-        // SAFETY: The pages are ours.
+        // SAFETY: By the type invariant it is a valid page.
         to_u64(unsafe { bindings::iommufd_rs_page_to_pfn(self.first.as_ptr()) }) << PAGE_SHIFT
     }
 }
 
 impl Drop for DriverPages {
     fn drop(&mut self) {
-        // SAFETY: The pages are ours, so many of them.
+        // SAFETY: By the type invariant the pages were allocated with this order.
         unsafe { bindings::__free_pages(self.first.as_ptr(), self.order) };
     }
 }
 
-// SAFETY: Pages are memory; nobody refers to ours.
-unsafe impl Send for DriverPages {}
-// SAFETY: As above.
-unsafe impl Sync for DriverPages {}
+/// Where user space can map pages.
+pub(crate) struct Offer {
+    /// The offset for mmap() of the context's file.
+    pub(crate) offset: u64,
+    /// The number of bytes.
+    pub(crate) len: u64,
+}
 
 /// A vIOMMU that its driver is initialising.
+///
+/// # Invariants
+///
+/// iommufd's part of `raw` is initialised, and exists until after the driver's part was dropped.
 pub(crate) struct NewViommu<'a> {
     raw: NonNull<bindings::iommufd_viommu>,
+    pages: Option<OfferedPages>,
     _iommufd: PhantomData<&'a bindings::iommufd_viommu>,
 }
 
 impl NewViommu<'_> {
     /// # Safety
     ///
-    /// iommufd's part is initialised, and what is offered goes before it does.
+    /// iommufd's part of the vIOMMU must be initialised, and must exist until after the result of
+    /// [`NewViommu::into_pages`] was dropped.
     pub(super) unsafe fn new(raw: NonNull<bindings::iommufd_viommu>) -> Self {
+        // INVARIANT: By the safety requirements of this function.
         Self {
             raw,
+            pages: None,
             _iommufd: PhantomData,
         }
     }
 
-    /// Lets user space map pages once the vIOMMU is made. `ENOMEM`, `EBUSY`.
-    pub(crate) fn offer(&self, pages: DriverPages) -> Result<OfferedPages> {
+    /// Lets user space map the pages as long as the vIOMMU exists. The pages are freed after the driver's
+    /// part of it was dropped.
+    ///
+    /// Returns `EBUSY` if pages were offered before, `ENOMEM` if there is no memory.
+    pub(crate) fn offer(&mut self, pages: DriverPages) -> Result<Offer> {
+        if self.pages.is_some() {
+            return Err(EBUSY);
+        }
         let raw = self.raw.as_ptr();
+        let len = pages.len();
         let mut offset = 0;
-        // SAFETY: The vIOMMU is being initialised. The pages are there until they are not offered
-        // any more, which is when iommufd has seen that none is mapped.
+        // SAFETY: By the type invariant iommufd's part is initialised. `OfferedPages` takes the offer back
+        // before it frees the pages.
         to_result(unsafe {
             bindings::_iommufd_alloc_mmap(
                 (*raw).ictx,
                 &raw mut (*raw).obj,
                 pages.phys(),
-                to_usize(pages.len()),
+                to_usize(len),
                 &mut offset,
             )
         })?;
-        Ok(OfferedPages {
+        // INVARIANT: The pages were just offered.
+        self.pages = Some(OfferedPages {
             viommu: self.raw,
             offset,
-            pages,
-        })
+            _pages: pages,
+        });
+        let offset = to_u64(offset);
+        Ok(Offer { offset, len })
+    }
+
+    /// Returns the pages that were offered, to be dropped when the vIOMMU is destroyed.
+    pub(super) fn into_pages(self) -> Option<OfferedPages> {
+        self.pages
     }
 }
 
-/// Pages that user space may map, until this is dropped.
-pub(crate) struct OfferedPages {
+/// Pages that user space may map until this is dropped.
+///
+/// # Invariants
+///
+/// The pages are offered under `offset` for `viommu`, which exists.
+pub(super) struct OfferedPages {
     viommu: NonNull<bindings::iommufd_viommu>,
     offset: usize,
-    pages: DriverPages,
-}
-
-impl OfferedPages {
-    /// Where in the context's file user space finds them.
-    pub(crate) fn offset(&self) -> u64 {
-        to_u64(self.offset)
-    }
-
-    /// How many bytes.
-    pub(crate) fn len(&self) -> u64 {
-        self.pages.len()
-    }
+    // Freed once the offer was taken back. A mapping has a reference to the vIOMMU, so none is left.
+    _pages: DriverPages,
 }
 
 impl Drop for OfferedPages {
     fn drop(&mut self) {
         let raw = self.viommu.as_ptr();
-        // SAFETY: The vIOMMU goes after what is offered of it, and `offer` got the offset from
-        // there.
+        // SAFETY: By the type invariant the vIOMMU exists, and has this offer.
         unsafe {
             bindings::_iommufd_destroy_mmap((*raw).ictx, &raw mut (*raw).obj, self.offset);
         }
     }
 }
-
-// SAFETY: Of the vIOMMU only the address is used, and fields that do not change.
-unsafe impl Send for OfferedPages {}
-// SAFETY: As above.
-unsafe impl Sync for OfferedPages {}

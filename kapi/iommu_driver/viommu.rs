@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! vIOMMUs of an IOMMU driver: `struct iommufd_viommu` and its operations.
+//! The vIOMMUs of an IOMMU driver: `struct iommufd_viommu` and its operations.
 //!
 //! C header: `include/linux/iommufd.h`.
 
@@ -12,7 +12,10 @@ use core::{
 
 use kernel::{
     device::Device,
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
     transmute::AsBytes, //
 };
@@ -26,99 +29,53 @@ use crate::{
             provider, //
         },
         iommu_driver::{
+            device::data_of,
+            driver::{
+                Driver,
+                NestedTables,
+                ViommuRef,
+                VirtualIommu, //
+            },
             hw_queue::{
                 get_hw_queue_size,
                 hw_queue_init_phys,
-                Queues, //
-            },
-            nested::NestedTables,
-            ops::{
-                data_of,
-                errno,
-                Driver, //
+                Queues,
+                ViommuBase, //
             },
             requests::Array,
-            shared_pages::NewViommu, //
+            shared_pages::{
+                NewViommu,
+                OfferedPages, //
+            }, //
         }, //
     }, //
 };
 
-/// What a driver has for the virtual IOMMU of a guest. It goes after all that is made on it.
-pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
-    /// The driver.
-    type Driver: Driver<Viommu = Self>;
-
-    /// Which kind it is, of `enum iommu_viommu_type`.
-    const KIND: u32;
-
-    /// Which kind of HW queues it has, of `enum iommu_hw_queue_type`.
-    const QUEUE_KIND: Option<u32>;
-
-    /// Makes what the driver keeps with `viommu`. `EOPNOTSUPP` for data where none are expected, or
-    /// what they are wrong by.
-    fn new(viommu: NewViommu<'_>, data: Option<UserData>) -> Result<Self>;
-
-    /// Makes page tables for user space to fill; `flags` are the uAPI's HWPT_ALLOC flags.
-    /// `EOPNOTSUPP` for what it does not know.
-    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<<Self::Driver as Driver>::Nested>;
-
-    /// Carries out a user's requests to forget what is cached.
-    fn invalidate(viommu: ViommuRef<'_, Self::Driver>, requests: Array<'_>) -> Result;
-}
-
-/// A vIOMMU's memory. iommufd's part comes first.
+/// The struct of a vIOMMU: iommufd's part, and the driver's.
 #[repr(C)]
 struct Memory<V> {
-    core: bindings::iommufd_viommu,
-    queues: Queues,
+    base: ViommuBase,
     data: V,
-}
-
-/// The queues of a vIOMMU.
-///
-/// # Safety
-///
-/// [`viommu_init`] has initialised it for `V`, and it is not destroyed during `'a`.
-pub(super) unsafe fn queues_of<'a, V: VirtualIommu>(
-    viommu: *mut bindings::iommufd_viommu,
-) -> &'a Queues {
-    // SAFETY: The caller's promise.
-    unsafe { &(*viommu.cast::<Memory<V>>()).queues }
-}
-
-/// A vIOMMU that is initialised.
-#[derive(Clone, Copy)]
-pub(crate) struct ViommuRef<'a, D: Driver> {
-    raw: NonNull<bindings::iommufd_viommu>,
-    _driver: PhantomData<&'a D::Viommu>,
+    /// Pages that user space may map. They refer to iommufd's part.
+    pages: Option<OfferedPages>,
 }
 
 impl<D: Driver> ViommuRef<'_, D> {
-    /// # Safety
-    ///
-    /// [`viommu_init`] has initialised it for `D`, and it is not destroyed while the reference is
-    /// used.
-    pub(super) unsafe fn new(raw: NonNull<bindings::iommufd_viommu>) -> Self {
-        Self {
-            raw,
-            _driver: PhantomData,
-        }
-    }
-
-    /// By what the guest knows a device. `ENOENT` where it does not.
+    /// Returns the id by which the guest knows a device. Returns `ENOENT` if the device has no vDEVICE
+    /// on this vIOMMU.
     pub(crate) fn virt_id(&self, dev: &Device) -> Result<usize> {
         let mut id = 0;
-        // SAFETY: The vIOMMU is initialised, the device alive.
+        // SAFETY: By the type invariant the vIOMMU is initialised, and a `&Device` is a valid device.
         to_result(unsafe {
             bindings::iommufd_viommu_get_vdev_id(self.raw.as_ptr(), device::as_raw(dev), &mut id)
         })?;
         Ok(id)
     }
 
-    /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns
-    /// `EOPNOTSUPP` if the vIOMMU has no queue for that type, `ENOMEM`.
+    /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns `EOPNOTSUPP` if
+    /// the vIOMMU has no queue for that type, `ENOMEM` if there is no memory.
     pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
-        // SAFETY: The vIOMMU is initialised. The event is only read.
+        // SAFETY: By the type invariant the vIOMMU is initialised. The function only reads the event.
         to_result(unsafe {
             bindings::iommufd_viommu_report_event(
                 self.raw.as_ptr(),
@@ -129,23 +86,29 @@ impl<D: Driver> ViommuRef<'_, D> {
         })
     }
 
-    /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`. A spinlock is
-    /// held meanwhile. `None` where there is no such device.
+    /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`, with a spinlock
+    /// held. Returns `None` if there is no such device.
     pub(crate) fn with_device<T>(
         &self,
         virt_id: usize,
         f: impl FnOnce(&D::Device) -> T,
     ) -> Option<T> {
-        // SAFETY: The vIOMMU is initialised. What is found stays until the lock is released; it is
-        // behind the vIOMMU's IOMMU, so `D` has probed it.
-        unsafe {
-            let vdevs = &raw mut (*self.raw.as_ptr()).vdevs;
-            bindings::xa_lock(vdevs);
-            let dev = bindings::iommufd_viommu_find_dev(self.raw.as_ptr(), virt_id);
-            let found = (!dev.is_null()).then(|| f(data_of::<D>(dev)));
-            bindings::xa_unlock(vdevs);
-            found
-        }
+        // SAFETY: By the type invariant the vIOMMU is initialised.
+        let vdevs = unsafe { &raw mut (*self.raw.as_ptr()).vdevs };
+        // SAFETY: The array is initialised, and unlocked below.
+        unsafe { bindings::xa_lock(vdevs) };
+        // SAFETY: The lock of the array is held.
+        let dev = unsafe { bindings::iommufd_viommu_find_dev(self.raw.as_ptr(), virt_id) };
+        let found = if dev.is_null() {
+            None
+        } else {
+            // SAFETY: A device in the array is behind the IOMMU of the vIOMMU, so `D` probed it. It stays
+            // in the array, and exists, while the lock is held.
+            Some(f(unsafe { data_of::<D>(dev) }))
+        };
+        // SAFETY: Locked above.
+        unsafe { bindings::xa_unlock(vdevs) };
+        found
     }
 }
 
@@ -153,12 +116,12 @@ impl<D: Driver> Deref for ViommuRef<'_, D> {
     type Target = D::Viommu;
 
     fn deref(&self) -> &D::Viommu {
-        // SAFETY: It is initialised.
+        // SAFETY: By the type invariant `viommu_init` has initialised it for `D`.
         unsafe { &(*self.raw.cast::<Memory<D::Viommu>>().as_ptr()).data }
     }
 }
 
-/// The operations of a kind of vIOMMUs.
+/// The operations of the vIOMMUs of type `V`.
 struct Ops<V>(PhantomData<V>);
 
 impl<V: VirtualIommu> Ops<V> {
@@ -167,17 +130,17 @@ impl<V: VirtualIommu> Ops<V> {
         alloc_domain_nested: Some(alloc_domain_nested::<V>),
         cache_invalidate: Some(cache_invalidate::<V>),
         get_hw_queue_size: Some(get_hw_queue_size::<V>),
-        hw_queue_init_phys: Some(hw_queue_init_phys::<V>),
-        // SAFETY: All zeroes are valid operations.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+        hw_queue_init_phys: Some(hw_queue_init_phys),
+        ..pin_init::zeroed()
     };
 }
 
-/// What is known by devices' virtual ids is asked of the kernel, which must ask us then.
+/// Returns the size of a vIOMMU. The driver calls functions of the kernel that look into iommufd's
+/// structs, so it has vIOMMUs only if those functions call this module.
 ///
 /// # Safety
 ///
-/// As `get_viommu_size` of `struct iommu_ops`.
+/// Must be called as `get_viommu_size` of `struct iommu_ops`.
 pub(super) unsafe extern "C" fn get_viommu_size<V: VirtualIommu>(
     _dev: *mut bindings::device,
     kind: bindings::iommu_viommu_type,
@@ -191,48 +154,51 @@ pub(super) unsafe extern "C" fn get_viommu_size<V: VirtualIommu>(
 
 /// # Safety
 ///
-/// As `viommu_init` of `struct iommu_ops`, for a vIOMMU of the size that was asked for.
+/// Must be called as `viommu_init` of `struct iommu_ops`, for a vIOMMU of the size that
+/// [`get_viommu_size`] returned for `V`.
 pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
     viommu: *mut kernel::bindings::iommufd_viommu,
     parent: *mut bindings::iommu_domain,
     data: *const bindings::iommu_user_data,
 ) -> c_int {
     const { assert!(align_of::<Memory<V>>() <= align_of::<bindings::iommufd_viommu>()) };
-    let memory: *mut Memory<V> = viommu.cast();
-    let (Some(parent), Some(raw)) = (NonNull::new(parent), NonNull::new(viommu.cast())) else {
-        return EINVAL.to_errno();
-    };
-    // SAFETY: The data are the caller's during the call. iommufd has initialised its part, which
-    // goes after what is made here: `destroy` comes before.
-    let made = unsafe {
-        let data = data.as_ref().map(UserData::from_raw);
-        V::new(NewViommu::new(raw), data)
-    };
-    errno(made.map(|made| {
-        // SAFETY: The memory is ours to initialise, and stays in place.
+    from_result(|| {
+        let memory: *mut Memory<V> = viommu.cast();
+        let parent = NonNull::new(parent).ok_or(EINVAL)?;
+        let raw = NonNull::new(viommu.cast()).ok_or(EINVAL)?;
+        // SAFETY: `data` is NULL or valid during the call.
+        let data = unsafe { data.as_ref() }.map(UserData::from_raw);
+        // SAFETY: iommufd has initialised its part, which exists until after `destroy`.
+        let mut new = unsafe { NewViommu::new(raw) };
+        let made = V::new(&mut new, data)?;
+        // SAFETY: The driver's part is uninitialised, and does not move. `Queues::new` cannot fail.
         unsafe {
-            pin_init::raw_init(&raw mut (*memory).queues, Queues::new(parent));
+            pin_init::raw_init(&raw mut (*memory).base.queues, Queues::new(parent));
             (&raw mut (*memory).data).write(made);
-            (*memory).core.ops = &Ops::<V>::RAW;
+            (&raw mut (*memory).pages).write(new.into_pages());
+            (*memory).base.core.ops = &Ops::<V>::RAW;
         }
-    }))
+        Ok(0)
+    })
 }
 
 /// # Safety
 ///
-/// As `destroy` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+/// Must be called as `destroy` of a vIOMMU with the operations for `V`.
 unsafe extern "C" fn destroy<V: VirtualIommu>(viommu: *mut bindings::iommufd_viommu) {
     let memory: *mut Memory<V> = viommu.cast();
-    // SAFETY: `viommu_init` has made it, and set these operations only then.
+    // SAFETY: `viommu_init` initialised all three before it set these operations, and nothing refers to
+    // them any more.
     unsafe {
-        core::ptr::drop_in_place(&raw mut (*memory).queues);
+        core::ptr::drop_in_place(&raw mut (*memory).pages);
         core::ptr::drop_in_place(&raw mut (*memory).data);
+        core::ptr::drop_in_place(&raw mut (*memory).base.queues);
     };
 }
 
 /// # Safety
 ///
-/// As `alloc_domain_nested` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+/// Must be called as `alloc_domain_nested` of a vIOMMU with the operations for `V`.
 unsafe extern "C" fn alloc_domain_nested<V: VirtualIommu>(
     viommu: *mut bindings::iommufd_viommu,
     flags: u32,
@@ -241,25 +207,29 @@ unsafe extern "C" fn alloc_domain_nested<V: VirtualIommu>(
     let Some(raw) = NonNull::new(viommu) else {
         return EINVAL.to_ptr();
     };
-    // SAFETY: The vIOMMU has these operations, so it is initialised; the data are the caller's
-    // during the call.
-    let tables = unsafe {
-        let viommu = ViommuRef::<V::Driver>::new(raw);
-        viommu.alloc_nested(flags, UserData::from_raw(&*data))
-    };
-    NestedTables::into_raw_or_error(tables, Some(raw))
+    // SAFETY: `viommu_init` set the operations once the vIOMMU was initialised for `V`.
+    let viommu = unsafe { ViommuRef::<V::Driver>::new(raw) };
+    // SAFETY: `data` is valid during the call.
+    let data = UserData::from_raw(unsafe { &*data });
+    let tables = viommu.alloc_nested(flags, data);
+    // SAFETY: A nested domain on a vIOMMU has a reference to it: `kapi::iommu::nested`.
+    unsafe { NestedTables::into_raw_or_error(tables, Some(raw)) }
 }
 
 /// # Safety
 ///
-/// As `cache_invalidate` of `struct iommufd_viommu_ops`, for a vIOMMU of `V`.
+/// Must be called as `cache_invalidate` of a vIOMMU with the operations for `V`.
 unsafe extern "C" fn cache_invalidate<V: VirtualIommu>(
     viommu: *mut bindings::iommufd_viommu,
     array: *mut bindings::iommu_user_data_array,
 ) -> c_int {
-    let Some(raw) = NonNull::new(viommu) else {
-        return EINVAL.to_errno();
-    };
-    // SAFETY: As for `alloc_domain_nested`; the array is ours during the call.
-    errno(unsafe { V::invalidate(ViommuRef::new(raw), Array::new(&mut *array)) })
+    from_result(|| {
+        let raw = NonNull::new(viommu).ok_or(EINVAL)?;
+        // SAFETY: `viommu_init` set the operations once the vIOMMU was initialised for `V`.
+        let viommu = unsafe { ViommuRef::new(raw) };
+        // SAFETY: The caller does not use the array during the call.
+        let array = Array::new(unsafe { &mut *array });
+        V::invalidate(viommu, array)?;
+        Ok(0)
+    })
 }

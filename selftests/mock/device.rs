@@ -46,19 +46,10 @@ pub(crate) struct MockBinding {
 
 impl Kind for MockBinding {}
 
-/// Runs `f`, which attaches or detaches the device, while the device has no page faults.
-fn with_faults_blocked<T>(device: &BoundDevice, f: impl FnOnce() -> T) -> T {
-    let mock = MOCK.get();
-    let _blocked = mock
-        .as_ref()
-        .and_then(|mock| mock.block_faults(device.dev()));
-    f()
-}
-
 impl Drop for MockBinding {
     fn drop(&mut self) {
         // Whoever destroys a binding but not its context has detached the device already.
-        with_faults_blocked(&self.bound, || self.bound.detach_at_end(self.bound.id()));
+        self.bound.detach_at_end(self.bound.id());
     }
 }
 
@@ -100,9 +91,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     };
     // Goes before `bound`, which is the last to refer to the device.
     let draft = reservation.fill(Ok(MockBinding { bound: device }))?;
-    let pt_id = with_faults_blocked(&draft.bound, || {
-        draft.bound.change_pt(ctx, Pasid::NONE, cmd.id, How::Attach)
-    })?;
+    let pt_id = draft
+        .bound
+        .change_pt(ctx, Pasid::NONE, cmd.id, How::Attach)?;
 
     let (binding_id, device_id) = (draft.id(), draft.bound.id());
     let out = cmd.mock_domain_flags_mut();
@@ -110,9 +101,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        with_faults_blocked(&draft.bound, || {
-            draft.bound.detach(ctx, device_id, Pasid::NONE)
-        });
+        draft.bound.detach(ctx, device_id, Pasid::NONE);
         return Err(error);
     }
     bound.device = None;
@@ -124,11 +113,9 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
 pub(super) fn replace(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
     let pt_id = cmd.mock_domain_replace().pt_id;
-    let pt_id = with_faults_blocked(&binding.bound, || {
-        binding
-            .bound
-            .change_pt(ctx, Pasid::NONE, pt_id, How::Replace)
-    })?;
+    let pt_id = binding
+        .bound
+        .change_pt(ctx, Pasid::NONE, pt_id, How::Replace)?;
     cmd.mock_domain_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
@@ -139,11 +126,10 @@ pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result
     let device = &binding.bound;
     let args = cmd.pasid_attach();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
-    cmd.pasid_attach_mut().pt_id =
-        with_faults_blocked(device, || device.change_pt(ctx, pasid, pt_id, How::Attach))?;
+    cmd.pasid_attach_mut().pt_id = device.change_pt(ctx, pasid, pt_id, How::Attach)?;
     let result = user.write(&cmd);
     if result.is_err() {
-        with_faults_blocked(device, || device.detach(ctx, device.id(), pasid));
+        device.detach(ctx, device.id(), pasid);
     }
     result
 }
@@ -153,9 +139,7 @@ pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Resul
     let binding: Ref<MockBinding> = ctx.objects().get(cmd.id)?;
     let args = cmd.pasid_replace();
     let (pasid, pt_id) = (Pasid::new(args.pasid), args.pt_id);
-    let pt_id = with_faults_blocked(&binding.bound, || {
-        binding.bound.change_pt(ctx, pasid, pt_id, How::Replace)
-    })?;
+    let pt_id = binding.bound.change_pt(ctx, pasid, pt_id, How::Replace)?;
     cmd.pasid_replace_mut().pt_id = pt_id;
     user.write(&cmd)
 }
@@ -164,9 +148,7 @@ pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Resul
 pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let device = &binding.bound;
-    with_faults_blocked(device, || {
-        device.detach(ctx, device.id(), Pasid::new(cmd.pasid))
-    });
+    device.detach(ctx, device.id(), Pasid::new(cmd.pasid));
     Ok(())
 }
 
@@ -195,7 +177,7 @@ pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
     let (binding, _id) = ctx.objects().take::<MockBinding>(id)?;
     let device = binding.bound.clone();
     // Page tables that were made for the device go with it.
-    with_faults_blocked(&device, || device.detach_all(ctx, device.id()));
+    device.detach_all(ctx, device.id());
     drop(binding);
     BoundDevice::unbind(ctx, device);
     Ok(())

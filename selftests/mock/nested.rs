@@ -110,22 +110,20 @@ impl VirtualIommu for MockViommu {
     const KIND: u32 = mock::VIOMMU;
     const QUEUE_KIND: Option<u32> = Some(mock::HW_QUEUE);
 
-    fn new(viommu: NewViommu<'_>, data: Option<UserData>) -> Result<Self> {
+    fn new(viommu: &mut NewViommu<'_>, data: Option<UserData>) -> Result<Self> {
         let Some(data) = data else {
-            return Ok(Self { _pages: None });
+            return Ok(Self);
         };
         let first = first_version!(ViommuSelftest, out_data);
         let mut config: ViommuSelftest = data.read(mock::VIOMMU, first)?;
         let mut pages = DriverPages::zeroed(1)?;
         pages.put(config.in_data);
-        let pages = viommu.offer(pages)?;
+        let offer = viommu.offer(pages)?;
         config.out_data = config.in_data;
-        config.out_mmap_offset = pages.offset();
-        config.out_mmap_length = pages.len();
+        config.out_mmap_offset = offer.offset;
+        config.out_mmap_length = offer.len;
         data.write(&config)?;
-        Ok(Self {
-            _pages: Some(pages),
-        })
+        Ok(Self)
     }
 
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<MockNested> {

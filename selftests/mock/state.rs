@@ -16,7 +16,6 @@ use kernel::{
 
 use crate::kapi::{
     iommu::domain::UserData,
-    iommu_driver::OfferedPages,
     uapi::{
         hwpt,
         test::{
@@ -138,8 +137,5 @@ impl MockNested {
     }
 }
 
-/// The driver's data of a vIOMMU.
-pub(super) struct MockViommu {
-    /// The pages that user space can map, if it asked for them.
-    pub(super) _pages: Option<OfferedPages>,
-}
+/// The driver's data of a vIOMMU: none.
+pub(super) struct MockViommu;
