@@ -24,7 +24,8 @@ _LITERAL = re.compile(r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 _DOC = re.compile(r":doc:`(?:[^`<]*<)?([a-z]+)>?`")
 _PAGE = re.compile(r"Documentation/[a-z-]+\.rst")
-_MAKE = re.compile(r"(?:^|``|`|\$ |sudo )make ((?:[a-z][a-z-]*\b(?![=/]) ?)+)", re.M)
+# In a block, which reStructuredText indents, or within backticks.
+_MAKE = r"(?:^%s|`|\$ |sudo )make ([a-z][a-z_-]*)\b(?![=/])"
 _SUITES = re.compile(r'SUITES="([^"]+)"|SUITES=([a-z][a-z0-9-]+)|SUITE=([a-z][a-z0-9-]+)')
 _RUST_NAME = re.compile(r"^([A-Z]\w+)::([a-z_]\w*)(?:\(\))?$")
 # The name that a lock or wait queue has for lockdep.
@@ -54,10 +55,11 @@ def files(text: str) -> Iterator[str]:
 
 def goals_named(text: str) -> Iterator[str]:
     """Goals of make that a page names and the Makefile has not."""
-    goals = goals_of((TREE / "Makefile").read_text())
-    for words in _MAKE.findall(text):
-        yield from (f"there is no goal {word} of make" for word in words.split()[:1]
-                    if word not in goals and word not in KERNEL_GOALS)
+    goals = goals_of((TREE / "Makefile").read_text()) | KERNEL_GOALS
+    block = r"[ \t]+" if text.startswith(".. ") else ""
+    for goal in re.findall(_MAKE % block, text, re.M):
+        if goal not in goals:
+            yield f"there is no goal {goal} of make"
 
 
 def goals_of(makefile: str) -> set[str]:
