@@ -144,16 +144,24 @@ fn byte_of(area: &Area, mapped: IovaRange, iova: u64) -> u64 {
     area.slice.start + (iova - mapped.start())
 }
 
-fn check_permission(area: &Area, write: bool) -> Result {
+/// Returns `EINVAL` if the area is being unmapped, so that no new accesses may begin.
+fn check_open(area: &Area) -> Result {
     if area.prevent_access {
-        return Err(EINVAL);
+        Err(EINVAL)
+    } else {
+        Ok(())
     }
+}
+
+/// Returns `EPERM` if the mapping or its memory does not permit the access, and `EINVAL` for device
+/// memory.
+fn check_permission(area: &Area, write: bool) -> Result {
     let allowed = if write {
         area.prot.write
     } else {
         area.prot.read
     };
-    if !allowed {
+    if !allowed || (write && !area.slice.pages.writable()) {
         return Err(EPERM);
     }
     // Device memory is not for the CPU.
@@ -232,10 +240,8 @@ impl Ioas {
 
         let result = covering(&space, range).try_for_each(|found| {
             let (mapped, part, area) = found?;
+            check_open(area)?;
             check_permission(area, write)?;
-            if write && !area.slice.pages.writable() {
-                return Err(EPERM);
-            }
             let len = crate::kapi::units::to_usize(part.len());
             let piece = transfer.part(done, len).ok_or(EINVAL)?;
             let start = byte_of(area, mapped, part.start());
@@ -259,11 +265,9 @@ pub(super) fn pin(
 
     let result = covering(space, range).try_for_each(|found| {
         let (mapped, part, area) = found?;
-        check_permission(area, write)?;
-        if write && !area.slice.pages.writable() {
-            return Err(EPERM);
-        }
+        check_open(area)?;
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
+        check_permission(area, write)?;
         area.slice.pages.pin(pages, |extents| {
             extents.iter().try_for_each(|extent| f(extent.run()))
         })?;

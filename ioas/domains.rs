@@ -26,6 +26,7 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::warn_on_once,
         iommu::domain::{
             Domain,
             Prot, //
@@ -43,6 +44,8 @@ pub(crate) struct Domains {
     list: KVec<Arc<Domain>>,
     /// Who reaches the memory without a domain.
     accessors: KVec<Arc<Accessor>>,
+    /// How many HW queues there are, which the hardware reads page by page.
+    phys_pins: usize,
     /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` off).
     small_pages: bool,
 }
@@ -53,6 +56,7 @@ impl Domains {
         Self {
             list: KVec::new(),
             accessors: KVec::new(),
+            phys_pins: 0,
             small_pages: false,
         }
     }
@@ -90,9 +94,10 @@ impl Domains {
         unfill_domains(&self.list, areas);
     }
 
-    /// The alignment that the domains and accessors ask for.
+    /// The alignment that the domains, accessors and HW queues ask for.
     fn alignment(&self) -> u64 {
-        let least = if self.small_pages { PAGE_SIZE } else { 1 };
+        let whole_pages = self.small_pages || self.phys_pins != 0;
+        let least = if whole_pages { PAGE_SIZE } else { 1 };
         let domains = self.list.iter().map(|domain| domain.min_page_size());
         let accessors = self.accessors.iter().map(|accessor| accessor.alignment());
         domains.fold(accessors.fold(least, u64::max), u64::max)
@@ -228,7 +233,7 @@ impl Ioas {
         let mut space = self.space.write();
 
         let alignment = accessor.alignment().max(space.alignment);
-        if !space.fits(alignment) {
+        if alignment != space.alignment && !space.fits(alignment) {
             return Err(EADDRINUSE);
         }
         domains.accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
@@ -245,6 +250,30 @@ impl Ioas {
         domains
             .accessors
             .retain(|other| !Arc::ptr_eq(other, accessor));
+        space.alignment = domains.alignment();
+    }
+
+    /// Requires areas that consist of whole pages until [`Ioas::remove_phys_pin`]. Returns `EADDRINUSE`
+    /// if there is an area that does not.
+    pub(crate) fn add_phys_pin(&self) -> Result {
+        let mut domains = self.domains.write();
+        let mut space = self.space.write();
+
+        if space.alignment != PAGE_SIZE && !space.fits(PAGE_SIZE) {
+            return Err(EADDRINUSE);
+        }
+        domains.phys_pins += 1;
+        space.alignment = PAGE_SIZE;
+        Ok(())
+    }
+
+    /// Undoes [`Ioas::add_phys_pin`]. Cannot fail.
+    pub(crate) fn remove_phys_pin(&self) {
+        let mut domains = self.domains.write();
+        let mut space = self.space.write();
+
+        warn_on_once!(domains.phys_pins == 0);
+        domains.phys_pins = domains.phys_pins.saturating_sub(1);
         space.alignment = domains.alignment();
     }
 

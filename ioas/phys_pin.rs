@@ -29,14 +29,31 @@ use crate::{
 /// Memory of an address space that is physically contiguous and stays where it is, until this is
 /// dropped.
 pub(crate) struct PhysPin {
-    ioas: Ref<Ioas>,
     range: IovaRange,
     phys: u64,
+    ioas: WholePages,
+}
+
+/// An address space whose areas consist of whole pages. Dropping it ends that.
+struct WholePages(Ref<Ioas>);
+
+impl WholePages {
+    fn new(ioas: &Ref<Ioas>) -> Result<Self> {
+        ioas.add_phys_pin()?;
+        Ok(Self(ioas.clone()))
+    }
+}
+
+impl Drop for WholePages {
+    fn drop(&mut self) {
+        self.0.remove_phys_pin();
+    }
 }
 
 impl PhysPin {
-    /// The memory at `iova`, `length` bytes, not 0. `EFAULT` where it is not contiguous, `ERANGE`
-    /// where its pages have no number; else as [`Ioas::pin_pages`].
+    /// Pins `length` bytes at `iova`, not 0. Returns `EFAULT` if the memory is not contiguous,
+    /// `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address space
+    /// does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
     pub(crate) fn new(ioas: &Ref<Ioas>, iova: u64, length: u64) -> Result<Self> {
         let offset = page_offset(iova);
         let bytes = offset
@@ -44,9 +61,10 @@ impl PhysPin {
             .and_then(|bytes| bytes.checked_next_multiple_of(PAGE_SIZE))
             .ok_or(ERANGE)?;
         let range = IovaRange::from_len(iova - offset, bytes)?;
+        let ioas = WholePages::new(ioas)?;
         let mut first = None;
         let mut next = None;
-        let space = ioas.space.read();
+        let space = ioas.0.space.read();
         pin(&space, range, false, |run| {
             if next.is_some_and(|next| next != run.phys()) {
                 return Err(EFAULT);
@@ -60,7 +78,7 @@ impl PhysPin {
         }
         drop(space);
         Ok(Self {
-            ioas: ioas.clone(),
+            ioas,
             range,
             phys: first.ok_or(EFAULT)? + offset,
         })
@@ -74,7 +92,7 @@ impl PhysPin {
 
 impl Drop for PhysPin {
     fn drop(&mut self) {
-        let space = self.ioas.space.read();
+        let space = self.ioas.0.space.read();
         for (_, _, area) in covering(&space, self.range).map_while(Result::ok) {
             area.phys_pins.fetch_sub(1, Relaxed);
         }

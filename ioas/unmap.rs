@@ -86,11 +86,11 @@ fn collect<const N: usize>(
         if area.state != State::Ready {
             return Err(EBUSY);
         }
-        if !within.contains(&range) {
-            return Err(ENOENT);
-        }
         if area.phys_pins.load(Relaxed) != 0 {
             return Err(EBUSY);
+        }
+        if !within.contains(&range) {
+            return Err(ENOENT);
         }
         // Accesses begin and end under the lock held for reading, so now none does.
         let in_use = area.accesses.load(Relaxed) != 0;

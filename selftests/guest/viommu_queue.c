@@ -170,6 +170,65 @@ static void memory_stays(struct fixture *none)
 	WANT(pinned(), idle);
 }
 
+/* A part of a queue's area is as busy as all of it; no page tables need whole pages, the queue does. */
+static void area_is_cut(struct fixture *none)
+{
+	struct guest g;
+	uint32_t id;
+
+	if (!open_guest(&g))
+		return;
+	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, IOVA), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA + PAGE, PAGE, &id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY);
+	WANT(unmap(g.fd, g.ioas, IOVA + PAGE, PAGE), -EBUSY);
+	WANT(unmap(g.fd, g.ioas, IOVA + 3 * PAGE, 8 * PAGE), -EBUSY);
+	WANT(destroy(g.fd, id), 0);
+	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT);
+	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), 4 * PAGE);
+	close_guest(&g);
+}
+
+static long long alignment(struct guest *g)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint32_t nr = MAX_RANGES;
+	uint64_t bytes;
+	int r = iova_ranges(g->fd, g->ioas, ranges, &nr, &bytes);
+
+	return r ? r : (long long)bytes;
+}
+
+/* While there is a HW queue its address space has whole pages only. */
+static void whole_pages(struct fixture *none)
+{
+	uint32_t id, other;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	WANT(alignment(&g), PAGE / 2);
+	WANT(map(g.fd, g.ioas, mem.rw, 2 * PAGE, IOVA), 0);
+	WANT(map(g.fd, g.ioas, mem.rw + 2 * PAGE, PAGE / 2, IOVA + 2 * PAGE), 0);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), -EADDRINUSE);
+	WANT(unmap(g.fd, g.ioas, IOVA + 2 * PAGE, PAGE / 2), PAGE / 2);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
+	WANT(alignment(&g), PAGE);
+	WANT(map(g.fd, g.ioas, mem.rw + 2 * PAGE, PAGE / 2, IOVA + 2 * PAGE), -EINVAL);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &other), 0);
+	WANT(destroy(g.fd, other), 0);
+	WANT(alignment(&g), PAGE);
+	WANT(hw_queue(&g, g.viommu, 1, IOVA + 8 * PAGE, PAGE, &other), -ENOENT);
+	WANT(destroy(g.fd, id), 0);
+	WANT(alignment(&g), PAGE / 2);
+	/* In the middle of a page of memory. */
+	WANT(map(g.fd, g.ioas, mem.rw + PAGE / 2, 2 * PAGE, IOVA + 4 * PAGE), 0);
+	WANT(hw_queue(&g, g.viommu, 0, IOVA + 4 * PAGE, PAGE, &id), -EADDRINUSE);
+	WANT(unmap_all(g.fd, g.ioas), 4 * PAGE);
+	close_guest(&g);
+}
+
 /* An area of the caller's that is only read is good enough. */
 static void readable(struct fixture *none)
 {
@@ -339,6 +398,8 @@ static void all_at_once(struct fixture *none)
 static const struct test tests[] = {
 	{ "a HW queue cannot be made, finding M", alloc_wrong, ALONE },
 	{ "the memory of a HW queue stays", memory_stays, ALONE },
+	{ "a part of a HW queue's area is unmapped", area_is_cut, ALONE },
+	{ "a HW queue needs whole pages", whole_pages, ALONE },
 	{ "a HW queue in memory that is only read", readable, ALONE },
 	{ "HW queues need each other and their vIOMMU", order, ALONE },
 	{ "the index of a HW queue is free again, finding L", index_again, ALONE },
