@@ -13,9 +13,9 @@ use crate::{
     },
     device::Access,
     ffi::bindings,
-    ioas::access::{
-        AccessUser,
-        Transfer, //
+    ioas::{
+        access::AccessUser,
+        transfer::Transfer, //
     },
     kapi::{
         mm::pin::PagePtr,

@@ -19,9 +19,9 @@ use crate::{
     ioas::{
         access::{
             AccessUser,
-            Accessor,
-            Transfer, //
+            Accessor, //
         },
+        transfer::Transfer,
         Ioas, //
     },
     kapi::{

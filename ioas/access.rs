@@ -21,6 +21,7 @@ use crate::{
             State, //
         },
         space::Space,
+        transfer::Transfer,
         Ioas, //
     },
     kapi::{
@@ -81,38 +82,6 @@ impl Accessor {
         if let Some(user) = &self.user {
             user.unmap(range);
         }
-    }
-}
-
-/// How [`Ioas::copy_bytes`] goes.
-pub(crate) enum Transfer<'a> {
-    /// From the address space.
-    Read(&'a mut [u8]),
-    /// To the address space.
-    Write(&'a [u8]),
-}
-
-impl Transfer<'_> {
-    /// Whether it changes the address space's memory.
-    pub(crate) fn is_write(&self) -> bool {
-        matches!(self, Self::Write(_))
-    }
-
-    /// How many bytes.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Read(data) => data.len(),
-            Self::Write(data) => data.len(),
-        }
-    }
-
-    /// The first `len` bytes of the transfer, which lie `skip` bytes into it.
-    pub(crate) fn part(&mut self, skip: usize, len: usize) -> Option<Transfer<'_>> {
-        let end = skip.checked_add(len)?;
-        Some(match self {
-            Self::Read(data) => Transfer::Read(data.get_mut(skip..end)?),
-            Self::Write(data) => Transfer::Write(data.get(skip..end)?),
-        })
     }
 }
 
@@ -268,9 +237,7 @@ pub(super) fn pin(
         check_open(area)?;
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
         check_permission(area, write)?;
-        area.slice.pages.pin(pages, |extents| {
-            extents.iter().try_for_each(|extent| f(extent.run()))
-        })?;
+        area.slice.pages.pin(pages, &mut f)?;
         area.accesses.add(1, Relaxed);
         pinned = Some(part.last());
         Ok(())

@@ -11,19 +11,9 @@ use kernel::{
 };
 
 use crate::{
-    ioas::{
-        pages::Pages,
-        ranges::RANGES, //
-    },
+    ioas::pages::Pages,
     kapi::{
-        iommu::domain::{
-            Domain,
-            Prot, //
-        },
-        mm::{
-            phys::PhysPiece,
-            pin::Extent, //
-        },
+        iommu::domain::Prot,
         units::{
             page_offset,
             IovaRange,
@@ -100,83 +90,5 @@ impl Area {
     /// Whether the area could be mapped with pages of `alignment` bytes.
     pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
         range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0
-    }
-}
-
-/// Fills page tables with an area. Dropping it takes back what it has mapped.
-pub(crate) struct Filler<'a> {
-    domain: &'a Domain,
-    prot: Prot,
-    small_pages: bool,
-    range: IovaRange,
-    /// Bytes mapped so far.
-    done: u64,
-    /// Bytes of the first page that precede the area.
-    skip: u64,
-}
-
-impl<'a> Filler<'a> {
-    /// Prepares to map the area at `range`, whose memory is `slice`, into `domain`.
-    pub(crate) fn new(
-        domain: &'a Domain,
-        range: IovaRange,
-        slice: &Slice,
-        prot: Prot,
-        small_pages: bool,
-    ) -> Self {
-        Self {
-            domain,
-            prot: Prot {
-                mmio: slice.pages.mmio().is_some(),
-                ..prot
-            },
-            small_pages,
-            range,
-            done: 0,
-            skip: page_offset(slice.start),
-        }
-    }
-
-    /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
-    pub(crate) fn push(&mut self, extents: &[Extent]) -> Result {
-        self.push_pieces(extents.iter().map(|extent| extent.run().into()))
-    }
-
-    /// As [`Filler::push`], from pieces that begin and end at pages.
-    pub(crate) fn push_pieces<'p>(
-        &mut self,
-        mut pieces: impl Iterator<Item = PhysPiece<'p>>,
-    ) -> Result {
-        if self.skip != 0 {
-            let Some(first) = pieces.next() else {
-                return Ok(());
-            };
-            let skip = core::mem::take(&mut self.skip);
-            self.map(first.skip(skip).into_iter())?;
-        }
-        self.map(pieces)
-    }
-
-    fn map<'p>(&mut self, pieces: impl Iterator<Item = PhysPiece<'p>>) -> Result {
-        let start = self.range.start().checked_add(self.done);
-        // Of the last page there may be less, or nothing at all.
-        let rest = start.and_then(|start| IovaRange::new(start, self.range.last()));
-        if let Some(rest) = rest {
-            let (prot, small_pages) = (self.prot, self.small_pages);
-            self.done += self.domain.map(RANGES, rest, pieces, prot, small_pages)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves everything mapped.
-    pub(crate) fn keep(mut self) {
-        self.done = 0;
-    }
-}
-
-impl Drop for Filler<'_> {
-    fn drop(&mut self) {
-        self.domain
-            .unmap(RANGES, IovaRange::from_len(self.range.start(), self.done));
     }
 }

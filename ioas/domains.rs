@@ -14,10 +14,10 @@ use crate::{
         access::Accessor,
         area::{
             Area,
-            Filler,
             Slice,
             State, //
         },
+        filler::Filler,
         ranges::RANGES,
         space::{
             Owner,
@@ -32,6 +32,7 @@ use crate::{
             Prot, //
         },
         units::{
+            page_offset,
             IovaRange,
             PageRange,
             PAGE_SIZE, //
@@ -120,23 +121,26 @@ fn fill_one(
     first: bool,
 ) -> Result {
     let pages = slice.page_range()?;
+    let skip = page_offset(slice.start);
     if let Some((mmio, start)) = slice.pages.mmio() {
-        let filler = Filler::new(domain, range, slice, prot, small_pages);
+        let prot = Prot { mmio: true, ..prot };
+        let filler = Filler::new(domain, range, skip, prot, small_pages);
         let pages = PageRange::from_len(start + pages.start(), pages.len())?;
         return mmio.map(domain, range, pages, filler);
     }
     if !first {
-        let mut filler = Filler::new(domain, range, slice, prot, small_pages);
-        slice
-            .pages
-            .with_extents(pages, |extents| filler.push(extents))?;
+        let pinned = slice.pages.pinned(pages);
+        let mut filler = Filler::new(domain, range, skip, prot, small_pages);
+        filler.push_pieces(pinned.runs().map(Into::into))?;
         filler.keep();
         return Ok(());
     }
     let mut pending = slice.pages.begin_pin(pages)?;
     // Dropped before `pending`: what a device can reach is pinned.
-    let mut filler = Filler::new(domain, range, slice, prot, small_pages);
-    pending.pin(|extents| filler.push(extents))?;
+    let mut filler = Filler::new(domain, range, skip, prot, small_pages);
+    if !pending.pin(|extents| filler.push(extents))? {
+        filler.push_pieces(pending.runs().map(Into::into))?;
+    }
     filler.keep();
     pending.commit();
     Ok(())

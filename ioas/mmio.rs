@@ -22,7 +22,7 @@ use kernel::{
 
 use crate::{
     ioas::{
-        area::Filler,
+        filler::Filler,
         ranges::RANGES, //
     },
     kapi::{

@@ -18,6 +18,7 @@ mod builder;
 mod cut;
 mod domains;
 mod extents;
+mod filler;
 mod interval;
 pub(crate) mod ioctl;
 mod iova_alloc;
@@ -31,6 +32,7 @@ pub(crate) mod process;
 mod ranges;
 mod segments;
 mod space;
+pub(crate) mod transfer;
 mod type1;
 mod unmap;
 

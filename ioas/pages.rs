@@ -21,10 +21,10 @@ use kernel::{
 
 use crate::{
     ioas::{
-        access::Transfer,
         builder::Builder,
         mmio::Mmio,
-        segments::Segments, //
+        segments::Segments,
+        transfer::Transfer, //
     },
     kapi::{
         dma_buf::import::{
@@ -42,10 +42,12 @@ use crate::{
             },
             pin::{
                 Extent,
+                PinnedRun,
                 Pinner,
                 Sink, //
             }, //
         },
+        sync::chunks::Chunks,
         units::{
             page_offset,
             to_u64,
@@ -203,24 +205,28 @@ impl Pages {
         })
     }
 
-    /// Pins what of `range` is not pinned yet, keeps all of it pinned until [`Pages::unpin`], and
-    /// gives its physical memory to `each`. Fails as [`PendingPin::pin`], and then nothing has
-    /// changed.
-    pub(crate) fn pin(&self, range: PageRange, each: impl FnMut(&[Extent]) -> Result) -> Result {
+    /// Pins the pages of `range` that are not pinned, keeps all of it pinned until [`Pages::unpin`],
+    /// and passes its physical memory to `each` in order. Returns the errors of [`PendingPin::pin`] and
+    /// of `each`, and then nothing has changed.
+    pub(crate) fn pin(
+        &self,
+        range: PageRange,
+        mut each: impl FnMut(PinnedRun<'_>) -> Result,
+    ) -> Result {
         let mut pending = self.begin_pin(range)?;
-        pending.pin(each)?;
+        if !pending.pin(|new| new.iter().try_for_each(|extent| each(extent.run())))? {
+            pending.runs().try_for_each(each)?;
+        }
         pending.commit();
         Ok(())
     }
 
-    /// Gives the physical memory of `range`, which the caller has pinned, to `each` in order. Fails
-    /// as `each` does.
-    pub(crate) fn with_extents(
-        &self,
-        range: PageRange,
-        each: impl FnMut(&[Extent]) -> Result,
-    ) -> Result {
-        self.inner.lock().segments.whole(range).try_for_each(each)
+    /// The memory of `range`, which the caller has pinned. It stays as it is while this exists.
+    pub(crate) fn pinned(&self, range: PageRange) -> Pinned<'_> {
+        Pinned {
+            inner: self.inner.lock(),
+            range,
+        }
     }
 
     /// Makes two users of one, of the pages up to and from byte `at`: each unpins alone. A page
@@ -245,15 +251,8 @@ impl Pages {
     /// there without a break. `None` where it is not pinned.
     pub(crate) fn contiguous(&self, range: PageRange) -> Option<(u64, u64)> {
         let inner = self.inner.lock();
-        let mut extents = inner.segments.extents(range);
-        let (phys, mut npages) = extents.next()?;
-        for (next, more) in extents {
-            if next != phys + (npages << PAGE_SHIFT) {
-                break;
-            }
-            npages += more;
-        }
-        Some((phys, npages))
+        let run = inner.segments.runs(range).next()?;
+        Some((run.phys(), run.npages()))
     }
 
     /// Whether the memory is a memfd's, which any process can map.
@@ -301,16 +300,17 @@ impl Pages {
         drop(pending_owner);
     }
 
-    /// Copies bytes from `start` on, counted from the first page. `EFAULT` where there is no
-    /// memory, `ENOMEM`; see [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
+    /// Copies bytes from `start` on, counted from the first page. Returns `EFAULT` if there is no
+    /// memory or its process may not access it like this, and `ENOMEM`; see
+    /// [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
     pub(crate) fn copy_bytes(
         &self,
         start: u64,
-        mut transfer: Transfer<'_>,
+        transfer: Transfer<'_>,
         borrow_mm: bool,
         slow: bool,
     ) -> Result {
-        let mut inner = self.inner.lock();
+        let inner = self.inner.lock();
         if let Source::User { addr } = self.source {
             // The owner's own address space, or one that may be borrowed, is as good as its pages.
             let here = inner.owner.is_current();
@@ -324,37 +324,58 @@ impl Pages {
                 }
             }
         }
-        let write = transfer.is_write();
+        self.copy_pages(&inner, start, transfer)
+    }
+
+    /// Copies bytes through their pages. Those that are not pinned are pinned for the time of the
+    /// copy, uncharged, and all of them before the first byte is copied.
+    fn copy_pages(&self, inner: &Inner, start: u64, mut transfer: Transfer<'_>) -> Result {
+        let last = start + to_u64(transfer.len()) - 1;
+        let range = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)?;
+        let mut missing = Missing::default();
+        for gap in inner.segments.gaps(range) {
+            let mut pinner = Pinner::new(gap.len(), transfer.is_write())?.for_a_moment();
+            missing.next = gap.start();
+            self.source
+                .pin(&mut pinner, &inner.owner, gap, &mut missing)?;
+        }
+
+        let mut missing = missing.extents.iter().peekable();
         let mut done = 0;
         while done < transfer.len() {
             let at = start + to_u64(done);
             let index = at >> PAGE_SHIFT;
             let len = to_usize(PAGE_SIZE - page_offset(at)).min(transfer.len() - done);
             let piece = transfer.part(done, len).ok_or(EINVAL)?;
-            if let Some((extent, skip)) = inner.segments.extent_at(index) {
-                copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)?;
-            } else {
-                let extent = self.pin_one(&mut inner, index, write)?;
-                copy_page(&extent, page_offset(at), piece)?;
-            }
+            let found = inner.segments.extent_at(index).or_else(|| {
+                while missing.next_if(|found| found.last < index).is_some() {}
+                let found = missing.peek()?;
+                Some((&found.extent, index.checked_sub(found.first)?))
+            });
+            let (extent, skip) = found.ok_or(EFAULT)?;
+            copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)?;
             done += len;
         }
         Ok(())
     }
+}
 
-    /// Pins a page for a moment, uncharged.
-    fn pin_one(&self, inner: &mut Inner, index: u64, write: bool) -> Result<Extent> {
-        let mut pinner = Pinner::new(1, write)?;
-        let mut page = OnePage(None);
-        let before = index << PAGE_SHIFT;
-        match &self.source {
-            Source::User { addr } => {
-                pinner.pin_user(inner.owner.mm(), addr + before, 1, &mut page)?;
-            }
-            Source::File { file, start } => pinner.pin_file(file, start + before, 1, &mut page)?,
-            Source::Mmio { .. } => return Err(EINVAL),
+impl Source {
+    /// Pins `pages` of the memory and has `sink` take them. Returns `EFAULT` if there is no memory,
+    /// `EINVAL` if a file is shorter or for device memory, `ENOMEM`, and what `sink` fails with.
+    fn pin(
+        &self,
+        pinner: &mut Pinner,
+        owner: &AccountedMm,
+        pages: PageRange,
+        sink: &mut impl Sink,
+    ) -> Result {
+        let before = pages.start() << PAGE_SHIFT;
+        match self {
+            Self::User { addr } => pinner.pin_user(owner.mm(), addr + before, pages.len(), sink),
+            Self::File { file, start } => pinner.pin_file(file, start + before, pages.len(), sink),
+            Self::Mmio { .. } => Err(EINVAL),
         }
-        page.0.ok_or(EFAULT)
     }
 }
 
@@ -377,13 +398,49 @@ impl<F: FnMut(&[Extent]) -> Result> Sink for ToSegments<'_, F> {
     }
 }
 
-/// The only page that is pinned.
-struct OnePage(Option<Extent>);
+/// An extent that is pinned for the time of a copy.
+struct Found {
+    /// Index of the first page.
+    first: u64,
+    /// Index of the last page.
+    last: u64,
+    extent: Extent,
+}
 
-impl Sink for OnePage {
+/// Pages that are pinned for the time of a copy.
+#[derive(Default)]
+struct Missing {
+    extents: Chunks<Found>,
+    /// Index of the next page.
+    next: u64,
+}
+
+impl Sink for Missing {
     fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
-        self.0 = pages.next().transpose()?;
+        for extent in pages {
+            let extent = extent?;
+            let (first, npages) = (self.next, extent.npages());
+            self.next += npages;
+            self.extents.push(Found {
+                first,
+                last: self.next - 1,
+                extent,
+            })?;
+        }
         Ok(())
+    }
+}
+
+/// Memory that is pinned, under the lock.
+pub(crate) struct Pinned<'a> {
+    inner: MutexGuard<'a, Inner>,
+    range: PageRange,
+}
+
+impl Pinned<'_> {
+    /// The physical memory in order, in runs that are as long as can be.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
+        self.inner.segments.runs(self.range)
     }
 }
 
@@ -401,10 +458,15 @@ pub(crate) struct PendingPin<'a> {
 }
 
 impl PendingPin<'_> {
-    /// Pins what is not pinned and gives all of the range's physical memory to `each` in order, as
-    /// soon as it is pinned. `ENOMEM` also where RLIMIT_MEMLOCK is reached, `EFAULT` where there is
-    /// no memory, `EINVAL` where a file is shorter, or what `each` fails with.
-    pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result {
+    /// Pins the pages of the range that are not pinned.
+    ///
+    /// If none was pinned before, passes the physical memory to `each` in order, as soon as it is
+    /// pinned, and returns true. Returns false if `each` has not been called; [`PendingPin::runs`] has
+    /// the memory then.
+    ///
+    /// Returns `ENOMEM` also if RLIMIT_MEMLOCK is reached, `EFAULT` if there is no memory, `EINVAL` if
+    /// a file is shorter, and the errors of `each`.
+    pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result<bool> {
         let Inner {
             owner,
             accounting,
@@ -413,43 +475,36 @@ impl PendingPin<'_> {
         } = &mut *self.inner;
         let wanted: u64 = segments.gaps(self.range).map(|gap| gap.len()).sum();
         if wanted == 0 {
-            return segments.whole(self.range).try_for_each(each);
+            return Ok(false);
         }
         // Charging first keeps a limited user from pinning beyond the limit even for a moment.
         fault_injection::point(ENOMEM)?;
         owner.charge(*accounting, wanted)?;
         self.charged = wanted;
 
+        // Runs that are pinned in part already are not cut where that part begins and ends.
+        let all = wanted == self.range.len();
+        let mut each = |extents: &[Extent]| if all { each(extents) } else { Ok(()) };
         let mut pinner = Pinner::new(wanted, self.pages.writable)?;
         let mut rest = Some(self.range);
-        while let Some(range) = rest {
-            segments.whole(range).try_for_each(&mut each)?;
-            let Some(gap) = segments.gaps(range).next() else {
-                break;
-            };
+        while let Some(gap) = rest.and_then(|rest| segments.gaps(rest).next()) {
             self.builder = Builder::new(gap.start());
             let mut sink = ToSegments {
                 builder: &mut self.builder,
                 segments,
                 each: &mut each,
             };
-            let before = gap.start() << PAGE_SHIFT;
-            match &self.pages.source {
-                Source::User { addr } => {
-                    pinner.pin_user(owner.mm(), addr + before, gap.len(), &mut sink)?;
-                }
-                Source::File { file, start } => {
-                    pinner.pin_file(file, start + before, gap.len(), &mut sink)?;
-                }
-                Source::Mmio { .. } => return Err(EINVAL),
-            }
+            self.pages.source.pin(&mut pinner, owner, gap, &mut sink)?;
             self.builder.finish(segments, &mut each)?;
-            rest = gap
-                .last()
-                .checked_add(1)
-                .and_then(|start| PageRange::new(start, range.last()));
+            let next = gap.last().checked_add(1);
+            rest = next.and_then(|start| PageRange::new(start, self.range.last()));
         }
-        Ok(())
+        Ok(all)
+    }
+
+    /// The physical memory of the range, as [`Pinned::runs`].
+    pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
+        self.inner.segments.runs(self.range)
     }
 
     /// Keeps the range pinned until [`Pages::unpin`].

@@ -26,11 +26,13 @@ use crate::{
     },
     kapi::{
         bug::warn_on_once,
-        mm::pin::Extent,
+        mm::pin::{
+            Extent,
+            PinnedRun, //
+        },
         units::{
             PageRange,
-            PageUnit,
-            PAGE_SHIFT, //
+            PageUnit, //
         }, //
     }, //
 };
@@ -254,12 +256,6 @@ impl Segments {
         }
     }
 
-    /// The extents of `range`, which is cut: segment by segment, in order. Stops at the first page
-    /// that is not pinned.
-    pub(crate) fn whole(&self, range: PageRange) -> impl Iterator<Item = &[Extent]> {
-        self.joined(range).map(|(_, segment)| &*segment.extents)
-    }
-
     /// The segments that `range` touches up to the first page that is not pinned.
     fn joined(&self, range: PageRange) -> impl Iterator<Item = (PageRange, &Segment)> {
         let mut end = range.start();
@@ -270,20 +266,36 @@ impl Segments {
         })
     }
 
-    /// The physical memory of the pages in `range`, in order, as byte addresses and page counts.
+    /// The physical memory of the pages in `range`, in order, in runs that are as long as can be.
     /// Stops at the first page that is not pinned.
-    pub(crate) fn extents(&self, range: PageRange) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.joined(range).flat_map(move |(found, segment)| {
+    pub(crate) fn runs(&self, range: PageRange) -> impl Iterator<Item = PinnedRun<'_>> {
+        let parts = self.joined(range).flat_map(move |(found, segment)| {
             let mut index = found.start();
             segment.extents.iter().filter_map(move |extent| {
                 let start = index;
                 index += extent.npages();
                 let skip = range.start().saturating_sub(start);
                 let end = index.min(range.last().saturating_add(1));
-                let npages = end.checked_sub(start + skip).filter(|n| *n != 0)?;
-                Some((extent.phys() + (skip << PAGE_SHIFT), npages))
+                extent.run().part(skip, end.saturating_sub(start + skip))
             })
+        });
+        let mut parts = parts.peekable();
+        core::iter::from_fn(move || {
+            let mut run = parts.next()?;
+            while let Some(longer) = parts.peek().and_then(|next| run.join(*next)) {
+                run = longer;
+                parts.next();
+            }
+            Some(run)
         })
+    }
+
+    /// The lists of extents, in the order of their pages.
+    #[cfg(test)]
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (PageRange, &Extents)> {
+        self.map
+            .iter()
+            .map(|(range, segment)| (range, &segment.extents))
     }
 }
 

@@ -117,6 +117,7 @@ impl MemoryMap {
 pub(crate) struct Pinner {
     scratch: Scratch,
     write: bool,
+    long_term: bool,
 }
 
 impl Pinner {
@@ -126,7 +127,18 @@ impl Pinner {
         Ok(Self {
             scratch: Scratch::new(npages)?,
             write,
+            long_term: true,
         })
+    }
+
+    /// Pins pages of an address space for a moment, as for copying: pages stay where they are, and
+    /// files may be mapped writable that allow no long-term pin. Pages of a file are pinned for
+    /// long all the same.
+    pub(crate) fn for_a_moment(self) -> Self {
+        Self {
+            long_term: false,
+            ..self
+        }
     }
 
     /// Pins `npages` pages of `mm` from the page-aligned address `addr`, and hands each batch to
@@ -141,7 +153,13 @@ impl Pinner {
         mut npages: u64,
         sink: &mut impl Sink,
     ) -> Result {
-        let flags = bindings::FOLL_LONGTERM | if self.write { bindings::FOLL_WRITE } else { 0 };
+        let mut flags = 0;
+        if self.write {
+            flags |= bindings::FOLL_WRITE;
+        }
+        if self.long_term {
+            flags |= bindings::FOLL_LONGTERM;
+        }
         let is_current = current!()
             .mm()
             .is_some_and(|current| current.as_raw() == mm.as_raw());

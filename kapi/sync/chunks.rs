@@ -85,6 +85,12 @@ impl<T> Chunks<T> {
     }
 }
 
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> From<T> for Chunks<T> {
     /// A list of one element.
     fn from(value: T) -> Self {

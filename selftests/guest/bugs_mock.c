@@ -7,5 +7,7 @@
  */
 #include "bugs_mock.h"
 
-const struct suite *const suites[] = { &mock_pages_suite, &mock_dirty_suite, &mock_life_suite };
+const struct suite *const suites[] = {
+	&mock_pages_suite, &mock_access_suite, &mock_dirty_suite, &mock_life_suite,
+};
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -5,6 +5,6 @@
 #include "frame.h"
 #include "mock_call.h"
 
-extern const struct suite mock_pages_suite, mock_dirty_suite, mock_life_suite;
+extern const struct suite mock_pages_suite, mock_access_suite, mock_dirty_suite, mock_life_suite;
 
 #endif

@@ -109,7 +109,7 @@ static long lookup(const char *path, const char *name)
 }
 
 /* The counters are per CPU until a write to stat_refresh adds them up. */
-long pinned(void)
+static void refresh_counters(void)
 {
 	static int refresh = -1;
 
@@ -119,8 +119,19 @@ long pinned(void)
 		printf("Bail out! /proc/sys/vm/stat_refresh: %s\n", strerror(errno));
 		exit(1);
 	}
+}
+
+long pinned(void)
+{
+	refresh_counters();
 	return lookup("vmstat", "nr_foll_pin_acquired ") -
 	       lookup("vmstat", "nr_foll_pin_released ");
+}
+
+long table_pages(void)
+{
+	refresh_counters();
+	return lookup("vmstat", "nr_sec_page_table_pages ");
 }
 
 long own_pinned(void)

@@ -18,9 +18,9 @@ use kernel::{
 
 use crate::{
     device::Access,
-    ioas::access::{
-        AccessUser,
-        Transfer, //
+    ioas::{
+        access::AccessUser,
+        transfer::Transfer, //
     },
     kapi::{
         file::anon_file,

@@ -137,17 +137,23 @@ fn without_memory<T>(f: impl FnOnce() -> T) -> T {
     value
 }
 
-/// The physical pages of a range, one by one, and in how many extents.
-pub(super) fn physical(segments: &Segments, range: PageRange) -> (Vec<u64>, usize) {
-    let mut extents = 0;
-    let mut list = Vec::new();
-    for (phys, npages) in segments.extents(range) {
-        assert_eq!(phys % (1 << PAGE_SHIFT), 0);
-        assert_ne!(npages, 0);
-        list.extend((0..npages).map(|n| (phys >> PAGE_SHIFT) + n));
-        extents += 1;
+/// The physical pages of a range, one by one. No run continues the one before it.
+pub(super) fn physical(segments: &Segments, range: PageRange) -> Vec<u64> {
+    let mut list: Vec<u64> = Vec::new();
+    for run in segments.runs(range) {
+        let first = run.phys() >> PAGE_SHIFT;
+        assert_eq!(run.phys() % (1 << PAGE_SHIFT), 0);
+        assert_ne!(run.npages(), 0);
+        assert_ne!(list.last().map(|pfn| pfn + 1), Some(first));
+        list.extend(first..first + run.npages());
     }
-    (list, extents)
+    list
+}
+
+/// How many pages each extent has, in the order of the pages.
+pub(super) fn lists(segments: &Segments) -> Vec<u64> {
+    let lists = segments.lists().flat_map(|(_, list)| list.iter());
+    lists.map(Extent::npages).collect()
 }
 
 const INDEXES: u64 = 40;
@@ -184,7 +190,7 @@ impl Model {
                 .find(|index| !self.held(*index))
                 .unwrap_or(last + 1);
             let expected: Vec<u64> = (first..until).map(|index| memory.pfn(index)).collect();
-            let (found, _) = physical(segments, pages(first, last));
+            let found = physical(segments, pages(first, last));
             assert_eq!(found, expected, "{first} to {last}");
 
             let in_gaps = segments
@@ -236,19 +242,7 @@ fn needed(memory: &Memory, users: &[(u64, u64)]) -> (usize, usize) {
 
 /// How many segments and extents there are.
 fn kept(segments: &Segments) -> (usize, usize) {
-    let (mut count, mut extents) = (0, 0);
-    let mut rest = Some(PageRange::ALL);
-    while let Some(range) = rest {
-        for segment in segments.whole(range) {
-            count += 1;
-            extents += segment.len();
-        }
-        // Behind the next gap.
-        let gap = segments.gaps(range).next();
-        let next = gap.and_then(|gap| gap.last().checked_add(1));
-        rest = next.and_then(|next| PageRange::new(next, u64::MAX));
-    }
-    (count, extents)
+    (segments.lists().count(), lists(segments).len())
 }
 
 /// What is kept depends on the users that there are, not on those that there were.
@@ -303,14 +297,14 @@ fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
         memory
             .pin_range(&mut segments, whole, 512)
             .expect("nothing fails");
-        let before = (kept(&segments), physical(&segments, whole).0);
+        let before = (kept(&segments), physical(&segments, whole));
         for index in 0..2000 {
             let page = pages(index * 1201 % 2000, index * 1201 % 2000);
             segments.cut(page).expect("nothing fails");
             segments.get(page);
             assert_eq!(segments.put(page), 0);
         }
-        assert_eq!((kept(&segments), physical(&segments, whole).0), before);
+        assert_eq!((kept(&segments), physical(&segments, whole)), before);
         assert_eq!(segments.put(whole), 2000);
         assert_eq!(ledger::total(), 0);
     }
@@ -401,17 +395,21 @@ fn a_cut_that_fails_changes_nothing() {
                     let cut = || segments.cut(pages(first, last));
                     let (result, failed) = fault::failing(nth, cut);
                     assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
-                    assert_eq!(physical(&segments, whole).0, expected);
+                    assert_eq!(physical(&segments, whole), expected);
                     assert_eq!((segments.pinned(), ledger::total()), (10, 10));
                     if !failed {
                         // Another cut at the same places has nothing to do.
                         assert_eq!(without_memory(|| segments.cut(pages(first, last))), Ok(()));
-                        let inner = segments.whole(pages(first, last)).flatten();
-                        assert_eq!(inner.map(Extent::npages).sum::<u64>(), last - first + 1);
+                        let inside = |found: &PageRange| pages(first, last).contains(found);
+                        let inner = segments.lists().filter(|(found, _)| inside(found));
+                        assert_eq!(
+                            inner.map(|(found, _)| found.len()).sum::<u64>(),
+                            last - first + 1
+                        );
                         // A cut that nobody needs is undone.
                         assert_eq!(segments.discard_unused(pages(first, last)), 0);
                     }
-                    assert_eq!(segments.whole(whole).count(), 1);
+                    assert_eq!(segments.lists().count(), 1);
                     assert_eq!(segments.put(whole), 10);
                     assert_eq!((segments.pinned(), ledger::total()), (0, 0));
                     if !failed {
@@ -549,7 +547,7 @@ fn extents_end_at_the_first_page_that_is_not_pinned() {
     ];
     for (first, last, expected) in table {
         assert_eq!(
-            physical(&segments, pages(first, last)).0,
+            physical(&segments, pages(first, last)),
             expected,
             "{first} to {last}"
         );
@@ -588,7 +586,7 @@ fn cuts_at_both_ends_of_64_bits() {
     ];
     for (first, last) in table {
         assert_eq!(segments.cut(pages(first, last)), Ok(()));
-        assert_eq!(physical(&segments, PageRange::ALL).0, [100, 101, 102, 103]);
+        assert_eq!(physical(&segments, PageRange::ALL), [100, 101, 102, 103]);
     }
     assert_eq!(segments.put(pages(0, 3)), 4);
     assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Copies of bytes between the kernel and the memory of an address space.
+
+/// The bytes that are copied, and in which direction.
+pub(crate) enum Transfer<'a> {
+    /// From the address space.
+    Read(&'a mut [u8]),
+    /// To the address space.
+    Write(&'a [u8]),
+}
+
+impl Transfer<'_> {
+    /// Whether it changes the address space's memory.
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
+    /// How many bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Read(data) => data.len(),
+            Self::Write(data) => data.len(),
+        }
+    }
+
+    /// The first `len` bytes of the transfer, which lie `skip` bytes into it.
+    pub(crate) fn part(&mut self, skip: usize, len: usize) -> Option<Transfer<'_>> {
+        let end = skip.checked_add(len)?;
+        Some(match self {
+            Self::Read(data) => Transfer::Read(data.get_mut(skip..end)?),
+            Self::Write(data) => Transfer::Write(data.get(skip..end)?),
+        })
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an access leaves behind in memory that it has pinned page by page, and how it reaches the memory of a
+ * process that is not the caller.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bugs_mock.h"
+#include "child.h"
+
+#define LARGE		(32UL << 20)	/* of huge pages */
+#define NR_LARGE	(LARGE / PAGE)
+#define PINS		MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
+#define MOVED		64UL		/* pages */
+
+static char *large_memory(void)
+{
+	char *p = mmap(NULL, LARGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* How many pages of page tables one more HWPT needs for what is mapped, or a negative errno. */
+static long tables_of_another(struct mock *m)
+{
+	long before = table_pages(), more;
+	uint32_t hwpt;
+	int r = hwpt_alloc(m->fd, m->dev_id, m->ioas, &hwpt);
+
+	if (r)
+		return r;
+	more = table_pages() - before;
+	r = destroy(m->fd, hwpt);
+	return r ? r : more;
+}
+
+/* Pins each page of the memory alone; with ids given back to the caller, else unpins it at once. */
+static int pin_each(struct mock *m, int access, uint32_t *ids)
+{
+	unsigned long i;
+	uint32_t id;
+	int r = 0;
+
+	for (i = 0; i < NR_LARGE && !r; i++) {
+		/* In an order in which neighbours do not follow one another. */
+		unsigned long page = i * 1021 % NR_LARGE;
+
+		r = access_pin(m->fd, access, MOCK_IOVA + page * PAGE, PAGE, NULL, &id);
+		if (ids)
+			ids[i] = id;
+		else if (!r)
+			r = access_unpin(m->fd, access, id);
+	}
+	return r;
+}
+
+static void pages_pinned_alone(struct fixture *none)
+{
+	static uint32_t ids[NR_LARGE];
+	char *p = large_memory();
+	unsigned long i;
+	struct mock m;
+	int access;
+	long best;
+
+	CHECK(p && open_mock(&m));
+	access = access_open(m.fd, m.ioas, PINS);
+	CHECK(access >= 0);
+	WANT(map(m.fd, m.ioas, p, LARGE, MOCK_IOVA), 0);
+	best = tables_of_another(&m);
+	CHECK(best > 0 && best < 64);
+	WANT(pin_each(&m, access, NULL), 0);
+	WANT(tables_of_another(&m), best);
+	/* While all are pinned alone too, and when they are let go again. */
+	WANT(pin_each(&m, access, ids), 0);
+	WANT(tables_of_another(&m), best);
+	for (i = 0; i < NR_LARGE; i++)
+		WANT(access_unpin(m.fd, access, ids[i]), 0);
+	WANT(tables_of_another(&m), best);
+	WANT(mock_refs(m.fd, p, LARGE, 1), 0);
+	WANT(unmap_all(m.fd, m.ioas), LARGE);
+	WANT(mock_refs(m.fd, p, LARGE, 0), 0);
+	close(access);
+	close_mock(&m);
+	munmap(p, LARGE);
+}
+
+/* The pages are pinned one by one before there are page tables, which are as small for that. */
+static void page_tables_after_pins(struct fixture *none)
+{
+	static uint32_t ids[NR_LARGE];
+	uint64_t iova = MOCK_IOVA;
+	char *p = large_memory();
+	unsigned long i;
+	uint32_t hwpt;
+	struct mock m;
+	int access;
+	long best;
+
+	CHECK(p && open_mock(&m));
+	WANT(map(m.fd, m.ioas, p, LARGE, MOCK_IOVA), 0);
+	best = tables_of_another(&m);
+	CHECK(best > 0 && best < 64);
+	WANT(copy(m.fd, m.ioas, MOCK_IOVA, LARGE, FIXED | RW, m.other, &iova), 0);
+	WANT(unmap_all(m.fd, m.ioas), LARGE);
+	m.ioas = m.other;
+	access = access_open(m.fd, m.ioas, PINS);
+	CHECK(access >= 0);
+	WANT(pin_each(&m, access, ids), 0);
+	WANT(tables_of_another(&m), best);
+	/* With a gap and pages that are pinned in turn. */
+	for (i = 0; i < NR_LARGE; i += 2)
+		WANT(access_unpin(m.fd, access, ids[i]), 0);
+	WANT(tables_of_another(&m), best);
+	WANT(hwpt_alloc(m.fd, m.dev_id, m.ioas, &hwpt), 0);
+	WANT(mock_check(m.fd, hwpt, MOCK_IOVA, p, LARGE), 0);
+	WANT(destroy(m.fd, hwpt), 0);
+	WANT(unmap_all(m.fd, m.ioas), LARGE);
+	WANT(mock_refs(m.fd, p, LARGE, 0), 0);
+	close(access);
+	close_mock(&m);
+	munmap(p, LARGE);
+}
+
+/* The child's part of a test: an access to memory that is the parent's. */
+static struct {
+	struct mock m;
+	int access;
+} own;
+
+static void write_behind_hole(struct fixture *none)
+{
+	char data[4 * PAGE];
+
+	memset(data, 0x77, sizeof(data));
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
+		       MOCK_ACCESS_RW_WRITE), -EFAULT);
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 2 * PAGE,
+		       MOCK_ACCESS_RW_WRITE), 0);
+}
+
+/* A write that fails has written nothing. */
+static void write_fails(struct fixture *none)
+{
+	unsigned long i;
+
+	CHECK(open_mock(&own.m));
+	WANT(map(own.m.fd, own.m.other, mem.hole, 16 * PAGE, MOCK_IOVA), 0);
+	own.access = access_open(own.m.fd, own.m.other, 0);
+	CHECK(own.access >= 0);
+	memset(mem.hole, 1, 5 * PAGE);
+	CHECK(in_child(NULL, 0, write_behind_hole));
+	CHECK(mem.hole[3 * PAGE] == 0x77 && mem.hole[5 * PAGE - 1] == 0x77);
+	memset(mem.hole, 1, 5 * PAGE);
+	{
+		char data[4 * PAGE];
+
+		memset(data, 0x77, sizeof(data));
+		WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
+			       MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH), -EFAULT);
+	}
+	for (i = 0; i < 5 * PAGE; i++)
+		CHECK(mem.hole[i] == 1);
+	WANT(unmap_all(own.m.fd, own.m.other), 16 * PAGE);
+	close(own.access);
+	close_mock(&own.m);
+}
+
+static char *movable;
+
+static void write_a_byte_to_each(struct fixture *none)
+{
+	unsigned long i;
+	char byte = 9;
+
+	for (i = 0; i < MOVED; i++) {
+		WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + i * PAGE, &byte, 1,
+			       MOCK_ACCESS_RW_WRITE), 0);
+		WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + i * PAGE, &byte, 1, 0), 0);
+	}
+}
+
+/* Copying bytes takes a page for a moment: it stays where it is, also where no page can be pinned for long. */
+static void page_stays(struct fixture *none)
+{
+	uint64_t at[MOVED];
+	unsigned long i;
+
+	CHECK(open_mock(&own.m));
+	movable = mmap(NULL, MOVED * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(movable != MAP_FAILED);
+	memset(movable, 1, MOVED * PAGE);
+	for (i = 0; i < MOVED; i++)
+		at[i] = phys_of(movable + i * PAGE);
+	WANT(map(own.m.fd, own.m.other, movable, MOVED * PAGE, MOCK_IOVA), 0);
+	own.access = access_open(own.m.fd, own.m.other, 0);
+	CHECK(own.access >= 0);
+	CHECK(in_child(NULL, 0, write_a_byte_to_each));
+	for (i = 0; i < MOVED; i++) {
+		CHECK(movable[i * PAGE] == 9);
+		WANT(phys_of(movable + i * PAGE), at[i]);
+	}
+	/* What is pinned for long does not stay there: the pages are of the kind that is meant. */
+	WANT(map(own.m.fd, own.m.ioas, movable, MOVED * PAGE, MOCK_IOVA), 0);
+	for (i = 0; i < MOVED; i++)
+		CHECK(phys_of(movable + i * PAGE) != at[i]);
+	WANT(unmap_all(own.m.fd, own.m.other), MOVED * PAGE);
+	WANT(unmap_all(own.m.fd, own.m.ioas), MOVED * PAGE);
+	close(own.access);
+	close_mock(&own.m);
+	munmap(movable, MOVED * PAGE);
+}
+
+static void read_protected(struct fixture *none)
+{
+	char data[2 * PAGE];
+
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, 0), 0);
+	CHECK(data[0] == 1 && data[PAGE - 1] == 1);
+	/* The C module pins several pages for writing even to read them. */
+	WANT_FINDING("N", access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, 0), 0, -EFAULT);
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
+}
+
+/* Memory that its process may not write, mapped for devices that may: reading it needs no more than that. */
+static void protected_memory(struct fixture *none)
+{
+	CHECK(open_mock(&own.m));
+	WANT(map(own.m.fd, own.m.other, mem.ro, 2 * PAGE, MOCK_IOVA), 0);
+	own.access = access_open(own.m.fd, own.m.other, 0);
+	CHECK(own.access >= 0);
+	CHECK(in_child(NULL, 0, read_protected));
+	WANT(unmap_all(own.m.fd, own.m.other), 2 * PAGE);
+	close(own.access);
+	close_mock(&own.m);
+}
+
+/* What is wrong with the range comes before what is not permitted. */
+static void errors_in_order(struct fixture *none)
+{
+	uint64_t iova = MOCK_IOVA;
+	struct mock m;
+	uint32_t id;
+	int access;
+
+	CHECK(open_mock(&m));
+	WANT(map_as(m.fd, m.other, FIXED | READ, mem.rw, 2 * PAGE, &iova), 0);
+	access = access_open(m.fd, m.other, PINS);
+	CHECK(access >= 0);
+	WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -EPERM);
+	WANT(access_pin(m.fd, access, MOCK_IOVA + 1, PAGE, NULL, &id), -EINVAL);
+	WANT(access_pin(m.fd, access, MOCK_IOVA + PAGE, 2 * PAGE, NULL, &id), -EPERM);
+	WANT(access_pin(m.fd, access, MOCK_IOVA + 2 * PAGE, PAGE, NULL, &id), -ENOENT);
+	WANT(unmap_all(m.fd, m.other), 2 * PAGE);
+	close(access);
+	close_mock(&m);
+}
+
+static const struct test tests[] = {
+	{ "pages are pinned and let go one by one", pages_pinned_alone, ALONE },
+	{ "page tables of memory that is pinned page by page", page_tables_after_pins, ALONE },
+	{ "an access's write that fails has written nothing", write_fails, ALONE },
+	{ "an access of another process's page does not move it", page_stays, ALONE },
+	{ "an access reads memory that is write-protected, finding N", protected_memory, ALONE },
+	{ "an access pins: which error comes first", errors_in_order, ALONE },
+};
+
+const struct suite mock_access_suite = {
+	.name = "reach",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};
