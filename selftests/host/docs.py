@@ -99,6 +99,14 @@ def locks() -> Iterator[str]:
                 if f"``{name}``" not in page)
 
 
+def titles(text: str) -> Iterator[str]:
+    """Titles of reStructuredText that are longer than the line below them."""
+    lines = text.splitlines() if text.startswith(".. ") else []
+    for title, line in zip(lines, lines[1:]):
+        if title.strip() and title[0] not in " =-" and re.fullmatch("=+|-+", line) and len(line) < len(title):
+            yield f"the line below '{title}' is too short"
+
+
 def doc_links(text: str) -> Iterator[str]:
     """Pages that another one refers to and that are not there."""
     for name in _DOC.findall(text):
@@ -141,7 +149,7 @@ def main() -> int:
     wrong = [*pages(), *references(), *version(), *locks()]
     for page in PAGES:
         text = page.read_text()
-        for check in (files, goals_named, suites, rust_names, doc_links):
+        for check in (files, goals_named, suites, rust_names, titles, doc_links):
             wrong += [f"{page.relative_to(TREE)}: {line}" for line in check(text)]
     for line in dict.fromkeys(wrong):
         print(line)

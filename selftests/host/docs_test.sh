@@ -47,6 +47,7 @@ finds "Documentation/todo.rst: there is no type Nothing" Documentation/todo.rst 
 finds "Documentation/todo.rst: there is no nothing_at_all in any type" Documentation/todo.rst '``Ioas::nothing_at_all()`` is it.'
 finds "no page has make nothing" Makefile '.PHONY: nothing'
 finds "scripts/lib.sh: there is no Documentation/nothing.rst" scripts/lib.sh '# See Documentation/nothing.rst.'
+finds "Documentation/todo.rst: the line below 'A title' is too short" Documentation/todo.rst 'A title\n======'
 finds "Documentation/locking.rst: lacks the lock Ioas::none" ioas/mod.rs 'const X: &str = "Ioas::none";'
 touch "$TREE/Documentation/new.rst"
 status=0
