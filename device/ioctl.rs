@@ -15,7 +15,10 @@ use crate::{
                 capable,
                 Capability, //
             },
-            hwinfo::pasid_info, //
+            hwinfo::{
+                pasid_info,
+                HwInfo, //
+            }, //
         },
         mm::user::{
             self,
@@ -42,9 +45,7 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
     } else {
         hw_info::TYPE_DEFAULT
     };
-    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
-    let dev = device.dev();
-    let info = device.backend().hw_info(dev, wanted)?;
+    let info = describe(ctx, &mut cmd, wanted)?;
 
     // What the caller has room for beyond the struct is cleared.
     let room = cmd.data_len as usize;
@@ -57,7 +58,19 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
     if copied < room {
         user::clear(data.wrapping_byte_add(copied), room - copied)?;
     }
+    cmd.data_len = u32::try_from(bytes.len()).map_err(|_| EOVERFLOW)?;
+    uapi::set_hw_info_type(&mut cmd, info.kind());
+    user.write(&cmd)
+}
 
+/// Asks the driver of a device, and sets what the struct says of PASIDs and capabilities.
+///
+/// The reference to the device is dropped before anything is written to user memory, which may take
+/// long. Unbinding waits for that reference.
+fn describe(ctx: &Ctx, cmd: &mut uapi::HwInfo, wanted: u32) -> Result<HwInfo> {
+    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
+    let dev = device.dev();
+    let info = device.backend().hw_info(dev, wanted)?;
     let pasid = pasid_info(dev);
     let mut capabilities = 0;
     for (present, bit) in [
@@ -76,9 +89,7 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
             capabilities |= bit;
         }
     }
-    cmd.data_len = u32::try_from(bytes.len()).map_err(|_| EOVERFLOW)?;
-    uapi::set_hw_info_type(&mut cmd, info.kind());
     cmd.out_max_pasid_log2 = pasid.max_log2;
     cmd.out_capabilities = capabilities;
-    user.write(&cmd)
+    Ok(info)
 }

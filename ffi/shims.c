@@ -12,6 +12,7 @@
 #include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
 #include <linux/rwsem.h>
@@ -39,6 +40,32 @@ int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src)
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
 {
 	return clear_user(to, n);
+}
+
+void iommufd_rs_pagefault_disable(void)
+{
+	pagefault_disable();
+}
+
+void iommufd_rs_pagefault_enable(void)
+{
+	pagefault_enable();
+}
+
+size_t iommufd_rs_fault_in_readable(const char __user *from, size_t size)
+{
+	return fault_in_readable(from, size);
+}
+
+/* This one leaves what is there as it is. */
+size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size)
+{
+	return fault_in_safe_writeable(to, size);
+}
+
+bool iommufd_rs_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
 }
 
 struct user_struct *iommufd_rs_get_current_user(void)

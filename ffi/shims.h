@@ -52,6 +52,15 @@ int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize);
 int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src);
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
+void iommufd_rs_pagefault_disable(void);
+void iommufd_rs_pagefault_enable(void);
+
+/* linux/pagemap.h */
+size_t iommufd_rs_fault_in_readable(const char __user *from, size_t size);
+size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size);
+
+/* linux/sched/signal.h */
+bool iommufd_rs_fatal_signal_pending(void);
 
 /* linux/sched/user.h, linux/sched/signal.h, linux/cred.h */
 struct user_struct *iommufd_rs_get_current_user(void);

@@ -8,6 +8,8 @@ use crate::{
     device::BoundDevice,
     hwpt::{
         FaultQueue,
+        Hwpt,
+        HwptInUse,
         HwptNested,
         HwptPaging,
         NestedRequest,
@@ -16,9 +18,12 @@ use crate::{
     ioas::Ioas,
     kapi::{
         iommu::domain::UserData,
-        mm::user::{
-            self,
-            UserStruct, //
+        mm::{
+            retry_faults::retry_faults,
+            user::{
+                self,
+                UserStruct, //
+            }, //
         },
         uapi, //
     },
@@ -40,49 +45,76 @@ pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Resul
     if (cmd.data_type == uapi::hwpt::DATA_NONE) != (cmd.data_len == 0) {
         return Err(EINVAL);
     }
-    let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
-    let target = ctx.objects().get_any(cmd.pt_id).map_err(|_| EINVAL)?;
     let data = (cmd.data_len != 0).then(|| UserData {
         kind: cmd.data_type,
         ptr: user::ptr(cmd.data_uptr),
         len: cmd.data_len as usize,
     });
+    // The driver reads the data while the device is referenced.
+    let (made, faults) = retry_faults(data.map(UserData::range).as_slice(), || {
+        make(ctx, &cmd, data)
+    })?;
+    match made {
+        Made::Paging(hwpt) => {
+            // This pins memory. The device is referenced no more.
+            hwpt.fill()?;
+            finish(hwpt, faults, cmd, user)
+        }
+        Made::Nested(hwpt) => finish(hwpt, faults, cmd, user),
+    }
+}
+
+/// Page tables that nobody finds yet.
+enum Made<'c> {
+    /// They are without mappings as yet.
+    Paging(Draft<'c, HwptPaging>),
+    Nested(Draft<'c, HwptNested>),
+}
+
+/// What became of the look-up of the fault queue, where the caller named one.
+type FoundQueue = Option<Result<Ref<FaultQueue>>>;
+
+/// Makes the page tables. They keep no reference to the device that must be able to use them.
+fn make<'c>(
+    ctx: &'c Ctx,
+    cmd: &uapi::HwptAlloc,
+    data: Option<UserData>,
+) -> Result<(Made<'c>, FoundQueue)> {
+    let objects = ctx.objects();
+    let device: Ref<BoundDevice> = objects.get(cmd.dev_id)?;
+    let target = objects.get_any(cmd.pt_id).map_err(|_| EINVAL)?;
     let faults = (cmd.flags & uapi::hwpt::FAULT_ID_VALID != 0)
-        .then(|| ctx.objects().get::<FaultQueue>(cmd.fault_id));
+        .then(|| objects.get::<FaultQueue>(cmd.fault_id));
     let queue = faults
         .as_ref()
         .and_then(|queue| queue.as_ref().ok())
         .cloned();
-    let target = match target.downcast::<Ioas>() {
-        Ok(ioas) => {
-            let hwpt = ctx.objects().reserve()?.fill(HwptPaging::new(
-                ioas,
-                Request {
-                    dev: device.dev(),
-                    backend: device.backend(),
-                    flags: cmd.flags,
-                    data,
-                    faults: queue,
-                    automatic: false,
-                },
-            ))?;
-            hwpt.fill()?;
-            return finish(hwpt, faults, cmd, user);
+    let made = match target.downcast::<Ioas>() {
+        Ok(ioas) => Made::Paging(objects.reserve()?.fill(HwptPaging::new(
+            ioas,
+            Request {
+                dev: device.dev(),
+                backend: device.backend(),
+                flags: cmd.flags,
+                data,
+                faults: queue,
+                automatic: false,
+            },
+        ))?),
+        Err(other) => {
+            let reservation = objects.reserve()?;
+            let hwpt = nested(ctx, &device, other, cmd.flags, data, queue)?;
+            Made::Nested(reservation.fill(Ok(hwpt))?)
         }
-        Err(other) => other,
     };
-    let hwpt = ctx
-        .objects()
-        .reserve()?
-        .fill(nested(&device, target, cmd.flags, data, queue))?;
-    finish(hwpt, faults, cmd, user)
+    Ok((made, faults))
 }
 
-/// Publishes what was made. The last that can fail: `ENOENT` where there is no such fault queue,
-/// `EFAULT`.
+/// Publishes what was made. Returns `ENOENT` if there is no such fault queue, `EFAULT` if the answer
+/// cannot be written.
 fn finish<K: Kind>(
     hwpt: Draft<'_, K>,
-    faults: Option<Result<Ref<FaultQueue>>>,
+    faults: FoundQueue,
     mut cmd: uapi::HwptAlloc,
     user: &UserStruct,
 ) -> Result {
@@ -96,6 +128,7 @@ fn finish<K: Kind>(
 /// Makes nested page tables on `target`. `EINVAL` where that cannot be their base, `EOPNOTSUPP`
 /// where there are none of that kind.
 fn nested(
+    ctx: &Ctx,
     device: &BoundDevice,
     target: AnyRef,
     flags: u32,
@@ -105,6 +138,8 @@ fn nested(
     let (dev, backend) = (device.dev(), device.backend());
     let target = match target.downcast::<HwptPaging>() {
         Ok(parent) => {
+            let in_use = HwptInUse::new(ctx, Hwpt::Paging(parent));
+            let parent = in_use.hwpt()?.paging();
             let request = NestedRequest::new(flags, data)?;
             if !backend.has_nested(dev) {
                 return Err(EOPNOTSUPP);
@@ -114,7 +149,7 @@ fn nested(
             }
             let base = parent.domain().clone();
             let domain = backend.alloc_nested(dev, base, request.driver_flags(), request.data())?;
-            return HwptNested::new(domain, &request, parent, None, faults);
+            return HwptNested::new(domain, &request, parent.clone(), None, faults);
         }
         Err(other) => other,
     };

@@ -7,7 +7,10 @@ use kernel::prelude::*;
 use crate::{
     device::BoundDevice,
     drivers::ViommuOps,
-    hwpt::HwptPaging,
+    hwpt::{
+        HwptInUse,
+        HwptPaging, //
+    },
     kapi::{
         iommu::{
             domain::UserData,
@@ -16,15 +19,19 @@ use crate::{
                 Request, //
             }, //
         },
-        mm::user::{
-            self,
-            UserStruct, //
+        mm::{
+            retry_faults::retry_faults,
+            user::{
+                self,
+                UserStruct, //
+            }, //
         },
         sync::shared::Shared,
         uapi, //
     },
     object::{
         Ctx,
+        Draft,
         Kind,
         Ref, //
     }, //
@@ -56,30 +63,46 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserSt
     if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == uapi::viommu::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
     }
+    let data = (cmd.data_len != 0).then(|| UserData {
+        kind: cmd.type_,
+        ptr: user::ptr(cmd.data_uptr),
+        len: cmd.data_len as usize,
+    });
+    // The driver reads the data, and may write to them, while the device is referenced.
+    let draft = retry_faults(data.map(UserData::range).as_slice(), || {
+        make(ctx, &cmd, data)
+    })?;
+    cmd.out_viommu_id = draft.id();
+    user.write(&cmd)?;
+    draft.publish();
+    Ok(())
+}
+
+/// Makes the vIOMMU. It keeps no reference to the device that names its IOMMU.
+fn make<'c>(
+    ctx: &'c Shared<Ctx>,
+    cmd: &uapi::ViommuAlloc,
+    data: Option<UserData>,
+) -> Result<Draft<'c, Viommu>> {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let (dev, backend) = (device.dev(), device.backend());
     if !backend.has_viommu(dev, cmd.type_) {
         return Err(EOPNOTSUPP);
     }
-    let parent: Ref<HwptPaging> = ctx.objects().get(cmd.hwpt_id)?;
-    if !parent.can_be_parent() {
-        return Err(EINVAL);
-    }
+    let parent = HwptInUse::with_paging(ctx, cmd.hwpt_id, |parent| {
+        if parent.can_be_parent() {
+            Ok(parent.clone())
+        } else {
+            Err(EINVAL)
+        }
+    })?;
     let reservation = ctx.objects().reserve()?;
     let request = Request {
         identity: Identity::new(ctx, reservation.id()),
         kind: cmd.type_,
         parent: parent.domain().clone(),
-        data: (cmd.data_len != 0).then(|| UserData {
-            kind: cmd.type_,
-            ptr: user::ptr(cmd.data_uptr),
-            len: cmd.data_len as usize,
-        }),
+        data,
     };
     let ops = backend.alloc_viommu(dev, request)?;
-    let draft = reservation.fill(Ok(Viommu { ops, parent }))?;
-    cmd.out_viommu_id = draft.id();
-    user.write(&cmd)?;
-    draft.publish();
-    Ok(())
+    reservation.fill(Ok(Viommu { ops, parent }))
 }

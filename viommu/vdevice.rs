@@ -15,7 +15,10 @@ use crate::{
     drivers::VdeviceOps,
     kapi::{
         iommu::viommu::Identity,
-        mm::user::UserStruct,
+        mm::{
+            retry_faults::retry_faults,
+            user::UserStruct, //
+        },
         sync::shared::Shared,
         uapi, //
     },
@@ -40,6 +43,12 @@ impl Kind for Vdevice {}
 
 /// IOMMU_VDEVICE_ALLOC.
 pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
+    // A vDEVICE has the claim, by which it refers to the device, while the answer is written.
+    retry_faults(&[user.range()], || make(ctx, &mut cmd, user))
+}
+
+/// Makes and publishes the vDEVICE.
+fn make(ctx: &Shared<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> Result {
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     if !viommu.ops().serves(device.dev()) {
@@ -57,6 +66,6 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserS
         claim,
     }))?;
     cmd.out_vdevice_id = draft.id();
-    user.write(&cmd)?;
+    user.write(cmd)?;
     Claim::publish(draft, |vdevice| &vdevice.claim)
 }

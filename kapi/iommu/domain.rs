@@ -24,7 +24,10 @@ use crate::{
             iopf::FaultSink,
             owned_domain::OwnedDomain, //
         },
-        mm::phys::PhysPiece,
+        mm::{
+            phys::PhysPiece,
+            retry_faults::UserRange, //
+        },
         units::{
             to_u64,
             to_usize,
@@ -76,6 +79,11 @@ pub(crate) struct UserData {
 }
 
 impl UserData {
+    /// Returns the memory that the driver reads.
+    pub(crate) fn range(self) -> UserRange {
+        UserRange::read(self.ptr, self.len)
+    }
+
     pub(super) fn as_raw(self) -> bindings::iommu_user_data {
         bindings::iommu_user_data {
             type_: self.kind,

@@ -9,6 +9,7 @@
 //! | `locked_vm` | `rust/kernel/mm` |
 //! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
 //! | `pin` | `rust/kernel/mm` |
+//! | `retry_faults` | `rust/kernel/uaccess.rs` |
 //! | `user` | `rust/kernel/uaccess.rs` |
 //! | `user_page` | private: for the test module |
 //! | `vma` | private: its owner is a `kapi::sync::shared::SharedAny` |
@@ -17,6 +18,7 @@ mod extent;
 pub(crate) mod locked_vm;
 pub(crate) mod phys;
 pub(crate) mod pin;
+pub(crate) mod retry_faults;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;

@@ -16,7 +16,13 @@ use kernel::{
     uaccess::UserSlice, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::mm::retry_faults::UserRange, //
+};
+
+/// No struct of the user API is larger.
+const MAX_SIZE: usize = 4096;
 
 /// A struct in user memory, of the size that its first `u32` says.
 pub(crate) struct UserStruct {
@@ -45,6 +51,11 @@ impl UserStruct {
         self.size
     }
 
+    /// Returns where [`UserStruct::write`] writes to.
+    pub(crate) fn range(&self) -> UserRange {
+        UserRange::write(self.ptr, (self.size as usize).min(MAX_SIZE))
+    }
+
     /// Reads the struct. What an older caller leaves out is zero; `E2BIG` where a newer caller's
     /// additional bytes are not, `EFAULT`.
     pub(crate) fn read<T: FromBytes>(&self) -> Result<T> {
@@ -64,6 +75,7 @@ impl UserStruct {
 
     /// Writes the struct back, as much of it as the caller has room for. `EFAULT`.
     pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
+        const { assert!(size_of::<T>() <= MAX_SIZE) };
         let bytes = value.as_bytes();
         let len = bytes.len().min(self.size as usize);
         // PANIC: `len` is at most the length.

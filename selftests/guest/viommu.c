@@ -13,6 +13,7 @@
 const struct suite *const suites[] = {
 	&viommu_suite, &vdevice_suite, &invalidate_suite, &event_suite, &viommu_race_suite,
 	&hw_queue_suite, &mmap_suite, &viommu_bugs_suite, &viommu_data_suite,
+	&late_suite,
 };
 const unsigned int nr_suites = ARRAY_SIZE(suites);
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Late memory without userfaultfd. A fault in a part of a memfd where a hole is being punched waits until
+ * that is done, if the page is not there. A write to a page that fork() has made read-only waits for the lock of its mapping,
+ * which mprotect() holds. Either call goes over many pages, and is kept from going on by a real-time
+ * thread on its CPU; the kernel leaves it a twentieth of the CPU.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "child.h"
+#include "late.h"
+#include "result.h"
+
+#define SIZE		(128UL << 20)
+#define CPU		1		/* of the thread that is kept from running */
+#define FIFO		10
+#define HEAD_START	2000		/* microseconds, to be inside the long call */
+#define SECONDS		10		/* for what must not take long */
+
+struct late_state {
+	atomic_bool ready;		/* it can be kept from going on */
+	atomic_bool begun;		/* the long call is being made */
+	atomic_bool stopped;		/* ... and does not go on */
+	atomic_bool over;		/* ... and has returned */
+	atomic_bool calling;
+	atomic_bool returned;
+	atomic_bool let_come;
+	bool failed;
+	int result;
+	int file;
+	char *area;
+	enum late_kind kind;
+};
+
+static void pin_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		bail_out("sched_setaffinity: %s", errno_name(-errno));
+}
+
+static void *long_call(void *arg)
+{
+	struct late_state *s = arg;
+	int r;
+
+	pin_to(CPU);
+	while (!atomic_load(&s->ready))
+		usleep(100);
+	atomic_store(&s->begun, true);
+	if (s->kind == LATE)
+		r = fallocate(s->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE);
+	else
+		r = mprotect(s->area, SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+	atomic_store(&s->over, true);
+	if (r)
+		s->failed = true;
+	return NULL;
+}
+
+/* Nothing may need the lock of the process's mappings once the long call is made, as a new thread does. */
+static void *stopper(void *arg)
+{
+	const struct sched_param fifo = { .sched_priority = FIFO };
+	struct late_state *s = arg;
+
+	pin_to(CPU);
+	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &fifo))
+		s->failed = true;
+	atomic_store(&s->ready, true);
+	while (!atomic_load(&s->begun))
+		usleep(100);
+	usleep(HEAD_START);
+	atomic_store(&s->stopped, true);
+	while (!atomic_load(&s->let_come) && !atomic_load(&s->over))
+		;
+	return NULL;
+}
+
+static bool make_area(struct late_state *s)
+{
+	int flags = s->kind == LATE ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+
+	s->file = -1;
+	if (s->kind == LATE) {
+		s->file = memfd_create("late", MFD_CLOEXEC);
+		if (s->file < 0 || ftruncate(s->file, SIZE))
+			return false;
+	}
+	s->area = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, flags, s->file, 0);
+	if (s->area == MAP_FAILED)
+		return false;
+	/* A page that is in the file would be mapped without asking for it. */
+	memset(s->area + PAGE, 1, SIZE - PAGE);
+	if (s->kind == LATE_TO_WRITE)
+		s->area[0] = 1;
+	return true;
+}
+
+/* In the process with the late memory, of which the first page is used: the long call begins there. */
+static void run_child(struct late_state *s, int (*call)(char *at))
+{
+	pthread_t threads[2];
+
+	pin_to(0);
+	/* Not to be young is a fault too, on some CPUs. */
+	if (s->kind == LATE_TO_WRITE)
+		(void)*(volatile char *)s->area;
+	if (pthread_create(&threads[0], NULL, stopper, s) ||
+	    pthread_create(&threads[1], NULL, long_call, s))
+		_exit(1);
+	while (!atomic_load(&s->stopped))
+		sched_yield();
+	atomic_store(&s->calling, true);
+	s->result = call(s->area);
+	atomic_store(&s->returned, true);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	_exit(s->failed);
+}
+
+static bool wait_for(atomic_bool *what)
+{
+	time_t deadline = time(NULL) + SECONDS;
+
+	while (!atomic_load(what)) {
+		if (time(NULL) > deadline)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
+bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
+		int (*call)(char *at))
+{
+	struct late_state *s;
+
+	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (s == MAP_FAILED)
+		return false;
+	l->state = s;
+	s->kind = kind;
+	if (!make_area(s)) {
+		fail("cannot make late memory: %s", errno_name(-errno));
+		return false;
+	}
+	if (prepare)
+		prepare(s->area);
+	l->pid = fork();
+	if (!l->pid)
+		run_child(s, call);
+	if (l->pid < 0 || !wait_for(&s->calling)) {
+		fail("no process with late memory");
+		return false;
+	}
+	/* For the call to come to the memory. */
+	usleep(200000);
+	if (atomic_load(&s->returned) || atomic_load(&s->over)) {
+		fail("the memory is not late: the call %s, answered %s",
+		     atomic_load(&s->returned) ? "has returned" : "waits",
+		     errno_name(s->result));
+		end_late(l);
+		return false;
+	}
+	return true;
+}
+
+bool still_late(const struct late *l)
+{
+	return !atomic_load(&l->state->over) && !atomic_load(&l->state->returned);
+}
+
+int end_late(struct late *l)
+{
+	struct late_state *s = l->state;
+	int r;
+
+	atomic_store(&s->let_come, true);
+	r = wait_for(&s->returned) ? s->result : -ETIME;
+	if (!child_done(l->pid))
+		fail("the process with late memory failed");
+	munmap(s->area, SIZE);
+	if (s->file >= 0)
+		close(s->file);
+	munmap(s, sizeof(*s));
+	return r;
+}

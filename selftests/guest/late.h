@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * User memory that comes late: an access to it waits in the page fault until another thread, which is
+ * kept from running, has done its part. A call with such memory is made in a process of its own.
+ */
+#ifndef LATE_H
+#define LATE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum late_kind {
+	LATE,			/* reads and writes wait; what was there is gone then */
+	LATE_TO_WRITE,		/* writes wait, reads do not */
+};
+
+struct late_state;
+
+struct late {
+	pid_t pid;
+	struct late_state *state;	/* shared with that process */
+};
+
+/*
+ * Starts a process that calls `call` with late memory, one page of it. Before, `prepare` may write to
+ * the page. Returns once the call waits; false, with the reason printed, where it does not.
+ */
+bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
+		int (*call)(char *at));
+
+/* The call waits still. */
+bool still_late(const struct late *l);
+
+/* Lets the memory come, and returns what the call answered; -ETIME where it does not return. */
+int end_late(struct late *l);
+
+#endif

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A device is unbound while another process uses it in a call whose memory comes late. Unbinding does
+ * not wait for that memory: whoever unbinds may hold locks that others want.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "late.h"
+#include "viommu.h"
+
+static struct guest g;
+
+static int describe(char *at)
+{
+	struct iommu_hw_info cmd = {
+		.size = sizeof(cmd), .dev_id = g.dev_id, .data_len = PAGE, .data_uptr = PTR(at),
+	};
+
+	return call(g.fd, IOMMU_GET_HW_INFO, &cmd);
+}
+
+static int tables_of(uint32_t base, char *at)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .dev_id = g.dev_id, .pt_id = base,
+		.data_type = IOMMU_HWPT_DATA_SELFTEST,
+		.data_len = sizeof(struct iommu_hwpt_selftest), .data_uptr = PTR(at),
+	};
+
+	return call(g.fd, IOMMU_HWPT_ALLOC, &cmd);
+}
+
+static int tables_on_ioas(char *at) { return tables_of(g.ioas, at); }
+static int tables_on_parent(char *at) { return tables_of(g.parent, at); }
+static int tables_on_viommu(char *at) { return tables_of(g.viommu, at); }
+
+static int virtual_iommu(char *at)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = g.dev_id,
+		.hwpt_id = g.parent, .data_len = sizeof(struct iommu_viommu_selftest),
+		.data_uptr = PTR(at),
+	};
+
+	return call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd);
+}
+
+/* Calls whose own struct cannot be written for a while. */
+static void prepare_info(char *at)
+{
+	*(struct iommu_hw_info *)at = (struct iommu_hw_info){
+		.size = sizeof(struct iommu_hw_info), .dev_id = g.dev_id,
+	};
+}
+
+static void prepare_tables(char *at)
+{
+	*(struct iommu_hwpt_alloc *)at = (struct iommu_hwpt_alloc){
+		.size = sizeof(struct iommu_hwpt_alloc), .dev_id = g.dev_id, .pt_id = g.ioas,
+	};
+}
+
+static void prepare_viommu(char *at)
+{
+	*(struct iommu_viommu_alloc *)at = (struct iommu_viommu_alloc){
+		.size = sizeof(struct iommu_viommu_alloc), .type = IOMMU_VIOMMU_TYPE_SELFTEST,
+		.dev_id = g.dev_id, .hwpt_id = g.parent,
+	};
+}
+
+static void prepare_vdevice(char *at)
+{
+	*(struct iommu_vdevice_alloc *)at = (struct iommu_vdevice_alloc){
+		.size = sizeof(struct iommu_vdevice_alloc), .viommu_id = g.viommu,
+		.dev_id = g.dev_id, .virt_id = VIRT_ID,
+	};
+}
+
+static int answer_info(char *at) { return call(g.fd, IOMMU_GET_HW_INFO, at); }
+static int answer_tables(char *at) { return call(g.fd, IOMMU_HWPT_ALLOC, at); }
+static int answer_viommu(char *at) { return call(g.fd, IOMMU_VIOMMU_ALLOC, at); }
+static int answer_vdevice(char *at) { return call(g.fd, IOMMU_VDEVICE_ALLOC, at); }
+
+/* What needs the device to go on finds that it is gone; what does not is done. */
+static const struct {
+	const char *name;
+	enum late_kind kind;
+	void (*prepare)(char *at);
+	int (*use)(char *at);
+	int want;
+} uses[] = {
+	{ "GET_HW_INFO, the data", LATE, NULL, describe, 0 },
+	{ "HWPT_ALLOC, the data", LATE, NULL, tables_on_ioas, -ENOENT },
+	{ "HWPT_ALLOC on a parent, the data", LATE, NULL, tables_on_parent, -ENOENT },
+	{ "HWPT_ALLOC on a vIOMMU, the data", LATE, NULL, tables_on_viommu, -ENOENT },
+	{ "VIOMMU_ALLOC, the data", LATE, NULL, virtual_iommu, -ENOENT },
+	{ "GET_HW_INFO, the answer", LATE_TO_WRITE, prepare_info, answer_info, 0 },
+	{ "HWPT_ALLOC, the answer", LATE_TO_WRITE, prepare_tables, answer_tables, 0 },
+	{ "VIOMMU_ALLOC, the answer", LATE_TO_WRITE, prepare_viommu, answer_viommu, 0 },
+	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT },
+};
+
+static void unbind_during(size_t which)
+{
+	struct late late;
+	bool waited;
+	int r, used;
+
+	if (!open_guest(&g))
+		return;
+	if (!start_late(&late, uses[which].kind, uses[which].prepare, uses[which].use)) {
+		fail("%s", uses[which].name);
+		return;
+	}
+	r = destroy(g.fd, g.device);
+	waited = !still_late(&late);
+	used = end_late(&late);
+	if (waited)
+		fail("%s: unbinding waited for memory of another process", uses[which].name);
+	if (r)
+		fail("%s: unbinding: %s", uses[which].name, errno_name(r));
+	if (used != uses[which].want)
+		fail("%s: got %s", uses[which].name, errno_name(used));
+	close(g.fd);
+}
+
+static void unbind_during_each(struct fixture *none)
+{
+	size_t i;
+
+	if (on_c_module()) {
+		skip("finding F: the C module would wait for 60 s each time");
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(uses); i++)
+		unbind_during(i);
+}
+
+/* The same calls where nobody unbinds the device: late memory is no error. */
+static void late_is_no_error(struct fixture *none)
+{
+	struct late late;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(uses); i++) {
+		int used;
+
+		if (!open_guest(&g))
+			return;
+		if (!start_late(&late, uses[i].kind, uses[i].prepare, uses[i].use)) {
+			fail("%s", uses[i].name);
+			return;
+		}
+		used = end_late(&late);
+		if (used)
+			fail("%s: got %s", uses[i].name, errno_name(used));
+		close(g.fd);
+	}
+}
+
+static const struct test tests[] = {
+	{ "unbind during calls with late memory", unbind_during_each, ALONE },
+	{ "calls with late memory", late_is_no_error, ALONE },
+};
+
+const struct suite late_suite = {
+	.name = "late", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
+};
