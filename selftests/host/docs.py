@@ -16,7 +16,7 @@ PAGES = [README, TREE / "CHANGELOG.md", *sorted((TREE / "Documentation").glob("*
 RUST = [path for path in sorted(TREE.rglob("*.rs")) if path.relative_to(TREE).parts[0] not in ("build", "target")]
 
 # Of the kernel's source.
-KERNEL_FOLDERS = ("drivers/iommu",)
+KERNEL_FOLDERS = ("drivers/iommu", "Documentation/rust")
 KERNEL_GOALS = {"prepare", "olddefconfig", "rustavailable", "defconfig", "allnoconfig", "menuconfig"}
 
 # `text` or ``text``, of one line.
