@@ -7,10 +7,28 @@
 //! for types that only certain modules can make a value of; so these modules are all code that has
 //! to be read for the rules.
 
+use core::ffi::c_void;
+
 use crate::{
     device::DoorbellRanges,
-    ioas::IoasRanges,
-    kapi::iommu::domain::RangeOwner, //
+    hwpt::StableHwpt,
+    ioas::{
+        IoasRanges,
+        PhysPin, //
+    },
+    kapi::{
+        iommu::{
+            dirty::StableTables,
+            domain::{
+                Domain,
+                RangeOwner, //
+            },
+            hw_queue::ContiguousMemory,
+            viommu::Context, //
+        },
+        sync::shared::Shared, //
+    },
+    object::Ctx, //
 };
 
 // SAFETY: Only `ioas` can make a value.
@@ -29,3 +47,35 @@ unsafe impl RangeOwner for IoasRanges {}
 //   contains them.
 // - Doorbells are never removed.
 unsafe impl RangeOwner for DoorbellRanges {}
+
+// SAFETY: Only `hwpt/dirty.rs` can make a value. It has `Ioas::space` held for reading in it, and
+// passes areas in `State::Ready` to `Dirty`. An area of the domain's address space leaves that
+// state with `Ioas::space` held for writing, before it is unmapped. Revocation, which unmaps areas
+// of dma-bufs in any state, does not concern these areas: `Mappings` leaves those of dma-bufs out.
+unsafe impl StableTables for StableHwpt<'_> {
+    fn domain(&self) -> &Domain {
+        StableHwpt::domain(self)
+    }
+}
+
+// SAFETY: `PhysPin::new` pins the pages of the range, finds that they follow in memory, and counts
+// the pin in `Area::phys_pins`, so that the area cannot be unmapped. Both end when it is dropped.
+// It has pinned whole pages from the one of `phys` to the one of the last byte.
+unsafe impl ContiguousMemory for PhysPin {
+    fn phys(&self) -> u64 {
+        PhysPin::phys(self)
+    }
+
+    fn len(&self) -> u64 {
+        PhysPin::len(self)
+    }
+}
+
+// SAFETY: The functions of this folder that take a `struct iommufd_ctx *` of a driver make a
+// `Shared<Ctx>` of it. Objects that a driver knows are in the table of the context, which drops
+// them before any other part of the context (`ClearOnDrop` in `object/ctx.rs`).
+unsafe impl Context for Shared<Ctx> {
+    fn as_raw(&self) -> *mut c_void {
+        Shared::as_raw(self)
+    }
+}

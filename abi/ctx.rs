@@ -77,5 +77,5 @@ unsafe extern "C" fn iommufd_ctx_has_group(
     // SAFETY: The caller holds a reference during the call.
     let ctx = unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) };
     ctx.groups()
-        .any::<Group>(|g| g.is(group.cast_const().cast()))
+        .any::<Group>(|g| g.iommu_addr() == Some(group.addr()))
 }

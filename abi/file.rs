@@ -173,9 +173,14 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
 }
 
 unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> c_int {
-    // SAFETY: `open` put a context there, which stays until `release`; the VMA is being set up.
-    errno(unsafe {
-        let ctx = Shared::<Ctx>::borrow_raw((*file).private_data);
-        viommu::mmap::map(&ctx, VmaNew::from_raw(vma))
-    })
+    // SAFETY: `open` put a context there, which stays until `release`.
+    let ctx = unsafe { Shared::<Ctx>::borrow_raw((*file).private_data) };
+    // SAFETY: The kernel sets the VMA up during the call.
+    let vma = unsafe { VmaNew::from_raw(vma) };
+    errno(viommu::mmap::find(&ctx, vma).and_then(|(owner, memory)| {
+        // SAFETY: `Offers::get` has found, under its lock, the object whose id the offer has. The
+        // object takes the offer back before its id is free, so it is the one that offered the
+        // memory.
+        unsafe { memory.map(vma, owner) }
+    }))
 }

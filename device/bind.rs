@@ -156,7 +156,7 @@ impl BoundDevice {
     }
 
     fn claim(ctx: &Ctx, dev: &Device) -> Result<DmaOwner> {
-        DmaOwner::claim(dev, core::ptr::from_ref(ctx).cast())
+        DmaOwner::claim(dev, ctx)
     }
 
     /// Returns the group of a device with an IOMMU. Returns `EINVAL` if the device's DMA is not

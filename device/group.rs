@@ -8,8 +8,6 @@
 //! PASID are never the device's own. References to page tables are handed to the caller to drop,
 //! because that may destroy them, which is not done under the lock.
 
-use core::ffi::c_void;
-
 use kernel::{
     device::Device,
     new_mutex,
@@ -137,9 +135,9 @@ impl Group {
         }))
     }
 
-    /// Whether C code's `struct iommu_group` is this one.
-    pub(crate) fn is(&self, raw: *const c_void) -> bool {
-        self.iommu.as_ref().is_some_and(|iommu| iommu.is(raw))
+    /// Returns the address of the `struct iommu_group`, to be compared, or `None` if there is no IOMMU.
+    pub(crate) fn iommu_addr(&self) -> Option<usize> {
+        self.iommu.as_ref().map(|iommu| iommu.addr())
     }
 
     /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is

@@ -13,9 +13,12 @@ use crate::{
     },
     ioas::Mappings,
     kapi::{
-        iommu::dirty::{
-            Dirty,
-            UserBitmap, //
+        iommu::{
+            dirty::{
+                Dirty,
+                UserBitmap, //
+            },
+            domain::Domain, //
         },
         mm::user::{
             self,
@@ -29,6 +32,27 @@ use crate::{
     },
     object::Ctx, //
 };
+
+/// The page tables of an address space, the mappings of which stay as they are while this exists.
+/// Only this file can make one: see `abi/contracts.rs`.
+pub(crate) struct StableHwpt<'a> {
+    domain: &'a Domain,
+    mappings: Mappings<'a>,
+}
+
+impl<'a> StableHwpt<'a> {
+    fn new(hwpt: &'a HwptPaging) -> Self {
+        Self {
+            domain: hwpt.domain(),
+            mappings: hwpt.ioas().mappings(),
+        }
+    }
+
+    /// The domain.
+    pub(crate) fn domain(&self) -> &Domain {
+        self.domain
+    }
+}
 
 /// IOMMU_HWPT_SET_DIRTY_TRACKING.
 pub(crate) fn set_dirty_tracking(
@@ -79,12 +103,10 @@ impl HwptPaging {
     /// Starts or stops tracking; at the start every page counts as clean. `EOPNOTSUPP` where the
     /// page tables were not made for it, or what the driver fails with.
     fn track_dirty(&self, enable: bool) -> Result {
-        let dirty = Dirty::of(self.domain()).ok_or(EOPNOTSUPP)?;
-        let mappings = self.ioas().mappings();
+        let stable = StableHwpt::new(self);
+        let dirty = Dirty::of(&stable).ok_or(EOPNOTSUPP)?;
         if enable {
-            dirty.read(None, true, |reader| {
-                mappings.all().try_for_each(|range| reader.read(range))
-            })?;
+            dirty.clear(stable.mappings.memory())?;
         }
         dirty.track(enable)
     }
@@ -96,21 +118,11 @@ impl HwptPaging {
     /// `ENOMEM`. What is read ends at the first address that is not mapped, and a bitmap that
     /// cannot be written loses its bits, both without an error.
     fn read_dirty(&self, range: IovaRange, page_size: u64, data: UserPtr, clear: bool) -> Result {
-        let mappings = self.ioas().mappings();
-        check_pages(&mappings, range, page_size)?;
-        let dirty = Dirty::of(self.domain()).ok_or(EOPNOTSUPP)?;
-        let bitmap = UserBitmap::new(range, page_size, data)?;
-        dirty.read(Some(&bitmap), clear, |reader| {
-            // What was read and cleared before a failure is in the bitmap. An error would make the
-            // caller throw it away.
-            bitmap
-                .for_each(|part| {
-                    mappings
-                        .contiguous(part)
-                        .try_for_each(|range| reader.read(range))
-                })
-                .ok();
-            Ok(())
-        })
+        let stable = StableHwpt::new(self);
+        let mappings = &stable.mappings;
+        check_pages(mappings, range, page_size)?;
+        let dirty = Dirty::of(&stable).ok_or(EOPNOTSUPP)?;
+        let mut bitmap = UserBitmap::new(range, page_size, data)?;
+        dirty.report(&mut bitmap, clear, |part| mappings.contiguous_memory(part))
     }
 }

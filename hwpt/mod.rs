@@ -8,6 +8,7 @@ pub(crate) mod fault;
 mod nested;
 mod paging;
 
+pub(crate) use dirty::StableHwpt;
 pub(crate) use either::{
     Hwpt,
     HwptInUse, //

@@ -87,6 +87,11 @@ impl Area {
         }
     }
 
+    /// Whether the memory is a dma-buf's, which may be unmapped from page tables at any time.
+    pub(crate) fn is_mmio(&self) -> bool {
+        self.slice.pages.mmio().is_some()
+    }
+
     /// Whether the area could be mapped with pages of `alignment` bytes.
     pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
         range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0

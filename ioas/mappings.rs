@@ -30,18 +30,22 @@ impl Mappings<'_> {
         self.0.alignment
     }
 
-    /// Every range that is mapped, in order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = IovaRange> + '_ {
+    /// Every range that is mapped to memory, in order. Those of dma-bufs are left out: their
+    /// exporter may have them unmapped at any time.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.0
             .areas
             .iter()
-            .filter(|(_, area)| area.state == State::Ready)
+            .filter(|(_, area)| area.state == State::Ready && !area.is_mmio())
             .map(|(range, _)| range)
     }
 
     /// The ranges that are mapped from the start of `within` on without a gap, in order and cut to
-    /// it.
-    pub(crate) fn contiguous(&self, within: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+    /// it. Those of dma-bufs are left out, and are no gap.
+    pub(crate) fn contiguous_memory(
+        &self,
+        within: IovaRange,
+    ) -> impl Iterator<Item = IovaRange> + '_ {
         let mut next = Some(within.start());
         self.0
             .areas
@@ -52,7 +56,9 @@ impl Mappings<'_> {
                     return None;
                 }
                 next = part.last().checked_add(1);
-                Some(part)
+                Some((part, area))
             })
+            .filter(|(_, area)| !area.is_mmio())
+            .map(|(part, _)| part)
     }
 }

@@ -31,6 +31,7 @@ use crate::{
 pub(crate) struct PhysPin {
     range: IovaRange,
     phys: u64,
+    len: u64,
     ioas: WholePages,
 }
 
@@ -81,12 +82,18 @@ impl PhysPin {
             ioas,
             range,
             phys: first.ok_or(EFAULT)? + offset,
+            len: length,
         })
     }
 
     /// Its physical address.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
+    }
+
+    /// How many bytes, not 0.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
     }
 }
 

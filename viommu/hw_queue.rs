@@ -29,9 +29,7 @@ use crate::{
 
 /// A queue that the hardware reads.
 struct HwQueue {
-    // Field order: the hardware stops reading before the memory may go.
     _ops: KBox<dyn HwQueueOps>,
-    _memory: PhysPin,
     _viommu: Ref<Viommu>,
 }
 
@@ -51,17 +49,17 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserS
     let reservation = ctx.objects().reserve()?;
     let ioas = viommu.parent().ioas();
     let memory = PhysPin::new(ioas, cmd.nesting_parent_iova, cmd.length)?;
+    let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
     let ops = viommu.ops().make_hw_queue(Request {
         identity: Identity::new(ctx, reservation.id()),
         kind: cmd.type_,
         index: cmd.index,
         iova: cmd.nesting_parent_iova,
         length: cmd.length,
-        phys: memory.phys(),
+        memory,
     })?;
     let draft = reservation.fill(Ok(HwQueue {
         _ops: ops,
-        _memory: memory,
         _viommu: viommu,
     }))?;
     cmd.out_hw_queue_id = draft.id();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Mapping into a process what a vIOMMU's driver offers of its device's memory.
+//! Which memory a process may map: what the drivers of vIOMMUs offer of their devices.
 
 use kernel::{
     mm::virt::{
@@ -11,15 +11,22 @@ use kernel::{
 };
 
 use crate::{
-    kapi::mm::vma,
+    kapi::{
+        mm::vma::{
+            self,
+            DeviceMemory, //
+        },
+        sync::shared::SharedAny, //
+    },
     object::Ctx, //
 };
 
-/// mmap() of a context: an offer as a whole, shared, and never to be executed. The vIOMMU cannot be
-/// destroyed while a part of it is mapped. `EINVAL` for a private mapping, `EPERM` for one to
-/// execute, `ENXIO` where nothing is offered that has this offset and length, `ENOMEM`. Called with
-/// the mmap lock held.
-pub(crate) fn map(ctx: &Ctx, vma: &VmaNew) -> Result {
+/// Returns the memory that a VMA of the context's file is to map, together with its owner, which
+/// the VMA must hold. An offer is mapped as a whole, shared, and never to be executed.
+///
+/// Returns `EINVAL` for a private mapping, `EPERM` for one to execute, and `ENXIO` if nothing is
+/// offered at this offset. Called with the mmap lock held.
+pub(crate) fn find(ctx: &Ctx, vma: &VmaNew) -> Result<(SharedAny, DeviceMemory)> {
     if vma.flags() & flags::SHARED == 0 {
         return Err(EINVAL);
     }
@@ -28,5 +35,5 @@ pub(crate) fn map(ctx: &Ctx, vma: &VmaNew) -> Result {
     let (owner, memory) = ctx
         .offers()
         .get(offset, |id| ctx.objects().get_any(id).map_err(|_| ENXIO))?;
-    memory.map(vma, owner.into_shared())
+    Ok((owner.into_shared(), memory))
 }

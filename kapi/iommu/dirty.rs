@@ -2,7 +2,8 @@
 
 //! Dirty tracking: which pages of a domain devices have written to.
 //!
-//! C headers: `include/linux/iommu.h` (`struct iommu_dirty_ops`), `include/linux/iova_bitmap.h`.
+//! C headers: [`include/linux/iommu.h`](srctree/include/linux/iommu.h) (`struct iommu_dirty_ops`),
+//! [`include/linux/iova_bitmap.h`](srctree/include/linux/iova_bitmap.h)
 
 use core::{
     ffi::c_void,
@@ -30,22 +31,28 @@ use crate::{
     }, //
 };
 
-/// A bitmap in user memory that stands for a range of addresses, one bit a page. Its memory is
-/// pinned piece by piece as bits are set; where it cannot be, they are lost.
+/// A bitmap in user memory with a bit for each page of a range of addresses.
+///
+/// Its memory is pinned piece by piece while bits are set. Bits whose memory cannot be pinned are
+/// lost.
 ///
 /// # Invariants
 ///
-/// The bitmap is valid and nobody else frees it.
-pub(crate) struct UserBitmap(NonNull<bindings::iova_bitmap>);
+/// The bitmap was allocated for `range`.
+pub(crate) struct UserBitmap {
+    raw: NonNull<bindings::iova_bitmap>,
+    range: IovaRange,
+}
 
 impl UserBitmap {
-    /// The bitmap at `data`, whose first bit is the first page of `range`. The lowest bit set in
-    /// `page_size` is the size of a page in bytes; it is not 0. `ENOMEM`.
+    /// Creates the bitmap at `data` for `range`. The lowest bit that is set in `page_size` is the
+    /// number of bytes for which a bit stands. Returns `EINVAL` if none is set, and `ENOMEM`.
     pub(crate) fn new(range: IovaRange, page_size: u64, data: UserPtr) -> Result<Self> {
         if page_size == 0 {
             return Err(EINVAL);
         }
-        // SAFETY: Neither the page size nor the length is 0; user memory is written only later.
+        // SAFETY: Neither the page size nor the length is 0. The function does not access the user
+        // memory.
         let raw = from_err_ptr(unsafe {
             bindings::iova_bitmap_alloc(
                 to_usize(range.start()),
@@ -54,22 +61,25 @@ impl UserBitmap {
                 data.as_mut_ptr().cast(),
             )
         })?;
-        // INVARIANT: A new bitmap.
-        Ok(Self(NonNull::new(raw).ok_or(EOPNOTSUPP)?))
+        // INVARIANT: It was just allocated for `range`.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(EOPNOTSUPP)?,
+            range,
+        })
     }
 
-    /// Calls `f` for each part of the range, in order, until it fails.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(IovaRange) -> Result) -> Result {
+    /// Calls `f` with each part of the range, in order, until it fails, and returns its error.
+    fn for_each<F: FnMut(IovaRange) -> Result>(&mut self, mut f: F) -> Result {
         /// # Safety
         ///
-        /// `opaque` is the closure that `for_each` was given.
+        /// `opaque` must be the closure that was passed to `for_each`, which no other code uses.
         unsafe extern "C" fn call<F: FnMut(IovaRange) -> Result>(
             _bitmap: *mut bindings::iova_bitmap,
             iova: c_ulong,
             length: usize,
             opaque: *mut c_void,
         ) -> c_int {
-            // SAFETY: `for_each` passes its closure and does not use it meanwhile.
+            // SAFETY: By the safety requirements it is the closure, and the only reference to it.
             let f = unsafe { &mut *opaque.cast::<F>() };
             let part = IovaRange::from_len(to_u64(iova), to_u64(length));
             match part.and_then(f) {
@@ -78,114 +88,132 @@ impl UserBitmap {
             }
         }
 
-        fn pick<F: FnMut(IovaRange) -> Result>(_: &F) -> bindings::iova_bitmap_fn_t {
-            Some(call::<F>)
-        }
-
-        let function = pick(&f);
-        // SAFETY: The bitmap is valid, and the closure outlives the call.
+        let opaque = core::ptr::from_mut(&mut f).cast();
+        // SAFETY: By the type invariants the bitmap exists. `call::<F>` is passed the closure,
+        // which exists until the function returns.
         to_result(unsafe {
-            bindings::iova_bitmap_for_each(
-                self.0.as_ptr(),
-                core::ptr::from_mut(&mut f).cast(),
-                function,
-            )
+            bindings::iova_bitmap_for_each(self.raw.as_ptr(), opaque, Some(call::<F>))
         })
     }
 }
 
 impl Drop for UserBitmap {
     fn drop(&mut self) {
-        // SAFETY: By the invariant the bitmap is ours to free.
-        unsafe { bindings::iova_bitmap_free(self.0.as_ptr()) };
+        // SAFETY: By the type invariants the bitmap exists, and it is not used any more.
+        unsafe { bindings::iova_bitmap_free(self.raw.as_ptr()) };
     }
+}
+
+/// A domain some addresses of which keep their translation.
+///
+/// # Safety
+///
+/// As long as a value exists, no task maps or unmaps a part of the ranges that are passed to
+/// [`Dirty`] along with it.
+pub(crate) unsafe trait StableTables {
+    /// Returns the domain.
+    fn domain(&self) -> &Domain;
 }
 
 /// A domain whose IOMMU can track dirty pages.
-pub(crate) struct Dirty<'a> {
-    domain: &'a Domain,
+pub(crate) struct Dirty<'a, S: StableTables> {
+    tables: &'a S,
     ops: &'a bindings::iommu_dirty_ops,
 }
 
-impl<'a> Dirty<'a> {
-    /// `None` where the IOMMU cannot.
-    pub(crate) fn of(domain: &'a Domain) -> Option<Self> {
-        // SAFETY: The domain is valid and its operations, which were set when it was made, live as
-        // long as its driver.
-        let ops = unsafe { (*domain.as_ptr()).dirty_ops.as_ref() }?;
-        Some(Self { domain, ops })
+impl<'a, S: StableTables> Dirty<'a, S> {
+    /// Returns `None` if the IOMMU cannot track dirty pages of the domain.
+    pub(crate) fn of(tables: &'a S) -> Option<Self> {
+        // SAFETY: The domain exists during `'a`. The operations belong to the driver's module,
+        // which the domain holds, and are not changed after the domain has been allocated.
+        let ops = unsafe { (*tables.domain().as_ptr()).dirty_ops.as_ref() }?;
+        Some(Self { tables, ops })
     }
 
-    /// Starts or stops tracking. Fails as the driver does.
+    /// Starts or stops tracking. Returns `EOPNOTSUPP` if the driver cannot, or the driver's error.
     pub(crate) fn track(&self, enable: bool) -> Result {
         let track = self.ops.set_dirty_tracking.ok_or(EOPNOTSUPP)?;
-        // SAFETY: The domain is valid.
-        to_result(unsafe { track(self.domain.as_ptr(), enable) })
+        // SAFETY: The domain exists during `'a`, and the operation is one of its driver.
+        to_result(unsafe { track(self.tables.domain().as_ptr(), enable) })
     }
 
-    /// Lets `f` read which pages are dirty, setting their bits in `bitmap`, if any. With `clear`
-    /// they count as clean from here on, which the IOMMU has noticed too when this returns. Fails
-    /// as `f` does; `EOPNOTSUPP` where dirty pages cannot be read.
-    pub(crate) fn read(
+    /// Makes all pages of `ranges` clean. The IOMMU has noticed when this returns. Returns
+    /// `EOPNOTSUPP` if the driver cannot, or the driver's error.
+    pub(crate) fn clear(&self, mut ranges: impl Iterator<Item = IovaRange>) -> Result {
+        self.read(None, true, |read| ranges.try_for_each(read))
+    }
+
+    /// Sets the bits of dirty pages in `bitmap`. If `clear`, then these pages are made clean, which
+    /// the IOMMU has noticed when this returns.
+    ///
+    /// The range of the bitmap is read part by part: `ranges` returns what of a part is to be read,
+    /// which must be inside the part.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver cannot read dirty pages. A failure of the driver ends the
+    /// report without an error: what it has made clean until then is in the bitmap, and an error
+    /// would make user space throw that away.
+    pub(crate) fn report<I: Iterator<Item = IovaRange>>(
         &self,
-        bitmap: Option<&UserBitmap>,
+        bitmap: &mut UserBitmap,
         clear: bool,
-        f: impl FnOnce(&mut DirtyReader<'_>) -> Result,
+        mut ranges: impl FnMut(IovaRange) -> I,
+    ) -> Result {
+        let raw = bitmap.raw.as_ptr();
+        let all = bitmap.range;
+        self.read(Some(raw), clear, |read| {
+            bitmap
+                .for_each(|part| {
+                    ranges(part).try_for_each(|range| {
+                        if !part.contains(&range) || !all.contains(&range) {
+                            return Err(EINVAL);
+                        }
+                        read(range)
+                    })
+                })
+                .ok();
+            Ok(())
+        })
+    }
+
+    /// Calls `f` with a function that reads the dirty pages of a range, and sets their bits in the
+    /// bitmap.
+    fn read(
+        &self,
+        bitmap: Option<*mut bindings::iova_bitmap>,
+        clear: bool,
+        f: impl FnOnce(&mut dyn FnMut(IovaRange) -> Result) -> Result,
     ) -> Result {
         let read = self.ops.read_and_clear_dirty.ok_or(EOPNOTSUPP)?;
-        let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
-        // SAFETY: `gather` stays in place until the end of the function.
-        unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
-        let mut reader = DirtyReader {
-            domain: self.domain,
-            read,
-            flags: if clear {
-                0
-            } else {
-                to_usize(u64::from(bindings::IOMMU_DIRTY_NO_CLEAR))
-            },
-            raw: bindings::iommu_dirty_bitmap {
-                bitmap: bitmap.map_or(core::ptr::null_mut(), |bitmap| bitmap.0.as_ptr()),
-                gather: gather.get(),
-            },
+        let domain = self.tables.domain().as_ptr();
+        let flags = if clear {
+            0
+        } else {
+            to_usize(u64::from(bindings::IOMMU_DIRTY_NO_CLEAR))
         };
-        let result = f(&mut reader);
+        let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
+        // SAFETY: `gather` can be written.
+        unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
+        let mut dirty = bindings::iommu_dirty_bitmap {
+            bitmap: bitmap.unwrap_or(core::ptr::null_mut()),
+            gather: gather.get(),
+        };
+        let result = f(&mut |range| {
+            // SAFETY: The domain exists, and its translation of the range stays as it is; see
+            // `StableTables`. The bitmap and `gather` exist until `f` returns.
+            to_result(unsafe {
+                read(
+                    domain,
+                    to_usize(range.start()),
+                    to_usize(range.len()),
+                    flags,
+                    &mut dirty,
+                )
+            })
+        });
         if clear {
-            // SAFETY: The domain is valid and `gather` was initialised above.
-            unsafe { bindings::iommufd_rs_iotlb_sync(self.domain.as_ptr(), gather.get()) };
+            // SAFETY: The domain exists during `'a`, and `gather` is initialised.
+            unsafe { bindings::iommufd_rs_iotlb_sync(domain, gather.get()) };
         }
         result
-    }
-}
-
-type ReadAndClear = unsafe extern "C" fn(
-    *mut bindings::iommu_domain,
-    c_ulong,
-    usize,
-    c_ulong,
-    *mut bindings::iommu_dirty_bitmap,
-) -> c_int;
-
-/// Reads dirty pages; see [`Dirty::read`].
-pub(crate) struct DirtyReader<'a> {
-    domain: &'a Domain,
-    read: ReadAndClear,
-    flags: usize,
-    raw: bindings::iommu_dirty_bitmap,
-}
-
-impl DirtyReader<'_> {
-    /// Reads the pages of `range`, which nobody maps or unmaps meanwhile. Fails as the driver does.
-    pub(crate) fn read(&mut self, range: IovaRange) -> Result {
-        // SAFETY: The domain is valid; bitmap and gather outlive the reader.
-        to_result(unsafe {
-            (self.read)(
-                self.domain.as_ptr(),
-                to_usize(range.start()),
-                to_usize(range.len()),
-                self.flags,
-                &mut self.raw,
-            )
-        })
     }
 }

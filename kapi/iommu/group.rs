@@ -5,7 +5,6 @@
 //! C headers: `include/linux/iommu.h`, `drivers/iommu/iommu-priv.h`.
 
 use core::{
-    ffi::c_void,
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
@@ -70,9 +69,9 @@ impl IommuGroup {
         unsafe { bindings::iommu_group_has_isolated_msi(self.0.as_ptr()) }
     }
 
-    /// Whether C code's pointer means this group.
-    pub(crate) fn is(&self, raw: *const c_void) -> bool {
-        core::ptr::eq(self.0.as_ptr().cast_const().cast(), raw)
+    /// Returns the address of the C object, to be compared.
+    pub(crate) fn addr(&self) -> usize {
+        self.0.addr().get()
     }
 }
 
@@ -131,12 +130,14 @@ pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
 pub(crate) struct DmaOwner(ARef<Device>);
 
 impl DmaOwner {
-    /// Claims the DMA of `dev` for `owner`, any address that stands for the claimant. `EBUSY` where
-    /// a kernel driver or another owner has it.
-    pub(crate) fn claim(dev: &Device, owner: *const c_void) -> Result<Self> {
-        // SAFETY: The device is alive; the owner is compared, never followed.
+    /// Claims the DMA of `dev` for `owner`, whose address stands for it. Returns `EBUSY` if a kernel
+    /// driver or another owner has it.
+    pub(crate) fn claim<T>(dev: &Device, owner: &T) -> Result<Self> {
+        let owner: *const T = owner;
+        // SAFETY: `dev` is a reference to the device. The IOMMU core compares the address of the owner,
+        // which is not null.
         to_result(unsafe {
-            bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner.cast_mut())
+            bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner.cast_mut().cast())
         })?;
         Ok(Self(dev.into()))
     }

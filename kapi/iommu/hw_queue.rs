@@ -35,6 +35,19 @@ use crate::{
     }, //
 };
 
+/// Memory that hardware may read by its physical address.
+///
+/// # Safety
+///
+/// As long as a value exists, the `len()` bytes from the physical address `phys()` must be pinned.
+pub(crate) unsafe trait ContiguousMemory: Send + Sync {
+    /// Returns the physical address of the first byte.
+    fn phys(&self) -> u64;
+
+    /// Returns the length in bytes.
+    fn len(&self) -> u64;
+}
+
 /// What a HW queue is asked for.
 pub(crate) struct Request {
     /// What it will be.
@@ -45,10 +58,10 @@ pub(crate) struct Request {
     pub(crate) index: u32,
     /// Where the guest has it.
     pub(crate) iova: u64,
-    /// Bytes.
+    /// Its length in bytes.
     pub(crate) length: u64,
-    /// Where it is: contiguous, and it stays there until the queue has gone.
-    pub(crate) phys: u64,
+    /// The memory it is in.
+    pub(crate) memory: KBox<dyn ContiguousMemory>,
 }
 
 /// What the vIOMMU's driver wants for a queue, in bytes. `None` where it has none of that kind.
@@ -72,22 +85,28 @@ pub(crate) fn has_hw_queue(viommu: &Viommu, kind: u32) -> bool {
 /// The struct is initialised, and its `access` leads to `self`, which does not move.
 #[pin_data(PinnedDrop)]
 pub(crate) struct HwQueue {
-    // Field order: what it needs goes after it, the vIOMMU last.
+    // Field order: what it needs goes after it, the vIOMMU last. The hardware does not read the
+    // memory any more when `drop` has returned.
     raw: DriverStruct<bindings::iommufd_hw_queue>,
+    memory: KBox<dyn ContiguousMemory>,
     #[pin]
     needs: Mutex<KVec<SharedAny>>,
     _viommu: Arc<Viommu>,
 }
 
 impl HwQueue {
-    /// Has the vIOMMU's driver make a queue. `EOPNOTSUPP` where it has none of that kind, `ENOMEM`,
-    /// or the driver's own errors.
+    /// Has the vIOMMU's driver make a queue. Returns `EOPNOTSUPP` if it has none of that kind,
+    /// `EINVAL` if the memory is shorter than the queue, `ENOMEM`, or the driver's error.
     pub(crate) fn new(viommu: &Arc<Viommu>, request: Request) -> Result<Pin<KBox<Self>>> {
         let size = size_for(viommu, request.kind).ok_or(EOPNOTSUPP)?;
         let init = viommu.ops()?.hw_queue_init_phys.ok_or(EOPNOTSUPP)?;
+        if request.memory.len() < request.length {
+            return Err(EINVAL);
+        }
         let queue = KBox::try_pin_init(
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
+                memory: request.memory,
                 needs <- new_mutex!(KVec::new(), "HwQueue::needs"),
                 _viommu: viommu.clone(),
             }? Error),
@@ -105,7 +124,7 @@ impl HwQueue {
             (*raw).base_addr = request.iova;
             (*raw).length = to_usize(request.length);
             (*raw).type_ = request.kind;
-            init(raw, request.index, request.phys)
+            init(raw, request.index, queue.memory.phys())
         })?;
         Ok(queue)
     }

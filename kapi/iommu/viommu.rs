@@ -23,41 +23,49 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::{
-        iommu::{
-            device,
-            domain::{
-                Domain,
-                UserData, //
-            },
-            driver_ref::DriverRef,
-            driver_struct::DriverStruct,
-            invalidate::{
-                Invalidated,
-                Requests, //
-            },
-            provider,
-            vevent::{
-                Connection,
-                EventReceiver,
-                Receivers, //
-            }, //
+    kapi::iommu::{
+        device,
+        domain::{
+            Domain,
+            UserData, //
         },
-        sync::shared::Shared, //
+        driver_ref::DriverRef,
+        driver_struct::DriverStruct,
+        invalidate::{
+            Invalidated,
+            Requests, //
+        },
+        provider,
+        vevent::{
+            Connection,
+            EventReceiver,
+            Receivers, //
+        }, //
     }, //
 };
 
-/// Whose object it is: what C code knows it by.
+/// A reference to a context: the owner of objects that drivers know.
+///
+/// # Safety
+///
+/// Where a driver passes the pointer back as a `struct iommufd_ctx *`, it must be accepted. It must
+/// remain valid until the objects of the context have been dropped.
+pub(crate) unsafe trait Context {
+    /// Returns the pointer that drivers are given as a `struct iommufd_ctx *`.
+    fn as_raw(&self) -> *mut c_void;
+}
+
+/// The context of an object and the id of the object in it, as C code knows them.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity {
-    /// Drivers hand it back and do not look into it.
+    /// Drivers pass it back. They do not look into it.
     ctx: *mut c_void,
     id: u32,
 }
 
 impl Identity {
-    /// An object that has `id` in `ctx`.
-    pub(crate) fn new<T>(ctx: &Shared<T>, id: u32) -> Self {
+    /// Returns that of an object that will have the id `id` in `ctx`.
+    pub(crate) fn new(ctx: &impl Context, id: u32) -> Self {
         Self {
             ctx: ctx.as_raw(),
             id,
@@ -136,8 +144,8 @@ pub(crate) struct Viommu {
 
 impl Viommu {
     /// Has the driver of `dev` make a vIOMMU on the IOMMU of that device. `EOPNOTSUPP` where it has
-    /// none of that kind, `EINVAL` where the parent is another driver's, `ENOMEM`, or the driver's own
-    /// errors.
+    /// none of that kind, `EINVAL` where the parent is another driver's, `ENOMEM`, or the driver's
+    /// own errors.
     pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let ops = device::iommu_ops(dev)?;

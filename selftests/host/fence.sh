@@ -99,6 +99,8 @@ bindings() {
 
 words() { python3 -B selftests/host/words.py .; }
 
+signatures() { python3 -B selftests/host/signatures.py kapi || :; }
+
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
 unexplained() {
 	tr '\n' '\0' <"$SCRATCH/rust" | xargs -0 awk -v word="$1:" -v pattern="$2" '
@@ -140,7 +142,7 @@ no_licence() {
 python3 -B selftests/host/imports.py . >"$SCRATCH/imports"
 
 echo "KTAP version 1"
-echo "1..14"
+echo "1..15"
 check "no unsafe code outside the fence" matches safe '(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)'
 check "no bindings outside the fence" bindings
 check "unsafe code is forbidden outside the fence" not_forbidden
@@ -156,4 +158,5 @@ check "every source file has its licence first" no_licence
 check "no circle of imports among files" imports files
 check "imports are in vertical groups" imports style
 check "words that must not come back" words
+check "no safe function of kapi takes a physical address or a raw pointer" signatures
 ((BREACHES == 0))
