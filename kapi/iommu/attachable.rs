@@ -48,6 +48,15 @@ impl Attachable {
         self.owned().as_ptr()
     }
 
+    /// Returns whether the driver of `other` made this domain too.
+    pub(super) fn is_of_same_driver(&self, other: &Self) -> bool {
+        let owner = |domain: &Self| {
+            // SAFETY: An `OwnedDomain` is valid, and its owner does not change after it was made.
+            unsafe { (*domain.as_ptr()).owner }
+        };
+        core::ptr::eq(owner(self), owner(other))
+    }
+
     /// Returns what page faults are delivered to, if anything.
     fn fault_sink(&self) -> Option<&Arc<dyn FaultSink>> {
         self.owned().fault_sink()

@@ -235,12 +235,19 @@ impl Attachment {
 
     /// Moves the DMA to another domain, without a gap where the driver can, and answers the page
     /// faults that came by the old one. On failure the old attachment stays as it was.
+    ///
+    /// Returns `EINVAL` if another IOMMU driver made the domain: `iommu_replace_group_handle()`, in
+    /// contrast to `iommu_attach_group_handle()`, does not check that. Otherwise returns the errors
+    /// of [`Attachment::new`].
     pub(crate) fn replace(
         &mut self,
         domain: Attachable,
         doorbells: Option<KBox<dyn Doorbells>>,
         id: u32,
     ) -> Result {
+        if !domain.is_of_same_driver(self.handle.domain()) {
+            return Err(EINVAL);
+        }
         let handle = AttachHandle::new(domain, doorbells, id)?;
         let domain = handle.domain().as_ptr();
         let _no_faults = fault_lock::write();
