@@ -34,6 +34,7 @@ exec_in_root() {
 	exec_in_namespace bash -euc '
 		root=$1; shift
 		mount --make-rprivate /
+		mount --bind "$root" "$root"
 		mount --rbind /dev "$root/dev"
 		mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 		mount -t sysfs sysfs "$root/sys" 2>/dev/null || mount --rbind /sys "$root/sys"

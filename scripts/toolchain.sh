@@ -64,7 +64,7 @@ install_packages() {
 	(in_root python3 -B /mnt/install.py --toolchain "$TOOLCHAIN" --suite "$SUITE" --kernel "${KVERSION:-}" \
 		--folders "$folders" --silence "$SILENCE" --tries "$TRIES" /mnt/common "/mnt/$TOOLCHAIN") || return
 	# In a user's namespace what belongs to others than its root could not be deleted by the user outside.
-	is_root || (in_root find / -xdev ! -uid 0 -exec chown -h 0:0 {} +)
+	is_root || (exec_in_namespace find "$ROOT.part" ! -uid 0 -exec chown -h 0:0 {} +)
 }
 
 make_root() {

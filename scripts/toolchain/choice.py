@@ -12,7 +12,7 @@ from subprocess import run
 
 KERNEL = "linux-source-"
 _SERIES = re.compile(r"\d+\.\d+")
-_KEYS = ("pin", "series", "seen", "least")
+_KEYS = ("pin", "series", "seen", "least", "below")
 
 # Package -> its versions, in any order.
 Index = dict[str, list[str]]
@@ -38,6 +38,7 @@ class Rule:
     series: str = ""
     seen: str = ""
     least: str = ""
+    below: str = ""
 
     @property
     def chosen(self) -> bool:
@@ -135,8 +136,12 @@ def fill_in(rules: list[Rule], index: Index) -> list[Rule]:
 
 
 def _good(rule: Rule, versions: list[str]) -> list[str]:
-    """Those that are not older than the rule allows, the newest first."""
-    return [version for version in newest_first(versions) if not rule.least or not older(version, rule.least)]
+    """Those that are neither older nor newer than the rule allows, the newest first."""
+    return [
+        version
+        for version in newest_first(versions)
+        if not (rule.least and older(version, rule.least)) and (not rule.below or older(version, rule.below))
+    ]
 
 
 _ADVICE = (
@@ -180,6 +185,7 @@ def choose(rule: Rule, index: Index, snapshot: Callable[[str], Index], folders: 
         if rule.least and (good := _good(rule, have)):
             return found(good[0], f"the newest, not older than {rule.least}")
         wanted = f", and none that is not older than {rule.least}" if rule.least else ""
+        wanted += f" and older than {rule.below}" if rule.below else ""
         raise NoChoice(_nothing(rule, steps, have, wanted, _ADVICE))
     if asked:
         if have and (folder := _own_folder(rule, folders)):

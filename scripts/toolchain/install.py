@@ -83,9 +83,10 @@ class Apt:
         source = _SOURCES / f"snapshot-{day}.list"
         mark = f"{day}T000000Z"
         text = (_SOURCES / "backports.list").read_text()
-        options = f"snapshot={mark} check-valid-until=no"
-        source.write_text(re.sub(r"^deb (?:\[([^]]*)\] )?", lambda old: f"deb [{old[1] or ''} {options}] ", text))
+        source.write_text(re.sub(r"^deb (?:\[([^]]*)\] )?", lambda old: f"deb [{old[1] or ''} snapshot={mark}] ", text))
         alone = [f"Dir::Etc::sourcelist={source}", "Dir::Etc::sourceparts=-", "APT::Get::List-Cleanup=false"]
+        # What was valid on that day is not any more.
+        alone.append("Acquire::Check-Valid-Until=false")
         try:
             self.fetch(3, *(word for option in alone for word in ("-o", option)), "update", tries=1)
         except Unreachable:

@@ -163,6 +163,11 @@ class Numbers(unittest.TestCase):
         index["clang-22"] = ["1:22.1.0-1"]
         self.assertEqual([rule.name for rule in fill_in(self.RULES, index)], ["rustc", "clang-21", "lld-21"])
 
+    def test_upper_limit(self) -> None:
+        rules = [Rule(f"{tool}-%", least="1:17.0.1", below="1:22~") for tool in ("clang", "lld")]
+        index = {f"{tool}-{number}": [f"1:{number}.1.0~rc1-1"] for tool in ("clang", "lld") for number in (21, 22)}
+        self.assertEqual([rule.name for rule in fill_in(rules, index)], ["clang-21", "lld-21"])
+
     def test_names_that_only_begin_alike(self) -> None:
         index = {"clang-19": ["1:19.0-1"], "lld-19": ["1:19.0-1"], "clang-21-doc": ["1:21-1"], "lld-21": ["1:21.0-1"]}
         self.assertEqual(fill_in(self.RULES, index)[1].name, "clang-19")
