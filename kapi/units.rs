@@ -1,29 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Numbers that must not be mixed up: each has a type, and ranges are never empty.
+//! Types for numbers that must not be mixed up.
 //!
-//! `last` is inclusive and `end` exclusive throughout. A range holds its last element rather than
-//! its length, so that one that ends at `u64::MAX` can be written down.
+//! `last` is inclusive and `end` exclusive throughout. A [`Range`] is never empty. It stores its
+//! last element rather than its length, so that a range that ends at `u64::MAX` can be represented.
+//!
+//! Private to this module.
+
+use core::marker::PhantomData;
 
 use kernel::prelude::*;
 
-/// Bytes in a page of the CPU.
+/// The number of bytes in a page of the CPU.
 pub(crate) const PAGE_SIZE: u64 = kernel::page::PAGE_SIZE as u64;
-/// log2 of [`PAGE_SIZE`].
+/// The base-2 logarithm of [`PAGE_SIZE`].
 pub(crate) const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
 
-/// An inclusive, never empty range of `u64`: of I/O virtual addresses in bytes, or of page indexes.
+/// A range of `u64` that includes both its ends.
+///
+/// # Invariants
+///
+/// `start <= last`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::units::IovaRange;
+///
+/// let low = IovaRange::from_len(0x1000, 0x2000)?;
+/// assert_eq!((low.last(), low.len()), (0x2fff, 0x2000));
+///
+/// let high = IovaRange::new(0x2000, u64::MAX).ok_or(EINVAL)?;
+/// assert_eq!(low.intersection(&high), IovaRange::new(0x2000, 0x2fff));
+///
+/// assert_eq!(IovaRange::from_len(0, 0), Err(EINVAL));
+/// assert_eq!(IovaRange::from_len(u64::MAX, 2), Err(EOVERFLOW));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range<U> {
     start: u64,
     last: u64,
-    _unit: core::marker::PhantomData<U>,
+    _unit: PhantomData<U>,
 }
 
-/// Bytes of I/O virtual address.
+/// The unit of I/O virtual addresses: bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IovaUnit {}
-/// CPU pages counted from the first page of a [`Pages`](crate::ioas::pages::Pages).
+/// The unit of page indexes: CPU pages, counted from the first page of a memory source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageUnit {}
 
@@ -33,18 +57,19 @@ pub(crate) type IovaRange = Range<IovaUnit>;
 pub(crate) type PageRange = Range<PageUnit>;
 
 impl<U> Range<U> {
-    /// Every `u64`.
+    /// The range of all values.
     pub(crate) const ALL: Self = Self::new_const(0, u64::MAX);
 
     const fn new_const(start: u64, last: u64) -> Self {
+        // INVARIANT: The callers have checked the order.
         Self {
             start,
             last,
-            _unit: core::marker::PhantomData,
+            _unit: PhantomData,
         }
     }
 
-    /// The range from `start` to `last`, both included, or `None` if that is empty.
+    /// Returns the range from `start` to `last`, or `None` if it is empty.
     pub(crate) const fn new(start: u64, last: u64) -> Option<Self> {
         if start <= last {
             Some(Self::new_const(start, last))
@@ -53,57 +78,60 @@ impl<U> Range<U> {
         }
     }
 
-    /// The range of `len` elements from `start`. `EINVAL` if `len` is 0, `EOVERFLOW` if the range
-    /// would leave 64 bits.
+    /// Returns the range of `len` elements from `start`. Returns `EINVAL` if `len` is 0, and
+    /// `EOVERFLOW` if the last element does not fit in 64 bits.
     pub(crate) fn from_len(start: u64, len: u64) -> Result<Self> {
         let extra = len.checked_sub(1).ok_or(EINVAL)?;
         let last = start.checked_add(extra).ok_or(EOVERFLOW)?;
         Ok(Self::new_const(start, last))
     }
 
-    /// One element.
+    /// Returns the range of one element.
     pub(crate) const fn at(element: u64) -> Self {
         Self::new_const(element, element)
     }
 
-    /// The first element.
+    /// Returns the first element.
     pub(crate) const fn start(&self) -> u64 {
         self.start
     }
 
-    /// The last element, inclusive.
+    /// Returns the last element.
     pub(crate) const fn last(&self) -> u64 {
         self.last
     }
 
-    /// How many elements; `u64::MAX` stands for the full range too, which no mapping can have.
+    /// Returns the number of elements. For [`Range::ALL`], which has one element more, this is
+    /// `u64::MAX`; no mapping is so long.
     pub(crate) const fn len(&self) -> u64 {
         (self.last - self.start).saturating_add(1)
     }
 
-    /// Whether the two have an element in common.
+    /// Returns whether the two ranges have an element in common.
     pub(crate) const fn intersects(&self, other: &Self) -> bool {
         self.start <= other.last && other.start <= self.last
     }
 
-    /// Whether every element of `other` is one of ours.
+    /// Returns whether all elements of `other` are elements of `self`.
     pub(crate) const fn contains(&self, other: &Self) -> bool {
         self.start <= other.start && other.last <= self.last
     }
 
-    /// What the two have in common.
+    /// Returns the elements that the two ranges have in common, or `None` if there are none.
     pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
         Self::new(self.start.max(other.start), self.last.min(other.last))
     }
 
-    /// Whether both ends, seen as a half-open range, are multiples of `alignment`, a power of two.
+    /// Returns whether the first element, and the one behind the last, are multiples of
+    /// `alignment`, which must be a power of two.
     pub(crate) const fn is_aligned(&self, alignment: u64) -> bool {
         let mask = alignment - 1;
         self.start & mask == 0 && self.last.wrapping_add(1) & mask == 0
     }
 }
 
-/// `value` rounded up to a multiple of `alignment`, a power of two, or `None` past 64 bits.
+/// Returns `value` rounded up to a multiple of `alignment`, which must be a power of two, or `None`
+/// if that does not fit in 64 bits.
 pub(crate) const fn align_up(value: u64, alignment: u64) -> Option<u64> {
     let mask = alignment - 1;
     match value.checked_add(mask) {
@@ -112,27 +140,27 @@ pub(crate) const fn align_up(value: u64, alignment: u64) -> Option<u64> {
     }
 }
 
-/// The part of `value` below [`PAGE_SIZE`].
+/// Returns the offset of a byte in its page.
 pub(crate) const fn page_offset(value: u64) -> u64 {
     value & (PAGE_SIZE - 1)
 }
 
-// The module is for 64-bit kernels: `unsigned long` holds any address and any count.
+// This module supports kernels of 64 bits only: an `unsigned long` holds any address and any count.
 const _: () = assert!(usize::BITS == u64::BITS);
 
-/// The same number as C's `unsigned long`.
+/// Converts to the C type `unsigned long`, without loss.
 pub(crate) const fn to_usize(value: u64) -> usize {
     // CAST: The widths are the same.
     value as usize
 }
 
-/// The same number as C's `long`. The caller must ensure that it is at most `i64::MAX`.
+/// Converts to the C type `long`. The caller must ensure that `value` is at most `i64::MAX`.
 pub(crate) const fn to_isize(value: u64) -> isize {
     // CAST: The widths are the same.
     value as isize
 }
 
-/// The same number from C's `unsigned long`.
+/// Converts from the C type `unsigned long`, without loss.
 pub(crate) const fn to_u64(value: usize) -> u64 {
     // CAST: The widths are the same.
     value as u64

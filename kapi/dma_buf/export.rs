@@ -6,6 +6,7 @@
 
 use kernel::{
     error::from_err_ptr,
+    module::this_module,
     prelude::*,
     sync::atomic::{
         ordering::Relaxed,
@@ -15,10 +16,8 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::{
-        file::this_module,
-        units::to_u64, //
-    }, //
+    kapi::units::to_u64,
+    LocalModule, //
 };
 
 /// The memory behind a dma-buf.
@@ -37,8 +36,7 @@ static OPS: Ops = Ops(bindings::dma_buf_ops {
     map_dma_buf: Some(map),
     unmap_dma_buf: Some(unmap),
     release: Some(release),
-    // SAFETY: All zeroes are valid operations.
-    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    ..pin_init::zeroed()
 });
 
 /// The memory is told of, never mapped for an importer.
@@ -93,7 +91,7 @@ pub(crate) fn export(len: usize, flags: u32) -> Result<u32> {
     let flags = flags as c_int;
     let info = bindings::dma_buf_export_info {
         exp_name: c"iommufd_rs".as_char_ptr(),
-        owner: this_module::as_ptr(),
+        owner: this_module::<LocalModule>().as_ptr(),
         ops: &OPS.0,
         size: len,
         flags,

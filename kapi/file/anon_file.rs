@@ -20,6 +20,7 @@ use kernel::{
         },
         File, //
     },
+    module::this_module,
     prelude::*,
     sync::{
         aref::ARef,
@@ -37,7 +38,7 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::file::this_module, //
+    LocalModule, //
 };
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -93,13 +94,12 @@ struct EventFops<T>(core::marker::PhantomData<T>);
 
 impl<T: EventFile> EventFops<T> {
     const RAW: bindings::file_operations = bindings::file_operations {
-        owner: this_module::as_ptr(),
+        owner: this_module::<LocalModule>().as_ptr(),
         read: Some(read::<T>),
         write: if T::WRITES { Some(write::<T>) } else { None },
         poll: Some(poll::<T>),
         release: Some(release::<T>),
-        // SAFETY: All zeroes are valid file operations.
-        ..unsafe { MaybeUninit::zeroed().assume_init() }
+        ..pin_init::zeroed()
     };
 }
 
@@ -222,8 +222,8 @@ unsafe fn make(
 /// A new file with events that has no value yet, and a descriptor for it.
 ///
 /// Neither is visible to user space before [`NewEventFile::install`]. Dropping it closes the file,
-/// which is deferred until the task returns to user space. Since the file has no value, no reference
-/// of a value's is dropped as late as that.
+/// which is deferred until the task returns to user space. Since the file has no value, no
+/// reference of a value's is dropped as late as that.
 pub(crate) struct NewEventFile<T: EventFile> {
     /// Has the operations for a `T`, and NULL as its private data.
     file: ARef<File>,
@@ -267,10 +267,9 @@ unsafe impl Sync for Fops {}
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 static FOPS: Fops = Fops(bindings::file_operations {
-    owner: this_module::as_ptr(),
+    owner: this_module::<LocalModule>().as_ptr(),
     release: Some(release::<SharedAny>),
-    // SAFETY: All zeroes are valid file operations.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
+    ..pin_init::zeroed()
 });
 
 /// Makes a file that holds `value`. `name` shows in /proc. `ENOMEM`, `ENFILE`.

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Charging pinned pages to whoever had them pinned.
+//! Accounting of pinned pages, and access to the memory of another address space.
 //!
-//! C headers: `include/linux/mm.h` (`__account_locked_vm`), `include/linux/sched/user.h`.
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h) (`__account_locked_vm()`),
+//! [`include/linux/sched/user.h`](srctree/include/linux/sched/user.h),
+//! [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use core::ptr::NonNull;
 
 use kernel::{
+    error::to_result,
     mm::{
         Mm,
         MmWithUser, //
@@ -24,41 +27,58 @@ use crate::{
     }, //
 };
 
-/// Which limit pinned pages count against.
+/// The limit that pinned pages count against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accounting {
-    /// None: the process had CAP_IPC_LOCK.
+    /// No limit: the process has `CAP_IPC_LOCK`.
     Unlimited,
-    /// RLIMIT_MEMLOCK over all that the user has locked.
+    /// `RLIMIT_MEMLOCK`, compared with the pages that all processes of the user have locked.
     User,
-    /// RLIMIT_MEMLOCK over what this process has locked, as VFIO's type1 driver counts.
+    /// `RLIMIT_MEMLOCK`, compared with the pages that the process has locked, as VFIO's type1
+    /// driver does.
     Process,
 }
 
 /// A counted reference to a `struct user_struct`.
+///
+/// # Invariants
+///
+/// The reference is counted.
 struct User(NonNull<bindings::user_struct>);
 
-// SAFETY: A `user_struct` is shared by all of the user's tasks and changed by atomics only.
+// SAFETY: Tasks of the user share the struct. It is changed by atomic operations only, and any task
+// may put a reference.
 unsafe impl Send for User {}
-// SAFETY: As above.
+// SAFETY: Tasks of the user share the struct. It is changed by atomic operations only.
 unsafe impl Sync for User {}
 
 impl Drop for User {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours to give back.
+        // SAFETY: By the type invariants the reference is counted, and it is not used any more.
         unsafe { bindings::free_uid(self.0.as_ptr()) };
     }
 }
 
 impl Clone for User {
     fn clone(&self) -> Self {
-        // SAFETY: It takes one more reference to a user that is alive.
+        // SAFETY: By the type invariants there is a reference to the user.
         unsafe { bindings::iommufd_rs_get_user(self.0.as_ptr()) };
+        // INVARIANT: The reference was just counted.
         Self(self.0)
     }
 }
 
-/// The process and user that pinned pages are charged to.
+/// The address space and the user that pinned pages are charged to.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::mm::locked_vm::AccountedMm;
+///
+/// // A kernel thread has no address space to charge.
+/// assert!(AccountedMm::current().is_err_and(|error| error == EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub(crate) struct AccountedMm {
     mm: ARef<Mm>,
@@ -67,30 +87,31 @@ pub(crate) struct AccountedMm {
 }
 
 impl AccountedMm {
-    /// Whoever calls. `EINVAL` for a kernel thread.
+    /// Returns those of the current process. Returns `EINVAL` in a kernel thread.
     pub(crate) fn current() -> Result<Self> {
         let task = current!();
         let mm: &Mm = task.mm().ok_or(EINVAL)?;
-        // SAFETY: It takes a reference to the user of a live task.
+        // SAFETY: The current task has credentials, and these have a user.
         let user = unsafe { bindings::iommufd_rs_get_current_user() };
         Ok(Self {
             mm: mm.into(),
             task: task.group_leader().into(),
+            // INVARIANT: The function has counted a reference for us.
             user: User(NonNull::new(user).ok_or(EINVAL)?),
         })
     }
 
-    /// The address space.
+    /// Returns the address space.
     pub(crate) fn mm(&self) -> &Mm {
         &self.mm
     }
 
-    /// Charges `npages` pages. `ENOMEM` where that passes the limit, and then nothing is charged.
+    /// Charges `npages` pages. Returns `ENOMEM` if this exceeds the limit; nothing is charged then.
     pub(crate) fn charge(&self, accounting: Accounting, npages: u64) -> Result {
         match accounting {
             Accounting::Unlimited => {}
             Accounting::User => {
-                // SAFETY: `user` and `task` are references of ours.
+                // SAFETY: `self` holds a reference to the user and one to the task.
                 let fits = unsafe {
                     bindings::iommufd_rs_charge_user(
                         self.user.0.as_ptr(),
@@ -108,26 +129,29 @@ impl AccountedMm {
         Ok(())
     }
 
-    /// Takes back a charge.
+    /// Undoes the charge of `npages` pages.
     pub(crate) fn uncharge(&self, accounting: Accounting, npages: u64) {
         match accounting {
             Accounting::Unlimited => {}
-            // SAFETY: `user` is a reference of ours.
+            // SAFETY: `self` holds a reference to the user.
             Accounting::User => unsafe {
                 bindings::iommufd_rs_uncharge_user(self.user.0.as_ptr(), to_usize(npages))
             },
-            // Fails only where the address space is gone, and its account with it.
+            // This fails only if the address space has no users. Then there is no account either.
             Accounting::Process => drop(self.account_mm(npages, false)),
         }
         self.add_pinned(-to_isize(npages));
     }
 
+    /// Adds pages to the number of those that the process has locked, or takes them away. Returns
+    /// `ENOMEM` if this exceeds the limit, and `EINVAL` if the address space has no users.
     fn account_mm(&self, npages: u64, more: bool) -> Result {
-        let _user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
-        // SAFETY: The address space has users and `task` is a reference of ours.
-        kernel::error::to_result(unsafe {
+        let user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
+        // SAFETY: `user` keeps the users of the address space, and `self` holds a reference to the
+        // task.
+        to_result(unsafe {
             bindings::iommufd_rs_account_mm(
-                self.mm.as_raw(),
+                user.as_raw(),
                 to_usize(npages),
                 more,
                 self.task.as_ptr(),
@@ -136,20 +160,19 @@ impl AccountedMm {
     }
 
     fn add_pinned(&self, npages: isize) {
-        // SAFETY: `mm` is a reference of ours; the counter is atomic.
+        // SAFETY: `self` holds a reference to the address space. The counter is atomic.
         unsafe { bindings::iommufd_rs_add_pinned_vm(self.mm.as_raw(), npages) };
     }
-}
 
-impl AccountedMm {
-    /// Whether pages cost the same one as `other` what they cost this one.
+    /// Returns whether pages that are charged to `other` count against the same limit as those that
+    /// are charged to `self`.
     pub(crate) fn same_account(&self, other: &Self, accounting: Accounting) -> bool {
         // Every mode counts in the address space; see `charge`.
         core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
             && (accounting != Accounting::User || self.user.0 == other.user.0)
     }
 
-    /// As [`AccountedMm::charge`], where there may be nothing to charge.
+    /// As [`AccountedMm::charge`], where `npages` may be 0.
     pub(crate) fn charge_some(&self, accounting: Accounting, npages: u64) -> Result {
         if npages == 0 {
             return Ok(());
@@ -157,25 +180,44 @@ impl AccountedMm {
         self.charge(accounting, npages)
     }
 
-    /// As [`AccountedMm::uncharge`], where there may be nothing to take back.
+    /// As [`AccountedMm::uncharge`], where `npages` may be 0.
     pub(crate) fn uncharge_some(&self, accounting: Accounting, npages: u64) {
         if npages != 0 {
             self.uncharge(accounting, npages);
         }
     }
 
-    /// Whether the caller runs in this address space.
+    /// Returns whether the current task runs in this address space.
     pub(crate) fn is_current(&self) -> bool {
-        current!()
-            .mm()
-            .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()))
+        is_current(&self.mm)
     }
 }
 
-/// Reads memory of an address space, which is the caller's own or, for a kernel thread, borrowed.
-/// `EFAULT`.
+/// Returns whether the current task runs in the address space `mm`.
+fn is_current(mm: &Mm) -> bool {
+    current!()
+        .mm()
+        .is_some_and(|current| core::ptr::eq(current.as_raw(), mm.as_raw()))
+}
+
+/// Returns `EFAULT` unless the current task can access the address space by user addresses: it is
+/// that of the task, or the task is a kernel thread, which can adopt it.
+fn check_access(mm: &Mm) -> Result {
+    if is_current(mm) || current!().mm().is_none() {
+        Ok(())
+    } else {
+        Err(EFAULT)
+    }
+}
+
+/// Copies from the address `addr` of an address space to `data`. It must be the address space of
+/// the current task, or the task must be a kernel thread.
+///
+/// Returns `EFAULT` if it is neither, or if the memory cannot be read.
 pub(crate) fn read_mm(mm: &MmWithUser, addr: u64, data: &mut [u8]) -> Result {
-    // SAFETY: The address space has users, and `data` has room for its length.
+    check_access(mm)?;
+    // SAFETY: `mm` has users, and `check_access` has found that the task may access it or adopt it.
+    // `data` can be written.
     let left = unsafe {
         bindings::iommufd_rs_copy_from_mm(
             mm.as_raw(),
@@ -191,9 +233,13 @@ pub(crate) fn read_mm(mm: &MmWithUser, addr: u64, data: &mut [u8]) -> Result {
     }
 }
 
-/// Writes memory of an address space, as [`read_mm`].
+/// Copies `data` to the address `addr` of an address space, under the conditions of [`read_mm`].
+///
+/// Returns `EFAULT` if these do not hold, or if the memory cannot be written.
 pub(crate) fn write_mm(mm: &MmWithUser, addr: u64, data: &[u8]) -> Result {
-    // SAFETY: As above.
+    check_access(mm)?;
+    // SAFETY: `mm` has users, and `check_access` has found that the task may access it or adopt it.
+    // `data` can be read.
     let left = unsafe {
         bindings::iommufd_rs_copy_to_mm(
             mm.as_raw(),
@@ -209,20 +255,23 @@ pub(crate) fn write_mm(mm: &MmWithUser, addr: u64, data: &[u8]) -> Result {
     }
 }
 
-/// Whether the caller may lock memory without limit.
+/// Returns whether the current task has a capability (`CAP_*`).
+fn capable(capability: u32) -> bool {
+    // SAFETY: The function may be called in any task.
+    unsafe { bindings::capable(capability as c_int) }
+}
+
+/// Returns whether the current task may lock memory without limit (`CAP_IPC_LOCK`).
 pub(crate) fn may_lock_without_limit() -> bool {
-    // SAFETY: Always safe in process context.
-    unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) }
+    capable(bindings::CAP_IPC_LOCK)
 }
 
-/// Whether the caller may let devices reach memory that no IOMMU guards.
+/// Returns whether the current task may use devices that no IOMMU confines (`CAP_SYS_RAWIO`).
 pub(crate) fn may_do_raw_io() -> bool {
-    // SAFETY: Always safe in process context.
-    unsafe { bindings::capable(bindings::CAP_SYS_RAWIO as c_int) }
+    capable(bindings::CAP_SYS_RAWIO)
 }
 
-/// Whether the caller may change resource limits.
+/// Returns whether the current task may change resource limits (`CAP_SYS_RESOURCE`).
 pub(crate) fn may_change_limits() -> bool {
-    // SAFETY: Always safe in process context.
-    unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as c_int) }
+    capable(bindings::CAP_SYS_RESOURCE)
 }

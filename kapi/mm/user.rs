@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The argument of an extensible ioctl: a struct that begins with its own size.
+//! Arguments of extensible ioctls: structs that begin with their own size.
 //!
-//! C header: `include/linux/uaccess.h` (`copy_struct_from_user`).
+//! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
+//! (`copy_struct_from_user()`)
 
 use core::mem::MaybeUninit;
 
@@ -24,43 +25,46 @@ use crate::{
 /// No struct of the user API is larger.
 const MAX_SIZE: usize = 4096;
 
-/// A struct in user memory, of the size that its first `u32` says.
+/// A struct in user memory, together with the size that its first `u32` has named.
 pub(crate) struct UserStruct {
     ptr: UserPtr,
     size: u32,
 }
 
 impl UserStruct {
-    /// Reads the size. `EFAULT`.
+    /// Reads the size of the struct at `ptr`. Returns `EFAULT` if it cannot be read.
     pub(crate) fn new(ptr: UserPtr) -> Result<Self> {
         let mut size = 0;
-        // SAFETY: It reads user memory only, and says where it could not.
+        // SAFETY: `size` can be written. The function accepts any user address.
         to_result(unsafe {
             bindings::iommufd_rs_get_user_u32(&mut size, ptr.as_const_ptr().cast())
         })?;
         Ok(Self { ptr, size })
     }
 
-    /// The struct at `ptr`, whose size was read before.
+    /// Returns the struct at `ptr`, the size of which has been read before.
     pub(crate) fn with_size(ptr: UserPtr, size: u32) -> Self {
         Self { ptr, size }
     }
 
-    /// How many bytes the caller says the struct has.
+    /// Returns the size of the struct in bytes, as the caller of the ioctl sees it.
     pub(crate) fn size(&self) -> u32 {
         self.size
     }
 
-    /// Returns where [`UserStruct::write`] writes to.
+    /// Returns the range to which [`UserStruct::write`] writes.
     pub(crate) fn range(&self) -> UserRange {
         UserRange::write(self.ptr, (self.size as usize).min(MAX_SIZE))
     }
 
-    /// Reads the struct. What an older caller leaves out is zero; `E2BIG` where a newer caller's
-    /// additional bytes are not, `EFAULT`.
+    /// Reads the struct. Fields that an older caller does not have are zero.
+    ///
+    /// Returns `E2BIG` if fields that only a newer caller has are not zero, and `EFAULT` if the
+    /// struct cannot be read.
     pub(crate) fn read<T: FromBytes>(&self) -> Result<T> {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `value` has room for `size_of::<T>()` bytes.
+        // SAFETY: `value` has room for `size_of::<T>()` bytes. The function accepts any user
+        // address.
         to_result(unsafe {
             bindings::iommufd_rs_copy_struct_from_user(
                 value.as_mut_ptr().cast(),
@@ -69,11 +73,13 @@ impl UserStruct {
                 self.size as usize,
             )
         })?;
-        // SAFETY: Every byte was set, and any bytes make a `T`.
+        // SAFETY: copy_struct_from_user() has set all bytes, and any bytes are a `T`: it is
+        // `FromBytes`.
         Ok(unsafe { value.assume_init() })
     }
 
-    /// Writes the struct back, as much of it as the caller has room for. `EFAULT`.
+    /// Writes the struct, or as much of it as the caller has room for. Returns `EFAULT` if it
+    /// cannot be written.
     pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
         const { assert!(size_of::<T>() <= MAX_SIZE) };
         let bytes = value.as_bytes();
@@ -85,9 +91,9 @@ impl UserStruct {
     }
 }
 
-/// Sets `len` bytes from `ptr` to zero. `EFAULT`.
+/// Sets `len` bytes of user memory from `ptr` to zero. Returns `EFAULT` if they cannot be written.
 pub(crate) fn clear(ptr: UserPtr, len: usize) -> Result {
-    // SAFETY: It writes to user memory only, and says how much it could not.
+    // SAFETY: The function accepts any user address.
     if unsafe { bindings::iommufd_rs_clear_user(ptr.as_mut_ptr(), len) } == 0 {
         Ok(())
     } else {
@@ -95,7 +101,7 @@ pub(crate) fn clear(ptr: UserPtr, len: usize) -> Result {
     }
 }
 
-/// The user address in a 64-bit field.
+/// Returns the user address in a 64-bit field of the user API.
 pub(crate) fn ptr(addr: u64) -> UserPtr {
     UserPtr::from_addr(addr as usize)
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Containers that are cleared before they are dropped.
+//! Containers that are cleared before their owner is dropped.
 //!
-//! A value that is dropped with its owner may need the owner to go. If it was taken out of a
-//! container of the owner's before that is dropped itself, the owner is still there, with all that
-//! comes after the container.
+//! A value in a container may use the owner of the container while it is dropped. If the container
+//! were dropped as a field, the values would be dropped with it, when C code that refers to the
+//! container can no longer use it. [`ClearOnDrop`] drops the values first, while the container and
+//! the fields behind it still exist.
 
 use core::ops::Deref;
 
@@ -12,7 +13,7 @@ use kernel::prelude::*;
 
 /// A container that can be cleared.
 pub(crate) trait Clear {
-    /// Drops all that is in it.
+    /// Drops all values in the container.
     fn clear(&self);
 }
 
@@ -24,7 +25,7 @@ pub(crate) struct ClearOnDrop<T: Clear> {
 }
 
 impl<T: Clear> ClearOnDrop<T> {
-    /// One that `init` makes.
+    /// Creates the container by `init`.
     pub(crate) fn new(init: impl PinInit<T>) -> impl PinInit<Self> {
         pin_init!(Self { container <- init })
     }

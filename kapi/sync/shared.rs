@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Reference counted values whose owner may ask whether it is the only one.
+//! Reference-counted values whose owner can read the count.
 //!
-//! [`Shared`] differs from the kernel crate's `Arc` in two ways: [`Shared::ref_count`] tells how
-//! many references there are, which an owner that hands out every new reference under a lock of its
-//! own can act upon; and a value's type can be forgotten and found again ([`Shared::erase`],
+//! [`Shared`] differs from the kernel crate's [`Arc`] in two ways. [`Shared::ref_count`] returns
+//! the number of references, on which an owner can act that creates each new reference under a
+//! lock. And the type of the value can be erased and recovered ([`Shared::erase`],
 //! [`Shared::downcast`]).
+//!
+//! [`Arc`]: kernel::sync::Arc
 
 use core::{
     any::Any,
     ffi::c_void,
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -32,30 +35,50 @@ struct Inner<T: ?Sized> {
     value: T,
 }
 
-/// A counted reference to a pinned `T` on the heap.
+/// A counted reference to a pinned value on the heap.
 ///
 /// # Invariants
 ///
-/// `ptr` came from a `KBox<Inner<T>>`, and one of the references that its `count` counts is ours.
+/// `ptr` came from a `KBox<Inner<T>>`, which is freed when its `count` becomes 0. The reference is
+/// counted.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::sync::shared::Shared;
+///
+/// let first = Shared::pin_init(Ok(7_u32), GFP_KERNEL)?;
+/// let second = first.clone();
+/// assert_eq!(first.ref_count(), 2);
+/// assert!(first.same(&second));
+///
+/// let erased = second.erase();
+/// let erased = erased.downcast::<u64>().err().ok_or(EINVAL)?;
+/// let second = erased.downcast::<u32>().map_err(|_| EINVAL)?;
+/// drop(first);
+/// assert_eq!((*second, second.ref_count()), (7, 1));
+/// # Ok::<(), Error>(())
+/// ```
 pub(crate) struct Shared<T: ?Sized> {
     ptr: NonNull<Inner<T>>,
     _owns: PhantomData<Inner<T>>,
 }
 
-/// A [`Shared`] whose type is known at run time only.
+/// A [`Shared`] whose type has been erased.
 pub(crate) type SharedAny = Shared<dyn Any + Send + Sync>;
 
-// SAFETY: Any owner of a reference may use `&T`, hence `T: Sync`, and the last one drops `T`, hence
-// `T: Send`.
+// SAFETY: A reference that is sent gives `&T` to another task, hence `T: Sync`, and may be the last
+// one, which drops `T` there, hence `T: Send`.
 unsafe impl<T: ?Sized + Send + Sync> Send for Shared<T> {}
-// SAFETY: As above; `&Shared<T>` can be cloned.
+// SAFETY: `&Shared<T>` can be cloned, and the clone is a reference that is sent: see `Send`.
 unsafe impl<T: ?Sized + Send + Sync> Sync for Shared<T> {}
 
-// The value is pinned, not the reference to it.
+// The value is pinned. The reference to it is not.
 impl<T: ?Sized> Unpin for Shared<T> {}
 
 impl<T> Shared<T> {
-    /// Makes the first reference to a new value. `ENOMEM`, or what `init` fails with.
+    /// Allocates a value and returns the first reference to it. Returns `ENOMEM` if there is no
+    /// memory, or the error of `init`.
     pub(crate) fn pin_init(init: impl PinInit<T, Error>, flags: Flags) -> Result<Self> {
         let inner = KBox::try_pin_init(
             try_pin_init!(Inner {
@@ -64,75 +87,78 @@ impl<T> Shared<T> {
             }? Error),
             flags,
         )?;
-        // SAFETY: The value stays where it is until `drop` frees it: `Shared` gives out `&T` only.
+        // SAFETY: The value is not moved until `drop` frees it, because `Shared` gives out `&T`
+        // only.
         let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
-        // SAFETY: `KBox::into_raw` never returns NULL.
-        let ptr = unsafe { NonNull::new_unchecked(raw) };
-        // INVARIANT: The count is one, and that one is ours.
+        // INVARIANT: It came from a `KBox`, and the count is 1.
         Ok(Self {
-            ptr,
+            // SAFETY: `KBox::into_raw` does not return a null pointer.
+            ptr: unsafe { NonNull::new_unchecked(raw) },
             _owns: PhantomData,
         })
     }
 
-    /// Hands the reference to C code as an opaque pointer.
+    /// Returns the reference as a pointer for C code, which takes it over.
     pub(crate) fn into_raw(self) -> *mut c_void {
-        let raw = self.ptr.as_ptr().cast();
-        core::mem::forget(self);
-        raw
+        ManuallyDrop::new(self).as_raw()
     }
 
-    /// The pointer that [`Shared::into_raw`] would return, without a reference in it.
+    /// Returns the pointer that [`Shared::into_raw`] would return. The reference stays with `self`.
     pub(crate) fn as_raw(&self) -> *mut c_void {
         self.ptr.as_ptr().cast()
     }
 
-    /// Takes back a reference from C code.
+    /// Takes a reference over from C code.
     ///
     /// # Safety
     ///
-    /// `raw` came from [`Shared::<T>::into_raw`](Self::into_raw) and was not taken back before.
+    /// `raw` must have come from [`Shared::<T>::into_raw`](Self::into_raw), and the caller must own
+    /// the reference that this gave away.
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Self {
-        // INVARIANT: The reference that `into_raw` gave away is ours again.
+        // INVARIANT: The caller's reference is counted, and is given away.
         Self {
-            // SAFETY: `into_raw` returns a pointer that came from a `NonNull`.
+            // SAFETY: `into_raw` returns the address of an allocation.
             ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
             _owns: PhantomData,
         }
     }
 
-    /// Borrows what a raw pointer refers to.
+    /// Borrows the reference behind a pointer of C code.
     ///
     /// # Safety
     ///
-    /// `raw` came from [`Shared::<T>::into_raw`](Self::into_raw) and is not taken back during `'a`.
+    /// `raw` must have come from [`into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw) of a
+    /// `Shared<T>`, and a reference to the value must exist until the end of `'a`.
     pub(crate) unsafe fn borrow_raw<'a>(raw: *mut c_void) -> BorrowedShared<'a, T> {
-        // SAFETY: The reference stays with C code: the copy made here is never dropped.
-        let shared = core::mem::ManuallyDrop::new(unsafe { Self::from_raw(raw) });
         BorrowedShared {
-            shared,
+            // INVARIANT: The reference that exists during `'a` stands for this one, which is not
+            // dropped.
+            shared: ManuallyDrop::new(Self {
+                // SAFETY: Both functions return the address of an allocation.
+                ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
+                _owns: PhantomData,
+            }),
             _lifetime: PhantomData,
         }
     }
-}
 
-impl<T> Shared<T> {
-    /// Borrows a value, but no reference: it may be about to go.
+    /// Borrows the value behind a pointer of C code. The last reference may be gone.
     ///
     /// # Safety
     ///
-    /// `raw` came from [`Shared::<T>::into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw), and
-    /// the value is whole until the end of `'a`. Its drop may have begun.
+    /// `raw` must have come from [`into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw) of a
+    /// `Shared<T>`. The value must not be freed before the end of `'a`; its drop may have begun, if
+    /// what the caller uses of it has not been dropped yet.
     pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
         let inner: *mut Inner<T> = raw.cast();
-        // SAFETY: The caller's promise.
+        // SAFETY: By the safety requirements the allocation exists during `'a`.
         unsafe { &(*inner).value }
     }
 }
 
-/// A [`Shared`] that somebody else keeps alive during `'a`.
+/// A [`Shared`] that is borrowed from C code. It is cloned like any other, and not dropped.
 pub(crate) struct BorrowedShared<'a, T> {
-    shared: core::mem::ManuallyDrop<Shared<T>>,
+    shared: ManuallyDrop<Shared<T>>,
     _lifetime: PhantomData<&'a T>,
 }
 
@@ -145,11 +171,11 @@ impl<T> Deref for BorrowedShared<'_, T> {
 }
 
 impl<T: Any + Send + Sync> Shared<T> {
-    /// Forgets the type.
+    /// Erases the type.
     pub(crate) fn erase(self) -> SharedAny {
-        let raw: *mut Inner<dyn Any + Send + Sync> = self.ptr.as_ptr();
-        core::mem::forget(self);
-        // INVARIANT: The same allocation and the same reference, by a pointer that knows less.
+        let raw: *mut Inner<dyn Any + Send + Sync> = ManuallyDrop::new(self).ptr.as_ptr();
+        // INVARIANT: It is the same allocation. The reference of `self`, which is not dropped,
+        // passes to this one.
         Shared {
             // SAFETY: It came from a `NonNull`.
             ptr: unsafe { NonNull::new_unchecked(raw) },
@@ -159,38 +185,37 @@ impl<T: Any + Send + Sync> Shared<T> {
 }
 
 impl SharedAny {
-    /// Finds the type again, or gives the reference back where it is another one.
+    /// Recovers the type. Returns the reference if the value is not a `T`.
     pub(crate) fn downcast<T: Any + Send + Sync>(self) -> Result<Shared<T>, Self> {
         if !self.is::<T>() {
             return Err(self);
         }
-        let ptr = self.ptr.cast();
-        core::mem::forget(self);
-        // INVARIANT: The value is a `T`, so the allocation is that of an `Inner<T>`.
+        // INVARIANT: The value is a `T`, so the allocation is that of an `Inner<T>`. The reference
+        // of `self`, which is not dropped, passes to this one.
         Ok(Shared {
-            ptr,
+            ptr: ManuallyDrop::new(self).ptr.cast(),
             _owns: PhantomData,
         })
     }
 }
 
 impl<T: ?Sized> Shared<T> {
-    /// How many references there are at this moment, ours included.
+    /// Returns the number of references, including this one.
     ///
-    /// An owner through which every new reference is made learns from 1 that it is alone, as long
-    /// as it keeps its own reference from being cloned meanwhile. Everything that former owners of
-    /// references did with the value has happened before.
+    /// If each new reference is made from this one, and no task does so during the call, then 1
+    /// means that there is no other. Everything that owners of other references did with the value
+    /// has then happened before.
     pub(crate) fn ref_count(&self) -> i32 {
         self.inner().count.as_atomic().load(Acquire)
     }
 
-    /// Whether both refer to the same value.
+    /// Returns whether both refer to the same value.
     pub(crate) fn same<U: ?Sized>(&self, other: &Shared<U>) -> bool {
         self.ptr.cast::<()>() == other.ptr.cast::<()>()
     }
 
     fn inner(&self) -> &Inner<T> {
-        // SAFETY: By the invariant the allocation lives as long as our reference.
+        // SAFETY: By the type invariants the allocation exists as long as this reference.
         unsafe { self.ptr.as_ref() }
     }
 }
@@ -198,7 +223,7 @@ impl<T: ?Sized> Shared<T> {
 impl<T: ?Sized> Clone for Shared<T> {
     fn clone(&self) -> Self {
         self.inner().count.inc();
-        // INVARIANT: The reference just counted belongs to the clone.
+        // INVARIANT: The reference was just counted.
         Self {
             ptr: self.ptr,
             _owns: PhantomData,
@@ -217,8 +242,8 @@ impl<T: ?Sized> Deref for Shared<T> {
 impl<T: ?Sized> Drop for Shared<T> {
     fn drop(&mut self) {
         if self.inner().count.dec_and_test() {
-            // SAFETY: By the invariant this came from a `KBox`, and nobody else refers to it. The
-            // value is dropped in place, as its pinning demands.
+            // SAFETY: By the type invariants it came from a `KBox`, and the count is 0, so there is
+            // no other reference. The value is dropped in place, as pinning requires.
             drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
         }
     }
