@@ -74,8 +74,15 @@ unsafe extern "C" fn iommufd_rs_object_depend(
         unsafe {
             hw_queue::owner_of(dependent).ok_or(EINVAL)?;
             let (ctx, id) = hw_queue::owner_of(depended).ok_or(EINVAL)?;
-            let needed = Shared::<Ctx>::borrow_raw(ctx).objects().get_any(id)?;
-            hw_queue::add_dependency(dependent, needed.into_shared())
+            // It is published before it is disowned, so one of the two finds it.
+            let needed = match hw_queue::own_object(depended) {
+                Some(needed) => needed,
+                None => {
+                    let ctx = Shared::<Ctx>::borrow_raw(ctx);
+                    ctx.objects().get_any(id)?.into_shared()
+                }
+            };
+            hw_queue::add_dependency(dependent, needed)
         }
     };
     errno(depend())

@@ -101,7 +101,11 @@ pub(crate) trait ViommuOps: Send + Sync {
 }
 
 /// What a backend has for a queue of a guest that the hardware reads. Dropping it has it stop.
-pub(crate) trait HwQueueOps: Send + Sync {}
+pub(crate) trait HwQueueOps: Send + Sync {
+    /// Drops the reference to the object that the request had. Called when the object can be found by
+    /// its id, or will be dropped instead.
+    fn disown(&self);
+}
 
 /// What a backend has for a guest's view of a device. Dropping it takes it down.
 pub(crate) trait VdeviceOps: Send + Sync {}

@@ -442,6 +442,14 @@ impl<'t> Reservation<'t> {
         self.id
     }
 
+    /// Lets the id be taken until the context is closed.
+    fn abandon(&mut self) {
+        self.published = true;
+        if let Some(slot) = self.table.slots.lock().map.get_mut(&self.id) {
+            *slot = Slot::Abandoned;
+        }
+    }
+
     /// Makes the object, for nobody to see yet. `ENOMEM`, or what `init` fails with.
     pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
         let id = self.id;
@@ -488,6 +496,19 @@ impl<K: Kind> Draft<'_, K> {
         let table = self.reservation.table;
         let _publishing = table.publishing.read();
         self.publish_in(&mut table.slots.lock());
+    }
+
+    /// Drops the draft where another object may have a reference to this one already. Then the object
+    /// lives as long as that reference, and the id stays taken until the context is closed.
+    pub(crate) fn discard(self) {
+        let Self {
+            object,
+            mut reservation,
+        } = self;
+        if object.ref_count() > 1 {
+            reservation.abandon();
+        }
+        drop(object);
     }
 
     /// [`Draft::publish`] for who goes on using the object.

@@ -2,7 +2,10 @@
 
 //! HW queues: a guest's queues of requests that the hardware reads on its own.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::SetOnce, //
+};
 
 use crate::{
     drivers::HwQueueOps,
@@ -20,7 +23,9 @@ use crate::{
         }, //
     },
     object::{
+        AnyRef,
         Ctx,
+        Draft,
         Kind,
         Ref, //
     },
@@ -29,11 +34,21 @@ use crate::{
 
 /// A queue that the hardware reads.
 struct HwQueue {
-    _ops: KBox<dyn HwQueueOps>,
-    _viommu: Ref<Viommu>,
+    /// Set when the driver has made the queue.
+    ops: SetOnce<KBox<dyn HwQueueOps>>,
+    viommu: Ref<Viommu>,
 }
 
 impl Kind for HwQueue {}
+
+impl HwQueue {
+    /// Drops the reference that what the driver has made holds to this object.
+    fn disown(&self) {
+        if let Some(ops) = self.ops.as_ref() {
+            ops.disown();
+        }
+    }
+}
 
 /// IOMMU_HW_QUEUE_ALLOC. While the queue exists its memory cannot be unmapped.
 pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserStruct) -> Result {
@@ -50,20 +65,39 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserS
     let ioas = viommu.parent().ioas();
     let memory = PhysPin::new(ioas, cmd.nesting_parent_iova, cmd.length)?;
     let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
-    let ops = viommu.ops().make_hw_queue(Request {
-        identity: Identity::new(ctx, reservation.id()),
+    let draft = reservation.fill(Ok(HwQueue {
+        ops: SetOnce::new(),
+        viommu,
+    }))?;
+    match start(ctx, &draft, memory, &mut cmd, user) {
+        Ok(()) => draft.publish_and_get().disown(),
+        Err(error) => {
+            draft.disown();
+            draft.discard();
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Has the driver make the queue, and tells user space. From here on other queues may depend on it.
+fn start(
+    ctx: &Shared<Ctx>,
+    draft: &Draft<'_, HwQueue>,
+    memory: KBox<PhysPin>,
+    cmd: &mut uapi::HwQueueAlloc,
+    user: &UserStruct,
+) -> Result {
+    let ops = draft.viommu.ops().make_hw_queue(Request {
+        identity: Identity::new(ctx, draft.id()),
+        object: AnyRef::from((**draft).clone()).into_shared(),
         kind: cmd.type_,
         index: cmd.index,
         iova: cmd.nesting_parent_iova,
         length: cmd.length,
         memory,
     })?;
-    let draft = reservation.fill(Ok(HwQueue {
-        _ops: ops,
-        _viommu: viommu,
-    }))?;
+    draft.ops.populate(ops);
     cmd.out_hw_queue_id = draft.id();
-    user.write(&cmd)?;
-    draft.publish();
-    Ok(())
+    user.write(cmd)
 }

@@ -125,6 +125,10 @@ struct InTreeVdevice(#[expect(dead_code, reason = "owned")] Pin<KBox<Vdevice>>);
 impl VdeviceOps for InTreeVdevice {}
 
 /// A HW queue of a C driver.
-struct InTreeHwQueue(#[expect(dead_code, reason = "owned")] Pin<KBox<HwQueue>>);
+struct InTreeHwQueue(Pin<KBox<HwQueue>>);
 
-impl HwQueueOps for InTreeHwQueue {}
+impl HwQueueOps for InTreeHwQueue {
+    fn disown(&self) {
+        self.0.disown();
+    }
+}

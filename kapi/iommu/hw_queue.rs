@@ -52,6 +52,8 @@ pub(crate) unsafe trait ContiguousMemory: Send + Sync {
 pub(crate) struct Request {
     /// What it will be.
     pub(crate) identity: Identity,
+    /// A reference to the object that the queue is about to belong to, see [`HwQueue::disown`].
+    pub(crate) object: SharedAny,
     /// One of `enum iommu_hw_queue_type`.
     pub(crate) kind: u32,
     /// Which one of its kind on the vIOMMU.
@@ -90,8 +92,16 @@ pub(crate) struct HwQueue {
     raw: DriverStruct<bindings::iommufd_hw_queue>,
     memory: KBox<dyn ContiguousMemory>,
     #[pin]
-    needs: Mutex<KVec<SharedAny>>,
+    links: Mutex<Links>,
     _viommu: Arc<Viommu>,
+}
+
+/// How a queue and other queues of its vIOMMU refer to each other.
+struct Links {
+    /// The objects of queues that this one depends on.
+    needs: KVec<SharedAny>,
+    /// The object of this queue, until [`HwQueue::disown`].
+    object: Option<SharedAny>,
 }
 
 impl HwQueue {
@@ -107,7 +117,13 @@ impl HwQueue {
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
                 memory: request.memory,
-                needs <- new_mutex!(KVec::new(), "HwQueue::needs"),
+                links <- new_mutex!(
+                    Links {
+                        needs: KVec::new(),
+                        object: Some(request.object),
+                    },
+                    "HwQueue::links"
+                ),
                 _viommu: viommu.clone(),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -127,6 +143,15 @@ impl HwQueue {
             init(raw, request.index, queue.memory.phys())
         })?;
         Ok(queue)
+    }
+
+    /// Drops the reference to its own object. The caller has another one.
+    ///
+    /// The driver knows a queue before its object can be found by its id, and may be asked at that
+    /// time for another queue that depends on it. Until now the queue itself knew its object then.
+    pub(crate) fn disown(&self) {
+        let object = self.links.lock().object.take();
+        drop(object);
     }
 }
 
@@ -165,7 +190,29 @@ pub(crate) unsafe fn owner_of(object: *mut bindings::iommufd_object) -> Option<(
     }
 }
 
-/// Keeps what a queue needs until it has gone. `ENOMEM`.
+/// # Safety
+///
+/// `object` is the public part of a queue that was made here and has not gone.
+unsafe fn links_of<'a>(object: *mut bindings::iommufd_object) -> &'a Mutex<Links> {
+    let queue: *mut bindings::iommufd_hw_queue = object.cast();
+    // SAFETY: By the invariant of `HwQueue`, whose `access` is set before its driver sees it.
+    let queue = unsafe { &*(*queue).access.cast::<HwQueue>() };
+    &queue.links
+}
+
+/// Returns the object of a queue that cannot be found by its id yet.
+///
+/// # Safety
+///
+/// `object` is the public part of a queue that was made here and has not gone.
+pub(crate) unsafe fn own_object(object: *mut bindings::iommufd_object) -> Option<SharedAny> {
+    // SAFETY: The caller's promise is the same.
+    let links = unsafe { links_of(object) };
+    links.lock().object.clone()
+}
+
+/// Keeps a reference to what a queue depends on until the queue is dropped. Returns `ENOMEM` if there
+/// is no memory for it.
 ///
 /// # Safety
 ///
@@ -174,8 +221,7 @@ pub(crate) unsafe fn add_dependency(
     object: *mut bindings::iommufd_object,
     needed: SharedAny,
 ) -> Result {
-    let queue: *mut bindings::iommufd_hw_queue = object.cast();
-    // SAFETY: By the invariant of `HwQueue`.
-    let queue = unsafe { &*(*queue).access.cast::<HwQueue>() };
-    Ok(queue.needs.lock().push(needed, GFP_KERNEL_ACCOUNT)?)
+    // SAFETY: The caller's promise is the same.
+    let links = unsafe { links_of(object) };
+    Ok(links.lock().needs.push(needed, GFP_KERNEL_ACCOUNT)?)
 }

@@ -3,6 +3,7 @@
  * HW queues of vIOMMUs: the hardware reads the guest's memory by its physical address, so that stays
  * where it is as long as the queue. The mock has two queues a vIOMMU, each of which needs the one before.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -395,6 +396,94 @@ static void all_at_once(struct fixture *none)
 	WANT(pinned(), idle);
 }
 
+#define BOTH_SECONDS	4
+
+static pthread_barrier_t edge;
+static bool first_fails, over;
+static atomic_bool first_done;
+static int second_result;
+/* Each round has its own vIOMMU, because the C mock does not free the second index, finding L. */
+static uint32_t round_viommu, second_id;
+
+/* Allocates the second queue as soon as the driver has the first one. */
+static void *make_second(void *none)
+{
+	while (pthread_barrier_wait(&edge), !over) {
+		do
+			second_result = hw_queue(&g, round_viommu, 1, IOVA + PAGE, PAGE, &second_id);
+		while (second_result == -EIO && !atomic_load(&first_done));
+		pthread_barrier_wait(&edge);
+	}
+	return NULL;
+}
+
+static void make_both(unsigned int *both)
+{
+	struct iommu_hw_queue_alloc cmd = {
+		.size = sizeof(cmd), .type = TYPE, .nesting_parent_iova = IOVA, .length = PAGE,
+	};
+	int r;
+
+	WANT(viommu(&g, g.parent, &round_viommu), 0);
+	cmd.viommu_id = round_viommu;
+	atomic_store(&first_done, false);
+	pthread_barrier_wait(&edge);
+	r = call(g.fd, IOMMU_HW_QUEUE_ALLOC, first_fails ? read_only(&cmd, sizeof(cmd)) : &cmd);
+	atomic_store(&first_done, true);
+	pthread_barrier_wait(&edge);
+	WANT(r, first_fails ? -EFAULT : 0);
+	/* ENOENT: the first queue is being destroyed. */
+	if (second_result != -EIO && !(first_fails && second_result == -ENOENT)) {
+		WANT(second_result, 0);
+		*both += 1;
+		if (!first_fails)
+			WANT(destroy(g.fd, cmd.out_hw_queue_id), -EBUSY);
+		WANT(destroy(g.fd, second_id), 0);
+	}
+	if (!first_fails)
+		WANT(destroy(g.fd, cmd.out_hw_queue_id), 0);
+	WANT(destroy(g.fd, round_viommu), 0);
+}
+
+/*
+ * The driver knows the first queue before its object is published. A second thread allocates the second
+ * queue at that time, which needs the first one. If the answer for the first queue cannot be written, the
+ * queue is destroyed, or stays as long as the second one needs it.
+ */
+static void two_at_once(bool fails)
+{
+	unsigned int rounds, both = 0;
+	pthread_t thread;
+
+	if (!open_mapped(&g))
+		return;
+	first_fails = fails;
+	over = false;
+	CHECK(!pthread_barrier_init(&edge, NULL, 2));
+	CHECK(!pthread_create(&thread, NULL, make_second, NULL));
+	deadline = time(NULL) + BOTH_SECONDS;
+	for (rounds = 0; time(NULL) < deadline && !has_failed(); rounds++)
+		make_both(&both);
+	over = true;
+	pthread_barrier_wait(&edge);
+	pthread_join(thread, NULL);
+	note("%u rounds, in %u of them the second was made meanwhile", rounds, both);
+	close_mapped(&g);
+}
+
+static void needed_at_once(struct fixture *none)
+{
+	two_at_once(false);
+}
+
+static void needed_and_fails(struct fixture *none)
+{
+	if (on_c_module())
+		skip("finding R: the C module has a WARN and leaks the queue");
+	else
+		two_at_once(true);
+}
+
 static const struct test tests[] = {
 	{ "a HW queue cannot be made, finding M", alloc_wrong, ALONE },
 	{ "the memory of a HW queue stays", memory_stays, ALONE },
@@ -405,6 +494,8 @@ static const struct test tests[] = {
 	{ "the index of a HW queue is free again, finding L", index_again, ALONE },
 	{ "closed with HW queues", closed, ALONE },
 	{ "HW queues, their memory and vIOMMUs, at once", all_at_once, ALONE },
+	{ "a HW queue is needed before it is published", needed_at_once, ALONE },
+	{ "a HW queue is needed and its answer cannot be written", needed_and_fails, ALONE },
 };
 
 const struct suite hw_queue_suite = {
