@@ -11,6 +11,7 @@
 // Each file of the module offers what others of its files use.
 #![allow(dead_code)]
 
+mod drivers;
 mod ioas;
 mod kapi;
 mod tests;

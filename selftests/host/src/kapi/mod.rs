@@ -3,6 +3,7 @@
 //! What the module's pure logic uses of its `kapi/`.
 
 pub(crate) mod bug;
+pub(crate) mod iommu;
 pub(crate) mod ledger;
 pub(crate) mod mm;
 pub(crate) mod sync;

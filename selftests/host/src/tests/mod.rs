@@ -9,4 +9,5 @@ mod iova_alloc;
 mod mocks;
 mod random;
 mod segments;
+mod smmu_v3;
 mod units;

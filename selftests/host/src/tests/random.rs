@@ -7,6 +7,13 @@ use std::ops::RangeInclusive;
 /// A source of random numbers (SplitMix64).
 pub(crate) struct Random(u64);
 
+impl From<u64> for Random {
+    /// Another source, whose numbers depend on this one alone.
+    fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl Random {
     /// Any number.
     pub(crate) fn number(&mut self) -> u64 {

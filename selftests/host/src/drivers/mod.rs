@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The files of the module's `drivers/` that are pure logic.
+
+pub(crate) mod smmu_v3;

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The policy of the native backend for SMMUv3.
+
+#[path = "../../../../../drivers/smmu_v3/batch.rs"]
+pub(crate) mod batch;
+#[path = "../../../../../drivers/smmu_v3/command.rs"]
+pub(crate) mod command;
+#[path = "../../../../../drivers/smmu_v3/features.rs"]
+pub(crate) mod features;
+#[path = "../../../../../drivers/smmu_v3/field.rs"]
+pub(crate) mod field;
+#[path = "../../../../../drivers/smmu_v3/merge.rs"]
+pub(crate) mod merge;
+#[path = "../../../../../drivers/smmu_v3/ste.rs"]
+pub(crate) mod ste;

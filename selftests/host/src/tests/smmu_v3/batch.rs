@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Batches: what is issued, in which order, what is waited for, and what the caller is told.
+
+use std::cell::RefCell;
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::smmu_v3::{
+        batch::{
+            self,
+            Lane,
+            Smmus,
+            Source,
+            Stream,
+            MAX_ISSUED, //
+        },
+        command::{
+            Physical,
+            Words, //
+        },
+        features::Features, //
+    },
+    kapi::iommu::invalidate::Invalidated,
+    tests::{
+        random::{
+            cases,
+            Random, //
+        },
+        smmu_v3::{
+            guest::{
+                self,
+                FULL,
+                VSIDS, //
+            },
+            scope::{
+                bits,
+                with,
+                AtcEntry,
+                CdEntry, //
+            }, //
+        }, //
+    }, //
+};
+
+/// What was submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Submission {
+    pub(super) smmu: usize,
+    pub(super) commands: Vec<Words>,
+    pub(super) sync: bool,
+}
+
+/// SMMUs that remember.
+pub(super) struct Recorder {
+    smmus: usize,
+    log: RefCell<Vec<Submission>>,
+    /// The submission that fails, and those after it.
+    fails_at: Option<usize>,
+}
+
+impl Recorder {
+    fn new(smmus: usize) -> Self {
+        Self {
+            smmus,
+            log: RefCell::new(Vec::new()),
+            fails_at: None,
+        }
+    }
+
+    fn log(&self) -> Vec<Submission> {
+        self.log.borrow().clone()
+    }
+
+    /// Every command that an SMMU was given.
+    fn given(&self, smmu: usize) -> Vec<Words> {
+        let log = self.log.borrow();
+        let to_it = log.iter().filter(|submission| submission.smmu == smmu);
+        to_it
+            .flat_map(|submission| submission.commands.clone())
+            .collect()
+    }
+
+    fn syncs(&self) -> usize {
+        self.log()
+            .iter()
+            .filter(|submission| submission.sync)
+            .count()
+    }
+}
+
+/// VMIDs by SMMU.
+const VMIDS: [u16; 3] = [0x11, 0x22, 0x33];
+
+/// The streams of the guest's devices: on which SMMU, with which id.
+fn streams(smmus: usize, vsid: u32) -> &'static [(usize, u32)] {
+    match (smmus, vsid) {
+        (1, 0) => &[(0, 0x100)],
+        (_, 0) => &[(1, 0x100)],
+        // A device with several, behind both where there are two.
+        (1, 8) => &[(0, 0x200), (0, 0x201), (0, 0x208)],
+        (_, 8) => &[(0, 0x200), (1, 0x201), (0, 0x208)],
+        (_, 0xffff_ffff) => &[(0, 0x300)],
+        _ => &[],
+    }
+}
+
+impl Smmus for Recorder {
+    fn vmid(&self, smmu: usize) -> u16 {
+        VMIDS[smmu]
+    }
+
+    fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
+        let streams = streams(self.smmus, vsid);
+        let (smmu, sid) = *streams.get(nth)?;
+        Some(Stream {
+            smmu,
+            sid,
+            last: nth + 1 == streams.len(),
+        })
+    }
+
+    fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
+        assert!(commands.len() <= MAX_ISSUED);
+        assert!(sync || !commands.is_empty(), "nothing is submitted");
+        let mut log = self.log.borrow_mut();
+        if self.fails_at.is_some_and(|place| log.len() >= place) {
+            return Err(ETIMEDOUT);
+        }
+        log.push(Submission {
+            smmu,
+            commands: commands.iter().map(|command| command.words()).collect(),
+            sync,
+        });
+        Ok(())
+    }
+}
+
+/// Commands in memory, which ends where reading fails.
+pub(super) struct Memory<'a>(pub(super) &'a [Words]);
+
+impl Source for Memory<'_> {
+    fn read(&mut self, block: &mut [Words]) -> Result {
+        let (now, later) = self.0.split_at_checked(block.len()).ok_or(EFAULT)?;
+        block.copy_from_slice(now);
+        self.0 = later;
+        Ok(())
+    }
+}
+
+fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usize) -> Invalidated {
+    let mut lanes: Vec<Lane> = (0..recorder.smmus).map(|_| Lane::new()).collect();
+    let mut source = Memory(commands);
+    batch::carry_out(recorder, features, &mut lanes, &mut source, count as u32)
+}
+
+/// Runs commands that are all valid.
+fn run_all(recorder: &Recorder, features: &Features, commands: &[Words]) {
+    let Invalidated { done, result } = run(recorder, features, commands, commands.len());
+    assert_eq!((done as usize, result), (commands.len(), Ok(())));
+}
+
+/// CMD_TLBI_NH_VA of a page; pages do not merge.
+fn page(number: usize) -> Words {
+    with([0x12, 0], 127, 76, 3 * number as u64)
+}
+
+#[test]
+fn nothing_costs_nothing() {
+    let recorder = Recorder::new(1);
+    run_all(&recorder, &FULL, &[]);
+    assert_eq!(recorder.log(), []);
+}
+
+#[test]
+fn one_command_is_one_submission() {
+    let recorder = Recorder::new(1);
+    run_all(&recorder, &FULL, &[page(1)]);
+    let commands = vec![with(page(1), 47, 32, 0x11)];
+    let sync = true;
+    assert_eq!(
+        recorder.log(),
+        [Submission {
+            smmu: 0,
+            commands,
+            sync
+        }]
+    );
+}
+
+#[test]
+fn a_batch_is_waited_for_once() {
+    for count in [1, 62, 63, 64, 65, 126, 127, 4096] {
+        let recorder = Recorder::new(1);
+        let commands: Vec<_> = (0..count).map(page).collect();
+        run_all(&recorder, &FULL, &commands);
+        assert_eq!(recorder.given(0).len(), count);
+        assert_eq!(recorder.log().len(), count.div_ceil(MAX_ISSUED));
+        let last = recorder.log().pop().expect("it is not empty");
+        assert!(last.sync && recorder.syncs() == 1);
+    }
+}
+
+#[test]
+fn classes_complete_in_order() {
+    let (cd, tlb, atc) = ([0x05, 0], page(1), [0x40, 0]);
+    // Whatever the order was that they came in.
+    for commands in [[cd, tlb, atc], [atc, tlb, cd], [tlb, atc, cd]] {
+        let recorder = Recorder::new(1);
+        run_all(&recorder, &FULL, &commands);
+        let opcodes: Vec<_> = recorder
+            .log()
+            .iter()
+            .map(|submission| (bits(submission.commands[0], 7, 0), submission.sync))
+            .collect();
+        assert_eq!(opcodes, [(0x05, true), (0x12, true), (0x40, true)]);
+    }
+    // What does not depend on each other is waited for together.
+    let recorder = Recorder::new(1);
+    run_all(&recorder, &FULL, &[cd, cd, [0x06, 0]]);
+    assert_eq!(recorder.syncs(), 1);
+}
+
+#[test]
+fn an_invalid_command_anywhere() {
+    let bad: [Words; 4] = [[0x46, 0], [0x03, 0], [0x12, 2], with([0x05, 0], 63, 32, 5)];
+    for bad in bad {
+        for place in 0..=130 {
+            let recorder = Recorder::new(1);
+            let mut commands: Vec<_> = (0..131).map(page).collect();
+            commands[place] = bad;
+            let Invalidated { done, result } = run(&recorder, &FULL, &commands, 131);
+            assert_eq!((done as usize, result), (place, Err(EIO)));
+            // Those before it took effect, and no other.
+            let expected: Vec<_> = (0..place)
+                .map(|number| with(page(number), 47, 32, 0x11))
+                .collect();
+            assert_eq!(recorder.given(0), expected);
+            assert!(recorder.log().last().is_none_or(|last| last.sync));
+        }
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_read() {
+    for readable in [0, 1, 63, 64, 65, 128, 200] {
+        let recorder = Recorder::new(1);
+        let commands: Vec<_> = (0..readable).map(page).collect();
+        let Invalidated { done, result } = run(&recorder, &FULL, &commands, 300);
+        assert_eq!(result, Err(EFAULT));
+        assert_eq!(recorder.given(0).len(), done as usize);
+        assert!(recorder.log().last().is_none_or(|last| last.sync));
+    }
+}
+
+#[test]
+fn an_smmu_that_fails() {
+    cases(2000, |random| {
+        let smmus = random.within(1..=2) as usize;
+        let mut recorder = Recorder::new(smmus);
+        recorder.fails_at = Some(random.within(0..=12) as usize);
+        let count = random.within(1..=500) as usize;
+        let commands: Vec<_> = (0..count).map(|_| guest::command(random, &FULL)).collect();
+        let Invalidated { done, result } = run(&recorder, &FULL, &commands, count);
+        if result == Ok(()) {
+            assert_eq!(done as usize, count);
+            return;
+        }
+        assert_eq!(result, Err(ETIMEDOUT));
+        // What is said to be complete was issued and waited for.
+        let mut complete = Recorder::new(smmus);
+        for smmu in 0..smmus {
+            let log = recorder.log();
+            let last = log
+                .iter()
+                .rposition(|entry| entry.smmu == smmu && entry.sync);
+            let waited_for = &log[..last.map_or(0, |last| last + 1)];
+            complete.log.get_mut().extend_from_slice(waited_for);
+        }
+        check_scope(random, &complete, &FULL, &commands[..done as usize]);
+    });
+}
+
+/// All that `commands` invalidate is invalidated by what the SMMUs were given.
+fn check_scope(random: &mut Random, given: &Recorder, features: &Features, commands: &[Words]) {
+    let log: Vec<Vec<_>> = (0..given.smmus).map(|smmu| given.given(smmu)).collect();
+    for _ in 0..60 {
+        let smmu = random.within(0..=given.smmus as u64 - 1) as usize;
+        let entry = guest::entry(random, VMIDS[smmu]);
+        let ours = |command: &Words| {
+            entry.must_go(with(*command, 47, 32, VMIDS[smmu].into()), features.ds)
+        };
+        if commands.iter().any(ours) {
+            let gone = |command: &Words| entry.must_go(*command, features.ds);
+            assert!(log[smmu].iter().any(gone), "{entry:x?} is left");
+        }
+        let vsid = *random.pick(&VSIDS);
+        let (ssid, leaf) = (*random.pick(&[0, 1, 0xf_ffff]), random.one_in(2));
+        let cd = |sid| CdEntry { sid, ssid, leaf };
+        let address = guest::entry(random, 0).start;
+        let ssid = random.one_in(2).then_some(ssid);
+        let atc = |sid| AtcEntry { sid, ssid, address };
+        for (smmu, sid) in streams(given.smmus, vsid) {
+            if commands.iter().any(|command| cd(vsid).must_go(*command)) {
+                let gone = log[*smmu].iter().any(|command| cd(*sid).must_go(*command));
+                assert!(gone, "{:x?} is left", cd(*sid));
+            }
+            if commands.iter().any(|command| atc(vsid).must_go(*command)) {
+                let gone = log[*smmu].iter().any(|command| atc(*sid).must_go(*command));
+                assert!(gone, "{:x?} is left", atc(*sid));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_lost_and_nobody_else_is_hit() {
+    cases(3000, |random| {
+        let features = guest::features(random);
+        let smmus = random.within(1..=2) as usize;
+        let recorder = Recorder::new(smmus);
+        let count = random.within(1..=200) as usize;
+        let commands: Vec<_> = (0..count)
+            .map(|_| guest::command(random, &features))
+            .collect();
+        run_all(&recorder, &features, &commands);
+        check_scope(random, &recorder, &features, &commands);
+        for smmu in 0..smmus {
+            for command in recorder.given(smmu) {
+                if (0x10..0x40).contains(&bits(command, 7, 0)) {
+                    assert_ne!(bits(command, 7, 0), 0x30);
+                    assert_eq!(bits(command, 47, 32), u64::from(VMIDS[smmu]));
+                } else {
+                    let mut ours = VSIDS.iter().flat_map(|vsid| streams(smmus, *vsid));
+                    let sid = bits(command, 63, 32) as u32;
+                    assert!(ours.any(|stream| *stream == (smmu, sid)));
+                }
+            }
+        }
+        // Whatever was issued was waited for.
+        for smmu in 0..smmus {
+            let log = recorder.log();
+            let mut to_it = log.iter().rev().filter(|entry| entry.smmu == smmu);
+            assert!(to_it.next().is_none_or(|last| last.sync));
+        }
+    });
+}
+
+#[test]
+fn what_must_be_repeated_is_not_merged() {
+    let features = Features {
+        repeat_erratum: true,
+        ..FULL
+    };
+    let recorder = Recorder::new(1);
+    run_all(
+        &recorder,
+        &features,
+        &[page(1), page(1), [0x10, 0], [0x10, 0]],
+    );
+    assert_eq!(recorder.given(0).len(), 4);
+}
+
+#[test]
+fn pages_in_a_row_are_few_commands() {
+    let commands: Vec<_> = (0..4096u64)
+        .map(|page| with(with([0x12, 0], 75, 72, 0b0111), 127, 76, page))
+        .collect();
+    let recorder = Recorder::new(1);
+    run_all(&recorder, &FULL, &commands);
+    assert_eq!(recorder.given(0).len(), 1);
+    assert_eq!(recorder.log().len(), 1);
+}
+
+#[test]
+fn several_smmus_are_all_given_work_before_one_is_waited_for() {
+    let recorder = Recorder::new(2);
+    run_all(&recorder, &FULL, &[page(1)]);
+    let log = recorder.log();
+    let steps: Vec<_> = log
+        .iter()
+        .map(|entry| (entry.smmu, entry.commands.len(), entry.sync))
+        .collect();
+    assert_eq!(
+        steps,
+        [(0, 1, false), (1, 1, false), (0, 0, true), (1, 0, true)]
+    );
+    // What concerns a device goes to its own.
+    let recorder = Recorder::new(2);
+    run_all(&recorder, &FULL, &[[0x06, 0]]);
+    let commands = vec![with([0x06, 0], 63, 32, 0x100)];
+    let (smmu, sync) = (1, true);
+    assert_eq!(
+        recorder.log(),
+        [Submission {
+            smmu,
+            commands,
+            sync
+        }]
+    );
+}
+
+#[test]
+fn every_stream_of_a_device() {
+    let recorder = Recorder::new(1);
+    run_all(&recorder, &FULL, &[with([0x06, 0], 63, 32, 8)]);
+    let sids: Vec<_> = recorder
+        .given(0)
+        .iter()
+        .map(|command| bits(*command, 63, 32))
+        .collect();
+    assert_eq!(sids, [0x200, 0x201, 0x208]);
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The policy of the native backend for SMMUv3.
+
+mod batch;
+mod command;
+mod guest;
+mod merge;
+mod model;
+mod scope;
+mod ste;

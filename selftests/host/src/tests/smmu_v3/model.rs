@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A model of SMMUs, of devices behind them and of the memory of two guests, for what a guest's tables
+//! and invalidations come to.
+//!
+//! The model caches all that it may, and drops only what the specification says it must, as late as it
+//! may: commands take effect in any order, at any time until the CMD_SYNC behind them is complete.
+//! Devices translate all the while. In the end no device may be given what is not in memory any more.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap, //
+};
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::smmu_v3::{
+        batch::{
+            self,
+            Lane,
+            Smmus,
+            Stream, //
+        },
+        command::{
+            Physical,
+            Words, //
+        },
+        features::Features, //
+    },
+    tests::{
+        random::{
+            cases,
+            Random, //
+        },
+        smmu_v3::{
+            batch::Memory,
+            guest::{
+                self,
+                FULL, //
+            },
+            scope::{
+                entry_shift,
+                with,
+                AtcEntry,
+                CdEntry,
+                TlbEntry, //
+            }, //
+        }, //
+    }, //
+};
+
+/// Guests: the first is the one under test.
+const GUESTS: usize = 2;
+const OURS: usize = 0;
+/// Devices of each guest, by the guest's StreamIDs.
+const DEVICES: u32 = 4;
+const TABLES: usize = 3;
+/// Addresses that devices use, in granules from 0, and in blocks.
+const PAGES: u64 = 12;
+const BLOCKS: u64 = 2;
+
+/// A context descriptor in a guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cd {
+    asid: u16,
+    table: usize,
+}
+
+/// An entry of a guest's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pte {
+    output: u64,
+    global: bool,
+}
+
+/// A guest's memory. Blocks are at level 2, pages, above the blocks, at level 3.
+struct Guest {
+    cds: BTreeMap<u32, Cd>,
+    /// By level and address.
+    tables: Vec<BTreeMap<(u64, u64), Pte>>,
+    /// Of each table.
+    asids: Vec<u16>,
+    /// TG of all its tables.
+    granule: u64,
+}
+
+impl Guest {
+    /// The entry for an address: level, address of the entry, entry.
+    fn walk(&self, cd: Cd, address: u64) -> Option<(u64, u64, Pte)> {
+        [2, 3].into_iter().find_map(|level| {
+            let start =
+                address >> entry_shift(self.granule, level) << entry_shift(self.granule, level);
+            let pte = self.tables[cd.table].get(&(level, start))?;
+            Some((level, start, *pte))
+        })
+    }
+}
+
+/// An SMMU: its caches, and commands that did not take effect yet.
+#[derive(Default)]
+struct Smmu {
+    cds: BTreeMap<u32, Cd>,
+    tlb: Vec<(TlbEntry, u64)>,
+    pending: Vec<Words>,
+}
+
+struct World {
+    random: Random,
+    guests: Vec<Guest>,
+    smmus: Vec<Smmu>,
+    /// What devices have cached, by guest and device, with ATS.
+    atc: BTreeMap<(usize, u32, u64), u64>,
+    features: Features,
+    /// How often something of the other guest was dropped.
+    foreign: usize,
+}
+
+impl World {
+    fn vmid(smmu: usize, guest: usize) -> u16 {
+        [[0x10, 0x20], [0x21, 0x11]][smmu][guest]
+    }
+
+    /// Which SMMU a device is behind, and its StreamID there.
+    fn stream(&self, guest: usize, device: u32) -> (usize, u32) {
+        let smmu = device as usize % self.smmus.len();
+        (smmu, 0x100 * (guest as u32 + 1) + device)
+    }
+
+    fn has_ats(device: u32) -> bool {
+        device >= DEVICES / 2
+    }
+
+    fn vsid(device: u32) -> u32 {
+        device * 8
+    }
+
+    /// An address that devices may use.
+    fn address(&mut self, guest: usize) -> u64 {
+        let granule = self.guests[guest].granule;
+        let block = 1 << entry_shift(granule, 2);
+        if self.random.one_in(3) {
+            return self.random.within(0..=BLOCKS * block - 1);
+        }
+        let page = self.random.within(0..=PAGES - 1);
+        BLOCKS * block + (page << entry_shift(granule, 3))
+    }
+
+    /// What a device gets for an address now. Caches are filled on the way.
+    fn translate(&mut self, guest: usize, device: u32, address: u64) -> Option<u64> {
+        let page = address >> 12;
+        if let Some(cached) = self.atc.get(&(guest, device, page)) {
+            return Some(*cached);
+        }
+        let output = self.translate_by_smmu(guest, device, page << 12)?;
+        if Self::has_ats(device) {
+            self.atc.insert((guest, device, page), output);
+        }
+        Some(output)
+    }
+
+    fn translate_by_smmu(&mut self, guest: usize, device: u32, address: u64) -> Option<u64> {
+        let (smmu, sid) = self.stream(guest, device);
+        let vmid = Self::vmid(smmu, guest);
+        let memory = &self.guests[guest];
+        let in_memory = memory.cds[&device];
+        let cd = *self.smmus[smmu].cds.entry(sid).or_insert(in_memory);
+        let cached = self.smmus[smmu].tlb.iter().find(|(entry, _)| {
+            entry.vmid == vmid
+                && entry.asid.is_none_or(|asid| asid == cd.asid)
+                && (entry.start..=entry.last()).contains(&address)
+        });
+        if let Some((entry, output)) = cached {
+            return Some(output + (address - entry.start));
+        }
+        let (level, start, pte) = memory.walk(cd, address)?;
+        let entry = TlbEntry {
+            vmid,
+            asid: (!pte.global).then_some(cd.asid),
+            granule: memory.granule,
+            level,
+            leaf: true,
+            start,
+        };
+        self.smmus[smmu].tlb.push((entry, pte.output));
+        Some(pte.output + (address - start))
+    }
+
+    /// What a device is to get for an address.
+    fn expected(&self, guest: usize, device: u32, address: u64) -> Option<u64> {
+        let memory = &self.guests[guest];
+        let address = address >> 12 << 12;
+        let (_, start, pte) = memory.walk(memory.cds[&device], address)?;
+        Some(pte.output + (address - start))
+    }
+
+    /// Devices translate.
+    fn traffic(&mut self, count: u64) {
+        for _ in 0..count {
+            let guest = self.random.within(0..=GUESTS as u64 - 1) as usize;
+            let device = self.random.within(0..=u64::from(DEVICES) - 1) as u32;
+            let address = self.address(guest);
+            self.translate(guest, device, address);
+        }
+    }
+
+    /// A command takes effect.
+    fn apply(&mut self, smmu: usize, command: Words) {
+        let ds = self.features.ds;
+        let ours = Self::vmid(smmu, OURS);
+        let mut foreign = 0;
+        self.smmus[smmu].tlb.retain(|(entry, _)| {
+            let goes = entry.must_go(command, ds);
+            foreign += usize::from(goes && entry.vmid != ours);
+            !goes
+        });
+        for guest in 0..GUESTS {
+            for device in 0..DEVICES {
+                let (behind, sid) = self.stream(guest, device);
+                if behind != smmu {
+                    continue;
+                }
+                let cd = CdEntry {
+                    sid,
+                    ssid: 0,
+                    leaf: true,
+                };
+                if cd.must_go(command) {
+                    self.smmus[smmu].cds.remove(&sid);
+                    foreign += usize::from(guest != OURS);
+                }
+                self.atc.retain(|(owner, cache, page), _| {
+                    let entry = AtcEntry {
+                        sid,
+                        ssid: None,
+                        address: page << 12,
+                    };
+                    let goes = *owner == guest && *cache == device && entry.must_go(command);
+                    foreign += usize::from(goes && guest != OURS);
+                    !goes
+                });
+            }
+        }
+        self.foreign += foreign;
+    }
+
+    /// One of the commands that an SMMU was given takes effect, any of them.
+    fn step(&mut self, smmu: usize) {
+        let count = self.smmus[smmu].pending.len() as u64;
+        if count != 0 {
+            let place = self.random.within(0..=count - 1) as usize;
+            let command = self.smmus[smmu].pending.swap_remove(place);
+            self.apply(smmu, command);
+        }
+    }
+}
+
+struct Hardware(RefCell<World>);
+
+impl Smmus for Hardware {
+    fn vmid(&self, smmu: usize) -> u16 {
+        World::vmid(smmu, OURS)
+    }
+
+    fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
+        let device = (0..DEVICES).find(|device| World::vsid(*device) == vsid)?;
+        let (smmu, sid) = self.0.borrow().stream(OURS, device);
+        let last = true;
+        (nth == 0).then_some(Stream { smmu, sid, last })
+    }
+
+    fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
+        let mut world = self.0.borrow_mut();
+        for command in commands {
+            world.smmus[smmu].pending.push(command.words());
+        }
+        // What was not waited for may take effect on its own.
+        for _ in 0..world.random.within(0..=2) {
+            world.traffic(3);
+            world.step(smmu);
+        }
+        while sync && !world.smmus[smmu].pending.is_empty() {
+            world.traffic(3);
+            world.step(smmu);
+        }
+        Ok(())
+    }
+}
+
+fn world(random: &mut Random) -> World {
+    let features = Features {
+        range_invalidation: !random.one_in(4),
+        ds: random.one_in(2),
+        repeat_erratum: false,
+        ..guest::features(random)
+    };
+    let mut world = World {
+        random: Random::from(random.number()),
+        guests: Vec::new(),
+        smmus: Vec::new(),
+        atc: BTreeMap::new(),
+        features: Features {
+            ats: true,
+            ..features
+        },
+        foreign: 0,
+    };
+    world
+        .smmus
+        .resize_with(random.within(1..=2) as usize, Smmu::default);
+    for _ in 0..GUESTS {
+        let mut memory = Guest {
+            cds: BTreeMap::new(),
+            tables: vec![BTreeMap::new(); TABLES],
+            asids: (1..=TABLES as u16).collect(),
+            granule: random.within(1..=3),
+        };
+        for device in 0..DEVICES {
+            let table = random.within(0..=TABLES as u64 - 1) as usize;
+            let asid = memory.asids[table];
+            memory.cds.insert(device, Cd { asid, table });
+        }
+        world.guests.push(memory);
+    }
+    for guest in 0..GUESTS {
+        for _ in 0..20 {
+            change_entry(&mut world, guest);
+        }
+    }
+    world
+}
+
+/// Sets an entry of a table of a guest. Returns the commands that the guest has to issue for it.
+fn change_entry(world: &mut World, guest: usize) -> Vec<Words> {
+    let address = world.address(guest);
+    let table = world.random.within(0..=TABLES as u64 - 1) as usize;
+    let output = world.random.within(1..=0xffff) << 32;
+    // Only what is the same in all tables may be global, and here nothing is.
+    let pte = Pte {
+        output,
+        global: false,
+    };
+    let present = !world.random.one_in(4);
+    let memory = &mut world.guests[guest];
+    let block = 1 << entry_shift(memory.granule, 2);
+    let level = if address < BLOCKS * block { 2 } else { 3 };
+    let shift = entry_shift(memory.granule, level);
+    let start = address >> shift << shift;
+    if present {
+        memory.tables[table].insert((level, start), pte);
+    } else {
+        memory.tables[table].remove(&(level, start));
+    }
+    let (granule, asid) = (memory.granule, u64::from(memory.asids[table]));
+    let mut commands = vec![by_address(world, asid, granule, level, start)];
+    for device in (0..DEVICES).filter(|device| World::has_ats(*device)) {
+        let sid = u64::from(World::vsid(device));
+        let command = with([0x40, 0], 63, 32, sid);
+        let command = with(command, 69, 64, u64::from(shift) - 12);
+        commands.push(with(command, 127, 76, start >> 12));
+    }
+    commands
+}
+
+/// CMD_TLBI_NH_VA for an entry, as a guest may word it.
+fn by_address(world: &mut World, asid: u64, granule: u64, level: u64, start: u64) -> Words {
+    let command = with([0x12, 0], 63, 48, asid);
+    let command = with(command, 127, 76, start >> 12);
+    if !world.features.range_invalidation || world.random.one_in(3) {
+        return command;
+    }
+    with(with(command, 75, 74, granule), 73, 72, level)
+}
+
+/// Has a device use another table, or exchanges the ASIDs of two tables: what is cached by way of a
+/// descriptor that is not there any more is then cached for another table. Returns the commands that the
+/// guest has to issue for it.
+fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
+    let table = world.random.within(0..=TABLES as u64 - 1) as usize;
+    let exchange = world.random.one_in(2);
+    let memory = &mut world.guests[OURS];
+    let mut commands = Vec::new();
+    let mut changed = vec![device];
+    if exchange {
+        memory.asids.swap(0, table);
+        changed = (0..DEVICES).collect();
+    } else {
+        let asid = memory.asids[table];
+        memory.cds.insert(device, Cd { asid, table });
+    }
+    for cd in memory.cds.values_mut() {
+        cd.asid = memory.asids[cd.table];
+    }
+    let sid = |device: &u32| u64::from(World::vsid(*device));
+    for device in &changed {
+        commands.push(with([0x05, 0], 63, 32, sid(device)));
+    }
+    if exchange {
+        for table in [0, table] {
+            commands.push(with([0x11, 0], 63, 48, memory.asids[table].into()));
+        }
+    }
+    for device in changed.iter().filter(|device| World::has_ats(**device)) {
+        commands.push(with(with([0x40, 0], 63, 32, sid(device)), 69, 64, 52));
+    }
+    commands
+}
+
+#[test]
+fn no_device_gets_what_is_stale() {
+    cases(400, |random| {
+        let hardware = Hardware(RefCell::new(world(random)));
+        for _ in 0..4 {
+            let mut world = hardware.0.borrow_mut();
+            world.traffic(60);
+            let mut commands = Vec::new();
+            for _ in 0..world.random.within(1..=30) {
+                commands.extend(if world.random.one_in(5) {
+                    let device = world.random.within(0..=u64::from(DEVICES) - 1) as u32;
+                    change_cd(&mut world, device)
+                } else {
+                    change_entry(&mut world, OURS)
+                });
+                world.traffic(2);
+            }
+            let (smmus, features) = (world.smmus.len(), world.features);
+            drop(world);
+            let mut lanes: Vec<Lane> = (0..smmus).map(|_| Lane::new()).collect();
+            let count = commands.len() as u32;
+            let outcome = batch::carry_out(
+                &hardware,
+                &features,
+                &mut lanes,
+                &mut Memory(&commands),
+                count,
+            );
+            assert_eq!((outcome.done, outcome.result), (count, Ok(())));
+            let mut world = hardware.0.borrow_mut();
+            for device in 0..DEVICES {
+                for _ in 0..30 {
+                    let address = world.address(OURS);
+                    let expected = world.expected(OURS, device, address);
+                    let got = world.translate(OURS, device, address);
+                    assert_eq!(got, expected, "device {device}, address {address:#x}");
+                }
+            }
+            assert_eq!(world.foreign, 0, "the other guest was hit");
+        }
+    });
+}
+
+#[test]
+fn the_model_does_cache() {
+    cases(50, |random| {
+        let mut world = world(random);
+        world.features = FULL;
+        world.traffic(400);
+        let stale = (0..100).any(|_| {
+            change_entry(&mut world, OURS);
+            let device = world.random.within(0..=u64::from(DEVICES) - 1) as u32;
+            let address = world.address(OURS);
+            world.translate(OURS, device, address) != world.expected(OURS, device, address)
+        });
+        assert!(stale, "nothing was seen that is not in memory any more");
+    });
+}
