@@ -2,6 +2,8 @@
 """Boots a guest and turns what it says into lines. The kernel's console and the results have a
 serial port each, so that neither can tear the other's lines."""
 
+import base64
+import hashlib
 import os
 import selectors
 import subprocess
@@ -13,6 +15,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TextIO
 
+import acpi
+from build import BUILD
 from initramfs import Initramfs
 from server import FileServer
 from suite import SELFTESTS
@@ -125,7 +129,40 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         archive.file("inner/kernel", (parts.kernel / parts.machine.image).read_bytes())
         archive.file("inner/initramfs", _pack_inner(parts))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(archive.content())
+    early = acpi.upgrade("iort", _coherent_iort(parts)) if parts.machine.coherent else b""
+    path.write_bytes(early + archive.content())
+
+
+def _coherent_iort(parts: Parts) -> bytes:
+    """The table that says of the guest's root complexes that they are coherent, made from its own."""
+    version = subprocess.run([parts.machine.qemu[0], "--version"], stdout=subprocess.PIPE).stdout
+    words = [version.decode(), *parts.machine.qemu, *parts.suite.devices]
+    key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    path = BUILD / parts.machine.arch / f"iort-{key}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_read_iort(parts, path.with_suffix(".initramfs"), path.with_suffix(".log")))
+    try:
+        return acpi.with_coherent_root(path.read_bytes())
+    except acpi.Unexpected as error:
+        raise Mistake(f"{path}: {error}") from None
+
+
+def _read_iort(parts: Parts, initramfs: Path, log: Path) -> bytes:
+    """Boots the guest to have it print its IORT. It is the same each time, so it is asked once."""
+    archive = Initramfs()
+    archive.device("dev/console", 5, 1)
+    archive.file("bin/busybox", parts.machine.busybox.read_bytes())
+    archive.file("init", (SELFTESTS / "guest/read-iort").read_bytes())
+    archive.file("etc/suite", f"RESULTS={quote(parts.machine.results)}\n".encode())
+    initramfs.write_bytes(archive.content())
+    with log.open("w") as file:
+        guest = Guest(parts, initramfs, file)
+        said = [line for channel, line in guest.lines() if channel == RESULTS]
+    try:
+        return base64.b64decode("".join(said), validate=True)
+    except ValueError:
+        raise Mistake(f"the guest did not print its IORT: see {log}") from None
 
 
 def _shared(tree: Path) -> list[str]:

@@ -39,6 +39,8 @@ class Machine:
     results: str
     qemu: list[str]
     cmdline: str
+    # Whether the guest's firmware is said to vouch for the coherency of the root complex.
+    coherent: bool
     # How the QEMU of a guest inside the guest begins, and what that one's kernel is told.
     inner: str
     inner_cmdline: str
@@ -163,6 +165,7 @@ def machine(arch: str, name: str) -> Machine:
         results=base["results"],
         qemu=[base["qemu"], *shlex.split(base["base"]), *shlex.split(ini[title]["qemu"])],
         cmdline=" ".join([f"console={base['console']}", base.get("cmdline", ""), ini[title].get("cmdline", "")]),
+        coherent=ini[title].get("coherent", "no") == "yes",
         inner=base["inner"],
         inner_cmdline=base.get("inner_cmdline", ""),
     )

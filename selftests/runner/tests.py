@@ -3,10 +3,12 @@
 
 import contextlib
 import io
+import struct
 import threading
 import unittest
 from collections.abc import Callable
 
+import acpi
 import build
 import report
 import side_by_side
@@ -18,6 +20,46 @@ from result import Case
 from suite import Check
 from suite import Mistake
 from suite import load_all
+
+
+def iort(*nodes: bytes) -> bytes:
+    """A table of firmware's with these nodes, all of them at its end."""
+    body = struct.pack("<III", len(nodes), 48, 0) + b"".join(nodes)
+    head = b"IORT" + struct.pack("<IBB6s8sI4sI", 36 + len(body), 5, 0, b"BOCHS ", b"BXPC    ", 1, b"BXPC", 1)
+    table = bytearray(head + body)
+    table[9] = -sum(table) % 256
+    return bytes(table)
+
+
+def node(kind: int, content: bytes) -> bytes:
+    return struct.pack("<BHBIII", kind, 16 + len(content), 3, 0, 0, 0) + content
+
+
+class Iort(unittest.TestCase):
+    ROOT = node(2, bytes(7) + b"\x01" + bytes(12))
+
+    def test_root_is_coherent(self) -> None:
+        old = iort(node(0, bytes(8)), self.ROOT, node(4, bytes(52)))
+        new = acpi.with_coherent_root(old)
+        self.assertEqual(sum(new) % 256, 0)
+        place = 48 + 24 + 16 + 7
+        self.assertEqual((old[place], new[place]), (1, 5))
+        # The kernel takes it only if it is newer.
+        self.assertEqual(struct.unpack_from("<I", new, 24)[0], struct.unpack_from("<I", old, 24)[0] + 1)
+        changed = [at for at, (one, other) in enumerate(zip(old, new)) if one != other]
+        self.assertEqual(changed, [9, 24, place])
+
+    def test_what_is_no_iort(self) -> None:
+        good = iort(self.ROOT)
+        wrong_sum = good[:-1] + bytes([good[-1] ^ 1])
+        for table in (b"", good[:-1], b"MCFG" + good[4:], wrong_sum, iort(node(4, bytes(52)))):
+            with self.assertRaises(acpi.Unexpected):
+                acpi.with_coherent_root(table)
+
+    def test_kernel_finds_it_first(self) -> None:
+        archive = acpi.upgrade("iort", b"table")
+        self.assertIn(b"kernel/firmware/acpi/iort.aml\0", archive)
+        self.assertEqual(len(archive) % 4, 0)
 
 
 def outcomes(cases: list[Case]) -> list[tuple[str, str]]:

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Nested translation by an SMMUv3, as a VMM uses it: a device's DMA goes through page tables that a
+ * guest fills and through those of the guest's memory. KTAP; the frame is that of uapi.c.
+ *
+ * Usage: CDEV=... nested-smmu none
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nested_call.h"
+
+static void both_stages(struct fixture *none)
+{
+	struct nested n;
+	uint32_t hwpt;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	/* Not at addresses that only the second stage knows, nor at those that nothing maps. */
+	WANT(written_to(&n, ipa_of(B_PAGE)), 0);
+	WANT(written_to(&n, HOLE_VA), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	close_nested(&n);
+}
+
+/* A guest changes an entry and says so by a command of one kind. */
+static void stale_until(const char *name, command c, bool takes)
+{
+	struct nested n;
+	uint32_t hwpt;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	map_va(&n, 0, TARGET_VA, B_PAGE);
+	/* Or what follows would show nothing. */
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	WANT(submit_one(&n, c), 0);
+	if (written_to(&n, TARGET_VA) != (takes ? B_PAGE : A_PAGE))
+		fail("%s: the device does not write where it has to", name);
+	close_nested(&n);
+}
+
+static void translations(struct fixture *none)
+{
+	stale_until("NH_VA", by_va(OP_NH_VA, TARGET_VA, ASID), true);
+	stale_until("NH_VA of another page", by_va(OP_NH_VA, HOLE_VA, ASID), false);
+	stale_until("NH_VAA", by_va(OP_NH_VAA, TARGET_VA, 0), true);
+	stale_until("NH_ASID", by_asid(ASID), true);
+	stale_until("NH_ASID of another", by_asid(ASID + 1), false);
+	stale_until("NH_ALL", by_op(OP_NH_ALL | (uint64_t)ANY_VMID << 32), true);
+	stale_until("NSNH_ALL", by_op(OP_NSNH_ALL), true);
+}
+
+static void ranges(struct fixture *none)
+{
+	stale_until("a page by its level", by_range(TARGET_VA, ASID, 3, 0, 0), true);
+	stale_until("a range", by_range(SOURCE_VA, ASID, 0, 31, 0), true);
+	stale_until("a range with a scale", by_range(0, ASID, 3, 15, 5), true);
+	stale_until("a range that ends before", by_range(SOURCE_VA, ASID, 3, 15, 0), false);
+}
+
+/* A guest has a device use other tables: what is cached of its context descriptor has to go. */
+static void descriptor_until(command c)
+{
+	struct nested n;
+	uint32_t hwpt;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	set_cd(&n, 1, ASID + 1);
+	/* Even for addresses that nothing is cached of. */
+	WANT(submit_one(&n, by_op(OP_NSNH_ALL)), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	WANT(submit_one(&n, c), 0);
+	WANT(written_to(&n, TARGET_VA), B_PAGE);
+	close_nested(&n);
+}
+
+static void descriptors(struct fixture *none)
+{
+	descriptor_until(by_vsid(OP_CFGI_CD, VSID));
+	descriptor_until(by_vsid(OP_CFGI_CD_ALL, VSID));
+}
+
+static void no_first_stage(struct fixture *none)
+{
+	uint32_t bypass, aborting, invalid, both;
+	struct nested n;
+
+	if (!open_attached(&n, &both))
+		return;
+	WANT(vste(&n, STE_BYPASS, 0, &bypass), 0);
+	WANT(vste(&n, STE_ABORT, 0, &aborting), 0);
+	WANT(vste(&n, STE_INVALID, 0, &invalid), 0);
+	WANT(attach(n.dev, bypass, NULL), 0);
+	n.stamp++;
+	*(volatile uint32_t *)page_of(&n, SOURCE_PAGE) = n.stamp;
+	device_copies(&n, ipa_of(SOURCE_PAGE), ipa_of(B_PAGE));
+	WANT(*(volatile uint32_t *)page_of(&n, B_PAGE), n.stamp);
+	WANT(attach(n.dev, both, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	WANT(attach(n.dev, aborting, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), 0);
+	WANT(written_to(&n, ipa_of(A_PAGE)), 0);
+	WANT(attach(n.dev, invalid, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), 0);
+	/* To the guest's own tables, to the host's, and back. */
+	WANT(attach(n.dev, both, NULL), 0);
+	WANT(attach(n.dev, both, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	WANT(attach(n.dev, n.parent, NULL), 0);
+	device_copies(&n, ipa_of(SOURCE_PAGE), ipa_of(B_PAGE));
+	WANT(*(volatile uint32_t *)page_of(&n, B_PAGE), n.stamp);
+	WANT(attach(n.dev, both, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	WANT(detach(n.dev), 0);
+	WANT(written_to(&n, TARGET_VA), 0);
+	close_nested(&n);
+}
+
+static void replaced(struct fixture *none)
+{
+	uint32_t one, two;
+	struct nested n;
+
+	if (!open_attached(&n, &one))
+		return;
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	/* A guest changes its entry, which is another HWPT, whose descriptor is the next one. */
+	memcpy(page_of(&n, CD_PAGE) + 64, page_of(&n, CD_PAGE), 64);
+	((uint64_t *)(page_of(&n, CD_PAGE) + 64))[0] += 1ULL << 48;
+	((uint64_t *)(page_of(&n, CD_PAGE) + 64))[1] = ipa_of(OTHER_L1_PAGE);
+	WANT(vste(&n, STE_TRANSLATE | (ipa_of(CD_PAGE) + 64), STE_CD_CACHED, &two), 0);
+	WANT(attach(n.dev, two, NULL), 0);
+	WANT(written_to(&n, TARGET_VA), B_PAGE);
+	WANT(destroy(n.fd, two), -EBUSY);
+	WANT(destroy(n.fd, one), 0);
+	WANT(destroy(n.fd, n.viommu), -EBUSY);
+	close_nested(&n);
+}
+
+/* A first stage needs a vDEVICE, a device without one the other entries only. */
+static void without_vdevice(struct fixture *none)
+{
+	uint32_t both, bypass, aborting;
+	struct nested n;
+
+	if (!open_nested(&n))
+		return;
+	WANT(destroy(n.fd, n.vdevice), 0);
+	WANT(translate(&n, &both), 0);
+	WANT(vste(&n, STE_BYPASS, 0, &bypass), 0);
+	WANT(vste(&n, STE_ABORT, 0, &aborting), 0);
+	WANT(attach(n.dev, both, NULL), -ENOENT);
+	WANT(attach(n.dev, bypass, NULL), 0);
+	WANT(attach(n.dev, both, NULL), -ENOENT);
+	WANT(attach(n.dev, aborting, NULL), 0);
+	WANT(submit_one(&n, by_vsid(OP_CFGI_CD, VSID)), -EIO);
+	close_nested(&n);
+}
+
+static int event_queue(struct nested *n, uint32_t depth, int *file)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd), .viommu_id = n->viommu, .type = IOMMU_VEVENTQ_TYPE_ARM_SMMUV3,
+		.veventq_depth = depth,
+	};
+	int r = call(n->fd, IOMMU_VEVENTQ_ALLOC, &cmd);
+
+	*file = cmd.out_veventq_fd;
+	return r;
+}
+
+struct event {
+	struct iommufd_vevent_header header;
+	struct iommu_vevent_arm_smmuv3 data;
+};
+
+/* The next event, if it comes within some seconds. */
+static bool next_event(int file, struct event *event)
+{
+	struct pollfd ready = { .fd = file, .events = POLLIN };
+
+	return poll(&ready, 1, 5000) == 1 && read(file, event, sizeof(*event)) == sizeof(*event);
+}
+
+static void events(struct fixture *none)
+{
+	struct event event;
+	struct nested n;
+	uint32_t hwpt;
+	int file;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	WANT(event_queue(&n, 16, &file), 0);
+	WANT(written_to(&n, TARGET_VA), A_PAGE);
+	/* F_TRANSLATION, by the guest's id of the device, of the address. */
+	WANT(written_to(&n, HOLE_VA), 0);
+	CHECK(next_event(file, &event));
+	WANT(event.header.flags, 0);
+	WANT(event.data.evt[0] & 0xff, 0x10);
+	WANT(event.data.evt[0] >> 32, VSID);
+	WANT(event.data.evt[2], HOLE_VA);
+	/* C_BAD_CD: the guest's descriptor is not valid. */
+	*(uint64_t *)page_of(&n, CD_PAGE) &= ~(1ULL << 31);
+	WANT(submit_one(&n, by_vsid(OP_CFGI_CD, VSID)), 0);
+	WANT(written_to(&n, TARGET_VA), 0);
+	CHECK(next_event(file, &event));
+	WANT(event.data.evt[0] & 0xff, 0x0a);
+	WANT(event.data.evt[0] >> 32, VSID);
+	close(file);
+	close_nested(&n);
+}
+
+/* More faults than the queue has room for: the guest is told how many. */
+static void lost_events(struct fixture *none)
+{
+	struct event event;
+	struct nested n;
+	uint32_t hwpt, i;
+	int file;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	WANT(event_queue(&n, 1, &file), 0);
+	for (i = 0; i < 3; i++)
+		WANT(written_to(&n, HOLE_VA), 0);
+	/* The driver reports them from its interrupt's thread. */
+	usleep(500000);
+	CHECK(next_event(file, &event));
+	WANT(event.header.sequence, 0);
+	CHECK(read(file, &event, sizeof(event)) == sizeof(event.header));
+	WANT(event.header.flags, IOMMU_VEVENTQ_FLAG_LOST_EVENTS);
+	WANT(event.header.sequence, 2);
+	close(file);
+	close_nested(&n);
+}
+
+static void wrong_entries(struct fixture *none)
+{
+	static const struct {
+		const char *name;
+		uint64_t words[2];
+		int want, driver;
+	} table[] = {
+		{ "valid", { STE_TRANSLATE }, 0, 0 },
+		{ "bypass with a table", { STE_BYPASS | GUEST_BASE }, 0, 0 },
+		{ "not valid, and all else", { ~1ULL, ~0ULL }, 0, 0 },
+		{ "Config 1", { 1 | 1 << 1 }, -EIO, -EIO },
+		{ "second stage", { 1 | 6 << 1 }, -EIO, -EIO },
+		{ "both stages", { 1 | 7 << 1 }, -EIO, -EIO },
+		{ "a reserved bit", { STE_TRANSLATE | 1ULL << 52 }, -EIO, -EIO },
+		{ "MEV", { STE_TRANSLATE, 1 << 19 }, -EIO, -EIO },
+		{ "S2FWB", { STE_TRANSLATE, 1 << 25 }, -EIO, -EIO },
+		{ "STRW", { STE_TRANSLATE, 1ULL << 30 }, -EIO, -EIO },
+		{ "SHCFG", { STE_TRANSLATE, 1ULL << 44 }, -EIO, -EIO },
+		{ "full ATS", { STE_TRANSLATE, 1 << 28 }, 0, 0 },
+		{ "split-stage ATS", { STE_TRANSLATE, 2 << 28 }, -EIO, -EIO },
+		{ "ATS with DPT", { STE_TRANSLATE, 3ULL << 28 }, -EIO, -EIO },
+		/* QEMU's SMMUv3 stalls nothing, which makes the bit ILLEGAL (IHI 0070, 5.2). */
+		{ "no stalls", { STE_TRANSLATE, 1 << 27 }, -EIO, 0 },
+		{ "no stalls, bypass", { STE_BYPASS, 1 << 27 }, 0, 0 },
+	};
+	struct nested n;
+	uint32_t id, i;
+
+	if (!open_nested(&n))
+		return;
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		int r = vste(&n, table[i].words[0], table[i].words[1], &id);
+
+		if (r != (by_the_driver() ? table[i].driver : table[i].want))
+			fail("%s: got %s", table[i].name, errno_name(r));
+		if (!r)
+			WANT(destroy(n.fd, id), 0);
+	}
+	close_nested(&n);
+}
+
+static void wrong_commands(struct fixture *none)
+{
+	static const struct {
+		const char *name;
+		command c;
+	} table[] = {
+		{ "SYNC", { { 0x46 } } },
+		{ "CFGI_STE", { { 0x03 | (uint64_t)VSID << 32 } } },
+		{ "CFGI_ALL", { { 0x04, 31 } } },
+		{ "EL2_ALL", { { 0x20 } } },
+		{ "S12_VMALL", { { 0x28 } } },
+		{ "S2_IPA", { { 0x2a } } },
+		{ "RESUME", { { 0x44 | (uint64_t)VSID << 32 } } },
+		{ "ATC_INV without ATS", { { 0x40 | (uint64_t)VSID << 32 } } },
+		{ "no opcode", { { 0 } } },
+		{ "a device that is none", { { 0x05 | (uint64_t)(VSID + 1) << 32 } } },
+		{ "the host's id of it", { { 0x05 | 0x20ULL << 32 } } },
+		{ "a secure stream", { { 0x05 | 1 << 10 | (uint64_t)VSID << 32 } } },
+		{ "a substream", { { 0x05 | 1 << 12 | (uint64_t)VSID << 32 } } },
+		{ "NH_VA with a reserved bit", { { 0x12, 1 << 1 } } },
+		{ "NH_VA of 128-bit descriptors", { { 0x12, 1 << 10 | 3 << 8 | 1 << 7 } } },
+		{ "a granule alone", { { 0x12, 1 << 10 } } },
+		{ "a level alone", { { 0x12, 1 << 8 } } },
+		{ "NSNH_ALL with a VMID", { { 0x30 | 1ULL << 32 } } },
+	};
+	struct nested n;
+	uint32_t i;
+
+	if (!open_nested(&n))
+		return;
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		int r = submit_one(&n, table[i].c);
+
+		if (r != -EIO)
+			fail("%s: got %s", table[i].name, errno_name(r));
+	}
+	close_nested(&n);
+}
+
+/* An invalid command somewhere: those before it take effect, and it is told how many they are. */
+static void invalid_at(struct nested *n, uint32_t place, uint32_t nr)
+{
+	command commands[160];
+	uint32_t done, i;
+
+	for (i = 0; i < nr; i++)
+		commands[i] = by_va(OP_NH_VA, HOLE_VA, ASID);
+	commands[place].cmd[0] = 0x46;
+	if (place)
+		commands[place - 1] = by_va(OP_NH_VA, TARGET_VA, ASID);
+	WANT(submit(n, commands, nr, &done), -EIO);
+	WANT(done, place);
+}
+
+static void invalid_anywhere(struct fixture *none)
+{
+	struct nested n;
+	uint32_t hwpt, i;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	for (i = 0; i < 140; i++)
+		invalid_at(&n, i, 150);
+	/* What was before it did take effect. */
+	for (i = 1; i < 130; i += 43) {
+		map_va(&n, 0, TARGET_VA, A_PAGE);
+		WANT(submit_one(&n, by_op(OP_NSNH_ALL)), 0);
+		WANT(written_to(&n, TARGET_VA), A_PAGE);
+		map_va(&n, 0, TARGET_VA, B_PAGE);
+		WANT(written_to(&n, TARGET_VA), A_PAGE);
+		invalid_at(&n, i, 150);
+		/* The driver issues blocks of 63, and nothing of one with an invalid command. */
+		WANT(written_to(&n, TARGET_VA), by_the_driver() ? A_PAGE : B_PAGE);
+	}
+	close_nested(&n);
+}
+
+static void large_batches(struct fixture *none)
+{
+	command *commands = calloc(4096, sizeof(*commands));
+	uint32_t hwpt, done, i, sizes[] = { 1, 63, 64, 65, 4096 };
+	struct nested n;
+
+	CHECK(commands);
+	if (!open_attached(&n, &hwpt))
+		return;
+	for (i = 0; i < 4096; i++)
+		commands[i] = by_va(OP_NH_VA, HOLE_VA + 2 * PAGE * i, ASID);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t last = sizes[i] - 1;
+		command before = commands[last];
+
+		map_va(&n, 0, TARGET_VA, A_PAGE);
+		WANT(submit_one(&n, by_op(OP_NSNH_ALL)), 0);
+		WANT(written_to(&n, TARGET_VA), A_PAGE);
+		map_va(&n, 0, TARGET_VA, B_PAGE);
+		WANT(written_to(&n, TARGET_VA), A_PAGE);
+		commands[last] = by_va(OP_NH_VA, TARGET_VA, ASID);
+		WANT(submit(&n, commands, sizes[i], &done), 0);
+		WANT(done, sizes[i]);
+		WANT(written_to(&n, TARGET_VA), B_PAGE);
+		commands[last] = before;
+	}
+	close_nested(&n);
+	free(commands);
+}
+
+/* Pages in a row, by level: they may be issued as a range, and all have to go. */
+static void adjacent(struct fixture *none)
+{
+	command commands[16];
+	uint32_t hwpt, done, i;
+	struct nested n;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	for (i = 0; i < 16; i++)
+		map_va(&n, 0, TARGET_VA + i * PAGE, A_PAGE);
+	for (i = 0; i < 16; i++)
+		WANT(written_to(&n, TARGET_VA + i * PAGE), A_PAGE);
+	for (i = 0; i < 16; i++) {
+		map_va(&n, 0, TARGET_VA + i * PAGE, B_PAGE);
+		commands[i] = by_range(TARGET_VA + i * PAGE, ASID, 3, 0, 0);
+	}
+	WANT(written_to(&n, TARGET_VA + 15 * PAGE), A_PAGE);
+	WANT(submit(&n, commands, 16, &done), 0);
+	WANT(done, 16);
+	for (i = 0; i < 16; i++)
+		WANT(written_to(&n, TARGET_VA + i * PAGE), B_PAGE);
+	close_nested(&n);
+}
+
+/* Makes nested page tables of data of a length, whose bytes behind the entry are `tail`. */
+static int vste_of(struct nested *n, uint32_t len, uint64_t tail)
+{
+	uint64_t data[3] = { STE_BYPASS, 0, tail };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .dev_id = n->dev_id, .pt_id = n->viommu,
+		.data_type = IOMMU_HWPT_DATA_ARM_SMMUV3, .data_len = len, .data_uptr = PTR(data),
+	};
+	int r = call(n->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	return r ?: destroy(n->fd, cmd.out_hwpt_id);
+}
+
+/* Submits two commands of a length, whose bytes behind the command are `tail`. */
+static int submit_of(struct nested *n, uint32_t len, uint64_t tail, uint32_t *done)
+{
+	uint64_t data[6] = { OP_NSNH_ALL };
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd), .hwpt_id = n->viommu, .data_uptr = PTR(data),
+		.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3,
+		.entry_len = len, .entry_num = 2,
+	};
+	int r;
+
+	data[len / sizeof(*data)] = OP_NSNH_ALL;
+	if (len > sizeof(command))
+		data[len / sizeof(*data) - 1] = tail;
+	r = call(n->fd, IOMMU_HWPT_INVALIDATE, &cmd);
+	*done = cmd.entry_num;
+	return r;
+}
+
+static void lengths(struct fixture *none)
+{
+	uint32_t done;
+	struct nested n;
+
+	if (!open_nested(&n))
+		return;
+	WANT(vste_of(&n, 8, 0), -EINVAL);
+	WANT(vste_of(&n, 16, 1), 0);
+	WANT(vste_of(&n, 24, 0), by_the_driver() ? -EINVAL : 0);
+	WANT(vste_of(&n, 24, 1), by_the_driver() ? -EINVAL : -E2BIG);
+	WANT(submit_of(&n, 8, 0, &done), by_the_driver() ? 0 : -EINVAL);
+	WANT(done, by_the_driver() ? 2 : 0);
+	WANT(submit_of(&n, 16, 1, &done), 0);
+	WANT(done, 2);
+	WANT(submit_of(&n, 24, 0, &done), 0);
+	WANT(done, 2);
+	WANT(submit_of(&n, 24, 1, &done), -E2BIG);
+	WANT(done, 0);
+	close_nested(&n);
+}
+
+/* Without commands it is asked whether the type is known. */
+static void probes(struct fixture *none)
+{
+	struct iommu_hwpt_invalidate cmd = { .size = sizeof(cmd) };
+	struct nested n;
+
+	if (!open_nested(&n))
+		return;
+	cmd.hwpt_id = n.viommu;
+	cmd.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
+	WANT(call(n.fd, IOMMU_HWPT_INVALIDATE, &cmd), by_the_driver() ? -EINVAL : 0);
+	cmd.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1;
+	WANT(call(n.fd, IOMMU_HWPT_INVALIDATE, &cmd), -EINVAL);
+	close_nested(&n);
+}
+
+static const struct test tests[] = {
+	{ "DMA through both stages", both_stages, ALONE },
+	{ "translations are cached until a command", translations, ALONE },
+	{ "ranges", ranges, ALONE },
+	{ "context descriptors are cached until a command", descriptors, ALONE },
+	{ "entries without a first stage", no_first_stage, ALONE },
+	{ "one entry after another", replaced, ALONE },
+	{ "without a vDEVICE", without_vdevice, ALONE },
+	{ "events", events, ALONE },
+	{ "events that are lost", lost_events, ALONE },
+	{ "wrong entries", wrong_entries, ALONE },
+	{ "wrong commands", wrong_commands, ALONE },
+	{ "an invalid command at any place", invalid_anywhere, ALONE },
+	{ "large batches", large_batches, ALONE },
+	{ "pages in a row", adjacent, ALONE },
+	{ "lengths of entries and commands", lengths, ALONE },
+	{ "asking for a type of commands", probes, ALONE },
+};
+
+static const struct suite nested_suite = {
+	.name = "nested", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
+};
+
+const struct suite *const suites[] = { &nested_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
