@@ -9,7 +9,6 @@ mod abi;
 mod compat;
 #[forbid(unsafe_code)]
 mod device;
-#[forbid(unsafe_code)]
 mod drivers;
 mod ffi;
 #[forbid(unsafe_code)]

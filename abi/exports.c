@@ -10,6 +10,8 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/stringify.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
 
 #include "../ffi/shims.h"
 
@@ -21,6 +23,33 @@ module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Bind devices even where the platform cannot keep a device from forging interrupts; a security weakness");
 
+/* For devices that are bound from now on. */
+static const char *const backends[] = { "native", "in_tree" };
+static int backend;
+
+static int set_backend(const char *value, const struct kernel_param *param)
+{
+	int found = sysfs_match_string(backends, value);
+
+	if (found < 0)
+		return found;
+	WRITE_ONCE(backend, found);
+	return 0;
+}
+
+static int get_backend(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%s\n", backends[READ_ONCE(backend)]);
+}
+
+static const struct kernel_param_ops backend_ops = {
+	.set = set_backend,
+	.get = get_backend,
+};
+module_param_cb(backend, &backend_ops, NULL, 0644);
+MODULE_PARM_DESC(backend,
+		 "native: nest by this module where the IOMMU's driver lets it, which is the default; in_tree: by the driver everywhere");
+
 #if IS_ENABLED(CONFIG_IOMMUFD_VFIO_CONTAINER)
 MODULE_ALIAS_MISCDEV(VFIO_MINOR);
 MODULE_ALIAS("devname:vfio/vfio");
@@ -29,6 +58,11 @@ MODULE_ALIAS("devname:vfio/vfio");
 bool iommufd_rs_allow_unsafe_interrupts(void)
 {
 	return READ_ONCE(allow_unsafe_interrupts);
+}
+
+bool iommufd_rs_native_backends(void)
+{
+	return READ_ONCE(backend) == 0;
 }
 
 EXPORT_SYMBOL_NS_GPL(iommufd_ctx_get, "IOMMUFD");

@@ -17,7 +17,10 @@ mod viommu;
 
 use kernel::prelude::*;
 
-use crate::kapi::iommu::provider::Provider;
+use crate::{
+    drivers::NativeBackends,
+    kapi::iommu::provider::Provider, //
+};
 
 /// The loaded module.
 #[pin_data]
@@ -27,6 +30,7 @@ pub(crate) struct Module {
     _iommu: file::MiscDevice,
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     _mock: crate::selftests::mock::Mock,
+    _native: NativeBackends,
     /// `None` where the kernel cannot have drivers call us.
     _provider: Option<Provider>,
 }
@@ -35,6 +39,7 @@ impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // Before anybody can open the device.
+            _native: NativeBackends::find(),
             _provider: Provider::register()
                 .inspect_err(|_| pr_info!("no calls from built-in drivers on this kernel\n"))
                 .ok(),

@@ -2,9 +2,13 @@
 
 //! Backends: what stands between the objects of the user API and an IOMMU driver.
 
+#[forbid(unsafe_code)]
 mod in_tree;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
+#[forbid(unsafe_code)]
 mod noiommu;
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+mod smmu_v3;
 
 use kernel::{
     device::Device,
@@ -12,6 +16,8 @@ use kernel::{
     sync::Arc, //
 };
 
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+use crate::kapi::file::params;
 use crate::kapi::iommu::{
     device,
     domain::{
@@ -110,11 +116,40 @@ pub(crate) trait HwQueueOps: Send + Sync {
 /// What a backend has for a guest's view of a device. Dropping it takes it down.
 pub(crate) trait VdeviceOps: Send + Sync {}
 
-/// The backend for a device.
+/// The backend for a device. The administrator may have native backends left out.
 pub(crate) fn backend_of(dev: &Device) -> &'static dyn Backend {
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     if !device::has_iommu(dev) {
         return &noiommu::NoIommu;
     }
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    if params::native_backends() && smmu_v3::owns(dev) {
+        return &smmu_v3::SmmuV3;
+    }
     &in_tree::InTree
+}
+
+/// What native backends need of the kernel, until it is dropped. There is one, which is made before
+/// any device is bound.
+pub(crate) struct NativeBackends {
+    /// `None` where the kernel's driver has no door, or there is no driver.
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    _smmu_v3: Option<smmu_v3::Door>,
+}
+
+impl NativeBackends {
+    /// Finds out which native backends this kernel has, and logs them.
+    pub(crate) fn find() -> Self {
+        let found = Self {
+            #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+            _smmu_v3: smmu_v3::Door::open(),
+        };
+        #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+        if found._smmu_v3.is_some() {
+            pr_info!("native backends: smmu_v3\n");
+            return found;
+        }
+        pr_info!("no native backends on this kernel\n");
+        found
+    }
 }

@@ -130,8 +130,40 @@ unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
 unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 				      unsigned long from, size_t len);
 
+/* ffi/smmu_v3.c */
+struct iommufd_rs_smmu_v3_info {
+	bool ats;
+	bool two_level_cds;
+	bool stall_configurable;
+	bool range_invalidation;
+	bool ds;
+	bool repeat_erratum;
+	u8 asid_bits;
+	u8 ssid_bits;
+	u16 vmid;
+};
+bool iommufd_rs_smmu_v3_open(void);
+void iommufd_rs_smmu_v3_close(void);
+bool iommufd_rs_smmu_v3_owns(struct device *dev);
+void iommufd_rs_smmu_v3_info(struct iommufd_viommu *viommu,
+			     struct iommufd_rs_smmu_v3_info *info);
+int iommufd_rs_smmu_v3_stream(struct iommufd_viommu *viommu, u32 vsid,
+			      unsigned int nth, u32 *sid);
+struct iommu_domain *
+iommufd_rs_smmu_v3_alloc_nested(struct iommufd_viommu *viommu,
+				const struct iommu_domain_ops *ops,
+				const u64 ste[2], bool ats, void *priv);
+void *iommufd_rs_smmu_v3_free_nested(struct iommu_domain *domain);
+int iommufd_rs_smmu_v3_attach_nested(struct iommu_domain *domain,
+				     struct device *dev,
+				     struct iommu_domain *old,
+				     void (*make)(const void *priv, u64 *ste));
+int iommufd_rs_smmu_v3_issue(struct iommufd_viommu *viommu, u64 (*cmds)[2],
+			     int n, bool sync);
+
 /* abi/exports.c */
 bool iommufd_rs_allow_unsafe_interrupts(void);
+bool iommufd_rs_native_backends(void);
 
 /* abi/provider.c */
 int iommufd_rs_register_provider(void);

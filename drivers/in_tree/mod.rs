@@ -80,7 +80,7 @@ impl Backend for InTree {
 }
 
 /// A vIOMMU of a C driver.
-struct InTreeViommu(Arc<Viommu>);
+pub(super) struct InTreeViommu(pub(super) Arc<Viommu>);
 
 impl ViommuOps for InTreeViommu {
     fn serves(&self, dev: &Device) -> bool {

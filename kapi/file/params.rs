@@ -10,3 +10,10 @@ pub(crate) fn allow_unsafe_interrupts() -> bool {
     // SAFETY: It reads a variable.
     unsafe { bindings::iommufd_rs_allow_unsafe_interrupts() }
 }
+
+/// Returns whether devices that are bound from now on get a native backend, if their IOMMU has one.
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+pub(crate) fn native_backends() -> bool {
+    // SAFETY: It reads a variable.
+    unsafe { bindings::iommufd_rs_native_backends() }
+}

@@ -84,14 +84,29 @@ impl NestedDomain {
     /// Returns `EOPNOTSUPP` if the driver has no such domains, or the error of the driver.
     pub(crate) fn on_viommu(viommu: &Arc<Viommu>, flags: u32, data: UserData) -> Result<Self> {
         let alloc = viommu.ops()?.alloc_domain_nested.ok_or(EOPNOTSUPP)?;
-        let ops = viommu.iommu_ops();
-        let driver = DriverRef::get(ops)?;
         let data = data.as_raw();
         // SAFETY: The operation belongs to the driver of the vIOMMU, which is initialised.
-        let raw = unsafe { alloc(viommu.as_ptr(), flags, &data) };
-        let base = Base::Viommu(viommu.clone());
-        // SAFETY: The operation returned the domain, which refers to the vIOMMU at most.
-        unsafe { Self::from_raw(from_err_ptr(raw)?, ops, driver, base) }
+        let alloc = || from_err_ptr(unsafe { alloc(viommu.as_ptr(), flags, &data) });
+        // SAFETY: The operation returns a new domain, which refers to the vIOMMU at most.
+        unsafe { Self::alloc_by(viommu, alloc) }
+    }
+
+    /// Allocates a domain on a vIOMMU by a function of the vIOMMU's driver, which `alloc` calls. Fails as
+    /// `alloc` does.
+    ///
+    /// # Safety
+    ///
+    /// `alloc` must return NULL or a new domain of that driver, which refers to nothing that is freed
+    /// before the vIOMMU.
+    pub(crate) unsafe fn alloc_by(
+        viommu: &Arc<Viommu>,
+        alloc: impl FnOnce() -> Result<*mut bindings::iommu_domain>,
+    ) -> Result<Self> {
+        let ops = viommu.iommu_ops();
+        let driver = DriverRef::get(ops)?;
+        let raw = alloc()?;
+        // SAFETY: The caller guarantees what `alloc` returns.
+        unsafe { Self::from_raw(raw, ops, driver, Base::Viommu(viommu.clone())) }
     }
 
     /// Takes over a domain that a driver returned. Returns `ENOMEM` for NULL, `EOPNOTSUPP` if the

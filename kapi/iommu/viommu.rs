@@ -197,7 +197,7 @@ impl Viommu {
     }
 
     /// The C object.
-    pub(super) fn as_ptr(&self) -> *mut bindings::iommufd_viommu {
+    pub(crate) fn as_ptr(&self) -> *mut bindings::iommufd_viommu {
         self.raw.as_ptr()
     }
 

@@ -118,6 +118,20 @@ pub(crate) mod hwpt {
     pub(crate) const PASID: u32 = bindings::iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_PASID;
     /// No driver data.
     pub(crate) const DATA_NONE: u32 = bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_NONE;
+    /// A guest's stream table entry (`struct iommu_hwpt_arm_smmuv3`).
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    pub(crate) const DATA_ARM_SMMUV3: u32 =
+        bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_ARM_SMMUV3;
+}
+
+/// `enum iommu_hwpt_invalidate_data_type`.
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+pub(crate) mod invalidate {
+    use super::bindings;
+
+    /// A guest's commands (`struct iommu_viommu_arm_smmuv3_invalidate`).
+    pub(crate) const DATA_ARM_SMMUV3: u32 =
+        bindings::iommu_hwpt_invalidate_data_type_IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
 }
 
 /// `enum iommufd_hwpt_set_dirty_tracking_flags` and `enum iommufd_hwpt_get_dirty_bitmap_flags`.
@@ -150,6 +164,10 @@ pub(crate) mod viommu {
 
     /// No type.
     pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_DEFAULT;
+    /// An SMMUv3.
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    pub(crate) const TYPE_ARM_SMMUV3: u32 =
+        bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_ARM_SMMUV3;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Arm's SMMUv3, natively: the nesting of a guest is this module's, on a kernel whose driver has a
+//! door for it.
+//!
+//! A guest's stream table entries are validated and made by `ste`, its commands by `command`,
+//! `merge` and `batch`; these are pure and know neither the kernel nor user memory. `raw` calls the
+//! door. The driver keeps what is not a guest's: page tables of the second stage, vIOMMUs, events,
+//! and the sequence of an attach. Types of vIOMMU other than SMMUv3 are served by
+//! [`in_tree`](super::in_tree).
+//!
+//! The section numbers in these files are those of the Arm System Memory Management Unit
+//! Architecture Specification, IHI 0070.
+//!
+//! Takes no lock of its own.
+
+#[forbid(unsafe_code)]
+mod batch;
+#[forbid(unsafe_code)]
+mod command;
+#[forbid(unsafe_code)]
+mod features;
+#[forbid(unsafe_code)]
+mod field;
+#[forbid(unsafe_code)]
+mod merge;
+mod raw;
+#[forbid(unsafe_code)]
+mod ste;
+#[forbid(unsafe_code)]
+mod viommu;
+
+use kernel::{
+    device::Device,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    drivers::{
+        in_tree::InTree,
+        Backend,
+        ViommuOps, //
+    },
+    kapi::{
+        iommu::{
+            domain::{
+                Domain,
+                UserData, //
+            },
+            hwinfo::HwInfo,
+            nested::NestedDomain,
+            viommu::Request, //
+        },
+        uapi, //
+    }, //
+};
+
+pub(super) use self::raw::{
+    owns,
+    Door, //
+};
+
+/// See the module.
+pub(crate) struct SmmuV3;
+
+impl Backend for SmmuV3 {
+    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+        InTree.alloc_paging(dev, flags, data)
+    }
+
+    fn has_nested(&self, dev: &Device) -> bool {
+        InTree.has_nested(dev)
+    }
+
+    fn alloc_nested(
+        &self,
+        dev: &Device,
+        parent: Arc<Domain>,
+        flags: u32,
+        data: UserData,
+    ) -> Result<NestedDomain> {
+        InTree.alloc_nested(dev, parent, flags, data)
+    }
+
+    fn has_viommu(&self, dev: &Device, kind: u32) -> bool {
+        InTree.has_viommu(dev, kind)
+    }
+
+    fn alloc_viommu(&self, dev: &Device, request: Request) -> Result<KBox<dyn ViommuOps>> {
+        if request.kind != uapi::viommu::TYPE_ARM_SMMUV3 {
+            return InTree.alloc_viommu(dev, request);
+        }
+        let viommu = viommu::NativeViommu::new(dev, request)?;
+        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo> {
+        InTree.hw_info(dev, wanted)
+    }
+}
