@@ -1,36 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
-# What a suite's guest.sh may use. Lines that begin with "@@ " are for the runner on the host:
+# The functions for a suite's guest.sh. Lines that begin with "@@ " are read by the runner on the host:
 #
-#	@@ program NAME	  what follows is NAME's own output, KTAP unless the suite says otherwise
-#	@@ exit STATUS	  ... which has ended
+#	@@ program NAME	  the output of NAME follows, KTAP unless the suite says otherwise
+#	@@ exit STATUS	  the program has exited
 #	@@ ok NAME	  a check made by these functions
 #	@@ not ok NAME: REASON
 #	@@ script STATUS  the suite's script has ended
 #	@@ tainted FLAGS  the kernel's taint flags at the end
-#	@@ done		  everything was run
+#	@@ done		  everything has run
 
 ok() { echo; echo "@@ ok $1"; }
 not_ok() { echo; echo "@@ not ok $1: $2"; }
 
-# die REASON: the suite cannot go on.
+# die REASON: fail the suite and exit.
 die() {
 	not_ok "set-up" "$1"
 	exit 1
 }
 
-# end_session ID: kill what is left of a session.
+# end_session ID: kill the processes of a session.
 end_session() {
 	local pid
-	# Behind the name, which is in brackets: state, parent, process group, session.
+	# The fields after the name, which is in brackets: state, parent, process group, session.
 	for pid in $(cat /proc/[0-9]*/stat 2>/dev/null |
 			awk -v id="$1" '{ pid = $1; sub(/.*\) /, "") } $4 == id { print pid }'); do
 		kill -KILL "$pid" 2>/dev/null || true
 	done
 }
 
-# limited COMMAND...: run a command in a session of its own. If it takes more than LIMIT seconds it
-# is hung: have the kernel print what it waits for, and kill it.
+# limited COMMAND...: run a command in a new session. If it takes more than LIMIT seconds, have the
+# kernel print what tasks are blocked on, and kill the session.
 limited() {
 	local pid watchdog status=0
 	setsid "$@" &
@@ -53,7 +53,7 @@ limited() {
 	return "$status"
 }
 
-# run PROGRAM ARGUMENT...: run a test program of the initramfs and hand its output to the runner.
+# run PROGRAM ARGUMENT...: run a test program of the initramfs and pass its output to the runner.
 run() {
 	local program=$1 status=0
 	shift
@@ -70,7 +70,7 @@ module() {
 	insmod "/modules/$1.ko" || die "insmod $1.ko failed, the log has the kernel's reason"
 }
 
-# load_iommufd: load the module under test, and see that it and no other serves /dev/iommu.
+# load_iommufd: load the module under test, and check that it and no other provides /dev/iommu.
 load_iommufd() {
 	[ ! -e /dev/iommu ] || die "/dev/iommu is there before a module was loaded"
 	[ -e "/modules/$MODULE.ko" ] || die "$MODULE.ko is not in the initramfs"
@@ -78,13 +78,14 @@ load_iommufd() {
 	[ -c /dev/iommu ] || die "no /dev/iommu after loading $MODULE.ko"
 }
 
-# quiet_console: only warnings go to the serial console, which is slow: each mock device is a line.
+# quiet_console: print only warnings to the serial console, which is slow. The kernel prints a line for
+# each mock device.
 quiet_console() {
 	echo N >/sys/module/printk/parameters/ignore_loglevel
 	dmesg -n 5
 }
 
-# load_vfio: VFIO on top of the module under test.
+# load_vfio: load the modules of VFIO.
 load_vfio() {
 	local name
 	for name in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
@@ -92,8 +93,8 @@ load_vfio() {
 	done
 }
 
-# find_device VENDOR DEVICE: print the address of the first PCI device with these ids that vfio-pci
-# does not have already.
+# find_device VENDOR DEVICE: print the address of the first PCI device with these ids that is not bound
+# to vfio-pci.
 find_device() {
 	local dir
 	for dir in /sys/bus/pci/devices/*; do
@@ -105,7 +106,7 @@ find_device() {
 	done
 }
 
-# bind_device VENDOR DEVICE: give the device to vfio-pci; BDF and CDEV say where it is.
+# bind_device VENDOR DEVICE: bind such a device to vfio-pci. Sets BDF to its address and CDEV to its file.
 bind_device() {
 	local sys
 	BDF=$(find_device "$1" "$2")
@@ -118,10 +119,10 @@ bind_device() {
 	[ -c "$CDEV" ] || die "vfio-pci has $BDF, but it has no character device"
 }
 
-# bind_igb: the network card that the kernel's libvfio knows how to drive.
+# bind_igb: bind the network card for which the kernel's libvfio has a driver.
 bind_igb() { bind_device 8086 10c9; }
 
-# unload_modules: all of them, the last one loaded first.
+# unload_modules: unload all modules, the last one first.
 unload_modules() {
 	local name reasons=
 	# shellcheck disable=SC2013
@@ -136,8 +137,8 @@ unload_modules() {
 	fi
 }
 
-# check_leaks: kmemleak, where the kernel has it, finds no memory that nothing points to. It looks
-# only at what is older than 5 seconds, and calls a leak what two scans found.
+# check_leaks: check that kmemleak, if the kernel has it, reports no leak. It ignores memory that is
+# younger than 5 seconds, and reports what two scans found.
 check_leaks() {
 	local file=/sys/kernel/debug/kmemleak name="no memory leaked"
 	[ -e "$file" ] || return 0
@@ -155,11 +156,11 @@ check_leaks() {
 
 vmstat() { awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat; }
 
-# check_pinned_pages: every page that was pinned since boot has been unpinned. That none was pinned
-# at all cannot be: every suite maps memory.
+# check_pinned_pages: check that as many pages were unpinned since boot as were pinned, and that some
+# were: every suite maps memory.
 check_pinned_pages() {
 	local name="no pinned page left" acquired released
-	# Brings the counters that each CPU still holds for itself into the sum.
+	# The write adds up the counters of all CPUs.
 	echo 1 >/proc/sys/vm/stat_refresh
 	acquired=$(vmstat nr_foll_pin_acquired)
 	released=$(vmstat nr_foll_pin_released)

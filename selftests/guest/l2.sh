@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
-# A guest inside the guest. L1 is the guest that the runner boots; it mounts a tree of Debian's programs
-# and starts the unmodified QEMU in it as a user without privileges, with KVM on the CPU that the
-# machine's QEMU emulates, which has SVM on x86 and EL2 on arm64. L2 is what that QEMU runs: the same kernel, l2-init, and the network card
-# that L1's vfio-pci gave away. L2 does as it is told (l2-init says what that can be). Every step is a
-# test.
+# A guest inside the guest. L1 is the guest that the runner boots. It mounts a tree of Debian's programs
+# and starts the unmodified QEMU of that tree as a user without privileges, with KVM: the CPU that the
+# runner's QEMU emulates has SVM on x86 and EL2 on arm64. L2 is the guest of that QEMU: the same kernel,
+# l2-init, and a network card that is bound to L1's vfio-pci. L2 executes commands of L1; l2-init lists
+# them. Every step is a test.
 
 L2_ROOT=/userland
-# In MiB. The limit on locked memory leaves room for the firmware's pages but not for a second L2.
+# In MiB. The limit of locked memory has room for the firmware's pages but not for a second L2.
 L2_MEMORY=384
 L2_MEMLOCK=448
 L2_USER=1000
-# Seconds, on a busy machine. L2 is up after 8 to 15.
+# Seconds, on a busy machine. L2 boots in 8 to 15.
 L2_BOOT_LIMIT=200
 L2_ANSWER_LIMIT=100
-# What L2 prints at boot, character by character, is a third of the time that its boot takes: warnings will do.
+# Printing, character by character, takes a third of L2's boot, so it prints warnings only.
 L2_LOGLEVEL=6
 L2_CMDLINE=
-# Whether L2's console is shown while L2 runs, for people.
+# Set to print L2's console while L2 runs.
 L2_WATCH=
 L2_PID=
 
-# check NAME COMMAND...: one test; where COMMAND fails, WHY says why.
+# check NAME COMMAND...: one test, which passes if COMMAND succeeds. If it fails, WHY has the reason.
 check() {
 	local name=$1
 	shift
@@ -34,13 +34,13 @@ check() {
 	fi
 }
 
-# seconds: since boot, in NOW. What is asked for again and again while L2 works starts no process.
+# seconds: set NOW to the seconds since boot. Starts no process, since it is called in loops while L2 runs.
 seconds() {
 	read -r NOW _ </proc/uptime
 	NOW=${NOW%.*}
 }
 
-# l2_load: the module under test, VFIO, and KVM for L2's QEMU.
+# l2_load: load the module under test, VFIO, and KVM.
 l2_load() {
 	load_iommufd
 	load_vfio
@@ -50,7 +50,7 @@ l2_load() {
 	l2_allow /dev/kvm
 }
 
-# l2_prepare: the tree of programs at L2_ROOT, with this guest's own files below its /mnt.
+# l2_prepare: mount the tree of programs at L2_ROOT, and this guest's files below its /mnt.
 l2_prepare() {
 	local dir
 	mkdir -p "$L2_ROOT"
@@ -63,13 +63,13 @@ l2_prepare() {
 	trap l2_end EXIT
 }
 
-# l2_allow FILE...: what L2's QEMU may open.
+# l2_allow FILE...: give the files to the user that runs QEMU.
 l2_allow() { chown "$L2_USER" "$@"; }
 
 l2_runs() { [ -n "$L2_PID" ] && [ -e "/proc/$L2_PID/exe" ]; }
 
-# l2_qemu MEMLOCK ARGUMENT...: run QEMU, with so many MiB that it may lock, until it ends. What it
-# has to say goes to /tmp/l2.qemu.
+# l2_qemu MEMLOCK ARGUMENT...: run QEMU until it exits, with a limit of so many MiB of locked memory. Its
+# messages go to /tmp/l2.qemu.
 l2_qemu() {
 	# shellcheck disable=SC3045
 	ulimit -l $(($1 * 1024))
@@ -86,7 +86,7 @@ l2_qemu() {
 		"$@" >/tmp/l2.qemu 2>&1
 }
 
-# l2_watch: show L2's console until QEMU is gone.
+# l2_watch: print L2's console until QEMU exits.
 l2_watch() {
 	local line part=
 	while true; do
@@ -94,7 +94,7 @@ l2_watch() {
 			echo "      L2 | $part$line"
 			part=
 		else
-			# Of a line that is still being written this is the beginning.
+			# The beginning of a line whose end is not written yet.
 			part=$part$line
 			[ -e /tmp/l2.told ] || break
 			sleep 0.5
@@ -102,13 +102,13 @@ l2_watch() {
 	done </tmp/l2.console
 }
 
-# l2_start ARGUMENT...: start L2 with these arguments to QEMU beside the usual ones.
+# l2_start ARGUMENT...: start L2 with these arguments of QEMU in addition to the usual ones.
 l2_start() {
 	rm -f /tmp/l2.*
 	mkfifo -m 666 /tmp/l2.told
 	: >/tmp/l2.said
 	chown "$L2_USER" /tmp/l2.said
-	# Open for both, so that neither side waits for the other to come.
+	# Open for reading and writing, so that neither side waits for the other to open it.
 	exec 4<>/tmp/l2.told 5</tmp/l2.said
 	: >/tmp/l2.console
 	chown "$L2_USER" /tmp/l2.console
@@ -121,16 +121,16 @@ l2_start() {
 	L2_BEGAN=$NOW
 }
 
-# qemu_said: what QEMU itself said last. Where it gives up on a CPU it prints all registers after that.
+# qemu_said: print the last message of QEMU. If it gives up on a CPU, it prints all registers after that.
 qemu_said() { { grep '^qemu-system' /tmp/l2.qemu || cat /tmp/l2.qemu; } | tail -n 3 | tr '\n' ' '; }
 
-# l2_hear SECONDS: the next line that L2 says, in SAID.
+# l2_hear SECONDS: wait for the next line of L2 and set SAID to it.
 l2_hear() {
 	local end line part=
 	seconds
 	end=$((NOW + $1))
 	until read -r line <&5; do
-		# Of a line that is still being written this is the beginning.
+		# The beginning of a line whose end is not written yet.
 		part=$part$line
 		seconds
 		if ! l2_runs; then
@@ -145,7 +145,7 @@ l2_hear() {
 	SAID=$(echo "$part$line" | tr -d '\r')
 }
 
-# l2_ask COMMAND...: tell L2 to do something. Its answer without the "ok" is in SAID.
+# l2_ask COMMAND...: send a command to L2. SAID is set to its reply without the "ok".
 l2_ask() {
 	echo "$*" >&4
 	l2_hear "$L2_ANSWER_LIMIT" || return 1
@@ -158,7 +158,7 @@ l2_ask() {
 	esac
 }
 
-# l2_up CARDS: L2 is up and sees so many network cards.
+# l2_up CARDS: check that L2 boots and has so many network cards.
 l2_up() {
 	l2_hear "$L2_BOOT_LIMIT" || return 1
 	seconds
@@ -168,7 +168,7 @@ l2_up() {
 
 l2_address() { l2_ask address "$1" && WHY=$SAID; }
 
-# l2_fetch NIC SERVER: every byte of the served file arrives.
+# l2_fetch NIC SERVER: check that L2 fetches the file from the server without an error.
 l2_fetch() {
 	l2_ask fetch "$1" "http://$2:$SERVED_PORT/" || return 1
 	# shellcheck disable=SC2086
@@ -178,7 +178,7 @@ l2_fetch() {
 	[ "$2" = "$SERVED_SHA256" ] || { WHY="sha256 $2, not $SERVED_SHA256"; return 1; }
 }
 
-# l2_network BOOT NIC SERVER: the card works in L2.
+# l2_network BOOT NIC SERVER: check that the card works in L2.
 l2_network() {
 	check "$1, $2 gets an address by DHCP" l2_address "$2"
 	check "$1, $2 fetches a file, and its checksum is right" l2_fetch "$2" "$3"
@@ -191,22 +191,22 @@ l2_reboots() {
 	l2_up "$1"
 }
 
-# faults_told: what the IOMMU, a VT-d or an SMMUv3, has said of DMA faults since boot.
+# faults_told: print the messages of the IOMMU, a VT-d or an SMMUv3, about DMA faults since boot.
 faults_told() { dmesg | grep -E 'DMAR:.*fault addr|arm-smmu-v3.* event: '; }
 
-# faults: how many they were.
+# faults: print how many DMA faults were reported.
 faults() { faults_told | wc -l; }
 
-# users: how many others hold the module under test in memory.
+# users: print the use count of the module under test.
 users() { cat "/sys/module/$(echo "$MODULE" | tr - _)/refcnt"; }
 
-# pinned: pages that are pinned at this moment.
+# pinned: print how many pages are pinned.
 pinned() {
 	echo 1 >/proc/sys/vm/stat_refresh
 	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
 }
 
-# l2_pins SECONDS: in that time all of L2's memory is pinned, by QEMU's process.
+# l2_pins SECONDS: check that QEMU pins all of L2's memory in that time.
 l2_pins() {
 	local end kib=0
 	seconds
@@ -223,12 +223,12 @@ l2_pins() {
 	WHY="$((kib / 1024)) MiB"
 }
 
-# l2_calls IOCTL: how often QEMU has called it.
+# l2_calls IOCTL: print how often QEMU has called it.
 l2_calls() {
 	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" '$1 == name { calls = $2 } END { print calls + 0 }'
 }
 
-# l2_maps_by IOCTL: QEMU mapped all of L2's memory by it. (What it maps beside, it may map by another.)
+# l2_maps_by IOCTL: check that QEMU maps all of L2's memory by it. Other memory may be mapped by others.
 l2_maps_by() {
 	local mebibytes
 	mebibytes=$(/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" '$1 == name { print int($5) }')
@@ -236,13 +236,13 @@ l2_maps_by() {
 	[ "$mebibytes" -ge "$L2_MEMORY" ]
 }
 
-# l2_no_fault: the IOMMU has stopped nothing since L2 was started.
+# l2_no_fault: check that the IOMMU has reported no fault since L2 was started.
 l2_no_fault() {
 	local count=$(($(faults) - faults_before))
 	[ "$count" = 0 ] || { WHY="$count faults: $(faults_told | tail -n 2)"; return 1; }
 }
 
-# l2_receives NIC: two looks at the card's counter, a second apart, differ.
+# l2_receives NIC: check that the card's counter increases within a second.
 l2_receives() {
 	local first
 	l2_ask received "$1" || return 1
@@ -253,7 +253,7 @@ l2_receives() {
 	[ "$SAID" -gt "$first" ] || { WHY="the card received nothing"; return 1; }
 }
 
-# l2_gone SECONDS: QEMU's process ends.
+# l2_gone SECONDS: check that QEMU exits in that time.
 l2_gone() {
 	local end
 	seconds
@@ -279,27 +279,27 @@ l2_nobody_uses() {
 	[ "$(users)" = "$users_before" ] || { WHY="$(users) users, and $users_before before L2 was started"; return 1; }
 }
 
-# l2_left_nothing HOW: what must hold after QEMU is gone.
+# l2_left_nothing HOW: check that no page, fault or reference is left after the exit of QEMU.
 l2_left_nothing() {
 	check "after $1, no DMA fault" l2_no_fault
 	check "after $1, no page is pinned" l2_nothing_pinned
 	check "after $1, as many users of the module as before" l2_nobody_uses
 }
 
-# l2_killed_in_flight NIC SERVER: QEMU has no time to stop the card.
+# l2_killed_in_flight NIC SERVER: kill QEMU during DMA, so that it cannot stop the card.
 l2_killed_in_flight() {
 	check "$1 is made to receive all the time" l2_ask flood "$1" "http://$2:$SERVED_PORT/"
 	sleep 2
 	check "the card writes to memory all the time" l2_receives "$1"
 	kill -KILL "$L2_PID"
 	check "QEMU ends when it is killed" l2_gone 60
-	# What the card still had to write would come now.
+	# Time for writes that the card may still have in flight.
 	sleep 1
 	l2_left_nothing "SIGKILL during DMA"
 }
 
-# l2_comes_back ARGUMENT...: were the memory of a QEMU that was killed still counted as locked, or its
-# device still taken, then the next one could not start. This one ends in good order.
+# l2_comes_back ARGUMENT...: start QEMU again after one was killed, and end it in good order. It could not
+# start if the memory of the killed QEMU were still charged or its device in use.
 l2_comes_back() {
 	l2_start "$@"
 	check "QEMU starts again and pins as much, so the locked memory was given back" l2_pins 60
@@ -308,19 +308,19 @@ l2_comes_back() {
 	l2_left_nothing "an orderly end"
 }
 
-# l2_too_little ARGUMENT...: with less memory to lock than L2 has, QEMU cannot start.
+# l2_too_little ARGUMENT...: check that QEMU cannot start if the limit of locked memory is below L2's memory.
 l2_too_little() {
 	local memlock=$L2_MEMLOCK
 	L2_MEMLOCK=$((L2_MEMORY / 2))
 	l2_start "$@"
 	L2_MEMLOCK=$memlock
 	l2_gone 60 || return 1
-	# At a map, or with the container, where pages are pinned when the device is opened, at that.
+	# The error is that of a map, or with the container, which pins at that time, of opening the device.
 	WHY=$(grep -o 'Cannot allocate memory' /tmp/l2.qemu | head -n 1)
 	[ -n "$WHY" ] || { WHY="another reason: $(qemu_said)"; return 1; }
 }
 
-# l2_end: whatever went wrong, no QEMU stays behind; the log has all that it and L2 said.
+# l2_end: kill QEMU if it still runs, and print all messages of QEMU and L2.
 l2_end() {
 	if l2_runs; then kill -KILL "$L2_PID"; fi
 	rm -f /tmp/l2.told
@@ -331,7 +331,7 @@ l2_end() {
 	/programs/ioctl_report /tmp/l2.ioctls || true
 }
 
-# l2_life ARGUMENT...: a whole life of L2 with one card, QEMU having these arguments.
+# l2_life ARGUMENT...: run L2 with one card from its start to its end, with these arguments of QEMU.
 l2_life() {
 	l2_start "$@"
 	check "boots and finds the card" l2_up 1

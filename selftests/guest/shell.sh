@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
-# The guest of `make shell`: the module is loaded, an igb belongs to vfio-pci, the prompt is yours.
+# The guest of `make shell`: loads the module, binds an igb to vfio-pci, and starts a shell.
 
 load_iommufd
 load_vfio
 bind_igb
 
 echo
-echo "/dev/iommu is served by $MODULE.ko; $BDF is bound to vfio-pci as $CDEV."
+echo "$MODULE.ko provides /dev/iommu; $BDF is bound to vfio-pci as $CDEV."
 echo "Programs are in /programs, modules in /modules, functions in /lib/guest.sh."
 echo "'exit' or Ctrl-A x ends the guest."
 echo

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Mock emulated devices: each is a file, whose descriptor is the device's id.
+//! Mock emulated devices. Each is a file, whose descriptor is the id of the device.
 
 use kernel::{
     fs::file::{
@@ -53,7 +53,7 @@ use crate::{
     }, //
 };
 
-/// The most bytes that are pinned or copied at once.
+/// The largest number of bytes that a call pins or copies.
 const MAX_LENGTH: u64 = 16 << 20;
 
 /// A range that the device has pinned.
@@ -63,13 +63,13 @@ struct Pinned {
 }
 
 struct Inner {
-    /// `None` before the device is made and while it goes.
+    /// `None` until the device is made, and while it is destroyed.
     access: Option<Ref<Access>>,
     pinned: KVec<Pinned>,
     next_id: u32,
 }
 
-/// What a device has pinned.
+/// The ranges that a device has pinned.
 #[pin_data]
 struct Held {
     #[pin]
@@ -77,8 +77,8 @@ struct Held {
 }
 
 impl Held {
-    /// Gives up everything in `range`. The lock is held until that is done, so that whoever waits
-    /// for it finds it done.
+    /// Unpins all ranges that intersect `range`. Holds the lock until they are unpinned, so that a
+    /// task that waits for it finds none of them pinned.
     fn unpin(&self, range: IovaRange) {
         let mut inner = self.inner.lock();
         let Inner { access, pinned, .. } = &mut *inner;
@@ -93,7 +93,7 @@ impl Held {
     }
 }
 
-/// Told of unmapping.
+/// The receiver of unmap notifications.
 struct User(Arc<Held>);
 
 impl AccessUser for User {
@@ -102,7 +102,7 @@ impl AccessUser for User {
     }
 }
 
-/// An emulated device. Dropping it, with its file, destroys it.
+/// An emulated device. It is owned by its file, and dropping it destroys the access.
 struct Emulated {
     held: Arc<Held>,
     pins_pages: bool,
@@ -124,8 +124,10 @@ impl Drop for Emulated {
     }
 }
 
-/// Makes a device that reaches the address space that the command names. `EOPNOTSUPP` for unknown
-/// flags, `ENOENT`, `EADDRINUSE`, `ENOMEM`.
+/// Makes a device that accesses the IOAS of the command.
+///
+/// Returns `EOPNOTSUPP` for unknown flags, `ENOENT` if there is no such IOAS, `EADDRINUSE` if it
+/// has mappings that the device cannot pin, and `ENOMEM`.
 pub(super) fn create(ctx: &Shared<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Result {
     let flags = cmd.create_access().flags;
     if flags & !access::PINS_PAGES != 0 {
@@ -154,7 +156,7 @@ pub(super) fn create(ctx: &Shared<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Resu
     let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC).map_err(|_| ENOMEM)?;
     let told = KBox::new(User(held.clone()), GFP_KERNEL_ACCOUNT)?;
     let access = Access::create(ctx, Some(told), pins_pages)?;
-    // From here on the file's end is the device's.
+    // From here on the release of the file destroys the access.
     held.inner.lock().access = Some(access.clone());
     access.attach(cmd.id)?;
     cmd.create_access_mut().out_access_fd = fd.reserved_fd();
@@ -163,13 +165,13 @@ pub(super) fn create(ctx: &Shared<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Resu
     Ok(())
 }
 
-/// Lets a device reach another address space.
+/// Moves a device to another IOAS. Returns the errors of [`Access::replace`].
 pub(super) fn replace(fd: u32, cmd: &AccessReplaceIoas) -> Result {
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
     emulated.access()?.replace(cmd.ioas_id)
 }
 
-/// Whether the caller's memory from `addr` is these pages. `EBADE` where it is not.
+/// Returns `EBADE` if the pages of the calling process from `addr` on are not these.
 fn check_pages(mut addr: u64, pages: &[PagePtr]) -> Result {
     for page in pages {
         if !UserPage::get(addr)?.is(*page) {
@@ -180,9 +182,11 @@ fn check_pages(mut addr: u64, pages: &[PagePtr]) -> Result {
     Ok(())
 }
 
-/// Pins pages for a device, and checks that they are the caller's. `EOPNOTSUPP` for unknown flags
-/// and for a device that pins none, `ENOMEM` for more than a test needs, or as
-/// [`Access::pin_pages`] fails.
+/// Pins pages for a device. If the command has an address, checks that they are the pages of the
+/// calling process there.
+///
+/// Returns `EOPNOTSUPP` for unknown flags and for a device that does not pin pages, `ENOMEM` for
+/// more than [`MAX_LENGTH`] bytes, or the errors of [`Access::pin_pages`].
 pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
     let fd = cmd.id;
     let args = cmd.access_pages();
@@ -203,7 +207,7 @@ pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
     let write = args.flags & access::PIN_WRITE != 0;
     let uptr = args.uptr;
 
-    // Whoever unmaps meanwhile waits for the lock, and finds the pages in the list then.
+    // A task that unmaps the pages meanwhile waits for the lock, and then finds them in the list.
     let mut inner = emulated.held.inner.lock();
     let Inner {
         access,
@@ -221,7 +225,7 @@ pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
         pinned.reserve(1, GFP_KERNEL_ACCOUNT)?;
         user.write(&cmd)?;
         *next_id = id.wrapping_add(1);
-        // There is room: it was reserved.
+        // Cannot fail: the room was reserved above.
         drop(pinned.push_within_capacity(Pinned { id, range }));
         Ok(())
     };
@@ -232,7 +236,7 @@ pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
     result
 }
 
-/// Gives back pages that were pinned by [`pin`]. `ENOENT` where none have this id.
+/// Unpins pages that were pinned by [`pin`]. Returns `ENOENT` if there are none with this id.
 pub(super) fn unpin(fd: u32, cmd: &DestroyAccessPages) -> Result {
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
     let mut inner = emulated.held.inner.lock();
@@ -248,8 +252,10 @@ pub(super) fn unpin(fd: u32, cmd: &DestroyAccessPages) -> Result {
     Ok(())
 }
 
-/// Copies bytes between a device and the caller. `EOPNOTSUPP` for unknown flags, `ENOMEM` for more
-/// than a test needs, `EFAULT`, or as [`Access::copy_bytes`] fails.
+/// Copies bytes between an IOAS and the memory of the calling process, as a device would.
+///
+/// Returns `EOPNOTSUPP` for unknown flags, `ENOMEM` for more than [`MAX_LENGTH`] bytes, `EFAULT` if
+/// the memory of the process cannot be accessed, or the errors of [`Access::copy_bytes`].
 pub(super) fn copy(fd: u32, cmd: &AccessRw) -> Result {
     if cmd.length > MAX_LENGTH {
         return Err(ENOMEM);

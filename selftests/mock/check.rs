@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Looking into page tables and memory, and doing to page tables what hardware does.
+//! Checks of page tables, caches and memory, and what hardware does: page faults, events, dirty
+//! bits.
 
 use kernel::{
     prelude::*,
@@ -60,20 +61,20 @@ use super::{
 
 /// The longest bitmap of dirty pages, in bytes.
 const MAX_BITMAP: u64 = 16 << 20;
-/// Among the permissions of a page fault: others of its group follow. The kernel's own mock knows
-/// groups of one fault only; no permission has this bit.
+/// A flag among the permissions of a page fault, which no permission uses: other faults of the
+/// group follow. The kernel's own mock reports groups of one fault only.
 const MORE_FOLLOW: u32 = 1 << 31;
 
-/// Reserves addresses of an address space for good. `EINVAL`, `EOVERFLOW`, or as
-/// [`Ioas::reserve_range`] fails.
+/// Reserves addresses of an IOAS until it is destroyed. Returns `EINVAL` if the range is empty,
+/// `EOVERFLOW` if it wraps, or the errors of [`Ioas::reserve_range`].
 pub(super) fn add_reserved(ctx: &Ctx, id: u32, cmd: &AddReserved) -> Result {
     let range = IovaRange::from_len(cmd.start, cmd.length)?;
     let ioas: Ref<Ioas> = ctx.objects().get(id)?;
     ioas.reserve_range(range)
 }
 
-/// Lets `f` see page tables of the mock. `ENOENT` where there is no such object, `EINVAL` where
-/// another IOMMU made it.
+/// Calls `f` with page tables of the mock. Returns `ENOENT` if there are no page tables with this
+/// id, and `EINVAL` if another IOMMU driver made them.
 fn with_domain<T>(
     ctx: &Ctx,
     id: u32,
@@ -84,7 +85,7 @@ fn with_domain<T>(
     f(&hwpt, mock.domain(hwpt.domain()).ok_or(EINVAL)?)
 }
 
-/// Whether all of them are multiples of `size`. `EINVAL` where not.
+/// Returns `EINVAL` if a number is not a multiple of `size`, or if `size` is 0.
 fn check_multiples(numbers: &[u64], size: u64) -> Result {
     if size != 0 && numbers.iter().all(|number| number % size == 0) {
         Ok(())
@@ -93,7 +94,8 @@ fn check_multiples(numbers: &[u64], size: u64) -> Result {
     }
 }
 
-/// Whether page tables lead to the caller's memory, page by page. `EINVAL` where they do not.
+/// Checks that page tables map the memory of the calling process, page by page. Returns `EINVAL` if
+/// they do not.
 pub(super) fn map(ctx: &Ctx, id: u32, cmd: &CheckMap) -> Result {
     with_domain(ctx, id, |hwpt, domain| {
         let size = hwpt.domain().min_page_size();
@@ -112,8 +114,8 @@ pub(super) fn map(ctx: &Ctx, id: u32, cmd: &CheckMap) -> Result {
     })
 }
 
-/// Whether each page of the caller's memory is pinned as often as the command says. `EIO` where one
-/// is not.
+/// Checks that each page of the calling process is pinned as often as the command says. Returns
+/// `EIO` if one is not.
 pub(super) fn pins(cmd: &CheckRefs) -> Result {
     check_multiples(&[cmd.length, cmd.uptr], PAGE_SIZE)?;
     cmd.uptr.checked_add(cmd.length).ok_or(EINVAL)?;
@@ -128,8 +130,8 @@ pub(super) fn pins(cmd: &CheckRefs) -> Result {
     Ok(())
 }
 
-/// Whether what is cached of page tables that user space fills is what the command says. `EINVAL`
-/// where it is not, and for page tables of another IOMMU.
+/// Checks that an entry of the IOTLB of nested page tables has the value of the command. Returns
+/// `EINVAL` if it does not, and for page tables of another IOMMU driver.
 pub(super) fn iotlb(ctx: &Ctx, id: u32, cmd: &CheckIotlb) -> Result {
     let hwpt: Ref<HwptNested> = ctx.objects().get(id)?;
     let mock = MOCK.get().ok_or(ENODEV)?;
@@ -141,8 +143,8 @@ pub(super) fn iotlb(ctx: &Ctx, id: u32, cmd: &CheckIotlb) -> Result {
     }
 }
 
-/// Whether a device has cached what the command says. `EINVAL` where it has not, and for a device
-/// that is not a mock.
+/// Checks that an entry of a device's cache has the value of the command. Returns `EINVAL` if it
+/// does not, and for a device that is not a mock device.
 pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(id)?;
     let mock = MOCK.get().ok_or(ENODEV)?;
@@ -153,8 +155,11 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
     }
 }
 
-/// Lets a device have a page fault, which ends its group unless it says [`MORE_FOLLOW`]. Where it
-/// may not have any nothing happens, as with hardware. `EINVAL` for a device that is not a mock.
+/// Reports a page fault of a device. It is the last one of its group unless the command has the
+/// flag [`MORE_FOLLOW`]. Does nothing if the device is not attached to page tables with a fault
+/// queue.
+///
+/// Returns `EINVAL` for a device that is not a mock device.
 pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let request = PageRequest {
@@ -191,8 +196,10 @@ pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })
 }
 
-/// Makes those pages look written to whose bits are set in the caller's bitmap. `EINVAL` where
-/// dirty pages are not tracked, `EOVERFLOW` where the bitmap is too long.
+/// Makes the pages dirty whose bits are set in the bitmap of the calling process.
+///
+/// Returns `EINVAL` if dirty pages are not tracked, and `EOVERFLOW` if the bitmap has more than
+/// [`MAX_BITMAP`] bytes.
 pub(super) fn dirty(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let id = cmd.id;
     let args = cmd.dirty();

@@ -152,9 +152,9 @@ pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
     Ok(())
 }
 
-/// Checks that a PASID of a device is attached to the page tables that the command names, or to none
-/// if it names 0. Returns `EINVAL` if it is not and for objects of another kind, and `ENOENT` if
-/// there is no such object.
+/// Checks that a PASID of a device is attached to the page tables that the command names, or to
+/// none if it names 0. Returns `EINVAL` if it is not and for objects of another kind, and `ENOENT`
+/// if there is no such object.
 pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let hwpt = match cmd.hwpt_id {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The mock: devices that do not exist behind an IOMMU that does not either, for the kernel's own
-//! iommufd selftests (`tools/testing/selftests/iommu`).
+//! The mock: devices made by software, behind an IOMMU made by software, for the kernel's own
+//! iommufd selftests (`tools/testing/selftests/iommu`). Part of the test module only.
 //!
-//! Tests make devices and look into page tables by one more command of `/dev/iommu`. It does what
-//! vfio and hardware do, through the same doors as far as they are safe. Part of the test module
-//! only. The fuzzers' own way to write addresses (`MOCK_FLAGS_ACCESS_SYZ`) is not understood.
+//! Tests make devices and check page tables by `IOMMU_TEST_CMD` of `/dev/iommu`, which does what
+//! vfio and hardware do, through the same functions. `MOCK_FLAGS_ACCESS_SYZ`, by which fuzzers
+//! write addresses, is not supported.
 //!
 //! A mock device has page faults only while nobody attaches or detaches it (rank 4, see
 //! `kapi/iommu_driver/fault.rs`). The lock `Held::inner` (rank 3) is held while an emulated device
@@ -37,14 +37,15 @@ use crate::{
 
 pub(crate) use device::destroy;
 
-/// The mock, as long as the module is loaded.
+/// The registered mock. Dropped when the module is unloaded.
 pub(crate) struct Mock {
     _iommu: iommu_driver::Registration<state::Mock>,
     _fault: fault_injection::Control,
 }
 
 impl Mock {
-    /// Makes the IOMMU. `ENOMEM`, `EEXIST` where there is a bus of its name.
+    /// Registers the mock IOMMU and its bus. Returns `ENOMEM`, and `EEXIST` if there is a bus of
+    /// this name.
     pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
         Ok(Self {
             _fault: fault_injection::Control::new(),
@@ -53,7 +54,7 @@ impl Mock {
     }
 }
 
-/// IOMMU_TEST_CMD.
+/// Handles IOMMU_TEST_CMD. Returns `EOPNOTSUPP` for an unknown operation, or its errors.
 pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u32> {
     let id = cmd.id;
     let done = match cmd.op {
@@ -77,7 +78,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
         op::ACCESS_RW => access::copy(id, cmd.access_rw()),
         op::SET_TEMP_MEMORY_LIMIT => limit_memory(cmd.memory_limit().limit),
         op::DIRTY => check::dirty(ctx, cmd, user),
-        // The descriptor is the value of the ioctl.
+        // The ioctl returns the descriptor.
         op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
         op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
         op::PASID_ATTACH => device::attach_pasid(ctx, cmd, user),
@@ -89,7 +90,7 @@ pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u3
     done.map(|()| 0)
 }
 
-/// A batch has one element at least.
+/// Limits the memory of a batch of pages. Returns `EINVAL` if it does not suffice for one element.
 fn limit_memory(limit: u32) -> Result {
     const ELEMENT: usize = size_of::<u64>() + size_of::<u32>();
 

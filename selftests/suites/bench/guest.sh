@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 
-# How many rounds at most, and after how many seconds none is begun any more.
+# The largest number of rounds, and the number of seconds after which no round is started.
 ROUNDS=10
 SECONDS_LEFT=180
 UNIT=ns
@@ -11,7 +11,7 @@ if [ "$CLOCK" = instructions ]; then
 	UNIT=instructions
 fi
 
-# measure LABEL MODULE: a round's half, from loading the module to unloading it.
+# measure LABEL MODULE: half a round, from loading the module to unloading it.
 measure() {
 	MODULE=$2
 	load_iommufd
@@ -26,15 +26,15 @@ measure() {
 
 uptime() { cut -d . -f 1 /proc/uptime; }
 
-# One program measures all the time, because both modules are to map the same memory: how many pieces
-# it is in makes more of a difference than they do.
+# One program measures both modules, so that both map the same memory. How fragmented the memory is
+# matters more than the module.
 mkfifo /tmp/ask /tmp/answer
 echo 1 >/proc/sys/vm/compact_memory
 run bench "$UNIT" /tmp/ask /tmp/answer &
 exec 5>/tmp/ask 6</tmp/answer
 
-# A module that comes second finds warm caches, and the machine changes with time: each module
-# comes first in every other round.
+# The module that is measured second has warm caches, and the speed of the machine changes: the modules
+# take turns at being first.
 OURS=$MODULE
 begin=$(uptime)
 round=0
@@ -48,6 +48,6 @@ while [ $round -lt $ROUNDS ] && [ $(($(uptime) - begin)) -lt $SECONDS_LEFT ]; do
 	fi
 	round=$((round + 1))
 done
-# It ends when nobody can ask any more.
+# The program exits at the end of file.
 exec 5>&-
 wait

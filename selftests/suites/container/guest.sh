@@ -5,8 +5,9 @@ load_iommufd
 load_vfio
 bind_igb
 
-# The modes that are vfio's own on other kernels. They open /dev/vfio/vfio. The one on device memory
-# is left out: by a mode's name it expects that vfio maps it, which iommufd never did.
+# These modes open /dev/vfio/vfio, which is vfio's own container on other kernels. The test of device
+# memory is left out: in these modes it expects that device memory can be mapped, as vfio's own
+# container can and iommufd's cannot.
 run compat "$BDF"
 run vfio/vfio_dma_mapping_test -v vfio_type1_iommu -v vfio_type1v2_iommu \
 	-v vfio_type1_iommu_anonymous -v vfio_type1_iommu_anonymous_hugetlb_2mb \

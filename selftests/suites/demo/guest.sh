@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 
-# users: how many files keep the module under test in memory.
+# users: print the use count of the module under test.
 users() { cat "/sys/module/$NAME/refcnt"; }
 
 NAME=$(echo "$MODULE" | tr - _)

@@ -5,7 +5,7 @@ load_iommufd
 
 quiet_console
 
-# On a kernel with KASAN and lockdep this takes its time, and the suite has it there.
+# Takes longer on a kernel with KASAN and lockdep, for which the suite has a longer limit.
 [ "$LIMIT" -lt 900 ] || LIMIT=1500
 run iommu/iommufd
 run pasid none

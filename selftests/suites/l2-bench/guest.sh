@@ -5,7 +5,8 @@
 
 ROUNDS="1 2 3"
 
-# measure LABEL MODULE ROUND: what QEMU calls from its start to its end, while L2 boots and fetches a file.
+# measure LABEL MODULE ROUND: count the ioctls of QEMU from its start to its exit. L2 boots and fetches a
+# file.
 measure() {
 	local what="$1, round $3"
 	MODULE=$2

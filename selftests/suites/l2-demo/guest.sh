@@ -3,16 +3,16 @@
 
 . /lib/l2.sh
 
-# interrupts: how many the card has sent through VFIO.
+# interrupts: print how many interrupts the card has sent through VFIO.
 interrupts() {
 	awk '/vfio-msi/ { for (i = 2; i < NF && $i ~ /^[0-9]+$/; i++) sum += $i } END { print sum + 0 }' \
 		/proc/interrupts
 }
 
-# kvm COUNTER: one of KVM's own, of all guests that run.
+# kvm COUNTER: print a counter of KVM, summed over all guests.
 kvm() { cat "/sys/kernel/debug/kvm/$1"; }
 
-# ioctls: what QEMU asked, and how long it took.
+# ioctls: print the ioctls of QEMU and their time.
 ioctls() { /programs/ioctl_report /tmp/l2.ioctls; }
 
 L2_WATCH=yes
@@ -29,7 +29,7 @@ l2_prepare
 l2_allow /dev/iommu "$CDEV"
 acquired=$(vmstat nr_foll_pin_acquired)
 released=$(vmstat nr_foll_pin_released)
-echo "1. L1: /dev/iommu is served by $MODULE.ko; $BDF, the card, is bound to vfio-pci as $CDEV."
+echo "1. L1: $MODULE.ko provides /dev/iommu; $BDF, the card, is bound to vfio-pci as $CDEV."
 echo "   Both now belong to user $L2_USER, who may lock $L2_MEMLOCK MiB."
 
 set -- -object iommufd,id=iommufd0 -device "vfio-pci,host=$BDF,iommufd=iommufd0"
@@ -42,7 +42,7 @@ echo "   QEMU asked for an I/O address space, attached the card to it, and mappe
 echo "   $WHY are pinned. They stay where they are while the card may use them."
 echo "3. L2 boots. Its driver tells the card addresses as L2 sees them; the VT-d makes them those of L1."
 check "L2 boots and finds the card" l2_up 1
-# Its console is shown with some delay.
+# The console is printed with a delay.
 sleep 1
 echo "   It took ${WHY#after } from QEMU's start."
 echo "4. L2 gets an address and a file of $((SERVED_BYTES >> 20)) MiB, random bytes that your machine serves."

@@ -3,10 +3,10 @@
 
 . /lib/l2.sh
 
-# free_huge: huge pages that nobody has.
+# free_huge: print how many huge pages are free.
 free_huge() { awk '$1 == "HugePages_Free:" { print $2 }' /proc/meminfo; }
 
-# in_huge_pages BEFORE: as many are gone as L2's memory takes.
+# in_huge_pages BEFORE: check that L2's memory uses huge pages.
 in_huge_pages() {
 	WHY="$(($1 - $(free_huge))) huge pages"
 	[ $(($1 - $(free_huge))) -ge $((L2_MEMORY / 2)) ]
@@ -17,7 +17,7 @@ huge_pages_are_back() {
 	[ "$(free_huge)" = "$1" ]
 }
 
-# live NAME IOCTL ARGUMENT...: a life of L2 with that memory, which QEMU maps by that ioctl.
+# live NAME IOCTL ARGUMENT...: run L2 with that memory, and check that QEMU maps it by that ioctl.
 live() {
 	local before name=$1 ioctl=$2
 	shift 2
@@ -37,7 +37,7 @@ l2_load
 bind_igb
 l2_prepare
 l2_allow /dev/iommu "$CDEV"
-# Where QEMU sees it: a mount below /dev is not part of the root's.
+# A place that QEMU's root has too: mounts below /dev are not in it.
 mkdir "$L2_ROOT/dev/hugepages"
 mount -t hugetlbfs -o "uid=$L2_USER" hugetlbfs "$L2_ROOT/dev/hugepages"
 

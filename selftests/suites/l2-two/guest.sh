@@ -3,7 +3,7 @@
 
 . /lib/l2.sh
 
-# both_use_one_ioas: QEMU attached two devices and allocated one IOAS for them.
+# both_use_one_ioas: check that QEMU attached two devices and allocated one IOAS.
 both_use_one_ioas() {
 	WHY="$(l2_calls VFIO_DEVICE_ATTACH_IOMMUFD_PT) devices attached, $(l2_calls IOMMU_IOAS_ALLOC) IOAS"
 	[ "$WHY" = "2 devices attached, 1 IOAS" ]

@@ -9,7 +9,7 @@ has_iommu() {
 	[ "$SAID" = dmar0 ]
 }
 
-# small_maps: L2's own mappings were followed, far more of them than its memory has parts.
+# small_maps: check that QEMU mapped what L2 maps: many more mappings than L2 has memory regions.
 small_maps() {
 	WHY="$(l2_calls IOMMU_IOAS_MAP) maps, $(l2_calls IOMMU_IOAS_UNMAP) unmaps"
 	[ "$(l2_calls IOMMU_IOAS_MAP)" -gt 200 ] && [ "$(l2_calls IOMMU_IOAS_UNMAP)" -gt 20 ]

@@ -8,7 +8,7 @@ export FIRST_BDF="$BDF"
 bind_igb
 export SECOND_BDF="$BDF"
 
-# iommu_of BDF: the IOMMU that translates for a device.
+# iommu_of BDF: print the IOMMU that translates for a device.
 iommu_of() { readlink -f "/sys/bus/pci/devices/$1/iommu"; }
 
 iommus=$( (iommu_of "$FIRST_BDF"; iommu_of "$SECOND_BDF") | sort -u | wc -l)

@@ -5,11 +5,11 @@ load_iommufd
 load_vfio
 bind_igb
 
-# The modes that /dev/iommu serves: its own API, and as a VFIO container of either version.
-# vfio_type1_iommu and vfio_type1v2_iommu are vfio's own container.
+# The modes that use /dev/iommu: its own API, and the two versions of a VFIO container.
+# vfio_type1_iommu and vfio_type1v2_iommu use vfio's own container.
 MODES="iommufd iommufd_compat_type1 iommufd_compat_type1v2"
 
-# variants [_SUFFIX]...: the options that choose these variants in every mode.
+# variants [_SUFFIX]...: print the options that select these variants in every mode.
 variants() {
 	local mode suffix
 	for mode in $MODES; do
@@ -27,10 +27,10 @@ run vfio/vfio_dma_mapping_test \
 	$(variants '' _anonymous _anonymous_hugetlb_2mb _anonymous_hugetlb_1gb) "$BDF"
 # shellcheck disable=SC2046
 run vfio/vfio_dma_mapping_mmio_test $(variants '') "$BDF"
-# This one has no variants by mode: it runs in libvfio's default, which is iommufd.
+# This test has no variants of modes: it runs in libvfio's default mode, which is iommufd.
 run vfio/vfio_pci_device_test "$BDF"
-# Every test maps 1 GiB of shared memory: by 4 KiB pages in one mode, by huge pages in the others.
-# The storm takes as long as all else together, so it is made in one mode only.
+# Every test maps 1 GiB of shared memory, in one mode with 4 KiB pages and in the others with huge pages.
+# memcpy_storm takes as long as all other tests together, so it runs in one mode only.
 run vfio/vfio_pci_driver_test -v iommufd "$BDF"
 echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
 MODES="iommufd_compat_type1 iommufd_compat_type1v2"
