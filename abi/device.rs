@@ -19,7 +19,7 @@ use crate::{
     },
     ffi::bindings,
     kapi::{
-        iommu::group::Pasid,
+        iommu::attachment::Pasid,
         sync::shared::Shared, //
     },
     object::Ctx, //

@@ -21,7 +21,7 @@ use crate::{
         Request, //
     },
     ioas::Ioas,
-    kapi::iommu::group::Pasid,
+    kapi::iommu::attachment::Pasid,
     object::{
         Ctx,
         Object,
@@ -70,7 +70,8 @@ impl Object<BoundDevice> {
         }
         match how {
             How::Attach => {
-                self.group()?.attach(self.id(), self.dev(), pasid, hwpt)?;
+                self.group()?
+                    .attach(self.id(), self.dev(), self.owner(), pasid, hwpt)?;
                 Ok(Freed::Nothing)
             }
             How::Replace => self.group()?.replace(self.id(), pasid, hwpt),

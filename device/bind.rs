@@ -7,7 +7,10 @@ use core::any::Any;
 use kernel::{
     device::Device,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -78,7 +81,7 @@ pub(crate) struct BoundDevice {
     // Field order: the context has a group only while it owns the group's DMA, which is what
     // `iommufd_ctx_has_group()` is asked for. That everything is dropped is said last.
     group: GroupUse,
-    _owner: Option<DmaOwner>,
+    owner: Option<Arc<DmaOwner>>,
     backend: &'static dyn Backend,
     dev: ARef<Device>,
     /// What goes with the binding: see [`BoundDevice::adopt`].
@@ -105,7 +108,7 @@ impl BoundDevice {
         } else {
             let iommu = Self::check_device(dev)?;
             Self::check_interrupts(&iommu, dev)?;
-            let owner = Self::claim(ctx, dev)?;
+            let owner = DmaOwner::claim(dev, ctx)?;
             (Self::join_group(ctx, dev, iommu)?, Some(owner))
         };
         Self::publish(reservation, dev, group, owner, None, dropped)
@@ -118,7 +121,7 @@ impl BoundDevice {
         let reservation = ctx.objects().reserve()?;
         let dropped = CompleteOnDrop::new()?;
         let iommu = Self::check_device(dev)?;
-        let owner = Self::claim(ctx, dev)?;
+        let owner = DmaOwner::claim(dev, ctx)?;
         let group = Self::join_group(ctx, dev, iommu)?;
         Self::publish(reservation, dev, group, Some(owner), Some(keep), dropped)
     }
@@ -127,14 +130,14 @@ impl BoundDevice {
         reservation: Reservation<'_>,
         dev: &Device,
         group: GroupUse,
-        owner: Option<DmaOwner>,
+        owner: Option<Arc<DmaOwner>>,
         keep: Option<Keep>,
         dropped: CompleteOnDrop,
     ) -> Result<Ref<Self>> {
         let device = try_pin_init!(Self {
             claims <- Claims::new(),
             group,
-            _owner: owner,
+            owner,
             backend: backend_of(dev),
             dev: dev.into(),
             _keep: keep,
@@ -153,10 +156,6 @@ impl BoundDevice {
                 GFP_KERNEL_ACCOUNT,
             )?),
         })
-    }
-
-    fn claim(ctx: &Ctx, dev: &Device) -> Result<DmaOwner> {
-        DmaOwner::claim(dev, ctx)
     }
 
     /// Returns the group of a device with an IOMMU. Returns `EINVAL` if the device's DMA is not
@@ -223,6 +222,11 @@ impl BoundDevice {
     /// The device itself.
     pub(crate) fn dev(&self) -> &Device {
         &self.dev
+    }
+
+    /// Returns the ownership of its DMA, or `None` if it has no IOMMU.
+    pub(super) fn owner(&self) -> Option<&Arc<DmaOwner>> {
+        self.owner.as_ref()
     }
 
     /// What it knows of its vDEVICE.

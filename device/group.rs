@@ -31,20 +31,28 @@ use crate::{
         ReservedIovas, //
     },
     kapi::iommu::{
+        attachment::{
+            Attachment,
+            Pasid, //
+        },
         device::is_vf_with_pri,
         group::{
-            Attachment,
-            IommuGroup,
-            Pasid, //
+            DmaOwner,
+            IommuGroup, //
         },
         msi::Doorbells, //
     }, //
 };
 
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use crate::kapi::iommu::attachment::is_attached;
+
 /// A device of the group that is attached.
 struct Member {
     id: u32,
     dev: ARef<Device>,
+    /// `None` where there is no IOMMU.
+    owner: Option<Arc<DmaOwner>>,
     /// What the device cannot use is reserved in the address space. Nothing is for a PASID, nor
     /// where there is no IOMMU, because then the device never sees the addresses.
     reserved: Option<ReservedIovas>,
@@ -70,8 +78,9 @@ impl Attached {
         let Ok(member) = self.members.remove(place) else {
             return Freed::Nothing;
         };
-        if let (Some(attachment), Some(other)) = (&mut self.attachment, self.members.first()) {
-            attachment.set_device(&other.dev);
+        let other = self.members.first().and_then(|other| other.owner.as_ref());
+        if let (Some(attachment), Some(owner)) = (&mut self.attachment, other) {
+            attachment.set_owner(owner);
         }
         Freed::One(member.hwpt)
     }
@@ -100,7 +109,7 @@ fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
 #[pin_data]
 pub(crate) struct Group {
     /// `None` where there is no IOMMU; then the group has one device.
-    iommu: Option<Arc<IommuGroup>>,
+    iommu: Option<IommuGroup>,
     /// `None` where the IOMMU does not translate interrupts.
     interrupts: Option<Arc<Interrupts>>,
     #[pin]
@@ -124,10 +133,6 @@ impl Group {
         iommu: Option<IommuGroup>,
         interrupts: Option<Arc<Interrupts>>,
     ) -> Result<impl PinInit<Self, Error>> {
-        let iommu = match iommu {
-            Some(iommu) => Some(Arc::new(iommu, GFP_KERNEL_ACCOUNT)?),
-            None => None,
-        };
         Ok(try_pin_init!(Self {
             iommu,
             interrupts,
@@ -135,15 +140,24 @@ impl Group {
         }))
     }
 
-    /// Returns the address of the `struct iommu_group`, to be compared, or `None` if there is no IOMMU.
+    /// Returns the address of the `struct iommu_group`, to be compared, or `None` if there is no
+    /// IOMMU.
     pub(crate) fn iommu_addr(&self) -> Option<usize> {
         self.iommu.as_ref().map(|iommu| iommu.addr())
     }
 
-    /// Attaches a device. `EBUSY` where it is attached already, `EINVAL` where the group is
-    /// attached to other page tables, the device cannot use these, or they do not suit PASIDs and
-    /// ought to; `EADDRINUSE` where something is mapped that the device cannot use, `ENOMEM`.
-    pub(crate) fn attach(&self, id: u32, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result {
+    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU. `EBUSY` where it
+    /// is attached already, `EINVAL` where the group is attached to other page tables, the device
+    /// cannot use these, or they do not suit PASIDs and ought to; `EADDRINUSE` where something is
+    /// mapped that the device cannot use, `ENOMEM`.
+    pub(crate) fn attach(
+        &self,
+        id: u32,
+        dev: &Device,
+        owner: Option<&Arc<DmaOwner>>,
+        pasid: Pasid,
+        hwpt: &Hwpt,
+    ) -> Result {
         let mut state = self.state.lock();
 
         if let Some(attached) = state.get_mut(&pasid) {
@@ -154,23 +168,25 @@ impl Group {
                 return Err(EINVAL);
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            let member = self.member(id, dev, pasid, hwpt)?;
+            let member = self.member(id, dev, owner, pasid, hwpt)?;
             // There is room: it was reserved.
             drop(attached.members.push_within_capacity(member));
             return Ok(());
         }
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-        members.push(self.member(id, dev, pasid, hwpt)?, GFP_KERNEL_ACCOUNT)?;
+        members.push(
+            self.member(id, dev, owner, pasid, hwpt)?,
+            GFP_KERNEL_ACCOUNT,
+        )?;
         check_faults(dev, hwpt)?;
         check_pasids(&state, pasid, hwpt)?;
-        let attachment = match &self.iommu {
-            Some(iommu) => {
+        let attachment = match owner {
+            Some(owner) => {
                 let domain = hwpt.attachable();
                 let doorbells = self.doorbells(pasid, hwpt)?;
                 Some(Attachment::new(
-                    iommu.clone(),
-                    dev,
+                    owner.clone(),
                     pasid,
                     domain,
                     doorbells,
@@ -281,10 +297,18 @@ impl Group {
 
 impl Group {
     /// A device that is about to be attached. `EADDRINUSE`, `ENOMEM`.
-    fn member(&self, id: u32, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Member> {
+    fn member(
+        &self,
+        id: u32,
+        dev: &Device,
+        owner: Option<&Arc<DmaOwner>>,
+        pasid: Pasid,
+        hwpt: &Hwpt,
+    ) -> Result<Member> {
         Ok(Member {
             id,
             dev: dev.into(),
+            owner: owner.cloned(),
             reserved: self.reserve(dev, pasid, hwpt)?,
             hwpt: hwpt.clone(),
         })
@@ -336,7 +360,7 @@ impl Group {
             return false;
         };
         match (state.get(&pasid), hwpt) {
-            (None, None) => !iommu.is_attached(pasid),
+            (None, None) => !is_attached(iommu, pasid),
             (Some(attached), Some(hwpt)) => {
                 let recorded = |attachment: &Attachment| attachment.is_recorded(iommu, pasid);
                 attached.hwpt.same(hwpt) && attached.attachment.as_ref().is_some_and(recorded)

@@ -32,15 +32,15 @@ use crate::{
                 Domain,
                 Prot, //
             },
-            group::{
-                resv_regions,
-                ResvKind, //
-            },
             msi::{
                 Doorbell,
                 Doorbells, //
             },
-            provider, //
+            provider,
+            resv::{
+                resv_regions,
+                ResvKind, //
+            }, //
         },
         sync::shared::Shared,
         units::{

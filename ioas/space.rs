@@ -22,7 +22,7 @@ use crate::{
     },
     kapi::{
         fault_injection,
-        iommu::group::{
+        iommu::resv::{
             resv_regions,
             ResvKind, //
         },

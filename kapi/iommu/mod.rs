@@ -5,6 +5,7 @@
 //! | file | fit for |
 //! |---|---|
 //! | `attachable` | private: domains of either kind, and the handle of an attachment |
+//! | `attachment` | `rust/kernel/iommu` |
 //! | `device` | `rust/kernel/iommu` |
 //! | `dirty` | `rust/kernel/iommu` |
 //! | `domain` | `rust/kernel/iommu` |
@@ -20,12 +21,14 @@
 //! | `nested` | private: nested domains exist for iommufd only |
 //! | `owned_domain` | private: the common part of `domain` and `nested` |
 //! | `provider` | private: needs the patch series |
+//! | `resv` | `rust/kernel/iommu` |
 //! | `software_pt` | private: page tables of devices without an IOMMU |
 //! | `vdevice` | private: `struct iommufd_vdevice` belongs to iommufd |
 //! | `vevent` | private: events of a `struct iommufd_viommu` |
 //! | `viommu` | private: `struct iommufd_viommu` belongs to iommufd |
 
 pub(crate) mod attachable;
+pub(crate) mod attachment;
 pub(crate) mod device;
 pub(crate) mod dirty;
 pub(crate) mod domain;
@@ -41,6 +44,7 @@ pub(crate) mod msi;
 pub(crate) mod nested;
 mod owned_domain;
 pub(crate) mod provider;
+pub(crate) mod resv;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
 pub(crate) mod software_pt;
 pub(crate) mod vdevice;

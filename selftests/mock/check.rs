@@ -19,7 +19,7 @@ use crate::{
     ioas::Ioas,
     kapi::{
         iommu::{
-            group::Pasid,
+            attachment::Pasid,
             iopf::PageRequest, //
         },
         iommu_driver::PagingDomain,

@@ -18,7 +18,7 @@ use crate::{
     },
     hwpt::Hwpt,
     kapi::{
-        iommu::group::Pasid,
+        iommu::attachment::Pasid,
         mm::user::UserStruct,
         uapi::test::{
             mock,
