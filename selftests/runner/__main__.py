@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs the suites. People come here through the Makefile: make test, make run, make shell."""
+"""Runs the suites, for the goals test, run, shell and bench of the Makefile."""
 
 import argparse
 import sys
@@ -27,12 +27,12 @@ from suite import machine
 
 INTERRUPTED = 130
 
-# What `make suites` says of those that a plain run leaves out.
+# The notes of `make suites` on suites that do not run by default.
 _ONLY = {"yes": "", "no": " (by name, or SUITES=all)", "arch": " (by name, ARCH={}, or SUITES=all)"}
 
 
 def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
-    """Builds what the suite's guest needs."""
+    """Builds the parts of the suite's guest."""
     arch = choice.arch or suite.arch[0]
     if arch not in suite.arch:
         raise Mistake(f"suite {suite.name} runs on {' '.join(suite.arch)}, not on {arch}")
@@ -48,7 +48,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:
-    """What a suite runs with, or why there is no such thing; a suite of the host needs nothing."""
+    """Returns the parts of the suite's guest, or why they cannot be built. A host suite has none."""
     if suite.kind == "host":
         return None
     try:
@@ -60,7 +60,7 @@ def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake |
 def run_suite(
     suite: Suite, parts: guest.Parts | Mistake | None, show: Callable[[str, Case | None], None]
 ) -> SuiteResult:
-    """Runs one suite and shows what happens in it."""
+    """Runs one suite and prints its results as they come."""
     result = SuiteResult(suite.name, build.LOGS / f"{suite.name}.log")
     result.log.unlink(missing_ok=True)
     began = time.monotonic()
@@ -81,7 +81,7 @@ def run_suite(
 
 
 def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
-    """Whether a suite runs that was not named."""
+    """Returns whether a suite runs if no suite is named."""
     if arch and suite.kind != "host" and arch not in suite.arch:
         return False
     if everything:
@@ -90,7 +90,7 @@ def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
 
 
 def chosen(choice: argparse.Namespace) -> list[Suite]:
-    """The suites to run."""
+    """Returns the suites to run."""
     everything = choice.suites == ["all"]
     if choice.suites and not everything:
         return [load(name) for name in choice.suites]
@@ -104,7 +104,7 @@ def chosen(choice: argparse.Namespace) -> list[Suite]:
 def test(choice: argparse.Namespace) -> int:
     began = time.monotonic()
     suites = chosen(choice)
-    # All is built first: beside a guest a compiler would make both slow, and mix its output with theirs.
+    # Everything is built first. Beside a guest a build would slow down both, and mix their output.
     pieces = []
     for suite in suites:
         report.building(suite.name)
@@ -114,7 +114,7 @@ def test(choice: argparse.Namespace) -> int:
     report.building("")
     titles = {piece: f"{suite.name}: {suite.description}" for piece, suite in zip(pieces, suites)}
     limits = {piece: suite.timeout for piece, suite in zip(pieces, suites)}
-    # What may take long begins first, lest it be alone in the end.
+    # Long suites start first, so that none is alone at the end.
     named = choice.suites not in ([], ["all"])
     order = pieces if named else sorted(pieces, key=lambda piece: -limits[piece])
     results = {}
@@ -135,17 +135,17 @@ def test(choice: argparse.Namespace) -> int:
 
 
 def _run_quietly(suite: Suite, parts: guest.Parts | Mistake | None, tell: Callable[[Case], None]) -> SuiteResult:
-    """Runs a suite of which only the tests are told."""
+    """Runs a suite and prints its tests only."""
     return run_suite(suite, parts, lambda _, case: tell(case) if case else None)
 
 
 def demo(choice: argparse.Namespace) -> int:
-    """Shows a suite's own words, then the checks."""
+    """Prints the output of a suite, then its checks."""
     blank = False
 
     def show(line: str, case: Case | None) -> None:
         nonlocal blank
-        # The guest puts a blank line before each line for the runner; neither is for people.
+        # The lines for the runner, and the blank line before each of them, are not printed.
         if case or line.startswith("@@ "):
             blank = False
             return
@@ -165,7 +165,7 @@ def demo(choice: argparse.Namespace) -> int:
 
 
 def measure(choice: argparse.Namespace) -> int:
-    """Shows what both modules cost. Fails only where that could not be measured."""
+    """Prints the cost of both modules. Fails only if it could not be measured."""
     samples = bench.Samples()
     suite = load("bench-instructions" if choice.count == "instructions" else "bench")
     result = run_suite(suite, prepare(suite, choice), lambda line, _: samples.feed(line))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ACPI tables of a guest's firmware, and such as its kernel uses instead: see the kernel's
+"""ACPI tables of a guest's firmware, and tables that replace them: see the kernel's
 Documentation/admin-guide/acpi/initrd_table_override.rst. The IORT is laid out as in Arm DEN 0049."""
 
 import struct
@@ -7,13 +7,13 @@ import struct
 from initramfs import Initramfs
 
 _ROOT_COMPLEX = 2
-# Of a root complex's memory access flags: all of its devices' DMA is coherent, whatever attributes
-# it is given. Linux lets a guest have tables of its own only where it is.
+# A memory access flag of a root complex, CANWBS: the DMA of its devices is coherent, whatever its
+# attributes. Linux allows nested page tables only with it.
 _CANWBS = 1 << 2
 
 
 class Unexpected(Exception):
-    """The table is not what it should be."""
+    """The table has an unexpected format."""
 
 
 def _checked(table: bytes) -> bytes:
@@ -25,7 +25,7 @@ def _checked(table: bytes) -> bytes:
 
 
 def with_coherent_root(iort: bytes) -> bytes:
-    """The table with CANWBS set for each root complex, and of a newer revision, as an upgrade must be."""
+    """Returns the table with CANWBS set for each root complex, and a newer revision, which the kernel wants."""
     table = bytearray(_checked(iort))
     count, place = struct.unpack_from("<II", table, 36)
     roots = 0
@@ -46,7 +46,7 @@ def with_coherent_root(iort: bytes) -> bytes:
 
 
 def upgrade(name: str, table: bytes) -> bytes:
-    """An archive that the kernel finds before the initramfs that it is put in front of."""
+    """Returns a cpio archive of the tables, which the kernel reads if it is in front of the initramfs."""
     archive = Initramfs()
     archive.file(f"kernel/firmware/acpi/{name}.aml", table, 0o644)
     return archive.content()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `make bench` measured: a table for people, JSON for programs."""
+"""The results of `make bench`, as a table and as JSON."""
 
 import json
 import statistics
@@ -10,26 +10,26 @@ from pathlib import Path
 import report
 
 _MODULES = ("c", "rust")
-# selftests/guest/bench.c says what its lines are.
+# The format of the lines is described in selftests/guest/bench.c.
 _MARK = "sample "
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured of both modules: the medians, and how far apart the samples lie."""
+    """A measurement of both modules: the medians, and how much the samples vary."""
 
     row: str
     c: float
     rust: float
-    # rust / c, or None where C has nothing to divide by.
+    # rust / c, or None if the C module's median is 0.
     ratio: float | None
     unit: str
-    # The larger of the modules' interquartile ranges, as a part of the median: how much was disturbed.
+    # The larger interquartile range of both modules, relative to the median.
     spread: float
 
 
 class Samples:
-    """The samples of a run, fed line by line."""
+    """The samples of a run, read line by line."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], dict[str, list[float]]] = {}
@@ -41,7 +41,7 @@ class Samples:
         self._rows.setdefault((row, unit), {}).setdefault(module, []).append(float(value))
 
     def rows(self) -> list[Row]:
-        """Rows in the order of the run, without those that a module did not get to."""
+        """Returns the rows in the order of the run, without those that only one module has."""
         rows = []
         for (row, unit), modules in self._rows.items():
             if set(modules) != set(_MODULES):
@@ -58,14 +58,14 @@ def save(rows: list[Row], path: Path) -> None:
 
 
 def show(rows: list[Row]) -> None:
-    """The table for people."""
+    """Returns the table as text."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for name, *rest in cells:
         report.say("  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
 
 
-# By unit, from the largest down: what is written behind a number, and what it is worth.
+# For each unit the suffixes and their values, from the largest down.
 _SCALES = {
     "ns": [(" ms", 1e6), (" us", 1e3), (" ns", 1)],
     "instructions": [(" M", 1e6), (" k", 1e3), ("", 1)],
@@ -82,7 +82,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _amount(value: float, unit: str) -> str:
-    """A number as people read it."""
+    """Returns a number with a suffix."""
     scales = _SCALES[unit]
     for name, scale in scales:
         if abs(value) >= scale:

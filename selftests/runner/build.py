@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes what a guest is put together from: kernel, module under test, test programs."""
+"""Builds the parts of a guest: kernel, module under test, test programs."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ from suite import Suite
 BUILD = TOP / "build"
 LOGS = BUILD / "logs"
 
-# What MODULE=... stands for.
+# The values of MODULE=... and the names of the modules.
 # The architecture of the toolchain root, by the kernel's name.
 _HERE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -25,7 +25,7 @@ MODULES = {"rust": "iommufd-rs", "c": "iommufd"}
 
 
 def _once(build: Callable[..., Path]) -> Callable[..., Path]:
-    """In one run of the runner nothing is built twice: neither what was built nor what could not be."""
+    """Builds each thing once in a run of the runner. A build that failed is not tried again."""
 
     @cache
     def outcome(*arguments: object) -> Path | Mistake:
@@ -45,12 +45,12 @@ def _once(build: Callable[..., Path]) -> Callable[..., Path]:
 
 
 def log_head() -> str:
-    """What each log begins with: the toolchain, and the versions of it that were chosen."""
+    """Returns the first lines of each log: the toolchain and its versions."""
     return "".join(f"# {line}\n" for line in Path("/chosen").read_text().splitlines())
 
 
 def kernel(suite: Suite, arch: str) -> Path:
-    """The build folder of the suite's kernel."""
+    """Returns the build folder of the suite's kernel."""
     return _kernel(suite.kernel, arch)
 
 
@@ -64,13 +64,13 @@ def _kernel(flavour: str, arch: str) -> Path:
 
 
 def module(suite: Suite, arch: str, options: list[str]) -> Path:
-    """Our module, built for the suite's kernel with the suite's options and those given."""
+    """Builds our module for the suite's kernel, with the suite's options and those given. Returns the file."""
     return _module(suite.kernel, arch, *sorted({*suite.options, *options}))
 
 
 @_once
 def _module(flavour: str, arch: str, *options: str) -> Path:
-    # Each set of options has a folder of its own, so that suites do not rebuild each other's module.
+    # One folder for each set of options, so that suites do not rebuild the module of others.
     folder = "module"
     for option in options:
         folder += "+" + option.removeprefix("CONFIG_IOMMUFD_RS_").replace("=y", "").lower()
@@ -85,7 +85,7 @@ def _module(flavour: str, arch: str, *options: str) -> Path:
 
 
 def programs(suite: Suite, kernel_build: Path, machine: Machine) -> Path:
-    """The folder with the suite's test programs."""
+    """Builds the suite's test programs. Returns their folder."""
     out = BUILD / machine.arch / suite.kernel / "programs"
     for goal in sorted({program.split("/")[0] for program in suite.programs}):
         _program(goal, out, kernel_build, machine.arch, machine.compiler)
@@ -94,7 +94,7 @@ def programs(suite: Suite, kernel_build: Path, machine: Machine) -> Path:
 
 @_once
 def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str) -> Path:
-    """A program, or a folder of those of the kernel."""
+    """Builds a program of ours, or a folder of the kernel's. Returns the folder."""
     command = ["make", "-C", str(TOP / "selftests/guest"), f"KERNEL={kernel_build}", f"OUT={out}"]
     log = LOGS / f"{arch}-{out.parent.name}-{goal}.log"
     _logged(f"the guest program {goal}", log, arch, [*command, f"CC={compiler}", goal])
@@ -102,7 +102,7 @@ def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str)
 
 
 def userland(arch: str) -> Path:
-    """The tree with the QEMU of a guest inside the guest. The runner runs in one of its own architecture."""
+    """Returns the tree with the QEMU for a guest inside the guest: the runner's own if the architecture is."""
     return Path("/") if arch == _HERE else _userland(arch)
 
 
@@ -115,7 +115,7 @@ def _userland(arch: str) -> Path:
 
 
 def _environment(arch: str) -> dict[str, str]:
-    """What a build for that architecture runs in."""
+    """Returns the environment of a build for that architecture."""
     return os.environ | {"ARCH": arch}
 
 

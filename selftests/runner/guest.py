@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boots a guest and turns what it says into lines. The kernel's console and the results have a
-serial port each, so that neither can tear the other's lines."""
+"""Boots a guest and reads its output line by line. The kernel's console and the results have a serial
+port each, so that neither cuts the other's lines."""
 
 import base64
 import hashlib
@@ -26,33 +26,33 @@ from suite import Suite
 
 KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
 
-# sysrq is for the guest's watchdog. There is no life after an oops.
+# The guest's watchdog uses sysrq. An oops ends the guest.
 _CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
 
-# How a guest's CPUs are emulated, by what its clock counts. An instruction takes a nanosecond where it
-# counts them; while the CPU sleeps the clock jumps to when it is woken.
+# The emulation of a guest's CPUs, by what its clock counts. If it counts instructions, each takes a
+# nanosecond, and the clock advances to the next timer while the CPU sleeps.
 _CPUS = {
     "time": ["-accel", "tcg,thread=multi", "-smp", "2"],
     "instructions": ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off,align=off"],
 }
 
-# QEMU ends with its parent, however that dies.
+# QEMU is killed when its parent dies, for whatever reason.
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
 
 
-# What QEMU itself needs beside the guest's memory, in MiB, most of it for translated code; and what a
+# The MiB that QEMU needs beside the guest's memory, most of it for translated code, and the MiB that a
 # suite without a guest may need.
 _QEMU_MEMORY = 768
 _HOST_MEMORY = 1024
 
 
 def memory_needed(suite: Suite) -> int:
-    """The MiB that a run of the suite takes of the machine at most."""
+    """Returns the MiB that a run of the suite may take."""
     return suite.memory + _QEMU_MEMORY if suite.kind != "host" else _HOST_MEMORY
 
 
 def memory_available() -> int:
-    """The MiB that the machine has to spare."""
+    """Returns the MiB that are available on the machine."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         name, _, amount = line.partition(":")
         if name == "MemAvailable":
@@ -62,21 +62,21 @@ def memory_available() -> int:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a guest is put together from."""
+    """The parts of a guest."""
 
     suite: Suite
     machine: Machine
     kernel: Path
     programs: Path
-    # The file of the module under test, and its name without ".ko".
+    # The file of the module under test. Its name without ".ko" is the name of the module.
     module: Path
     module_name: str
-    # The tree of programs that has the QEMU of a guest inside the guest.
+    # The tree of programs with the QEMU for a guest inside the guest.
     userland: Path | None = None
 
 
 def _pack_inner(parts: Parts) -> bytes:
-    """The initramfs of the guest inside the guest."""
+    """Returns the initramfs of the guest inside the guest."""
     archive = Initramfs()
     archive.device("dev/console", 5, 1)
     archive.file("bin/busybox", parts.machine.busybox.read_bytes())
@@ -86,7 +86,7 @@ def _pack_inner(parts: Parts) -> bytes:
 
 @contextmanager
 def packed(parts: Parts, mode: str, path: Path) -> Iterator[None]:
-    """Writes the initramfs, and serves what the suite wants served meanwhile; `mode` is test or shell."""
+    """Writes the initramfs, and runs the suite's server meanwhile. `mode` is test or shell."""
     if not parts.suite.serve:
         _pack(parts, mode, path, {})
         yield
@@ -111,14 +111,14 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         "CLOCK": parts.suite.clock,
         "CONSOLE": parts.machine.console,
         "RESULTS": parts.machine.results,
-        # One program that is hung must leave time to say so.
+        # If a program hangs there must be time left to report it.
         "LIMIT": str(parts.suite.timeout // 2),
         "INNER_QEMU": parts.machine.inner,
         "INNER_CMDLINE": parts.machine.inner_cmdline,
         **served,
     }
     archive.file("etc/suite", "".join(f"{key}={quote(value)}\n" for key, value in settings.items()).encode())
-    # Objects that the kernel's build lists are named .o there and installed as .ko.
+    # The kernel's build lists modules as .o; the files are .ko.
     for listed in (parts.kernel / "modules.order").read_text().split():
         module = parts.kernel / Path(listed).with_suffix(".ko")
         archive.file(f"modules/{module.name}", module.read_bytes())
@@ -134,7 +134,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
 
 
 def _coherent_iort(parts: Parts) -> bytes:
-    """The table that says of the guest's root complexes that they are coherent, made from its own."""
+    """Returns an IORT in which the guest's root complexes are coherent, made from the guest's own."""
     version = subprocess.run([parts.machine.qemu[0], "--version"], stdout=subprocess.PIPE).stdout
     words = [version.decode(), *parts.machine.qemu, *parts.suite.devices]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
@@ -149,7 +149,7 @@ def _coherent_iort(parts: Parts) -> bytes:
 
 
 def _read_iort(parts: Parts, initramfs: Path, log: Path) -> bytes:
-    """Boots the guest to have it print its IORT. It is the same each time, so it is asked once."""
+    """Boots the guest to read its IORT. It is always the same, so it is read once."""
     archive = Initramfs()
     archive.device("dev/console", 5, 1)
     archive.file("bin/busybox", parts.machine.busybox.read_bytes())
@@ -166,12 +166,12 @@ def _read_iort(parts: Parts, initramfs: Path, log: Path) -> bytes:
 
 
 def _shared(tree: Path) -> list[str]:
-    """Shows a tree to the guest, which cannot change it."""
+    """Returns QEMU's arguments for a tree that the guest can read."""
     return ["-virtfs", f"local,path={tree},mount_tag=userland,security_model=none,readonly=on,multidevs=remap"]
 
 
 def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
-    """QEMU's command line, without the serial ports. `loglevel` is a word of the kernel's."""
+    """Returns QEMU's command, without the serial ports. `loglevel` is a parameter of the kernel."""
     suite = parts.suite
     cmdline = f"{parts.machine.cmdline} {_CMDLINE} {loglevel} {suite.cmdline}"
     return [
@@ -187,12 +187,12 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
 
 
 def shell(parts: Parts, initramfs: Path) -> int:
-    """A guest whose console is the terminal."""
+    """Runs a guest whose console is the terminal."""
     return subprocess.run([*command(parts, initramfs, "quiet"), "-serial", "mon:stdio", "-serial", "none"]).returncode
 
 
 class Guest:
-    """A running guest. Iterate over `lines`, then look at `timed_out` and `status`."""
+    """A running guest. `timed_out` and `status` are valid after an iteration over `lines`."""
 
     def __init__(self, parts: Parts, initramfs: Path, log: TextIO) -> None:
         self._log = log
@@ -222,7 +222,7 @@ class Guest:
         self._readers = {channel: reader for channel, (reader, _) in pipes.items()}
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Every line with the channel that it came from, until the guest is gone or out of time."""
+        """Yields each line with its channel, until the guest has exited or its time is over."""
         pending = {channel: b"" for channel in self._readers}
         with selectors.DefaultSelector() as selector:
             for channel, reader in self._readers.items():
@@ -245,7 +245,7 @@ class Guest:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the guest if it still runs."""
+        """Kills the guest if it still runs."""
         if self._process.poll() is None and self.timed_out:
             self._process.kill()
         self.status = self._process.wait()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a suite in a guest and judges it: by the tests' own results, by the kernel's log, and by
-whether the guest came to its end."""
+"""Runs a suite in a guest and judges it by the results of its tests, by the kernel's log, and by whether
+the guest ran to its end."""
 
 from collections.abc import Iterator
 
@@ -22,18 +22,18 @@ _CONTEXT = 5
 
 
 class Transcript:
-    """Follows the results port; selftests/guest/guest.sh says what comes there."""
+    """Reads the results port. selftests/guest/guest.sh describes the lines."""
 
     def __init__(self, raw: bool) -> None:
-        # A raw program's output is for people: its exit status alone decides.
+        # The output of a raw program is not KTAP: its exit status is its result.
         self._raw = raw
         self._program: Program | None = None
         self._name = ""
         self.ended = False
         self.taints = 0
-        # What was going on, for the report of a guest that stopped short.
+        # What runs, for the report on a guest that stopped early.
         self.doing = "booting or setting up"
-        # What the script itself said last.
+        # The last line of the script itself.
         self._said: list[str] = []
 
     def feed(self, line: str) -> list[Case]:
@@ -78,12 +78,12 @@ class Transcript:
         return program.end(status)
 
     def cut_off(self) -> list[Case]:
-        """What a program that never ended still owes."""
+        """Returns the results of a program that did not exit."""
         return self._program.end(0) if self._program else []
 
 
 def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
-    """Boots the guest. Yields each line of the results port with the test that it ends, if any."""
+    """Boots the guest. Yields each line of the results port, with the test that it completes, if any."""
     suite = parts.suite
     LOGS.mkdir(parents=True, exist_ok=True)
     initramfs = LOGS.parent / "initramfs" / f"{suite.name}.cpio"

@@ -23,7 +23,7 @@ _LAST_LINES = 25
 
 
 def run(suite: Suite) -> Iterator[tuple[str, Case | None]]:
-    """Runs the checks in turn. Yields nothing of their output: that is in the log."""
+    """Runs the checks one after the other. Their output goes to the log."""
     LOGS.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + suite.timeout
     with (LOGS / f"{suite.name}.log").open("w") as log:
@@ -38,7 +38,7 @@ def run(suite: Suite) -> Iterator[tuple[str, Case | None]]:
 
 
 def _run(check: Check, deadline: float) -> tuple[str, str]:
-    """The command's output, and what is wrong with its end, if anything."""
+    """Returns the output of a command, and why it failed, if it did."""
     try:
         done = subprocess.run(
             check.command,
@@ -94,7 +94,7 @@ def _cargo(check: Check, output: str, problem: str) -> list[Case]:
     return cases
 
 
-# By what a suite's "results" says.
+# The parsers of output, by a check's "results".
 _READERS = {"status": _status, "ktap": _ktap, "cargo": _cargo}
 
 

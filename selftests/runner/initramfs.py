@@ -15,7 +15,7 @@ class Initramfs:
         self._inode = 0
 
     def folder(self, name: str) -> None:
-        """A folder and those above it."""
+        """Adds a folder and those above it."""
         if name in ("", ".") or name in self._folders:
             return
         self.folder(str(Path(name).parent))
@@ -27,20 +27,20 @@ class Initramfs:
         self._entry(name, stat.S_IFREG | mode, content)
 
     def device(self, name: str, major: int, minor: int) -> None:
-        """A character device."""
+        """Adds a character device."""
         self.folder(str(Path(name).parent))
         self._entry(name, stat.S_IFCHR | 0o600, b"", (major, minor))
 
     def content(self) -> bytes:
-        """The archive; nothing can be added any more."""
+        """Returns the archive. Nothing can be added to it."""
         self._entry("TRAILER!!!", 0, b"")
         return b"".join(self._parts)
 
     def _entry(self, name: str, mode: int, content: bytes, device: tuple[int, int] = (0, 0)) -> None:
         self._inode += 1
         encoded = name.encode() + b"\0"
-        # inode, mode, uid, gid, links, mtime, size, device of the file, device it stands for, name's
-        # size, checksum
+        # inode, mode, uid, gid, links, mtime, size, device of the file, device number, size of the
+        # name, checksum
         fields = (self._inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(encoded), 0)
         header = b"070701" + b"".join(b"%08x" % field for field in fields)
         self._parts += [_padded(header + encoded), _padded(content)]

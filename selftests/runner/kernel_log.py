@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds what no test may make the kernel say."""
+"""Finds complaints in the kernel's log, which no test may cause."""
 
 import re
 
-# The first line of each kind of complaint. A call trace alone is none: sysrq prints them too.
+# The first line of each kind of complaint. A call trace alone is not one: sysrq prints them too.
 _COMPLAINTS = re.compile(
     r"""
       \bWARNING:                        # WARN, lockdep, RCU, refcount, module code
@@ -29,16 +29,16 @@ _COMPLAINTS = re.compile(
     re.VERBOSE,
 )
 
-# Taint flags that a complaint leaves behind: bad page, die, WARN, soft lockup.
+# Taint flags that a complaint sets: bad page, die, WARN, soft lockup.
 _TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
 
-# How much of the log is quoted with a complaint, and how many complaints are quoted.
+# How many lines of the log are quoted with a complaint, and how many complaints are quoted.
 _FOLLOWING = 8
 _QUOTED = 3
 
 
 class KernelLog:
-    """One guest's kernel messages, fed line by line."""
+    """The kernel messages of a guest, read line by line."""
 
     def __init__(self, expected: str) -> None:
         self._expected = re.compile(expected) if expected else None
@@ -47,7 +47,7 @@ class KernelLog:
         self.count = 0
 
     def feed(self, line: str) -> bool:
-        """Whether the line is a complaint."""
+        """Reads a line. Returns whether it is a complaint."""
         complaint = bool(_COMPLAINTS.search(line)) and not (self._expected and self._expected.search(line))
         if complaint:
             self.count += 1
@@ -60,12 +60,12 @@ class KernelLog:
         return complaint
 
     def tainted(self, flags: int) -> None:
-        """The kernel's taint flags at the end: they tell of a complaint that the console missed."""
+        """Reads the taint flags at the end, which show a complaint that the console did not print."""
         said = [text for bit, text in _TAINTS.items() if flags >> bit & 1]
         if said and not self.count and not self._expected:
             self.count += 1
             self._quotes.append([f"the kernel is tainted by: {', '.join(said)}"])
 
     def quote(self) -> str:
-        """The complaints, as far as a report should show them."""
+        """Returns the complaints for a report, shortened."""
         return "\n...\n".join("\n".join(quote) for quote in self._quotes)

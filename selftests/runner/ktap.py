@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads the KTAP that one test program prints. Strict: a plan must be there and be kept."""
+"""Reads the KTAP output of a test program. There must be a plan, and as many results as it says."""
 
 import re
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from result import skipped
 
 _VERSION = re.compile(r"^( *)(?:# )?K?TAP version \d+$")
 _PLAN = re.compile(r"^( *)1\.\.(\d+)(?: # SKIP ?(.*))?$")
-# A "#" in a test's name is only a directive when one of these words follows. kselftest.h puts the name
-# of a skipped test behind it.
+# A "#" in the name of a test is a directive only if one of these words follows. kselftest.h prints the
+# name of a skipped test behind the directive.
 _DIRECTIVE = r"# *(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b ?(.*)"
 _RESULT = re.compile(
     rf"^( *)(not )?ok (\d+)(?: -)?(?: (?!# *SKIP\b)(.*?))?(?: {_DIRECTIVE})?$",
@@ -22,13 +22,13 @@ _BAIL = re.compile(r"^ *Bail out!(.*)$")
 
 # kselftest's exit statuses.
 _SKIP_STATUS = 4
-# How much of a program's own output goes with a failed test.
+# How many lines of a program's output are quoted with a failed test.
 _CONTEXT = 12
 
 
 @dataclass
 class _Level:
-    """The results at one indentation: a nested level is summed up by a result of the one above."""
+    """The results at one indentation. A result of the level above sums them up."""
 
     indent: int
     planned: int | None = None
@@ -37,7 +37,7 @@ class _Level:
 
 
 class Program:
-    """One program's output, fed line by line."""
+    """The output of a program, read line by line."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Program:
         self._skipped_whole = False
 
     def feed(self, line: str) -> list[Case]:
-        """The tests that this line ends."""
+        """Reads a line. Returns the tests that it completes."""
         if match := _VERSION.match(line):
             return self._enter(len(match[1]))
         if match := _PLAN.match(line):
@@ -66,7 +66,7 @@ class Program:
         return []
 
     def end(self, status: int) -> list[Case]:
-        """What the program's end itself says: `status` is what the shell saw."""
+        """Returns the results of the program's exit, whose status the shell saw."""
         cases = [case for level in reversed(self._levels) for case in self._close(level)]
         if status > 128:
             cases.append(self._fail(self.name, f"killed by signal {status - 128}\n{self._said()}"))
@@ -77,7 +77,7 @@ class Program:
         return cases
 
     def _enter(self, indent: int) -> list[Case]:
-        """Makes the level of that indentation the innermost, closing those inside it."""
+        """Closes the levels with a larger indentation, and opens this one if it is new."""
         cases = []
         while self._levels[-1].indent > indent:
             cases += self._close(self._levels.pop())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a person sees of the tests."""
+"""Prints the results of tests."""
 
 import sys
 from collections.abc import Hashable
@@ -22,7 +22,7 @@ def say(text: str = "") -> None:
 
 
 def case(result: Case) -> None:
-    """One finished test."""
+    """Prints one finished test."""
     word = f"{_WORDS[result.outcome]:4}"
     if sys.stdout.isatty():
         word = f"\033[{_COLOURS[result.outcome]}m{word}\033[0m"
@@ -31,22 +31,21 @@ def case(result: Case) -> None:
 
 
 def building(name: str) -> None:
-    """What is being built, while it is; without a name nothing is any more. Whatever a build says for itself
-    takes the line's place."""
+    """Prints what is being built, on a line that later output overwrites; without a name removes it."""
     if sys.stdout.isatty():
         print("\r\033[K" + (f"  building what {name} needs\r" if name else ""), end="", flush=True)
 
 
 class Progress:
-    """Shows a suite while it runs. What a program passed is summed up in a line, since it may be a
-    thousand tests; whatever else happens has a line of its own."""
+    """Prints a suite while it runs. The tests that a program passed are summed up in a line, since there may
+    be a thousand; every other result has a line of its own."""
 
     def __init__(self) -> None:
         self._program = ""
         self._passed = 0
 
     def case(self, result: Case, beside: str = "") -> None:
-        """A test is over. `beside` are the suites that run meanwhile."""
+        """Takes the result of a test. `beside` are the suites that run at the same time."""
         program, colon, _ = result.name.partition(": ")
         if program != self._program:
             self.end()
@@ -60,7 +59,7 @@ class Progress:
             print(f"\r\033[K  ...   {result.name:.50}{beside:.20}", end="", flush=True)
 
     def end(self) -> None:
-        """The program, or the suite, is over."""
+        """Prints the sum of a program's tests."""
         if self._passed:
             self._clear()
             case(Case(f"{self._program}: {self._passed} tests", PASSED))
@@ -74,17 +73,17 @@ class Progress:
 
 @dataclass
 class _Block:
-    """A suite that was begun."""
+    """A suite that was started."""
 
     title: str
-    # What is not shown yet.
+    # The lines that are not printed yet.
     cases: list[Case] = field(default_factory=list)
     ended: bool = False
 
 
 class Blocks:
-    """Shows suites that run side by side, a block of lines each, in the order in which they were begun: the
-    first one as it goes, another one when its turn comes."""
+    """Prints suites that run at the same time, a block of lines each, in the order in which they were started:
+    the first one as it runs, each of the others when the one before it is finished."""
 
     def __init__(self) -> None:
         self._blocks: dict[Hashable, _Block] = {}
@@ -122,7 +121,7 @@ class Blocks:
 
 
 def failures(results: list[SuiteResult], module: str) -> None:
-    """All that failed, with why, where the log is and how to go on."""
+    """Prints each failure with its reason, its log, and the command that runs it again."""
     for result in results:
         wrong = [case for case in result.cases if case.outcome == FAILED]
         if not wrong:
@@ -140,7 +139,7 @@ def failures(results: list[SuiteResult], module: str) -> None:
 
 
 def table(results: list[SuiteResult], seconds: float) -> None:
-    """One line a suite, how long all took together, and the totals as the last line."""
+    """Prints a line for each suite, the time of all together, and the totals as the last line."""
     width = max([len(result.name) for result in results] + [6])
     say()
     say(f"{'suite':{width}}  passed  failed  skipped  seconds")

@@ -13,7 +13,7 @@ class Case:
 
     name: str
     outcome: str
-    # Why it failed or was skipped; may have several lines.
+    # Why it failed or was skipped, in one or more lines.
     detail: str = ""
 
 
@@ -31,7 +31,7 @@ def skipped(name: str, detail: str) -> Case:
 
 @dataclass
 class SuiteResult:
-    """Everything that one suite reported."""
+    """The results of a suite."""
 
     name: str
     log: Path

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Serves random bytes over HTTP on the machine's loopback, which a guest's user network reaches as
-10.0.2.2: a guest that gets every byte of them has a network card that does DMA rightly."""
+"""Serves random bytes over HTTP on the host's loopback device, which a guest's user network reaches as
+10.0.2.2. If a guest receives every byte, the DMA of its network card is correct."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from http.server import ThreadingHTTPServer
 
 
 class FileServer:
-    """A server for the time of a `with`. The file has any name and the same bytes for all."""
+    """A server that runs in a `with` block. Every path has the same file."""
 
     def __init__(self, mebibytes: int) -> None:
         content = os.urandom(mebibytes << 20)
@@ -23,7 +23,7 @@ class FileServer:
                 try:
                     self.wfile.write(content)
                 except OSError:
-                    # The guest was killed while it read: that is a test.
+                    # The guest was killed while it read, which is a test.
                     pass
 
             def log_message(self, *_: object) -> None:

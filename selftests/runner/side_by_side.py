@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs several pieces of work at a time, each in a thread, and tells one reader what happens in them."""
+"""Runs several pieces of work at a time, each in a thread, and passes their events to one reader."""
 
 import queue
 import threading
@@ -8,36 +8,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Between the work and the reader: an end may be the work's result, or what it raised.
+# An event for the reader. The last one has the result of the work, or the exception.
 _EVENT, _RESULT, _RAISED = range(3)
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Something to run. `run` gets a function that takes what happens, and returns the result. Two of one name
-    never run at a time: they would write the same files."""
+    """A piece of work. `run` gets a function that takes events, and returns the result. Two pieces of the same
+    name do not run at a time, since they would write the same files."""
 
     name: str
-    # MiB that it takes while it runs.
+    # The MiB that it takes while it runs.
     memory: int
     run: Callable[[Callable[[Any], None]], Any]
 
 
 @dataclass(frozen=True)
 class Begun:
-    """The first that happens in a piece of work."""
+    """The first event of a piece of work."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The last that happens in a piece of work."""
+    """The last event of a piece of work."""
 
     result: Any
 
 
 def run(pieces: list[Work], width: int, memory: int) -> Iterator[tuple[Work, Any]]:
-    """Runs the pieces, `width` at a time and together within so many MiB of memory; one that needs more runs
-    alone. Begins with the first ones. Yields what happens as it happens; what a piece raises is raised here."""
+    """Runs the pieces in order, `width` at a time and together within so many MiB of memory; one that needs
+    more runs alone. Yields their events. An exception of a piece is raised here."""
     happened: queue.SimpleQueue[tuple[Work, int, Any]] = queue.SimpleQueue()
     waiting = list(pieces)
     running: list[Work] = []
@@ -45,7 +45,7 @@ def run(pieces: list[Work], width: int, memory: int) -> Iterator[tuple[Work, Any
         while piece := _next(waiting, running, width, memory):
             waiting.remove(piece)
             running.append(piece)
-            # No thread outlives the reader: an interrupt ends them all, and their processes with them.
+            # An interrupt ends all threads and their processes: none outlives the reader.
             threading.Thread(target=_work, args=(piece, happened), daemon=True).start()
             yield piece, Begun()
         piece, kind, what = happened.get()
@@ -59,7 +59,7 @@ def run(pieces: list[Work], width: int, memory: int) -> Iterator[tuple[Work, Any
 
 
 def _next(waiting: list[Work], running: list[Work], width: int, memory: int) -> Work | None:
-    """What can be begun now."""
+    """Returns a piece that can be started now, if there is one."""
     if not running:
         return waiting[0] if waiting else None
     if len(running) >= width:

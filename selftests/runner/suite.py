@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a suite and a machine are: the files under suites/ and arch/, read and checked."""
+"""Suites and machines: reads and checks the files under suites/ and arch/."""
 
 import configparser
 import shlex
@@ -15,7 +15,7 @@ CLOCKS = ("time", "instructions")
 
 
 class Mistake(Exception):
-    """Something that the person at the keyboard has to put right; the text says what."""
+    """An error that the user has to correct. The text says what it is."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Machine:
-    """An architecture's guest with one kind of IOMMU."""
+    """A machine of an architecture, with one kind of IOMMU."""
 
     arch: str
     image: str
@@ -39,36 +39,36 @@ class Machine:
     results: str
     qemu: list[str]
     cmdline: str
-    # Whether the guest's firmware is said to vouch for the coherency of the root complex.
+    # Whether the guest gets an IORT in which its root complexes are coherent.
     coherent: bool
-    # How the QEMU of a guest inside the guest begins, and what that one's kernel is told.
+    # The beginning of the QEMU command for a guest inside the guest, and parameters of that one's kernel.
     inner: str
     inner_cmdline: str
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One folder of suites/."""
+    """A suite: a folder of suites/."""
 
     name: str
     like: str
     description: str
     kind: str
-    # Whether it runs when no suite is named: yes, no, or arch for when its architecture is.
+    # Whether it runs if no suite is named: yes, no, or arch if ARCH= names its architecture.
     default: str
     timeout: int
-    # Where it runs; the first one is meant where nobody says.
+    # Its architectures, of which the first is the default.
     arch: list[str]
     kernel: str
     options: list[str]
     machine: str
     memory: int
-    # What the guest's clock counts: time, or the instructions that its only CPU executes.
+    # What the guest's clock counts: time, or the instructions of its one CPU.
     clock: str
     devices: list[str]
     cmdline: str
     programs: list[str]
-    # Whether the guest starts a guest of its own, and how many MiB are served for that one to fetch.
+    # Whether the guest starts a guest of its own, and the MiB of the file that is served to that one.
     inner: bool
     serve: int
     expect: str
@@ -76,7 +76,7 @@ class Suite:
 
     @property
     def script(self) -> Path:
-        """The suite's own guest.sh, else that of the suite that it is like."""
+        """Returns the suite's guest.sh, or that of the suite that it is like."""
         own = SELFTESTS / "suites" / self.name / "guest.sh"
         return own if own.exists() else SELFTESTS / "suites" / self.like / "guest.sh"
 
@@ -92,7 +92,7 @@ def _read(path: Path) -> configparser.ConfigParser:
 
 
 def load(name: str) -> Suite:
-    """The suite of that name."""
+    """Reads the suite of that name."""
     path = SELFTESTS / "suites" / name / "suite.ini"
     if not path.exists():
         raise Mistake(f"there is no suite '{name}'; `make suites` lists those that are")
@@ -100,7 +100,7 @@ def load(name: str) -> Suite:
     if "suite" not in ini:
         raise Mistake(f"{path}: no section [suite]")
     section = dict(ini["suite"])
-    # A suite may be another one with some settings changed: on another kernel, say.
+    # A suite may be another one with other settings, for instance another kernel.
     like = section.pop("like", name)
     if like != name:
         section = dict(_read(SELFTESTS / "suites" / like / "suite.ini")["suite"]) | section
@@ -143,13 +143,13 @@ def load(name: str) -> Suite:
 
 
 def load_all() -> list[Suite]:
-    """Every suite, those of the host first since they are over soonest."""
+    """Returns all suites, those of the host first since they are the shortest."""
     names = sorted(path.parent.name for path in (SELFTESTS / "suites").glob("*/suite.ini"))
     return sorted((load(name) for name in names), key=lambda suite: KINDS.index(suite.kind))
 
 
 def machine(arch: str, name: str) -> Machine:
-    """The machine of that name on that architecture."""
+    """Reads the machine of that name on that architecture."""
     path = SELFTESTS / "arch" / f"{arch}.ini"
     ini = _read(path)
     title = f"machine {name}"

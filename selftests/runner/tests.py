@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tests of the runner's judgement: whatever goes wrong in a guest has to be seen."""
+"""Tests of the runner: it must detect everything that goes wrong in a guest."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ from suite import load_all
 
 
 def iort(*nodes: bytes) -> bytes:
-    """A table of firmware's with these nodes, all of them at its end."""
+    """Returns an ACPI table with these nodes at its end."""
     body = struct.pack("<III", len(nodes), 48, 0) + b"".join(nodes)
     head = b"IORT" + struct.pack("<IBB6s8sI4sI", 36 + len(body), 5, 0, b"BOCHS ", b"BXPC    ", 1, b"BXPC", 1)
     table = bytearray(head + body)
@@ -44,7 +44,7 @@ class Iort(unittest.TestCase):
         self.assertEqual(sum(new) % 256, 0)
         place = 48 + 24 + 16 + 7
         self.assertEqual((old[place], new[place]), (1, 5))
-        # The kernel takes it only if it is newer.
+        # The kernel uses it only if its revision is newer.
         self.assertEqual(struct.unpack_from("<I", new, 24)[0], struct.unpack_from("<I", old, 24)[0] + 1)
         changed = [at for at, (one, other) in enumerate(zip(old, new)) if one != other]
         self.assertEqual(changed, [9, 24, place])
@@ -224,7 +224,7 @@ class Build(unittest.TestCase):
 class SideBySide(unittest.TestCase):
     @staticmethod
     def together(*pieces: tuple[str, int], width: int, memory: int) -> list[list[str]]:
-        """The names of what ran at a time, whenever a piece began. Each ends once no other can begin."""
+        """Returns the names of the pieces that run, each time that one starts. Each ends when no other can start."""
         gates = []
 
         def work(name: str, needed: int) -> side_by_side.Work:
@@ -242,7 +242,7 @@ class SideBySide(unittest.TestCase):
                 seen.append(list(running))
             else:
                 running.remove(piece.name)
-            # The next event is waited for: a piece that may begin has begun before one ends.
+            # Waits for the next event: every piece that can start has started before one ends.
             threading.Timer(0.05, gates[works.index(piece)].set).start()
         return seen
 
