@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an access leaves behind in memory that it has pinned page by page, and how it reaches the memory of a
- * process that is not the caller.
+ * What stays of an access's pins if it pins and unpins single pages, and accesses to the memory of
+ * another process.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 #include "bugs_mock.h"
 #include "child.h"
 
-#define LARGE		(32UL << 20)	/* of huge pages */
+#define LARGE		(32UL << 20)	/* bytes, in huge pages */
 #define NR_LARGE	(LARGE / PAGE)
 #define PINS		MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
 #define MOVED		64UL		/* pages */
@@ -23,7 +23,10 @@ static char *large_memory(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* How many pages of page tables one more HWPT needs for what is mapped, or a negative errno. */
+/*
+ * Returns how many pages of page tables another HWPT needs for what is mapped, or a negative
+ * errno.
+ */
 static long tables_of_another(struct mock *m)
 {
 	long before = table_pages(), more;
@@ -37,7 +40,10 @@ static long tables_of_another(struct mock *m)
 	return r ? r : more;
 }
 
-/* Pins each page of the memory alone; with ids given back to the caller, else unpins it at once. */
+/*
+ * Pins each page of the memory alone. Stores the ids if there is an array for them, otherwise
+ * unpins each page at once.
+ */
 static int pin_each(struct mock *m, int access, uint32_t *ids)
 {
 	unsigned long i;
@@ -45,7 +51,7 @@ static int pin_each(struct mock *m, int access, uint32_t *ids)
 	int r = 0;
 
 	for (i = 0; i < NR_LARGE && !r; i++) {
-		/* In an order in which neighbours do not follow one another. */
+		/* Adjacent pages do not follow one another. */
 		unsigned long page = i * 1021 % NR_LARGE;
 
 		r = access_pin(m->fd, access, MOCK_IOVA + page * PAGE, PAGE, NULL, &id);
@@ -74,7 +80,7 @@ static void pages_pinned_alone(struct fixture *none)
 	CHECK(best > 0 && best < 64);
 	WANT(pin_each(&m, access, NULL), 0);
 	WANT(tables_of_another(&m), best);
-	/* While all are pinned alone too, and when they are let go again. */
+	/* While each page is pinned alone too, and after they are unpinned. */
 	WANT(pin_each(&m, access, ids), 0);
 	WANT(tables_of_another(&m), best);
 	for (i = 0; i < NR_LARGE; i++)
@@ -88,7 +94,10 @@ static void pages_pinned_alone(struct fixture *none)
 	munmap(p, LARGE);
 }
 
-/* The pages are pinned one by one before there are page tables, which are as small for that. */
+/*
+ * The pages are pinned one by one before there are page tables. These must be as small as
+ * otherwise.
+ */
 static void page_tables_after_pins(struct fixture *none)
 {
 	static uint32_t ids[NR_LARGE];
@@ -111,7 +120,7 @@ static void page_tables_after_pins(struct fixture *none)
 	CHECK(access >= 0);
 	WANT(pin_each(&m, access, ids), 0);
 	WANT(tables_of_another(&m), best);
-	/* With a gap and pages that are pinned in turn. */
+	/* With a gap, and with every other page pinned. */
 	for (i = 0; i < NR_LARGE; i += 2)
 		WANT(access_unpin(m.fd, access, ids[i]), 0);
 	WANT(tables_of_another(&m), best);
@@ -125,7 +134,7 @@ static void page_tables_after_pins(struct fixture *none)
 	munmap(p, LARGE);
 }
 
-/* The child's part of a test: an access to memory that is the parent's. */
+/* For the child's part of a test: an access to memory of the parent. */
 static struct {
 	struct mock m;
 	int access;
@@ -142,7 +151,7 @@ static void write_behind_hole(struct fixture *none)
 		       MOCK_ACCESS_RW_WRITE), 0);
 }
 
-/* A write that fails has written nothing. */
+/* A write that fails has written no byte. */
 static void write_fails(struct fixture *none)
 {
 	unsigned long i;
@@ -183,7 +192,10 @@ static void write_a_byte_to_each(struct fixture *none)
 	}
 }
 
-/* Copying bytes takes a page for a moment: it stays where it is, also where no page can be pinned for long. */
+/*
+ * Copying bytes pins a page for a short time only, without FOLL_LONGTERM, so the page is not
+ * migrated.
+ */
 static void page_stays(struct fixture *none)
 {
 	uint64_t at[MOVED];
@@ -203,7 +215,9 @@ static void page_stays(struct fixture *none)
 		CHECK(movable[i * PAGE] == 9);
 		WANT(phys_of(movable + i * PAGE), at[i]);
 	}
-	/* What is pinned for long does not stay there: the pages are of the kind that is meant. */
+	/*
+	 * Mapping with FOLL_LONGTERM migrates such pages: the test uses the right kind of memory.
+	 */
 	WANT(map(own.m.fd, own.m.ioas, movable, MOVED * PAGE, MOCK_IOVA), 0);
 	for (i = 0; i < MOVED; i++)
 		CHECK(phys_of(movable + i * PAGE) != at[i]);
@@ -220,13 +234,16 @@ static void read_protected(struct fixture *none)
 
 	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, 0), 0);
 	CHECK(data[0] == 1 && data[PAGE - 1] == 1);
-	/* The C module pins several pages for writing even to read them. */
+	/* The C module pins several pages for writing even if it reads them. */
 	WANT_FINDING("N", access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, 0), 0, -EFAULT);
 	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
 	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
 }
 
-/* Memory that its process may not write, mapped for devices that may: reading it needs no more than that. */
+/*
+ * Memory that is write-protected in its process and mapped for devices that may write: it can be
+ * read.
+ */
 static void protected_memory(struct fixture *none)
 {
 	CHECK(open_mock(&own.m));
@@ -239,7 +256,7 @@ static void protected_memory(struct fixture *none)
 	close_mock(&own.m);
 }
 
-/* What is wrong with the range comes before what is not permitted. */
+/* An error of the range takes precedence over an error of permissions. */
 static void errors_in_order(struct fixture *none)
 {
 	uint64_t iova = MOCK_IOVA;
@@ -261,7 +278,7 @@ static void errors_in_order(struct fixture *none)
 }
 
 static const struct test tests[] = {
-	{ "pages are pinned and let go one by one", pages_pinned_alone, ALONE },
+	{ "pages are pinned and unpinned one by one", pages_pinned_alone, ALONE },
 	{ "page tables of memory that is pinned page by page", page_tables_after_pins, ALONE },
 	{ "an access's write that fails has written nothing", write_fails, ALONE },
 	{ "an access of another process's page does not move it", page_stays, ALONE },

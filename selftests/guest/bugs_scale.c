@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lists whose length a program chooses: of areas, of address spaces. An allocation in one piece would be
- * refused beyond 4 MiB, with a warning in the kernel's log.
+ * Lists whose length a program chooses: of areas, of address spaces. A single allocation of more
+ * than 4 MiB fails with a warning.
  */
 #include <unistd.h>
 
@@ -37,7 +37,7 @@ static void copy_areas(struct fixture *none)
 	WANT(map(fd, from, mem.rw, PAGE, FREE_IOVA), 0);
 	WANT(map_areas(fd, from, NR_AREAS), 0);
 	WANT(copy(fd, from, FREE_IOVA, length, FIXED | RW, other, &to), 0);
-	/* A gap, or something in the way, at the very end: nothing is copied. */
+	/* A gap, or a mapping that is in the way, at the very end: nothing is copied. */
 	WANT(unmap(fd, other, FREE_IOVA, length - PAGE), length - PAGE);
 	WANT(copy(fd, from, FREE_IOVA, length, FIXED | RW, other, &to), -EEXIST);
 	WANT(unmap_all(fd, other), PAGE);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HW queues of vIOMMUs: the hardware reads the guest's memory by its physical address, so that stays
- * where it is as long as the queue. The mock has two queues a vIOMMU, each of which needs the one before.
+ * HW queues of vIOMMUs. Hardware reads the queue's memory by its physical address, so the memory
+ * stays pinned and mapped as long as the queue exists. The mock has two queues for each vIOMMU;
+ * the second one depends on the first.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +16,7 @@
 #define IOVA		MOCK_IOVA
 #define SECONDS		5
 
-/* A guest with three areas of a page each. The last two have the same memory. */
+/* A guest with three areas of one page. The last two map the same memory. */
 static bool open_mapped(struct guest *g)
 {
 	int r;
@@ -73,7 +74,7 @@ static void alloc_wrong(struct fixture *none)
 			{ "the first page is not mapped", good, -ENOENT },
 			{ "the last byte is not mapped", good, -ENOENT },
 			{ "the last byte of all", good, -ENOENT },
-			/* Finding M: the C module makes a list of its pages first. */
+			/* Finding M: the C module allocates a list of the pages first. */
 			{ "more than could be mapped", good, on_c_module() ? -ENOMEM : -ENOENT },
 			{ "not contiguous", good, -EFAULT },
 			{ "not contiguous by a byte", good, -EFAULT },
@@ -128,7 +129,9 @@ static void alloc_wrong(struct fixture *none)
 		}
 		WANT(call(g.fd, IOMMU_HW_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
 	}
-	/* Nothing of it is left: the next id is free, the index too, and the memory can go. */
+	/*
+	 * No object is left: the next id and the index are free, and the memory can be unmapped.
+	 */
 	WANT(ioas_alloc(g.fd, &after), 0);
 	WANT(after, before + 1);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
@@ -139,7 +142,9 @@ static void alloc_wrong(struct fixture *none)
 	close_mapped(&g);
 }
 
-/* What a queue is in cannot be unmapped, neither alone nor with other areas; what is beside it can. */
+/*
+ * The area of a queue cannot be unmapped, neither alone nor with other areas. Adjacent areas can.
+ */
 static void memory_stays(struct fixture *none)
 {
 	const long idle = pinned();
@@ -150,17 +155,17 @@ static void memory_stays(struct fixture *none)
 		return;
 	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, IOVA), 0);
 	WANT(map(g.fd, g.ioas, mem.rw + 4 * PAGE, 4 * PAGE, IOVA + 4 * PAGE), 0);
-	/* The last byte of one page. */
+	/* The last byte of a page. */
 	WANT(hw_queue(&g, g.viommu, 0, IOVA + 3 * PAGE - 1, 1, &id), 0);
 	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
 	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
 	WANT(unmap_all(g.fd, g.ioas), -EBUSY);
 	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
-	/* It is in the pages that it was in, whoever is attached. */
+	/* It stays in its pages, whatever the device is attached to. */
 	WANT(mock_replace(g.fd, g.device, g.parent), 0);
 	WANT(mock_replace(g.fd, g.device, g.ioas), 0);
 	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
-	/* Another queue in the same page: it is free when both have gone. */
+	/* A second queue in the same page: the page can be unmapped when both are destroyed. */
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + 2 * PAGE, 16, &part), 0);
 	WANT(destroy(g.fd, part), 0);
 	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
@@ -171,7 +176,10 @@ static void memory_stays(struct fixture *none)
 	WANT(pinned(), idle);
 }
 
-/* A part of a queue's area is as busy as all of it; no page tables need whole pages, the queue does. */
+/*
+ * A part of a queue's area cannot be unmapped. No page table restricts the IOAS to whole pages
+ * here; the queue does.
+ */
 static void area_is_cut(struct fixture *none)
 {
 	struct guest g;
@@ -201,7 +209,7 @@ static long long alignment(struct guest *g)
 	return r ? r : (long long)bytes;
 }
 
-/* While there is a HW queue its address space has whole pages only. */
+/* An IOAS with a HW queue maps whole pages only. */
 static void whole_pages(struct fixture *none)
 {
 	uint32_t id, other;
@@ -223,14 +231,14 @@ static void whole_pages(struct fixture *none)
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + 8 * PAGE, PAGE, &other), -ENOENT);
 	WANT(destroy(g.fd, id), 0);
 	WANT(alignment(&g), PAGE / 2);
-	/* In the middle of a page of memory. */
+	/* The user address is in the middle of a page. */
 	WANT(map(g.fd, g.ioas, mem.rw + PAGE / 2, 2 * PAGE, IOVA + 4 * PAGE), 0);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA + 4 * PAGE, PAGE, &id), -EADDRINUSE);
 	WANT(unmap_all(g.fd, g.ioas), 4 * PAGE);
 	close_guest(&g);
 }
 
-/* An area of the caller's that is only read is good enough. */
+/* The user memory may be read-only. */
 static void readable(struct fixture *none)
 {
 	uint64_t iova = IOVA;
@@ -247,7 +255,7 @@ static void readable(struct fixture *none)
 	close_guest(&g);
 }
 
-/* What stands on what. */
+/* What can be destroyed in which order. */
 static void order(struct fixture *none)
 {
 	uint32_t one, two, other, its;
@@ -262,7 +270,7 @@ static void order(struct fixture *none)
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE / 2, &two), 0);
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &its), -EEXIST);
 	WANT(destroy(g.fd, one), -EBUSY);
-	/* An index means something on one vIOMMU. */
+	/* Each vIOMMU has its own indexes. */
 	WANT(viommu(&g, g.parent, &other), 0);
 	WANT(hw_queue(&g, other, 1, IOVA, PAGE, &its), -EIO);
 	WANT(hw_queue(&g, other, 0, IOVA, PAGE, &its), 0);
@@ -273,7 +281,7 @@ static void order(struct fixture *none)
 	WANT(destroy(g.fd, two), -ENOENT);
 	WANT(destroy(g.fd, one), 0);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
-	/* A queue that failed does not hold the one before. */
+	/* A queue that could not be made does not depend on the one before it. */
 	WANT(hw_queue(&g, g.viommu, 1, IOVA - PAGE, PAGE, &two), -ENOENT);
 	WANT(destroy(g.fd, one), 0);
 	WANT(destroy(g.fd, g.viommu), 0);
@@ -283,8 +291,8 @@ static void order(struct fixture *none)
 }
 
 /*
- * An index is free again with its queue, and it alone. The C mock forgets which index a queue had and
- * gives the first one back for all.
+ * Destroying a queue frees its index and no other. The C mock does not store the index of a queue,
+ * and frees the first one.
  */
 static void index_again(struct fixture *none)
 {
@@ -316,7 +324,7 @@ static void index_again(struct fixture *none)
 	close_mapped(&g);
 }
 
-/* Everything goes with the file, whatever needs what. */
+/* Closing the file destroys all queues, whatever depends on what. */
 static void closed(struct fixture *none)
 {
 	const long idle = pinned();
@@ -335,7 +343,7 @@ static struct guest g;
 static atomic_ulong done[4];
 static time_t deadline;
 
-/* The first queue and the second: made and destroyed, each by a thread of its own. */
+/* Two threads make and destroy a queue each: the first one and the second one. */
 static void *make_queues(void *arg)
 {
 	const unsigned int index = (uintptr_t)arg;
@@ -344,7 +352,7 @@ static void *make_queues(void *arg)
 		uint32_t id = 0;
 		int r = hw_queue(&g, g.viommu, index, IOVA + index * PAGE, PAGE, &id);
 
-		/* The memory may not be there, nor the queue before, which nobody finds until it is made. */
+		/* ENOENT: the memory is not mapped. EIO: the first queue does not exist. */
 		ACCEPT(index, r, ENOENT, EIO, EEXIST);
 		usleep(300);
 		while (!r && destroy(g.fd, id) == -EBUSY && !has_failed())
@@ -362,7 +370,7 @@ static void *map_unmap(void *none)
 	return NULL;
 }
 
-/* A vIOMMU with queues of its own in the same memory. */
+/* Makes a vIOMMU with queues of its own in the same memory. */
 static void *make_viommus(void *none)
 {
 	while (time(NULL) < deadline && !has_failed()) {
@@ -490,11 +498,11 @@ static const struct test tests[] = {
 	{ "a part of a HW queue's area is unmapped", area_is_cut, ALONE },
 	{ "a HW queue needs whole pages", whole_pages, ALONE },
 	{ "a HW queue in memory that is only read", readable, ALONE },
-	{ "HW queues need each other and their vIOMMU", order, ALONE },
+	{ "HW queues depend on each other and their vIOMMU", order, ALONE },
 	{ "the index of a HW queue is free again, finding L", index_again, ALONE },
 	{ "closed with HW queues", closed, ALONE },
 	{ "HW queues, their memory and vIOMMUs, at once", all_at_once, ALONE },
-	{ "a HW queue is needed before it is published", needed_at_once, ALONE },
+	{ "a HW queue is depended on before it is published", needed_at_once, ALONE },
 	{ "a HW queue is needed and its answer cannot be written", needed_and_fails, ALONE },
 };
 
