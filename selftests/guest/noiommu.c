@@ -26,16 +26,16 @@ static uint64_t data[8];
 static void noiommu_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		PA("where: the call that the others vary", 0),
+		PA("where: the call on which the others are based", 0),
 		PA("where: the page's last byte", 0, .iova = HELD_IOVA + PAGE - 1),
 		PA("where: one byte", 0, .length = 1),
-		PA("where: all that there is", 0, .length = TOP),
+		PA("where: all of the mapping", 0, .length = TOP),
 		PA("where: an address given is ignored", 0, .out_phys = TOP),
 		PA("where: flag 0", EOPNOTSUPP, .flags = 1),
 		PA("where: flag 31", EOPNOTSUPP, .flags = 1u << 31),
 		PA("where: reserved field", EOPNOTSUPP, .__reserved = 1),
 		PA("where: no length", EINVAL, .length = 0),
-		PA("where: the very last byte", EOVERFLOW, .iova = TOP),
+		PA("where: the last byte of the mapping", EOVERFLOW, .iova = TOP),
 		PA("where: the last but one", ENOENT, .iova = TOP - 1),
 		PA("where: id 0", ENOENT, .ioas_id = 0),
 		PA("where: id 0xffffffff", ENOENT, .ioas_id = ~0u),
@@ -52,7 +52,7 @@ static void noiommu_rows(struct fixture *f)
 		PA("where: length before address", EINVAL, .iova = TOP, .length = 0),
 		PA("where: address before id", EOVERFLOW, .iova = TOP, .ioas_id = 0),
 
-		INFO("info: nothing asked for", EOPNOTSUPP),
+		INFO("info: no data requested", EOPNOTSUPP),
 		INFO("info: any type", EOPNOTSUPP, .flags = 1, .in_data_type = ~0u),
 		INFO("info: id 0", ENOENT, .dev_id = 0),
 

@@ -19,7 +19,7 @@
 static void copy_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		BOTH("the call that the others vary", 0),
+		BOTH("the call on which the others are based", 0),
 		BOTH("the other way", 0, .dst_ioas_id = f->other, .src_ioas_id = f->ioas),
 		BOTH("within one IOAS", 0, .src_ioas_id = f->ioas),
 		BOTH("no address named", 0, .flags = RW),
@@ -40,7 +40,7 @@ static void copy_rows(struct fixture *f)
 		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
 		BOTH("source ULONG_MAX", EOVERFLOW, .src_iova = TOP),
 		BOTH("destination ULONG_MAX", EOVERFLOW, .dst_iova = TOP),
-		BOTH("destination ULONG_MAX, not asked for", EOVERFLOW, .dst_iova = TOP,
+		BOTH("destination ULONG_MAX, which is ignored", EOVERFLOW, .dst_iova = TOP,
 		     .flags = RW),
 		BOTH("source + length wraps", EOVERFLOW, .src_iova = -PAGE, .length = 2 * PAGE),
 		ROW("destination + length wraps", EOVERFLOW, EINVAL, .dst_iova = -PAGE + 1),

@@ -48,7 +48,7 @@ static void dirty_rows(struct fixture *f)
 		      .length = PAGE + 1),
 		DIRTY("read: length over the top", EOVERFLOW, .length = TOP),
 		DIRTY("read: everything but a byte", EINVAL, .iova = 0, .length = TOP),
-		DIRTY("read: the last page there is", EOPNOTSUPP, .iova = TOP - PAGE + 1),
+		DIRTY("read: the last page of the address space", EOPNOTSUPP, .iova = TOP - PAGE + 1),
 		DIRTY("read: unaligned address", EINVAL, .iova = HELD_IOVA + 1),
 		DIRTY("read: unaligned length", EINVAL, .length = PAGE + 1),
 		DIRTY("read: both unaligned, the end is not", EINVAL, .iova = HELD_IOVA + 1,

@@ -60,7 +60,7 @@ static void open_files(void)
 static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		BOTH("the call that the others vary", 0),
+		BOTH("the call on which the others are based", 0),
 		BOTH("unknown flag 3", EOPNOTSUPP, .flags = FIXED | RW | 8),
 		BOTH("unknown flag 31", EOPNOTSUPP, .flags = FIXED | RW | 1u << 31),
 		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
@@ -71,7 +71,7 @@ static void field_rows(struct fixture *f)
 		BOTH("length 0", EINVAL, .length = 0),
 		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
 		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
-		BOTH("iova ULONG_MAX, not asked for", EOVERFLOW, .iova = TOP, .flags = RW),
+		BOTH("iova ULONG_MAX, which is ignored", EOVERFLOW, .iova = TOP, .flags = RW),
 		BOTH("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = 2 * PAGE),
 		BOTH("start + length wraps", EOVERFLOW, .start = -PAGE, .length = 2 * PAGE),
 		BOTH("start + length wraps by one byte", EOVERFLOW, .start = -PAGE,
@@ -121,9 +121,9 @@ static void device_rows(struct fixture *f)
 		ROW("starts at 1 << 63", 0, EINVAL, .start = 1ULL << 63),
 		ROW("ends at 1 << 64", 0, EINVAL, .start = -PAGE),
 		ROW("an empty file", 0, EINVAL, .fd = files.shrunk),
-		ROW("a page of which only a part is file", 0, EINVAL, .fd = files.odd,
+		ROW("a page of which only a part is in the file", 0, EINVAL, .fd = files.odd,
 		    .start = PAGE),
-		ROW("a page that is all file, of an odd file", 0, 0, .fd = files.odd),
+		ROW("a full page of a file that ends in a page", 0, 0, .fd = files.odd),
 
 		NO_MEMORY("/dev/null", .fd = files.null),
 		NO_MEMORY("a pipe", .fd = files.pipe),

@@ -301,7 +301,7 @@ static void run_unknown(struct fixture *f)
 		UNKNOWN("number below the first", _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE - 1)),
 		UNKNOWN("number far behind the last", _IO(IOMMUFD_TYPE, 0xf0)),
 		UNKNOWN("number 255", _IO(IOMMUFD_TYPE, 0xff)),
-		UNKNOWN("a terminal's number", 0x5401),
+		UNKNOWN("a number of the terminal driver", 0x5401),
 		UNKNOWN("all ones", 0xffffffff),
 		UNKNOWN("VFIO_DEVICE_GET_INFO", VFIO_DEVICE_GET_INFO),
 		UNKNOWN("VFIO_DEVICE_BIND_IOMMUFD", VFIO_DEVICE_BIND_IOMMUFD),

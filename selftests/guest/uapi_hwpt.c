@@ -14,7 +14,7 @@ static uint64_t data[8];
 static void hwpt_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		ROW("the call that the others vary", 0),
+		ROW("the call on which the others are based", 0),
 		ROW("on the IOAS that the device is attached to", 0, .pt_id = f->ioas),
 		ROW("an id given is ignored", 0, .out_hwpt_id = ~0u),
 		ROW("reserved field", EOPNOTSUPP, .__reserved = 1),
@@ -34,7 +34,7 @@ static void hwpt_rows(struct fixture *f)
 		/* EINVAL, where the other commands return ENOENT. */
 		ROW("parent id 0", EINVAL, .pt_id = 0),
 		ROW("parent id 0xffffffff", EINVAL, .pt_id = ~0u),
-		ROW("parent id never given", EINVAL, .pt_id = NO_ID),
+		ROW("an unused parent id", EINVAL, .pt_id = NO_ID),
 		ROW("parent id of the device", EINVAL, .pt_id = f->dev_id),
 		ROW("parent is a page table, no data", EOPNOTSUPP, .pt_id = f->hwpt),
 		ROW("data without a type", EINVAL, .data_len = 8, .data_uptr = PTR(data)),

@@ -55,7 +55,7 @@ static void ioas_rows(struct fixture *f)
 		DESTROY("destroy: id 0xffffffff", ENOENT, ENOENT, ~0u),
 		DESTROY("destroy: id 0x80000000", ENOENT, ENOENT, 1u << 31),
 		DESTROY("destroy: id 0x7fffffff", ENOENT, ENOENT, ~0u >> 1),
-		DESTROY("destroy: an id never given", ENOENT, ENOENT, NO_ID),
+		DESTROY("destroy: an unused id", ENOENT, ENOENT, NO_ID),
 		/* In a fixture without a domain these two are id 0. */
 		DESTROY("destroy: a bound device", ENOENT, EBUSY, f->dev_id),
 		DESTROY("destroy: a page table in use", ENOENT, EBUSY, f->hwpt),
@@ -74,7 +74,7 @@ static void ioas_rows(struct fixture *f)
 		RANGES("ranges: array at the top of the address space", EFAULT,
 		       .allowed_iovas = TOP),
 		RANGES("ranges: array read-only", EFAULT, .allowed_iovas = PTR(mem.ro)),
-		RANGES("ranges: more room claimed than is needed or there", 0,
+		RANGES("ranges: a count that is larger than the array", 0,
 		       .num_iovas = ~0u),
 
 		ALLOW("allow: reserved field", EOPNOTSUPP, EOPNOTSUPP, .__reserved = 1),
@@ -91,7 +91,7 @@ static void ioas_rows(struct fixture *f)
 		ALLOW("allow: none, array at a kernel address", 0, 0,
 		      .allowed_iovas = 0xffff888000000000),
 		ALLOW("allow: one range", 0, 0, LIST(low)),
-		ALLOW("allow: neighbours", 0, 0, LIST(neighbours)),
+		ALLOW("allow: adjacent ranges", 0, 0, LIST(neighbours)),
 		ALLOW("allow: a range of one address", EINVAL, EINVAL, LIST(single)),
 		ALLOW("allow: a range of the last address", EINVAL, EINVAL, LIST(top)),
 		ALLOW("allow: backwards", EINVAL, EINVAL, LIST(backwards)),

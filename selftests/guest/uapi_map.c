@@ -18,7 +18,7 @@
 static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		BOTH("the call that the others vary", 0),
+		BOTH("the call on which the others are based", 0),
 		BOTH("unknown flag 3", EOPNOTSUPP, .flags = FIXED | RW | 8),
 		BOTH("unknown flag 31", EOPNOTSUPP, .flags = FIXED | RW | 1u << 31),
 		BOTH("reserved field", EOPNOTSUPP, .__reserved = 1),
@@ -34,7 +34,7 @@ static void field_rows(struct fixture *f)
 		BOTH("length ULONG_MAX - 1", EOVERFLOW, .length = TOP - 1),
 		BOTH("length ULONG_MAX - 1 from address 0", EINVAL, .length = TOP - 1, .user_va = 0),
 		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
-		BOTH("iova ULONG_MAX, not asked for", EOVERFLOW, .iova = TOP, .flags = RW),
+		BOTH("iova ULONG_MAX, which is ignored", EOVERFLOW, .iova = TOP, .flags = RW),
 		BOTH("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = 2 * PAGE),
 		BOTH("iova + length wraps by one page to 0", EOVERFLOW, .iova = -2 * PAGE,
 		     .length = 3 * PAGE),
@@ -60,7 +60,7 @@ static void field_rows(struct fixture *f)
 		BOTH("around a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 3 * PAGE),
 		BOTH("right before a mapping", 0, .iova = HELD_IOVA - PAGE),
 		BOTH("right behind a mapping", 0, .iova = HELD_IOVA + PAGE),
-		BOTH("over a mapping, memory not there", EEXIST, .iova = HELD_IOVA,
+		BOTH("over a mapping, with memory that does not exist", EEXIST, .iova = HELD_IOVA,
 		     .user_va = PTR(mem.gone)),
 
 		BOTH("readable", 0, .flags = FIXED | READ),
@@ -105,7 +105,7 @@ static void device_rows(struct fixture *f)
 		    .length = (1ULL << 47) - 2 * PAGE, .flags = RW),
 
 		/* Without a domain the memory is not checked yet. */
-		ROW("memory not there", 0, EFAULT, .user_va = PTR(mem.gone)),
+		ROW("memory that does not exist", 0, EFAULT, .user_va = PTR(mem.gone)),
 		ROW("memory at NULL", 0, EFAULT, .user_va = 0),
 		ROW("memory of the kernel", 0, EFAULT, .user_va = 0xffff888000000000),
 		ROW("memory between user and kernel space", 0, EFAULT, .user_va = 1ULL << 60),
