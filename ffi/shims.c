@@ -18,6 +18,7 @@
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
@@ -78,7 +79,7 @@ void iommufd_rs_get_user(struct user_struct *user)
 	get_uid(user);
 }
 
-/* False, and nothing charged, where RLIMIT_MEMLOCK of the task forbids it. */
+/* Returns false, and charges nothing, if this exceeds RLIMIT_MEMLOCK of @task. */
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages)
 {
@@ -97,7 +98,7 @@ void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages)
 	atomic_long_sub(npages, &user->locked_vm);
 }
 
-/* The caller holds a reference to the users of @mm. */
+/* The caller must hold a reference to the users of @mm. */
 int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
 			  struct task_struct *task)
 {
@@ -129,17 +130,17 @@ unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
-/* Whether memfd_pin_folios() can serve the file. */
+/* Returns whether memfd_pin_folios() can pin the file's folios. */
 bool iommufd_rs_file_is_memfd_like(struct file *file)
 {
 	const struct inode *inode = file_inode(file);
 
-	/* shmem_file() itself is out of a module's reach. */
+	/* shmem_file() is not exported. */
 	return is_file_hugepages(file) ||
 	       (inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode));
 }
 
-/* Maps device memory from @pfn on to all of @vma, which is being set up. */
+/* Maps device memory from @pfn to all of @vma, which must be being set up. */
 int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn)
 {
 	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
@@ -148,21 +149,21 @@ int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn)
 				  vma->vm_page_prot);
 }
 
-/* NULL where no IOMMU driver manages the device. */
+/* NULL if no IOMMU driver manages the device. */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev)
 {
 	return dev->iommu ? dev->iommu->iommu_dev->ops : NULL;
 }
 
-/* NULL as above. */
+/* NULL if no IOMMU driver manages the device. */
 struct iommu_device *iommufd_rs_dev_iommu_device(struct device *dev)
 {
 	return dev->iommu ? dev->iommu->iommu_dev : NULL;
 }
 
 /*
- * The group that vfio may make for a device without an IOMMU does not count, so
- * it does not help to look for one.
+ * dev->iommu_group does not tell: vfio makes a group for a device without an
+ * IOMMU.
  */
 bool iommufd_rs_dev_has_iommu(struct device *dev)
 {
@@ -180,7 +181,7 @@ u32 iommufd_rs_dev_max_pasids(struct device *dev)
 	return dev->iommu ? dev->iommu->max_pasids : 0;
 }
 
-/* PCI_PASID_CTRL_* bits, or a negative errno where the device is not PCI or has no PASID. */
+/* PCI_PASID_CTRL_* bits, or a negative errno if it is no PCI device or has no PASID. */
 int iommufd_rs_dev_pasid_status(struct device *dev)
 {
 	if (!dev_is_pci(dev))
@@ -188,14 +189,14 @@ int iommufd_rs_dev_pasid_status(struct device *dev)
 	return pci_pasid_status(to_pci_dev(dev));
 }
 
-/* The caller holds @outer, which is what makes nesting safe. */
+/* Any task that holds several semaphores of the class must hold @outer. */
 void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 				 struct rw_semaphore *outer)
 {
 	down_write_nest_lock(sem, outer);
 }
 
-/* -EEXIST where there is an entry, be it a reserved one. */
+/* -EEXIST if there is an entry, even if it is only reserved. */
 int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp)
 {
 	int rc = xa_insert(xa, index, NULL, gfp);
@@ -203,7 +204,7 @@ int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp)
 	return rc == -EBUSY ? -EEXIST : rc;
 }
 
-/* Of the entry that is there only its place stays, so no memory is needed. */
+/* The entry becomes a reserved one, for which no memory is needed. */
 void iommufd_rs_xa_hide(struct xarray *xa, unsigned long index)
 {
 	xa_store(xa, index, XA_ZERO_ENTRY, 0);
@@ -214,7 +215,7 @@ void iommufd_rs_iotlb_gather_init(struct iommu_iotlb_gather *gather)
 	iommu_iotlb_gather_init(gather);
 }
 
-/* Page table pages that were taken out of a table and that no IOMMU has cached. */
+/* Frees pages that were removed from page tables which no IOMMU caches. */
 void iommufd_rs_free_gathered_pages(struct iommu_iotlb_gather *gather)
 {
 	iommu_put_pages_list(&gather->freelist);
@@ -336,13 +337,20 @@ int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
 #endif
 }
 
+#ifdef CONFIG_IOMMUFD_RS_KUNIT
+struct file *iommufd_rs_shmem_file(loff_t size)
+{
+	return shmem_file_setup("iommufd_rs", size, (vma_flags_t){});
+}
+#endif
+
 /* NULL, without a warning, if the memory is not there after one attempt to reclaim some. */
 void *iommufd_rs_kmalloc_noretry(size_t size)
 {
 	return kmalloc(size, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
 }
 
-/* The bytes lie in one page of memory that the kernel maps. */
+/* The bytes must lie in one page, and the page must have a struct page. */
 void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len)
 {
 	struct page *page = pfn_to_page(PHYS_PFN(phys));
@@ -358,8 +366,9 @@ void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len)
 }
 
 /*
- * Copies to and from the memory of @mm: of the present process, or borrowed for
- * the time by a kernel thread. Returns how many bytes could not be copied.
+ * Copies to or from the memory of @mm. It must be that of the current task, or
+ * the task must be a kernel thread, which adopts it meanwhile. Returns the
+ * number of bytes that could not be copied.
  */
 unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
 				    const void *from, size_t len)

@@ -117,6 +117,11 @@ void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp);
 void iommufd_rs_xa_hide(struct xarray *xa, unsigned long index);
 
+#ifdef CONFIG_IOMMUFD_RS_KUNIT
+/* linux/shmem_fs.h */
+struct file *iommufd_rs_shmem_file(loff_t size);
+#endif
+
 /* linux/slab.h */
 void *iommufd_rs_kmalloc_noretry(size_t size);
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Fault injection: places that fail when a test says so, beyond the kernel's own allocators.
+//! Fault injection: places that fail when a test asks for it, besides the kernel's allocators.
 //!
-//! Made for the test module only; in any other nothing here costs anything.
+//! Only the test module can make them fail. Elsewhere they cost nothing.
 //!
-//! C header: `include/linux/fault-inject.h`.
+//! C header: [`include/linux/fault-inject.h`](srctree/include/linux/fault-inject.h)
 
 use kernel::prelude::*;
 
@@ -17,7 +17,7 @@ use kernel::sync::atomic::{
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 use crate::ffi::bindings;
 
-/// Fails with `error` when the test says so.
+/// Fails with `error` if a test asks for it.
 #[inline]
 pub(crate) fn point(error: Error) -> Result {
     if should_fail() {
@@ -35,15 +35,14 @@ const fn should_fail() -> bool {
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 fn should_fail() -> bool {
-    // SAFETY: The attribute is static.
+    // SAFETY: The function uses a static variable.
     unsafe { bindings::iommufd_rs_should_fail() }
 }
 
-/// How many bytes a batch of pages may take while it is worked on.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 static TEMP_MEMORY: Atomic<usize> = Atomic::new(65536);
 
-/// How many bytes a batch of pages may take while it is worked on.
+/// Returns the largest size, in bytes, of a temporary array for a batch of pages.
 #[inline]
 pub(crate) fn temp_memory() -> usize {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -52,28 +51,28 @@ pub(crate) fn temp_memory() -> usize {
     65536
 }
 
-/// Makes batches small, for tests to have many of them.
+/// Sets what [`temp_memory`] returns, so that tests have many small batches.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) fn limit_temp_memory(bytes: usize) {
     TEMP_MEMORY.store(bytes, Relaxed);
 }
 
-/// `/sys/kernel/debug/fail_iommufd`, as long as it lives.
+/// The directory `/sys/kernel/debug/fail_iommufd`. It is removed when this is dropped.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) struct Control(*mut bindings::dentry);
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-// SAFETY: It is only removed, which any task may do.
+// SAFETY: Any task may remove the directory.
 unsafe impl Send for Control {}
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-// SAFETY: As above.
+// SAFETY: A shared reference cannot be used for anything.
 unsafe impl Sync for Control {}
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Control {
-    /// Makes it appear. Without debugfs there is none, which is no failure.
+    /// Creates the directory. Without debugfs this does nothing.
     pub(crate) fn new() -> Self {
-        // SAFETY: Called once for each time that it is removed.
+        // SAFETY: The function uses a static variable. It returns a directory or an error pointer.
         Self(unsafe { bindings::iommufd_rs_fault_init() })
     }
 }
@@ -81,7 +80,8 @@ impl Control {
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Drop for Control {
     fn drop(&mut self) {
-        // SAFETY: `new` made it; an error instead of it is ignored.
+        // SAFETY: `new` stored what the kernel returned, and debugfs_remove() ignores error
+        // pointers.
         unsafe { bindings::debugfs_remove(self.0) };
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Exporting kernel memory as a dma-buf that can be taken back and given again.
+//! Exporting of kernel memory as a dma-buf that can be revoked and restored.
 //!
-//! C header: `include/linux/dma-buf.h`.
+//! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
 use kernel::{
     error::from_err_ptr,
@@ -23,13 +23,13 @@ use crate::{
 /// The memory behind a dma-buf.
 struct Exported {
     memory: KVec<u8>,
-    /// Changes with the reservation lock held.
+    /// Changed with the reservation lock of the dma-buf held.
     revoked: AtomicFlag,
 }
 
 struct Ops(bindings::dma_buf_ops);
 
-// SAFETY: Never written to.
+// SAFETY: The operations are never written to.
 unsafe impl Sync for Ops {}
 
 static OPS: Ops = Ops(bindings::dma_buf_ops {
@@ -39,11 +39,11 @@ static OPS: Ops = Ops(bindings::dma_buf_ops {
     ..pin_init::zeroed()
 });
 
-/// The memory is told of, never mapped for an importer.
+/// Fails: importers are told the address of the memory, it is not mapped for them.
 ///
 /// # Safety
 ///
-/// As `map_dma_buf` of `struct dma_buf_ops`.
+/// As for `map_dma_buf` of `struct dma_buf_ops`.
 unsafe extern "C" fn map(
     _attach: *mut bindings::dma_buf_attachment,
     _direction: bindings::dma_data_direction,
@@ -53,7 +53,7 @@ unsafe extern "C" fn map(
 
 /// # Safety
 ///
-/// As `unmap_dma_buf` of `struct dma_buf_ops`.
+/// As for `unmap_dma_buf` of `struct dma_buf_ops`.
 unsafe extern "C" fn unmap(
     _attach: *mut bindings::dma_buf_attachment,
     _table: *mut bindings::sg_table,
@@ -63,24 +63,28 @@ unsafe extern "C" fn unmap(
 
 /// # Safety
 ///
-/// As `release` of `struct dma_buf_ops`, for a dma-buf of [`export`].
+/// As for `release` of `struct dma_buf_ops`. [`export`] must have made the dma-buf.
 unsafe extern "C" fn release(buf: *mut bindings::dma_buf) {
-    // SAFETY: `export` put it there, and the dma-buf is used by nobody any more.
+    // SAFETY: `export` stored what `KBox::into_raw` returned. The dma-buf has no user any more.
     drop(unsafe { KBox::<Exported>::from_raw((*buf).priv_.cast()) });
 }
 
-/// The memory of a dma-buf, or `None` where it is not one of ours.
+/// Returns the memory of a dma-buf, or `None` if [`export`] did not make it.
 ///
 /// # Safety
 ///
-/// `buf` is alive during `'a`.
+/// The dma-buf must exist during `'a`.
 unsafe fn exported<'a>(buf: *mut bindings::dma_buf) -> Option<&'a Exported> {
-    // SAFETY: The caller's promise; a dma-buf with these operations has such data.
+    // SAFETY: The dma-buf exists during `'a`. `export` makes all dma-bufs with these operations,
+    // and stores an `Exported`.
     unsafe { core::ptr::eq((*buf).ops, &OPS.0).then(|| &*(*buf).priv_.cast::<Exported>()) }
 }
 
-/// Exports `len` bytes of zeroes, and returns a descriptor of the caller's. `flags` are those of
-/// the file. `ENOMEM`, `EMFILE`, `EINVAL` for unknown flags.
+/// Exports `len` zeroed bytes, and returns a descriptor of the current process. `flags` are those
+/// of the file.
+///
+/// Returns `ENOMEM`, `EMFILE` if the process has no descriptor left, and `EINVAL` for unknown
+/// flags.
 pub(crate) fn export(len: usize, flags: u32) -> Result<u32> {
     let exported = Exported {
         memory: KVec::from_elem(0, len, GFP_KERNEL)?,
@@ -98,41 +102,47 @@ pub(crate) fn export(len: usize, flags: u32) -> Result<u32> {
         priv_: exported.cast(),
         ..Default::default()
     };
-    // SAFETY: Everything in it lives as long as the dma-buf.
+    // SAFETY: Name, module and operations are static. The data is freed by `release`.
     let buf = match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
         Ok(buf) => buf,
         Err(error) => {
-            // SAFETY: It came from `KBox::into_raw`, and no dma-buf has it.
+            // SAFETY: It came from `KBox::into_raw`, and there is no dma-buf that owns it.
             drop(unsafe { KBox::from_raw(exported) });
             return Err(error);
         }
     };
-    // SAFETY: The descriptor takes over our reference to the new dma-buf.
+    // SAFETY: `buf` is a reference to the new dma-buf, which passes to the descriptor.
     let fd = unsafe { bindings::dma_buf_fd(buf, flags) };
     u32::try_from(fd).map_err(|_| {
-        // SAFETY: There is no descriptor, so the reference is still ours.
+        // SAFETY: There is no descriptor, so the reference was not passed on.
         unsafe { bindings::dma_buf_put(buf) };
         Error::from_errno(fd)
     })
 }
 
-/// Takes the memory of a dma-buf of the caller's back, or gives it again. Importers have let go
-/// when this returns. `EBADF` or `EINVAL` where there is no such dma-buf, `EOPNOTSUPP` where it is
-/// not one of ours.
+/// Revokes or restores the memory of a dma-buf. Importers do not use the memory any more when this
+/// returns.
+///
+/// Returns `EBADF` or `EINVAL` if `fd` is not a descriptor of a dma-buf, and `EOPNOTSUPP` if
+/// [`export`] did not make it.
 pub(crate) fn revoke(fd: i32, revoked: bool) -> Result {
-    // SAFETY: It looks the descriptor up in the caller's table.
+    // SAFETY: The function accepts any number.
     let buf = from_err_ptr(unsafe { bindings::dma_buf_get(fd) })?;
-    // SAFETY: The reference that `dma_buf_get` returned is given back only after its use.
-    unsafe {
-        let result = exported(buf).ok_or(EOPNOTSUPP).map(|exported| {
+    // SAFETY: dma_buf_get() has counted a reference for us, which is put below.
+    let exported = unsafe { exported(buf) }.ok_or(EOPNOTSUPP);
+    let result = exported.map(|exported| {
+        // SAFETY: There is a reference to the dma-buf. Its reservation lock is held where that is
+        // required.
+        unsafe {
             bindings::iommufd_rs_dma_buf_lock(buf);
             exported.revoked.store(revoked, Relaxed);
             bindings::dma_buf_invalidate_mappings(buf);
             bindings::iommufd_rs_dma_buf_unlock(buf);
-        });
-        bindings::dma_buf_put(buf);
-        result
-    }
+        }
+    });
+    // SAFETY: The reference was counted above, and is not used any more.
+    unsafe { bindings::dma_buf_put(buf) };
+    result
 }
 
 /// Returns the physical address and the length in bytes of the memory behind an attachment, as

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Module parameters that the administrator may change at any time. The kernel crate's parameters
-//! do not show in sysfs, so they are declared in C (`abi/exports.c`).
+//! Module parameters that can be changed in sysfs at any time.
+//!
+//! The kernel crate's parameters do not appear in sysfs, so these are declared in C
+//! (`abi/exports.c`).
 
 use crate::ffi::bindings;
 
-/// Whether devices may be bound that can forge interrupts of others.
+/// Returns whether devices may be bound that can forge the interrupts of others.
 pub(crate) fn allow_unsafe_interrupts() -> bool {
-    // SAFETY: It reads a variable.
+    // SAFETY: The function reads a variable.
     unsafe { bindings::iommufd_rs_allow_unsafe_interrupts() }
 }
 

@@ -1,11 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Moving many elements into and between vectors, at the cost of copying them.
+//! Moving of elements into a vector and of a vector into less memory.
+//!
+//! Fit for `rust/kernel/alloc/kvec.rs`. [`KVVec::shrink_to`] does not serve here: for memory of
+//! kmalloc() it calls krealloc(), which keeps the memory.
 
 use kernel::prelude::*;
 
-/// Moves elements to the end of a vector, at most `most`, until it is full or there are no more;
-/// says whether there may be. An error ends it; what was moved until then stays.
+/// Moves at most `most` elements of an iterator to the end of a vector, as long as there is
+/// capacity. Returns whether the iterator may have more.
+///
+/// Returns the first error of the iterator. The elements that have been moved before remain.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::sync::vec;
+///
+/// let mut list = KVec::with_capacity(3, GFP_KERNEL)?;
+/// let mut numbers = (0..5_u8).map(Ok);
+/// assert!(vec::fill(&mut list, 2, &mut numbers)?);
+/// assert!(vec::fill(&mut list, 9, &mut numbers)?);
+/// assert_eq!(*list, [0, 1, 2]);
+/// # Ok::<(), Error>(())
+/// ```
 #[inline]
 pub(crate) fn fill<T>(
     vec: &mut KVec<T>,
@@ -27,24 +45,25 @@ pub(crate) fn fill<T>(
             }
         }
     }
-    // SAFETY: The first `moved` places of the spare capacity were written.
+    // SAFETY: The first `moved` elements of the spare capacity were initialised.
     unsafe { vec.inc_len(moved) };
     result
 }
 
-/// Makes the capacity of a vector its length. `ENOMEM`, and then nothing has changed.
+/// Moves the elements of a vector into memory without spare capacity. Returns `ENOMEM` if there is
+/// none; the vector is unchanged then.
 pub(crate) fn fit<T>(vec: &mut KVec<T>) -> Result {
     if vec.len() == vec.capacity() {
         return Ok(());
     }
     let exact = KVec::with_capacity(vec.len(), GFP_KERNEL_ACCOUNT)?;
     let (old, len, capacity) = core::mem::replace(vec, exact).into_raw_parts();
-    // SAFETY: `vec` has room for `len` elements and is another vector. They are moved: the old one
-    // is put together again without any.
-    unsafe {
-        core::ptr::copy_nonoverlapping(old, vec.as_mut_ptr(), len);
-        vec.inc_len(len);
-        drop(KVec::from_raw_parts(old, 0, capacity));
-    }
+    // SAFETY: `vec` has capacity for `len` elements, and is another allocation than `old`.
+    unsafe { core::ptr::copy_nonoverlapping(old, vec.as_mut_ptr(), len) };
+    // SAFETY: The first `len` elements were initialised by the copy.
+    unsafe { vec.inc_len(len) };
+    // SAFETY: The pointer and the capacity came from a vector. Its elements were moved, so none is
+    // left.
+    drop(unsafe { KVec::from_raw_parts(old, 0, capacity) });
     Ok(())
 }

@@ -14,9 +14,9 @@ macro_rules! uapi_structs {
     ($($name:ident = $c:ident;)*) => { $(
         #[doc = concat!("`struct ", stringify!($c), "`")]
         pub(crate) type $name = bindings::$c;
-        // SAFETY: The uAPI's structs are integers with all padding named, so any bytes make one.
+        // SAFETY: The structs of the user API have integer fields only, so any bytes are a value.
         unsafe impl FromBytes for bindings::$c {}
-        // SAFETY: As above: no byte of it is ever uninitialised.
+        // SAFETY: The structs of the user API have no padding that is not a field.
         unsafe impl AsBytes for bindings::$c {}
     )* };
 }
@@ -193,15 +193,15 @@ pub(crate) mod hw_info {
         bindings::iommufd_hw_capabilities_IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED as u64;
 }
 
-/// The type field of `struct iommu_hw_info` as the caller set it.
+/// Returns the type of `struct iommu_hw_info` that user space has set.
 pub(crate) fn hw_info_type(info: &HwInfo) -> u32 {
-    // SAFETY: Both members of the union are a u32.
+    // SAFETY: Both members of the union are a `u32`.
     unsafe { *info.__bindgen_anon_1.in_data_type.as_ref() }
 }
 
-/// Sets the type field of `struct iommu_hw_info`.
+/// Sets the type of `struct iommu_hw_info` that user space reads.
 pub(crate) fn set_hw_info_type(info: &mut HwInfo, kind: u32) {
-    // SAFETY: As above.
+    // SAFETY: Both members of the union are a `u32`.
     unsafe { *info.__bindgen_anon_1.out_data_type.as_mut() = kind };
 }
 

@@ -46,7 +46,8 @@ macro_rules! parts {
                 #[doc = concat!("The command as `", stringify!($part), "`, for the answer.")]
                 #[allow(dead_code)]
                 pub(crate) fn $part_mut(&mut self) -> &mut $name {
-                    // SAFETY: As above.
+                    // SAFETY: Every part of the union consists of integers, and every byte of it
+                    // was copied from user memory.
                     unsafe { self.__bindgen_anon_1.$part.as_mut() }
                 }
             )*
