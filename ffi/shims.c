@@ -27,6 +27,15 @@
 
 #include "shims.h"
 
+/*
+ * A full source has the private headers of which shims.h repeats prototypes: the compiler refuses a
+ * repeated one that has become wrong.
+ */
+#if __has_include("iommu-priv.h") && __has_include("iommu-pages.h")
+#include "iommu-pages.h"
+#include "iommu-priv.h"
+#endif
+
 int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize)
 {
