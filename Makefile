@@ -22,7 +22,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
 
 all: modules
 
@@ -77,6 +77,9 @@ clippy:
 clean:
 	rm -rf build
 
+clean-cache:
+	@scripts/clean-cache.sh
+
 help:
 	@echo 'make                  build the toolchain root, the test kernel and the module for it'
 	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
@@ -102,6 +105,7 @@ help:
 	@echo 'make kernel           build the test kernel; FLAVOUR=name takes another config'
 	@echo 'TOOLCHAIN=newest       with any of these: the newest compilers instead of those of Debian 13'
 	@echo 'make clean            remove build/; the toolchain root and kernels stay in the cache'
+	@echo 'make clean-cache      say what is in the cache, ask, and remove it'
 	@echo
 	@echo 'Module options are set on the command line: make CONFIG_IOMMUFD_RS_TEST=y'
 	@echo 'ARCH=$(or $(ARCH),x86_64)  IOMMUFD_RS_CACHE=$(or $(IOMMUFD_RS_CACHE),~/.cache/iommufd-rs)'
