@@ -4,7 +4,8 @@
 # FLAVOUR is plain or the name of a further config fragment in patches/<version>/config. The cache
 # entry is named by the kernel source's version, the patch series, the config fragments and the
 # compilers' versions. A fragment that says "# built-from: FLAVOUR" changes so little that a copy of
-# that flavour's build folder, if there is one, saves most of the work.
+# that flavour's build folder, if there is one, saves most of the work. One that says "# patches: none" is
+# built of the kernel's source as Debian has it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -23,7 +24,11 @@ fragments() {
 	if [ "$1" != plain ]; then echo "$PATCHES/config/$1.config"; fi
 }
 
-series() { if [ -e "$PATCHES/series" ]; then sed "s|^|$PATCHES/|" "$PATCHES/series"; fi; }
+# series FLAVOUR: the patches of its source.
+series() {
+	[ -e "$PATCHES/series" ] || return 0
+	fragments "$1" | xargs grep -qx '# patches: none' || sed "s|^|$PATCHES/|" "$PATCHES/series"
+}
 
 version_of() { awk -v p="$1" '$1 == p { print }' "$VERSIONS"; }
 
@@ -32,18 +37,19 @@ while IFS= read -r file; do
 done < <(fragments "$FLAVOUR")
 
 # shellcheck disable=SC2046
-SOURCE_KEY=$( (version_of "linux-source-$KVERSION"; cat /dev/null $(series)) | key)
+source_key() { (version_of "linux-source-$KVERSION"; cat /dev/null $(series "$1")) | key; }
+source_of() { echo "$CACHE/linux-$KVERSION-$(source_key "$1")"; }
 
 # folder_of FLAVOUR: its build folder.
 folder_of() {
 	local key
 	# shellcheck disable=SC2046
-	key=$( (echo "$SOURCE_KEY $ARCH"; for p in rustc bindgen "clang-$LLVM_MAJOR" "lld-$LLVM_MAJOR"; do version_of "$p"; done
+	key=$( (echo "$(source_key "$1") $ARCH"; for p in rustc bindgen "clang-$LLVM_MAJOR" "lld-$LLVM_MAJOR"; do version_of "$p"; done
 		cat $(fragments "$1")) | key)
 	echo "$CACHE/kernel-$KVERSION-$ARCH-$1-$key"
 }
 
-SRC=$CACHE/linux-$KVERSION-$SOURCE_KEY
+SRC=$(source_of "$FLAVOUR")
 OBJ=$(folder_of "$FLAVOUR")
 
 kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM="-$LLVM_MAJOR" "$@"; }
@@ -53,7 +59,7 @@ unpack() {
 	rm -rf "$SRC.part"
 	mkdir -p "$SRC.part"
 	tar -C "$SRC.part" --strip-components=1 -xf "/usr/src/linux-source-$KVERSION.tar.xz"
-	for patch in $(series); do
+	for patch in $(series "$FLAVOUR"); do
 		echo "applying $patch"
 		patch -d "$SRC.part" -p1 --fuzz=0 <"$patch"
 	done
@@ -83,23 +89,33 @@ build() {
 
 # seed: begin with a copy of another flavour's finished build, of which kbuild then makes anew what
 # depends on an option that differs. The commands that it compares with its own name the folder in full
-# at times. What it would leave although it does not belong here is removed: modules that this flavour
-# may not have, and the count of builds.
+# at times, and the source's always. What it would leave although it does not belong here is removed: modules
+# that this flavour may not have, and the count of builds.
 seed() {
+	local from
+	from=$(source_of "$(built_from)")
 	rm -rf "$OBJ.part"
 	cp -a --reflink=auto "$1" "$OBJ.part"
 	rm -f "$OBJ.part/complete" "$OBJ.part/.version"
 	find "$OBJ.part" -name '*.ko' -delete
-	find "$OBJ.part" -name '.*.cmd' -exec sed -i "s|$1|$OBJ|g" {} +
+	find "$OBJ.part" -name '*.cmd' -exec sed -i "s|$1|$OBJ|g; s|$from/|$SRC/|g" {} +
+	# A file of another source looks older than what was made of its namesake.
+	if [ "$from" != "$SRC" ]; then
+		# shellcheck disable=SC2046
+		sed -n 's|^+++ b/||p' $(series "$(built_from)") | (cd "$SRC" && xargs touch -c)
+	fi
 	mv "$OBJ.part" "$OBJ"
 }
+
+# built_from: the flavour with which the build may begin.
+built_from() { fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p'; }
 
 # seed_folder: the finished build that this flavour's fragment says it can begin with, if there is one
 # and no work has begun yet.
 seed_folder() {
 	local from
 	[ ! -e "$OBJ" ] || return 0
-	from=$(fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p')
+	from=$(built_from)
 	[ -n "$from" ] || return 0
 	from=$(folder_of "$from")
 	if [ -e "$from/complete" ]; then echo "$from"; fi

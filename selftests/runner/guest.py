@@ -105,6 +105,8 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
     for library in sorted(guest.glob("*.sh")):
         archive.file(f"lib/{library.name}", library.read_bytes())
     archive.file("suite/guest.sh", parts.suite.script.read_bytes())
+    if parts.suite.like_script != parts.suite.script:
+        archive.file("suite/like.sh", parts.suite.like_script.read_bytes())
     settings = {
         "MODE": mode,
         "MODULE": parts.module_name,

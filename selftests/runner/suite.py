@@ -78,7 +78,12 @@ class Suite:
     def script(self) -> Path:
         """Returns the suite's guest.sh, or that of the suite that it is like."""
         own = SELFTESTS / "suites" / self.name / "guest.sh"
-        return own if own.exists() else SELFTESTS / "suites" / self.like / "guest.sh"
+        return own if own.exists() else self.like_script
+
+    @property
+    def like_script(self) -> Path:
+        """That of the suite that it is like, which its own may run; its own if it is like none."""
+        return SELFTESTS / "suites" / self.like / "guest.sh"
 
 
 def _read(path: Path) -> configparser.ConfigParser:
