@@ -198,8 +198,8 @@ static void write_a_byte_to_each(struct fixture *none)
  */
 static void page_stays(struct fixture *none)
 {
+	unsigned long i, migrated = 0;
 	uint64_t at[MOVED];
-	unsigned long i;
 
 	CHECK(open_mock(&own.m));
 	movable = mmap(NULL, MOVED * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -220,7 +220,8 @@ static void page_stays(struct fixture *none)
 	 */
 	WANT(map(own.m.fd, own.m.ioas, movable, MOVED * PAGE, MOCK_IOVA), 0);
 	for (i = 0; i < MOVED; i++)
-		CHECK(phys_of(movable + i * PAGE) != at[i]);
+		migrated += phys_of(movable + i * PAGE) != at[i];
+	CHECK(migrated > 0);
 	WANT(unmap_all(own.m.fd, own.m.other), MOVED * PAGE);
 	WANT(unmap_all(own.m.fd, own.m.ioas), MOVED * PAGE);
 	close(own.access);
