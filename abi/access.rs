@@ -18,11 +18,9 @@ use crate::{
         transfer::Transfer, //
     },
     kapi::{
+        file::file_ref::FileRef,
         mm::pin::PagePtr,
-        sync::shared::{
-            BorrowedShared,
-            Shared, //
-        },
+        sync::shared::BorrowedShared,
         units::{
             page_offset,
             to_u64,
@@ -86,7 +84,7 @@ unsafe extern "C" fn iommufd_access_create(
 ) -> *mut bindings::iommufd_access {
     // SAFETY: The caller holds the context; the operations are alive and so is the place for the
     // id.
-    let (ctx, ops, id) = unsafe { (Shared::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
+    let (ctx, ops, id) = unsafe { (FileRef::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
     let create = || -> Result<Ref<Access>> {
         let user = match ops.unmap {
             Some(unmap) => {

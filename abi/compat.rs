@@ -11,9 +11,9 @@ use crate::{
     },
     compat,
     ffi::bindings,
-    kapi::sync::shared::{
-        BorrowedShared,
-        Shared, //
+    kapi::file::file_ref::{
+        BorrowedFileRef,
+        FileRef, //
     },
     object::Ctx, //
 };
@@ -27,9 +27,9 @@ same_signature! {
 /// # Safety
 ///
 /// The caller holds a reference to the context during `'a`.
-unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedShared<'a, Ctx> {
-    // SAFETY: A `struct iommufd_ctx *` is a `Shared<Ctx>`, see `abi/ctx.rs`.
-    unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) }
+unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedFileRef<'a, Ctx> {
+    // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>`, see `abi/ctx.rs`.
+    unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) }
 }
 
 #[no_mangle]

@@ -17,6 +17,7 @@ use crate::{
         PhysPin, //
     },
     kapi::{
+        file::file_ref::FileRef,
         iommu::{
             dirty::StableTables,
             domain::{
@@ -25,8 +26,7 @@ use crate::{
             },
             hw_queue::ContiguousMemory,
             viommu::Context, //
-        },
-        sync::shared::Shared, //
+        }, //
     },
     object::Ctx, //
 };
@@ -72,10 +72,10 @@ unsafe impl ContiguousMemory for PhysPin {
 }
 
 // SAFETY: The functions of this folder that take a `struct iommufd_ctx *` of a driver make a
-// `Shared<Ctx>` of it. Objects that a driver knows are in the table of the context, which drops
+// `FileRef<Ctx>` of it. Objects that a driver knows are in the table of the context, which drops
 // them before any other part of the context (`ClearOnDrop` in `object/ctx.rs`).
-unsafe impl Context for Shared<Ctx> {
+unsafe impl Context for FileRef<Ctx> {
     fn as_raw(&self) -> *mut c_void {
-        Shared::as_raw(self)
+        FileRef::as_raw(self)
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Contexts, as vfio refers to them. A `struct iommufd_ctx *` is a [`Shared<Ctx>`].
+//! Contexts, as vfio refers to them. A `struct iommufd_ctx *` is a [`FileRef<Ctx>`], so it is the
+//! open file that vfio references.
 
 use kernel::prelude::*;
 
@@ -11,7 +12,7 @@ use crate::{
     },
     device::Group,
     ffi::bindings,
-    kapi::sync::shared::Shared,
+    kapi::file::file_ref::FileRef,
     object::Ctx, //
 };
 
@@ -26,15 +27,17 @@ same_signature! {
 #[no_mangle]
 unsafe extern "C" fn iommufd_ctx_get(ictx: *mut bindings::iommufd_ctx) {
     // SAFETY: The caller holds a reference, which this copies and does not end.
-    let ctx = unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) };
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
     // The new reference belongs to whoever holds the pointer.
     (*ctx).clone().into_raw();
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_ctx_put(ictx: *mut bindings::iommufd_ctx) {
+    // vfio holds locks here that others wait for. If this is the last reference, the context is
+    // dropped later.
     // SAFETY: The caller gives back a reference that it got from here.
-    drop(unsafe { Shared::<Ctx>::from_raw(ictx.cast()) });
+    drop(unsafe { FileRef::<Ctx>::from_raw(ictx.cast()) });
 }
 
 #[no_mangle]
@@ -46,8 +49,8 @@ unsafe extern "C" fn iommufd_ctx_from_file(
     if raw.is_null() {
         return EBADFD.to_ptr();
     }
-    // SAFETY: The file holds a reference as long as it lives.
-    let ctx = unsafe { Shared::<Ctx>::borrow_raw(raw) };
+    // SAFETY: It is the private data of a file that the caller holds.
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw(raw) };
     (*ctx).clone().into_raw().cast()
 }
 
@@ -75,7 +78,7 @@ unsafe extern "C" fn iommufd_ctx_has_group(
         return false;
     }
     // SAFETY: The caller holds a reference during the call.
-    let ctx = unsafe { Shared::<Ctx>::borrow_raw(ictx.cast()) };
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
     ctx.groups()
         .any::<Group>(|g| g.iommu_addr() == Some(group.addr()))
 }

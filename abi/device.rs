@@ -19,8 +19,8 @@ use crate::{
     },
     ffi::bindings,
     kapi::{
-        iommu::attachment::Pasid,
-        sync::shared::Shared, //
+        file::file_ref::FileRef,
+        iommu::attachment::Pasid, //
     },
     object::Ctx, //
 };
@@ -52,7 +52,7 @@ unsafe extern "C" fn iommufd_device_bind(
     // SAFETY: The caller holds the context and the device during the call.
     let (ctx, dev) = unsafe {
         (
-            Shared::<Ctx>::borrow_raw(ictx.cast()),
+            FileRef::<Ctx>::borrow_raw(ictx.cast()),
             Device::from_raw::<'_>(dev),
         )
     };

@@ -20,7 +20,7 @@ use kernel::{
 use crate::{
     abi::errno,
     ffi::bindings,
-    kapi::sync::shared::Shared,
+    kapi::file::file_ref::FileRef,
     object::Ctx,
     uapi,
     viommu, //
@@ -147,25 +147,20 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
             pr_info!("/dev/vfio/vfio is provided by iommufd, not by vfio\n");
         }
     }
-    match Shared::pin_init(Ctx::new(is_vfio_container), GFP_KERNEL_ACCOUNT) {
-        Ok(ctx) => {
-            // SAFETY: The file is being opened, so its private data is ours to set.
-            unsafe { (*file).private_data = ctx.into_raw() };
-            0
-        }
-        Err(error) => error.to_errno(),
-    }
+    // SAFETY: The file is being opened, so its private data is ours to set. `release` below releases
+    // the context.
+    errno(unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) })
 }
 
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    // SAFETY: `open` put a context there, and the file is used by nobody any more.
-    drop(unsafe { Shared::<Ctx>::from_raw((*file).private_data) });
+    // SAFETY: `open` has succeeded, and the file is being released.
+    unsafe { FileRef::<Ctx>::release(file) };
     0
 }
 
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
-    // SAFETY: `open` put a context there, which stays until `release`.
-    let ctx = unsafe { Shared::<Ctx>::borrow_raw((*file).private_data) };
+    // SAFETY: `open` has set it, and the caller holds the file.
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
     match uapi::ioctl(&ctx, cmd, arg) {
         Ok(value) => value as c_long,
         Err(error) => error.to_errno() as c_long,
@@ -173,8 +168,8 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
 }
 
 unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> c_int {
-    // SAFETY: `open` put a context there, which stays until `release`.
-    let ctx = unsafe { Shared::<Ctx>::borrow_raw((*file).private_data) };
+    // SAFETY: `open` has set it, and the caller holds the file.
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
     // SAFETY: The kernel sets the VMA up during the call.
     let vma = unsafe { VmaNew::from_raw(vma) };
     errno(viommu::mmap::find(&ctx, vma).and_then(|(owner, memory)| {

@@ -14,13 +14,13 @@ use crate::{
     },
     ffi::bindings,
     kapi::{
+        file::file_ref::FileRef,
         iommu::{
             hw_queue,
             vdevice,
             viommu, //
         },
         mm::vma::DeviceMemory,
-        sync::shared::Shared,
         units::{
             to_u64,
             to_usize, //
@@ -78,7 +78,7 @@ unsafe extern "C" fn iommufd_rs_object_depend(
             let needed = match hw_queue::own_object(depended) {
                 Some(needed) => needed,
                 None => {
-                    let ctx = Shared::<Ctx>::borrow_raw(ctx);
+                    let ctx = FileRef::<Ctx>::borrow_raw(ctx);
                     ctx.objects().get_any(id)?.into_shared()
                 }
             };
@@ -110,7 +110,7 @@ unsafe extern "C" fn iommufd_rs_alloc_mmap(
         // user space may have until they take it back, which they do before the object has gone.
         unsafe {
             let memory = DeviceMemory::new(mmio_addr, to_u64(length))?;
-            let ctx = Shared::<Ctx>::borrow_value(ictx.cast());
+            let ctx = FileRef::<Ctx>::borrow_value(ictx.cast());
             *offset = to_usize(ctx.offers().add((*owner).id, memory)?);
         }
         Ok(())
@@ -126,6 +126,6 @@ unsafe extern "C" fn iommufd_rs_destroy_mmap(
     offset: c_ulong,
 ) {
     // SAFETY: Objects go while the context is whole, although its last reference may be gone.
-    let ctx = unsafe { Shared::<Ctx>::borrow_value(ictx.cast()) };
+    let ctx = unsafe { FileRef::<Ctx>::borrow_value(ictx.cast()) };
     ctx.offers().remove(to_u64(offset));
 }

@@ -25,8 +25,8 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        file::file_ref::FileRef,
         mm::pin::PagePtr,
-        sync::shared::Shared,
         units::IovaRange, //
     },
     object::{
@@ -49,7 +49,7 @@ struct State {
 /// destroys it.
 #[pin_data]
 pub(crate) struct Access {
-    ctx: Shared<Ctx>,
+    ctx: FileRef<Ctx>,
     #[pin]
     state: Mutex<State>,
     /// Completed when nobody will tell the driver anything any more.
@@ -61,7 +61,7 @@ impl Kind for Access {}
 impl Access {
     /// Makes an access that reaches nothing yet. `user` is told when memory is unmapped. `ENOMEM`.
     pub(crate) fn create(
-        ctx: &Shared<Ctx>,
+        ctx: &FileRef<Ctx>,
         user: Option<KBox<dyn AccessUser>>,
         pins_pages: bool,
     ) -> Result<Ref<Self>> {

@@ -24,7 +24,10 @@ use crate::{
         Backend, //
     },
     kapi::{
-        file::params::allow_unsafe_interrupts,
+        file::{
+            file_ref::FileRef,
+            params::allow_unsafe_interrupts, //
+        },
         iommu::{
             device::has_iommu,
             group::{
@@ -70,7 +73,7 @@ pub(crate) struct Binding {
     /// The device.
     pub(crate) device: Ref<BoundDevice>,
     /// The context, which stays as long as a driver has bound a device to it.
-    pub(crate) ctx: Shared<Ctx>,
+    pub(crate) ctx: FileRef<Ctx>,
 }
 
 /// A device bound to a context. Who bound it holds a reference until it unbinds.

@@ -5,6 +5,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/err.h>
+#include <linux/fs.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
@@ -60,6 +61,11 @@ void iommufd_rs_pagefault_disable(void)
 void iommufd_rs_pagefault_enable(void)
 {
 	pagefault_enable();
+}
+
+void iommufd_rs_get_file(struct file *file)
+{
+	get_file(file);
 }
 
 size_t iommufd_rs_fault_in_readable(const char __user *from, size_t size)

@@ -55,6 +55,9 @@ unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
 void iommufd_rs_pagefault_disable(void);
 void iommufd_rs_pagefault_enable(void);
 
+/* linux/fs.h */
+void iommufd_rs_get_file(struct file *file);
+
 /* linux/pagemap.h */
 size_t iommufd_rs_fault_in_readable(const char __user *from, size_t size);
 size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size);

@@ -35,10 +35,13 @@ use kernel::{
 
 use crate::{
     kapi::{
-        file::anon_file::{
-            EventFile,
-            NewEventFile,
-            Ready, //
+        file::{
+            anon_file::{
+                EventFile,
+                NewEventFile,
+                Ready, //
+            },
+            file_ref::FileRef, //
         },
         iommu::iopf::{
             Answer,
@@ -48,7 +51,6 @@ use crate::{
             FaultSink, //
         },
         mm::user::UserStruct,
-        sync::shared::Shared,
         uapi::{
             self,
             fault, //
@@ -67,7 +69,7 @@ const FAULT: usize = size_of::<uapi::HwptPgfault>();
 const RESPONSE: usize = size_of::<uapi::HwptPageResponse>();
 
 /// IOMMU_FAULT_QUEUE_ALLOC.
-pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStruct) -> Result {
+pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 {
         return Err(EOPNOTSUPP);
     }
@@ -296,7 +298,7 @@ impl FaultSink for Ref<FaultQueue> {
 struct QueueFile {
     // Field order: the queue goes before the context.
     queue: Ref<FaultQueue>,
-    _ctx: Shared<Ctx>,
+    _ctx: FileRef<Ctx>,
 }
 
 impl EventFile for QueueFile {

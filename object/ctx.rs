@@ -24,8 +24,10 @@ use crate::{
 
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
-/// The open file holds a reference, and so does each driver that has bound a device: while it has
-/// the context stays, even with the file closed. Dropping the last reference drops all objects.
+/// The open file owns it. A reference to it is a reference to that file
+/// ([`FileRef`](crate::kapi::file::file_ref::FileRef)): each driver that has bound a device has one,
+/// so the context exists as long, even if user space has closed the file. Dropping the context drops
+/// all objects.
 #[pin_data]
 pub(crate) struct Ctx {
     // Field order: objects go before what they share, and drivers come back to us meanwhile.

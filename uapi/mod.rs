@@ -15,8 +15,8 @@ use crate::{
     hwpt,
     ioas,
     kapi::{
+        file::file_ref::FileRef,
         mm::user::UserStruct,
-        sync::shared::Shared,
         uapi, //
     },
     object::Ctx,
@@ -39,7 +39,7 @@ struct Command {
     number: u32,
     /// The struct's smallest size.
     min_size: usize,
-    run: fn(&Shared<Ctx>, &UserStruct) -> Result,
+    run: fn(&FileRef<Ctx>, &UserStruct) -> Result,
 }
 
 /// The size of the field that `_of` leads to.
@@ -96,7 +96,7 @@ const _: () = {
 
 /// IOMMU_TEST_CMD: the command that only the test module has.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-fn test(ctx: &Shared<Ctx>, arg: usize) -> Result<u32> {
+fn test(ctx: &FileRef<Ctx>, arg: usize) -> Result<u32> {
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
     if (user.size() as usize) < core::mem::offset_of!(uapi::test::Cmd, last) + size_of::<u32>() {
         return Err(EINVAL);
@@ -108,7 +108,7 @@ fn test(ctx: &Shared<Ctx>, arg: usize) -> Result<u32> {
 /// pointer, `EINVAL` for a struct that is too short, `E2BIG` for one that says more than we
 /// understand, else what the command fails with. Numbers that are not in the table's range may be
 /// a VFIO container's.
-pub(crate) fn ioctl(ctx: &Shared<Ctx>, number: u32, arg: usize) -> Result<u32> {
+pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     if number == uapi::ioctl_number(uapi::test::NR) {
         return test(ctx, arg);

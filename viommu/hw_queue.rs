@@ -11,12 +11,12 @@ use crate::{
     drivers::HwQueueOps,
     ioas::PhysPin,
     kapi::{
+        file::file_ref::FileRef,
         iommu::{
             hw_queue::Request,
             viommu::Identity, //
         },
         mm::user::UserStruct,
-        sync::shared::Shared,
         uapi::{
             self,
             hw_queue, //
@@ -51,7 +51,7 @@ impl HwQueue {
 }
 
 /// IOMMU_HW_QUEUE_ALLOC. While the queue exists its memory cannot be unmapped.
-pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserStruct) -> Result {
+pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.type_ == hw_queue::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
     }
@@ -82,7 +82,7 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserS
 
 /// Has the driver make the queue, and tells user space. From here on other queues may depend on it.
 fn start(
-    ctx: &Shared<Ctx>,
+    ctx: &FileRef<Ctx>,
     draft: &Draft<'_, HwQueue>,
     memory: KBox<PhysPin>,
     cmd: &mut uapi::HwQueueAlloc,

@@ -12,6 +12,7 @@ use crate::{
         HwptPaging, //
     },
     kapi::{
+        file::file_ref::FileRef,
         iommu::{
             domain::UserData,
             viommu::{
@@ -26,7 +27,6 @@ use crate::{
                 UserStruct, //
             }, //
         },
-        sync::shared::Shared,
         uapi, //
     },
     object::{
@@ -59,7 +59,7 @@ impl Viommu {
 }
 
 /// IOMMU_VIOMMU_ALLOC.
-pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserStruct) -> Result {
+pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == uapi::viommu::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
     }
@@ -80,7 +80,7 @@ pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserSt
 
 /// Makes the vIOMMU. It keeps no reference to the device that names its IOMMU.
 fn make<'c>(
-    ctx: &'c Shared<Ctx>,
+    ctx: &'c FileRef<Ctx>,
     cmd: &uapi::ViommuAlloc,
     data: Option<UserData>,
 ) -> Result<Draft<'c, Viommu>> {

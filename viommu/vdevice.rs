@@ -14,12 +14,12 @@ use crate::{
     },
     drivers::VdeviceOps,
     kapi::{
+        file::file_ref::FileRef,
         iommu::viommu::Identity,
         mm::{
             retry_faults::retry_faults,
             user::UserStruct, //
         },
-        sync::shared::Shared,
         uapi, //
     },
     object::{
@@ -42,13 +42,13 @@ struct Vdevice {
 impl Kind for Vdevice {}
 
 /// IOMMU_VDEVICE_ALLOC.
-pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
+pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
     // A vDEVICE has the claim, by which it refers to the device, while the answer is written.
     retry_faults(&[user.range()], || make(ctx, &mut cmd, user))
 }
 
 /// Makes and publishes the vDEVICE.
-fn make(ctx: &Shared<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> Result {
+fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> Result {
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     if !viommu.ops().serves(device.dev()) {

@@ -35,17 +35,19 @@ use kernel::{
 
 use crate::{
     kapi::{
-        file::anon_file::{
-            EventFile,
-            NewEventFile,
-            Ready, //
+        file::{
+            anon_file::{
+                EventFile,
+                NewEventFile,
+                Ready, //
+            },
+            file_ref::FileRef, //
         },
         iommu::vevent::{
             Connection,
             EventReceiver, //
         },
         mm::user::UserStruct,
-        sync::shared::Shared,
         uapi::{
             self,
             veventq, //
@@ -67,7 +69,7 @@ const HEADER: usize = size_of::<uapi::VeventHeader>();
 const SEQUENCE_MASK: u64 = i32::MAX as u64;
 
 /// IOMMU_VEVENTQ_ALLOC.
-pub(crate) fn alloc(ctx: &Shared<Ctx>, mut cmd: uapi::VeventqAlloc, user: &UserStruct) -> Result {
+pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == veventq::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
     }
@@ -281,7 +283,7 @@ impl EventReceiver for Queue {
 struct QueueFile {
     // Field order: the queue goes before the context.
     object: Ref<VeventQ>,
-    _ctx: Shared<Ctx>,
+    _ctx: FileRef<Ctx>,
 }
 
 impl EventFile for QueueFile {

@@ -5,9 +5,11 @@
 //! | file | fit for |
 //! |---|---|
 //! | `anon_file` | `rust/kernel/fs` |
+//! | `file_ref` | `rust/kernel/fs` |
 //! | `params` | private: the parameters of this module |
 //! | `pinnable` | `rust/kernel/fs` |
 
 pub(crate) mod anon_file;
+pub(crate) mod file_ref;
 pub(crate) mod params;
 pub(crate) mod pinnable;

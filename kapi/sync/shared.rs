@@ -141,19 +141,6 @@ impl<T> Shared<T> {
             _lifetime: PhantomData,
         }
     }
-
-    /// Borrows the value behind a pointer of C code. The last reference may be gone.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must have come from [`into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw) of a
-    /// `Shared<T>`. The value must not be freed before the end of `'a`; its drop may have begun, if
-    /// what the caller uses of it has not been dropped yet.
-    pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
-        let inner: *mut Inner<T> = raw.cast();
-        // SAFETY: By the safety requirements the allocation exists during `'a`.
-        unsafe { &(*inner).value }
-    }
 }
 
 /// A [`Shared`] that is borrowed from C code. It is cloned like any other, and not dropped.

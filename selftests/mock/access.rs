@@ -23,7 +23,10 @@ use crate::{
         transfer::Transfer, //
     },
     kapi::{
-        file::anon_file,
+        file::{
+            anon_file,
+            file_ref::FileRef, //
+        },
         mm::{
             pin::PagePtr,
             user::{
@@ -128,7 +131,7 @@ impl Drop for Emulated {
 ///
 /// Returns `EOPNOTSUPP` for unknown flags, `ENOENT` if there is no such IOAS, `EADDRINUSE` if it
 /// has mappings that the device cannot pin, and `ENOMEM`.
-pub(super) fn create(ctx: &Shared<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Result {
+pub(super) fn create(ctx: &FileRef<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Result {
     let flags = cmd.create_access().flags;
     if flags & !access::PINS_PAGES != 0 {
         return Err(EOPNOTSUPP);

@@ -24,9 +24,9 @@ use kernel::prelude::*;
 use crate::{
     kapi::{
         fault_injection,
+        file::file_ref::FileRef,
         iommu_driver,
         mm::user::UserStruct,
-        sync::shared::Shared,
         uapi::test::{
             op,
             Cmd, //
@@ -55,7 +55,7 @@ impl Mock {
 }
 
 /// Handles IOMMU_TEST_CMD. Returns `EOPNOTSUPP` for an unknown operation, or its errors.
-pub(crate) fn ioctl(ctx: &Shared<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u32> {
+pub(crate) fn ioctl(ctx: &FileRef<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u32> {
     let id = cmd.id;
     let done = match cmd.op {
         op::ADD_RESERVED => check::add_reserved(ctx, id, cmd.add_reserved()),
