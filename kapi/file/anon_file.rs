@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Files that stand for a value and have no name. Those with events can be read, perhaps written,
-//! and waited for.
+//! Files without a name, each of which owns a value.
 //!
-//! C headers: `include/linux/anon_inodes.h`, `include/linux/poll.h`.
+//! A file with events ([`EventFile`]) can be read and polled, and some can be written.
+//!
+//! C headers: [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h),
+//! [`include/linux/poll.h`](srctree/include/linux/poll.h)
 
 use core::{
     ffi::c_void,
@@ -50,11 +52,11 @@ use crate::kapi::sync::shared::{
     SharedAny, //
 };
 
-/// What can be done with a file without waiting.
+/// The operations for which a file is ready.
 pub(crate) struct Ready {
-    /// There is something to read.
+    /// There is an event to read.
     pub(crate) read: bool,
-    /// It can be written to.
+    /// The file can be written.
     pub(crate) write: bool,
 }
 
@@ -71,21 +73,68 @@ impl Ready {
     }
 }
 
-/// What stands behind a file with events. The file has no position.
+/// The value of a file with events. The file has no position.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::file::anon_file::{EventFile, NewEventFile, Ready};
+/// use kernel::{
+///     sync::poll::{PollCondVar, PollCondVarBox},
+///     uaccess::{UserSliceReader, UserSliceWriter},
+/// };
+///
+/// /// A file from which one byte can be read, any number of times.
+/// struct One {
+///     byte: u8,
+///     event: PollCondVarBox,
+/// }
+///
+/// impl EventFile for One {
+///     const WRITES: bool = false;
+///
+///     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
+///         to.write(&self.byte)?;
+///         Ok(1)
+///     }
+///
+///     fn write(&self, _from: &mut UserSliceReader) -> Result<usize> {
+///         Err(EBADF)
+///     }
+///
+///     fn event(&self) -> &PollCondVar {
+///         &self.event
+///     }
+///
+///     fn ready(&self) -> Ready {
+///         Ready { read: true, write: false }
+///     }
+/// }
+///
+/// /// Returns a descriptor of the current process.
+/// fn open(byte: u8) -> Result<u32> {
+///     let file = NewEventFile::new(c"[one]")?;
+///     let event = PollCondVarBox::new(c"One::event", kernel::static_lock_class!())?;
+///     let fd = file.fd();
+///     file.install(One { byte, event });
+///     Ok(fd)
+/// }
+/// ```
 pub(crate) trait EventFile: Send + Sync + 'static {
-    /// Whether the file can be written to at all.
+    /// Whether the file can be written.
     const WRITES: bool;
 
-    /// Reads what there is, without waiting, and returns how many bytes that was.
+    /// Writes the events that are there to user memory, without waiting for more. Returns the
+    /// number of bytes, or 0 if there is no event.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize>;
 
-    /// Takes what is written and returns how many bytes of it.
+    /// Reads from user memory. Returns the number of bytes that were used.
     fn write(&self, from: &mut UserSliceReader) -> Result<usize>;
 
-    /// What is woken when [`EventFile::ready`] has changed.
+    /// Returns the condition variable that is notified when [`EventFile::ready`] changes.
     fn event(&self) -> &PollCondVar;
 
-    /// What can be done at this moment.
+    /// Returns the operations for which the file is ready.
     fn ready(&self) -> Ready;
 }
 
@@ -103,23 +152,23 @@ impl<T: EventFile> EventFops<T> {
     };
 }
 
-/// The value behind a file.
+/// Returns the value of a file.
 ///
 /// # Safety
 ///
-/// `file` is a live file that user space has, with the operations for a `T`.
+/// `file` must be in use by user space during `'a`, and must have the operations for a `T`.
 unsafe fn value<'a, T>(file: *mut bindings::file) -> &'a T {
-    // SAFETY: `install` put it there before user space had the file, and it stays until `release`.
+    // SAFETY: `install` stored the value before user space had the file, and `release` frees it.
     unsafe { &*(*file).private_data.cast() }
 }
 
-/// `ESPIPE` where the caller wants another place than the only one.
+/// Returns `ESPIPE` if a position other than 0 is asked for.
 ///
 /// # Safety
 ///
-/// `pos` is NULL or can be read.
+/// `pos` must be null or valid for reads.
 unsafe fn check_position(pos: *mut bindings::loff_t) -> Result {
-    // SAFETY: The caller's promise.
+    // SAFETY: By the safety requirements it is null or can be read.
     match unsafe { pos.as_ref() } {
         Some(pos) if *pos != 0 => Err(ESPIPE),
         _ => Ok(()),
@@ -128,7 +177,8 @@ unsafe fn check_position(pos: *mut bindings::loff_t) -> Result {
 
 fn count(result: Result<usize>) -> isize {
     match result {
-        // CAST: No more than was asked for, and that is limited to less than an `isize` has.
+        // CAST: It is at most the length of the user's buffer, which the VFS limits to
+        // `MAX_RW_COUNT`.
         Ok(bytes) => bytes as isize,
         Err(error) => error.to_errno() as isize,
     }
@@ -136,16 +186,18 @@ fn count(result: Result<usize>) -> isize {
 
 /// # Safety
 ///
-/// As `read` of `struct file_operations`, for a file with the operations for a `T`.
+/// As for `read` of `struct file_operations`. The file must have the operations for a `T`.
 unsafe extern "C" fn read<T: EventFile>(
     file: *mut bindings::file,
     buf: *mut c_char,
     len: usize,
     pos: *mut bindings::loff_t,
 ) -> isize {
-    // SAFETY: The file has these operations, and user space uses it.
-    let result = unsafe { check_position(pos).map(|()| value::<T>(file)) };
-    count(result.and_then(|value| {
+    // SAFETY: The VFS passes a valid position or a null pointer.
+    let position = unsafe { check_position(pos) };
+    count(position.and_then(|()| {
+        // SAFETY: User space uses the file during the call, and it has these operations.
+        let value = unsafe { value::<T>(file) };
         let mut to = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
         value.read(&mut to)
     }))
@@ -153,16 +205,18 @@ unsafe extern "C" fn read<T: EventFile>(
 
 /// # Safety
 ///
-/// As `write` of `struct file_operations`, for a file with the operations for a `T`.
+/// As for `write` of `struct file_operations`. The file must have the operations for a `T`.
 unsafe extern "C" fn write<T: EventFile>(
     file: *mut bindings::file,
     buf: *const c_char,
     len: usize,
     pos: *mut bindings::loff_t,
 ) -> isize {
-    // SAFETY: As for `read`.
-    let result = unsafe { check_position(pos).map(|()| value::<T>(file)) };
-    count(result.and_then(|value| {
+    // SAFETY: The VFS passes a valid position or a null pointer.
+    let position = unsafe { check_position(pos) };
+    count(position.and_then(|()| {
+        // SAFETY: User space uses the file during the call, and it has these operations.
+        let value = unsafe { value::<T>(file) };
         let mut from = UserSlice::new(UserPtr::from_ptr(buf.cast_mut().cast()), len).reader();
         value.write(&mut from)
     }))
@@ -170,73 +224,74 @@ unsafe extern "C" fn write<T: EventFile>(
 
 /// # Safety
 ///
-/// As `poll` of `struct file_operations`, for a file with the operations for a `T`.
+/// As for `poll` of `struct file_operations`. The file must have the operations for a `T`.
 unsafe extern "C" fn poll<T: EventFile>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
 ) -> bindings::__poll_t {
-    // SAFETY: As for `read`; the caller gives a table or NULL, and nobody uses the position.
-    let (value, file, table) = unsafe {
-        (
-            value::<T>(file),
-            File::from_raw_file(file),
-            PollTable::from_raw(table),
-        )
-    };
+    // SAFETY: User space uses the file during the call, and it has these operations.
+    let value = unsafe { value::<T>(file) };
+    // SAFETY: The file exists during the call. `check_position` sees to it that no position is
+    // used.
+    let file = unsafe { File::from_raw_file(file) };
+    // SAFETY: The VFS passes a valid table or a null pointer.
+    let table = unsafe { PollTable::from_raw(table) };
     table.register_wait(file, value.event());
     value.ready().as_raw()
 }
 
 /// # Safety
 ///
-/// As `release` of `struct file_operations`, for a file with the operations for a `T`.
+/// As for `release` of `struct file_operations`. The file must have the operations for a `T`.
 unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    // SAFETY: The file is used by nobody any more.
+    // SAFETY: The file exists during the call, and has no user any more.
     let data: *mut T = unsafe { (*file).private_data.cast() };
     if !data.is_null() {
-        // SAFETY: It came from `KBox::into_raw`, and the file owned it.
+        // SAFETY: `install` or `new` stored what `KBox::into_raw` returned.
         drop(unsafe { KBox::from_raw(data) });
     }
     0
 }
 
-/// Makes a file with the private data `data`. `name` shows in /proc. Returns `ENOMEM` or `ENFILE`.
+/// Creates a file with the private data `data`. `name` appears in /proc. Returns `ENOMEM`, or
+/// `ENFILE` if the system has too many files.
 ///
 /// # Safety
 ///
-/// The operations are for such data, and release it. On failure it stays the caller's.
+/// The operations must be for such data, and must release it. On failure it remains with the
+/// caller.
 unsafe fn make(
     name: &CStr,
     fops: &'static bindings::file_operations,
     data: *mut c_void,
 ) -> Result<ARef<File>> {
-    // SAFETY: The name is copied, the operations are static, the data are theirs.
+    // SAFETY: The name is copied, and the operations are static and for such data.
     let file = from_err_ptr(unsafe {
         bindings::anon_inode_getfile(name.as_char_ptr(), fops, data, bindings::O_RDWR as c_int)
     })?;
-    // SAFETY: `anon_inode_getfile` returned a new file. Its only reference is ours, and nobody uses
-    // its position.
+    // SAFETY: anon_inode_getfile() returned the only reference to a new file, of which nobody uses
+    // the position.
     Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) })
 }
 
 /// A new file with events that has no value yet, and a descriptor for it.
 ///
 /// Neither is visible to user space before [`NewEventFile::install`]. Dropping it closes the file,
-/// which is deferred until the task returns to user space. Since the file has no value, no
-/// reference of a value's is dropped as late as that.
+/// which the kernel defers until the task returns to user space. Since the file has no value,
+/// nothing that a value refers to is dropped as late as that.
 pub(crate) struct NewEventFile<T: EventFile> {
-    /// Has the operations for a `T`, and NULL as its private data.
+    /// It has the operations for a `T`, and a null pointer for its private data.
     file: ARef<File>,
     data: KBox<MaybeUninit<T>>,
     fd: FileDescriptorReservation,
 }
 
 impl<T: EventFile> NewEventFile<T> {
-    /// Makes a file and takes a descriptor that is closed on exec. `name` shows in /proc. Returns
-    /// `ENOMEM`, `ENFILE` or `EMFILE`.
+    /// Creates a file and reserves a descriptor that is closed on exec. `name` appears in /proc.
+    /// Returns `ENOMEM`, `ENFILE` if the system has too many files, or `EMFILE` if the process has.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         let data = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        // SAFETY: The operations release NULL as well as a `T`.
+        // SAFETY: The operations accept a null pointer for a file that is not in use.
         let file = unsafe { make(name, &EventFops::<T>::RAW, core::ptr::null_mut())? };
         let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
         Ok(Self { file, data, fd })
@@ -247,11 +302,11 @@ impl<T: EventFile> NewEventFile<T> {
         self.fd.reserved_fd()
     }
 
-    /// Gives the file its value, and user space the descriptor.
+    /// Stores the value in the file, and makes the descriptor visible to user space.
     pub(crate) fn install(self, value: T) {
         let data: *mut T = KBox::into_raw(self.data.write(value));
         let file = self.file;
-        // SAFETY: `file` has the only reference to the file, so nobody reads the field. The
+        // SAFETY: `file` is the only reference to the file, so no other task reads the field. The
         // operations are for a `T`.
         unsafe { (*file.as_ptr()).private_data = data.cast() };
         self.fd.fd_install(file);
@@ -262,7 +317,7 @@ impl<T: EventFile> NewEventFile<T> {
 struct Fops(bindings::file_operations);
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-// SAFETY: Never written to.
+// SAFETY: The operations are never written to.
 unsafe impl Sync for Fops {}
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -272,31 +327,32 @@ static FOPS: Fops = Fops(bindings::file_operations {
     ..pin_init::zeroed()
 });
 
-/// Makes a file that holds `value`. `name` shows in /proc. `ENOMEM`, `ENFILE`.
+/// Creates a file that holds `value`. `name` appears in /proc. Returns `ENOMEM`, or `ENFILE` if the
+/// system has too many files.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) fn new<T: Any + Send + Sync>(name: &CStr, value: Shared<T>) -> Result<ARef<File>> {
     let data = KBox::into_raw(KBox::new(value.erase(), GFP_KERNEL_ACCOUNT)?);
     // SAFETY: The operations are those for a `SharedAny`.
     unsafe { make(name, &FOPS.0, data.cast()) }.inspect_err(|_| {
-        // SAFETY: It came from `KBox::into_raw`, and no file has it.
+        // SAFETY: It came from `KBox::into_raw`, and there is no file that owns it.
         drop(unsafe { KBox::from_raw(data) });
     })
 }
 
-/// What the file with a descriptor of the caller's stands for. `EBADFD` where there is no such file
-/// or it stands for something else.
+/// Returns the value of the file of a descriptor of the current process. Returns `EBADFD` if there
+/// is none, or if [`new`] did not make it with a `T`.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) fn get<T: Any + Send + Sync>(fd: u32) -> Result<Shared<T>> {
-    // SAFETY: It looks the descriptor up in the caller's table.
+    // SAFETY: The function accepts any number.
     let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADFD)?;
-    // SAFETY: `fget` returned a live file, which is put only after its use; both fields are set
-    // before it is visible, and a file with these operations has such data.
+    let raw = file.as_ptr();
+    // SAFETY: fget() has counted a reference for us. `new` makes all files with these operations,
+    // and stores a `SharedAny` before they are visible.
     let value = unsafe {
-        let raw = file.as_ptr();
-        let ours = core::ptr::eq((*raw).f_op, &FOPS.0);
-        let value = ours.then(|| (*(*raw).private_data.cast::<SharedAny>()).clone());
-        bindings::fput(raw);
-        value
+        let is_ours = core::ptr::eq((*raw).f_op, &FOPS.0);
+        is_ours.then(|| (*(*raw).private_data.cast::<SharedAny>()).clone())
     };
+    // SAFETY: The reference was counted above, and is not used any more.
+    unsafe { bindings::fput(raw) };
     value.ok_or(EBADFD)?.downcast().map_err(|_| EBADFD)
 }

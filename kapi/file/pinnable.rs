@@ -65,6 +65,10 @@ impl Drop for PinnableFile {
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
 impl PinnableFile {
     /// Creates a file on shmem that has `npages` pages.
+    #[allow(
+        dead_code,
+        reason = "tests use it, which a kernel without KUnit leaves out"
+    )]
     pub(in crate::kapi) fn shmem(npages: u64) -> Result<Self> {
         let size = to_isize(npages << PAGE_SHIFT) as bindings::loff_t;
         // SAFETY: The function accepts any size.

@@ -114,6 +114,38 @@ impl MemoryMap {
 }
 
 /// Pins memory in batches.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::{
+///     file::pinnable::PinnableFile,
+///     mm::pin::{Extent, Pinner, Sink},
+/// };
+///
+/// /// Counts pages, and unpins them.
+/// struct Count(u64);
+///
+/// impl Sink for Count {
+///     fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+///         pages.try_for_each(|extent| {
+///             self.0 += extent?.npages();
+///             Ok(())
+///         })
+///     }
+/// }
+///
+/// fn count(file: &PinnableFile, npages: u64) -> Result<u64> {
+///     let mut count = Count(0);
+///     Pinner::new(npages, true)?.pin_file(file, 0, npages, &mut count)?;
+///     Ok(count.0)
+/// }
+///
+/// # let file = PinnableFile::shmem(3)?;
+/// assert_eq!(count(&file, 3), Ok(3));
+/// assert_eq!(count(&file, 4), Err(EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
 pub(crate) struct Pinner {
     scratch: Scratch,
     write: bool,

@@ -26,6 +26,26 @@ use crate::{
 const MAX_SIZE: usize = 4096;
 
 /// A struct in user memory, together with the size that its first `u32` has named.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::{mm::user::UserStruct, uapi};
+///
+/// /// An ioctl that answers with an id.
+/// fn ioctl(arg: UserPtr) -> Result {
+///     let user = UserStruct::new(arg)?;
+///     let mut cmd: uapi::IoasAlloc = user.read()?;
+///     if cmd.flags != 0 {
+///         return Err(EOPNOTSUPP);
+///     }
+///     cmd.out_ioas_id = 1;
+///     user.write(&cmd)
+/// }
+///
+/// // There is no user memory at that address.
+/// assert_eq!(ioctl(UserPtr::from_addr(usize::MAX)), Err(EFAULT));
+/// ```
 pub(crate) struct UserStruct {
     ptr: UserPtr,
     size: u32,
