@@ -8,6 +8,7 @@ Usage: docs.py [TREE]. Prints what is wrong, and fails if anything is."""
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 TREE = Path(sys.argv[1] if len(sys.argv) > 1 else __file__.rsplit("/", 3)[0])
@@ -74,15 +75,28 @@ def suites(text: str) -> Iterator[str]:
                 yield f"there is no suite {name}"
 
 
+@cache
+def rust_source() -> dict[Path, str]:
+    return {path: path.read_text() for path in RUST}
+
+
+@cache
+def rust_defines() -> tuple[set[str], set[str]]:
+    """The types of the Rust source, and its functions and fields."""
+    source = "\n".join(rust_source().values())
+    return (set(re.findall(r"\b(?:struct|enum|trait|type) (\w+)", source)),
+            set(re.findall(r"\bfn (\w+)|\b(\w+)(?=:| <-)", source)))
+
+
 def rust_names(text: str) -> Iterator[str]:
     """``Type::field`` and ``Type::function()`` that no Rust file defines."""
-    source = "\n".join(path.read_text() for path in RUST)
+    types, names = rust_defines()
     for literal in literals(text):
         if match := _RUST_NAME.match(literal):
             kind, name = match.groups()
-            if not re.search(rf"\b(?:struct|enum|trait|type) {kind}\b", source):
+            if kind not in types:
                 yield f"there is no type {kind}"
-            elif not re.search(rf"\bfn {name}\b|\b{name}(?: <-)?:|\b{name} <-", source):
+            elif (name, "") not in names and ("", name) not in names:
                 yield f"there is no {name} in any type"
 
 
@@ -90,9 +104,9 @@ def locks() -> Iterator[str]:
     """Locks that the source makes and the page on locking does not have."""
     page = (TREE / "Documentation/locking.rst").read_text()
     names = set()
-    for path in RUST:
+    for path, source in rust_source().items():
         if path.relative_to(TREE).parts[0] != "selftests" or "mock" in path.parts:
-            names |= set(_LOCK.findall(path.read_text()))
+            names |= set(_LOCK.findall(source))
     if len(names) < 20:
         yield f"docs.py: it found only {len(names)} locks: their form has changed"
     yield from (f"Documentation/locking.rst: lacks the lock {name}" for name in sorted(names)
