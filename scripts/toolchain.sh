@@ -9,6 +9,7 @@ if inside; then echo /; exit; fi
 . "$TOP/scripts/root.sh"
 
 SUITE=trixie
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 LISTS=$TOP/scripts/toolchain
 WANTED=("$LISTS/common" "$LISTS/$TOOLCHAIN")
 
@@ -42,6 +43,8 @@ bootstrap() {
 		'Acquire::Retries "1"'; do
 		options+=(--aptopt="$setting")
 	done
+	# mmdebstrap looks for it itself, but only where gpg is installed; outside Debian apt does not know it.
+	if [ -e "$KEYRING" ]; then options+=(--keyring="$KEYRING"); fi
 	# mmdebstrap knows a mirror; IOMMUFD_RS_MIRROR may name a closer one.
 	network 15 "$0" --in-namespace bash -euc 'rm -rf --one-file-system "$1"; exec mmdebstrap "${@:2}"' -- \
 		"$part" --mode=root --variant=minbase --include=ca-certificates,python3 "${options[@]}" \
