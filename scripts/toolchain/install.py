@@ -4,7 +4,7 @@ toolchain.sh calls it. It leaves three files at the root's top:
 
   settings   for the shell: TOOLCHAIN, LLVM_MAJOR, KVERSION, PATCHES_FOR
   versions   every package with its version
-  chosen     for people: a line that sums up, and a line for each version that was chosen
+  chosen     for people: a line that sums up, then for each choice what was looked for in vain, and what was taken
 """
 
 import argparse
@@ -211,7 +211,8 @@ def install(choice: argparse.Namespace) -> None:
     listed = _output("dpkg-query", "-W", "-f", "${Package} ${Version}\n")
     versions = dict(line.split() for line in listed.splitlines())
     lines = [summary(choice.toolchain, versions, kernel, llvm)]
-    lines += [f"{one.package} {one.version}: {one.why}" for one in choices]
+    for one in choices:
+        lines += [*one.steps, f"{one.package} {one.version}: {one.why}"]
     Path("/chosen").write_text("\n".join(lines) + "\n")
     # Its presence says that all is done.
     Path("/versions").write_text(listed)
