@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Backends: what stands between the objects of the user API and an IOMMU driver.
+//! Backends: how the objects of the user API use an IOMMU driver.
 
 #[forbid(unsafe_code)]
 mod in_tree;
@@ -41,17 +41,19 @@ use crate::kapi::iommu::{
     }, //
 };
 
-/// What an IOMMU does for the user API.
+/// The operations of a backend. Errors of the IOMMU driver are returned as they are.
 pub(crate) trait Backend: Sync {
-    /// Makes I/O page tables that `dev` can use. `flags` are those of HWPT_ALLOC that concern the
-    /// driver. `EOPNOTSUPP` for flags or data that it does not know.
+    /// Allocates page tables for the kernel to fill, which `dev` can be attached to. `flags` are
+    /// the `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend
+    /// does not support the flags or the data.
     fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain>;
 
-    /// Whether [`Backend::alloc_nested`] can be asked for page tables that `dev` can use.
+    /// Returns whether [`Backend::alloc_nested`] supports `dev`.
     fn has_nested(&self, dev: &Device) -> bool;
 
-    /// Makes page tables for user space to fill, on top of `parent`. `flags` as above. `EOPNOTSUPP`
-    /// for flags or data that it does not know, `EINVAL` where another backend made the parent.
+    /// Allocates page tables for user space to fill, on top of `parent`. `flags` are the
+    /// `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend does
+    /// not support the flags or the data, `EINVAL` if another backend allocated the parent.
     fn alloc_nested(
         &self,
         dev: &Device,
@@ -60,44 +62,47 @@ pub(crate) trait Backend: Sync {
         data: UserData,
     ) -> Result<NestedDomain>;
 
-    /// Whether [`Backend::alloc_viommu`] can be asked for a vIOMMU of this kind, one of
-    /// `enum iommu_viommu_type`, on the IOMMU of `dev`.
+    /// Returns whether [`Backend::alloc_viommu`] supports vIOMMUs of a kind (`enum
+    /// iommu_viommu_type`) on the IOMMU of `dev`.
     fn has_viommu(&self, dev: &Device, kind: u32) -> bool;
 
-    /// Makes a vIOMMU on the IOMMU of `dev`. `EOPNOTSUPP` for a kind or data that it does not know.
+    /// Makes a vIOMMU on the IOMMU of `dev`. Returns `EOPNOTSUPP` if the backend does not support
+    /// its kind or its data, `EINVAL` if another backend allocated the parent.
     fn alloc_viommu(&self, dev: &Device, request: viommu::Request) -> Result<KBox<dyn ViommuOps>>;
 
-    /// Describes the IOMMU of `dev`; `wanted` is one of `enum iommu_hw_info_type`. `EOPNOTSUPP` for
-    /// a type that it does not know.
+    /// Describes the IOMMU of `dev`. `wanted` is an `enum iommu_hw_info_type`. Returns `EOPNOTSUPP`
+    /// if the backend does not have that type.
     fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo>;
 }
 
-/// What a backend has for the virtual IOMMU of a guest. It goes after all that was made on it.
+/// The backend's part of the virtual IOMMU of a guest. It is dropped after all that was made on it.
 pub(crate) trait ViommuOps: Send + Sync {
-    /// Whether it is on the IOMMU that translates for `dev`.
+    /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
     fn serves(&self, dev: &Device) -> bool;
 
-    /// Makes page tables for user space to fill. `flags` are those of HWPT_ALLOC that concern the
-    /// driver. `EOPNOTSUPP` for flags or data that it does not know.
+    /// Allocates page tables for user space to fill. `flags` are the `IOMMU_HWPT_ALLOC_*` flags
+    /// that concern drivers. Returns `EOPNOTSUPP` if the backend does not support the flags or the
+    /// data.
     fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain>;
 
-    /// Makes the IOMMU and the devices of the guest forget what they have cached. `EOPNOTSUPP`
-    /// where there is nothing to forget, `EINVAL` for requests of a kind that it does not know.
+    /// Invalidates what the IOMMU and the guest's devices have cached. Fails with `EOPNOTSUPP` if
+    /// nothing is cached, with `EINVAL` if the backend does not support the type of the requests.
     fn invalidate(&self, requests: Requests) -> Invalidated;
 
-    /// Whether [`ViommuOps::make_hw_queue`] can be asked for a queue of this kind, one of
-    /// `enum iommu_hw_queue_type`.
+    /// Returns whether [`ViommuOps::make_hw_queue`] supports queues of a kind (`enum
+    /// iommu_hw_queue_type`).
     fn has_hw_queue(&self, kind: u32) -> bool;
 
-    /// Has the hardware read a queue out of the guest's memory.
+    /// Makes a queue in the guest's memory, which the hardware reads from now on. Returns
+    /// `EOPNOTSUPP` if the backend does not support its kind.
     fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
 
-    /// Passes the events of type `kind` (`enum iommu_veventq_type`) to `receiver`.
-    /// Returns `EEXIST` if the type has a receiver.
+    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns
+    /// `EEXIST` if the type has a receiver.
     fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection>;
 
-    /// Makes the guest's view of a device that this serves, and that the guest knows by `virt_id`.
-    /// It is there until it is dropped, before the device goes. `EEXIST` where the id is taken.
+    /// Makes the vDEVICE of a device that this serves, which the guest knows by `virt_id`. It is
+    /// dropped before the device is unbound. Returns `EEXIST` if the id is used.
     fn make_vdevice(
         &self,
         dev: &Device,
@@ -106,17 +111,17 @@ pub(crate) trait ViommuOps: Send + Sync {
     ) -> Result<KBox<dyn VdeviceOps>>;
 }
 
-/// What a backend has for a queue of a guest that the hardware reads. Dropping it has it stop.
+/// The backend's part of a HW queue. Dropping it stops the hardware.
 pub(crate) trait HwQueueOps: Send + Sync {
-    /// Drops the reference to the object that the request had. Called when the object can be found by
-    /// its id, or will be dropped instead.
+    /// Drops the reference to the object that the request had. Called when the object can be found
+    /// by its id, or is going to be dropped instead.
     fn disown(&self);
 }
 
-/// What a backend has for a guest's view of a device. Dropping it takes it down.
+/// The backend's part of a vDEVICE. Dropping it destroys the vDEVICE.
 pub(crate) trait VdeviceOps: Send + Sync {}
 
-/// The backend for a device. The administrator may have native backends left out.
+/// Returns the backend for a device. The administrator can disable native backends.
 pub(crate) fn backend_of(dev: &Device) -> &'static dyn Backend {
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     if !device::has_iommu(dev) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Any IOMMU that Linux has a driver for, through the IOMMU core's operations.
+//! Every IOMMU that Linux has a driver for, by the operations of the IOMMU core.
 
 use kernel::{
     device::Device,
@@ -43,7 +43,7 @@ use crate::{
     }, //
 };
 
-/// See the module.
+/// The backend for every IOMMU that Linux has a driver for.
 pub(crate) struct InTree;
 
 impl Backend for InTree {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! No IOMMU at all: the device reaches whatever physical memory it is told to.
+//! Devices without an IOMMU, which can access all physical memory.
 //!
-//! The page tables only remember what is mapped, so that the memory is pinned and user space can
-//! ask where it is ([`noiommu_get_pa`](crate::ioas::phys)).
+//! Their page tables record what is mapped: the memory is pinned, and user space can ask for its
+//! physical address ([`noiommu_get_pa`](crate::ioas::phys)).
 
 use kernel::{
     device::Device,
@@ -28,7 +28,7 @@ use crate::{
     }, //
 };
 
-/// See the module.
+/// The backend for devices without an IOMMU.
 pub(crate) struct NoIommu;
 
 impl Backend for NoIommu {

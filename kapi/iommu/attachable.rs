@@ -111,14 +111,14 @@ impl AttachHandle {
 ///
 /// # Safety
 ///
-/// `handle` must be the handle that the IOMMU core has for a group which is attached to a domain with
-/// the cookie type `IOMMU_COOKIE_IOMMUFD`, and the group must stay attached during the call.
+/// `handle` must be the handle that the IOMMU core has for a group which is attached to a domain
+/// with the cookie type `IOMMU_COOKIE_IOMMUFD`, and the group must stay attached during the call.
 pub(crate) unsafe fn place_doorbell(
     handle: *mut bindings::iommu_attach_handle,
     doorbell: Doorbell,
 ) -> Result<Option<u64>> {
-    // SAFETY: Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with an
-    // `AttachHandle`. The caller guarantees that it is attached, and so not dropped.
+    // SAFETY: Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with
+    // an `AttachHandle`. The caller guarantees that it is attached, and so not dropped.
     let handle = unsafe { &*handle.cast::<AttachHandle>() };
     let doorbells = handle.doorbells.as_ref();
     doorbells.map(|d| d.place(doorbell)).transpose()

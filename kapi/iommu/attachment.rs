@@ -58,25 +58,25 @@ impl Pasid {
 ///
 /// # Invariants
 ///
-/// The IOMMU core has `handle` for `pasid` of the group of `owner`, which is attached to the domain of
-/// `handle`.
+/// The IOMMU core has `handle` for `pasid` of the group of `owner`, which is attached to the domain
+/// of `handle`.
 pub(crate) struct Attachment {
     // The core may refer to the handle until `drop` has detached the group, and drops it then.
     handle: ManuallyDrop<Pin<KBox<AttachHandle>>>,
     pasid: Pasid,
-    // The core expects that nothing is attached when the last owner of a group goes, so this is dropped
-    // after the handle.
+    // The core expects that nothing is attached when the last owner of a group goes, so this is
+    // dropped after the handle.
     owner: Arc<DmaOwner>,
 }
 
 impl Attachment {
-    /// Attaches the group of `owner` to a domain. `id` is the device that page faults name. `doorbells`
-    /// map the doorbells of interrupts if the IOMMU translates them; they are dropped when the group was
-    /// detached.
+    /// Attaches the group of `owner` to a domain. `id` is the device that page faults name.
+    /// `doorbells` map the doorbells of interrupts if the IOMMU translates them; they are dropped
+    /// when the group was detached.
     ///
-    /// Returns `EINVAL` if the driver cannot attach the device to the domain or the device does not have
-    /// the PASID, `EOPNOTSUPP` if the IOMMU has no PASIDs, `EBUSY` if something is attached, `ENOMEM` if
-    /// there is no memory, or the error of the driver.
+    /// Returns `EINVAL` if the driver cannot attach the device to the domain or the device does not
+    /// have the PASID, `EOPNOTSUPP` if the IOMMU has no PASIDs, `EBUSY` if something is attached,
+    /// `ENOMEM` if there is no memory, or the error of the driver.
     pub(crate) fn new(
         owner: Arc<DmaOwner>,
         pasid: Pasid,
@@ -89,8 +89,8 @@ impl Attachment {
         let _no_faults = fault_lock::write();
         to_result(if pasid.is_none() {
             let group = owner.group().as_ptr();
-            // SAFETY: The group is valid, and its DMA was claimed. The domain and the handle exist until
-            // it was detached.
+            // SAFETY: The group is valid, and its DMA was claimed. The domain and the handle exist
+            // until it was detached.
             unsafe { bindings::iommu_attach_group_handle(domain, group, handle.as_ptr()) }
         } else {
             let dev = device::as_raw(owner.dev());
@@ -106,12 +106,12 @@ impl Attachment {
         })
     }
 
-    /// Attaches the group to another domain, without blocking DMA in between if the driver can do that.
-    /// Answers the page faults that came by the old domain.
+    /// Attaches the group to another domain, without blocking DMA in between if the driver can do
+    /// that. Answers the page faults that came by the old domain.
     ///
-    /// Returns `EINVAL` if another IOMMU driver made the domain: `iommu_replace_group_handle()`, unlike
-    /// `iommu_attach_group_handle()`, does not check that. Otherwise fails as [`Attachment::new`]. The
-    /// old attachment is unchanged then.
+    /// Returns `EINVAL` if another IOMMU driver made the domain: `iommu_replace_group_handle()`,
+    /// unlike `iommu_attach_group_handle()`, does not check that. Otherwise fails as
+    /// [`Attachment::new`]. The old attachment is unchanged then.
     pub(crate) fn replace(
         &mut self,
         domain: Attachable,
@@ -127,13 +127,13 @@ impl Attachment {
         let _no_faults = fault_lock::write();
         to_result(if self.pasid.is_none() {
             let group = self.owner.group().as_ptr();
-            // SAFETY: By the type invariant the group is attached. The new domain and handle exist until
-            // it was detached.
+            // SAFETY: By the type invariant the group is attached. The new domain and handle exist
+            // until it was detached.
             unsafe { bindings::iommu_replace_group_handle(group, domain, raw) }
         } else {
             let dev = device::as_raw(self.owner.dev());
-            // SAFETY: By the type invariant the PASID is attached. The new domain and handle exist until
-            // it was detached.
+            // SAFETY: By the type invariant the PASID is attached. The new domain and handle exist
+            // until it was detached.
             unsafe { bindings::iommu_replace_device_pasid(domain, dev, pasid, raw) }
         })?;
         // INVARIANT: The core has the new handle instead of the old one.

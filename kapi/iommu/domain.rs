@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Paging domains: the I/O page tables of an IOMMU driver.
+//! Paging domains: I/O page tables that the kernel fills.
 //!
-//! C header: `include/linux/iommu.h`.
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
 use core::ptr::NonNull;
 
@@ -37,20 +37,20 @@ use crate::{
     }, //
 };
 
-/// What devices may do with mapped memory, and how it is reached.
+/// The protection of a mapping: the `IOMMU_READ` family of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prot {
-    /// DMA may read.
+    /// DMA may read the memory.
     pub(crate) read: bool,
-    /// DMA may write.
+    /// DMA may write the memory.
     pub(crate) write: bool,
-    /// It is device memory, which has no caches.
+    /// The memory is a device's, which is not cached.
     pub(crate) mmio: bool,
 }
 
 impl Prot {
-    /// The IOMMU core's bits. Mappings of memory are cache coherent: bind refuses a device whose
-    /// DMA is not, because the user API has no way to flush caches.
+    /// Returns the flags of the IOMMU core. Mappings of RAM are cache coherent, because binding
+    /// refuses a device whose DMA is not: the user API cannot flush caches.
     fn as_raw(self) -> c_int {
         let mut raw = if self.mmio {
             bindings::IOMMU_MMIO
@@ -67,14 +67,14 @@ impl Prot {
     }
 }
 
-/// A user's driver-specific description of a domain (`struct iommu_user_data`).
+/// The driver-specific data of a request of user space: `struct iommu_user_data`.
 #[derive(Clone, Copy)]
 pub(crate) struct UserData {
-    /// One of `enum iommu_hwpt_data_type`.
+    /// The type of the data; which enum it is of depends on the request.
     pub(crate) kind: u32,
-    /// Where the data is in user memory.
+    /// The address of the data in user memory.
     pub(crate) ptr: UserPtr,
-    /// How many bytes.
+    /// The length of the data in bytes.
     pub(crate) len: usize,
 }
 
@@ -84,6 +84,7 @@ impl UserData {
         UserRange::read(self.ptr, self.len)
     }
 
+    /// Returns the C struct.
     pub(super) fn as_raw(self) -> bindings::iommu_user_data {
         bindings::iommu_user_data {
             type_: self.kind,
@@ -119,8 +120,8 @@ impl Domain {
     /// Allocates a paging domain that the device can be attached to. `flags` are the
     /// `IOMMU_HWPT_ALLOC_*` flags that concern drivers.
     ///
-    /// Returns `EOPNOTSUPP` if the driver does not support the flags or the data, `ENODEV` if no IOMMU
-    /// driver manages the device, or the error of the driver.
+    /// Returns `EOPNOTSUPP` if the driver does not support the flags or the data, `ENODEV` if no
+    /// IOMMU driver manages the device, or the error of the driver.
     pub(crate) fn alloc(dev: &Device, flags: u32, data: Option<UserData>) -> Result<Self> {
         let ops = device::iommu_ops(dev)?;
         let driver = DriverRef::get(ops)?;
@@ -184,51 +185,52 @@ impl Domain {
         self.owned.fault_sink().is_some()
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.owned.as_ptr()
     }
 
-    /// What is common to page tables of either kind.
+    /// Returns the part that both kinds of domains have.
     pub(super) fn owned(&self) -> &OwnedDomain {
         &self.owned
     }
 
     fn inner(&self) -> &bindings::iommu_domain {
-        // SAFETY: It is valid as long as it is owned; what is read here does not change after
-        // allocation.
+        // SAFETY: The domain is valid as long as `self`. The fields that are read of it do not
+        // change once the domain is allocated.
         unsafe { &*self.as_ptr() }
     }
 
-    /// The sizes of pages that the page tables can map, a bit each.
+    /// Returns the page sizes of the domain in bytes, a bit each.
     pub(crate) fn page_sizes(&self) -> u64 {
         to_u64(self.inner().pgsize_bitmap)
     }
 
-    /// The smallest page that the page tables can map, in bytes.
+    /// Returns the smallest page size of the domain in bytes.
     pub(crate) fn min_page_size(&self) -> u64 {
         1 << self.page_sizes().trailing_zeros().min(63)
     }
 
-    /// The addresses that the page tables can translate.
+    /// Returns the addresses that the domain can translate.
     pub(crate) fn aperture(&self) -> IovaRange {
         let geometry = &self.inner().geometry;
         IovaRange::new(geometry.aperture_start, geometry.aperture_end).unwrap_or(IovaRange::ALL)
     }
 
-    /// Makes the IOMMU snoop whatever a device asks for. False where it cannot.
+    /// Makes the IOMMU snoop the CPU's caches even for DMA that a device marks as not snooped.
+    /// Returns whether the IOMMU can do that.
     pub(crate) fn enforce_cache_coherency(&mut self) -> bool {
-        // SAFETY: A domain's operations live as long as its driver.
+        // SAFETY: The operations are part of the driver, to which `owned` has a reference.
         let ops = unsafe { self.inner().ops.as_ref() };
         self.coherent = match ops.and_then(|ops| ops.enforce_cache_coherency) {
-            // SAFETY: The domain is valid.
+            // SAFETY: The domain is valid as long as `self`, and the operation is its own.
             Some(enforce) => unsafe { enforce(self.as_ptr()) },
             None => false,
         };
         self.coherent
     }
 
-    /// Whether [`Domain::enforce_cache_coherency`] was asked for, and could.
+    /// Returns whether [`Domain::enforce_cache_coherency`] was called and succeeded.
     pub(crate) fn is_coherent(&self) -> bool {
         self.coherent
     }

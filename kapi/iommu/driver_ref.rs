@@ -8,8 +8,8 @@ use kernel::prelude::*;
 
 use crate::ffi::bindings;
 
-/// A reference to the module that contains an IOMMU driver. The functions of the driver can be called
-/// as long as it exists. A built-in driver has no module, and needs no reference.
+/// A reference to the module that contains an IOMMU driver. The functions of the driver can be
+/// called as long as it exists. A built-in driver has no module, and needs no reference.
 ///
 /// # Invariants
 ///
@@ -24,7 +24,8 @@ unsafe impl Send for DriverRef {}
 unsafe impl Sync for DriverRef {}
 
 impl DriverRef {
-    /// Takes a reference to the module of a driver. Returns `ENODEV` if the module is being unloaded.
+    /// Takes a reference to the module of a driver. Returns `ENODEV` if the module is being
+    /// unloaded.
     pub(super) fn get(ops: &bindings::iommu_ops) -> Result<Self> {
         // SAFETY: `owner` is NULL or the module that contains the live `ops`.
         if !unsafe { bindings::try_module_get(ops.owner) } {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Objects that a C driver and we share: it says how large they are, and they begin with a struct
-//! of `include/linux/iommufd.h`.
+//! Structs that an IOMMU driver and this module share. The driver chooses their size, and they
+//! begin with a struct of `include/linux/iommufd.h`.
 
 use core::marker::PhantomData;
 
@@ -9,35 +9,42 @@ use kernel::prelude::*;
 
 use crate::ffi::bindings;
 
-/// A struct that a driver's own begins with.
+/// A struct of iommufd with which a struct of a driver begins.
 ///
 /// # Safety
 ///
-/// All zeroes are a valid value.
+/// Zero must be a valid value.
 pub(super) unsafe trait Core {}
 
-// SAFETY: Integers, pointers and C structs that are initialised in place.
+// SAFETY: Its fields are integers, pointers that may be NULL, and C structs for which zero is
+// valid.
 unsafe impl Core for bindings::iommufd_viommu {}
-// SAFETY: As above.
+// SAFETY: Its fields are integers and pointers that may be NULL.
 unsafe impl Core for bindings::iommufd_vdevice {}
-// SAFETY: As above.
+// SAFETY: Its fields are integers and pointers that may be NULL.
 unsafe impl Core for bindings::iommufd_hw_queue {}
 
-/// Memory of a size that a driver chose, which begins with a `C`. It does not move.
+/// The memory of a struct that begins with a `C` and is followed by a driver's part. It does not
+/// move.
+///
+/// # Invariants
+///
+/// `memory` has at least `size_of::<C>()` bytes.
 pub(super) struct DriverStruct<C> {
-    /// Aligned as what kmalloc() returns.
+    /// `u64` for its alignment: a driver expects that of kmalloc() for a struct of its size.
     memory: KVec<u64>,
     _core: PhantomData<*mut C>,
 }
 
-// SAFETY: It is memory; who uses what is in it says how.
+// SAFETY: It is memory that only `as_ptr` gives access to; the types that contain it say who uses
+// it.
 unsafe impl<C> Send for DriverStruct<C> {}
-// SAFETY: As above.
+// SAFETY: A `&DriverStruct` gives no access to the memory but by a raw pointer.
 unsafe impl<C> Sync for DriverStruct<C> {}
 
 impl<C: Core> DriverStruct<C> {
-    /// Zeroes. `EOPNOTSUPP` where the driver wants less than what its struct must begin with, which
-    /// is a bug in it; `ENOMEM`.
+    /// Allocates `size` bytes of zeroes. Returns `EOPNOTSUPP` if that is less than a `C` has, which
+    /// is a bug of the driver, and `ENOMEM` if there is no memory.
     pub(super) fn zeroed(size: usize) -> Result<Self> {
         const { assert!(align_of::<C>() <= align_of::<u64>()) };
         if size < size_of::<C>() {
@@ -47,13 +54,14 @@ impl<C: Core> DriverStruct<C> {
             return Err(EOPNOTSUPP);
         }
         let words = size.div_ceil(size_of::<u64>());
+        // INVARIANT: The size was checked.
         Ok(Self {
             memory: KVec::from_elem(0, words, GFP_KERNEL_ACCOUNT)?,
             _core: PhantomData,
         })
     }
 
-    /// The struct. It is zero until somebody writes to it.
+    /// Returns the struct. It is zero until it is written.
     pub(super) fn as_ptr(&self) -> *mut C {
         self.memory.as_ptr().cast_mut().cast()
     }

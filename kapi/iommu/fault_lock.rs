@@ -3,10 +3,10 @@
 //! The lock between attaching and page faults, for the mock IOMMU of the test module.
 //!
 //! The IOMMU core looks up the handle of an attachment without a lock when a driver reports a page
-//! fault. A driver must report none from before an attachment changes until its handle is freed. The
-//! drivers of hardware do so by draining the hardware's queue of page requests. The mock IOMMU has no
-//! queue; it reports a fault with this lock (rank 16) held for reading, and an attachment changes with
-//! it held for writing. Without the test module the lock does not exist.
+//! fault. A driver must report none from before an attachment changes until its handle is freed.
+//! The drivers of hardware do so by draining the hardware's queue of page requests. The mock IOMMU
+//! has no queue; it reports a fault with this lock (rank 16) held for reading, and an attachment
+//! changes with it held for writing. Without the test module the lock does not exist.
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 use crate::ffi::bindings;

@@ -120,8 +120,8 @@ pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
     unsafe { bindings::device_iommu_capable(device::as_raw(dev), capability.as_raw()) }
 }
 
-/// The ownership of the DMA of a device's group. The devices of a group have the same owner. Dropping it
-/// ends the device's part of the ownership.
+/// The ownership of the DMA of a device's group. The devices of a group have the same owner.
+/// Dropping it ends the device's part of the ownership.
 ///
 /// # Invariants
 ///
@@ -132,11 +132,11 @@ pub(crate) struct DmaOwner {
 }
 
 impl DmaOwner {
-    /// Claims the DMA of the device's group for `owner`, which must not move as long as the ownership
-    /// lasts: its address tells owners apart.
+    /// Claims the DMA of the device's group for `owner`, which must not move as long as the
+    /// ownership lasts: its address tells owners apart.
     ///
-    /// Returns `EBUSY` if a kernel driver uses a device of the group or the group has another owner,
-    /// `ENODEV` if the device is in no group, `ENOMEM` if there is no memory.
+    /// Returns `EBUSY` if a kernel driver uses a device of the group or the group has another
+    /// owner, `ENODEV` if the device is in no group, `ENOMEM` if there is no memory.
     pub(crate) fn claim<T>(dev: &Device, owner: &T) -> Result<Arc<Self>> {
         let group = IommuGroup::of(dev)?;
         let owner = core::ptr::from_ref(owner).cast_mut().cast();
@@ -171,7 +171,8 @@ impl Drop for DmaOwner {
 /// Reads what the IOMMU core has recorded, for tests.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl IommuGroup {
-    /// Returns the address of the handle that the core has for a PASID, or 0 if nothing is attached.
+    /// Returns the address of the handle that the core has for a PASID, or 0 if nothing is
+    /// attached.
     pub(super) fn handle(&self, pasid: bindings::ioasid_t) -> usize {
         // SAFETY: By the type invariant the group is valid. Type 0 stands for a domain of any type.
         let handle = unsafe { bindings::iommu_attach_handle_get(self.0.as_ptr(), pasid, 0) };

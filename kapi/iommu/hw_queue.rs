@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! HW queues: what an IOMMU driver has for a queue that the hardware reads out of a guest's memory.
+//! HW queues: an IOMMU driver's part of a queue that the hardware reads in a guest's memory.
 //!
-//! The driver and we share a `struct iommufd_hw_queue`. Of its fields the driver reads `viommu`,
-//! `type`, `base_addr` and `length`, and sets `destroy`. `access` is private to iommufd: it leads
-//! to our [`HwQueue`].
+//! The driver and this module share a `struct iommufd_hw_queue`. The driver reads its fields
+//! `viommu`, `type`, `base_addr` and `length`, and sets `destroy`. `access` is private to iommufd:
+//! here it is the address of the [`HwQueue`].
 //!
-//! C header: `include/linux/iommufd.h`.
+//! C header: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h)
 
 use core::ffi::c_void;
 
@@ -48,53 +48,59 @@ pub(crate) unsafe trait ContiguousMemory: Send + Sync {
     fn len(&self) -> u64;
 }
 
-/// What a HW queue is asked for.
+/// A request for a HW queue.
 pub(crate) struct Request {
-    /// What it will be.
+    /// The identity of the object that the queue is going to belong to.
     pub(crate) identity: Identity,
-    /// A reference to the object that the queue is about to belong to, see [`HwQueue::disown`].
+    /// A reference to that object; see [`HwQueue::disown`].
     pub(crate) object: SharedAny,
-    /// One of `enum iommu_hw_queue_type`.
+    /// The kind of queue: an `enum iommu_hw_queue_type`.
     pub(crate) kind: u32,
-    /// Which one of its kind on the vIOMMU.
+    /// The index of the queue among those of its kind on the vIOMMU.
     pub(crate) index: u32,
-    /// Where the guest has it.
+    /// The guest's address of the queue.
     pub(crate) iova: u64,
-    /// Its length in bytes.
+    /// The length of the queue in bytes.
     pub(crate) length: u64,
-    /// The memory it is in.
+    /// The memory of the queue.
     pub(crate) memory: KBox<dyn ContiguousMemory>,
 }
 
-/// What the vIOMMU's driver wants for a queue, in bytes. `None` where it has none of that kind.
+/// Returns the size of the driver's struct for a queue in bytes, or `None` if the driver of the
+/// vIOMMU has no queues of that kind.
 fn size_for(viommu: &Viommu, kind: u32) -> Option<usize> {
     let ops = viommu.ops().ok()?;
     ops.hw_queue_init_phys?;
-    // SAFETY: The vIOMMU is initialised.
+    // SAFETY: The operation belongs to the driver of the vIOMMU, which is initialised.
     let size = unsafe { ops.get_hw_queue_size?(viommu.as_ptr(), kind) };
     (size != 0).then_some(size)
 }
 
-/// Whether the driver of a vIOMMU has queues of a kind (`enum iommu_hw_queue_type`).
+/// Returns whether the driver of a vIOMMU has queues of a kind (`enum iommu_hw_queue_type`).
 pub(crate) fn has_hw_queue(viommu: &Viommu, kind: u32) -> bool {
     size_for(viommu, kind).is_some()
 }
 
-/// A HW queue, owned.
+/// A HW queue.
 ///
 /// # Invariants
 ///
-/// The struct is initialised, and its `access` leads to `self`, which does not move.
+/// iommufd's part of `raw` is initialised: `access` is the address of `self`, which does not move.
 #[pin_data(PinnedDrop)]
 pub(crate) struct HwQueue {
-    // Field order: what it needs goes after it, the vIOMMU last. The hardware does not read the
-    // memory any more when `drop` has returned.
+    // The driver's `destroy`, which `drop` calls, stops the hardware. What the hardware and the
+    // driver refer to is dropped after that, and the vIOMMU last.
     raw: DriverStruct<bindings::iommufd_hw_queue>,
     memory: KBox<dyn ContiguousMemory>,
     #[pin]
     links: Mutex<Links>,
     _viommu: Arc<Viommu>,
 }
+
+// SAFETY: IOMMU drivers lock what they change in their queues, and the other fields are `Send`.
+unsafe impl Send for HwQueue {}
+// SAFETY: IOMMU drivers lock what they change in their queues, and the other fields are `Sync`.
+unsafe impl Sync for HwQueue {}
 
 /// How a queue and other queues of its vIOMMU refer to each other.
 struct Links {
@@ -105,14 +111,18 @@ struct Links {
 }
 
 impl HwQueue {
-    /// Has the vIOMMU's driver make a queue. Returns `EOPNOTSUPP` if it has none of that kind,
-    /// `EINVAL` if the memory is shorter than the queue, `ENOMEM`, or the driver's error.
+    /// Makes a queue.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver of the vIOMMU has no queues of that kind, `EINVAL` if the
+    /// memory is shorter than the queue, `ENOMEM` if there is no memory for the struct, or the
+    /// error of the driver.
     pub(crate) fn new(viommu: &Arc<Viommu>, request: Request) -> Result<Pin<KBox<Self>>> {
         let size = size_for(viommu, request.kind).ok_or(EOPNOTSUPP)?;
         let init = viommu.ops()?.hw_queue_init_phys.ok_or(EOPNOTSUPP)?;
         if request.memory.len() < request.length {
             return Err(EINVAL);
         }
+        // INVARIANT: iommufd's part is initialised below, before anything can fail.
         let queue = KBox::try_pin_init(
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
@@ -129,19 +139,19 @@ impl HwQueue {
             GFP_KERNEL_ACCOUNT,
         )?;
         let raw = queue.raw.as_ptr();
-        // SAFETY: The memory is ours alone and stays in place, and has the size that the driver
-        // asked for; it is initialised as the driver expects.
-        to_result(unsafe {
-            (*raw).obj = request
-                .identity
-                .object(bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE);
-            (*raw).viommu = viommu.as_ptr();
-            (*raw).access = core::ptr::from_ref(&*queue).cast_mut().cast();
-            (*raw).base_addr = request.iova;
-            (*raw).length = to_usize(request.length);
-            (*raw).type_ = request.kind;
-            init(raw, request.index, queue.memory.phys())
-        })?;
+        // SAFETY: The struct is zero, and nothing else refers to it yet.
+        let core = unsafe { &mut *raw };
+        core.obj = request
+            .identity
+            .object(bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE);
+        core.viommu = viommu.as_ptr();
+        core.access = core::ptr::from_ref(&*queue).cast_mut().cast();
+        core.base_addr = request.iova;
+        core.length = to_usize(request.length);
+        core.type_ = request.kind;
+        // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
+        // initialised. The memory stays pinned until `destroy` has returned.
+        to_result(unsafe { init(raw, request.index, queue.memory.phys()) })?;
         Ok(queue)
     }
 
@@ -159,43 +169,41 @@ impl HwQueue {
 impl PinnedDrop for HwQueue {
     fn drop(self: Pin<&mut Self>) {
         let raw = self.raw.as_ptr();
-        // SAFETY: The driver has set it or not, and is not using the struct any more.
+        // SAFETY: The struct is valid. The driver sets the field only in `hw_queue_init_phys`.
         if let Some(destroy) = unsafe { (*raw).destroy } {
-            // SAFETY: As above; the driver wants to see the struct a last time.
+            // SAFETY: The driver has set the operation for this struct.
             unsafe { destroy(raw) };
         }
     }
 }
 
-// SAFETY: Drivers lock what they keep; our fields are locked or only read.
-unsafe impl Send for HwQueue {}
-// SAFETY: As above.
-unsafe impl Sync for HwQueue {}
-
-/// Where a public object of a driver is: the context, as [`Identity::new`] was given it, and the
-/// id. `None` where it is no HW queue: no other objects depend on each other.
+/// Returns the context of an object, as [`Identity::new`] was given it, and the id of the object.
+/// Returns `None` if the object is not a HW queue; other objects do not depend on each other.
 ///
 /// # Safety
 ///
-/// `object` is the public part of an object that was made here.
+/// `object` must be the public part of an object that this module gave to a driver, and that is not
+/// freed during the call.
 pub(crate) unsafe fn owner_of(object: *mut bindings::iommufd_object) -> Option<(*mut c_void, u32)> {
-    // SAFETY: The caller's promise; every object begins with its public part, and a queue is
-    // initialised before its driver sees it.
-    unsafe {
-        if (*object).type_ != bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE {
-            return None;
-        }
-        let queue: *mut bindings::iommufd_hw_queue = object.cast();
-        Some(((*(*queue).viommu).ictx.cast(), (*object).id))
+    // SAFETY: The caller guarantees that the object is valid. Its public part does not change.
+    let (kind, id) = unsafe { ((*object).type_, (*object).id) };
+    if kind != bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE {
+        return None;
     }
+    let queue: *mut bindings::iommufd_hw_queue = object.cast();
+    // SAFETY: The public part is the first field of the struct of a queue, whose vIOMMU exists as
+    // long as the queue.
+    Some((unsafe { (*(*queue).viommu).ictx.cast() }, id))
 }
 
+/// Returns the links of a queue.
+///
 /// # Safety
 ///
-/// `object` is the public part of a queue that was made here and has not gone.
+/// `object` must be the public part of a [`HwQueue`] that is not freed during `'a`.
 unsafe fn links_of<'a>(object: *mut bindings::iommufd_object) -> &'a Mutex<Links> {
     let queue: *mut bindings::iommufd_hw_queue = object.cast();
-    // SAFETY: By the invariant of `HwQueue`, whose `access` is set before its driver sees it.
+    // SAFETY: By the type invariant the field is the address of the `HwQueue`.
     let queue = unsafe { &*(*queue).access.cast::<HwQueue>() };
     &queue.links
 }
@@ -204,24 +212,24 @@ unsafe fn links_of<'a>(object: *mut bindings::iommufd_object) -> &'a Mutex<Links
 ///
 /// # Safety
 ///
-/// `object` is the public part of a queue that was made here and has not gone.
+/// `object` must be the public part of a [`HwQueue`] that is not freed during the call.
 pub(crate) unsafe fn own_object(object: *mut bindings::iommufd_object) -> Option<SharedAny> {
-    // SAFETY: The caller's promise is the same.
+    // SAFETY: By the safety requirements of this function.
     let links = unsafe { links_of(object) };
     links.lock().object.clone()
 }
 
-/// Keeps a reference to what a queue depends on until the queue is dropped. Returns `ENOMEM` if there
-/// is no memory for it.
+/// Keeps a reference to what a queue depends on until the queue is dropped. Returns `ENOMEM` if
+/// there is no memory for it.
 ///
 /// # Safety
 ///
-/// `object` is the public part of a queue that was made here and has not gone.
+/// `object` must be the public part of a [`HwQueue`] that is not freed during the call.
 pub(crate) unsafe fn add_dependency(
     object: *mut bindings::iommufd_object,
     needed: SharedAny,
 ) -> Result {
-    // SAFETY: The caller's promise is the same.
+    // SAFETY: By the safety requirements of this function.
     let links = unsafe { links_of(object) };
     Ok(links.lock().needs.push(needed, GFP_KERNEL_ACCOUNT)?)
 }

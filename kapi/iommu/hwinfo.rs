@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What an IOMMU driver tells about the hardware behind a device.
+//! The description of the hardware that an IOMMU driver gives.
 //!
-//! C header: `include/linux/iommu.h` (`struct iommu_ops`, `hw_info`).
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h) (`hw_info` of `struct
+//! iommu_ops`)
 
 use core::ptr::NonNull;
 
@@ -18,18 +19,26 @@ use crate::{
 };
 
 /// A driver's description of its hardware: a struct of the uAPI and its type.
+///
+/// # Invariants
+///
+/// If `data` is `Some`, it is an allocation of kmalloc() with `len` initialised bytes that nothing
+/// else frees.
 pub(crate) struct HwInfo {
-    /// NULL where the driver has nothing to say.
     data: Option<NonNull<u8>>,
     len: usize,
     kind: u32,
 }
 
 impl HwInfo {
-    /// Asks the device's driver for data of type `wanted` (`enum iommu_hw_info_type`).
-    /// `EOPNOTSUPP` where it has none of that type, `ENODEV` without a driver, `ENOMEM`.
+    /// Asks the device's driver for a struct of type `wanted` (`enum iommu_hw_info_type`). A driver
+    /// that does not describe its hardware has an empty one of type `IOMMU_HW_INFO_TYPE_NONE`.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver does not have that type, `ENODEV` if no IOMMU driver
+    /// manages the device, `ENOMEM` if there is no memory.
     pub(crate) fn of(dev: &Device, wanted: u32) -> Result<Self> {
         let Some(hw_info) = device::iommu_ops(dev)?.hw_info else {
+            // INVARIANT: There is no allocation.
             return Ok(Self {
                 data: None,
                 len: 0,
@@ -40,6 +49,7 @@ impl HwInfo {
         let mut kind = wanted;
         // SAFETY: The operation belongs to the driver of this device.
         let data = from_err_ptr(unsafe { hw_info(device::as_raw(dev), &mut len, &mut kind) })?;
+        // INVARIANT: The operation returns an allocation of `len` bytes that the caller frees.
         Ok(Self {
             data: NonNull::new(data.cast()),
             len: len as usize,
@@ -47,16 +57,16 @@ impl HwInfo {
         })
     }
 
-    /// The struct's bytes.
+    /// Returns the bytes of the struct.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self.data {
-            // SAFETY: The driver allocated `len` bytes and filled them.
+            // SAFETY: By the type invariant there are `len` initialised bytes.
             Some(data) => unsafe { core::slice::from_raw_parts(data.as_ptr(), self.len) },
             None => &[],
         }
     }
 
-    /// Which struct it is (`enum iommu_hw_info_type`).
+    /// Returns the type of the struct (`enum iommu_hw_info_type`).
     pub(crate) fn kind(&self) -> u32 {
         self.kind
     }
@@ -65,29 +75,29 @@ impl HwInfo {
 impl Drop for HwInfo {
     fn drop(&mut self) {
         if let Some(data) = self.data {
-            // SAFETY: The driver allocated it with kmalloc for us to free.
+            // SAFETY: By the type invariant kmalloc() allocated it, and nothing else frees it.
             unsafe { bindings::kfree(data.as_ptr().cast()) };
         }
     }
 }
 
-/// What PASIDs a device may use.
+/// The PASIDs that a device may use.
 pub(crate) struct PasidInfo {
-    /// log2 of how many, 0 for none.
+    /// log2 of the number of PASIDs, or 0 if there are none.
     pub(crate) max_log2: u8,
-    /// They may carry execute permission.
+    /// Requests with a PASID may ask for execute permission.
     pub(crate) exec: bool,
-    /// They may carry privileged mode.
+    /// Requests with a PASID may ask for privileged mode.
     pub(crate) privileged: bool,
 }
 
-/// What PASIDs the device may use.
+/// Returns the PASIDs that the device may use.
 pub(crate) fn pasid_info(dev: &Device) -> PasidInfo {
     // PCI_PASID_CTRL, include/uapi/linux/pci_regs.h.
     const EXEC: c_int = bindings::PCI_PASID_CTRL_EXEC as c_int;
     const PRIV: c_int = bindings::PCI_PASID_CTRL_PRIV as c_int;
 
-    // SAFETY: The device is alive.
+    // SAFETY: A `&Device` is a valid device.
     let max = unsafe { bindings::iommufd_rs_dev_max_pasids(device::as_raw(dev)) };
     let Some(max_log2) = max.checked_ilog2() else {
         return PasidInfo {
@@ -96,7 +106,7 @@ pub(crate) fn pasid_info(dev: &Device) -> PasidInfo {
             privileged: false,
         };
     };
-    // SAFETY: The device is alive.
+    // SAFETY: A `&Device` is a valid device.
     let status = unsafe { bindings::iommufd_rs_dev_pasid_status(device::as_raw(dev)) }.max(0);
     PasidInfo {
         max_log2: max_log2 as u8,

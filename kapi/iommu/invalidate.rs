@@ -56,7 +56,8 @@ impl Requests {
     /// Carries out the requests by a driver's operation, at most [`BLOCK`] in a call.
     ///
     /// A driver may return without an error although it has carried out only a part of a block; it
-    /// is called again with the rest. Stops at the first error, and if a driver carries out nothing.
+    /// is called again with the rest. Stops at the first error, and if a driver carries out
+    /// nothing.
     pub(super) fn carry_out(
         &self,
         op: impl Fn(*mut bindings::iommu_user_data_array) -> c_int,

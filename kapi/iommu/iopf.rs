@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! I/O page faults: what a device asks for and waits until it is answered.
+//! I/O page faults.
 //!
-//! The IOMMU core hands over a group of faults ([`FaultGroup`]) whose domain has somebody to take
-//! it ([`FaultSink`]). From then on the group is owned by exactly one place, and owning it is the
-//! only way to answer it; one that is dropped is answered too, with "do not try again". What a
-//! group refers to, the attachment that it came by and behind that the device, stays until it is
-//! answered: the end of an attachment waits for that.
+//! A device that may have page faults asks for pages and waits for the answer. The IOMMU core
+//! collects the faults of a group and hands the group over to the [`FaultSink`] of the domain. A
+//! [`FaultGroup`] owns its group: it alone can answer it, and if it is dropped it answers
+//! [`Answer::Invalid`]. The attachment that the faults came by exists until the group is answered,
+//! and with it the device: when an attachment ends, its [`FaultHandle`] waits for that.
 //!
-//! C header: `include/linux/iommu.h`.
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
 use core::{
     mem::ManuallyDrop,
@@ -27,23 +27,23 @@ use kernel::{
 
 use crate::ffi::bindings;
 
-/// Who takes the faults of a domain.
+/// What the page faults of a domain are delivered to.
 pub(crate) trait FaultSink: Send + Sync {
-    /// Takes a group. Called by the IOMMU's driver, which may hold locks that it needs for the next
-    /// fault but none that it needs for an answer; may sleep.
+    /// Takes a group. The IOMMU driver calls it in a context that may sleep. The driver may hold
+    /// locks, but none that answering a fault takes.
     fn deliver(&self, group: FaultGroup);
 
-    /// Answers the groups that came by an attachment, no more of which come. They must not depend
-    /// on user space any more: the caller waits until they are answered.
+    /// Answers the groups that came by an attachment. No more come by it. The caller waits until
+    /// all are answered, so this must not wait for user space.
     fn end(&self, attachment: AttachmentId);
 }
 
-/// Which attachment a fault came by. Two that exist at the same time differ.
+/// Identifies an attachment among those that exist at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AttachmentId(usize);
 
-/// The part of an attachment's handle that page faults need. When it is dropped, the IOMMU core must
-/// not have it any more; the drop answers the faults that are left.
+/// The part of an attachment's handle that page faults need. When it is dropped, the IOMMU core
+/// must not have it any more; the drop answers the faults that are left.
 #[pin_data(PinnedDrop)]
 #[repr(C)]
 pub(super) struct FaultHandle {
@@ -53,7 +53,8 @@ pub(super) struct FaultHandle {
     /// `None` if devices cannot have page faults.
     sink: Option<Arc<dyn FaultSink>>,
     device: u32,
-    /// Counts the groups that are not answered, the calls of [`handle_fault`], and the handle itself.
+    /// Counts the groups that are not answered, the calls of [`handle_fault`], and the handle
+    /// itself.
     users: Refcount,
     /// Completed when `users` is 0.
     #[pin]
@@ -102,7 +103,8 @@ impl PinnedDrop for FaultHandle {
             sink.end(self.id());
         }
         self.put();
-        // A group that is left is owned by a task which is answering it, so this does not take long.
+        // A group that is left is owned by a task which is answering it, so this does not take
+        // long.
         self.unused.wait_for_completion();
     }
 }
@@ -121,8 +123,8 @@ pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -
     let Some(sink) = &handle.sink else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The core hands the group over. Once it is off the core's list, the core does not answer
-    // and free it when the device stops having faults.
+    // SAFETY: The core hands the group over. Once it is off the core's list, the core does not
+    // answer and free it when the device stops having faults.
     unsafe { bindings::iopf_group_dequeue(group) };
     // One use for the group and one for this call: the group may be answered before the call ends.
     handle.users.inc();
@@ -134,12 +136,12 @@ pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -
     0
 }
 
-/// What a device is told.
+/// The answer to a group of faults: `enum iommu_page_response_code`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The page is there: try again.
+    /// The pages are mapped. The device tries again.
     Success,
-    /// There will be no page: do not try again.
+    /// The pages cannot be mapped. The device does not try again.
     Invalid,
 }
 
@@ -152,71 +154,70 @@ impl Answer {
     }
 }
 
-/// A page that a device asks for.
+/// A request of a device for a page: `struct iommu_fault_page_request`.
 #[derive(Clone, Copy)]
 pub(crate) struct PageRequest {
-    /// `IOMMU_FAULT_PAGE_REQUEST_*`; the first two are those of the user API.
+    /// `IOMMU_FAULT_PAGE_REQUEST_*`. The first two have the values of the user API.
     pub(crate) flags: u32,
-    /// The PASID, where the flags say that there is one.
+    /// The PASID, if the flags say that there is one.
     pub(crate) pasid: u32,
-    /// The device's number for the group.
+    /// The number by which the device knows the group.
     pub(crate) group: u32,
-    /// `IOMMU_FAULT_PERM_*`, which are those of the user API.
+    /// `IOMMU_FAULT_PERM_*`, which have the values of the user API.
     pub(crate) perm: u32,
-    /// The I/O virtual address.
+    /// The I/O virtual address of the page.
     pub(crate) addr: u64,
 }
 
-/// Faults that a device wants answered together. Dropping it answers [`Answer::Invalid`].
+/// A group of faults, which a device wants answered together. Dropping it answers
+/// [`Answer::Invalid`].
 ///
 /// # Invariants
 ///
-/// The group is on no list but a [`FaultList`] that owns it, nobody else answers or frees it, and
-/// its handle is a [`FaultHandle`] that counts it.
+/// The group is valid, and on no list but the [`FaultList`] that owns it. Nothing else answers or
+/// frees it. Its attach handle begins with a [`FaultHandle`] that counts the group.
 #[repr(transparent)]
 pub(crate) struct FaultGroup(NonNull<bindings::iopf_group>);
 
-// SAFETY: A group may be answered from any task.
+// SAFETY: The IOMMU core accepts the answer to a group from any task.
 unsafe impl Send for FaultGroup {}
-// SAFETY: What is read of it by reference does not change.
+// SAFETY: What a `&FaultGroup` gives access to does not change.
 unsafe impl Sync for FaultGroup {}
 
 impl FaultGroup {
     fn handle(&self) -> &FaultHandle {
-        // SAFETY: By the invariant it is there until this group is answered.
+        // SAFETY: By the type invariants the group is valid, a `FaultHandle` begins there, and it
+        // exists until the group is answered.
         unsafe { &*(*self.0.as_ptr()).attach_handle.cast() }
     }
 
-    /// How many faults there are; at least one.
+    /// Returns the number of faults, which is not 0.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: By the invariant the group is valid.
+        // SAFETY: By the type invariants the group is valid.
         unsafe { (*self.0.as_ptr()).fault_count }
     }
 
-    /// The attachment that it came by.
+    /// Returns the attachment that the faults came by.
     pub(crate) fn attachment(&self) -> AttachmentId {
         self.handle().id()
     }
 
-    /// The id of the device that was attached.
+    /// Returns the id of the device that was attached.
     pub(crate) fn device(&self) -> u32 {
         self.handle().device
     }
 
-    /// Calls `f` for each fault, in the order in which the device had them as far as the core knows
-    /// it; the last one ends the group.
+    /// Calls `f` for each fault in the order in which the core has them. The last one ends the
+    /// group.
     pub(crate) fn for_each(&self, mut f: impl FnMut(PageRequest)) {
-        // SAFETY: By the invariant the group is valid.
+        // SAFETY: By the type invariants the group is valid.
         let head = unsafe { &raw mut (*self.0.as_ptr()).faults };
-        // SAFETY: The head of a list in a valid group.
+        // SAFETY: The head of the list is initialised.
         let mut entry = unsafe { (*head).next };
         while !core::ptr::eq(entry, head) {
-            // SAFETY: Every entry of the list but its head is the `list` of a fault.
-            let prm = unsafe {
-                &(*kernel::container_of!(entry, bindings::iopf_fault, list))
-                    .fault
-                    .prm
-            };
+            // SAFETY: Every entry but the head is the `list` field of a fault.
+            let fault = unsafe { &*kernel::container_of!(entry, bindings::iopf_fault, list) };
+            let prm = &fault.fault.prm;
             f(PageRequest {
                 flags: prm.flags,
                 pasid: prm.pasid,
@@ -224,95 +225,103 @@ impl FaultGroup {
                 perm: prm.perm,
                 addr: prm.addr,
             });
-            // SAFETY: As above.
-            entry = unsafe { (*entry).next };
+            entry = fault.list.next;
         }
     }
 
-    /// Answers the device.
+    /// Answers the group.
     pub(crate) fn answer(self, answer: Answer) {
-        ManuallyDrop::new(self).finish(answer);
+        // SAFETY: `ManuallyDrop` keeps the group from being answered again.
+        unsafe { ManuallyDrop::new(self).finish(answer) };
     }
 
-    /// Called once; what is left of the group afterwards must not be used.
-    fn finish(&mut self, answer: Answer) {
+    /// Answers and frees the group.
+    ///
+    /// # Safety
+    ///
+    /// Must be called once. The value must not be used afterwards.
+    unsafe fn finish(&mut self, answer: Answer) {
         let group = self.0.as_ptr();
         let handle = core::ptr::from_ref(self.handle());
-        // SAFETY: By the invariant the group is ours to answer and to free; the device is there,
-        // for it is attached until the handle is dropped. The handle stays until it is put here.
-        unsafe {
-            bindings::iopf_group_response(group, answer.as_raw());
-            bindings::iopf_free_group(group);
-            (*handle).put();
-        }
+        // SAFETY: By the type invariants nothing else answers the group. The device is attached by
+        // `handle`, and so exists, until the group is put below.
+        unsafe { bindings::iopf_group_response(group, answer.as_raw()) };
+        // SAFETY: By the type invariants nothing else frees the group.
+        unsafe { bindings::iopf_free_group(group) };
+        // SAFETY: By the type invariants the handle counts the group, so it exists until it is put
+        // here.
+        unsafe { (*handle).put() };
     }
 }
 
 impl Drop for FaultGroup {
     fn drop(&mut self) {
-        self.finish(Answer::Invalid);
+        // SAFETY: A group that `answer` was called for is not dropped.
+        unsafe { self.finish(Answer::Invalid) };
     }
 }
 
-/// Groups in the order in which they came. Adding one cannot fail. Dropping it drops them.
+/// A list of groups in the order in which they came. Adding a group does not allocate. Dropping the
+/// list drops the groups.
 ///
 /// # Invariants
 ///
-/// `first` leads by `node.next` to all groups, each owned by the list, and ends with NULL; `last`
-/// is the last of them where there is one.
+/// `first` is NULL, or the first of a list of groups that are linked by `node.next` and that ends
+/// with NULL. `last` is the last group of the list, if there is one. The list owns the groups as
+/// [`FaultGroup`] does.
 pub(crate) struct FaultList {
     first: *mut bindings::iopf_group,
     last: *mut bindings::iopf_group,
 }
 
-// SAFETY: It owns its groups, and those may be sent.
+// SAFETY: The list owns its groups, and a `FaultGroup` is `Send`.
 unsafe impl Send for FaultList {}
 
 impl FaultList {
-    /// Without a group.
+    /// Makes an empty list.
     pub(crate) const fn new() -> Self {
+        // INVARIANT: There is no group.
         Self {
             first: core::ptr::null_mut(),
             last: core::ptr::null_mut(),
         }
     }
 
-    /// Whether there is no group.
+    /// Returns whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
     }
 
-    /// The first group.
+    /// Returns the first group.
     pub(crate) fn first(&self) -> Option<&FaultGroup> {
         if self.is_empty() {
             return None;
         }
-        // SAFETY: A `FaultGroup` is a transparent pointer that is not NULL, and by the invariant
-        // the list owns what it points to.
+        // SAFETY: A `FaultGroup` is a transparent pointer that is not NULL. By the type invariants
+        // the list owns the group as that does.
         Some(unsafe { &*(&raw const self.first).cast() })
     }
 
-    /// Adds a group behind all others.
+    /// Adds a group at the end.
     pub(crate) fn push_back(&mut self, group: FaultGroup) {
         let group = Self::into_raw(group);
-        // INVARIANT: The list owns the new group, which is its end.
-        // SAFETY: Both groups are owned by the list and so valid.
-        unsafe {
-            (*group).node.next = core::ptr::null_mut();
-            if self.first.is_null() {
-                self.first = group;
-            } else {
-                (*self.last).node.next = group.cast();
-            }
+        // SAFETY: `into_raw` returned a valid group.
+        unsafe { (*group).node.next = core::ptr::null_mut() };
+        // INVARIANT: The list owns the new group, which is its last one.
+        if self.first.is_null() {
+            self.first = group;
+        } else {
+            // SAFETY: By the type invariants the list has a last group, which is valid.
+            unsafe { (*self.last).node.next = group.cast() };
         }
         self.last = group;
     }
 
-    /// Adds a group before all others.
+    /// Adds a group at the beginning.
     pub(crate) fn push_front(&mut self, group: FaultGroup) {
         let group = Self::into_raw(group);
-        // INVARIANT: The list owns the new group, which leads to the others.
-        // SAFETY: The group is owned by the list and so valid.
+        // INVARIANT: The list owns the new group, which is linked to the others.
+        // SAFETY: `into_raw` returned a valid group.
         unsafe { (*group).node.next = self.first.cast() };
         if self.first.is_null() {
             self.last = group;
@@ -320,30 +329,31 @@ impl FaultList {
         self.first = group;
     }
 
-    /// Takes the first group.
+    /// Removes the first group, and returns it.
     pub(crate) fn pop_front(&mut self) -> Option<FaultGroup> {
         let group = NonNull::new(self.first)?;
-        // INVARIANT: The list goes on with the second group.
-        // SAFETY: By the invariant the group is valid.
+        // INVARIANT: The list begins with the second group.
+        // SAFETY: By the type invariants the group is valid.
         self.first = unsafe { (*group.as_ptr()).node.next.cast() };
-        // INVARIANT: The list does not own it any more.
+        // INVARIANT: The list owned the group until now.
         Some(FaultGroup(group))
     }
 
-    /// Takes the groups that came by an attachment; the order stays.
+    /// Removes the groups that came by an attachment, and returns them. The order does not change.
     pub(crate) fn take(&mut self, attachment: AttachmentId) -> Self {
-        let (mut taken, mut kept) = (Self::new(), Self::new());
+        let (mut taken, mut rest) = (Self::new(), Self::new());
         while let Some(group) = self.pop_front() {
             if group.attachment() == attachment {
                 taken.push_back(group);
             } else {
-                kept.push_back(group);
+                rest.push_back(group);
             }
         }
-        *self = kept;
+        *self = rest;
         taken
     }
 
+    /// Returns the C object, which the caller owns as a [`FaultGroup`] does.
     fn into_raw(group: FaultGroup) -> *mut bindings::iopf_group {
         ManuallyDrop::new(group).0.as_ptr()
     }

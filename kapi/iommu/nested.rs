@@ -55,8 +55,8 @@ impl NestedDomain {
         device::iommu_ops(dev).is_ok_and(|ops| ops.domain_alloc_nested.is_some())
     }
 
-    /// Allocates a domain on top of `parent`. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern
-    /// drivers.
+    /// Allocates a domain on top of `parent`. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that
+    /// concern drivers.
     ///
     /// Returns `EOPNOTSUPP` if the driver has no such domains, `EINVAL` if the parent is another
     /// driver's, `ENODEV` if no IOMMU driver manages the device, or the error of the driver.
@@ -79,7 +79,8 @@ impl NestedDomain {
         unsafe { Self::from_raw(from_err_ptr(raw)?, ops, driver, Base::Parent(parent)) }
     }
 
-    /// Allocates a domain on a vIOMMU. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern drivers.
+    /// Allocates a domain on a vIOMMU. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern
+    /// drivers.
     ///
     /// Returns `EOPNOTSUPP` if the driver has no such domains, or the error of the driver.
     pub(crate) fn on_viommu(viommu: &Arc<Viommu>, flags: u32, data: UserData) -> Result<Self> {
@@ -91,13 +92,13 @@ impl NestedDomain {
         unsafe { Self::alloc_by(viommu, alloc) }
     }
 
-    /// Allocates a domain on a vIOMMU by a function of the vIOMMU's driver, which `alloc` calls. Fails as
-    /// `alloc` does.
+    /// Allocates a domain on a vIOMMU by a function of the vIOMMU's driver, which `alloc` calls.
+    /// Fails as `alloc` does.
     ///
     /// # Safety
     ///
-    /// `alloc` must return NULL or a new domain of that driver, which refers to nothing that is freed
-    /// before the vIOMMU.
+    /// `alloc` must return NULL or a new domain of that driver, which refers to nothing that is
+    /// freed before the vIOMMU.
     pub(crate) unsafe fn alloc_by(
         viommu: &Arc<Viommu>,
         alloc: impl FnOnce() -> Result<*mut bindings::iommu_domain>,
@@ -114,8 +115,8 @@ impl NestedDomain {
     ///
     /// # Safety
     ///
-    /// `raw` must be NULL or a new domain of the driver whose operations are `ops` and on which `driver`
-    /// is a reference. The domain must refer to nothing that is freed before `base`.
+    /// `raw` must be NULL or a new domain of the driver whose operations are `ops` and on which
+    /// `driver` is a reference. The domain must refer to nothing that is freed before `base`.
     unsafe fn from_raw(
         raw: *mut bindings::iommu_domain,
         ops: &bindings::iommu_ops,
@@ -156,8 +157,8 @@ impl NestedDomain {
         &self.owned
     }
 
-    /// Invalidates what the IOMMU has cached of the page tables. Fails with `EOPNOTSUPP` if the driver
-    /// has no such operation, or with the error of the driver.
+    /// Invalidates what the IOMMU has cached of the page tables. Fails with `EOPNOTSUPP` if the
+    /// driver has no such operation, or with the error of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
         let raw = self.owned.as_ptr();
         // SAFETY: The domain is valid, and its operations exist as long as it has a `DriverRef`.

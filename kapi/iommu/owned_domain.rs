@@ -24,8 +24,8 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// `raw` is a valid domain that nothing else frees, and `_driver` is a reference to the driver whose
-/// operations it has.
+/// `raw` is a valid domain that nothing else frees, and `_driver` is a reference to the driver
+/// whose operations it has.
 pub(super) struct OwnedDomain {
     raw: NonNull<bindings::iommu_domain>,
     /// `Some` exactly if the domain's `iopf_handler` is set.
@@ -44,8 +44,8 @@ impl OwnedDomain {
     ///
     /// # Safety
     ///
-    /// `raw` must be a valid domain that nothing else refers to or frees, and `driver` a reference to
-    /// the driver that made it.
+    /// `raw` must be a valid domain that nothing else refers to or frees, and `driver` a reference
+    /// to the driver that made it.
     pub(super) unsafe fn from_raw(raw: NonNull<bindings::iommu_domain>, driver: DriverRef) -> Self {
         // With this cookie the core calls `abi/msi.rs` to map the doorbells of interrupts.
         if provider::is_registered() {
@@ -68,11 +68,12 @@ impl OwnedDomain {
         self.raw.as_ptr()
     }
 
-    /// Delivers the page faults of devices that are attached from now on to `sink`. Without a sink a
-    /// device that can have page faults cannot be attached.
+    /// Delivers the page faults of devices that are attached from now on to `sink`. Without a sink
+    /// a device that can have page faults cannot be attached.
     pub(super) fn set_fault_sink(&mut self, sink: Arc<dyn FaultSink>) {
         self.faults = Some(sink);
-        // SAFETY: `&mut self` rules out that a device is attached, so the core does not read the field.
+        // SAFETY: `&mut self` rules out that a device is attached, so the core does not read the
+        // field.
         unsafe { (*self.as_ptr()).iopf_handler = Some(iopf::handle_fault) };
     }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Whether the calls that built-in IOMMU drivers make to iommufd reach this module.
+//! Receiving the calls of built-in IOMMU drivers to iommufd.
 //!
-//! They do on a kernel with our patch series. On another the functions that those drivers call look
-//! into the C module's private structs, so nothing of ours may be given to a driver that calls
-//! them.
+//! The functions of iommufd that built-in drivers call are built-in too. On a kernel with the patch
+//! series they call the registered provider: this module. On another kernel they look into the
+//! private structs of the C module, so an object of this module must not be given to a driver that
+//! calls them.
 //!
-//! C header: `include/linux/iommufd_provider.h`.
+//! C header: `include/linux/iommufd_provider.h` (added by the patch series)
 
 use kernel::{
     error::to_result,
@@ -21,16 +22,22 @@ use crate::ffi::bindings;
 
 static REGISTERED: AtomicFlag = AtomicFlag::new(false);
 
-/// That calls of drivers come here, until it is dropped.
+/// The registration of this module as the provider. Dropping it ends the registration.
+///
+/// # Invariants
+///
+/// The table of `abi/provider.c` is registered.
 pub(crate) struct Provider(());
 
 impl Provider {
-    /// Has the calls of drivers come to the functions of `abi/provider.c`. `EOPNOTSUPP` where the
-    /// kernel knows no providers, `EBUSY` where there is another.
+    /// Registers the functions of `abi/provider.c`. Returns `EOPNOTSUPP` if the kernel does not
+    /// have the patch series, `EBUSY` if there is another provider.
     pub(crate) fn register() -> Result<Self> {
-        // SAFETY: The table is static, and the module is loaded until `Drop` takes it back.
+        // SAFETY: The table is static, and `drop` ends the registration before the module is
+        // unloaded.
         to_result(unsafe { bindings::iommufd_rs_register_provider() })?;
         REGISTERED.store(true, Relaxed);
+        // INVARIANT: It was just registered.
         Ok(Self(()))
     }
 }
@@ -38,12 +45,12 @@ impl Provider {
 impl Drop for Provider {
     fn drop(&mut self) {
         REGISTERED.store(false, Relaxed);
-        // SAFETY: It is registered: a `Provider` comes of `register` alone.
+        // SAFETY: By the type invariant the table is registered.
         unsafe { bindings::iommufd_rs_unregister_provider() };
     }
 }
 
-/// Whether calls of built-in drivers come here. It does not change while a context is open.
+/// Returns whether this module is the provider. This does not change while a context is open.
 pub(crate) fn is_registered() -> bool {
     REGISTERED.load(Relaxed)
 }

@@ -23,7 +23,8 @@ use crate::{
 /// Why a device cannot use a range: `enum iommu_resv_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResvKind {
-    /// Firmware wants an identity mapping, which is needed only until a driver is bound to the device.
+    /// Firmware wants an identity mapping, which is needed only until a driver is bound to the
+    /// device.
     DirectRelaxable,
     /// MSIs are written there, at an address that the hardware determines.
     HwMsi,

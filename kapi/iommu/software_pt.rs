@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Page tables that no IOMMU walks: they only remember which address means which memory.
+//! Page tables of devices without an IOMMU. Nothing walks them: they record which memory is mapped
+//! at which address, for `IOMMU_IOAS_NOIOMMU_GET_PA`.
 //!
-//! They have AMD's format, because that has the most page sizes, and are kept by the kernel's
-//! generic page table code.
+//! The generic page table code of the kernel keeps them in the format of AMD's IOMMU, which has the
+//! most page sizes.
 //!
-//! C header: `include/linux/generic_pt/iommu.h`.
+//! C header: [`include/linux/generic_pt/iommu.h`](srctree/include/linux/generic_pt/iommu.h)
 
 use core::ptr::NonNull;
 
@@ -22,11 +23,11 @@ use crate::{
     }, //
 };
 
-/// The page tables of a domain. The domain is `amdv1.iommu.domain`, the first field of all.
+/// The page tables of a domain. The domain is `amdv1.iommu.domain`, which is at offset 0.
 #[repr(C)]
 struct SoftwarePt {
     amdv1: bindings::pt_iommu_amdv1,
-    /// Guards the root of the table while a level is added.
+    /// Protects the top of the table while a level is added.
     lock: bindings::spinlock_t,
 }
 
@@ -36,24 +37,20 @@ const _: () = {
     assert!(core::mem::offset_of!(bindings::pt_iommu, domain) == 0);
 };
 
-/// `struct iommu_ops` that stand for no IOMMU: the core attaches a domain only to devices whose
-/// IOMMU driver owns it, hence never one of these.
-struct Nobody(bindings::iommu_ops);
+/// The owner of the domains. The IOMMU core attaches a domain only to devices whose driver is its
+/// owner, and no driver has these operations.
+struct NoDriver(bindings::iommu_ops);
 
-// SAFETY: Only its address is used.
-unsafe impl Sync for Nobody {}
+// SAFETY: The struct is not written.
+unsafe impl Sync for NoDriver {}
 
-static NOBODY: Nobody = Nobody(
-    // SAFETY: All zeroes are valid operations.
-    unsafe { core::mem::MaybeUninit::zeroed().assume_init() },
-);
+static NO_DRIVER: NoDriver = NoDriver(pin_init::zeroed());
 
 static DOMAIN_OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
     iova_to_phys: Some(bindings::pt_iommu_amdv1_iova_to_phys),
     iotlb_sync: Some(iotlb_sync),
     free: Some(free),
-    // SAFETY: All zeroes are valid operations.
-    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    ..pin_init::zeroed()
 };
 
 static DRIVER_OPS: bindings::pt_iommu_driver_ops = bindings::pt_iommu_driver_ops {
@@ -61,36 +58,35 @@ static DRIVER_OPS: bindings::pt_iommu_driver_ops = bindings::pt_iommu_driver_ops
     get_top_lock: Some(get_top_lock),
 };
 
-/// Nothing walks the table, so nothing caches it: what was taken out of it is freed.
+/// Frees the page tables that were unlinked. Nothing walks the table, so nothing caches it.
 ///
 /// # Safety
 ///
-/// As `iotlb_sync` of `struct iommu_domain_ops`.
+/// Must be called as `iotlb_sync` of `struct iommu_domain_ops`.
 unsafe extern "C" fn iotlb_sync(
     _domain: *mut bindings::iommu_domain,
     gather: *mut bindings::iommu_iotlb_gather,
 ) {
-    // SAFETY: The caller's list has pages that are in no table any more.
+    // SAFETY: The pages in the list of `gather` are not part of a page table any more.
     unsafe { bindings::iommufd_rs_free_gathered_pages(gather) };
 }
 
 /// # Safety
 ///
-/// As `free` of `struct iommu_domain_ops`, for a domain of [`alloc`].
+/// Must be called as `free` of a domain that [`alloc`] made.
 unsafe extern "C" fn free(domain: *mut bindings::iommu_domain) {
     let pt: *mut SoftwarePt = domain.cast();
-    // SAFETY: `alloc` made the domain of a `KBox<SoftwarePt>` that nobody uses any more.
-    unsafe {
-        bindings::iommufd_rs_pt_iommu_deinit(&mut (*pt).amdv1.iommu);
-        drop(KBox::from_raw(pt));
-    }
+    // SAFETY: `alloc` initialised the table, and nothing uses it any more.
+    unsafe { bindings::iommufd_rs_pt_iommu_deinit(&mut (*pt).amdv1.iommu) };
+    // SAFETY: The domain is at offset 0 of a `SoftwarePt`, which `alloc` made of a `KBox`.
+    drop(unsafe { KBox::from_raw(pt) });
 }
 
-/// Nothing walks the table, so nothing needs to know where it begins.
+/// Does nothing: nothing walks the table.
 ///
 /// # Safety
 ///
-/// As `change_top` of `struct pt_iommu_driver_ops`.
+/// Must be called as `change_top` of `struct pt_iommu_driver_ops`.
 unsafe extern "C" fn change_top(
     _table: *mut bindings::pt_iommu,
     _top: bindings::phys_addr_t,
@@ -100,16 +96,18 @@ unsafe extern "C" fn change_top(
 
 /// # Safety
 ///
-/// As `get_top_lock` of `struct pt_iommu_driver_ops`, for page tables of [`alloc`].
+/// Must be called as `get_top_lock` of `struct pt_iommu_driver_ops`, for page tables that [`alloc`]
+/// made.
 unsafe extern "C" fn get_top_lock(table: *mut bindings::pt_iommu) -> *mut bindings::spinlock_t {
     let pt: *mut SoftwarePt = table.cast();
-    // SAFETY: The table is that of a `SoftwarePt`, as its driver operations are ours.
+    // SAFETY: The table is at offset 0 of a `SoftwarePt`. This only computes an address.
     unsafe { &raw mut (*pt).lock }
 }
 
-/// Makes page tables for a device without an IOMMU: any address may mean any memory. `ENOMEM`.
+/// Allocates page tables that map nothing, with 64-bit addresses. Returns `ENOMEM` if there is no
+/// memory.
 pub(crate) fn alloc() -> Result<Domain> {
-    let driver = DriverRef::get(&NOBODY.0)?;
+    let driver = DriverRef::get(&NO_DRIVER.0)?;
     let pt =
         KBox::into_raw(KBox::<SoftwarePt>::new_uninit(GFP_KERNEL_ACCOUNT)?).cast::<SoftwarePt>();
     let config = bindings::pt_iommu_amdv1_cfg {
@@ -120,29 +118,37 @@ pub(crate) fn alloc() -> Result<Domain> {
             hw_max_vasz_lg2: 64,
             hw_max_oasz_lg2: 52,
         },
-        // Three levels, 512 GiB; more are added when an address needs them.
+        // Three levels translate 512 GiB. The code adds levels when an address needs them.
         starting_level: 2,
     };
-    // SAFETY: `pt` is ours alone and stays in place until `free`; all zeroes are valid for the
-    // parts that `pt_iommu_amdv1_init` does not set.
-    let result = to_result(unsafe {
+    // SAFETY: The memory can be written. Zero is valid for what of the table is not set below.
+    let tables = unsafe {
         pt.write_bytes(0, 1);
+        &mut *pt
+    };
+    // SAFETY: The lock can be written, and does not move. Name and lock class are static.
+    unsafe {
         bindings::__spin_lock_init(
-            &raw mut (*pt).lock,
+            &mut tables.lock,
             c"SoftwarePt::lock".as_char_ptr(),
             kernel::static_lock_class!().as_ptr(),
-        );
-        (*pt).amdv1.iommu.nid = bindings::NUMA_NO_NODE;
-        (*pt).amdv1.iommu.driver_ops = &DRIVER_OPS;
-        (*pt).amdv1.iommu.domain.ops = &DOMAIN_OPS;
-        (*pt).amdv1.iommu.domain.owner = &NOBODY.0;
-        bindings::pt_iommu_amdv1_init(&raw mut (*pt).amdv1, &config, bindings::GFP_KERNEL_ACCOUNT)
+        )
+    };
+    tables.amdv1.iommu.nid = bindings::NUMA_NO_NODE;
+    tables.amdv1.iommu.driver_ops = &DRIVER_OPS;
+    tables.amdv1.iommu.domain.ops = &DOMAIN_OPS;
+    tables.amdv1.iommu.domain.owner = &NO_DRIVER.0;
+    // SAFETY: The table does not move before `free`. The configuration is only read.
+    let result = to_result(unsafe {
+        bindings::pt_iommu_amdv1_init(&mut tables.amdv1, &config, bindings::GFP_KERNEL_ACCOUNT)
     });
     if let Err(error) = result {
-        // SAFETY: It came from `KBox::into_raw` above.
+        // SAFETY: `pt` came from `KBox::into_raw`, and no table was initialised in it.
         drop(unsafe { KBox::from_raw(pt) });
         return Err(error);
     }
-    // SAFETY: The domain is new, ours alone, and has operations that live for ever.
-    Ok(unsafe { Domain::from_raw(NonNull::new_unchecked(pt.cast()), driver, true) })
+    // SAFETY: `KBox::into_raw` does not return NULL.
+    let domain = unsafe { NonNull::new_unchecked(pt.cast()) };
+    // SAFETY: The domain is new, and `driver` stands for the owner, which has no module.
+    Ok(unsafe { Domain::from_raw(domain, driver, true) })
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! vDEVICEs: what an IOMMU driver has for a guest's view of a device.
+//! vDEVICEs: an IOMMU driver's part of a guest's view of a device.
 //!
-//! The driver and we share a `struct iommufd_vdevice`. Of its fields the driver reads `viommu` and
-//! `virt_id`, and sets `destroy`. `idev` is private to iommufd: it leads to our [`Vdevice`]. While
-//! it exists it is in the vIOMMU's `vdevs`, where the kernel finds it by its virtual id and by its
-//! device for the driver, under the lock of that array.
+//! The driver and this module share a `struct iommufd_vdevice`. The driver reads its fields
+//! `viommu` and `virt_id`, and sets `destroy`. `idev` is private to iommufd: here it is the address
+//! of the [`Vdevice`]. A vDEVICE is in the array `vdevs` of its vIOMMU, in which functions of the
+//! kernel look it up for the driver, by its virtual id or by its device, with the lock of the array
+//! held.
 //!
-//! C header: `include/linux/iommufd.h`.
+//! C header: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h)
 
 use kernel::{
     device::Device,
@@ -34,82 +35,95 @@ use crate::{
     }, //
 };
 
-/// A virtual id that is taken on a vIOMMU. Dropping it frees the id.
+/// A virtual id that is reserved on a vIOMMU. Dropping it frees the id.
+///
+/// # Invariants
+///
+/// The entry `id` of the array of `viommu` is reserved, or is a vDEVICE.
 struct VirtId {
     viommu: Arc<Viommu>,
-    virt_id: usize,
+    id: usize,
 }
 
 impl VirtId {
-    /// `EEXIST` where the id is taken, `ENOMEM`.
-    fn reserve(viommu: &Arc<Viommu>, virt_id: u64) -> Result<Self> {
-        let virt_id = to_usize(virt_id);
-        // SAFETY: The array is initialised. Nothing is found at what is reserved.
+    /// Reserves an id. Returns `EEXIST` if it is used, `ENOMEM` if there is no memory.
+    fn reserve(viommu: &Arc<Viommu>, id: u64) -> Result<Self> {
+        let id = to_usize(id);
+        let viommu = viommu.clone();
+        // SAFETY: The array of a `Viommu` is initialised. A look-up of a reserved entry finds NULL.
         to_result(unsafe {
             bindings::iommufd_rs_xa_reserve(
                 &raw mut (*viommu.as_ptr()).vdevs,
-                virt_id,
+                id,
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         })?;
-        Ok(Self {
-            viommu: viommu.clone(),
-            virt_id,
-        })
+        // INVARIANT: The entry was just reserved.
+        Ok(Self { viommu, id })
     }
 
-    /// Has the kernel find a vDEVICE by the id.
+    fn array(&self) -> *mut bindings::xarray {
+        // SAFETY: The `Viommu` is valid. This only computes an address.
+        unsafe { &raw mut (*self.viommu.as_ptr()).vdevs }
+    }
+
+    /// Makes a vDEVICE visible to look-ups.
     ///
     /// # Safety
     ///
-    /// It stays until it is hidden.
+    /// The vDEVICE must exist until [`VirtId::hide`] has returned.
     unsafe fn show(&self, vdevice: *mut bindings::iommufd_vdevice) {
-        // SAFETY: The array is initialised. It needs no memory, because the id is reserved.
+        // SAFETY: The array is initialised. By the type invariant the entry is reserved, so the
+        // function needs no memory and cannot fail.
         unsafe {
             bindings::xa_store(
-                &raw mut (*self.viommu.as_ptr()).vdevs,
-                self.virt_id,
+                self.array(),
+                self.id,
                 vdevice.cast(),
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         };
     }
 
-    /// Has nothing be found by the id, which stays taken. Whoever has found something is done with
-    /// it when this returns.
+    /// Makes look-ups find nothing. The id stays reserved. A task that has found the vDEVICE holds
+    /// the lock of the array while it uses it, so it does not use it any more when this returns.
     fn hide(&self) {
-        // SAFETY: As for `show`.
-        unsafe {
-            bindings::iommufd_rs_xa_hide(&raw mut (*self.viommu.as_ptr()).vdevs, self.virt_id)
-        };
+        // SAFETY: The array is initialised.
+        unsafe { bindings::iommufd_rs_xa_hide(self.array(), self.id) };
     }
 }
 
 impl Drop for VirtId {
     fn drop(&mut self) {
-        // SAFETY: The array is initialised, and the id is ours.
-        unsafe { bindings::xa_erase(&raw mut (*self.viommu.as_ptr()).vdevs, self.virt_id) };
+        // SAFETY: The array is initialised. By the type invariant the entry belongs to this.
+        unsafe { bindings::xa_erase(self.array(), self.id) };
     }
 }
 
-/// A vDEVICE, owned.
+/// A vDEVICE.
 ///
 /// # Invariants
 ///
-/// The struct is initialised, and its `idev` leads to `self`, which does not move: it is in a
-/// `KBox` that nobody takes it out of.
+/// iommufd's part of `raw` is initialised: `idev` is the address of `self`, which does not move.
 pub(crate) struct Vdevice {
-    // Field order: the id is free again last, but the vIOMMU, to which `virt_id` has a reference,
-    // stays longest.
+    // `virt_id` is dropped last: the id is free when the driver has destroyed its part, and the
+    // vIOMMU exists until then.
     raw: DriverStruct<bindings::iommufd_vdevice>,
     dev: ARef<Device>,
     virt_id: VirtId,
 }
 
+// SAFETY: IOMMU drivers lock what they change in their vDEVICEs, and the other fields are `Send`.
+unsafe impl Send for Vdevice {}
+// SAFETY: IOMMU drivers lock what they change in their vDEVICEs, and the other fields are `Sync`.
+unsafe impl Sync for Vdevice {}
+
 impl Vdevice {
-    /// Has the vIOMMU's driver make a vDEVICE for a device of its IOMMU, which the guest knows by
-    /// `virt_id`. `EINVAL` where it is not behind the vIOMMU's
-    /// IOMMU, `EEXIST` where the id is taken, `ENOMEM`, or the driver's own errors.
+    /// Makes a vDEVICE for a device, which the guest knows by `virt_id`.
+    ///
+    /// Returns `EINVAL` if the device is not behind the IOMMU of the vIOMMU, `EEXIST` if the id is
+    /// used, `EOPNOTSUPP` if the driver does not say how to initialise its struct, `ENOMEM` if
+    /// there is no memory, or the error of the driver.
     pub(crate) fn new(
         viommu: &Arc<Viommu>,
         dev: &Device,
@@ -123,33 +137,31 @@ impl Vdevice {
         let init = ops.vdevice_init;
         let size = match (ops.vdevice_size, init) {
             (0, _) => size_of::<bindings::iommufd_vdevice>(),
-            // A driver that has a struct of its own must want to initialise it.
             (_, None) => return Err(EOPNOTSUPP),
             (size, Some(_)) => size,
         };
-        let vdevice = KBox::new(
+        // INVARIANT: iommufd's part is initialised below, before anything can fail.
+        let vdevice = KBox::into_pin(KBox::new(
             Self {
                 raw: DriverStruct::zeroed(size)?,
                 dev: dev.into(),
                 virt_id: VirtId::reserve(viommu, virt_id)?,
             },
             GFP_KERNEL_ACCOUNT,
-        )?;
-        let vdevice = KBox::into_pin(vdevice);
+        )?);
         let raw = vdevice.raw.as_ptr();
-        // SAFETY: The memory is ours alone and stays in place.
-        unsafe {
-            (*raw).obj = identity.object(bindings::iommufd_object_type_IOMMUFD_OBJ_VDEVICE);
-            (*raw).viommu = viommu.as_ptr();
-            (*raw).idev = core::ptr::from_ref(&*vdevice).cast_mut().cast();
-            (*raw).virt_id = virt_id;
-        }
+        // SAFETY: The struct is zero, and nothing else refers to it yet.
+        let core = unsafe { &mut *raw };
+        core.obj = identity.object(bindings::iommufd_object_type_IOMMUFD_OBJ_VDEVICE);
+        core.viommu = viommu.as_ptr();
+        core.idev = core::ptr::from_ref(&*vdevice).cast_mut().cast();
+        core.virt_id = virt_id;
         if let Some(init) = init {
-            // SAFETY: The struct has the size that the driver asked for and is initialised as it
-            // expects.
+            // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
+            // initialised.
             to_result(unsafe { init(raw) })?;
         }
-        // SAFETY: `Drop` hides it.
+        // SAFETY: The vDEVICE is hidden when it is dropped.
         unsafe { vdevice.virt_id.show(raw) };
         Ok(vdevice)
     }
@@ -159,27 +171,24 @@ impl Drop for Vdevice {
     fn drop(&mut self) {
         self.virt_id.hide();
         let raw = self.raw.as_ptr();
-        // SAFETY: The driver has set it or not, and is not using the struct any more.
+        // SAFETY: The struct is valid. The driver sets the field only in `vdevice_init`.
         if let Some(destroy) = unsafe { (*raw).destroy } {
-            // SAFETY: As above; the driver wants to see the struct a last time.
+            // SAFETY: The driver has set the operation for this struct, and look-ups do not find
+            // it.
             unsafe { destroy(raw) };
         }
     }
 }
 
-// SAFETY: Drivers lock what they keep; our fields are only read.
-unsafe impl Send for Vdevice {}
-// SAFETY: As above.
-unsafe impl Sync for Vdevice {}
-
-/// The device of a vDEVICE. Called by the kernel for drivers, with the lock of the vIOMMU's array
-/// held or while the vDEVICE is being initialised or destroyed.
+/// Returns the device of a vDEVICE. The kernel calls it for drivers, with the lock of the vIOMMU's
+/// array held, or while the driver initialises or destroys the vDEVICE.
 ///
 /// # Safety
 ///
-/// `vdevice` is initialised.
+/// `vdevice` must be the struct of a [`Vdevice`] that is not freed during the call.
 pub(crate) unsafe fn device_of(vdevice: *mut bindings::iommufd_vdevice) -> *mut bindings::device {
-    // SAFETY: By the invariant of `Vdevice`.
+    // SAFETY: By the type invariant the field is the address of the `Vdevice`, which exists during
+    // the call.
     let vdevice = unsafe { &*(*vdevice).idev.cast::<Vdevice>() };
     device::as_raw(&vdevice.dev)
 }

@@ -5,7 +5,8 @@
 //! An [`EventReceiver`] receives the events of one type. Reporting one holds
 //! `Receivers::list` (rank 32), so no receiver is called after its [`Connection`] was dropped.
 //!
-//! C header: `include/linux/iommufd.h` (`iommufd_viommu_report_event()`).
+//! C header: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h)
+//! (`iommufd_viommu_report_event()`)
 
 use kernel::{
     new_mutex,
@@ -31,7 +32,7 @@ pub(super) struct Receivers {
 }
 
 impl Receivers {
-    /// No receivers.
+    /// Makes a list without receivers.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             list <- new_mutex!(KVec::new(), "Receivers::list"),
@@ -73,8 +74,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns `EEXIST`
-    /// if the type has a receiver, `ENOMEM` if there is no memory.
+    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns
+    /// `EEXIST` if the type has a receiver, `ENOMEM` if there is no memory.
     pub(super) fn new(
         receivers: &Arc<Receivers>,
         kind: u32,

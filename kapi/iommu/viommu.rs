@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! vIOMMUs: what an IOMMU driver has for the virtual IOMMU of a guest.
+//! vIOMMUs: an IOMMU driver's part of the virtual IOMMU of a guest.
 //!
-//! The driver and we share a `struct iommufd_viommu`. Of its fields the driver reads `iommu_dev`,
-//! `type`, and by functions of the kernel `vdevs` and `obj`; it sets `ops`; and it hands `ictx` and
-//! the address of the struct back to us. `hwpt` is private to iommufd: it leads to our [`Viommu`].
-//! `veventqs` is always empty, and its semaphore unused: [`Receivers`] takes their place.
+//! The driver and this module share a `struct iommufd_viommu`. The driver reads its fields
+//! `iommu_dev` and `type`, sets `ops`, passes `ictx` and the address of the struct back, and
+//! reaches `vdevs` and `obj` by functions of the kernel. `hwpt` is private to iommufd: here it is
+//! the address of the [`Viommu`]. `veventqs` and its semaphore are not used: [`Receivers`] takes
+//! their place.
 //!
-//! C headers: `include/linux/iommufd.h`, `include/linux/iommu.h`.
+//! C headers: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h),
+//! [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
 use core::ffi::c_void;
 
@@ -72,14 +74,14 @@ impl Identity {
         }
     }
 
-    /// The public part of an object.
+    /// Makes the public part of an object of type `kind`.
     pub(super) fn object(&self, kind: bindings::iommufd_object_type) -> bindings::iommufd_object {
         let one = bindings::refcount_t {
             refs: bindings::atomic_t { counter: 1 },
         };
         bindings::iommufd_object {
             wait_cnt: one,
-            // Users are counted by us alone, elsewhere.
+            // Not used: `object::Table` counts the references to an object.
             users: one,
             type_: kind,
             id: self.id,
@@ -87,23 +89,24 @@ impl Identity {
     }
 }
 
-/// What a vIOMMU is asked for.
+/// A request for a vIOMMU.
 pub(crate) struct Request {
-    /// What it will be.
+    /// The identity of the object that the vIOMMU is going to be.
     pub(crate) identity: Identity,
-    /// One of `enum iommu_viommu_type`.
+    /// The kind of vIOMMU: an `enum iommu_viommu_type`.
     pub(crate) kind: u32,
-    /// The second stage of all translation.
+    /// The page tables of the second stage, which translate the guest's physical addresses.
     pub(crate) parent: Arc<Domain>,
-    /// The driver's own data.
+    /// The driver-specific data of the request, if any.
     pub(crate) data: Option<UserData>,
 }
 
-/// Whether built-in IOMMU drivers never call functions of the kernel that look into our objects.
-/// Intel's and AMD's do not; elsewhere they must reach us.
+/// Whether no built-in IOMMU driver calls functions of the kernel that look into the objects of
+/// iommufd. The drivers of x86 do not. On other architectures such calls must come to this module.
 const DRIVERS_NEVER_CALL: bool = cfg!(CONFIG_X86);
 
-/// What the driver of `dev` wants for a vIOMMU, in bytes. `None` where it has none of that kind.
+/// Returns the size of the driver's struct for a vIOMMU in bytes, or `None` if the driver of `dev`
+/// has no vIOMMUs of that kind.
 fn size_for(dev: &Device, kind: u32) -> Option<usize> {
     if !DRIVERS_NEVER_CALL && !provider::is_registered() {
         return None;
@@ -115,22 +118,24 @@ fn size_for(dev: &Device, kind: u32) -> Option<usize> {
     (size != 0).then_some(size)
 }
 
-/// Whether the driver of a device has vIOMMUs of a kind (`enum iommu_viommu_type`).
+/// Returns whether the driver of a device has vIOMMUs of a kind (`enum iommu_viommu_type`).
 pub(crate) fn has_viommu(dev: &Device, kind: u32) -> bool {
     size_for(dev, kind).is_some()
 }
 
-/// The IOMMU that translates for a device, to be compared. NULL where there is none.
+/// Returns the IOMMU that translates for a device, or NULL if there is none.
 fn iommu_of(dev: &Device) -> *mut bindings::iommu_device {
-    // SAFETY: The device is alive.
+    // SAFETY: A `&Device` is a valid device.
     unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
 }
 
-/// A vIOMMU, owned. It goes after everything that was made on it.
+/// A vIOMMU. All that is made on it has a reference to it.
 ///
 /// # Invariants
 ///
-/// The struct is initialised, and its `hwpt` leads to `self`, which does not move.
+/// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move, and
+///   `iommu_dev` is the IOMMU of `_dev`.
+/// - Once [`Viommu::new`] has returned, the driver's part is initialised too, and `ops` is not NULL.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Viommu {
     raw: DriverStruct<bindings::iommufd_viommu>,
@@ -142,16 +147,25 @@ pub(crate) struct Viommu {
     _driver: DriverRef,
 }
 
+// SAFETY: IOMMU drivers lock what they change in their vIOMMUs, and the other fields are `Send`.
+unsafe impl Send for Viommu {}
+// SAFETY: IOMMU drivers lock what they change in their vIOMMUs, and the other fields are `Sync`.
+unsafe impl Sync for Viommu {}
+
 impl Viommu {
-    /// Has the driver of `dev` make a vIOMMU on the IOMMU of that device. `EOPNOTSUPP` where it has
-    /// none of that kind, `EINVAL` where the parent is another driver's, `ENOMEM`, or the driver's
-    /// own errors.
+    /// Makes a vIOMMU on the IOMMU of `dev`.
+    ///
+    /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if another driver
+    /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
+    /// memory, or the error of the driver.
     pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let ops = device::iommu_ops(dev)?;
+        let init = ops.viommu_init.ok_or(EOPNOTSUPP)?;
         if !request.parent.is_of(ops) {
             return Err(EINVAL);
         }
+        // INVARIANT: iommufd's part is initialised below, before anything can fail.
         let viommu = Arc::pin_init(
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
@@ -163,40 +177,28 @@ impl Viommu {
             GFP_KERNEL_ACCOUNT,
         )?;
         let raw = viommu.as_ptr();
-        let iommu = iommu_of(dev);
-        // SAFETY: The memory is ours alone, zero, and stays in place; the lock class is static.
-        unsafe {
-            (*raw).obj = request
-                .identity
-                .object(bindings::iommufd_object_type_IOMMUFD_OBJ_VIOMMU);
-            (*raw).ictx = request.identity.ctx.cast();
-            (*raw).iommu_dev = iommu;
-            (*raw).hwpt = Arc::as_ptr(&viommu).cast_mut().cast();
-            (*raw).type_ = request.kind;
-            bindings::xa_init_flags(&raw mut (*raw).vdevs, 0);
-            let list = &raw mut (*raw).veventqs;
-            (*list).next = list;
-            (*list).prev = list;
-            bindings::__init_rwsem(
-                &raw mut (*raw).veventqs_rwsem,
-                c"iommufd_viommu::veventqs_rwsem".as_char_ptr(),
-                kernel::static_lock_class!().as_ptr(),
-            );
-        }
-        let init = ops.viommu_init.ok_or(EOPNOTSUPP)?;
+        // SAFETY: The struct is zero, and nothing else refers to it yet.
+        let core = unsafe { &mut *raw };
+        core.obj = request
+            .identity
+            .object(bindings::iommufd_object_type_IOMMUFD_OBJ_VIOMMU);
+        core.ictx = request.identity.ctx.cast();
+        core.iommu_dev = iommu_of(dev);
+        core.hwpt = Arc::as_ptr(&viommu).cast_mut().cast();
+        core.type_ = request.kind;
+        init_lists(core);
+
         let data = request.data.map(UserData::as_raw);
         let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: The struct has the size that the driver asked for and is initialised as it
-        // expects; the parent stays as long as the vIOMMU, `data` as long as the call.
+        // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
+        // initialised. The parent is the driver's, and exists as long as the vIOMMU.
         to_result(unsafe { init(raw.cast(), viommu.parent.as_ptr(), data) })?;
-        // SAFETY: The driver has set it, and will not change it.
-        if unsafe { (*raw).ops.is_null() } {
-            return Err(EOPNOTSUPP);
-        }
+        // INVARIANT: The driver has initialised its part. Its operations are checked here.
+        viommu.ops()?;
         Ok(viommu)
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommufd_viommu {
         self.raw.as_ptr()
     }
@@ -213,46 +215,67 @@ impl Viommu {
 
     /// Returns the operations of the IOMMU driver.
     pub(super) fn iommu_ops(&self) -> &bindings::iommu_ops {
-        // SAFETY: `new` set `iommu_dev` to the IOMMU of `dev`, which exists as long as `dev`; its
-        // operations exist as long as `_driver`.
+        // SAFETY: By the type invariants `iommu_dev` is the IOMMU of `_dev`, and exists as long as
+        // that. Its operations are part of the driver, to which `_driver` is a reference.
         unsafe { &*(*(*self.as_ptr()).iommu_dev).ops }
     }
 
-    /// The driver's operations. `EOPNOTSUPP` never happens once it is made.
+    /// Returns the operations of the vIOMMU. Returns `EOPNOTSUPP` if the driver has set none; a
+    /// vIOMMU that [`Viommu::new`] returned has some.
     pub(super) fn ops(&self) -> Result<&bindings::iommufd_viommu_ops> {
-        // SAFETY: They are set once, by `viommu_init`, and live as long as the driver.
+        // SAFETY: The field is NULL, or operations that are part of the driver, to which `_driver`
+        // is a reference. `viommu_init` alone sets it.
         unsafe { (*self.as_ptr()).ops.as_ref() }.ok_or(EOPNOTSUPP)
     }
 
-    /// Whether it is on the IOMMU that translates for `dev`.
+    /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
     pub(crate) fn serves(&self, dev: &Device) -> bool {
-        // SAFETY: It does not change once it is made.
+        // SAFETY: By the type invariants the field is initialised. It is not written again.
         core::ptr::eq(unsafe { (*self.as_ptr()).iommu_dev }, iommu_of(dev))
     }
 
-    /// Makes the IOMMU and its devices forget what they have cached. `EOPNOTSUPP` where the driver
-    /// has no use for that, or its own errors.
+    /// Invalidates what the IOMMU and the guest's devices have cached. Fails with `EOPNOTSUPP` if
+    /// the driver has no such operation, or with the error of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
         match self.ops().map(|ops| ops.cache_invalidate) {
-            // SAFETY: The vIOMMU is initialised, and the array is the caller's during the call.
+            // SAFETY: By the type invariants the driver has initialised the vIOMMU.
             Ok(Some(op)) => requests.carry_out(|array| unsafe { op(self.as_ptr(), array) }),
             _ => Invalidated::nothing(EOPNOTSUPP),
         }
     }
 }
 
-/// Passes an event that a driver reports to its receiver. Returns `EOPNOTSUPP` if there is none.
+/// Initialises the array of vDEVICEs, and the list of event queues, which stays empty.
+fn init_lists(core: &mut bindings::iommufd_viommu) {
+    // SAFETY: The array can be written, and does not move: it is part of a `Viommu`.
+    unsafe { bindings::xa_init_flags(&mut core.vdevs, 0) };
+    let list = &raw mut core.veventqs;
+    core.veventqs.next = list;
+    core.veventqs.prev = list;
+    // SAFETY: The semaphore can be written, and does not move. Name and lock class are static.
+    unsafe {
+        bindings::__init_rwsem(
+            &mut core.veventqs_rwsem,
+            c"iommufd_viommu::veventqs_rwsem".as_char_ptr(),
+            kernel::static_lock_class!().as_ptr(),
+        )
+    };
+}
+
+/// Passes an event that a driver reports to its receiver. Returns `EOPNOTSUPP` if there is none, or
+/// the error of the receiver.
 ///
 /// # Safety
 ///
-/// `viommu` came from [`Viommu::new`], which has returned, and its driver was not told that it
-/// goes.
+/// `viommu` must be the struct of a [`Viommu`] that [`Viommu::new`] has returned, and its driver's
+/// `destroy` must not have returned.
 pub(crate) unsafe fn report(
     viommu: *mut bindings::iommufd_viommu,
     kind: u32,
     event: &[u8],
 ) -> Result {
-    // SAFETY: By the invariant, and it stays until its driver has been told that it goes.
+    // SAFETY: By the type invariants the field is the address of the `Viommu`, which is not freed
+    // before `destroy` has returned.
     let viommu = unsafe { &*(*viommu).hwpt.cast::<Viommu>() };
     viommu.receivers.report(kind, event)
 }
@@ -261,17 +284,14 @@ pub(crate) unsafe fn report(
 impl PinnedDrop for Viommu {
     fn drop(self: Pin<&mut Self>) {
         let raw = self.as_ptr();
-        // A driver may have failed after it had set its operations, and then wants this too.
+        // A driver whose `viommu_init` failed after it had set its operations wants this too.
         if let Ok(Some(destroy)) = self.ops().map(|ops| ops.destroy) {
-            // SAFETY: The driver has seen the struct, and nothing made on the vIOMMU is left.
+            // SAFETY: The driver has set the operation, and all that was made on the vIOMMU was
+            // dropped.
             unsafe { destroy(raw) };
         }
-        // SAFETY: It was initialised, and has no vDEVICEs any more.
+        // SAFETY: By the type invariants the array is initialised. The vDEVICEs have removed
+        // themselves.
         unsafe { bindings::xa_destroy(&raw mut (*raw).vdevs) };
     }
 }
-
-// SAFETY: Drivers lock what they keep; our fields are only read.
-unsafe impl Send for Viommu {}
-// SAFETY: As above.
-unsafe impl Sync for Viommu {}

@@ -63,8 +63,8 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// The pointer is NULL, or came from `Arc::as_ptr()` of the reference that a [`Registration`] owns. The
-/// registration drops that reference an RCU grace period after it cleared the pointer.
+/// The pointer is NULL, or came from `Arc::as_ptr()` of the reference that a [`Registration`] owns.
+/// The registration drops that reference an RCU grace period after it cleared the pointer.
 pub(crate) struct IommuSlot<D: Driver>(AtomicPtr<BusIommu<D>>);
 
 impl<D: Driver> IommuSlot<D> {
@@ -80,14 +80,15 @@ impl<D: Driver> IommuSlot<D> {
         if iommu.is_null() {
             return None;
         }
-        // SAFETY: By the type invariant the reference is not dropped during the RCU read-side critical
-        // section, and `ManuallyDrop` does not drop it here.
+        // SAFETY: By the type invariant the reference is not dropped during the RCU read-side
+        // critical section, and `ManuallyDrop` does not drop it here.
         let iommu = ManuallyDrop::new(unsafe { Arc::from_raw(iommu.cast_const()) });
         Some((*iommu).clone())
     }
 }
 
-/// The registration of an IOMMU and its bus. Dropping it waits until all devices on the bus were freed.
+/// The registration of an IOMMU and its bus. Dropping it waits until all devices on the bus were
+/// freed.
 pub(crate) struct Registration<D: Driver> {
     slot: &'static IommuSlot<D>,
     /// Taken when dropped.
@@ -97,8 +98,8 @@ pub(crate) struct Registration<D: Driver> {
 impl<D: Driver> Registration<D> {
     /// Registers a bus called `name` and its IOMMU, and puts the IOMMU into `slot`.
     ///
-    /// Returns `EEXIST` if there is a bus of that name, `EBUSY` if the slot has an IOMMU, `ENOMEM` if
-    /// there is no memory.
+    /// Returns `EEXIST` if there is a bus of that name, `EBUSY` if the slot has an IOMMU, `ENOMEM`
+    /// if there is no memory.
     pub(crate) fn new(
         module: &'static ThisModule,
         slot: &'static IommuSlot<D>,
@@ -162,7 +163,8 @@ impl Drop for Platform {
 ///
 /// # Invariants
 ///
-/// The bus is registered. It is another field of the same [`BusIommu`], which is dropped after this.
+/// The bus is registered. It is another field of the same [`BusIommu`], which is dropped after
+/// this.
 struct Bus(*mut bindings::bus_type);
 
 impl Drop for Bus {
@@ -176,8 +178,8 @@ impl Drop for Bus {
 ///
 /// # Invariants
 ///
-/// The IOMMU was added to sysfs. It is another field of the same [`BusIommu`], which is dropped after
-/// this.
+/// The IOMMU was added to sysfs. It is another field of the same [`BusIommu`], which is dropped
+/// after this.
 struct Attributes(*mut bindings::iommu_device);
 
 impl Drop for Attributes {
@@ -262,8 +264,8 @@ impl<D: Driver> BusIommu<D> {
             _attributes: {
                 // SAFETY: `this` is the memory that is being initialised.
                 let iommu = unsafe { (*this.as_ptr()).iommu.get() };
-                // SAFETY: The IOMMU is zero, as the function expects, and does not move. The platform
-                // device is registered, and unregistered after the IOMMU was removed.
+                // SAFETY: The IOMMU is zero, as the function expects, and does not move. The
+                // platform device is registered, and unregistered after the IOMMU was removed.
                 to_result(unsafe {
                     bindings::iommu_device_sysfs_add(
                         iommu,
@@ -277,7 +279,8 @@ impl<D: Driver> BusIommu<D> {
                 Attributes(iommu)
             },
             _core: {
-                // SAFETY: `this` is the memory that is being initialised, of which these were above.
+                // SAFETY: `this` is the memory that is being initialised, of which these were
+                // above.
                 let (iommu, bus, notifier, ops) = unsafe {
                     let this = this.as_ptr();
                     let (iommu, bus) = ((*this).iommu.get(), (*this).bus.get());
@@ -300,8 +303,8 @@ impl<D: Driver> BusIommu<D> {
         }? Error))
     }
 
-    /// Adds a device to the bus. `pasid_bits` is the width of its PASIDs, or 0 if it has none. Returns
-    /// `ENOMEM` if there is no memory.
+    /// Adds a device to the bus. `pasid_bits` is the width of its PASIDs, or 0 if it has none.
+    /// Returns `ENOMEM` if there is no memory.
     pub(crate) fn add_device(
         self: &Arc<Self>,
         data: D::Device,
@@ -312,8 +315,8 @@ impl<D: Driver> BusIommu<D> {
             faulting: Faulting::new(self.faults.clone()),
         };
         let memory = KBox::into_raw(KBox::<Memory<D>>::new_uninit(GFP_KERNEL)?).cast::<Memory<D>>();
-        // SAFETY: Nothing else refers to the memory, and zero is valid for a `struct device` that is not
-        // initialised.
+        // SAFETY: Nothing else refers to the memory, and zero is valid for a `struct device` that
+        // is not initialised.
         let dev = unsafe {
             memory.write_bytes(0, 1);
             (&raw mut (*memory).state).write(state);
@@ -356,7 +359,8 @@ impl<D: Driver> BusIommu<D> {
         let state = NonNull::from(self.state(dev).ok_or(ENODEV)?);
         // SAFETY: `get()` does not return NULL.
         let iommu = unsafe { NonNull::new_unchecked(self.iommu.get()) };
-        // SAFETY: The memory of a device on the bus contains the state and a reference to the IOMMU.
+        // SAFETY: The memory of a device on the bus contains the state and a reference to the
+        // IOMMU.
         Ok(unsafe { Probed::new(iommu, state) })
     }
 
@@ -372,13 +376,14 @@ impl<D: Driver> BusIommu<D> {
         if !core::ptr::eq(unsafe { (*dev).bus }, self.bus.get()) {
             return None;
         }
-        // SAFETY: `add_device` alone puts devices on the bus, and each is the first field of a `Memory`.
+        // SAFETY: `add_device` alone puts devices on the bus, and each is the first field of a
+        // `Memory`.
         Some(unsafe { &(*dev.cast_const().cast::<Memory<D>>()).state })
     }
 
-    /// Reports a page fault of a device. `last` says that it is the last one of its group; then the group
-    /// has been delivered when this returns. A fault that nothing takes is answered at once. Returns
-    /// `EINVAL` if the device is not on the bus.
+    /// Reports a page fault of a device. `last` says that it is the last one of its group; then the
+    /// group has been delivered when this returns. A fault that nothing takes is answered at once.
+    /// Returns `EINVAL` if the device is not on the bus.
     pub(crate) fn fault(&self, dev: &Device, request: &PageRequest, last: bool) -> Result {
         self.state(dev).ok_or(EINVAL)?;
         // SAFETY: `iommufd_rs_mock_device_add` adds a device to the bus only if it could be probed.
@@ -422,8 +427,8 @@ struct Memory<D: Driver> {
 ///
 /// Must be called as `release` of a device that [`BusIommu::add_device`] has initialised.
 unsafe extern "C" fn release<D: Driver>(dev: *mut bindings::device) {
-    // SAFETY: The device is the first field of a `Memory`, which `add_device` allocated in a `KBox`.
-    // Nothing refers to it any more.
+    // SAFETY: The device is the first field of a `Memory`, which `add_device` allocated in a
+    // `KBox`. Nothing refers to it any more.
     drop(unsafe { KBox::from_raw(dev.cast::<Memory<D>>()) });
 }
 
@@ -449,8 +454,8 @@ impl Drop for Initialised {
     }
 }
 
-/// A device on the bus. Dropping it removes the device. The DMA ownership of its group must have been
-/// released before.
+/// A device on the bus. Dropping it removes the device. The DMA ownership of its group must have
+/// been released before.
 ///
 /// # Invariants
 ///

@@ -24,8 +24,8 @@ use crate::{
 impl<D: Driver> Probed<'_, D> {
     /// # Safety
     ///
-    /// `iommu` must be registered with the IOMMU core, and both pointers must be valid, as long as the
-    /// device exists.
+    /// `iommu` must be registered with the IOMMU core, and both pointers must be valid, as long as
+    /// the device exists.
     pub(super) unsafe fn new(
         iommu: NonNull<bindings::iommu_device>,
         state: NonNull<DeviceState<D>>,
@@ -63,7 +63,8 @@ pub(super) unsafe extern "C" fn probe_device<D: Driver>(
 ///
 /// Driver `D` must have probed `dev`, which must exist during `'a`.
 unsafe fn state_of<'a, D: Driver>(dev: *mut bindings::device) -> &'a DeviceState<D> {
-    // SAFETY: `probe_device` set it to the state of a `Probed<D>`, which exists as long as the device.
+    // SAFETY: `probe_device` set it to the state of a `Probed<D>`, which exists as long as the
+    // device.
     unsafe { &*bindings::iommufd_rs_dev_iommu_priv(dev).cast() }
 }
 
@@ -82,8 +83,8 @@ pub(super) unsafe fn data_of<'a, D: Driver>(dev: *mut bindings::device) -> &'a D
 ///
 /// # Safety
 ///
-/// Driver `D` must have probed `dev`. The group's mutex must be held. `new` and `old` must each be NULL
-/// or a valid domain.
+/// Driver `D` must have probed `dev`. The group's mutex must be held. `new` and `old` must each be
+/// NULL or a valid domain.
 pub(super) unsafe fn change_faulting<D: Driver>(
     dev: *mut bindings::device,
     new: *mut bindings::iommu_domain,

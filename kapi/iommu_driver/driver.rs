@@ -56,21 +56,22 @@ pub(crate) trait Driver: Sized + 'static {
     /// Returns whether the IOMMU has a capability for the device.
     fn capable(dev: &Self::Device, capability: Capability) -> bool;
 
-    /// Describes the hardware. Both `wanted` and the returned number are an `enum iommu_hw_info_type`.
-    /// Returns `EOPNOTSUPP` for a type that the driver does not have.
+    /// Describes the hardware. Both `wanted` and the returned number are an `enum
+    /// iommu_hw_info_type`. Returns `EOPNOTSUPP` for a type that the driver does not have.
     fn hw_info(dev: &Self::Device, wanted: u32) -> Result<(u32, Self::Info)>;
 
-    /// Allocates page tables that the device can be attached to. `flags` are the `IOMMU_HWPT_ALLOC_*`
-    /// flags. Returns `EOPNOTSUPP` for flags or data that the driver does not support.
+    /// Allocates page tables that the device can be attached to. `flags` are the
+    /// `IOMMU_HWPT_ALLOC_*` flags. Returns `EOPNOTSUPP` for flags or data that the driver does not
+    /// support.
     fn alloc_paging(
         dev: &Self::Device,
         flags: u32,
         data: Option<UserData>,
     ) -> Result<Pin<KBox<PagingDomain<Self::Domain>>>>;
 
-    /// Allocates page tables for user space to fill, on top of others of the driver. `flags` are the
-    /// `IOMMU_HWPT_ALLOC_*` flags. Returns `EOPNOTSUPP` for flags or data that the driver does not
-    /// support.
+    /// Allocates page tables for user space to fill, on top of others of the driver. `flags` are
+    /// the `IOMMU_HWPT_ALLOC_*` flags. Returns `EOPNOTSUPP` for flags or data that the driver does
+    /// not support.
     fn alloc_nested(dev: &Self::Device, flags: u32, data: UserData) -> Result<Self::Nested>;
 
     /// Blocks the device's DMA. Called with the group's mutex held.
@@ -149,7 +150,8 @@ pub(crate) trait VirtualIommu: Sized + Send + Sync + 'static {
     fn invalidate(viommu: ViommuRef<'_, Self::Driver>, requests: Array<'_>) -> Result;
 }
 
-/// What this module keeps for a device. `dev_iommu_priv_get()` returns it once the device was probed.
+/// What this module keeps for a device. `dev_iommu_priv_get()` returns it once the device was
+/// probed.
 pub(super) struct DeviceState<D: Driver> {
     pub(super) data: D::Device,
     pub(super) faulting: Faulting,
@@ -166,7 +168,8 @@ pub(crate) struct Probed<'a, D: Driver> {
     pub(super) _dev: PhantomData<&'a Device>,
 }
 
-/// Page tables that the kernel fills: the table of the generic page table code, and the driver's data.
+/// Page tables that the kernel fills: the table of the generic page table code, and the driver's
+/// data.
 ///
 /// # Invariants
 ///
@@ -205,8 +208,8 @@ pub(crate) struct ViommuRef<'a, D: Driver> {
 impl<D: Driver> ViommuRef<'_, D> {
     /// # Safety
     ///
-    /// `viommu_init()` must have initialised the vIOMMU for `D`, and it must not be destroyed as long as
-    /// the reference is used.
+    /// `viommu_init()` must have initialised the vIOMMU for `D`, and it must not be destroyed as
+    /// long as the reference is used.
     pub(super) unsafe fn new(raw: NonNull<bindings::iommufd_viommu>) -> Self {
         // INVARIANT: By the safety requirements of this function.
         Self {

@@ -50,7 +50,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: `new` allocated it. The devices that were in it are gone, as each had a reference.
+        // SAFETY: `new` allocated it. The devices that were in it are gone, as each had a
+        // reference.
         unsafe { bindings::iopf_queue_free(self.0.as_ptr()) };
     }
 }
@@ -71,14 +72,14 @@ impl Faulting {
         }
     }
 
-    /// Puts the device into the queue if `new`, which is being attached in place of `old`, is the first
-    /// of its domains that takes page faults; removes it if `old` was the last. Returns `ENOMEM` if
-    /// there is no memory.
+    /// Puts the device into the queue if `new`, which is being attached in place of `old`, is the
+    /// first of its domains that takes page faults; removes it if `old` was the last. Returns
+    /// `ENOMEM` if there is no memory.
     ///
     /// # Safety
     ///
-    /// `self` must be the state of `dev`, which was probed. The group's mutex must be held. `new` and
-    /// `old` must each be NULL or a valid domain.
+    /// `self` must be the state of `dev`, which was probed. The group's mutex must be held. `new`
+    /// and `old` must each be NULL or a valid domain.
     pub(super) unsafe fn change(
         &self,
         dev: *mut bindings::device,
@@ -109,8 +110,8 @@ impl Faulting {
     }
 }
 
-/// Reports a page fault to the IOMMU core. `last` says that it is the last one of its group; then the
-/// group has been delivered when this returns. A fault that nothing takes is answered at once.
+/// Reports a page fault to the IOMMU core. `last` says that it is the last one of its group; then
+/// the group has been delivered when this returns. A fault that nothing takes is answered at once.
 ///
 /// # Safety
 ///
@@ -138,7 +139,7 @@ pub(super) unsafe fn report(dev: &Device, request: &PageRequest, last: bool) {
         ..Default::default()
     };
     let _attached = fault_lock::read();
-    // SAFETY: The caller guarantees that the device was probed. `_attached` keeps its attachments as they
-    // are during the call, and the core copies the event.
+    // SAFETY: The caller guarantees that the device was probed. `_attached` keeps its attachments
+    // as they are during the call, and the core copies the event.
     let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
 }

@@ -40,8 +40,8 @@ pub(super) type ReadAndClearDirty = unsafe extern "C" fn(
 ///
 /// # Safety
 ///
-/// `Table` must begin with a `struct pt_iommu`, and that with a `struct iommu_domain`. The functions must
-/// be those that the generic page table code has for `Table`.
+/// `Table` must begin with a `struct pt_iommu`, and that with a `struct iommu_domain`. The
+/// functions must be those that the generic page table code has for `Table`.
 pub(crate) unsafe trait Format: 'static {
     /// `struct pt_iommu_<format>`.
     type Table;
@@ -59,8 +59,8 @@ pub(crate) unsafe trait Format: 'static {
     unsafe fn init(table: *mut Self::Table, geometry: &Geometry) -> c_int;
 }
 
-/// The version 1 format of AMD's IOMMU with pages from 2 KiB on. No hardware has it: its pages can be
-/// smaller than the CPU's, for tests.
+/// The version 1 format of AMD's IOMMU with pages from 2 KiB on. No hardware has it: its pages can
+/// be smaller than the CPU's, for tests.
 pub(crate) struct Amdv1Mock;
 
 const _: () = {
@@ -68,8 +68,8 @@ const _: () = {
     assert!(core::mem::offset_of!(bindings::pt_iommu, domain) == 0);
 };
 
-// SAFETY: The offsets are checked above, and the functions are those of `pt_iommu_amdv1_mock`, whose table
-// is a `struct pt_iommu_amdv1`.
+// SAFETY: The offsets are checked above, and the functions are those of `pt_iommu_amdv1_mock`,
+// whose table is a `struct pt_iommu_amdv1`.
 unsafe impl Format for Amdv1Mock {
     type Table = bindings::pt_iommu_amdv1;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each queue depends on the one with the
-//! index before, so a guest allocates them in order and destroys them in the reverse order.
+//! The HW queues of an IOMMU driver: `struct iommufd_hw_queue`. Each queue depends on the one with
+//! the index before, so a guest allocates them in order and destroys them in the reverse order.
 //!
 //! C header: `include/linux/iommufd.h`.
 
@@ -60,12 +60,14 @@ impl Queues {
         })
     }
 
-    /// Adds a queue. Returns `EINVAL` for an index that is too large, `EEXIST` for one that is used,
-    /// `EIO` if the queue before it is missing, `EFAULT` if the guest's address is not mapped to `phys`.
+    /// Adds a queue. Returns `EINVAL` for an index that is too large, `EEXIST` for one that is
+    /// used, `EIO` if the queue before it is missing, `EFAULT` if the guest's address is not mapped
+    /// to `phys`.
     ///
     /// # Safety
     ///
-    /// iommufd must have initialised its part of the queue, and nothing else may refer to the queue.
+    /// iommufd must have initialised its part of the queue, and nothing else may refer to the
+    /// queue.
     unsafe fn add(
         &self,
         queue: NonNull<bindings::iommufd_hw_queue>,
@@ -171,7 +173,8 @@ pub(super) unsafe extern "C" fn hw_queue_init_phys(
 ) -> c_int {
     from_result(|| {
         let raw = NonNull::new(queue).ok_or(EINVAL)?;
-        // SAFETY: iommufd has initialised its part of the queue, whose vIOMMU exists during the call.
+        // SAFETY: iommufd has initialised its part of the queue, whose vIOMMU exists during the
+        // call.
         let queues = unsafe { queues_of((*queue).viommu) };
         // SAFETY: Nothing else refers to the queue while it is being initialised.
         unsafe { queues.add(raw, index, phys) }?;

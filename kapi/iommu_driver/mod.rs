@@ -2,11 +2,11 @@
 
 //! Implementing an IOMMU driver. Only the test module has one, for its mock IOMMU.
 //!
-//! A driver is a type that implements [`Driver`]. Its page tables are types that implement [`Paging`] or
-//! [`Nested`], and its vIOMMUs a type that implements [`VirtualIommu`]. All of them work on references
-//! only. The generic page table code of the kernel keeps the page tables that the kernel fills, in one of
-//! its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an IOMMU with a bus of its own, whose
-//! devices software makes.
+//! A driver is a type that implements [`Driver`]. Its page tables are types that implement
+//! [`Paging`] or [`Nested`], and its vIOMMUs a type that implements [`VirtualIommu`]. All of them
+//! work on references only. The generic page table code of the kernel keeps the page tables that
+//! the kernel fills, in one of its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an
+//! IOMMU with a bus of its own, whose devices software makes.
 //!
 //! | file | fit for |
 //! |---|---|

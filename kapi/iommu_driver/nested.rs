@@ -72,8 +72,9 @@ impl<T: Nested> NestedTables<T> {
 
     /// # Safety
     ///
-    /// `raw` must be a domain that [`NestedTables::<T>::into_raw_or_error`](Self::into_raw_or_error)
-    /// returned. It must not be freed during `'a`.
+    /// `raw` must be a domain that
+    /// [`NestedTables::<T>::into_raw_or_error`](Self::into_raw_or_error) returned. It must not be
+    /// freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
         // SAFETY: By the safety requirements of this function.
         unsafe { &*raw.cast() }
@@ -102,8 +103,8 @@ unsafe extern "C" fn attach_dev<T: Nested>(
     old: *mut bindings::iommu_domain,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
-        // call.
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during
+        // the call.
         let tables = unsafe { NestedTables::<T>::borrow(domain) };
         // SAFETY: The core attaches only devices that the driver of the domain probed.
         let (device, data) = unsafe { (Device::from_raw(dev), data_of::<T::Driver>(dev)) };
@@ -124,8 +125,8 @@ unsafe extern "C" fn set_dev_pasid<T: Nested>(
     old: *mut bindings::iommu_domain,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
-        // call.
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during
+        // the call.
         let tables = unsafe { NestedTables::<T>::borrow(domain) };
         // SAFETY: The core attaches only devices that the driver of the domain probed.
         let data = unsafe { data_of::<T::Driver>(dev) };
@@ -144,8 +145,8 @@ unsafe extern "C" fn cache_invalidate_user<T: Nested>(
     array: *mut bindings::iommu_user_data_array,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during the
-        // call.
+        // SAFETY: A domain with these operations came from `into_raw_or_error`, and exists during
+        // the call.
         let tables = unsafe { NestedTables::<T>::borrow(domain) };
         // SAFETY: The caller does not use the array during the call.
         let array = Array::new(unsafe { &mut *array });

@@ -88,8 +88,8 @@ impl<D: Driver> Ops<D> {
                     owner: module.as_ptr(),
                     ..Default::default()
                 };
-                // A fault that comes by a PASID which is not attached belongs to the page tables that
-                // user space attached to the device.
+                // A fault that comes by a PASID which is not attached belongs to the page tables
+                // that user space attached to the device.
                 ops.set_user_pasid_table(1);
                 // SAFETY: `slot` can be written to.
                 unsafe { slot.write(ops) };
@@ -146,8 +146,8 @@ unsafe extern "C" fn hw_info<D: Driver>(
 
 /// # Safety
 ///
-/// Must be called as `domain_alloc_paging_flags` of `struct iommu_ops`, for a device that driver `D`
-/// probed.
+/// Must be called as `domain_alloc_paging_flags` of `struct iommu_ops`, for a device that driver
+/// `D` probed.
 unsafe extern "C" fn alloc_paging<D: Driver>(
     dev: *mut bindings::device,
     flags: u32,
@@ -165,7 +165,8 @@ unsafe extern "C" fn alloc_paging<D: Driver>(
 
 /// # Safety
 ///
-/// Must be called as `domain_alloc_nested` of `struct iommu_ops`, for a device that driver `D` probed.
+/// Must be called as `domain_alloc_nested` of `struct iommu_ops`, for a device that driver `D`
+/// probed.
 unsafe extern "C" fn alloc_nested<D: Driver>(
     dev: *mut bindings::device,
     _parent: *mut bindings::iommu_domain,
@@ -195,7 +196,8 @@ unsafe extern "C" fn page_response(
 
 /// # Safety
 ///
-/// Must be called as `attach_dev` of `struct iommu_domain_ops`, for a device that driver `D` probed.
+/// Must be called as `attach_dev` of `struct iommu_domain_ops`, for a device that driver `D`
+/// probed.
 unsafe extern "C" fn attach_blocked<D: Driver>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,
@@ -212,7 +214,8 @@ unsafe extern "C" fn attach_blocked<D: Driver>(
 
 /// # Safety
 ///
-/// Must be called as `set_dev_pasid` of `struct iommu_domain_ops`, for a device that driver `D` probed.
+/// Must be called as `set_dev_pasid` of `struct iommu_domain_ops`, for a device that driver `D`
+/// probed.
 unsafe extern "C" fn attach_blocked_pasid<D: Driver>(
     domain: *mut bindings::iommu_domain,
     dev: *mut bindings::device,

@@ -57,13 +57,13 @@ impl<T: Paging> PagingDomain<T> {
     };
 
     /// Allocates page tables that map nothing. `dirty` says whether they can record which pages are
-    /// written to. Returns `ENOMEM` if there is no memory, or `EINVAL` for a geometry that the format
-    /// does not have.
+    /// written to. Returns `ENOMEM` if there is no memory, or `EINVAL` for a geometry that the
+    /// format does not have.
     pub(crate) fn new(data: T, geometry: &Geometry, dirty: bool) -> Result<Pin<KBox<Self>>> {
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let raw: *mut Self = KBox::into_raw(memory).cast();
-        // SAFETY: Nothing else refers to the memory, and zero is valid for what of the table `init` does
-        // not set.
+        // SAFETY: Nothing else refers to the memory, and zero is valid for what of the table `init`
+        // does not set.
         let table = unsafe {
             raw.write_bytes(0, 1);
             (&raw mut (*raw).data).write(data);
@@ -133,8 +133,8 @@ impl<T: Paging> PagingDomain<T> {
 
     /// # Safety
     ///
-    /// `raw` must be a domain that [`PagingDomain::<T>::into_raw`](Self::into_raw) returned. It must not
-    /// be freed during `'a`.
+    /// `raw` must be a domain that [`PagingDomain::<T>::into_raw`](Self::into_raw) returned. It
+    /// must not be freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
         // SAFETY: By the safety requirements of this function.
         unsafe { &*raw.cast() }
@@ -151,7 +151,8 @@ impl<T: Paging> Deref for PagingDomain<T> {
 
 impl<T: Paging> Drop for PagingDomain<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the table is initialised, or zero, which the function accepts.
+        // SAFETY: By the type invariant the table is initialised, or zero, which the function
+        // accepts.
         unsafe { bindings::iommufd_rs_pt_iommu_deinit(self.raw().cast()) };
     }
 }

@@ -28,7 +28,8 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// `first` is the first of `1 << order` pages that `alloc_pages()` returned and that nothing else frees.
+/// `first` is the first of `1 << order` pages that `alloc_pages()` returned and that nothing else
+/// frees.
 pub(crate) struct DriverPages {
     first: NonNull<bindings::page>,
     order: u32,
@@ -59,7 +60,8 @@ impl DriverPages {
 
     /// Writes a number to the first bytes.
     pub(crate) fn put(&mut self, value: u32) {
-        // SAFETY: By the type invariant the pages are allocated. `GFP_KERNEL` pages have an address.
+        // SAFETY: By the type invariant the pages are allocated. `GFP_KERNEL` pages have an
+        // address.
         let address = unsafe { bindings::iommufd_rs_page_address(self.first.as_ptr()) };
         // SAFETY: A page is larger than a `u32` and aligned.
         unsafe { address.cast::<u32>().write_volatile(value) };
@@ -112,8 +114,8 @@ impl NewViommu<'_> {
         }
     }
 
-    /// Lets user space map the pages as long as the vIOMMU exists. The pages are freed after the driver's
-    /// part of it was dropped.
+    /// Lets user space map the pages as long as the vIOMMU exists. The pages are freed after the
+    /// driver's part of it was dropped.
     ///
     /// Returns `EBUSY` if pages were offered before, `ENOMEM` if there is no memory.
     pub(crate) fn offer(&mut self, pages: DriverPages) -> Result<Offer> {
@@ -123,8 +125,8 @@ impl NewViommu<'_> {
         let raw = self.raw.as_ptr();
         let len = pages.len();
         let mut offset = 0;
-        // SAFETY: By the type invariant iommufd's part is initialised. `OfferedPages` takes the offer back
-        // before it frees the pages.
+        // SAFETY: By the type invariant iommufd's part is initialised. `OfferedPages` takes the
+        // offer back before it frees the pages.
         to_result(unsafe {
             bindings::_iommufd_alloc_mmap(
                 (*raw).ictx,
@@ -158,7 +160,8 @@ impl NewViommu<'_> {
 pub(super) struct OfferedPages {
     viommu: NonNull<bindings::iommufd_viommu>,
     offset: usize,
-    // Freed once the offer was taken back. A mapping has a reference to the vIOMMU, so none is left.
+    // Freed once the offer was taken back. A mapping has a reference to the vIOMMU, so none is
+    // left.
     _pages: DriverPages,
 }
 

@@ -30,9 +30,9 @@ impl UserData {
     /// Reads the struct, whose type is `kind` and whose first version had `min_len` bytes. Fields
     /// that an older program does not have are zero.
     ///
-    /// As `iommu_copy_struct_from_user()`: returns `EINVAL` for another type, and if there are fewer
-    /// bytes than the first version had or more than `T` has. Returns `EFAULT` if they cannot be
-    /// read.
+    /// As `iommu_copy_struct_from_user()`: returns `EINVAL` for another type, and if there are
+    /// fewer bytes than the first version had or more than `T` has. Returns `EFAULT` if they cannot
+    /// be read.
     pub(crate) fn read<T: FromBytes>(&self, kind: u32, min_len: usize) -> Result<T> {
         if self.kind != kind || !(min_len..=size_of::<T>()).contains(&self.len) {
             return Err(EINVAL);

@@ -61,21 +61,23 @@ struct Memory<V> {
 }
 
 impl<D: Driver> ViommuRef<'_, D> {
-    /// Returns the id by which the guest knows a device. Returns `ENOENT` if the device has no vDEVICE
-    /// on this vIOMMU.
+    /// Returns the id by which the guest knows a device. Returns `ENOENT` if the device has no
+    /// vDEVICE on this vIOMMU.
     pub(crate) fn virt_id(&self, dev: &Device) -> Result<usize> {
         let mut id = 0;
-        // SAFETY: By the type invariant the vIOMMU is initialised, and a `&Device` is a valid device.
+        // SAFETY: By the type invariant the vIOMMU is initialised, and a `&Device` is a valid
+        // device.
         to_result(unsafe {
             bindings::iommufd_viommu_get_vdev_id(self.raw.as_ptr(), device::as_raw(dev), &mut id)
         })?;
         Ok(id)
     }
 
-    /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns `EOPNOTSUPP` if
-    /// the vIOMMU has no queue for that type, `ENOMEM` if there is no memory.
+    /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns
+    /// `EOPNOTSUPP` if the vIOMMU has no queue for that type, `ENOMEM` if there is no memory.
     pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
-        // SAFETY: By the type invariant the vIOMMU is initialised. The function only reads the event.
+        // SAFETY: By the type invariant the vIOMMU is initialised. The function only reads the
+        // event.
         to_result(unsafe {
             bindings::iommufd_viommu_report_event(
                 self.raw.as_ptr(),
@@ -86,8 +88,8 @@ impl<D: Driver> ViommuRef<'_, D> {
         })
     }
 
-    /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`, with a spinlock
-    /// held. Returns `None` if there is no such device.
+    /// Runs `f` on the driver's data of the device that the guest knows by `virt_id`, with a
+    /// spinlock held. Returns `None` if there is no such device.
     pub(crate) fn with_device<T>(
         &self,
         virt_id: usize,
@@ -102,8 +104,8 @@ impl<D: Driver> ViommuRef<'_, D> {
         let found = if dev.is_null() {
             None
         } else {
-            // SAFETY: A device in the array is behind the IOMMU of the vIOMMU, so `D` probed it. It stays
-            // in the array, and exists, while the lock is held.
+            // SAFETY: A device in the array is behind the IOMMU of the vIOMMU, so `D` probed it. It
+            // stays in the array, and exists, while the lock is held.
             Some(f(unsafe { data_of::<D>(dev) }))
         };
         // SAFETY: Locked above.
@@ -187,8 +189,8 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
 /// Must be called as `destroy` of a vIOMMU with the operations for `V`.
 unsafe extern "C" fn destroy<V: VirtualIommu>(viommu: *mut bindings::iommufd_viommu) {
     let memory: *mut Memory<V> = viommu.cast();
-    // SAFETY: `viommu_init` initialised all three before it set these operations, and nothing refers to
-    // them any more.
+    // SAFETY: `viommu_init` initialised all three before it set these operations, and nothing
+    // refers to them any more.
     unsafe {
         core::ptr::drop_in_place(&raw mut (*memory).pages);
         core::ptr::drop_in_place(&raw mut (*memory).data);
