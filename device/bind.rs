@@ -15,7 +15,7 @@ use kernel::{
 
 use crate::{
     device::{
-        claim::Claims,
+        claims::Claims,
         group::Group,
         msi::Interrupts, //
     },
@@ -24,6 +24,7 @@ use crate::{
         Backend, //
     },
     kapi::{
+        bug::warn_on_once,
         file::{
             file_ref::FileRef,
             params::allow_unsafe_interrupts, //
@@ -51,12 +52,12 @@ use crate::{
     }, //
 };
 
-/// A use of a context's state for an IOMMU group.
+/// A reference to the state that a context keeps for an IOMMU group.
 struct GroupUse {
     groups: Shared<Registry>,
-    /// The IOMMU group's number, or `None` where the device has no IOMMU and is a group of its own.
+    /// The IOMMU group's number, or `None` if the device has no IOMMU and is a group of its own.
     key: Option<u64>,
-    /// Taken when dropped.
+    /// `None` after `drop` has taken it.
     group: Option<Shared<Group>>,
 }
 
@@ -68,26 +69,27 @@ impl Drop for GroupUse {
     }
 }
 
-/// A driver's hold on a device that it has bound, and on the context.
+/// What a driver that has bound a device holds until it unbinds the device.
 pub(crate) struct Binding {
     /// The device.
     pub(crate) device: Ref<BoundDevice>,
-    /// The context, which stays as long as a driver has bound a device to it.
+    /// The context, which exists as long as a driver has bound a device to it.
     pub(crate) ctx: FileRef<Ctx>,
 }
 
-/// A device bound to a context. Who bound it holds a reference until it unbinds.
+/// A device bound to a context. The driver that bound it holds a reference until it unbinds it.
 #[pin_data]
 pub(crate) struct BoundDevice {
     #[pin]
     claims: Claims,
-    // Field order: the context has a group only while it owns the group's DMA, which is what
-    // `iommufd_ctx_has_group()` is asked for. That everything is dropped is said last.
+    // Field order: the context has a group only while it owns the group's DMA, because vfio takes
+    // `iommufd_ctx_has_group()` for the ownership. `dropped` is completed after all else is
+    // dropped.
     group: GroupUse,
     owner: Option<Arc<DmaOwner>>,
     backend: &'static dyn Backend,
     dev: ARef<Device>,
-    /// What goes with the binding: see [`BoundDevice::adopt`].
+    /// See [`BoundDevice::adopt`].
     _keep: Option<Keep>,
     dropped: CompleteOnDrop,
 }
@@ -97,12 +99,14 @@ type Keep = KBox<dyn Any + Send + Sync>;
 impl Kind for BoundDevice {}
 
 impl BoundDevice {
-    /// Binds a device. `EINVAL` where its DMA is not cache coherent, `ENODEV` where it has no IOMMU
-    /// group, `EPERM` where it could forge interrupts and the administrator did not allow that,
-    /// `EBUSY` where a kernel driver or another context uses its group, `ENOMEM`.
+    /// Binds a device.
     ///
-    /// A device without an IOMMU can be bound if the kernel is made for that; that the caller may
-    /// is the calling driver's to check.
+    /// Returns `EINVAL` if its DMA is not cache coherent, `ENODEV` if it has no IOMMU group,
+    /// `EPERM` if it could forge interrupts and the administrator has not allowed that, `EBUSY` if
+    /// a kernel driver or another context owns the DMA of its group, `ENOMEM`.
+    ///
+    /// A device without an IOMMU can be bound on kernels with `CONFIG_IOMMUFD_NOIOMMU`. The calling
+    /// driver must have checked that its user may do that.
     pub(crate) fn bind(ctx: &Ctx, dev: &Device) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
         let dropped = CompleteOnDrop::new()?;
@@ -117,8 +121,8 @@ impl BoundDevice {
         Self::publish(reservation, dev, group, owner, None, dropped)
     }
 
-    /// Binds a device that software made and that has no interrupts. `keep` is what it lives by,
-    /// and is dropped when nothing else of the binding is left. Fails as [`BoundDevice::bind`].
+    /// Binds a mock device, which has no interrupts. `keep` owns the device, and is dropped after
+    /// the rest of the binding. Returns the errors of [`BoundDevice::bind`].
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn adopt(ctx: &Ctx, dev: &Device, keep: Keep) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
@@ -149,7 +153,8 @@ impl BoundDevice {
         Ok(reservation.fill(device)?.publish_and_get())
     }
 
-    /// A group for a device without an IOMMU, which nobody has a say in. `ENOMEM`.
+    /// Returns a group for a device without an IOMMU. Returns `ENOMEM` if there is no memory for
+    /// it.
     fn lone_group(ctx: &Ctx) -> Result<GroupUse> {
         Ok(GroupUse {
             groups: ctx.groups().clone(),
@@ -170,8 +175,8 @@ impl BoundDevice {
         IommuGroup::of(dev)
     }
 
-    /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM` if
-    /// there is no memory for it.
+    /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM`
+    /// if there is no memory for it.
     fn join_group(ctx: &Ctx, dev: &Device, iommu: IommuGroup) -> Result<GroupUse> {
         let key = u64::from(iommu.id());
         let init = Group::new(Some(iommu), Interrupts::of(ctx, dev)?)?;
@@ -209,20 +214,21 @@ impl BoundDevice {
         Ok(())
     }
 
-    /// Undoes [`BoundDevice::bind`], and returns once nothing of the binding is left. Cannot fail.
+    /// Undoes [`BoundDevice::bind`]. Returns when the binding has been dropped. Cannot fail.
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
         let dropped = device.dropped.completion();
 
         let _id = ctx.objects().withdraw(&device);
-        // The driver detaches first; were it to forget, DMA must not go on.
+        // Drivers detach the device before. One that has not must not leave DMA enabled.
         device.detach_all(ctx, device.id());
         device.claims.end(ctx);
         drop(device);
-        // Whoever still looks at the device is inside an ioctl, and done soon.
+        // Other references are those of ioctls that are running. None holds one while it waits for
+        // user space, see `kapi/mm/retry_faults.rs`.
         dropped.wait_for_completion();
     }
 
-    /// The device itself.
+    /// Returns the device.
     pub(crate) fn dev(&self) -> &Device {
         &self.dev
     }
@@ -232,23 +238,26 @@ impl BoundDevice {
         self.owner.as_ref()
     }
 
-    /// What it knows of its vDEVICE.
+    /// Returns the state of its vDEVICE.
     pub(super) fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// What drives its IOMMU.
+    /// Returns the backend of its IOMMU.
     pub(crate) fn backend(&self) -> &'static dyn Backend {
         self.backend
     }
 
-    /// Whether no IOMMU translates for the device.
+    /// Returns whether no IOMMU translates for the device.
     pub(crate) fn is_bare(&self) -> bool {
         self.group.key.is_none()
     }
 
-    /// Its group. `ENODEV` never happens while the device is bound.
+    /// Returns its group. `ENODEV` cannot happen, since the group is there until the device is
+    /// dropped.
     pub(crate) fn group(&self) -> Result<&Group> {
-        self.group.group.as_deref().ok_or(ENODEV)
+        let group = self.group.group.as_deref();
+        warn_on_once!(group.is_none());
+        group.ok_or(ENODEV)
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod attach;
 mod bind;
 mod claim;
+mod claims;
 mod group;
 pub(crate) mod ioctl;
 mod msi;

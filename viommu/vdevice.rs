@@ -2,8 +2,8 @@
 
 //! vDEVICEs: a guest's view of a device behind its vIOMMU.
 //!
-//! A device has one at most, which goes with its binding. If user space did not destroy it before,
-//! its id stays taken ([`Claim`]).
+//! A device has one at most. It is destroyed when the device is unbound. If user space has not
+//! destroyed it before, its id remains taken ([`Claim`]).
 
 use kernel::prelude::*;
 
@@ -32,8 +32,8 @@ use crate::{
 
 /// A guest's view of a device.
 struct Vdevice {
-    // Field order: the driver's part goes before what it stands on, and after it the device may
-    // have another.
+    // Field order: the driver's part is dropped before the vIOMMU. The device may have another
+    // vDEVICE when the claim has been dropped.
     _ops: KBox<dyn VdeviceOps>,
     _viommu: Ref<Viommu>,
     claim: Claim,
@@ -41,9 +41,9 @@ struct Vdevice {
 
 impl Kind for Vdevice {}
 
-/// IOMMU_VDEVICE_ALLOC.
+/// Handles IOMMU_VDEVICE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
-    // A vDEVICE has the claim, by which it refers to the device, while the answer is written.
+    // The vDEVICE has a claim, and so a reference to the device, while the answer is written.
     retry_faults(&[user.range()], || make(ctx, &mut cmd, user))
 }
 
@@ -54,7 +54,7 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
     if !viommu.ops().serves(device.dev()) {
         return Err(EINVAL);
     }
-    let claim = BoundDevice::claim_for_vdevice(&device)?;
+    let claim = Claim::new(&device)?;
     let reservation = ctx.objects().reserve()?;
     let identity = Identity::new(ctx, reservation.id());
     let ops = viommu

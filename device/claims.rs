@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Whether a device has a vDEVICE. It may have one.
+//!
+//! The device knows only the vDEVICE's id. The id is that vDEVICE's as long as its
+//! [`Claim`](crate::device::Claim) exists, because an id is freed after its object is dropped, and
+//! the claim is a field of the object. Dropping the claim takes the lock `state` (rank 16). So
+//! under that lock the vDEVICE can be destroyed by its id.
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+use crate::object::{
+    AnyRef,
+    Ctx,
+    Draft,
+    Kind, //
+};
+
+enum State {
+    /// There is no vDEVICE.
+    Free,
+    /// One is being made, or destroyed.
+    Claimed,
+    /// There is one, with this id.
+    Used(u32),
+    /// The device is being unbound. No vDEVICE can be made any more.
+    Over,
+}
+
+/// The vDEVICE of a device.
+#[pin_data]
+pub(super) struct Claims {
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Claims {
+    /// Initialises the state: there is no vDEVICE.
+    pub(super) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state <- new_mutex!(State::Free, "Claims::state"),
+        })
+    }
+
+    /// Begins to make a vDEVICE. Returns `EEXIST` if there is one, `ENOENT` if the device is being
+    /// unbound.
+    pub(super) fn begin(&self) -> Result {
+        let mut state = self.state.lock();
+        match *state {
+            State::Free => *state = State::Claimed,
+            State::Claimed | State::Used(_) => return Err(EEXIST),
+            State::Over => return Err(ENOENT),
+        }
+        Ok(())
+    }
+
+    /// Publishes the vDEVICE. Returns `ENOENT` if the device is being unbound.
+    pub(super) fn publish<K: Kind>(&self, vdevice: Draft<'_, K>) -> Result {
+        let mut state = self.state.lock();
+        let refused = match *state {
+            State::Over => Some(vdevice),
+            _ => {
+                *state = State::Used(vdevice.id());
+                vdevice.publish();
+                None
+            }
+        };
+        drop(state);
+        // Dropping the vDEVICE drops its claim, which takes the lock.
+        refused.map_or(Ok(()), |_| Err(ENOENT))
+    }
+
+    /// Records that there is no vDEVICE any more.
+    pub(super) fn release(&self) {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Over) {
+            *state = State::Free;
+        }
+    }
+
+    /// Destroys the vDEVICE, if there is one. No other can be made from here on.
+    pub(super) fn end(&self, ctx: &Ctx) {
+        let mut state = self.state.lock();
+        let old = core::mem::replace(&mut *state, State::Over);
+        let vdevice: Option<AnyRef> = match old {
+            State::Used(id) => ctx.objects().abandon(id),
+            _ => None,
+        };
+        drop(state);
+        drop(vdevice);
+    }
+}
