@@ -147,8 +147,8 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
             pr_info!("/dev/vfio/vfio is provided by iommufd, not by vfio\n");
         }
     }
-    // SAFETY: The file is being opened, so its private data is ours to set. `release` below releases
-    // the context.
+    // SAFETY: The file is being opened, so its private data is ours to set. `release` below
+    // releases the context.
     errno(unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) })
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Emulated devices: drivers that reach an address space without DMA.
+//! Emulated devices: drivers that access an address space without DMA.
 //!
-//! The lock `Access::state` (rank 5) is held while pages are pinned, given back or copied, but not
-//! while the driver is told of unmapping, because it gives pages back from there.
+//! The lock `Access::state` (rank 5) is held while pages are pinned, unpinned or copied. It is not
+//! held while the driver's unmap callback runs, which unpins pages.
 
 use kernel::{
     new_mutex,
@@ -36,30 +36,30 @@ use crate::{
     }, //
 };
 
-/// What an access reaches.
+/// The address space of an access.
 struct State {
-    /// New pins and copies go here.
+    /// The one in which pages are pinned and copied.
     ioas: Option<Ref<Ioas>>,
-    /// Pages are given back here. Differs from `ioas` only while the driver is told to let go.
+    /// The one in which pages are unpinned. Differs from `ioas` only while the unmap callback runs.
     unpin: Option<Ref<Ioas>>,
     accessor: Arc<Accessor>,
 }
 
-/// An emulated device's way to an address space. The driver that made it holds a reference until it
-/// destroys it.
+/// An emulated device's access to an address space. The driver that made it holds a reference until
+/// it destroys it.
 #[pin_data]
 pub(crate) struct Access {
     ctx: FileRef<Ctx>,
     #[pin]
     state: Mutex<State>,
-    /// Completed when nobody will tell the driver anything any more.
+    /// Completed when no unmap callback runs and none can begin.
     dropped: Arc<Completion>,
 }
 
 impl Kind for Access {}
 
 impl Access {
-    /// Makes an access that reaches nothing yet. `user` is told when memory is unmapped. `ENOMEM`.
+    /// Makes an access without an address space. `user` has the unmap callback. Returns `ENOMEM`.
     pub(crate) fn create(
         ctx: &FileRef<Ctx>,
         user: Option<KBox<dyn AccessUser>>,
@@ -82,7 +82,7 @@ impl Access {
         Ok(access.publish_and_get())
     }
 
-    /// Undoes [`Access::create`]; when it returns the driver will not be told anything any more.
+    /// Undoes [`Access::create`]. When it returns, no unmap callback runs and none can begin.
     pub(crate) fn destroy(access: Ref<Self>) {
         let ctx = access.ctx.clone();
         let dropped = access.dropped.clone();
@@ -93,8 +93,8 @@ impl Access {
         dropped.wait_for_completion();
     }
 
-    /// Reaches the address space with this id. `EINVAL` where it reaches one already, `ENOENT`,
-    /// `EADDRINUSE`, `ENOMEM`.
+    /// Attaches the access to the address space with this id. Returns `EINVAL` if it is attached to
+    /// one, `ENOENT` if there is no such address space, `EADDRINUSE`, `ENOMEM`.
     pub(crate) fn attach(&self, ioas_id: u32) -> Result {
         let ioas: Ref<Ioas> = self.ctx.objects().get(ioas_id)?;
         if self.state.lock().ioas.is_some() {
@@ -103,8 +103,9 @@ impl Access {
         self.change(Some(ioas))
     }
 
-    /// Reaches another address space. `ENOENT` where there is none, or none yet; `EBUSY` while it
-    /// is being changed; `EADDRINUSE`, `ENOMEM`.
+    /// Attaches the access to another address space. Returns `ENOENT` if there is none with this
+    /// id, or the access is not attached; `EBUSY` while another task changes it; `EADDRINUSE`,
+    /// `ENOMEM`.
     pub(crate) fn replace(&self, ioas_id: u32) -> Result {
         if self.state.lock().ioas.is_none() {
             return Err(ENOENT);
@@ -113,9 +114,9 @@ impl Access {
         self.change(Some(ioas))
     }
 
-    /// Reaches nothing any more.
+    /// Detaches the access from its address space.
     pub(crate) fn detach(&self) {
-        // Fails only while another thread does the same.
+        // Fails only while another task detaches it.
         self.change(None).ok();
     }
 
@@ -138,7 +139,7 @@ impl Access {
         if let Some(new) = &new {
             new.add_accessor(accessor.clone())?;
         }
-        // No new pins from here on; those that are there can still be given back.
+        // Nothing is pinned from here on. Pages can still be unpinned.
         state.ioas = None;
         let old = state.unpin.clone();
         if let Some(old) = old {
@@ -154,7 +155,7 @@ impl Access {
         Ok(())
     }
 
-    /// See [`Ioas::pin_pages`]; `ENOENT` also where nothing is reached.
+    /// See [`Ioas::pin_pages`]. Returns `ENOENT` also if the access is not attached.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
         let state = self.state.lock();
         let ioas = state.ioas.as_ref().ok_or(ENOENT)?;
@@ -169,7 +170,7 @@ impl Access {
         }
     }
 
-    /// See [`Ioas::copy_bytes`]; `ENOENT` also where nothing is reached.
+    /// See [`Ioas::copy_bytes`]. Returns `ENOENT` also if the access is not attached.
     pub(crate) fn copy_bytes(
         &self,
         iova: u64,

@@ -21,7 +21,10 @@ use crate::{
         Request, //
     },
     ioas::Ioas,
-    kapi::iommu::attachment::Pasid,
+    kapi::{
+        bug::warn_on_once,
+        iommu::attachment::Pasid, //
+    },
     object::{
         Ctx,
         Object,
@@ -29,21 +32,22 @@ use crate::{
     }, //
 };
 
-/// How a device gets to its page tables.
+/// How a device is attached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// It has none yet.
+    /// It is not attached yet.
     Attach,
-    /// It leaves others for them.
+    /// It is attached to other page tables, and replaces them.
     Replace,
 }
 
 impl Object<BoundDevice> {
-    /// Attaches the device's `pasid` to the page tables or the address space with id `pt_id` of its
-    /// context, and returns the id of the page tables. `ENOENT` where there is no such object,
-    /// `EINVAL` where it is of another kind, and what
-    /// [`Group::attach`](crate::device::Group::attach) and
-    /// [`Group::replace`](crate::device::Group::replace) fail with.
+    /// Attaches the device's `pasid` to the page tables or the address space with the id `pt_id` in
+    /// its context. Returns the id of the page tables.
+    ///
+    /// Returns `ENOENT` if there is no such object, `EINVAL` if it is of another kind, and the
+    /// errors of [`Group::attach`](crate::device::Group::attach) and
+    /// [`Group::replace`](crate::device::Group::replace).
     pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
         let target = match Hwpt::try_from(target) {
@@ -64,7 +68,7 @@ impl Object<BoundDevice> {
     }
 
     fn go_to(&self, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
-        // What an IOMMU walks does nothing for a device without one.
+        // Page tables of an IOMMU have no effect on a device without one.
         if self.is_bare() && !hwpt.paging().domain().is_software() {
             return Err(EINVAL);
         }
@@ -78,7 +82,8 @@ impl Object<BoundDevice> {
         }
     }
 
-    /// Finds or makes page tables of `ioas` that fit.
+    /// Attaches the device to automatic page tables of `ioas`: existing ones if they fit, else new
+    /// ones.
     fn go_to_automatic(
         &self,
         ctx: &Ctx,
@@ -89,7 +94,8 @@ impl Object<BoundDevice> {
         let objects = ctx.objects();
         let mut hwpts = ioas.hwpts().lock();
 
-        // Page tables that were destroyed are not found, or the id is another object's by now.
+        // Removes ids of page tables that were destroyed. Such an id may be another object's by
+        // now.
         hwpts.retain(|id| {
             HwptInUse::with_paging(ctx, *id, |hwpt| {
                 Ok(hwpt.is_automatic() && hwpt.ioas().same(ioas))
@@ -97,7 +103,7 @@ impl Object<BoundDevice> {
         });
         for id in &*hwpts {
             let attached = HwptInUse::with_paging(ctx, *id, |hwpt| {
-                // Page tables that no IOMMU walks are of no use to one, nor the other way round.
+                // Software page tables are for devices without an IOMMU, and others are not.
                 let suits = hwpt.is_automatic()
                     && hwpt.ioas().same(ioas)
                     && hwpt.domain().is_software() == self.is_bare();
@@ -143,8 +149,7 @@ impl Object<BoundDevice> {
                 self.go_to(pasid, &target, how)?
             }
         };
-        // There is room: it was reserved.
-        drop(hwpts.push_within_capacity(hwpt.id()));
+        warn_on_once!(hwpts.push_within_capacity(hwpt.id()).is_err());
         let id = hwpt.id();
         hwpt.publish();
         drop(hwpts);
@@ -156,7 +161,7 @@ impl Object<BoundDevice> {
 }
 
 impl BoundDevice {
-    /// Detaches `pasid` of the device, known by `id`; one that is not attached stays so.
+    /// Detaches `pasid` of the device, whose id is `id`, if it is attached.
     pub(crate) fn detach(&self, ctx: &Ctx, id: u32, pasid: Pasid) {
         if let Ok(group) = self.group() {
             give_back(ctx, group.detach(id, pasid));
@@ -168,8 +173,7 @@ impl BoundDevice {
         self.for_each_freed(id, |freed| give_back(ctx, freed));
     }
 
-    /// As [`BoundDevice::detach_all`] where the context is about to go, and all page tables with
-    /// it.
+    /// As [`BoundDevice::detach_all`], while the context is being dropped with all page tables.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn detach_at_end(&self, id: u32) {
         self.for_each_freed(id, drop);
@@ -184,7 +188,7 @@ impl BoundDevice {
     }
 }
 
-/// Drops references to page tables; automatic ones that nobody else holds are destroyed.
+/// Drops references to page tables. Automatic ones that nothing else refers to are destroyed.
 fn give_back(ctx: &Ctx, freed: Freed) {
     match freed {
         Freed::Nothing => {}

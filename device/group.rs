@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Groups: the devices that an IOMMU cannot tell apart share what they are attached to.
+//! Groups: devices that an IOMMU cannot tell apart are attached to the same page tables.
 //!
 //! A group is attached without PASID, and with any number of PASIDs besides, each on its own: the
 //! first device that is attached attaches the group, the last to be detached detaches it. Without
@@ -30,17 +30,20 @@ use crate::{
         Ioas,
         ReservedIovas, //
     },
-    kapi::iommu::{
-        attachment::{
-            Attachment,
-            Pasid, //
-        },
-        device::is_vf_with_pri,
-        group::{
-            DmaOwner,
-            IommuGroup, //
-        },
-        msi::Doorbells, //
+    kapi::{
+        bug::warn_on_once,
+        iommu::{
+            attachment::{
+                Attachment,
+                Pasid, //
+            },
+            device::is_vf_with_pri,
+            group::{
+                DmaOwner,
+                IommuGroup, //
+            },
+            msi::Doorbells, //
+        }, //
     }, //
 };
 
@@ -51,18 +54,18 @@ use crate::kapi::iommu::attachment::is_attached;
 struct Member {
     id: u32,
     dev: ARef<Device>,
-    /// `None` where there is no IOMMU.
+    /// `None` if it has no IOMMU.
     owner: Option<Arc<DmaOwner>>,
-    /// What the device cannot use is reserved in the address space. Nothing is for a PASID, nor
-    /// where there is no IOMMU, because then the device never sees the addresses.
+    /// The IOVAs that the device cannot use. `None` for a PASID, and without an IOMMU, because the
+    /// device does not use the addresses itself then.
     reserved: Option<ReservedIovas>,
     hwpt: Hwpt,
 }
 
-/// What the group is attached to by one PASID or by none. There is at least one member.
+/// The attachment of a group with one PASID, or without. It has at least one member.
 struct Attached {
-    // Field order: DMA is blocked before anything else goes.
-    /// `None` where there is no IOMMU to attach to.
+    // Field order: DMA is blocked before anything else is dropped.
+    /// `None` if there is no IOMMU.
     attachment: Option<Attachment>,
     hwpt: Hwpt,
     members: KVec<Member>,
@@ -73,9 +76,11 @@ impl Attached {
         self.members.iter().any(|member| member.id == id)
     }
 
-    /// Takes away a member that is not the last.
-    fn remove(&mut self, place: usize) -> Freed {
-        let Ok(member) = self.members.remove(place) else {
+    /// Removes a member that is not the last.
+    fn remove(&mut self, index: usize) -> Freed {
+        let removed = self.members.remove(index);
+        warn_on_once!(removed.is_err() || self.members.is_empty());
+        let Ok(member) = removed else {
             return Freed::Nothing;
         };
         let other = self.members.first().and_then(|other| other.owner.as_ref());
@@ -86,11 +91,11 @@ impl Attached {
     }
 }
 
-/// All that the group is attached to.
+/// The attachments of a group.
 type State = RBTree<Pasid, Attached>;
 
-/// Whether `pasid` can be attached to these page tables beside what else is attached: where a PASID
-/// is, all page tables must suit PASIDs. `EINVAL` where it cannot.
+/// Returns `EINVAL` if `pasid` cannot be attached to these page tables beside the other
+/// attachments: once a PASID is attached, all page tables must be compatible with PASIDs.
 fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
     let fits = if pasid.is_none() {
         hwpt.pasid_compatible() || state.keys().all(|other| other.is_none())
@@ -108,27 +113,28 @@ fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
 /// The state that a context keeps for an IOMMU group while one of its devices is bound.
 #[pin_data]
 pub(crate) struct Group {
-    /// `None` where there is no IOMMU; then the group has one device.
+    /// `None` if there is no IOMMU; then the group has one device.
     iommu: Option<IommuGroup>,
-    /// `None` where the IOMMU does not translate interrupts.
+    /// `None` if the IOMMU does not translate interrupts.
     interrupts: Option<Arc<Interrupts>>,
     #[pin]
     state: Mutex<State>,
 }
 
-/// References that changing an attachment has freed; dropping them may destroy page tables.
-#[must_use = "the references are given back by the caller, outside of locks"]
+/// References that a change of an attachment has left over. The caller drops them without the lock,
+/// because that may destroy page tables.
+#[must_use = "the caller must release the references without the lock"]
 pub(crate) enum Freed {
     /// None.
     Nothing,
-    /// A device's own.
+    /// The one of a device.
     One(Hwpt),
-    /// All of a group's.
+    /// Those of a whole group.
     Many(KVec<Hwpt>),
 }
 
 impl Group {
-    /// A group that nothing is attached to. `ENOMEM`.
+    /// Initialises a group without attachments. Returns `ENOMEM`.
     pub(crate) fn new(
         iommu: Option<IommuGroup>,
         interrupts: Option<Arc<Interrupts>>,
@@ -146,10 +152,11 @@ impl Group {
         self.iommu.as_ref().map(|iommu| iommu.addr())
     }
 
-    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU. `EBUSY` where it
-    /// is attached already, `EINVAL` where the group is attached to other page tables, the device
-    /// cannot use these, or they do not suit PASIDs and ought to; `EADDRINUSE` where something is
-    /// mapped that the device cannot use, `ENOMEM`.
+    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU.
+    ///
+    /// Returns `EBUSY` if the device is attached already; `EINVAL` if the group is attached to
+    /// other page tables, if the device cannot use these, or if they must be compatible with PASIDs
+    /// and are not; `EADDRINUSE` if an IOVA is mapped that the device cannot use; `ENOMEM`.
     pub(crate) fn attach(
         &self,
         id: u32,
@@ -169,8 +176,7 @@ impl Group {
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
             let member = self.member(id, dev, owner, pasid, hwpt)?;
-            // There is room: it was reserved.
-            drop(attached.members.push_within_capacity(member));
+            warn_on_once!(attached.members.push_within_capacity(member).is_err());
             return Ok(());
         }
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
@@ -200,12 +206,12 @@ impl Group {
             hwpt: hwpt.clone(),
             members,
         };
-        // There was none for this PASID.
-        drop(state.insert(node.into_node(pasid, attached)));
+        let replaced = state.insert(node.into_node(pasid, attached));
+        warn_on_once!(replaced.is_some());
         Ok(())
     }
 
-    /// Detaches a device; one that is not attached stays so.
+    /// Detaches a device, if it is attached.
     pub(crate) fn detach(&self, id: u32, pasid: Pasid) -> Freed {
         let mut state = self.state.lock();
 
@@ -218,22 +224,24 @@ impl Group {
         if attached.members.len() > 1 {
             return attached.remove(place);
         }
+        let removed = state.remove(&pasid);
+        warn_on_once!(removed.is_none());
         let Some(Attached {
             attachment,
             hwpt,
             members,
-        }) = state.remove(&pasid)
+        }) = removed
         else {
             return Freed::Nothing;
         };
         drop(attachment);
-        // The members' references are not the last ones: `hwpt` is still there.
+        // The members' references are not the last ones: there is the one of `hwpt`.
         drop(members);
         Freed::One(hwpt)
     }
 
-    /// A PASID by which the device is attached: of several the lowest, no PASID only where there is
-    /// none else.
+    /// Returns the lowest PASID that the device is attached with, or `Pasid::NONE` if it is
+    /// attached without one only.
     pub(crate) fn attached_by(&self, id: u32) -> Option<Pasid> {
         let state = self.state.lock();
         let mut pasids = state
@@ -247,9 +255,12 @@ impl Group {
         Some(first)
     }
 
-    /// Moves a device, and with it its group, to other page tables. On failure nothing has changed.
-    /// `EINVAL` where the device is not attached, cannot use these, or they do not suit PASIDs and
-    /// ought to; `EADDRINUSE`, `ENOMEM`.
+    /// Attaches a device, and with it its group, to other page tables. On failure nothing has
+    /// changed.
+    ///
+    /// Returns `EINVAL` if the device is not attached, if it cannot use the page tables, or if they
+    /// must be compatible with PASIDs and are not; `EADDRINUSE` if an IOVA is mapped that a device
+    /// of the group cannot use; `ENOMEM`.
     pub(crate) fn replace(&self, id: u32, pasid: Pasid, hwpt: &Hwpt) -> Result<Freed> {
         let mut state = self.state.lock();
 
@@ -279,13 +290,14 @@ impl Group {
             attachment.replace(hwpt.attachable(), doorbells, id)?;
         }
 
-        // From here on nothing fails. Dropping the old ranges opens them in the old address space.
+        // Nothing fails from here on. Dropping the old ranges ends their reservation in the old
+        // address space.
         for (member, reserved) in attached.members.iter_mut().zip(reserved) {
             member.reserved = reserved;
         }
         let mut free = |old: &mut Hwpt| {
             let old = core::mem::replace(old, hwpt.clone());
-            drop(freed.push_within_capacity(old));
+            warn_on_once!(freed.push_within_capacity(old).is_err());
         };
         for member in &mut attached.members {
             free(&mut member.hwpt);
@@ -296,7 +308,8 @@ impl Group {
 }
 
 impl Group {
-    /// A device that is about to be attached. `EADDRINUSE`, `ENOMEM`.
+    /// Makes the member for a device that is about to be attached. Returns `EADDRINUSE` or
+    /// `ENOMEM`.
     fn member(
         &self,
         id: u32,
@@ -314,7 +327,7 @@ impl Group {
         })
     }
 
-    /// Prepares page tables for the group's interrupts, which carry no PASID. `ENOMEM`.
+    /// Maps the doorbells of the group's interrupts, which carry no PASID. Returns `ENOMEM`.
     fn doorbells(&self, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<KBox<dyn Doorbells>>> {
         match &self.interrupts {
             Some(interrupts) if pasid.is_none() => {
@@ -324,7 +337,7 @@ impl Group {
         }
     }
 
-    /// Reserves what the device cannot use. `EADDRINUSE`, `ENOMEM`.
+    /// Reserves the IOVAs that the device cannot use. Returns `EADDRINUSE` or `ENOMEM`.
     fn reserve(&self, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<ReservedIovas>> {
         if self.iommu.is_none() || !pasid.is_none() {
             return Ok(None);
@@ -333,8 +346,8 @@ impl Group {
     }
 }
 
-/// `EINVAL` where the device must not have page faults. All virtual functions share what the
-/// physical one has for asking, and one of them that is refused stops it for all.
+/// Returns `EINVAL` if the device must not have page faults: virtual functions share the page
+/// request interface of their physical function, and an error of one of them stops it for all.
 fn check_faults(dev: &Device, hwpt: &Hwpt) -> Result {
     if hwpt.takes_faults() && is_vf_with_pri(dev) {
         Err(EINVAL)
@@ -346,13 +359,14 @@ fn check_faults(dev: &Device, hwpt: &Hwpt) -> Result {
 /// For tests.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Group {
-    /// What `pasid` is attached to.
+    /// Returns the page tables that `pasid` is attached to.
     pub(crate) fn attached_to(&self, pasid: Pasid) -> Option<Hwpt> {
         let state = self.state.lock();
         state.get(&pasid).map(|attached| attached.hwpt.clone())
     }
 
-    /// Whether we and the IOMMU core agree that `pasid` is attached to `hwpt`, or to nothing.
+    /// Returns whether this module and the IOMMU core agree that `pasid` is attached to `hwpt`, or
+    /// is not attached if that is `None`.
     pub(crate) fn is_attached_to(&self, pasid: Pasid, hwpt: Option<&Hwpt>) -> bool {
         let state = self.state.lock();
 

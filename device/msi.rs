@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Interrupts that are translated as all DMA is: what a device writes to, a doorbell, must be
-//! mapped.
+//! Interrupts that the IOMMU translates like other DMA. The doorbell, to which a device writes
+//! them, must be mapped.
 //!
-//! An IOMMU driver says in which window of addresses doorbells may be, and nothing else is mapped
-//! there while a device that has the window is attached. Within a context a doorbell has one
-//! address in a window, so a device whose interrupts are set up can be moved to other page tables:
-//! the doorbells that its group uses are mapped there before it comes.
+//! An IOMMU driver names a window of addresses for doorbells. Nothing else is mapped there while a
+//! device with that window is attached. Within a context a doorbell has one address in a window, so
+//! a device whose interrupts are set up can be attached to other page tables: the doorbells that
+//! its group uses are mapped there before.
 //!
 //! The lock `Window::state` (rank 17) is taken inside the IOMMU core's group lock while an
 //! interrupt is set up. Doorbells are mapped and unmapped under it.
@@ -63,13 +63,13 @@ pub(crate) struct DoorbellRanges(());
 
 const RANGES: DoorbellRanges = DoorbellRanges(());
 
-/// Doorbells of a window, a bit each, by their order in [`State::doorbells`].
+/// A set of doorbells of a window: a bit for each index in [`State::doorbells`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Set(u64);
 
 impl Set {
     const EMPTY: Self = Self(0);
-    /// How many doorbells there can be.
+    /// The maximum number of doorbells.
     const MAX: usize = u64::BITS as usize;
 
     fn contains(self, place: usize) -> bool {
@@ -87,26 +87,26 @@ impl Set {
     }
 }
 
-/// Page tables that groups with the window are attached to.
+/// Page tables to which groups with the window are attached.
 struct Tables {
     domain: Arc<Domain>,
-    /// The groups, one entry for each time that one is, or is about to be, attached.
+    /// The groups, with an entry for each attachment that exists or is being made.
     groups: KVec<GroupId>,
     mapped: Set,
 }
 
-/// Which group. Two that exist at the same time differ.
+/// The identity of a group. Groups that exist at the same time differ in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct GroupId(usize);
 
 struct State {
-    /// The pages of doorbells, by physical address. None is ever taken away: a device may know it.
+    /// The doorbells. None is ever removed, because a device may have its address.
     doorbells: KVec<Doorbell>,
     tables: KVec<Tables>,
 }
 
-/// Addresses set aside for doorbells, as all groups of a context see them whose IOMMU driver names
-/// these addresses.
+/// A window of addresses for doorbells, shared by all groups of a context for which the IOMMU
+/// driver names these addresses.
 #[pin_data]
 pub(crate) struct Window {
     range: IovaRange,
@@ -128,7 +128,7 @@ impl Window {
         })
     }
 
-    /// The addresses of a doorbell. `EOVERFLOW` past the window's end.
+    /// Returns the addresses of a doorbell. Returns `EOVERFLOW` if they are outside of the window.
     fn page(&self, place: usize) -> Result<IovaRange> {
         let offset = to_u64(place).checked_mul(PAGE_SIZE).ok_or(EOVERFLOW)?;
         let start = self.range.start().checked_add(offset).ok_or(EOVERFLOW)?;
@@ -139,7 +139,8 @@ impl Window {
         Ok(page)
     }
 
-    /// The place of a doorbell that has one, or gives it one. `EOVERFLOW`, `ENOMEM`.
+    /// Returns the index of a doorbell, which is added if it is new. Returns `EOVERFLOW` or
+    /// `ENOMEM`.
     fn place_of(&self, state: &mut State, doorbell: Doorbell) -> Result<usize> {
         if let Some(place) = state.doorbells.iter().position(|known| *known == doorbell) {
             return Ok(place);
@@ -153,7 +154,7 @@ impl Window {
         Ok(place)
     }
 
-    /// Maps a doorbell, if it is not. `ENOMEM`.
+    /// Maps a doorbell, if it is not mapped. Returns `ENOMEM`.
     fn map(&self, doorbells: &[Doorbell], tables: &mut Tables, place: usize) -> Result {
         const PROT: Prot = Prot {
             read: true,
@@ -171,7 +172,8 @@ impl Window {
         Ok(())
     }
 
-    /// A group is about to be attached to `domain`: maps the doorbells that it uses. `ENOMEM`.
+    /// Maps the doorbells that a group uses, before the group is attached to `domain`. Returns
+    /// `ENOMEM`.
     fn enter(&self, group: &Interrupts, domain: &Arc<Domain>) -> Result {
         let mut state = self.state.lock();
         let State { doorbells, tables } = &mut *state;
@@ -216,8 +218,8 @@ impl Window {
         self.forget_unused(&mut state, at);
     }
 
-    /// Unmaps the doorbells of page tables that no group uses any more: the addresses are about to
-    /// be the user's again. The caller has a reference to the domain.
+    /// Unmaps the doorbells of page tables that no group uses any more, since user space may map
+    /// their addresses from then on. The caller has a reference to the domain.
     fn forget_unused(&self, state: &mut State, at: usize) {
         if state.tables.get(at).is_none_or(|t| !t.groups.is_empty()) {
             return;
@@ -230,19 +232,19 @@ impl Window {
     }
 }
 
-/// What a group has to do with interrupts that the IOMMU translates.
+/// The state of a group for interrupts that the IOMMU translates.
 pub(crate) struct Interrupts {
     windows: Shared<Registry>,
-    /// Taken when dropped.
+    /// `None` after `drop` has taken it.
     window: Option<Shared<Window>>,
-    /// The doorbells that devices of the group have been told of, a [`Set`]. Changed under the
+    /// The doorbells whose addresses devices of the group have, a [`Set`]. Changed under the
     /// window's lock.
     used: Atomic<u64>,
 }
 
 impl Interrupts {
-    /// What concerns the group of `dev`, or `None` where the IOMMU does not translate its
-    /// interrupts. `ENOMEM`.
+    /// Returns the state of the group of `dev`, or `None` if the IOMMU does not translate its
+    /// interrupts. Returns `ENOMEM`.
     pub(crate) fn of(ctx: &Ctx, dev: &Device) -> Result<Option<Arc<Self>>> {
         if !provider::is_registered() {
             return Ok(None);
@@ -255,7 +257,7 @@ impl Interrupts {
         let window = ctx
             .windows()
             .get_or_make(key, || Window::new(region.range))?;
-        // Made first, so that the window is given back if there is no memory for the rest.
+        // Made first: if the allocation below fails, its drop releases the window.
         let interrupts = Self {
             windows: ctx.windows().clone(),
             window: Some(window),
@@ -264,8 +266,8 @@ impl Interrupts {
         Ok(Some(Arc::new(interrupts, GFP_KERNEL_ACCOUNT)?))
     }
 
-    /// Prepares page tables for the group, before it is attached to them, and keeps them so until
-    /// what is returned is dropped. `ENOMEM`.
+    /// Maps the doorbells of the group in page tables, before it is attached to them. They remain
+    /// mapped until the result is dropped. Returns `ENOMEM`.
     pub(crate) fn enter(self: &Arc<Self>, domain: &Arc<Domain>) -> Result<KBox<dyn Doorbells>> {
         let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         if let Some(window) = &self.window {
@@ -294,7 +296,7 @@ impl Drop for Interrupts {
     }
 }
 
-/// That a group may be attached to a domain.
+/// The doorbells of a group are mapped in a domain.
 struct Entered {
     interrupts: Arc<Interrupts>,
     domain: Arc<Domain>,
@@ -308,7 +310,7 @@ impl Doorbells for Entered {
 
         let place = window.place_of(&mut state, doorbell)?;
         let State { doorbells, tables } = &mut *state;
-        // One that the group is moved to at this moment has to have it as well.
+        // Also in the domain to which the group is being moved.
         for tables in tables.iter_mut().filter(|t| t.groups.contains(&group.id())) {
             window.map(doorbells, tables, place)?;
         }

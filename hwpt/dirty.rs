@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Dirty tracking: telling user space which pages devices have written to.
+//! Dirty tracking: which pages devices have written to.
 //!
-//! `Ioas::space` is held for reading, so what is mapped stays as it is meanwhile.
+//! `Ioas::space` is held for reading meanwhile, so mappings do not change.
 
 use kernel::prelude::*;
 
@@ -54,7 +54,7 @@ impl<'a> StableHwpt<'a> {
     }
 }
 
-/// IOMMU_HWPT_SET_DIRTY_TRACKING.
+/// Handles IOMMU_HWPT_SET_DIRTY_TRACKING.
 pub(crate) fn set_dirty_tracking(
     ctx: &Ctx,
     cmd: uapi::HwptSetDirtyTracking,
@@ -67,7 +67,7 @@ pub(crate) fn set_dirty_tracking(
     HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| hwpt.track_dirty(enable))
 }
 
-/// IOMMU_HWPT_GET_DIRTY_BITMAP.
+/// Handles IOMMU_HWPT_GET_DIRTY_BITMAP.
 pub(crate) fn get_dirty_bitmap(
     ctx: &Ctx,
     cmd: uapi::HwptGetDirtyBitmap,
@@ -83,11 +83,10 @@ pub(crate) fn get_dirty_bitmap(
     })
 }
 
-/// Whether a bitmap can stand for `range`: `EINVAL` where an end of it lies inside a page, be it of
-/// the page tables or of the bitmap.
+/// Returns `EINVAL` if an end of `range` lies inside a page of the page tables or of the bitmap.
 fn check_pages(mappings: &Mappings<'_>, range: IovaRange, page_size: u64) -> Result {
-    // User space may give a sum of powers of two. Then the range is checked by all of them and the
-    // lowest counts: it always was so.
+    // The size may be a sum of powers of two, as the C module permits. Then the range must be
+    // aligned to each of them, and the lowest is used.
     let fits = |size: u64| {
         let mask = size - 1;
         range.start() & mask == 0 && range.last().wrapping_add(1) & mask == 0
@@ -100,8 +99,8 @@ fn check_pages(mappings: &Mappings<'_>, range: IovaRange, page_size: u64) -> Res
 }
 
 impl HwptPaging {
-    /// Starts or stops tracking; at the start every page counts as clean. `EOPNOTSUPP` where the
-    /// page tables were not made for it, or what the driver fails with.
+    /// Starts or stops tracking. When it starts, all pages are clean. Returns `EOPNOTSUPP` if the
+    /// page tables were not made for it, or the error of the driver.
     fn track_dirty(&self, enable: bool) -> Result {
         let stable = StableHwpt::new(self);
         let dirty = Dirty::of(&stable).ok_or(EOPNOTSUPP)?;
@@ -111,12 +110,12 @@ impl HwptPaging {
         dirty.track(enable)
     }
 
-    /// Sets the bits of the pages in `range` that are dirty in the bitmap at `data`, and leaves all
-    /// others as they are. With `clear` the pages count as clean from now on.
+    /// Sets the bits of dirty pages of `range` in the bitmap at `data`, and leaves the other bits
+    /// as they are. With `clear` the pages are clean then.
     ///
-    /// `EINVAL` as [`check_pages`], `EOPNOTSUPP` where the page tables were not made for it,
-    /// `ENOMEM`. What is read ends at the first address that is not mapped, and a bitmap that
-    /// cannot be written loses its bits, both without an error.
+    /// Returns the errors of [`check_pages`], `EOPNOTSUPP` if the page tables were not made for it,
+    /// `ENOMEM`. Reading ends at the first address that is not mapped, and bits are lost if the
+    /// bitmap cannot be written. Neither is an error.
     fn read_dirty(&self, range: IovaRange, page_size: u64, data: UserPtr, clear: bool) -> Result {
         let stable = StableHwpt::new(self);
         let mappings = &stable.mappings;

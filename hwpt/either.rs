@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Page tables of either kind: what a device can be attached to.
+//! Page tables of either kind. A device can be attached to both.
 
 use kernel::prelude::*;
 
@@ -21,14 +21,14 @@ use crate::{
 /// A reference to page tables.
 #[derive(Clone)]
 pub(crate) enum Hwpt {
-    /// The kernel fills them.
+    /// Page tables that the kernel fills.
     Paging(Ref<HwptPaging>),
-    /// User space does.
+    /// Page tables that user space fills.
     Nested(Ref<HwptNested>),
 }
 
 impl TryFrom<AnyRef> for Hwpt {
-    /// The reference, where the object is of another kind.
+    /// The reference, if the object is of another kind.
     type Error = AnyRef;
 
     fn try_from(object: AnyRef) -> Result<Self, AnyRef> {
@@ -40,7 +40,7 @@ impl TryFrom<AnyRef> for Hwpt {
 }
 
 impl Hwpt {
-    /// The number that user space knows them by.
+    /// Returns their id.
     pub(crate) fn id(&self) -> u32 {
         match self {
             Self::Paging(hwpt) => hwpt.id(),
@@ -48,7 +48,7 @@ impl Hwpt {
         }
     }
 
-    /// Whether both are the same page tables.
+    /// Returns whether both refer to the same page tables.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Paging(one), Self::Paging(other)) => one.same(other),
@@ -57,7 +57,7 @@ impl Hwpt {
         }
     }
 
-    /// What is attached to.
+    /// Returns the domain, for an attachment.
     pub(crate) fn attachable(&self) -> Attachable {
         match self {
             Self::Paging(hwpt) => Attachable::Paging(hwpt.domain().clone()),
@@ -65,7 +65,7 @@ impl Hwpt {
         }
     }
 
-    /// The page tables that the kernel fills: these, or those that they are on.
+    /// Returns the page tables that the kernel fills: these, or the parent of nested ones.
     pub(crate) fn paging(&self) -> &Ref<HwptPaging> {
         match self {
             Self::Paging(hwpt) => hwpt,
@@ -73,13 +73,12 @@ impl Hwpt {
         }
     }
 
-    /// The address space in which all addresses mean something that do not come from user space's
-    /// own page tables.
+    /// Returns the address space of the page tables that the kernel fills.
     pub(crate) fn ioas(&self) -> &Ref<Ioas> {
         self.paging().ioas()
     }
 
-    /// Whether devices may have page faults.
+    /// Returns whether devices may have page faults.
     pub(crate) fn takes_faults(&self) -> bool {
         match self {
             Self::Paging(hwpt) => hwpt.domain().has_fault_sink(),
@@ -87,7 +86,7 @@ impl Hwpt {
         }
     }
 
-    /// Whether a PASID may be attached to them, and a device some of whose PASIDs are attached.
+    /// Returns whether a PASID, or a device of which a PASID is attached, may be attached to them.
     pub(crate) fn pasid_compatible(&self) -> bool {
         match self {
             Self::Paging(hwpt) => hwpt.pasid_compatible(),
@@ -111,7 +110,7 @@ impl Hwpt {
 /// a call uses them at that moment, they are destroyed at the end of the call.
 pub(crate) struct HwptInUse<'c> {
     ctx: &'c Ctx,
-    /// Taken when dropped.
+    /// `None` after `drop` has taken it.
     hwpt: Option<Hwpt>,
 }
 
@@ -122,7 +121,7 @@ impl<'c> HwptInUse<'c> {
         Self { ctx, hwpt }
     }
 
-    /// Returns the page tables. `ENOENT` never happens.
+    /// Returns the page tables. `ENOENT` cannot happen.
     pub(crate) fn hwpt(&self) -> Result<&Hwpt> {
         self.hwpt.as_ref().ok_or(ENOENT)
     }

@@ -2,11 +2,10 @@
 
 //! Fault queues: user space reads the page faults of devices from a file and writes the answers.
 //!
-//! A group of faults waits to be read; then it is being delivered, which takes as long as the
-//! reader's memory does; then it is delivered, and a cookie stands for it until it is answered. It
-//! is always in exactly one of these places, or owned by the task that is about to answer it. The
-//! end of an attachment takes its groups from any of the places, so an answer that comes later
-//! finds nothing.
+//! A group of faults waits to be read. While it is copied to the reader's memory it is in
+//! `reading_group`. Then it is delivered, and a cookie names it until it is answered. It is in
+//! exactly one of these places, or owned by the task that answers it. The end of an attachment
+//! removes its groups from all places, so a later answer finds no group.
 //!
 //! Locks: `FaultQueue::reading` (rank 6), under which user memory is written; `FaultQueue::inner`
 //! (rank 35). Groups are answered with neither held.
@@ -35,6 +34,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        bug::warn_on_once,
         file::{
             anon_file::{
                 EventFile,
@@ -63,12 +63,12 @@ use crate::{
     }, //
 };
 
-/// Bytes of a fault as it is read.
+/// Size of a fault as it is read, in bytes.
 const FAULT: usize = size_of::<uapi::HwptPgfault>();
-/// Bytes of an answer as it is written.
+/// Size of an answer as it is written, in bytes.
 const RESPONSE: usize = size_of::<uapi::HwptPageResponse>();
 
-/// IOMMU_FAULT_QUEUE_ALLOC.
+/// Handles IOMMU_FAULT_QUEUE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 {
         return Err(EOPNOTSUPP);
@@ -87,19 +87,19 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserSt
 
 /// The groups of a queue that are not answered.
 struct Inner {
-    /// Nobody has read them.
+    /// Groups that have not been read.
     waiting: FaultList,
-    /// One that is being read, by whoever holds `reading`.
+    /// The group that is being read, by the task that holds `reading`.
     reading_group: Option<FaultGroup>,
-    /// User space knows them by their cookies.
+    /// Groups that have been read, by their cookies.
     delivered: RBTree<u32, FaultGroup>,
-    /// The last cookie that was given.
+    /// The last cookie that was used.
     cookie: u32,
 }
 
 impl Inner {
-    /// A cookie that stands for no group. Every other one is used before one is used again, so that
-    /// an answer which is given twice does not reach another group.
+    /// Returns a cookie that names no group. All others are used before it is used again, so a
+    /// second answer to one group does not answer another.
     fn next_cookie(&mut self) -> u32 {
         loop {
             self.cookie = self.cookie.wrapping_add(1).max(1);
@@ -109,7 +109,7 @@ impl Inner {
         }
     }
 
-    /// Takes all groups that came by an attachment.
+    /// Removes all groups of an attachment.
     fn take(&mut self, attachment: AttachmentId) -> FaultList {
         let mut taken = self.waiting.take(attachment);
         let ours = |group: &mut FaultGroup| group.attachment() == attachment;
@@ -125,14 +125,14 @@ impl Inner {
             let last = at.peek_next().is_none();
             let (next, node) = at.remove_current();
             taken.push_back(node.to_key_value().1);
-            // Behind the last one the cursor goes back.
+            // After removal of the last one the cursor is at the one before.
             cursor = next.filter(|_| !last);
         }
         taken
     }
 }
 
-/// What being delivered needs, set aside before.
+/// Memory that the delivery of a group needs, allocated before.
 struct ReadBuffer {
     node: RBTreeNodeReservation<u32, FaultGroup>,
     messages: KVec<uapi::HwptPgfault>,
@@ -141,7 +141,7 @@ struct ReadBuffer {
 /// The page faults of the devices that are attached to page tables made for this queue.
 #[pin_data]
 pub(crate) struct FaultQueue {
-    /// Held by who reads: groups are delivered in the order in which they came.
+    /// Held while a group is read, so that groups are delivered in the order of their arrival.
     #[pin]
     reading: Mutex<()>,
     #[pin]
@@ -169,8 +169,9 @@ impl FaultQueue {
         })
     }
 
-    /// Tells of as many groups as fit, each whole, and returns the bytes. `EINVAL` where not even
-    /// the first one fits, `ESPIPE` for a length that is no number of faults, `EFAULT`, `ENOMEM`.
+    /// Copies as many whole groups as fit to user space. Returns the number of bytes. Returns
+    /// `EINVAL` if the first group does not fit, `ESPIPE` if the length is no multiple of a fault's
+    /// size, `EFAULT`, `ENOMEM`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() % FAULT != 0 {
             return Err(ESPIPE);
@@ -187,25 +188,29 @@ impl FaultQueue {
         }
     }
 
-    /// Tells of the first group and returns the bytes, 0 where there is none. On failure it waits
-    /// as before. Fails as [`FaultQueue::read`]. Called with `reading` held.
+    /// Copies the first group to user space. Returns the number of bytes, or 0 if there is none. On
+    /// failure the group waits again. Returns the errors of [`FaultQueue::read`]. Called with
+    /// `reading` held.
     fn read_group(&self, to: &mut UserSliceWriter) -> Result<usize> {
         let Some((buffer, cookie)) = self.begin_read(to.len())? else {
             return Ok(0);
         };
         let written = to.write_slice(buffer.messages.as_slice().as_bytes());
         let mut inner = self.inner.lock();
-        // The group is gone where its attachment ended meanwhile.
+        // There is no group any more if its attachment has ended meanwhile.
         if let Some(group) = inner.reading_group.take() {
             match written {
-                Ok(()) => drop(inner.delivered.insert(buffer.node.into_node(cookie, group))),
+                Ok(()) => {
+                    let replaced = inner.delivered.insert(buffer.node.into_node(cookie, group));
+                    warn_on_once!(replaced.is_some());
+                }
                 Err(_) => inner.waiting.push_front(group),
             }
         }
         written.map(|()| buffer.messages.len() * FAULT)
     }
 
-    /// Takes the first group to be delivered of, and writes the messages.
+    /// Removes the first group from those that wait, and composes its messages.
     fn begin_read(&self, room: usize) -> Result<Option<(ReadBuffer, u32)>> {
         loop {
             let Some(count) = self.inner.lock().waiting.first().map(FaultGroup::len) else {
@@ -219,7 +224,7 @@ impl FaultQueue {
                 messages: KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
             };
             let mut inner = self.inner.lock();
-            // An attachment may have ended meanwhile, and its groups have gone.
+            // An attachment may have ended meanwhile, with its groups.
             if inner.waiting.first().map(FaultGroup::len) != Some(count) {
                 continue;
             }
@@ -232,9 +237,9 @@ impl FaultQueue {
         }
     }
 
-    /// Answers groups until an answer is wrong, and returns the bytes of the right ones. `EINVAL`
-    /// for an unknown answer or cookie, `ESPIPE` for a length that is no number of answers,
-    /// `EFAULT`.
+    /// Answers groups up to the first invalid answer. Returns the number of bytes of the valid
+    /// ones. Returns `EINVAL` for an unknown answer or cookie, `ESPIPE` if the length is no
+    /// multiple of an answer's size, `EFAULT`.
     fn write(&self, from: &mut UserSliceReader) -> Result<usize> {
         if from.len() % RESPONSE != 0 {
             return Err(ESPIPE);
@@ -263,7 +268,7 @@ impl FaultQueue {
     }
 }
 
-/// Writes down a group's faults; there is room for them.
+/// Appends the messages of a group's faults. `messages` has the capacity.
 fn compose(group: &FaultGroup, cookie: u32, messages: &mut KVec<uapi::HwptPgfault>) {
     group.for_each(|request| {
         let message = uapi::HwptPgfault {
@@ -276,7 +281,7 @@ fn compose(group: &FaultGroup, cookie: u32, messages: &mut KVec<uapi::HwptPgfaul
             cookie,
             ..Default::default()
         };
-        drop(messages.push_within_capacity(message));
+        warn_on_once!(messages.push_within_capacity(message).is_err());
     });
 }
 
@@ -288,15 +293,14 @@ impl FaultSink for Ref<FaultQueue> {
 
     fn end(&self, attachment: AttachmentId) {
         let left = self.inner.lock().take(attachment);
-        // Dropping them answers.
+        // Dropping a group answers it.
         drop(left);
     }
 }
 
-/// The file of a queue. While it is open the queue cannot be destroyed, and the context stays with
-/// all that is attached.
+/// The file of a queue. While it is open the queue cannot be destroyed, and the context exists.
 struct QueueFile {
-    // Field order: the queue goes before the context.
+    // Field order: the queue is dropped before the context.
     queue: Ref<FaultQueue>,
     _ctx: FileRef<Ctx>,
 }

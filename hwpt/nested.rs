@@ -32,9 +32,9 @@ use crate::{
 
 /// Nested page tables.
 pub(crate) struct HwptNested {
-    // Field order: each goes before what it stands on.
+    // Field order: each is dropped before what it was made on.
     domain: Arc<NestedDomain>,
-    /// What they were made on, where that is a vIOMMU.
+    /// The vIOMMU that they were made on, if any.
     _viommu: Option<AnyRef>,
     parent: Ref<HwptPaging>,
     /// See [`HwptNested::pasid_compatible`].
@@ -43,7 +43,7 @@ pub(crate) struct HwptNested {
 
 impl Kind for HwptNested {}
 
-/// What nested page tables are asked for.
+/// A request for nested page tables.
 #[derive(Clone, Copy)]
 pub(crate) struct NestedRequest {
     /// `enum iommufd_hwpt_alloc_flags`.
@@ -53,7 +53,8 @@ pub(crate) struct NestedRequest {
 }
 
 impl NestedRequest {
-    /// `EOPNOTSUPP` for flags that nested page tables do not have, or without data.
+    /// Checks a request. Returns `EOPNOTSUPP` for flags that nested page tables do not have, and
+    /// without data.
     pub(crate) fn new(flags: u32, data: Option<UserData>) -> Result<Self> {
         match data {
             Some(data) if flags & !(hwpt::FAULT_ID_VALID | hwpt::PASID) == 0 => {
@@ -63,20 +64,20 @@ impl NestedRequest {
         }
     }
 
-    /// The flags that concern the driver.
+    /// Returns the flags that concern the driver.
     pub(crate) fn driver_flags(&self) -> u32 {
         self.flags & !hwpt::FAULT_ID_VALID
     }
 
-    /// The driver's own data.
+    /// Returns the driver's own data.
     pub(crate) fn data(&self) -> UserData {
         self.data
     }
 }
 
 impl HwptNested {
-    /// The object for a domain that was made for `request` on top of `parent`, by `viommu` where
-    /// one is given. Page faults of the devices go to `faults`. `ENOMEM`.
+    /// Returns the object for a domain that was made for `request` on `parent`, by `viommu` if
+    /// there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
     pub(crate) fn new(
         mut domain: NestedDomain,
         request: &NestedRequest,
@@ -95,22 +96,22 @@ impl HwptNested {
         })
     }
 
-    /// The domain.
+    /// Returns the domain.
     pub(crate) fn domain(&self) -> &Arc<NestedDomain> {
         &self.domain
     }
 
-    /// The second stage.
+    /// Returns the page tables of the second stage.
     pub(crate) fn parent(&self) -> &Ref<HwptPaging> {
         &self.parent
     }
 
-    /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.
+    /// Returns whether a PASID, or a device of which a PASID is attached, may be attached to it.
     pub(crate) fn pasid_compatible(&self) -> bool {
         self.pasids
     }
 
-    /// Makes the IOMMU forget what it has cached of the page tables. Fails as the driver does.
+    /// Invalidates what the IOMMU has cached of the page tables. Returns the errors of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
         self.domain.invalidate(requests)
     }

@@ -41,7 +41,7 @@ use crate::{
 pub(crate) struct HwptPaging {
     domain: Arc<Domain>,
     ioas: Ref<Ioas>,
-    /// Made for a device that was attached to the address space itself; goes with the last device.
+    /// See [`HwptPaging::is_automatic`].
     automatic: bool,
     /// See [`HwptPaging::pasid_compatible`].
     pasids: bool,
@@ -53,7 +53,7 @@ pub(crate) struct HwptPaging {
 
 impl Kind for HwptPaging {}
 
-/// What page tables are asked for.
+/// A request for page tables.
 pub(crate) struct Request<'a> {
     /// A device that must be able to use them.
     pub(crate) dev: &'a Device,
@@ -63,15 +63,15 @@ pub(crate) struct Request<'a> {
     pub(crate) flags: u32,
     /// The driver's own data.
     pub(crate) data: Option<UserData>,
-    /// Where page faults of the devices go.
+    /// The queue that receives page faults of the devices.
     pub(crate) faults: Option<Ref<FaultQueue>>,
     /// See [`HwptPaging::is_automatic`].
     pub(crate) automatic: bool,
 }
 
 impl HwptPaging {
-    /// Makes page tables without mappings yet. `EOPNOTSUPP` for flags that the device's IOMMU does
-    /// not support, `ENOMEM`, or what its driver fails with.
+    /// Makes page tables, without mappings yet. Returns `EOPNOTSUPP` for flags that the device's
+    /// IOMMU does not support, `ENOMEM`, or the error of its driver.
     pub(crate) fn new(ioas: Ref<Ioas>, request: Request<'_>) -> Result<Self> {
         use uapi::hwpt;
         const KNOWN: u32 =
@@ -88,13 +88,13 @@ impl HwptPaging {
         let unknown = flags & !KNOWN != 0;
         let untracked =
             flags & hwpt::DIRTY_TRACKING != 0 && !capable(dev, Capability::DirtyTracking);
-        // Faults of the second stage cannot be told apart from the guest's.
+        // Faults of the second stage cannot be distinguished from the guest's.
         let faulting_parent = flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0;
         if unknown || untracked || faulting_parent {
             return Err(EOPNOTSUPP);
         }
         let mut domain = backend.alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)?;
-        // The page table entries carry it, so it is decided before there are any.
+        // Page table entries carry it, so it is decided before there are any.
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
             return Err(EINVAL);
         }
@@ -111,36 +111,36 @@ impl HwptPaging {
         })
     }
 
-    /// Puts the address space's mappings into the page tables and keeps them the same from now on.
-    /// Called once, before anybody else sees the object. Fails as [`Ioas::add_domain`].
+    /// Fills the page tables with the mappings of the address space, and keeps them equal from then
+    /// on. Called once, before the object is published. Returns the errors of [`Ioas::add_domain`].
     pub(crate) fn fill(&self) -> Result {
         self.ioas.add_domain(&self.domain)?;
         self.filled.store(true, Relaxed);
         Ok(())
     }
 
-    /// The address space.
+    /// Returns the address space.
     pub(crate) fn ioas(&self) -> &Ref<Ioas> {
         &self.ioas
     }
 
-    /// The domain.
+    /// Returns the domain.
     pub(crate) fn domain(&self) -> &Arc<Domain> {
         &self.domain
     }
 
-    /// Whether the kernel made it when a device was attached to the address space, for any device
-    /// that fits.
+    /// Returns whether the kernel made it for a device that was attached to the address space. Any
+    /// device that fits uses it, and it is destroyed when the last one is detached.
     pub(crate) fn is_automatic(&self) -> bool {
         self.automatic
     }
 
-    /// Whether nested page tables and vIOMMUs can stand on it.
+    /// Returns whether nested page tables and vIOMMUs can be made on it.
     pub(crate) fn can_be_parent(&self) -> bool {
         self.parent
     }
 
-    /// Whether a PASID may be attached to it, and a device some of whose PASIDs are attached.
+    /// Returns whether a PASID, or a device of which a PASID is attached, may be attached to it.
     pub(crate) fn pasid_compatible(&self) -> bool {
         self.pasids
     }

@@ -25,9 +25,9 @@ use crate::{
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
 /// The open file owns it. A reference to it is a reference to that file
-/// ([`FileRef`](crate::kapi::file::file_ref::FileRef)): each driver that has bound a device has one,
-/// so the context exists as long, even if user space has closed the file. Dropping the context drops
-/// all objects.
+/// ([`FileRef`](crate::kapi::file::file_ref::FileRef)): each driver that has bound a device has
+/// one, so the context exists as long, even if user space has closed the file. Dropping the context
+/// drops all objects.
 #[pin_data]
 pub(crate) struct Ctx {
     // Field order: objects go before what they share, and drivers come back to us meanwhile.
@@ -42,7 +42,7 @@ pub(crate) struct Ctx {
 }
 
 impl Ctx {
-    /// A context without objects. See [`Ctx::process_accounting`].
+    /// Initialises a context without objects. See [`Ctx::process_accounting`].
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             objects <- ClearOnDrop::new(Table::new()),
@@ -54,35 +54,34 @@ impl Ctx {
         })
     }
 
-    /// The objects.
+    /// Returns the table of its objects.
     pub(crate) fn objects(&self) -> &Table {
         &self.objects
     }
 
-    /// Device memory of objects that user space may map.
+    /// Returns the device memory of objects that user space may map.
     pub(crate) fn offers(&self) -> &Offers {
         &self.offers
     }
 
-    /// State kept for each IOMMU group that has a bound device, by the group's id.
+    /// Returns the state of each IOMMU group that has a bound device, by the group's id.
     pub(crate) fn groups(&self) -> &Shared<Registry> {
         &self.groups
     }
 
-    /// State kept for each window of addresses where interrupts of some group may go, by its first
-    /// address.
+    /// Returns the state of each window of addresses for interrupts, by its first address.
     pub(crate) fn windows(&self) -> &Shared<Registry> {
         &self.windows
     }
 
-    /// Whether pinned pages count against the process rather than the user
+    /// Returns whether pinned pages are accounted to the process rather than to the user
     /// (`IOMMU_OPTION_RLIMIT_MODE`).
     pub(crate) fn process_accounting(&self) -> bool {
         self.process_accounting.load(Relaxed)
     }
 
-    /// Changes how pinned pages are counted to what `decide` says. `EBUSY` once there are objects,
-    /// or what `decide` fails with.
+    /// Sets how pinned pages are accounted to what `decide` returns. Returns `EBUSY` if there are
+    /// objects, or what `decide` fails with.
     pub(crate) fn set_process_accounting(&self, decide: impl FnOnce() -> Result<bool>) -> Result {
         self.objects.while_empty(|| ())?;
         // It may write to user memory, and mmap() looks objects up under the mmap lock.
@@ -91,13 +90,13 @@ impl Ctx {
             .while_empty(|| self.process_accounting.store(process, Relaxed))
     }
 
-    /// Whether a VFIO group without an IOMMU uses the context, which excludes groups with one.
+    /// Returns whether a VFIO group without an IOMMU uses the context. It excludes groups with one.
     pub(crate) fn no_iommu(&self) -> bool {
         self.no_iommu.load(Relaxed)
     }
 
-    /// Says that such a group does. `EBUSY` where an object is marked, as that of groups with an
-    /// IOMMU is.
+    /// Records that a VFIO group without an IOMMU uses the context. Returns `EBUSY` if an object is
+    /// marked, as the address space of groups with an IOMMU is.
     pub(crate) fn set_no_iommu(&self) -> Result {
         self.objects
             .while_unmarked(|| self.no_iommu.store(true, Relaxed))

@@ -2,9 +2,9 @@
 
 //! Device memory of objects that user space may map, by the offsets at which it does.
 //!
-//! Memory is offered while its owner is being made, which nobody finds yet, so an offer has the
-//! owner's id rather than a reference. It is taken back before that id is free. So whoever looks
-//! the id up under the lock (rank 45), with the offer still there, finds the owner or nothing.
+//! Memory is offered while its owner is being made and no look-up finds the owner, so an offer has
+//! the owner's id rather than a reference. It is withdrawn before that id is freed. So a look-up of
+//! the id under the lock (rank 45), while the offer is there, finds the owner or nothing.
 
 use kernel::{
     new_mutex,
@@ -26,19 +26,19 @@ struct Offer {
     memory: DeviceMemory,
 }
 
-/// What may be mapped, each at the offset of its key. Offers do not overlap.
+/// The offers by the offset at which each is mapped. They do not overlap.
 #[pin_data]
 pub(crate) struct Offers {
     #[pin]
     by_offset: Mutex<RBTree<u64, Offer>>,
 }
 
-/// No offer begins below: to be told 0 is to be told nothing.
+/// The lowest offset. 0 means that there is nothing to map.
 const FIRST: u64 = PAGE_SIZE;
-/// The last byte that mmap can be told of.
+/// The last byte that can be named to mmap().
 const LAST: u64 = i64::MAX as u64;
 
-/// The lowest offset with room for `len` bytes, which are not 0.
+/// Returns the lowest offset with room for `len` bytes. `len` is not 0.
 fn free_offset(offers: &RBTree<u64, Offer>, len: u64) -> Option<u64> {
     let mut start = FIRST;
     for (&next, offer) in offers.iter() {
@@ -53,16 +53,15 @@ fn free_offset(offers: &RBTree<u64, Offer>, len: u64) -> Option<u64> {
 }
 
 impl Offers {
-    /// No offers.
+    /// Initialises an empty set of offers.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             by_offset <- new_mutex!(RBTree::new(), "Offers::by_offset"),
         })
     }
 
-    /// Offers memory of the object that has the id `owner`, and returns at which offset, which is
-    /// never
-    /// 0. `ENOMEM`, `EBUSY` where there is no room.
+    /// Offers memory of the object with the id `owner`. Returns the offset, which is not 0. Returns
+    /// `ENOMEM`, or `EBUSY` if there is no room.
     pub(crate) fn add(&self, owner: u32, memory: DeviceMemory) -> Result<u64> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut offers = self.by_offset.lock();
@@ -71,14 +70,14 @@ impl Offers {
         Ok(offset)
     }
 
-    /// Takes back what is offered at `offset`.
+    /// Withdraws the offer at `offset`.
     pub(crate) fn remove(&self, offset: u64) {
         let offer = self.by_offset.lock().remove_node(&offset);
         drop(offer);
     }
 
-    /// What is offered at exactly this offset, with its owner, which `find` looks up by the id
-    /// under the lock. `ENXIO` where there is nothing, or what `find` fails with.
+    /// Returns the memory that is offered at this offset, and its owner, which `find` looks up by
+    /// the id under the lock. Returns `ENXIO` if there is no such offer, or what `find` fails with.
     pub(crate) fn get<T>(
         &self,
         offset: u64,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Things of a context that several objects share and find by a number from elsewhere.
+//! State of a context that several of its objects share, by a number: that of an IOMMU group, or
+//! the first address of a window for interrupts.
 //!
 //! The registry's lock (rank 40) is held for look-ups. Nothing is allocated or dropped under it.
 
@@ -21,7 +22,7 @@ use crate::kapi::sync::shared::{
     SharedAny, //
 };
 
-/// Things of type `T` by key, each kept as long as somebody besides the registry holds it.
+/// Values by key. Each exists as long as there is a reference to it beside the registry's.
 #[pin_data]
 pub(crate) struct Registry {
     #[pin]
@@ -29,15 +30,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// An empty registry.
+    /// Initialises an empty registry.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             things <- new_mutex!(RBTree::new(), "Registry::things"),
         })
     }
 
-    /// Returns the thing with this key. Where there is none, makes it by `init`, with the lock not
-    /// held. Returns `ENOMEM`, or what `init` fails with.
+    /// Returns the value with this key. If there is none, makes it by `init`, without the lock.
+    /// Returns `ENOMEM`, or what `init` fails with.
     pub(crate) fn get_or_make<T, I>(&self, key: u64, init: impl FnOnce() -> I) -> Result<Shared<T>>
     where
         T: Any + Send + Sync,
@@ -68,10 +69,11 @@ impl Registry {
         self.things.lock().get(&key).cloned()
     }
 
-    /// Drops a reference to a thing, and removes the thing if only the registry's reference is left.
+    /// Drops a reference to a value, and removes the value if only the registry's reference is
+    /// left.
     ///
-    /// The reference is dropped under the lock: of several callers exactly one finds that it was the
-    /// last.
+    /// The reference is dropped under the lock: of several callers exactly one finds that it was
+    /// the last.
     pub(crate) fn release<T: Any + Send + Sync>(&self, key: u64, thing: Shared<T>) {
         let mut things = self.things.lock();
         match things.get(&key) {
@@ -90,7 +92,7 @@ impl Registry {
         }
     }
 
-    /// Whether `f` says yes to some thing of type `T`.
+    /// Returns whether `f` returns true for a value of type `T`.
     pub(crate) fn any<T: Any + Send + Sync>(&self, f: impl Fn(&T) -> bool) -> bool {
         let things = self.things.lock();
         let found = things.values().any(|thing| {

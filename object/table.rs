@@ -2,23 +2,23 @@
 
 //! The table of a context's objects.
 //!
-//! An id is reserved first, the object is made under it, and it is published last, when nothing can
-//! fail any more: [`Table::reserve`] -> [`Reservation::fill`] -> [`Draft::publish`]. Until then
-//! nobody finds it, and dropping the draft takes everything back.
+//! An id is reserved first, then the object is made, and it is published last, when nothing can
+//! fail any more: [`Table::reserve`] -> [`Reservation::fill`] -> [`Draft::publish`]. Before that no
+//! look-up finds the object, and dropping the draft undoes everything.
 //!
-//! References to published objects are made under the table's lock or from other references. So
-//! under that lock the table knows whether it has the only reference, which is when an object may
-//! be destroyed; and because the table then holds the last reference, the object is gone when
-//! destroy returns.
+//! A reference to a published object is made under the table's lock or from another reference. So
+//! under that lock a count of one means that the table has the only reference. Then the object may
+//! be destroyed, and since the table drops the last reference, it is dropped before `destroy`
+//! returns.
 //!
-//! An id is free again only when its object is gone. Where the kernel destroys an object that user
-//! space may still know, the id stays taken for good ([`Table::abandon`]): nothing is found there.
+//! An id is freed after its object has been dropped. If the kernel destroys an object whose id user
+//! space may still use, the id remains taken until the context is closed ([`Table::abandon`]).
 //!
-//! One object may be marked, for a user of the table that knows no ids to find it again.
+//! One object may be marked, and be found by that mark instead of its id.
 //!
-//! The lock `slots` (rank 50) is held for look-ups only. Objects are always dropped outside it.
-//! Publishing holds `publishing` (rank 18) for reading, so whoever holds it for writing knows all
-//! objects ([`Table::freeze`]).
+//! The lock `slots` (rank 50) is held for look-ups. No object is dropped for the last time under
+//! it. Publishing holds `publishing` (rank 18) for reading; a task that holds it for writing sees
+//! all objects ([`Table::freeze`]).
 
 use core::{
     any::Any,
@@ -36,6 +36,7 @@ use kernel::{
 };
 
 use crate::kapi::{
+    bug::warn_on_once,
     fault_injection,
     sync::{
         chunks::Chunks,
@@ -64,7 +65,8 @@ pub(crate) struct Object<K> {
 }
 
 impl<K> Object<K> {
-    /// The number that user space knows the object by, unique in its context while it exists.
+    /// Returns the id by which user space names the object. It is unique in the context while the
+    /// object exists.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
@@ -91,28 +93,28 @@ impl<K: Kind> From<Ref<K>> for AnyRef {
 }
 
 impl AnyRef {
-    /// The reference without a table.
+    /// Returns the reference as one of any type.
     pub(crate) fn into_shared(self) -> SharedAny {
         self.0
     }
 
-    /// The object as kind `K`, or the reference back where it is of another.
+    /// Returns the object as one of kind `K`, or the reference if it is of another kind.
     pub(crate) fn downcast<K: Kind>(self) -> Result<Ref<K>, Self> {
         self.0.downcast().map_err(Self)
     }
 }
 
-/// What an id that is taken stands for.
+/// The state of an id that is taken.
 enum Slot {
     /// An object that is not published yet, or not destroyed completely.
     Reserved,
     Live(SharedAny),
-    /// The object was destroyed although user space did not ask for it: the id is not used again.
+    /// The kernel destroyed the object without a request of user space. The id is not used again.
     Abandoned,
 }
 
 impl Slot {
-    /// Puts another slot in the place of a live one and returns the object.
+    /// Replaces a live slot and returns its object.
     fn take(&mut self, then: Self) -> Option<SharedAny> {
         match core::mem::replace(self, then) {
             Self::Live(object) => Some(object),
@@ -136,7 +138,7 @@ impl Slots {
     const FIRST_ID: u32 = 1;
     const LAST_ID: u32 = i32::MAX as u32;
 
-    /// The lowest free id.
+    /// Returns the lowest free id.
     fn free_id(&self) -> Option<u32> {
         let mut id = self.lowest;
         while self.map.get(&id).is_some() {
@@ -152,7 +154,7 @@ impl Slots {
         Some(slot)
     }
 
-    /// Takes a live object out; its id stays taken, by `then`.
+    /// Removes a live object and returns it. Its slot becomes `then`.
     fn take(&mut self, id: u32, then: Slot) -> Option<SharedAny> {
         let object = self.map.get_mut(&id)?.take(then)?;
         self.unmark(id);
@@ -183,7 +185,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table.
+    /// Initialises an empty table.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             publishing <- new_rwsem!((), "Table::publishing"),
@@ -198,7 +200,7 @@ impl Table {
         })
     }
 
-    /// Takes the lowest free id. `ENOMEM`, `EBUSY` where all are taken.
+    /// Reserves the lowest free id. Returns `ENOMEM`, or `EBUSY` if all ids are taken.
     pub(crate) fn reserve(&self) -> Result<Reservation<'_>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut slots = self.slots.lock();
@@ -231,8 +233,8 @@ impl Table {
         self.get_if(id, suits, EINVAL)
     }
 
-    /// Makes no reference to an object that does not suit: who drops one does not look whether it
-    /// was the last, as [`Table::release`] does.
+    /// Makes no reference to an object that does not suit: dropping one does not destroy the object
+    /// if it was the last, as [`Table::release`] does.
     fn get_if(
         &self,
         id: u32,
@@ -249,8 +251,8 @@ impl Table {
         }
     }
 
-    /// Destroys an object that nobody else holds. Its id is free once it is gone. `ENOENT` where
-    /// there is none, `EBUSY` where it is in use.
+    /// Destroys an object, and then frees its id. Returns `ENOENT` if there is none, `EBUSY` if
+    /// there are other references to it.
     pub(crate) fn destroy(&self, id: u32) -> Result {
         let mut slots = self.slots.lock();
         if slots.live(id).ok_or(ENOENT)?.ref_count() != 1 {
@@ -262,7 +264,7 @@ impl Table {
         Ok(())
     }
 
-    /// Takes a live object out. Who still looks its id up finds nothing.
+    /// Removes a live object. Look-ups of its id fail from here on.
     fn take_out(&self, slots: &mut Slots, id: u32) -> Option<Taken<'_>> {
         let object = slots.take(id, Slot::Reserved)?;
         Some(Taken {
@@ -275,16 +277,16 @@ impl Table {
         })
     }
 
-    /// Takes an object out of the table, for the caller to destroy without being asked by user
-    /// space. User space may still know the id: it stays taken until the context is closed. `None`
-    /// where somebody else is destroying the object.
+    /// Removes an object, for the caller to destroy without a request of user space. Since user
+    /// space may still use the id, it remains taken until the context is closed. Returns `None` if
+    /// another task is destroying the object.
     pub(crate) fn abandon(&self, id: u32) -> Option<AnyRef> {
         self.slots.lock().take(id, Slot::Abandoned).map(AnyRef)
     }
 
-    /// Takes an object that nobody else holds out of the table, for the caller to destroy before it
-    /// lets go of the id. `ENOENT` where there is none or it is of another kind, `EBUSY` where it
-    /// is in use.
+    /// Removes an object, for the caller to destroy before it drops the reservation of the id.
+    /// Returns `ENOENT` if there is none or it is of another kind, `EBUSY` if there are other
+    /// references to it.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<(Ref<K>, Reservation<'_>)> {
         let mut slots = self.slots.lock();
@@ -292,7 +294,7 @@ impl Table {
             .live(id)
             .and_then(|object| object.clone().downcast().ok())
             .ok_or(ENOENT)?;
-        // The table holds one reference and we the other.
+        // The table has one reference, and `object` is the other.
         let taken = if object.ref_count() == 2 {
             self.take_out(&mut slots, id)
         } else {
@@ -305,8 +307,8 @@ impl Table {
 
     /// Drops a reference, and destroys the object if only the table's reference is left.
     ///
-    /// The reference is dropped under the lock: of several callers exactly one finds that it was the
-    /// last.
+    /// The reference is dropped under the lock: of several callers exactly one finds that it was
+    /// the last.
     pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
         let id = object.id();
         let mut slots = self.slots.lock();
@@ -326,9 +328,8 @@ impl Table {
         }
     }
 
-    /// Takes an object out of the table, so that nobody finds it any more. Who holds it meanwhile
-    /// keeps it. The id is free when the result is dropped; `None` where the object was not in the
-    /// table.
+    /// Removes an object, so that no look-up finds it. Other references to it remain valid.
+    /// Dropping the result frees the id. Returns `None` if the object is not in the table.
     #[must_use = "the id is free as soon as the result is dropped"]
     pub(crate) fn withdraw<K: Kind>(&self, object: &Ref<K>) -> Option<Reservation<'_>> {
         let mut slots = self.slots.lock();
@@ -342,7 +343,8 @@ impl Table {
         taken.map(|taken| taken.id)
     }
 
-    /// Runs `f` while there is no object and none can come. `EBUSY` where there is one.
+    /// Runs `f` while the table is empty and no id can be reserved. Returns `EBUSY` if it is not
+    /// empty.
     pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if !slots.map.is_empty() {
@@ -352,7 +354,7 @@ impl Table {
         Ok(())
     }
 
-    /// The marked object, or `None` where none is marked or it is of another kind.
+    /// Returns the marked object, or `None` if none is marked or it is of another kind.
     pub(crate) fn marked<K: Kind>(&self) -> Option<Ref<K>> {
         let slots = self.slots.lock();
         let object = slots.marked.and_then(|id| slots.live(id).cloned());
@@ -360,8 +362,8 @@ impl Table {
         object.and_then(|object| object.downcast().ok())
     }
 
-    /// Marks an object instead of the one that is marked now, if any. The mark does not hold it and
-    /// goes with it.
+    /// Marks an object instead of the one that is marked. The mark is no reference, and is removed
+    /// with the object.
     pub(crate) fn mark<K: Kind>(&self, object: &Ref<K>) {
         let mut slots = self.slots.lock();
         if slots.live(object.id()).is_some_and(|o| o.same(object)) {
@@ -369,12 +371,12 @@ impl Table {
         }
     }
 
-    /// Leaves no object marked.
+    /// Removes the mark.
     pub(crate) fn unmark(&self) {
         self.slots.lock().marked = None;
     }
 
-    /// Runs `f` while no object is marked and none can be. `EBUSY` where one is.
+    /// Runs `f` while no object is marked and none can be. Returns `EBUSY` if one is marked.
     pub(crate) fn while_unmarked(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if slots.marked.is_some() {
@@ -386,7 +388,7 @@ impl Table {
 }
 
 impl Table {
-    /// Keeps objects from being published until the result is dropped.
+    /// Prevents objects from being published until the result is dropped.
     pub(crate) fn freeze(&self) -> Frozen<'_> {
         Frozen {
             table: self,
@@ -409,7 +411,7 @@ pub(crate) struct Frozen<'t> {
 }
 
 impl<'t> Frozen<'t> {
-    /// Every object of kind `K`, in the order of their ids. `ENOMEM`.
+    /// Returns all objects of kind `K`, in the order of their ids. Returns `ENOMEM`.
     pub(crate) fn all<K: Kind>(&self) -> Result<Chunks<Ref<K>>> {
         let mut all = Chunks::new();
         let slots = self.table.slots.lock();
@@ -423,7 +425,7 @@ impl<'t> Frozen<'t> {
         Ok(all)
     }
 
-    /// Proof that nobody else has frozen the table.
+    /// Returns the guard, which proves that no other task has frozen the table.
     pub(crate) fn guard(&self) -> &WriteGuard<'t, ()> {
         &self.guard
     }
@@ -437,12 +439,12 @@ pub(crate) struct Reservation<'t> {
 }
 
 impl<'t> Reservation<'t> {
-    /// The id, which is the object's from now on.
+    /// Returns the id.
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
-    /// Lets the id be taken until the context is closed.
+    /// Keeps the id taken until the context is closed.
     fn abandon(&mut self) {
         self.published = true;
         if let Some(slot) = self.table.slots.lock().map.get_mut(&self.id) {
@@ -450,7 +452,7 @@ impl<'t> Reservation<'t> {
         }
     }
 
-    /// Makes the object, for nobody to see yet. `ENOMEM`, or what `init` fails with.
+    /// Makes the object, which no look-up finds yet. Returns `ENOMEM`, or what `init` fails with.
     pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
         let id = self.id;
         let object = Shared::pin_init(
@@ -476,30 +478,30 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// An object that was taken out. Dropping it drops the table's reference and then frees the id.
+/// An object that was removed. Dropping this drops the table's reference and then frees the id.
 struct Taken<'t> {
-    // Field order: as said.
+    // Field order: the id is freed last.
     _object: SharedAny,
     id: Reservation<'t>,
 }
 
-/// An object that is not published. Dropping it takes the object down and then frees its id.
+/// An object that is not published. Dropping this drops the object and then frees its id.
 pub(crate) struct Draft<'t, K> {
-    // Field order: the object goes before its id is free.
+    // Field order: the id is freed last.
     object: Ref<K>,
     reservation: Reservation<'t>,
 }
 
 impl<K: Kind> Draft<'_, K> {
-    /// Lets everybody find the object. Cannot fail.
+    /// Lets look-ups find the object. Cannot fail.
     pub(crate) fn publish(self) {
         let table = self.reservation.table;
         let _publishing = table.publishing.read();
         self.publish_in(&mut table.slots.lock());
     }
 
-    /// Drops the draft where another object may have a reference to this one already. Then the object
-    /// lives as long as that reference, and the id stays taken until the context is closed.
+    /// Drops a draft to which another object may refer already. If one does, the object exists as
+    /// long as that reference, and the id remains taken until the context is closed.
     pub(crate) fn discard(self) {
         let Self {
             object,
@@ -511,18 +513,19 @@ impl<K: Kind> Draft<'_, K> {
         drop(object);
     }
 
-    /// [`Draft::publish`] for who goes on using the object.
+    /// As [`Draft::publish`]. Returns a reference to the object.
     pub(crate) fn publish_and_get(self) -> Ref<K> {
         let object = self.object.clone();
         self.publish();
         object
     }
 
-    /// Publishes and marks the object, unless one is marked already, which `permit` may forbid.
+    /// Publishes and marks the object, unless `permit` fails or an object is marked already.
+    /// Returns what `permit` fails with. If an object is marked already, the draft is dropped.
     pub(crate) fn publish_as_marked(self, permit: impl FnOnce() -> Result) -> Result {
         let table = self.reservation.table;
         let _publishing = table.publishing.read();
-        // Dropped before `self`, which needs the lock where it was not published.
+        // Dropped before `self`: dropping a draft takes the lock.
         let mut slots = table.slots.lock();
         permit()?;
         if slots.marked.is_none() {
@@ -532,15 +535,19 @@ impl<K: Kind> Draft<'_, K> {
         Ok(())
     }
 
-    /// The reference becomes the table's.
+    /// Gives the reference to the table.
     fn publish_in(self, slots: &mut Slots) {
         let Self {
             object,
             mut reservation,
         } = self;
         reservation.published = true;
-        if let Some(slot) = slots.map.get_mut(&reservation.id) {
-            *slot = Slot::Live(object.erase());
+        match slots.map.get_mut(&reservation.id) {
+            Some(slot) => *slot = Slot::Live(object.erase()),
+            // A reservation has a slot.
+            None => {
+                warn_on_once!(true);
+            }
         }
     }
 }

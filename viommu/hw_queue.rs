@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! HW queues: a guest's queues of requests that the hardware reads on its own.
+//! HW queues: a guest's queues of requests that the hardware reads.
 
 use kernel::{
     prelude::*,
@@ -42,7 +42,7 @@ struct HwQueue {
 impl Kind for HwQueue {}
 
 impl HwQueue {
-    /// Drops the reference that what the driver has made holds to this object.
+    /// Drops the reference to this object that the driver's queue has.
     fn disown(&self) {
         if let Some(ops) = self.ops.as_ref() {
             ops.disown();
@@ -50,7 +50,7 @@ impl HwQueue {
     }
 }
 
-/// IOMMU_HW_QUEUE_ALLOC. While the queue exists its memory cannot be unmapped.
+/// Handles IOMMU_HW_QUEUE_ALLOC. While the queue exists its memory cannot be unmapped.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.type_ == hw_queue::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
@@ -80,7 +80,8 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &User
     Ok(())
 }
 
-/// Has the driver make the queue, and tells user space. From here on other queues may depend on it.
+/// Has the driver make the queue, and writes the answer. Other queues may depend on it from then
+/// on.
 fn start(
     ctx: &FileRef<Ctx>,
     draft: &Draft<'_, HwQueue>,

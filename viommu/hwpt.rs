@@ -37,7 +37,7 @@ use crate::{
     viommu::Viommu, //
 };
 
-/// IOMMU_HWPT_ALLOC.
+/// Handles IOMMU_HWPT_ALLOC.
 pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Result {
     if cmd.__reserved != 0 || cmd.__reserved2 != 0 {
         return Err(EOPNOTSUPP);
@@ -56,7 +56,7 @@ pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Resul
     })?;
     match made {
         Made::Paging(hwpt) => {
-            // This pins memory. The device is referenced no more.
+            // This pins memory, without a reference to the device.
             hwpt.fill()?;
             finish(hwpt, faults, cmd, user)
         }
@@ -64,14 +64,14 @@ pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Resul
     }
 }
 
-/// Page tables that nobody finds yet.
+/// Page tables that are not published.
 enum Made<'c> {
-    /// They are without mappings as yet.
+    /// Page tables that are not filled yet.
     Paging(Draft<'c, HwptPaging>),
     Nested(Draft<'c, HwptNested>),
 }
 
-/// What became of the look-up of the fault queue, where the caller named one.
+/// The result of the look-up of the fault queue, if the caller named one.
 type FoundQueue = Option<Result<Ref<FaultQueue>>>;
 
 /// Makes the page tables. They keep no reference to the device that must be able to use them.
@@ -110,8 +110,8 @@ fn make<'c>(
     Ok((made, faults))
 }
 
-/// Publishes what was made. Returns `ENOENT` if there is no such fault queue, `EFAULT` if the answer
-/// cannot be written.
+/// Publishes what was made. Returns `ENOENT` if there is no such fault queue, `EFAULT` if the
+/// answer cannot be written.
 fn finish<K: Kind>(
     hwpt: Draft<'_, K>,
     faults: FoundQueue,
@@ -125,8 +125,8 @@ fn finish<K: Kind>(
     Ok(())
 }
 
-/// Makes nested page tables on `target`. `EINVAL` where that cannot be their base, `EOPNOTSUPP`
-/// where there are none of that kind.
+/// Makes nested page tables on `target`. Returns `EINVAL` if they cannot be made on that object,
+/// `EOPNOTSUPP` if the driver has none of that kind.
 fn nested(
     ctx: &Ctx,
     device: &BoundDevice,

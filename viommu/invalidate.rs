@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Telling an IOMMU that a guest has changed what it may have cached.
+//! Invalidation of what an IOMMU has cached of a guest's tables.
 
 use kernel::prelude::*;
 
@@ -25,7 +25,8 @@ use crate::{
 /// The most requests in one call.
 const MAX_REQUESTS: u32 = 1 << 19;
 
-/// IOMMU_HWPT_INVALIDATE. The caller is told how many requests took effect, on failure too.
+/// Handles IOMMU_HWPT_INVALIDATE. The answer has the number of requests that took effect, on
+/// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
     let Invalidated { done, result } = carry_out(ctx, &cmd).unwrap_or_else(Invalidated::nothing);
     cmd.entry_num = done;
@@ -33,14 +34,14 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
     result
 }
 
-/// `EOPNOTSUPP` for what the caller must leave 0, and where there is nothing to invalidate;
-/// `EINVAL` for an array that cannot be and for other kinds of objects; `ENOENT` where there is no
-/// such object.
+/// Returns `EOPNOTSUPP` if a reserved field is not 0, or the driver has nothing to invalidate;
+/// `EINVAL` for an impossible array and for objects of other kinds; `ENOENT` if there is no such
+/// object.
 fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     if cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
     }
-    // A call with a huge array of huge requests would last too long.
+    // Bounds the duration of a call.
     let lengths = 1..=PAGE_SIZE;
     let possible = cmd.data_uptr != 0
         && lengths.contains(&u64::from(cmd.entry_len))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a virtual machine's own IOMMU is made of, and all that can be made on it.
+//! vIOMMUs and the objects that are made on them.
 //!
 //! Locks: `Queue::reading` (6), `Claims::state` (16), `Queue::inner` (36), `Offers::by_offset`
 //! (45).

@@ -39,7 +39,7 @@ use crate::{
 
 /// A guest's share of an IOMMU.
 pub(crate) struct Viommu {
-    // Field order: the driver's part goes before what it stands on.
+    // Field order: the driver's part is dropped before its parent.
     ops: KBox<dyn ViommuOps>,
     parent: Ref<HwptPaging>,
 }
@@ -47,18 +47,18 @@ pub(crate) struct Viommu {
 impl Kind for Viommu {}
 
 impl Viommu {
-    /// What its backend can do.
+    /// Returns the operations of its backend.
     pub(crate) fn ops(&self) -> &dyn ViommuOps {
         &*self.ops
     }
 
-    /// The second stage of all translation.
+    /// Returns the page tables of the second stage.
     pub(crate) fn parent(&self) -> &Ref<HwptPaging> {
         &self.parent
     }
 }
 
-/// IOMMU_VIOMMU_ALLOC.
+/// Handles IOMMU_VIOMMU_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == uapi::viommu::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Event queues: user space reads from a file what a vIOMMU's driver has for the guest.
+//! Event queues: user space reads the events that a vIOMMU's driver reports for the guest.
 //!
-//! Events are counted as they come, those that are lost for want of room or memory too, so a reader
-//! sees by a gap in the numbers that some are missing. Where those are the last ones, a header
-//! alone says so, with the number of the last that was lost.
+//! Each event has a number, also one that is lost for lack of room or memory, so a gap in the
+//! numbers shows the reader that events are missing. If the last events were lost, the reader gets
+//! a header without an event, with the number of the last one.
 //!
 //! Locks: `Queue::reading` (rank 6), under which user memory is written; `Queue::inner` (rank 36).
 
@@ -63,12 +63,12 @@ use crate::{
 
 /// The most events that a queue may hold.
 const MAX_DEPTH: u32 = 1 << 19;
-/// Bytes of what stands before each event.
+/// Size of the header of each event, in bytes.
 const HEADER: usize = size_of::<uapi::VeventHeader>();
-/// Numbers of events have so many bits for user space.
+/// The bits of an event's number that user space sees.
 const SEQUENCE_MASK: u64 = i32::MAX as u64;
 
-/// IOMMU_VEVENTQ_ALLOC.
+/// Handles IOMMU_VEVENTQ_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == veventq::TYPE_DEFAULT {
         return Err(EOPNOTSUPP);
@@ -97,7 +97,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
 
 /// The events of one type of a vIOMMU.
 struct VeventQ {
-    // Field order: no event comes any more when the rest goes.
+    // Field order: events are received no more when the rest is dropped.
     _connection: Connection,
     _viommu: Ref<Viommu>,
     queue: Arc<Queue>,
@@ -105,19 +105,19 @@ struct VeventQ {
 
 impl Kind for VeventQ {}
 
-/// What is not read yet.
+/// Events that have not been read.
 struct Inner {
-    /// By their numbers. One that is being read has left its bytes with the reader.
+    /// Events by their numbers. The bytes of an event that is being read are with the reader.
     events: RBTree<u64, KVec<u8>>,
-    /// How many these are.
+    /// The number of events.
     count: usize,
-    /// The number of the last event that was lost, where none has come since.
+    /// The number of the last event, if it was lost.
     lost: Option<u64>,
     /// The number of the next event.
     next: u64,
 }
 
-/// What is to be read next.
+/// The first thing to read.
 enum First {
     Event(u64, KVec<u8>),
     /// The last events were lost, up to this one.
@@ -128,7 +128,7 @@ enum First {
 #[pin_data]
 struct Queue {
     depth: usize,
-    /// Held by who reads: nobody else takes events away.
+    /// Held while events are read, so that one task removes them.
     #[pin]
     reading: Mutex<()>,
     #[pin]
@@ -137,7 +137,7 @@ struct Queue {
     arrived: PollCondVarBox,
 }
 
-/// The header of the event with this number.
+/// Returns the header of the event with this number.
 fn header(flags: u32, number: u64) -> uapi::VeventHeader {
     uapi::VeventHeader {
         flags,
@@ -164,8 +164,8 @@ impl Queue {
         })
     }
 
-    /// Tells of as many events as fit, and returns the bytes. `EINVAL` for less than a header has
-    /// and where not even the first event fits, `EFAULT`.
+    /// Copies as many events as fit to user space. Returns the number of bytes. Returns `EINVAL` if
+    /// a header or the first event does not fit, `EFAULT`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() < HEADER {
             return Err(EINVAL);
@@ -183,15 +183,15 @@ impl Queue {
         Ok(done)
     }
 
-    /// Tells of what comes first and returns the bytes, 0 where there is nothing. On failure it
-    /// waits as before. Called with `reading` held.
+    /// Copies the first event, or the header of lost ones, to user space. Returns the number of
+    /// bytes, or 0 if there is nothing. On failure it waits again. Called with `reading` held.
     fn read_one(&self, to: &mut UserSliceWriter) -> Result<usize> {
         match self.first() {
             None => Ok(0),
             Some(First::Lost(number)) => {
                 to.write_slice(header(veventq::LOST_EVENTS, number).as_bytes())?;
                 let mut inner = self.inner.lock();
-                // More may have been lost meanwhile, or an event has come.
+                // More events may have been lost, or one been received, meanwhile.
                 if inner.lost == Some(number) {
                     inner.lost = None;
                 }
@@ -203,14 +203,14 @@ impl Queue {
                     Ok(_) => self.forget(number),
                     Err(_) => self.put_back(number, event),
                 };
-                // What is left of the event is freed without the lock.
+                // The event is freed without the lock.
                 drop(done);
                 written
             }
         }
     }
 
-    /// What comes first, with its bytes.
+    /// Returns the first thing to read. The bytes of an event are moved out.
     fn first(&self) -> Option<First> {
         let mut inner = self.inner.lock();
         if let Some(mut first) = inner.events.cursor_front_mut() {
@@ -220,7 +220,7 @@ impl Queue {
         inner.lost.map(First::Lost)
     }
 
-    /// An event was read.
+    /// Removes an event that was read.
     fn forget(&self, number: u64) -> Option<RBTreeNode<u64, KVec<u8>>> {
         let mut inner = self.inner.lock();
         let node = inner.events.remove_node(&number)?;
@@ -228,7 +228,7 @@ impl Queue {
         Some(node)
     }
 
-    /// An event could not be read.
+    /// Puts back the bytes of an event that could not be copied.
     fn put_back(&self, number: u64, event: KVec<u8>) -> Option<RBTreeNode<u64, KVec<u8>>> {
         if let Some(place) = self.inner.lock().events.get_mut(&number) {
             *place = event;
@@ -237,7 +237,8 @@ impl Queue {
     }
 }
 
-/// Writes a header and an event and returns the bytes. `EINVAL` where they do not fit, `EFAULT`.
+/// Copies a header and an event to user space. Returns the number of bytes. Returns `EINVAL` if
+/// they do not fit, `EFAULT`.
 fn write_event(to: &mut UserSliceWriter, number: u64, event: &[u8]) -> Result<usize> {
     let bytes = HEADER + event.len();
     if to.len() < bytes {
@@ -267,7 +268,7 @@ impl EventReceiver for Queue {
                 inner.lost = None;
                 Ok(())
             }
-            // User space sees that it is lost; the driver is told only of want of memory.
+            // User space sees that it is lost. The driver gets an error for lack of memory only.
             other => {
                 inner.lost = Some(number);
                 other.map(|_| ())
@@ -279,9 +280,9 @@ impl EventReceiver for Queue {
     }
 }
 
-/// The file of a queue. While it is open the queue cannot be destroyed, and the context stays.
+/// The file of a queue. While it is open the queue cannot be destroyed, and the context exists.
 struct QueueFile {
-    // Field order: the queue goes before the context.
+    // Field order: the queue is dropped before the context.
     object: Ref<VeventQ>,
     _ctx: FileRef<Ctx>,
 }

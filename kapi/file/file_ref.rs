@@ -2,10 +2,10 @@
 
 //! Values that an open file owns, and that are referenced by referencing the file.
 //!
-//! The last reference may be dropped under locks of other subsystems. The value is not dropped then:
-//! `fput()` defers the release of the file, in a system call until the task returns to user space,
-//! elsewhere to a workqueue. While the file exists it also keeps the module loaded that owns its
-//! operations.
+//! The last reference may be dropped under locks of other subsystems. The value is not dropped
+//! then: `fput()` defers the release of the file, in a system call until the task returns to user
+//! space, elsewhere to a workqueue. While the file exists it also keeps the module loaded that owns
+//! its operations.
 //!
 //! C header: [`include/linux/file.h`](srctree/include/linux/file.h)
 
@@ -86,7 +86,8 @@ impl<T> FileRef<T> {
         ManuallyDrop::new(self).as_raw()
     }
 
-    /// Returns the pointer that [`FileRef::into_raw`] would return. The reference stays with `self`.
+    /// Returns the pointer that [`FileRef::into_raw`] would return. The reference stays with
+    /// `self`.
     pub(crate) fn as_raw(&self) -> *mut c_void {
         self.ptr.as_ptr().cast()
     }
@@ -96,7 +97,8 @@ impl<T> FileRef<T> {
     /// # Safety
     ///
     /// `raw` must have come from [`FileRef::<T>::into_raw`](Self::into_raw), or be the private data
-    /// that [`FileRef::<T>::open`](Self::open) has set. The caller must own a reference to the file.
+    /// that [`FileRef::<T>::open`](Self::open) has set. The caller must own a reference to the
+    /// file.
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Self {
         // INVARIANT: The caller's reference is given away.
         Self {
@@ -126,8 +128,9 @@ impl<T> FileRef<T> {
     ///
     /// # Safety
     ///
-    /// `raw` must be as for [`borrow_raw`](Self::borrow_raw). The value must not be freed before the
-    /// end of `'a`; its drop may have begun, if what the caller uses of it has not been dropped yet.
+    /// `raw` must be as for [`borrow_raw`](Self::borrow_raw). The value must not be freed before
+    /// the end of `'a`; its drop may have begun, if what the caller uses of it has not been dropped
+    /// yet.
     pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
         let inner: *mut Inner<T> = raw.cast();
         // SAFETY: By the safety requirements the allocation exists during `'a`.

@@ -31,8 +31,8 @@ pub(crate) struct UserRange {
 }
 
 impl UserRange {
-    /// `len` bytes that are read. If the memory permits it, they may be written to as well, as far as
-    /// the first MiB goes.
+    /// `len` bytes that are read. If the memory permits it, they may be written to as well, as far
+    /// as the first MiB goes.
     pub(crate) fn read(ptr: UserPtr, len: usize) -> Self {
         Self {
             ptr,
