@@ -19,6 +19,7 @@ use crate::{
             Class,
             Command,
             Physical,
+            Rules,
             Target,
             Words, //
         },
@@ -28,8 +29,8 @@ use crate::{
     kapi::iommu::invalidate::Invalidated, //
 };
 
-/// Commands of a guest that are read at once.
-const BLOCK: usize = 64;
+/// Commands of a guest that are copied from user memory at once.
+const CHUNK: usize = 16;
 
 /// The most commands that are issued at once: with a CMD_SYNC they must fit in the smallest command
 /// queue that the driver makes, of 64 entries (`CMDQ_BATCH_ENTRIES`).
@@ -66,28 +67,30 @@ pub(crate) trait Smmus {
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result;
 }
 
-/// Commands that an SMMU is to be given.
-pub(crate) struct Lane {
-    commands: [Physical; MAX_ISSUED],
+/// Commands that an SMMU is to be given, `N` at once. `N` is at most [`MAX_ISSUED`].
+pub(crate) struct Lane<const N: usize> {
+    commands: [Physical; N],
     len: usize,
     /// Some were issued that were not waited for.
     unsynced: bool,
 }
 
-impl Lane {
+impl<const N: usize> Lane<N> {
     /// No commands.
     pub(crate) const fn new() -> Self {
+        const { assert!(N > 0 && N <= MAX_ISSUED) };
         Self {
-            commands: [Physical::NONE; MAX_ISSUED],
+            commands: [Physical::NONE; N],
             len: 0,
             unsynced: false,
         }
     }
 
     /// Adds a command, or merges it with the one before. It is handed back where there is no room.
+    #[inline]
     fn push(&mut self, command: Physical, features: &Features) -> Result<(), Physical> {
-        let filled = self.commands.get_mut(..self.len);
-        if let Some(before) = filled.and_then(|filled| filled.last_mut()) {
+        let before = self.len.checked_sub(1);
+        if let Some(before) = before.and_then(|before| self.commands.get_mut(before)) {
             if let Some(merged) = merge::merged(*before, command, features) {
                 *before = merged;
                 return Ok(());
@@ -111,20 +114,20 @@ impl Lane {
     }
 }
 
-/// Carries out `count` commands of a guest. `lanes` has an empty lane for each of `smmus`, and `features`
-/// are those that they have in common. The result says how many commands from the first on are complete,
-/// and why the next one is not: `EIO` for one that is not valid, what `source` fails with, or what an
-/// SMMU fails with.
-pub(crate) fn carry_out<S: Smmus>(
+/// Carries out `count` commands of a guest, in blocks of `N`. `lanes` has an empty lane for each of
+/// `smmus`, and `rules` are those for the features that they have in common. The result says how many
+/// commands from the first on are complete, and why the next one is not: `EIO` for one that is not
+/// valid, what `source` fails with, or what an SMMU fails with.
+pub(crate) fn carry_out<S: Smmus, const N: usize>(
     smmus: &S,
-    features: &Features,
-    lanes: &mut [Lane],
+    rules: &Rules,
+    lanes: &mut [Lane<N>],
     source: &mut impl Source,
     count: u32,
 ) -> Invalidated {
     let mut batch = Batch {
         smmus,
-        features,
+        rules,
         lanes,
         pending: None,
         accepted: 0,
@@ -143,10 +146,10 @@ pub(crate) fn carry_out<S: Smmus>(
 }
 
 /// A batch that is being carried out.
-struct Batch<'a, S> {
+struct Batch<'a, S, const N: usize> {
     smmus: &'a S,
-    features: &'a Features,
-    lanes: &'a mut [Lane],
+    rules: &'a Rules,
+    lanes: &'a mut [Lane<N>],
     /// The smallest class of the commands that are in lanes, or were issued and not waited for.
     pending: Option<Class>,
     /// How many commands, from the first on, are in lanes or were issued.
@@ -155,58 +158,98 @@ struct Batch<'a, S> {
     complete: u32,
 }
 
-impl<S: Smmus> Batch<'_, S> {
+/// Valid commands of a guest, which follow each other.
+struct Block<const N: usize> {
+    commands: [Command; N],
+    len: usize,
+    /// Whether there are commands of each class.
+    has: [bool; Class::ALL.len()],
+}
+
+impl<const N: usize> Block<N> {
+    /// Reads and validates `count` commands, at most `N`. Where one is not valid or cannot be read, the
+    /// block has those before it.
+    fn read<S: Smmus>(
+        &mut self,
+        smmus: &S,
+        rules: &Rules,
+        source: &mut impl Source,
+        count: usize,
+    ) -> Result {
+        let mut chunk = [[0; 2]; CHUNK];
+        self.len = 0;
+        self.has = [false; Class::ALL.len()];
+        for places in self.commands.chunks_mut(CHUNK) {
+            let len = places.len().min(count - self.len);
+            let chunk = chunk.get_mut(..len).unwrap_or_default();
+            if chunk.is_empty() {
+                break;
+            }
+            source.read(chunk)?;
+            for (place, words) in places.iter_mut().zip(chunk) {
+                let command = rules.check(*words)?;
+                let class = command.class();
+                if let Target::Device(vsid) = command.target() {
+                    smmus.stream(vsid, 0).ok_or(EIO)?;
+                }
+                *place = command;
+                self.len += 1;
+                if let Some(has) = self.has.get_mut(class as usize) {
+                    *has = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The classes that it has commands of, in order.
+    fn classes(&self) -> impl Iterator<Item = Class> {
+        let present = Class::ALL.into_iter().zip(self.has);
+        present.filter_map(|(class, has)| has.then_some(class))
+    }
+
+    /// The commands.
+    fn commands(&self) -> &[Command] {
+        self.commands.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl<S: Smmus, const N: usize> Batch<'_, S, N> {
     /// Carries out commands until one is not valid or cannot be read; what that fails with is the inner
     /// result, and all that were accepted are complete. Fails as the SMMUs do.
     fn run(&mut self, source: &mut impl Source, count: u32) -> Result<Result> {
-        let mut block = [[0; 2]; BLOCK];
+        let mut block = Block {
+            commands: [Command::NONE; N],
+            len: 0,
+            has: [false; Class::ALL.len()],
+        };
         let mut result = Ok(());
         while self.accepted < count && result.is_ok() {
-            // CAST: `BLOCK` is small.
-            let len = (count - self.accepted).min(BLOCK as u32);
-            let block = block.get_mut(..len as usize).unwrap_or_default();
-            result = source.read(block);
-            if result.is_ok() {
-                let valid = self.count_valid(block);
-                if valid < block.len() {
-                    result = Err(EIO);
-                }
-                self.issue(block.get(..valid).unwrap_or_default())?;
-                // CAST: It is at most `len`.
-                self.accepted += valid as u32;
-            }
+            let left = (count - self.accepted) as usize;
+            result = block.read(self.smmus, self.rules, source, left.min(N));
+            self.issue(&block)?;
+            // CAST: It is at most `N`, which is small.
+            self.accepted += block.len as u32;
         }
         self.sync()?;
         Ok(result)
     }
 
-    /// How many commands from the first on are valid.
-    fn count_valid(&self, block: &[Words]) -> usize {
-        let is_valid = |words: &&Words| match Command::from_guest(**words, self.features) {
-            Ok(command) => match command.target() {
-                Target::AddressSpaces => true,
-                Target::Device(vsid) => self.smmus.stream(vsid, 0).is_some(),
-            },
-            Err(_) => false,
-        };
-        block.iter().take_while(is_valid).count()
-    }
-
-    /// Puts valid commands into lanes, class by class.
-    fn issue(&mut self, block: &[Words]) -> Result {
-        for class in Class::ALL {
-            for words in block {
-                if Class::of(*words) != Some(class) {
-                    continue;
+    /// Puts the commands of a block into lanes, class by class.
+    fn issue(&mut self, block: &Block<N>) -> Result {
+        let single = block.classes().count() == 1;
+        for class in block.classes() {
+            if self.pending.is_some_and(|pending| pending < class) {
+                self.sync()?;
+                // Of this block, not all is issued.
+                self.complete = self.accepted;
+            }
+            // None that is smaller is left.
+            self.pending = Some(class);
+            for command in block.commands() {
+                if single || command.class() == class {
+                    self.put(command)?;
                 }
-                let command = Command::from_guest(*words, self.features)?;
-                if self.pending.is_some_and(|pending| pending < class) {
-                    self.sync()?;
-                    // Of this block, not all is issued.
-                    self.complete = self.accepted;
-                }
-                self.pending = Some(self.pending.map_or(class, |pending| pending.min(class)));
-                self.put(&command)?;
             }
         }
         Ok(())
@@ -214,6 +257,7 @@ impl<S: Smmus> Batch<'_, S> {
 
     /// Puts a command into the lanes of the SMMUs that it concerns. A device that has gone since the
     /// command was validated has nothing cached any more.
+    #[inline]
     fn put(&mut self, command: &Command) -> Result {
         match command.target() {
             Target::AddressSpaces => {
@@ -236,13 +280,14 @@ impl<S: Smmus> Batch<'_, S> {
     }
 
     /// Puts a command into a lane. A full lane is issued first.
+    #[inline]
     fn push(&mut self, smmu: usize, command: Option<Physical>) -> Result {
         let lane = self.lanes.get_mut(smmu).ok_or(EIO)?;
         let command = command.ok_or(EIO)?;
-        if let Err(command) = lane.push(command, self.features) {
+        if let Err(command) = lane.push(command, self.rules.features()) {
             lane.unsynced = true;
             self.smmus.submit(smmu, lane.take(), false)?;
-            lane.push(command, self.features).map_err(|_| EIO)?;
+            lane.push(command, self.rules.features()).map_err(|_| EIO)?;
         }
         Ok(())
     }

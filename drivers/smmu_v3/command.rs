@@ -84,20 +84,6 @@ pub(crate) enum Class {
 impl Class {
     /// Every class, in the order that they have to complete in.
     pub(crate) const ALL: [Self; 3] = [Self::Configuration, Self::Translation, Self::DeviceCache];
-
-    /// The class of a guest's command, by its opcode alone. `None` for opcodes that a guest may not use.
-    pub(crate) fn of([word0, _]: Words) -> Option<Self> {
-        match OPCODE.of(word0) {
-            opcode::CFGI_CD | opcode::CFGI_CD_ALL => Some(Self::Configuration),
-            opcode::TLBI_NSNH_ALL
-            | opcode::TLBI_NH_ALL
-            | opcode::TLBI_NH_ASID
-            | opcode::TLBI_NH_VA
-            | opcode::TLBI_NH_VAA => Some(Self::Translation),
-            opcode::ATC_INV => Some(Self::DeviceCache),
-            _ => None,
-        }
-    }
 }
 
 /// What a command is about.
@@ -109,13 +95,9 @@ pub(crate) enum Target {
     Device(u32),
 }
 
-/// A valid command of a guest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Command {
-    /// Without a VMID or StreamID.
-    words: Words,
-    target: Target,
-}
+/// A valid command of a guest. Its VMID, if it has one, is what the guest wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Command(Words);
 
 /// A command for an SMMU, which cannot affect any but one guest's VMID or one of its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,126 +115,134 @@ impl Physical {
 }
 
 impl Command {
-    /// Validates a guest's command. `EIO` for opcodes that a guest may not use, for reserved bits, for
-    /// fields of features that the SMMU lacks and for values that the specification calls reserved or
-    /// ILLEGAL.
-    pub(crate) fn from_guest([word0, word1]: Words, features: &Features) -> Result<Self> {
-        let opcode = OPCODE.of(word0);
-        let class = Class::of([word0, word1]).ok_or(EIO)?;
-        let allowed = match opcode {
-            opcode::TLBI_NSNH_ALL => [0, 0],
-            opcode::TLBI_NH_ALL => [VMID.mask(), 0],
-            opcode::TLBI_NH_ASID => [VMID.mask() | asid_field(features), 0],
-            opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA => {
-                check_range([word0, word1], features)?;
-                address_fields(opcode, features)
-            }
-            opcode::ATC_INV => {
-                if !features.ats || SIZE.of(word1) > SIZE_ALL {
-                    return Err(EIO);
-                }
-                device_cache_fields(features)
-            }
-            _ => configuration_fields(opcode, features),
-        };
-        let [allowed0, allowed1] = allowed;
-        if word0 & !(allowed0 | OPCODE.mask()) != 0 || word1 & !allowed1 != 0 {
-            return Err(EIO);
+    /// No command of a guest; fills a place that no command has been put in yet.
+    pub(super) const NONE: Self = Self([0; 2]);
+
+    /// What it invalidates.
+    pub(crate) fn class(&self) -> Class {
+        match OPCODE.of(self.0[0]) {
+            opcode::CFGI_CD | opcode::CFGI_CD_ALL => Class::Configuration,
+            opcode::ATC_INV => Class::DeviceCache,
+            _ => Class::Translation,
         }
-        let (word0, target) = match class {
-            // All of a guest is what has its VMID. The guest's own VMIDs do not exist: it has no second
-            // stage.
-            Class::Translation if opcode == opcode::TLBI_NSNH_ALL => {
-                (opcode::TLBI_NH_ALL, Target::AddressSpaces)
-            }
-            Class::Translation => (VMID.put(word0, 0), Target::AddressSpaces),
-            // CAST: The field has 32 bits.
-            Class::Configuration | Class::DeviceCache => {
-                (SID.put(word0, 0), Target::Device(SID.of(word0) as u32))
-            }
-        };
-        Ok(Self {
-            words: [word0, word1],
-            target,
-        })
     }
 
     /// What it is about.
     pub(crate) fn target(&self) -> Target {
-        self.target
+        match self.class() {
+            Class::Translation => Target::AddressSpaces,
+            // CAST: The field has 32 bits.
+            Class::Configuration | Class::DeviceCache => Target::Device(SID.of(self.0[0]) as u32),
+        }
     }
 
     /// The command for an SMMU that knows the guest by `vmid`. `None` for one about a device.
     pub(crate) fn on_vmid(&self, vmid: u16) -> Option<Physical> {
-        let [word0, word1] = self.words;
-        (self.target == Target::AddressSpaces)
+        let [word0, word1] = self.0;
+        (self.class() == Class::Translation)
             .then(|| Physical([VMID.put(word0, u64::from(vmid)), word1]))
     }
 
     /// The command for an SMMU that knows the device by `sid`. `None` for one about address spaces.
     pub(crate) fn on_stream(&self, sid: u32) -> Option<Physical> {
-        let [word0, word1] = self.words;
-        matches!(self.target, Target::Device(_))
+        let [word0, word1] = self.0;
+        (self.class() != Class::Translation)
             .then(|| Physical([SID.put(word0, u64::from(sid)), word1]))
     }
 }
 
-/// The bits of an ASID that the SMMU has; those above are reserved (4.4).
-fn asid_field(features: &Features) -> u64 {
-    ASID.put(0, u64::MAX >> (u64::BITS - features.asid_bits.clamp(1, 16)))
+/// Which commands of a guest are valid on an SMMU. For each opcode, the bits that must be 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    features: Features,
+    cd: Words,
+    cd_all: Words,
+    asid: Words,
+    va: Words,
+    vaa: Words,
+    atc: Words,
 }
 
-/// Bits that CMD_CFGI_CD or CMD_CFGI_CD_ALL may have besides the opcode.
-fn configuration_fields(opcode: u64, features: &Features) -> Words {
-    let mut fields = [SID.mask(), 0];
-    if opcode == opcode::CFGI_CD {
-        fields[1] = LEAF.mask();
-        if features.ssid_bits != 0 {
-            fields[0] |= SSID.mask();
+impl Rules {
+    /// The rules for an SMMU with these features.
+    pub(crate) fn new(features: Features) -> Self {
+        // Bits of an ASID above those that the SMMU has are reserved (4.4).
+        let asid = ASID.put(0, u64::MAX >> (u64::BITS - features.asid_bits.clamp(1, 16)));
+        let ssid = if features.ssid_bits != 0 {
+            SSID.mask()
+        } else {
+            0
+        };
+        let substream = if features.ssid_bits != 0 {
+            SSV.mask() | SSID.mask() | GLOBAL.mask()
+        } else {
+            0
+        };
+        let mut vaa = [VMID.mask(), LEAF.mask() | ADDRESS.mask()];
+        if features.range_invalidation {
+            vaa[0] |= NUM.mask() | SCALE.mask();
+            vaa[1] |= TG.mask() | TTL.mask();
+            if !features.ds {
+                vaa[0] &= !SCALE_HIGH.mask();
+            }
+        }
+        let others = |[word0, word1]: Words| [!(word0 | OPCODE.mask()), !word1];
+        Self {
+            features,
+            cd: others([SID.mask() | ssid, LEAF.mask()]),
+            cd_all: others([SID.mask(), 0]),
+            asid: others([VMID.mask() | asid, 0]),
+            va: others([vaa[0] | asid, vaa[1]]),
+            vaa: others(vaa),
+            atc: others([SID.mask() | substream, SIZE.mask() | ADDRESS.mask()]),
         }
     }
-    fields
-}
 
-/// Bits that CMD_TLBI_NH_VA or CMD_TLBI_NH_VAA may have besides the opcode.
-fn address_fields(opcode: u64, features: &Features) -> Words {
-    let mut fields = [VMID.mask(), LEAF.mask() | ADDRESS.mask()];
-    if opcode == opcode::TLBI_NH_VA {
-        fields[0] |= asid_field(features);
+    /// The features.
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
     }
-    if features.range_invalidation {
-        fields[0] |= NUM.mask() | SCALE.mask();
-        fields[1] |= TG.mask() | TTL.mask();
-        if !features.ds {
-            fields[0] &= !SCALE_HIGH.mask();
+
+    /// Validates a guest's command. `EIO` for opcodes that a guest may not use, for reserved bits, for
+    /// fields of features that the SMMU lacks and for values that the specification calls reserved or
+    /// ILLEGAL.
+    #[inline]
+    pub(crate) fn check(&self, words: Words) -> Result<Command> {
+        let [word0, word1] = words;
+        let (reserved, valid) = match OPCODE.of(word0) {
+            opcode::TLBI_NH_VA => (self.va, self.is_range_valid(words)),
+            opcode::TLBI_NH_VAA => (self.vaa, self.is_range_valid(words)),
+            opcode::TLBI_NH_ASID => (self.asid, true),
+            opcode::TLBI_NH_ALL => ([!(VMID.mask() | OPCODE.mask()), u64::MAX], true),
+            // All of a guest is what has its VMID. The guest's own VMIDs do not exist: it has no
+            // second stage.
+            opcode::TLBI_NSNH_ALL if words == [opcode::TLBI_NSNH_ALL, 0] => {
+                return Ok(Command([opcode::TLBI_NH_ALL, 0]));
+            }
+            opcode::CFGI_CD => (self.cd, true),
+            opcode::CFGI_CD_ALL => (self.cd_all, true),
+            opcode::ATC_INV => (self.atc, self.features.ats && SIZE.of(word1) <= SIZE_ALL),
+            _ => return Err(EIO),
+        };
+        if valid && (word0 & reserved[0]) | (word1 & reserved[1]) == 0 {
+            Ok(Command(words))
+        } else {
+            Err(EIO)
         }
     }
-    fields
-}
 
-/// Bits that CMD_ATC_INV may have besides the opcode.
-fn device_cache_fields(features: &Features) -> Words {
-    let mut fields = [SID.mask(), SIZE.mask() | ADDRESS.mask()];
-    if features.ssid_bits != 0 {
-        fields[0] |= SSV.mask() | SSID.mask() | GLOBAL.mask();
+    /// Whether the fields of range invalidation have no combination that is reserved (4.4.1.1). Without
+    /// that feature they are reserved themselves.
+    fn is_range_valid(&self, [word0, word1]: Words) -> bool {
+        let has_range = word0 & (NUM.mask() | SCALE.mask()) != 0;
+        let has_level = TTL.is_set(word1);
+        match TG.of(word1) {
+            // NUM, SCALE and TTL are reserved without a granule.
+            0 => !has_range && !has_level,
+            // There are no such entries without 52-bit addresses.
+            TG_16K if TTL.of(word1) == 1 && !self.features.ds => false,
+            // A granule alone says nothing.
+            _ => has_range || has_level,
+        }
     }
-    fields
-}
-
-/// Looks for combinations of the fields of range invalidation that are reserved (4.4.1.1).
-fn check_range([word0, word1]: Words, features: &Features) -> Result {
-    let has_range = NUM.is_set(word0) || SCALE.is_set(word0);
-    let has_level = TTL.is_set(word1);
-    let reserved = match TG.of(word1) {
-        // NUM, SCALE and TTL are reserved without a granule.
-        0 => has_range || has_level,
-        // There are no such entries without 52-bit addresses.
-        TG_16K if TTL.of(word1) == 1 && !features.ds => true,
-        // A granule alone says nothing.
-        _ => !has_range && !has_level,
-    };
-    if features.range_invalidation && reserved {
-        return Err(EIO);
-    }
-    Ok(())
 }

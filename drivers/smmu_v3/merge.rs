@@ -37,6 +37,9 @@ const MAX_TIMES_LOG2: u32 = 5;
 /// lower half into the upper are not required to have an effect there.
 const HALF_SHIFT: u32 = 52;
 
+/// The fields of word 0 that make a range of an address.
+const SPAN: u64 = NUM.mask() | SCALE.mask();
+
 /// Addresses, `end` exclusive.
 #[derive(Clone, Copy)]
 struct Range {
@@ -46,7 +49,29 @@ struct Range {
 
 /// A command that can take the place of two that follow each other without a CMD_SYNC between them, and
 /// whose VMID is the same where they have one. `None` where there is none.
+#[inline]
 pub(crate) fn merged(first: Physical, second: Physical, features: &Features) -> Option<Physical> {
+    let [word0, word1] = first.words();
+    let [other0, other1] = second.words();
+    // Opcode, VMID and ASID; leaf, level and granule.
+    let differs = (word0 ^ other0) & !SPAN | (word1 ^ other1) & !ADDRESS.mask() != 0;
+    let is_all = |word0| OPCODE.of(word0) == opcode::TLBI_NH_ALL;
+    // Most pairs end here.
+    if differs && !is_all(word0) && !is_all(other0)
+        || !differs && !TG.is_set(word1) && first != second
+    {
+        return None;
+    }
+    merged_slowly(first, second, differs, features)
+}
+
+/// As [`merged`]; whether the commands differ in more than their range was found out.
+fn merged_slowly(
+    first: Physical,
+    second: Physical,
+    differs: bool,
+    features: &Features,
+) -> Option<Physical> {
     // What must be issued twice has to stay there twice.
     if features.repeat_erratum {
         return None;
@@ -54,19 +79,24 @@ pub(crate) fn merged(first: Physical, second: Physical, features: &Features) -> 
     if first == second {
         return Some(first);
     }
-    let [word0, word1] = first.words();
-    let [other0, other1] = second.words();
-    if !is_tlbi(first) || !is_tlbi(second) || VMID.of(word0) != VMID.of(other0) {
-        return None;
+    if !differs {
+        return ranges(first, second, features);
     }
-    for all in [first, second] {
-        if OPCODE.of(all.words()[0]) == opcode::TLBI_NH_ALL {
-            return Some(all);
-        }
-    }
-    // Opcode, VMID and ASID; leaf, level and granule.
-    let span = NUM.mask() | SCALE.mask();
-    if word0 & !span != other0 & !span || word1 & !ADDRESS.mask() != other1 & !ADDRESS.mask() {
+    let all = [first, second]
+        .into_iter()
+        .find(|command| OPCODE.of(command.words()[0]) == opcode::TLBI_NH_ALL)?;
+    let same_vmid = VMID.of(first.words()[0]) == VMID.of(second.words()[0]);
+    (same_vmid && is_tlbi(first) && is_tlbi(second)).then_some(all)
+}
+
+/// The range that covers those of two commands that differ in nothing else. `None` for commands that
+/// have no range.
+fn ranges(first: Physical, second: Physical, features: &Features) -> Option<Physical> {
+    let by_address = matches!(
+        OPCODE.of(first.words()[0]),
+        opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA
+    );
+    if !by_address {
         return None;
     }
     let max_scale = if features.ds { MAX_SCALE_DS } else { MAX_SCALE };

@@ -22,9 +22,9 @@ use crate::{
             },
             command::{
                 Physical,
+                Rules,
                 Words, //
             },
-            features::Features,
             raw::SmmuViommu,
             ste::Vste, //
         },
@@ -64,7 +64,7 @@ pub(super) struct NativeViommu {
     smmu: SmmuViommu,
     /// What is the driver's to do.
     in_tree: InTreeViommu,
-    features: Features,
+    rules: Rules,
     vmid: u16,
 }
 
@@ -76,9 +76,16 @@ impl NativeViommu {
         Ok(Self {
             in_tree: InTreeViommu(smmu.viommu().clone()),
             smmu,
-            features,
+            rules: Rules::new(features),
             vmid,
         })
+    }
+
+    /// As [`batch::carry_out`]. Most batches have one command, which then is all that memory is
+    /// initialised for.
+    fn carry_out<const N: usize>(&self, mut source: UserCommands, count: u32) -> Invalidated {
+        let mut lanes = [Lane::<N>::new()];
+        batch::carry_out(self, &self.rules, &mut lanes, &mut source, count)
     }
 }
 
@@ -99,7 +106,7 @@ impl ViommuOps for NativeViommu {
         }
         let len = u32::try_from(data.len).map_err(|_| E2BIG)?;
         let words: Words = UserStruct::with_size(data.ptr, len).read()?;
-        let vste = Vste::from_guest(words.map(u64::from_le), &self.features)?;
+        let vste = Vste::from_guest(words.map(u64::from_le), self.rules.features())?;
         self.smmu.alloc_nested(vste)
     }
 
@@ -109,18 +116,14 @@ impl ViommuOps for NativeViommu {
         if requests.kind != uapi::invalidate::DATA_ARM_SMMUV3 {
             return Invalidated::nothing(EINVAL);
         }
-        let mut source = match UserCommands::new(&requests) {
+        let source = match UserCommands::new(&requests) {
             Ok(source) => source,
             Err(error) => return Invalidated::nothing(error),
         };
-        let mut lanes = [Lane::new()];
-        batch::carry_out(
-            self,
-            &self.features,
-            &mut lanes,
-            &mut source,
-            requests.count,
-        )
+        match requests.count {
+            0 | 1 => self.carry_out::<1>(source, requests.count),
+            count => self.carry_out::<{ batch::MAX_ISSUED }>(source, count),
+        }
     }
 
     fn has_hw_queue(&self, kind: u32) -> bool {

@@ -18,6 +18,7 @@ use crate::{
         },
         command::{
             Physical,
+            Rules,
             Words, //
         },
         features::Features, //
@@ -150,9 +151,23 @@ impl Source for Memory<'_> {
 }
 
 fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usize) -> Invalidated {
-    let mut lanes: Vec<Lane> = (0..recorder.smmus).map(|_| Lane::new()).collect();
+    let mut lanes: Vec<Lane<MAX_ISSUED>> = (0..recorder.smmus).map(|_| Lane::new()).collect();
     let mut source = Memory(commands);
-    batch::carry_out(recorder, features, &mut lanes, &mut source, count as u32)
+    batch::carry_out(
+        recorder,
+        &Rules::new(*features),
+        &mut lanes,
+        &mut source,
+        count as u32,
+    )
+}
+
+/// As run(), in blocks of one.
+fn run_by_one(recorder: &Recorder, features: &Features, commands: &[Words]) -> Invalidated {
+    let mut lanes: Vec<Lane<1>> = (0..recorder.smmus).map(|_| Lane::new()).collect();
+    let rules = Rules::new(*features);
+    let (mut source, count) = (Memory(commands), commands.len() as u32);
+    batch::carry_out(recorder, &rules, &mut lanes, &mut source, count)
 }
 
 /// Runs commands that are all valid.
@@ -324,7 +339,12 @@ fn nothing_is_lost_and_nobody_else_is_hit() {
         let commands: Vec<_> = (0..count)
             .map(|_| guest::command(random, &features))
             .collect();
-        run_all(&recorder, &features, &commands);
+        if random.one_in(4) {
+            let Invalidated { done, result } = run_by_one(&recorder, &features, &commands);
+            assert_eq!((done as usize, result), (count, Ok(())));
+        } else {
+            run_all(&recorder, &features, &commands);
+        }
         check_scope(random, &recorder, &features, &commands);
         for smmu in 0..smmus {
             for command in recorder.given(smmu) {

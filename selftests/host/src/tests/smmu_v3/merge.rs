@@ -5,8 +5,8 @@
 use crate::{
     drivers::smmu_v3::{
         command::{
-            Command,
             Physical,
+            Rules,
             Words, //
         },
         features::Features,
@@ -30,7 +30,8 @@ use crate::{
 const VMID: u16 = 0x1234;
 
 fn physical(words: Words, features: &Features) -> Physical {
-    Command::from_guest(words, features)
+    Rules::new(*features)
+        .check(words)
         .expect("it is valid")
         .on_vmid(VMID)
         .expect("it has a VMID")
@@ -73,7 +74,7 @@ fn what_takes_the_place_of_two_invalidates_what_they_do() {
         let merged = merged.words();
         assert!(!features.repeat_erratum);
         // It is a valid command itself, of the same VMID.
-        assert!(Command::from_guest(merged, &features).is_ok());
+        assert!(Rules::new(features).check(merged).is_ok());
         assert_eq!(bits(merged, 47, 32), u64::from(VMID));
         for _ in 0..40 {
             let entry = guest::entry(random, VMID);

@@ -20,14 +20,17 @@ use crate::{
             self,
             Lane,
             Smmus,
-            Stream, //
+            Stream,
+            MAX_ISSUED, //
         },
         command::{
             Physical,
+            Rules,
             Words, //
         },
         features::Features, //
     },
+    kapi::iommu::invalidate::Invalidated,
     tests::{
         random::{
             cases,
@@ -406,6 +409,23 @@ fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
     commands
 }
 
+fn carry_out<const N: usize>(
+    hardware: &Hardware,
+    smmus: usize,
+    features: Features,
+    commands: &[Words],
+) -> Invalidated {
+    let mut lanes: Vec<Lane<N>> = (0..smmus).map(|_| Lane::new()).collect();
+    let (mut source, count) = (Memory(commands), commands.len() as u32);
+    batch::carry_out(
+        hardware,
+        &Rules::new(features),
+        &mut lanes,
+        &mut source,
+        count,
+    )
+}
+
 #[test]
 fn no_device_gets_what_is_stale() {
     cases(400, |random| {
@@ -425,15 +445,12 @@ fn no_device_gets_what_is_stale() {
             }
             let (smmus, features) = (world.smmus.len(), world.features);
             drop(world);
-            let mut lanes: Vec<Lane> = (0..smmus).map(|_| Lane::new()).collect();
             let count = commands.len() as u32;
-            let outcome = batch::carry_out(
-                &hardware,
-                &features,
-                &mut lanes,
-                &mut Memory(&commands),
-                count,
-            );
+            let outcome = if hardware.0.borrow_mut().random.one_in(4) {
+                carry_out::<1>(&hardware, smmus, features, &commands)
+            } else {
+                carry_out::<MAX_ISSUED>(&hardware, smmus, features, &commands)
+            };
             assert_eq!((outcome.done, outcome.result), (count, Ok(())));
             let mut world = hardware.0.borrow_mut();
             for device in 0..DEVICES {
