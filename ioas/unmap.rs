@@ -47,16 +47,22 @@ impl<const N: usize> UnmapBatch<N> {
         areas.iter().flatten().map(|(range, slice)| (*range, slice))
     }
 
-    /// False where there is no room.
-    fn push(&mut self, range: IovaRange, slice: Slice) -> bool {
-        match self.areas.get_mut(self.count) {
-            Some(place) => {
-                *place = Some((range, slice));
-                self.count += 1;
-                true
-            }
-            None => false,
+    fn is_full(&self) -> bool {
+        self.count == N
+    }
+
+    /// Adds an area. The batch is not full.
+    fn push(&mut self, range: IovaRange, slice: Slice) {
+        if let Some(place) = self.areas.get_mut(self.count) {
+            *place = Some((range, slice));
+            self.count += 1;
         }
+    }
+
+    /// The number of bytes of the areas.
+    fn bytes(&self) -> u64 {
+        let bytes = self.areas().map(|(range, _)| range.len());
+        bytes.fold(0, u64::saturating_add)
     }
 }
 
@@ -70,13 +76,16 @@ enum Collected {
     InUse(IovaRange),
 }
 
-/// Marks areas of `within` that lie in `rest`, as many as fit. `ENOENT` at one that is not whole in
-/// `within`, `EBUSY` at one that somebody else works on or hardware has; those before it are marked
-/// all the same.
+/// Adds areas of `within` that lie in `rest` to the batch, as many as fit: removes them if they are
+/// in no domain (`unused`), else puts them into [`State::Dying`].
+///
+/// Returns `ENOENT` at an area that is not whole in `within`, and `EBUSY` at one that another task
+/// works on or that a HW queue is in. The areas before it are in the batch all the same.
 fn collect<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
+    unused: bool,
     batch: &mut UnmapBatch<N>,
 ) -> Result<Collected> {
     loop {
@@ -98,10 +107,17 @@ fn collect<const N: usize>(
             area.prevent_access = true;
             return Ok(Collected::InUse(range));
         }
-        if !batch.push(range, area.slice.clone()) {
+        if batch.is_full() {
             return Ok(Collected::More(rest));
         }
-        area.state = State::Dying;
+        if unused {
+            if let Some(area) = space.areas.remove(range) {
+                batch.push(range, area.slice);
+            }
+        } else {
+            area.state = State::Dying;
+            batch.push(range, area.slice.clone());
+        }
         let next = range.last().checked_add(1);
         match next.and_then(|start| IovaRange::new(start, within.last())) {
             Some(next) => rest = next,
@@ -152,20 +168,24 @@ impl Ioas {
         rest: IovaRange,
         unmapped: &mut u64,
     ) -> Result<Collected> {
+        // Dropped after the locks, and with it the memory.
         let mut batch = UnmapBatch::<N>::new();
         // No domain may come or go while areas are between two states.
         let domains = self.domains.read();
+        let unused = domains.is_empty();
 
-        let result = collect(&mut self.space.write(), within, rest, &mut batch);
-        if batch.count != 0 {
+        let mut space = self.space.write();
+        let result = collect(&mut space, within, rest, unused, &mut batch);
+        drop(space);
+        if batch.count != 0 && !unused {
             domains.unfill(batch.areas());
             let mut space = self.space.write();
             for (range, _) in batch.areas() {
                 // The slices in `batch` keep the memory from going under the lock.
                 drop(space.areas.remove(range));
-                *unmapped = unmapped.saturating_add(range.len());
             }
         }
+        *unmapped = unmapped.saturating_add(batch.bytes());
         result
     }
 

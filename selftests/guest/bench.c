@@ -279,6 +279,25 @@ static void one_page_rows(void)
 	}
 }
 
+static void one_page_without_domain_rows(void)
+{
+	static uint64_t mapped[NR_SHORT], unmapped[NR_SHORT];
+	const char *p = memory[SMALL];
+	uint32_t other;
+	int repeat, i;
+
+	must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
+	for (repeat = 0; repeat < nr_repeats; repeat++) {
+		for (i = 0; i < NR_SHORT; i++) {
+			mapped[i] = TIMED(map(iommu, other, p, PAGE, IOVA));
+			unmapped[i] = TIMED(unmap(iommu, other, IOVA, PAGE));
+		}
+		sample("one page without a domain: map", median(mapped, NR_SHORT), unit);
+		sample("one page without a domain: unmap", median(unmapped, NR_SHORT), unit);
+	}
+	must(destroy(iommu, other), "DESTROY");
+}
+
 static int map_areas(const char *p)
 {
 	int r = 0;
@@ -421,6 +440,7 @@ static void measure(const char *cdev)
 
 	memory_rows();
 	one_page_rows();
+	one_page_without_domain_rows();
 	area_rows();
 	copy_row();
 	ioas_row();
