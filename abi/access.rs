@@ -14,7 +14,7 @@ use crate::{
     device::Access,
     ffi::bindings,
     ioas::{
-        access::AccessUser,
+        accessor::AccessUser,
         transfer::Transfer, //
     },
     kapi::{

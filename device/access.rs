@@ -17,7 +17,7 @@ use kernel::{
 
 use crate::{
     ioas::{
-        access::{
+        accessor::{
             AccessUser,
             Accessor, //
         },

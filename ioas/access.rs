@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Reaching the memory of an address space without a domain, for devices that software emulates.
+//! Access to the memory of an address space without a domain, for emulated devices and HW queues.
 //!
-//! An [`Accessor`] is known to the address spaces it is added to, so that it can be told when
-//! memory it may hold pages of is to be unmapped. It is told without any lock held.
+//! Pins and copies hold `Ioas::space` (rank 25) for reading, and `Pages::inner` (rank 30) inside it.
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc,
-        Completion, //
-    }, //
+    sync::atomic::ordering::Relaxed, //
 };
 
 use crate::{
@@ -29,7 +24,6 @@ use crate::{
             PagePtr,
             PinnedRun, //
         },
-        sync::complete_on_drop::CompleteOnDrop,
         units::{
             page_offset,
             IovaRange,
@@ -39,51 +33,6 @@ use crate::{
         }, //
     }, //
 };
-
-/// What a driver does when memory is to be unmapped.
-pub(crate) trait AccessUser: Send + Sync {
-    /// Gives up every page in `range` that it has pinned; when this returns it uses none of them.
-    /// Called without locks; it may end accesses.
-    fn unmap(&self, range: IovaRange);
-}
-
-/// Somebody who may reach the memory of an address space.
-pub(crate) struct Accessor {
-    user: Option<KBox<dyn AccessUser>>,
-    alignment: u64,
-    /// Says that nobody will call `user` any more: the last field to go.
-    _dropped: CompleteOnDrop,
-}
-
-impl Accessor {
-    /// `user` is told of unmapping; one that never pins pages needs no whole pages. The completion
-    /// says when the accessor is gone. `ENOMEM`.
-    pub(crate) fn new(
-        user: Option<KBox<dyn AccessUser>>,
-        pins_pages: bool,
-    ) -> Result<(Arc<Self>, Arc<Completion>)> {
-        let dropped = CompleteOnDrop::new()?;
-        let completion = dropped.completion();
-        let accessor = Self {
-            user,
-            alignment: if pins_pages { PAGE_SIZE } else { 1 },
-            _dropped: dropped,
-        };
-        Ok((Arc::new(accessor, GFP_KERNEL_ACCOUNT)?, completion))
-    }
-
-    /// What areas must be aligned to: a page, or 1.
-    pub(crate) fn alignment(&self) -> u64 {
-        self.alignment
-    }
-
-    /// Tells the driver to give up pages.
-    pub(crate) fn notify(&self, range: IovaRange) {
-        if let Some(user) = &self.user {
-            user.unmap(range);
-        }
-    }
-}
 
 /// The areas that cover `range` without a gap, with the part of `range` that each has, in order.
 /// `ENOENT` where there is a gap.

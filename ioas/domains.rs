@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The domains of an address space: all of them carry all of its mappings.
+//! The domains of an address space. Each of them has all of its mappings.
 //!
-//! The first domain pins the areas' memory, the last one to go unpins it.
+//! The first domain pins the memory of the areas, and the last one to be removed unpins it.
 
 use kernel::{
     prelude::*,
@@ -11,22 +11,12 @@ use kernel::{
 
 use crate::{
     ioas::{
-        access::Accessor,
-        area::{
-            Area,
-            Slice,
-            State, //
-        },
+        accessor::Accessor,
+        area::Slice,
         filler::Filler,
-        ranges::RANGES,
-        space::{
-            Owner,
-            Space, //
-        },
-        Ioas, //
+        ranges::RANGES, //
     },
     kapi::{
-        bug::warn_on_once,
         iommu::domain::{
             Domain,
             Prot, //
@@ -40,45 +30,45 @@ use crate::{
     }, //
 };
 
-/// See the module. Everything here is under `Ioas::domains`.
+/// The domains of an address space, and what else uses its memory. Protected by `Ioas::domains`.
 pub(crate) struct Domains {
-    list: KVec<Arc<Domain>>,
-    /// Who reaches the memory without a domain.
-    accessors: KVec<Arc<Accessor>>,
-    /// How many HW queues there are, which the hardware reads page by page.
-    phys_pins: usize,
-    /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` off).
-    small_pages: bool,
+    pub(super) list: KVVec<Arc<Domain>>,
+    /// The emulated devices.
+    pub(super) accessors: KVVec<Arc<Accessor>>,
+    /// The number of HW queues.
+    pub(super) phys_pins: usize,
+    /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` is off).
+    pub(super) small_pages: bool,
 }
 
 impl Domains {
-    /// No domain.
+    /// Creates an empty set.
     pub(crate) fn new() -> Self {
         Self {
-            list: KVec::new(),
-            accessors: KVec::new(),
+            list: KVVec::new(),
+            accessors: KVVec::new(),
             phys_pins: 0,
             small_pages: false,
         }
     }
 
-    /// Whether there is no domain, and so nothing is pinned.
+    /// Returns true if there is no domain. Then only accesses pin memory.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The domains.
+    /// The domains, in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Domain> {
         self.list.iter().map(|domain| &**domain)
     }
 
-    /// Whether a page table entry may be for several CPU pages.
+    /// Returns true if a page table entry may be for several CPU pages.
     pub(crate) fn may_have_large_pages(&self) -> bool {
         !self.small_pages && !self.list.is_empty()
     }
 
     /// Pins an area's memory and maps it into every domain. On failure nothing has changed.
-    /// `ENOMEM`, or what [`Pages::pin`](crate::ioas::pages::Pages::pin) fails with.
+    /// Returns `ENOMEM`, and what [`Pages::pin`](crate::ioas::pages::Pages::pin) fails with.
     pub(crate) fn fill(&self, range: IovaRange, slice: &Slice, prot: Prot) -> Result {
         for (done, domain) in self.list.iter().enumerate() {
             if let Err(error) = fill_one(domain, range, slice, prot, self.small_pages, done == 0) {
@@ -95,8 +85,8 @@ impl Domains {
         unfill_domains(&self.list, areas);
     }
 
-    /// The alignment that the domains, accessors and HW queues ask for.
-    fn alignment(&self) -> u64 {
+    /// Returns the alignment that the domains, accessors and HW queues need, in bytes.
+    pub(super) fn alignment(&self) -> u64 {
         let whole_pages = self.small_pages || self.phys_pins != 0;
         let least = if whole_pages { PAGE_SIZE } else { 1 };
         let domains = self.list.iter().map(|domain| domain.min_page_size());
@@ -104,15 +94,16 @@ impl Domains {
         domains.fold(accessors.fold(least, u64::max), u64::max)
     }
 
-    /// The accessor at a place in the list, which changes only while the lock is held for writing.
+    /// Returns the accessor with this index. The indexes change only while the lock is held for
+    /// writing.
     pub(crate) fn accessor(&self, place: usize) -> Option<&Arc<Accessor>> {
         self.accessors.get(place)
     }
 }
 
-/// Maps an area into a domain; its memory is pinned where this is the `first` one, else it is
-/// already. On failure nothing has changed.
-fn fill_one(
+/// Maps an area into a domain. Pins its memory if this is the `first` domain; otherwise it is pinned.
+/// On failure nothing has changed.
+pub(super) fn fill_one(
     domain: &Arc<Domain>,
     range: IovaRange,
     slice: &Slice,
@@ -136,7 +127,7 @@ fn fill_one(
         return Ok(());
     }
     let mut pending = slice.pages.begin_pin(pages)?;
-    // Dropped before `pending`: what a device can reach is pinned.
+    // Dropped before `pending`, so that memory is unmapped before it is unpinned.
     let mut filler = Filler::new(domain, range, skip, prot, small_pages);
     if !pending.pin(|extents| filler.push(extents))? {
         filler.push_pieces(pending.runs().map(Into::into))?;
@@ -147,7 +138,10 @@ fn fill_one(
 }
 
 /// Unmaps areas from a domain.
-fn unfill_one<'a>(domain: &Arc<Domain>, areas: impl Iterator<Item = (IovaRange, &'a Slice)>) {
+pub(super) fn unfill_one<'a>(
+    domain: &Arc<Domain>,
+    areas: impl Iterator<Item = (IovaRange, &'a Slice)>,
+) {
     let ranges = areas.filter_map(|(range, slice)| match slice.pages.mmio() {
         Some((mmio, _)) => {
             mmio.unmap(domain, range);
@@ -174,183 +168,11 @@ fn unfill_domains<'a>(
     }
 }
 
-/// Unpins an area's memory as far as nobody else holds it.
-fn release(slice: &Slice) {
+/// Unpins an area's memory, except for pages that have other users.
+pub(super) fn release(slice: &Slice) {
     if slice.pages.mmio().is_none() {
         if let Ok(pages) = slice.page_range() {
             slice.pages.unpin(pages);
-        }
-    }
-}
-
-/// The areas that domains have.
-fn ready(space: &Space) -> impl Iterator<Item = (IovaRange, &Area)> + Clone {
-    space
-        .areas
-        .iter()
-        .filter(|(_, area)| area.state == State::Ready)
-}
-
-impl Ioas {
-    /// Gives all mappings to one more domain. On failure nothing has changed. `EADDRINUSE` where an
-    /// area lies where the domain cannot map, or is aligned worse than its pages; `EINVAL` where
-    /// its pages are larger than the CPU's; `ENOMEM`, `EFAULT`.
-    pub(crate) fn add_domain(&self, domain: &Arc<Domain>) -> Result {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-        let owner = Owner::of(&**domain);
-
-        let alignment = domain.min_page_size().max(space.alignment);
-        if alignment > PAGE_SIZE {
-            return Err(EINVAL);
-        }
-        if alignment != space.alignment && !space.fits(alignment) {
-            return Err(EADDRINUSE);
-        }
-        domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        reserve_outside(&mut space, domain.aperture(), owner)?;
-        if let Err(error) = fill_domain(&domains, &space, domain) {
-            space.unreserve(owner);
-            return Err(error);
-        }
-        space.alignment = alignment;
-        // There is room: it was reserved.
-        drop(domains.list.push_within_capacity(domain.clone()));
-        Ok(())
-    }
-
-    /// Takes all mappings from a domain. Cannot fail.
-    pub(crate) fn remove_domain(&self, domain: &Arc<Domain>) {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        domains.list.retain(|other| !Arc::ptr_eq(other, domain));
-        unfill_domain(&domains, &space, domain, None);
-        space.unreserve(Owner::of(&**domain));
-        space.alignment = domains.alignment();
-    }
-
-    /// Lets somebody reach the memory without a domain. `EADDRINUSE` where an area is aligned worse
-    /// than the accessor needs, `ENOMEM`.
-    pub(crate) fn add_accessor(&self, accessor: Arc<Accessor>) -> Result {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        let alignment = accessor.alignment().max(space.alignment);
-        if alignment != space.alignment && !space.fits(alignment) {
-            return Err(EADDRINUSE);
-        }
-        domains.accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
-        space.alignment = alignment;
-        Ok(())
-    }
-
-    /// Undoes [`Ioas::add_accessor`]. Cannot fail.
-    pub(crate) fn remove_accessor(&self, accessor: &Arc<Accessor>) {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        // The caller's own reference keeps it from going under the lock.
-        domains
-            .accessors
-            .retain(|other| !Arc::ptr_eq(other, accessor));
-        space.alignment = domains.alignment();
-    }
-
-    /// Requires areas that consist of whole pages until [`Ioas::remove_phys_pin`]. Returns `EADDRINUSE`
-    /// if there is an area that does not.
-    pub(crate) fn add_phys_pin(&self) -> Result {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        if space.alignment != PAGE_SIZE && !space.fits(PAGE_SIZE) {
-            return Err(EADDRINUSE);
-        }
-        domains.phys_pins += 1;
-        space.alignment = PAGE_SIZE;
-        Ok(())
-    }
-
-    /// Undoes [`Ioas::add_phys_pin`]. Cannot fail.
-    pub(crate) fn remove_phys_pin(&self) {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        warn_on_once!(domains.phys_pins == 0);
-        domains.phys_pins = domains.phys_pins.saturating_sub(1);
-        space.alignment = domains.alignment();
-    }
-
-    /// Whether areas may be mapped with pages larger than the CPU's smallest.
-    pub(crate) fn large_pages(&self) -> bool {
-        !self.domains.read().small_pages
-    }
-
-    /// Turns large pages off or on, if `commit` agrees in the end. `EINVAL` where domains have
-    /// mappings, `EADDRINUSE` where an area begins or ends inside a page.
-    pub(crate) fn set_large_pages(&self, large: bool, commit: impl FnOnce() -> Result) -> Result {
-        let mut domains = self.domains.write();
-        let mut space = self.space.write();
-
-        if !large && !domains.small_pages {
-            if !domains.is_empty() && !space.areas.is_empty() {
-                return Err(EINVAL);
-            }
-            if !space.fits(PAGE_SIZE) {
-                return Err(EADDRINUSE);
-            }
-        }
-        commit()?;
-        domains.small_pages = !large;
-        space.alignment = domains.alignment();
-        Ok(())
-    }
-}
-
-/// Reserves what a domain cannot translate.
-fn reserve_outside(space: &mut Space, aperture: IovaRange, owner: Owner) -> Result {
-    let below = aperture.start().checked_sub(1);
-    let above = aperture.last().checked_add(1);
-    let outside = [
-        below.and_then(|last| IovaRange::new(0, last)),
-        above.and_then(|start| IovaRange::new(start, u64::MAX)),
-    ];
-    let result = outside
-        .into_iter()
-        .flatten()
-        .try_for_each(|range| space.reserve(range, owner));
-    if result.is_err() {
-        space.unreserve(owner);
-    }
-    result
-}
-
-/// Maps every area into `domain`, which is not in `domains` yet.
-fn fill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>) -> Result {
-    let first = domains.is_empty();
-    for (range, area) in ready(space) {
-        let slice = &area.slice;
-        let result = fill_one(domain, range, slice, area.prot, domains.small_pages, first);
-        if let Err(error) = result {
-            unfill_domain(domains, space, domain, Some(range.start()));
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Unmaps the areas that begin before `end` from `domain`, which is not in `domains`, and unpins
-/// their memory where no domain is left to need it.
-fn unfill_domain(domains: &Domains, space: &Space, domain: &Arc<Domain>, end: Option<u64>) {
-    let areas = ready(space)
-        .take_while(|(range, _)| end.is_none_or(|end| range.start() < end))
-        .map(|(range, area)| (range, &area.slice));
-
-    unfill_one(domain, areas.clone());
-    // Unpinning comes after the last unmapping.
-    if domains.is_empty() {
-        for (_, slice) in areas {
-            release(slice);
         }
     }
 }

@@ -30,13 +30,13 @@ const MOST_ALIGNMENT: u64 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
 
 /// Ranges in order of their first address; they may intersect.
 pub(crate) struct RangeList<T> {
-    list: KVec<(IovaRange, T)>,
+    list: KVVec<(IovaRange, T)>,
 }
 
 impl<T> RangeList<T> {
     /// A list without ranges.
     pub(crate) const fn new() -> Self {
-        Self { list: KVec::new() }
+        Self { list: KVVec::new() }
     }
 
     /// Adds a range. `ENOMEM`.

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! I/O address spaces: which I/O virtual address means which memory, for all domains of the space.
+//! I/O address spaces.
 //!
-//! An [`Ioas`] keeps areas (mapped ranges), what devices cannot use (reserved ranges), what the
-//! user wants kept free (allowed ranges), and the domains that carry the mappings. Areas are pinned
-//! and mapped as long as there is a domain.
+//! An [`Ioas`] has areas (ranges of IOVA that are mapped to memory), reserved ranges (which devices
+//! cannot use), allowed ranges (which user space wants to be able to map), and domains, each of which
+//! has all mappings. The memory of areas is pinned as long as there is a domain.
 //!
-//! Locks: `Ioas::hwpts` (10), `Ioas::domains` (20), `Ioas::space` (25), then `Pages::inner` (30).
-//! Mapping and unmapping hold `domains` for reading during their long part and `space` only for
-//! moments, so those of disjoint ranges run in parallel; the state of an area under construction or
-//! destruction keeps others away from it. Changing the set of domains holds both for writing.
-//! `space` of several address spaces is held by `process.rs` alone.
+//! Locks: `Ioas::hwpts` (rank 10), `Ioas::domains` (20), `Ioas::space` (25), `Pages::inner` (30) and
+//! `Mmio::inner` (31). Mapping and unmapping hold `domains` for reading all the time and `space` for
+//! writing only to insert and to remove areas, so disjoint ranges are mapped in parallel. The state of
+//! an area says that a task works on it without `space`. Adding and removing a domain holds both for
+//! writing. Only `process.rs` holds the `space` of several address spaces.
 
 pub(crate) mod access;
+pub(crate) mod accessor;
 mod area;
 mod builder;
 mod cut;
@@ -24,12 +25,14 @@ pub(crate) mod ioctl;
 mod iova_alloc;
 mod map;
 mod mappings;
+mod members;
 mod mmio;
 pub(crate) mod pages;
 pub(crate) mod phys;
 mod phys_pin;
 pub(crate) mod process;
 mod ranges;
+mod reserve;
 mod segments;
 mod space;
 pub(crate) mod transfer;
@@ -58,18 +61,18 @@ pub(crate) use crate::ioas::{
     mappings::Mappings,
     phys_pin::PhysPin,
     ranges::IoasRanges,
-    space::ReservedIovas, //
+    reserve::ReservedIovas, //
 };
 
 /// An I/O address space.
 ///
-/// Whoever adds a domain holds a reference until it has removed it, so when the address space is
-/// dropped nothing is pinned or mapped any more.
+/// The owner of a domain holds a reference until it has removed the domain, so nothing is pinned or
+/// mapped any more when the address space is dropped.
 #[pin_data]
 pub(crate) struct Ioas {
-    /// Candidates for automatic page tables: see [`Ioas::hwpts`].
+    /// See [`Ioas::hwpts`].
     #[pin]
-    hwpts: Mutex<KVec<u32>>,
+    hwpts: Mutex<KVVec<u32>>,
     #[pin]
     domains: RwSem<Domains>,
     #[pin]
@@ -82,16 +85,16 @@ impl Ioas {
     /// An address space without mappings: any address may be used.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            hwpts <- new_mutex!(KVec::new(), "Ioas::hwpts"),
+            hwpts <- new_mutex!(KVVec::new(), "Ioas::hwpts"),
             domains <- new_rwsem!(Domains::new(), "Ioas::domains"),
             space <- new_rwsem!(Space::new(), "Ioas::space"),
         })
     }
 
-    /// Ids of page tables that were made automatically for this address space. An entry may be out
-    /// of date: whoever scans the list drops those. PendingPin the lock keeps others from making
-    /// one.
-    pub(crate) fn hwpts(&self) -> &Mutex<KVec<u32>> {
+    /// The ids of the page tables that were made automatically for this address space. Page tables
+    /// are made and destroyed under the lock, but an id may be out of date; code that scans the list
+    /// removes such ids.
+    pub(crate) fn hwpts(&self) -> &Mutex<KVVec<u32>> {
         &self.hwpts
     }
 }

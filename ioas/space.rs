@@ -4,11 +4,7 @@
 //!
 //! Everything here is under `Ioas::space`.
 
-use kernel::{
-    device::Device,
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::prelude::*;
 
 use crate::{
     ioas::{
@@ -17,21 +13,12 @@ use crate::{
         iova_alloc::{
             self,
             RangeList, //
-        },
-        Ioas, //
-    },
-    kapi::{
-        fault_injection,
-        iommu::resv::{
-            resv_regions,
-            ResvKind, //
-        },
-        units::{
-            IovaRange,
-            IovaUnit, //
         }, //
     },
-    object::Ref, //
+    kapi::units::{
+        IovaRange,
+        IovaUnit, //
+    }, //
 };
 
 /// Whose restriction a reserved range is: the address of the device or domain, which is compared
@@ -104,73 +91,25 @@ impl Space {
         self.reserved.retain(|o| *o != owner);
     }
 
+    /// Replaces the allowed ranges and returns the old ones. Returns `EADDRINUSE` if one of them is
+    /// reserved.
+    pub(crate) fn allow(
+        &mut self,
+        allowed: IntervalMap<IovaUnit, ()>,
+    ) -> Result<IntervalMap<IovaUnit, ()>> {
+        if allowed
+            .iter()
+            .any(|(range, ())| self.reserved.conflict(range).is_some())
+        {
+            return Err(EADDRINUSE);
+        }
+        Ok(core::mem::replace(&mut self.allowed, allowed))
+    }
+
     /// Whether every area could be mapped with pages of `alignment` bytes.
     pub(crate) fn fits(&self, alignment: u64) -> bool {
         self.areas
             .iter()
             .all(|(range, area)| area.is_aligned(range, alignment))
-    }
-}
-
-impl Ioas {
-    /// Replaces the allowed ranges. `EADDRINUSE` where one is reserved already.
-    pub(crate) fn allow(&self, allowed: IntervalMap<IovaUnit, ()>) -> Result {
-        let mut space = self.space.write();
-        if allowed
-            .iter()
-            .any(|(range, ())| space.reserved.conflict(range).is_some())
-        {
-            return Err(EADDRINUSE);
-        }
-        let old = core::mem::replace(&mut space.allowed, allowed);
-        drop(space);
-        drop(old);
-        Ok(())
-    }
-
-    /// Reserves a range as long as the address space exists. `EADDRINUSE` where something in it is
-    /// mapped or allowed, `ENOMEM`.
-    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn reserve_range(&self, range: IovaRange) -> Result {
-        self.space.write().reserve(range, Owner::of(self))
-    }
-
-    /// Reserves what a device cannot use, until the result is dropped. `EADDRINUSE` where something
-    /// is mapped there or allowed, `EINVAL` where the driver contradicts itself, `ENOMEM`.
-    pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &Device) -> Result<ReservedIovas> {
-        fault_injection::point(EINVAL)?;
-        let regions = resv_regions(dev)?;
-        let reserved = ReservedIovas {
-            ioas: ioas.clone(),
-            dev: dev.into(),
-        };
-        let owner = Owner::of(dev);
-        let count = |kind| regions.iter().filter(|region| region.kind == kind).count();
-        let (hw_msi, sw_msi) = (count(ResvKind::HwMsi), count(ResvKind::SwMsi));
-
-        let mut space = ioas.space.write();
-        let result = regions
-            .iter()
-            .filter(|region| region.kind != ResvKind::DirectRelaxable)
-            .try_for_each(|region| space.reserve(region.range, owner));
-        drop(space);
-        result?;
-        // No driver places interrupts itself and lets software place them, or offers two places.
-        if (sw_msi != 0 && hw_msi != 0) || sw_msi > 1 {
-            return Err(EINVAL);
-        }
-        Ok(reserved)
-    }
-}
-
-/// What a device cannot use is reserved in an address space. Dropping it opens it again.
-pub(crate) struct ReservedIovas {
-    ioas: Ref<Ioas>,
-    dev: ARef<Device>,
-}
-
-impl Drop for ReservedIovas {
-    fn drop(&mut self) {
-        self.ioas.space.write().unreserve(Owner::of(&*self.dev));
     }
 }

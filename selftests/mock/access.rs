@@ -19,7 +19,7 @@ use kernel::{
 use crate::{
     device::Access,
     ioas::{
-        access::AccessUser,
+        accessor::AccessUser,
         transfer::Transfer, //
     },
     kapi::{
