@@ -132,6 +132,25 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Some((range, self.get_mut(range)?))
     }
 
+    /// Takes out the first range that intersects `within` if `check` succeeds for it. Returns the range
+    /// and its value, the error of `check`, or `None` if there is no such range.
+    pub(crate) fn take_first_in<E>(
+        &mut self,
+        within: Range<U>,
+        check: impl FnOnce(Range<U>, &mut V) -> Result<(), E>,
+    ) -> Option<Result<(Range<U>, V), E>> {
+        // Most often it is `within` itself, which takes one look.
+        let entry = self.tree.find_mut(&within.last());
+        if let Some(mut entry) = entry.filter(|entry| entry.get().start == within.start()) {
+            let result = check(within, &mut entry.get_mut().value);
+            return Some(result.map(|()| (within, entry.remove().value)));
+        }
+        let range = self.find(within)?;
+        let mut entry = self.tree.find_mut(&range.last())?;
+        let result = check(range, &mut entry.get_mut().value);
+        Some(result.map(|()| (range, entry.remove().value)))
+    }
+
     /// Whether a range intersects `within`.
     pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
         self.find(within).is_some()

@@ -117,11 +117,8 @@ impl Ioas {
     ) -> Result {
         let mut taken = Taken {
             ioas: self,
-            parts: Chunks::new(),
+            parts: slices.try_map(Part::new)?,
         };
-        for slice in slices {
-            taken.parts.push(Part::new(slice)?)?;
-        }
         let iova = self.take(&mut taken.parts, length, placement, prot)?;
 
         let domains = self.domains.read();

@@ -6,7 +6,10 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -72,6 +75,7 @@ impl Ioas {
         space.alignment = alignment;
         // There is room, which was reserved.
         warn_on_once!(domains.list.push_within_capacity(domain.clone()).is_err());
+        self.has_domain.store(true, Relaxed);
         Ok(())
     }
 
@@ -81,6 +85,7 @@ impl Ioas {
         let mut space = self.space.write();
 
         domains.list.retain(|other| !Arc::ptr_eq(other, domain));
+        self.has_domain.store(!domains.is_empty(), Relaxed);
         unfill_domain(&domains, &space, domain, None);
         space.unreserve(Owner::of(&**domain));
         space.alignment = domains.alignment();

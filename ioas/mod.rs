@@ -42,7 +42,10 @@ mod unmap;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        atomic::Atomic,
+        Mutex, //
+    }, //
 };
 
 use crate::{
@@ -73,6 +76,9 @@ pub(crate) struct Ioas {
     /// See [`Ioas::hwpts`].
     #[pin]
     hwpts: Mutex<KVVec<u32>>,
+    /// Whether `domains` has a domain. Changes while that and `space` are held for writing, so it can
+    /// be read under either.
+    has_domain: Atomic<bool>,
     #[pin]
     domains: RwSem<Domains>,
     #[pin]
@@ -86,6 +92,7 @@ impl Ioas {
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             hwpts <- new_mutex!(KVVec::new(), "Ioas::hwpts"),
+            has_domain: Atomic::new(false),
             domains <- new_rwsem!(Domains::new(), "Ioas::domains"),
             space <- new_rwsem!(Space::new(), "Ioas::space"),
         })

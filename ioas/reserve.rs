@@ -36,7 +36,7 @@ impl Ioas {
     /// Reserves a range as long as the address space exists. Returns `EADDRINUSE` if part of it is
     /// mapped or allowed, and `ENOMEM`.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn reserve_range(&self, range: IovaRange) -> Result {
+    pub(crate) fn reserve_range(&self, range: crate::kapi::units::IovaRange) -> Result {
         self.space.write().reserve(range, Owner::of(self))
     }
 

@@ -13,6 +13,7 @@ use kernel::{
 use crate::{
     ioas::{
         area::{
+            Area,
             Slice,
             State, //
         },
@@ -70,14 +71,14 @@ impl<const N: usize> UnmapBatch<N> {
 enum Collected {
     /// No area is left.
     Done,
-    /// There was no room for more: this is left.
+    /// The batch is full, and there may be more areas in this range.
     More(IovaRange),
-    /// This area is in use by accesses, which must be told first.
+    /// Accesses use this area; their drivers must be called first.
     InUse(IovaRange),
 }
 
-/// Adds areas of `within` that lie in `rest` to the batch, as many as fit: removes them if they are
-/// in no domain (`unused`), else puts them into [`State::Dying`].
+/// Adds areas of `within` that lie in `rest` to the batch, as many as fit, and puts them into
+/// [`State::Dying`].
 ///
 /// Returns `ENOENT` at an area that is not whole in `within`, and `EBUSY` at one that another task
 /// works on or that a HW queue is in. The areas before it are in the batch all the same.
@@ -85,45 +86,73 @@ fn collect<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
-    unused: bool,
     batch: &mut UnmapBatch<N>,
 ) -> Result<Collected> {
-    loop {
+    while !batch.is_full() {
         let Some((range, area)) = space.areas.first_in_mut(rest) else {
             return Ok(Collected::Done);
         };
-        if area.state != State::Ready {
-            return Err(EBUSY);
+        if let Err(stop) = check(within, range, area) {
+            return stop;
         }
-        if area.phys_pins.load(Relaxed) != 0 {
-            return Err(EBUSY);
-        }
-        if !within.contains(&range) {
-            return Err(ENOENT);
-        }
-        // Accesses begin and end under the lock held for reading, so now none does.
-        let in_use = area.accesses.load(Relaxed) != 0;
-        if in_use {
-            area.prevent_access = true;
-            return Ok(Collected::InUse(range));
-        }
-        if batch.is_full() {
-            return Ok(Collected::More(rest));
-        }
-        if unused {
-            if let Some(area) = space.areas.remove(range) {
-                batch.push(range, area.slice);
-            }
-        } else {
-            area.state = State::Dying;
-            batch.push(range, area.slice.clone());
-        }
-        let next = range.last().checked_add(1);
-        match next.and_then(|start| IovaRange::new(start, within.last())) {
+        area.state = State::Dying;
+        batch.push(range, area.slice.clone());
+        match behind(range, within) {
             Some(next) => rest = next,
             None => return Ok(Collected::Done),
         }
     }
+    Ok(Collected::More(rest))
+}
+
+/// As [`collect`], for areas that no domain has: removes them.
+fn take<const N: usize>(
+    space: &mut Space,
+    within: IovaRange,
+    mut rest: IovaRange,
+    batch: &mut UnmapBatch<N>,
+) -> Result<Collected> {
+    while !batch.is_full() {
+        let area = space
+            .areas
+            .take_first_in(rest, |range, area| check(within, range, area));
+        let range = match area {
+            Some(Ok((range, area))) => {
+                batch.push(range, area.slice);
+                range
+            }
+            Some(Err(stop)) => return stop,
+            None => return Ok(Collected::Done),
+        };
+        match behind(range, within) {
+            Some(next) => rest = next,
+            None => return Ok(Collected::Done),
+        }
+    }
+    Ok(Collected::More(rest))
+}
+
+/// What of `within` lies behind `range`.
+fn behind(range: IovaRange, within: IovaRange) -> Option<IovaRange> {
+    IovaRange::new(range.last().checked_add(1)?, within.last())
+}
+
+/// Checks that an area can be unmapped, or says why collecting stops at it.
+fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Result<Collected>> {
+    // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW queue
+    // is one of them.
+    let in_use = area.accesses.load(Relaxed) != 0;
+    if area.state != State::Ready || (in_use && area.phys_pins.load(Relaxed) != 0) {
+        return Err(Err(EBUSY));
+    }
+    if !within.contains(&range) {
+        return Err(Err(ENOENT));
+    }
+    if in_use {
+        area.prevent_access = true;
+        return Err(Ok(Collected::InUse(range)));
+    }
+    Ok(())
 }
 
 impl Ioas {
@@ -170,22 +199,40 @@ impl Ioas {
     ) -> Result<Collected> {
         // Dropped after the locks, and with it the memory.
         let mut batch = UnmapBatch::<N>::new();
-        // No domain may come or go while areas are between two states.
-        let domains = self.domains.read();
-        let unused = domains.is_empty();
+        let result = if self.has_domain.load(Relaxed) {
+            self.unmap_batch(within, rest, &mut batch)
+        } else {
+            let mut space = self.space.write();
+            if self.has_domain.load(Relaxed) {
+                // One was added meanwhile.
+                drop(space);
+                self.unmap_batch(within, rest, &mut batch)
+            } else {
+                take(&mut space, within, rest, &mut batch)
+            }
+        };
+        *unmapped = unmapped.saturating_add(batch.bytes());
+        result
+    }
 
-        let mut space = self.space.write();
-        let result = collect(&mut space, within, rest, unused, &mut batch);
-        drop(space);
-        if batch.count != 0 && !unused {
+    /// Unmaps a batch of areas from the domains.
+    fn unmap_batch<const N: usize>(
+        &self,
+        within: IovaRange,
+        rest: IovaRange,
+        batch: &mut UnmapBatch<N>,
+    ) -> Result<Collected> {
+        // No domain may be added or removed while areas are between two states.
+        let domains = self.domains.read();
+        let result = collect(&mut self.space.write(), within, rest, batch);
+        if batch.count != 0 {
             domains.unfill(batch.areas());
             let mut space = self.space.write();
             for (range, _) in batch.areas() {
-                // The slices in `batch` keep the memory from going under the lock.
+                // The slices in `batch` keep the memory from being dropped under the lock.
                 drop(space.areas.remove(range));
             }
         }
-        *unmapped = unmapped.saturating_add(batch.bytes());
         result
     }
 

@@ -74,14 +74,61 @@ impl<T> Chunks<T> {
     }
 
     /// The elements in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
-        Iterator::chain(self.first.iter(), self.more.iter().flatten())
+    #[inline]
+    pub(crate) fn iter(&self) -> Iter<'_, T> {
+        Iter {
+            chunk: self.first.as_slice().iter(),
+            more: self.more.iter(),
+        }
+    }
+
+    /// Makes a list of what `f` makes of each element. Returns `ENOMEM` and the errors of `f`.
+    pub(crate) fn try_map<U>(self, mut f: impl FnMut(T) -> Result<U>) -> Result<Chunks<U>> {
+        let mut made = Chunks {
+            first: self.first.map(&mut f).transpose()?,
+            more: KVVec::new(),
+        };
+        for element in self.more.into_iter().flatten() {
+            made.push(f(element)?)?;
+        }
+        Ok(made)
     }
 
     /// The elements in order, for changing them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let more = self.more.iter_mut().flat_map(|chunk| chunk.iter_mut());
         Iterator::chain(self.first.iter_mut(), more)
+    }
+}
+
+/// See [`Chunks::iter`].
+pub(crate) struct Iter<'a, T> {
+    /// What is left of the chunk, which at first is the element without one.
+    chunk: core::slice::Iter<'a, T>,
+    more: core::slice::Iter<'a, KVec<T>>,
+}
+
+// Deriving it would ask the same of `T`.
+impl<T> Clone for Iter<'_, T> {
+    fn clone(&self) -> Self {
+        Self {
+            chunk: self.chunk.clone(),
+            more: self.more.clone(),
+        }
+    }
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a T;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a T> {
+        if let Some(element) = self.chunk.next() {
+            return Some(element);
+        }
+        // No chunk is empty.
+        self.chunk = self.more.next()?.iter();
+        self.chunk.next()
     }
 }
 

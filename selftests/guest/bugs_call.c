@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bugs_call.h"
 
@@ -12,6 +13,11 @@ int change_process(struct fixture *f)
 	struct iommu_ioas_change_process cmd = { .size = sizeof(cmd) };
 
 	return call(f->fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+}
+
+bool slow_kernel(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", F_OK);
 }
 
 int open_second(void)

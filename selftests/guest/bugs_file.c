@@ -256,7 +256,7 @@ static void registers_of_another(struct fixture *f)
  */
 static void registers_in_many_areas(struct fixture *f)
 {
-	const unsigned long nr = on_c_module() ? 1000 : 131073;
+	const unsigned long nr = on_c_module() || slow_kernel() ? 1000 : 131073;
 	int file = export_registers(f->dev, 0, PAGE), r;
 	uint64_t iova = FREE_IOVA;
 

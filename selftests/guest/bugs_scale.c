@@ -7,8 +7,9 @@
 
 #include "bugs.h"
 
-#define NR_AREAS	100000UL
-#define NR_SPACES	524300UL
+/* A debug kernel takes a hundred times as long, and looks for other bugs. */
+#define NR_AREAS	(slow_kernel() ? 2000UL : 100000UL)
+#define NR_SPACES	(slow_kernel() ? 1000UL : 524300UL)
 
 int map_areas(int fd, uint32_t ioas, unsigned long nr)
 {
@@ -26,7 +27,8 @@ int map_areas(int fd, uint32_t ioas, unsigned long nr)
 
 static void copy_areas(struct fixture *none)
 {
-	const uint64_t length = NR_AREAS * PAGE;
+	const unsigned long nr = NR_AREAS;
+	const uint64_t length = nr * PAGE;
 	uint64_t to = FREE_IOVA;
 	int fd = open_iommu();
 	uint32_t from, other;
@@ -35,7 +37,7 @@ static void copy_areas(struct fixture *none)
 	WANT(ioas_alloc(fd, &from), 0);
 	WANT(ioas_alloc(fd, &other), 0);
 	WANT(map(fd, from, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(map_areas(fd, from, NR_AREAS), 0);
+	WANT(map_areas(fd, from, nr), 0);
 	WANT(copy(fd, from, FREE_IOVA, length, FIXED | RW, other, &to), 0);
 	/* A gap, or a mapping that is in the way, at the very end: nothing is copied. */
 	WANT(unmap(fd, other, FREE_IOVA, length - PAGE), length - PAGE);
@@ -49,12 +51,13 @@ static void copy_areas(struct fixture *none)
 
 static void change_process_of_many(struct fixture *none)
 {
+	const unsigned long nr = NR_SPACES;
 	int fd = open_iommu();
 	unsigned long i;
 	uint32_t id;
 
 	CHECK(fd >= 0);
-	for (i = 0; i < NR_SPACES; i++)
+	for (i = 0; i < nr; i++)
 		WANT(ioas_alloc(fd, &id), 0);
 	WANT(change_process(&(struct fixture){ .fd = fd }), 0);
 	close(fd);

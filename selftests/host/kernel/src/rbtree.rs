@@ -135,6 +135,11 @@ impl<K: Ord, V> OccupiedEntry<'_, K, V> {
         self.0.get()
     }
 
+    /// The value, to be changed.
+    pub fn get_mut(&mut self) -> &mut V {
+        self.0.get_mut()
+    }
+
     /// Takes the node out.
     pub fn remove(self) -> V {
         self.0.remove()

@@ -129,7 +129,7 @@ fn a_map_does_what_its_model_does() {
         for step in 0..60 {
             let (first, mut last) = random.ends_within(0..=CELLS - 1);
             last = last.min(first + longest - 1);
-            match random.within(0..=9) {
+            match random.within(0..=13) {
                 0..=4 => {
                     let free = model.within((first, last)).is_empty();
                     let result = insert(&mut map, range_of((first, last)), step);
@@ -161,6 +161,43 @@ fn a_map_does_what_its_model_does() {
                     if let Some((_, end, _)) = there {
                         let tail = (at, core::mem::replace(end, at - 1), step);
                         model.0.push(tail);
+                    }
+                }
+                9..=10 => {
+                    // The value of the second range stays.
+                    let ours = model.within((0, CELLS - 1));
+                    let at = random.within(0..=ours.len() as u64) as usize;
+                    let (Some(one), Some(two)) = (ours.get(at), ours.get(at + 1)) else {
+                        continue;
+                    };
+                    let next = one.0.last().checked_add(1) == Some(two.0.start());
+                    assert_eq!(map.join(one.0, two.0), next.then_some(one.1));
+                    if next {
+                        let head = model.0.iter().position(|(.., value)| *value == one.1);
+                        let (first, ..) = model.0.swap_remove(head.expect("it is there"));
+                        let tail = model.0.iter_mut().find(|(.., value)| *value == two.1);
+                        tail.expect("it is there").0 = first;
+                    }
+                }
+                11..=12 => {
+                    let cells = match model.at(first) {
+                        Some((first, last, _)) if random.one_in(2) => (*first, *last),
+                        _ => (first, last),
+                    };
+                    let expected = model.within(cells).first().copied();
+                    let refuse = random.one_in(3);
+                    let taken = map.take_first_in(range_of(cells), |range, value| {
+                        assert_eq!(Some((range, *value)), expected);
+                        if refuse {
+                            Err(())
+                        } else {
+                            Ok(())
+                        }
+                    });
+                    let result = expected.map(|it| if refuse { Err(()) } else { Ok(it) });
+                    assert_eq!(taken, result);
+                    if let Some(Ok((_, value))) = taken {
+                        model.0.retain(|(.., other)| *other != value);
                     }
                 }
                 _ => {
