@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 
 from choice import KERNEL
@@ -168,14 +167,27 @@ def rules_of(lists: list[Path], kernel: str) -> list[Rule]:
     return rules
 
 
-def choose_all(apt: Apt, rules: list[Rule], folders: list[str], asked: bool) -> list[Choice]:
+def choose_all(apt: Apt, rules: list[Rule], folders: list[str], kernel_asked: bool) -> list[Choice]:
     index = apt.index(rules)
     rules[:] = fill_in(rules, index)
-    snapshot = cache(lambda day: apt.snapshot(day, rules))
+    asked: dict[str, Index | Unreachable] = {}
+
+    def snapshot(day: str) -> Index:
+        """Asks once for each day, whatever comes of it."""
+        if day not in asked:
+            try:
+                asked[day] = apt.snapshot(day, rules)
+            except Unreachable as reason:
+                asked[day] = reason
+        answer = asked[day]
+        if isinstance(answer, Unreachable):
+            raise answer
+        return answer
+
     choices = []
     for rule in rules:
         if rule.chosen:
-            choice = choose(rule, index, snapshot, folders, asked and rule.is_kernel)
+            choice = choose(rule, index, snapshot, folders, kernel_asked and rule.is_kernel)
             for step in choice.steps:
                 print(step)
             print(f"{choice.package}: takes {choice.version}, {choice.why}", flush=True)

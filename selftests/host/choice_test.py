@@ -3,7 +3,9 @@
 """Tests of how a toolchain's versions are chosen (scripts/toolchain/choice.py), against made-up indexes,
 and of what is done about a mirror that does not answer as it should."""
 
+import contextlib
 import http.server
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import tempfile
 import threading
 import time
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -29,6 +32,7 @@ from choice import newest_first
 from choice import read_list
 from choice import read_madison
 from install import Apt
+from install import choose_all
 from install import rules_of
 from install import short
 
@@ -227,6 +231,30 @@ class Texts(unittest.TestCase):
         own = next(rule for rule in rules_of(lists, "") if rule.is_kernel)
         self.assertEqual(rules_of(lists, own.name.removeprefix("linux-source-")), rules_of(lists, ""))
         self.assertIn(Rule("linux-source-9.9"), rules_of(lists, "9.9"))
+
+
+class NoSnapshots:
+    """An apt whose snapshots do not answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def index(self, rules: list[Rule]) -> Index:
+        return {"qemu-system-x86": ["1:12.0-1"], "qemu-system-arm": ["1:12.0-1"]}
+
+    def snapshot(self, day: str, rules: list[Rule]) -> Index:
+        self.asked += 1
+        raise Unreachable("not over after 3 minutes")
+
+
+class Snapshots(unittest.TestCase):
+    def test_what_does_not_answer_is_asked_once(self) -> None:
+        apt = NoSnapshots()
+        rules = [replace(QEMU, name=name) for name in ("qemu-system-x86", "qemu-system-arm")]
+        with contextlib.redirect_stdout(io.StringIO()):
+            choices = choose_all(apt, rules, FOLDERS, False)
+        self.assertEqual([choice.version for choice in choices], ["1:12.0-1", "1:12.0-1"])
+        self.assertEqual(apt.asked, 1)
 
 
 class Mirror(http.server.ThreadingHTTPServer):
