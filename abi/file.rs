@@ -49,8 +49,7 @@ static FOPS: Fops = Fops(UnsafeCell::new(bindings::file_operations {
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
     mmap: Some(mmap),
-    // SAFETY: All zeroes are valid file operations.
-    ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    ..pin_init::zeroed()
 }));
 
 /// How a device appears.

@@ -56,6 +56,26 @@ impl Pasid {
 ///
 /// Dropping it blocks that DMA, and answers the page faults that came by it.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::iommu::{
+///     attachable::Attachable,
+///     attachment::{Attachment, Pasid},
+///     domain::Domain,
+///     group::DmaOwner,
+/// };
+/// use kernel::{device::Device, sync::Arc};
+///
+/// /// Attaches a device to new page tables, which map nothing yet.
+/// fn attach<T>(dev: &Device, owner: &T) -> Result<(Arc<Domain>, Attachment)> {
+///     let claim = DmaOwner::claim(dev, owner)?;
+///     let domain = Arc::new(Domain::alloc(dev, 0, None)?, GFP_KERNEL)?;
+///     let tables = Attachable::Paging(domain.clone());
+///     Ok((domain, Attachment::new(claim, Pasid::NONE, tables, None, 1)?))
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// The IOMMU core has `handle` for `pasid` of the group of `owner`, which is attached to the domain

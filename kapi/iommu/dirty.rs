@@ -116,6 +116,22 @@ pub(crate) unsafe trait StableTables {
 }
 
 /// A domain whose IOMMU can track dirty pages.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::{
+///     iommu::dirty::{Dirty, StableTables, UserBitmap},
+///     units::IovaRange,
+/// };
+///
+/// /// Sets the bits of the pages of `range` that were written, and makes the pages clean.
+/// fn report<S: StableTables>(tables: &S, range: IovaRange, data: UserPtr) -> Result {
+///     let dirty = Dirty::of(tables).ok_or(EOPNOTSUPP)?;
+///     let mut bitmap = UserBitmap::new(range, 4096, data)?;
+///     dirty.report(&mut bitmap, true, core::iter::once)
+/// }
+/// ```
 pub(crate) struct Dirty<'a, S: StableTables> {
     tables: &'a S,
     ops: &'a bindings::iommu_dirty_ops,

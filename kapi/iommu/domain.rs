@@ -110,6 +110,33 @@ impl UserData {
 pub(crate) unsafe trait RangeOwner: Copy {}
 
 /// A paging domain. Its page tables are freed when this is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::{
+///     iommu::domain::{Domain, Prot, RangeOwner},
+///     mm::phys::PhysPiece,
+///     units::IovaRange,
+/// };
+///
+/// /// Maps all of a piece of memory for reading, from `iova` on. Returns what was mapped.
+/// fn map_piece(
+///     domain: &Domain,
+///     owner: impl RangeOwner,
+///     iova: u64,
+///     piece: PhysPiece<'_>,
+/// ) -> Result<IovaRange> {
+///     let prot = Prot {
+///         read: true,
+///         write: false,
+///         mmio: false,
+///     };
+///     let range = IovaRange::from_len(iova, piece.len())?;
+///     domain.map(owner, range, core::iter::once(piece), prot, false)?;
+///     Ok(range)
+/// }
+/// ```
 pub(crate) struct Domain {
     owned: OwnedDomain,
     coherent: bool,

@@ -115,6 +115,29 @@ impl Capability {
 }
 
 /// Returns whether the device's IOMMU has the capability.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::iommu::{
+///     device::has_iommu,
+///     group::{capable, Capability, IommuGroup},
+/// };
+/// use kernel::device::Device;
+///
+/// /// Returns the group of a device if its DMA can be given to user space safely.
+/// fn safe_group(dev: &Device) -> Result<IommuGroup> {
+///     if !has_iommu(dev) || !capable(dev, Capability::CacheCoherency) {
+///         return Err(EINVAL);
+///     }
+///     let group = IommuGroup::of(dev)?;
+///     if group.has_isolated_msi() {
+///         Ok(group)
+///     } else {
+///         Err(EPERM)
+///     }
+/// }
+/// ```
 pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
     // SAFETY: A `&Device` is a valid device.
     unsafe { bindings::device_iommu_capable(device::as_raw(dev), capability.as_raw()) }

@@ -20,6 +20,21 @@ use crate::{
 
 /// A driver's description of its hardware: a struct of the uAPI and its type.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::iommu::hwinfo::HwInfo;
+/// use kernel::device::Device;
+///
+/// /// Returns the first bytes of a description, 0 for those that there are not.
+/// fn first_bytes(dev: &Device, wanted: u32) -> Result<[u8; 4]> {
+///     let info = HwInfo::of(dev, wanted)?;
+///     let mut first = [0; 4];
+///     first.iter_mut().zip(info.bytes()).for_each(|(to, from)| *to = *from);
+///     Ok(first)
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// If `data` is `Some`, it is an allocation of kmalloc() with `len` initialised bytes that nothing

@@ -28,6 +28,25 @@ use kernel::{
 use crate::ffi::bindings;
 
 /// What the page faults of a domain are delivered to.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::iommu::iopf::{Answer, AttachmentId, FaultGroup, FaultSink};
+///
+/// /// Refuses every page at once.
+/// struct Refuse;
+///
+/// impl FaultSink for Refuse {
+///     fn deliver(&self, group: FaultGroup) {
+///         group.answer(Answer::Invalid);
+///     }
+///
+///     fn end(&self, _attachment: AttachmentId) {
+///         // No group is left: `deliver` answers each.
+///     }
+/// }
+/// ```
 pub(crate) trait FaultSink: Send + Sync {
     /// Takes a group. The IOMMU driver calls it in a context that may sleep. The driver may hold
     /// locks, but none that answering a fault takes.

@@ -44,6 +44,18 @@ pub(crate) struct ResvRegion {
 }
 
 /// Returns the ranges that a device cannot use for DMA, or `ENOMEM`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::iommu::resv::{resv_regions, ResvKind};
+/// use kernel::device::Device;
+///
+/// fn has_hw_msi(dev: &Device) -> Result<bool> {
+///     let regions = resv_regions(dev)?;
+///     Ok(regions.iter().any(|region| region.kind == ResvKind::HwMsi))
+/// }
+/// ```
 pub(crate) fn resv_regions(dev: &Device) -> Result<KVec<ResvRegion>> {
     let mut regions = KVec::new();
     let mut result = Ok(());

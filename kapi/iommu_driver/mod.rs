@@ -8,12 +8,7 @@
 //! the kernel fills, in one of its [`Format`](format::Format)s. [`BusIommu`](bus::BusIommu) is an
 //! IOMMU with a bus of its own, whose devices software makes.
 //!
-//! | file | fit for |
-//! |---|---|
-//! | `bus` | private: for the mock IOMMU |
-//! | `device`, `driver`, `format`, `nested`, `ops`, `paging` | `rust/kernel/iommu` |
-//! | `fault` | private: real hardware reports faults from its own queue |
-//! | `hw_queue`, `requests`, `shared_pages`, `user_data`, `viommu` | `rust/kernel/iommufd` |
+//! Every file is private to this module: no driver of hardware has used them.
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/generic_pt/iommu.h`,
 //! `drivers/iommu/iommu-priv.h`.

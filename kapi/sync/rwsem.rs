@@ -36,7 +36,7 @@ use crate::ffi::bindings;
 /// # Examples
 ///
 /// ```
-/// use crate::kapi::sync::rwsem::{new_rwsem, RwSem};
+/// use crate::kapi::sync::rwsem::new_rwsem;
 ///
 /// let sem = KBox::pin_init(new_rwsem!(1, "example::sem"), GFP_KERNEL)?;
 /// {
