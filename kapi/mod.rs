@@ -9,18 +9,6 @@
 
 pub(crate) mod bug;
 pub(crate) mod dma_buf;
-/// The examples of the documentation, for the compiler to check.
-#[cfg(CONFIG_IOMMUFD_RS_EXAMPLES)]
-mod examples {
-    #![allow(clippy::all, dead_code, unused_variables)]
-
-    use kernel::prelude::*;
-
-    include!(concat!(
-        env!("IOMMUFD_RS_OBJ"),
-        "/kapi/examples_generated.rs"
-    ));
-}
 pub(crate) mod fault_injection;
 pub(crate) mod file;
 pub(crate) mod iommu;
@@ -30,3 +18,10 @@ pub(crate) mod mm;
 pub(crate) mod sync;
 pub(crate) mod uapi;
 pub(crate) mod units;
+
+// The examples of the documentation, which `scripts/examples.py` makes tests of.
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+include!(concat!(
+    env!("IOMMUFD_RS_OBJ"),
+    "/kapi/examples_generated.rs"
+));

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+# kunit_suite FOLDER: hand the results of a suite, as KUnit keeps them, to the runner.
+kunit_suite() {
+	echo
+	echo "@@ program ${1##*/}"
+	cat "$1/results"
+	echo
+	echo "@@ exit 0"
+}
+
+# KUnit runs the tests of a module when it is loaded.
+load_iommufd
+suites=
+for folder in /sys/kernel/debug/kunit/iommufd_rs_*/; do
+	[ -e "$folder/results" ] || continue
+	suites=1
+	kunit_suite "${folder%/}"
+done
+[ -n "$suites" ] || die "$MODULE.ko brought no KUnit suite"
+
+dmesg | grep -q 'iommu: Debugging page allocations' || die "the kernel does not check what an IOMMU maps"
+load_vfio
+bind_igb
+
+run uapi "$CDEV"
