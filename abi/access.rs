@@ -56,7 +56,7 @@ struct CUser {
 
 // SAFETY: The driver's operation may be called from any task.
 unsafe impl Send for CUser {}
-// SAFETY: As above, and from several at once.
+// SAFETY: The driver's operation may be called from several tasks at once.
 unsafe impl Sync for CUser {}
 
 impl AccessUser for CUser {

@@ -33,9 +33,9 @@ pub(crate) struct MiscDevice {
     raw: Opaque<bindings::miscdevice>,
 }
 
-// SAFETY: Registered once and unregistered once; nothing else touches it.
+// SAFETY: A `struct miscdevice` may be registered by one task and unregistered by another.
 unsafe impl Send for MiscDevice {}
-// SAFETY: As above.
+// SAFETY: Nothing can be done with a `&MiscDevice`.
 unsafe impl Sync for MiscDevice {}
 
 /// The file operations. `owner` is set once, before the device is registered.
