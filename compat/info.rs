@@ -25,21 +25,21 @@ use crate::{
     object::Ctx, //
 };
 
-/// What the struct had before there were capabilities.
+/// The size of the struct before it had capabilities.
 const FIRST_SIZE: usize = offset_of!(vfio::Info, cap_offset);
-/// Where the chain begins: the capability of the number of mappings, filled up to 8 bytes.
+/// The offset of the first capability, the number of mappings. It is padded to 8 bytes.
 const DMA_AVAIL_AT: usize = size_of::<vfio::Info>();
-/// Where the capability of the usable addresses begins, which ends the chain.
+/// The offset of the second and last capability, the IOVA ranges.
 const IOVA_RANGES_AT: usize = DMA_AVAIL_AT + size_of::<vfio::CapDmaAvail>().next_multiple_of(8);
-/// Where its ranges begin.
+/// The offset of the ranges in it.
 const RANGES_AT: usize = IOVA_RANGES_AT + size_of::<vfio::CapIovaRanges>();
 
-/// VFIO_IOMMU_GET_INFO. `EFAULT`, `EINVAL` for a struct that is too short, `ENODEV` without an
-/// IOAS.
+/// VFIO_IOMMU_GET_INFO. Returns `EFAULT`, `EINVAL` if the struct is too short, and `ENODEV` if the
+/// context has no compat IOAS.
 ///
-/// Writes the capabilities for which there is room behind the struct: of the second one the ranges
-/// for which there is room, and its head if there is room for all. `cap_offset` leads to them only if
-/// all are there; `argsz` says in any case how many bytes they need.
+/// Writes the first capability if there is room for it, each IOVA range for which there is room,
+/// and the head of the second capability if there is room for all of it. `cap_offset` is not 0 only
+/// if both are complete. `argsz` is set to the size of all.
 pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
     let [argsz, ..]: [u32; FIRST_SIZE / size_of::<u32>()] = read(arg)?;
     let room = argsz as usize;
@@ -60,7 +60,7 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
                     IOVA_RANGES_AT as u32
                 },
             },
-            // Memory is what limits the number of mappings.
+            // Only memory limits the number of mappings.
             avail: u32::MAX,
         },
     )?;
@@ -105,12 +105,13 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
 /// User memory for the struct and its capabilities.
 struct Chain {
     arg: UserPtr,
-    /// How many bytes there are, the struct included.
+    /// The number of bytes that there is room for, the struct included.
     room: usize,
 }
 
 impl Chain {
-    /// Writes a value at byte `at`, or nothing if there is no room for all of it. `EFAULT`.
+    /// Writes a value at byte `at`. Writes nothing if there is no room for all of it. Returns
+    /// `EFAULT`.
     fn write<T: AsBytes>(&mut self, at: usize, value: &T) -> Result {
         if self.room < at + size_of::<T>() {
             return Ok(());

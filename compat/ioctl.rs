@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The ioctls of a VFIO container, and the one that says which IOAS they are about.
+//! The ioctls of a VFIO container, and the ioctl that selects the IOAS for them.
 //!
-//! The structs begin with the size that the caller knows of, but unlike those of iommufd they are
-//! read whole, and what the caller adds is not looked at.
+//! Each struct begins with the size that the caller knows. Unlike those of iommufd, a struct is
+//! read with the size that it has in our header, and what the caller adds to it is ignored.
 
 use kernel::{
     prelude::*,
@@ -59,8 +59,8 @@ pub(crate) fn vfio_ioas(ctx: &Ctx, mut cmd: uapi::VfioIoas, user: &UserStruct) -
     }
 }
 
-/// Carries out a container's ioctl and returns its value. `ENOTTY` for an unknown number, else what
-/// the command fails with.
+/// Performs an ioctl of a container and returns its value. Returns `ENOTTY` for an unknown number,
+/// and the errors of the command.
 pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
     let user = UserPtr::from_addr(arg);
     match number {
@@ -70,12 +70,13 @@ pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
         vfio::nr::GET_INFO => info::get_info(ctx, user).map(|()| 0),
         vfio::nr::MAP_DMA => map_dma(ctx, user).map(|()| 0),
         vfio::nr::UNMAP_DMA => unmap_dma(ctx, user).map(|()| 0),
-        // VFIO_IOMMU_DIRTY_PAGES too: dirty pages are asked for by IOMMU_HWPT_GET_DIRTY_BITMAP.
+        // VFIO_IOMMU_DIRTY_PAGES is one of these: IOMMU_HWPT_GET_DIRTY_BITMAP takes its place.
         _ => Err(ENOTTY),
     }
 }
 
-/// VFIO_CHECK_EXTENSION. `ENODEV` where the answer depends on the IOAS and there is none.
+/// VFIO_CHECK_EXTENSION. Returns `ENODEV` if the answer depends on the compat IOAS and there is
+/// none.
 fn check_extension(ctx: &Ctx, kind: usize) -> Result<bool> {
     use vfio::extension;
 
@@ -87,9 +88,9 @@ fn check_extension(ctx: &Ctx, kind: usize) -> Result<bool> {
     }
 }
 
-/// VFIO_SET_IOMMU. `EINVAL` for a type that the context's groups cannot have, `EPERM` where a
-/// caller without privilege wants no IOMMU, `ENODEV` before a group has joined, and what
-/// [`Ioas::set_large_pages`] fails with.
+/// VFIO_SET_IOMMU. Returns `EINVAL` for a type that the groups of the context cannot have, `EPERM`
+/// if the caller needs CAP_SYS_RAWIO for the type and lacks it, `ENODEV` before a group has joined,
+/// and the errors of [`Ioas::set_large_pages`].
 fn set_iommu(ctx: &Ctx, kind: usize) -> Result {
     use vfio::extension;
 
@@ -101,20 +102,20 @@ fn set_iommu(ctx: &Ctx, kind: usize) -> Result {
                 Err(EPERM)
             }
         }
-        // Version 1 unmaps any part of a mapping. A large page could not be divided.
+        // Version 1 can unmap any part of a mapping, and large pages cannot be split.
         (Ok(extension::TYPE1), false) => compat_ioas(ctx)?.set_large_pages(false, || Ok(())),
         (Ok(extension::TYPE1_V2), false) => compat_ioas(ctx).map(drop),
         _ => Err(EINVAL),
     }
 }
 
-/// Whether a struct says that it has at least the bytes of a `T`.
+/// Returns true if `argsz` covers a `T`.
 fn is_whole<T>(argsz: u32) -> bool {
     argsz as usize >= size_of::<T>()
 }
 
-/// VFIO_IOMMU_MAP_DMA. `EINVAL` for a struct that is too short, unknown flags or no access at all,
-/// `ENODEV` without an IOAS, and what [`Ioas::map_user`] fails with.
+/// VFIO_IOMMU_MAP_DMA. Returns `EINVAL` for a struct that is too short, for unknown flags and for
+/// no permission at all, `ENODEV` if there is no compat IOAS, and the errors of [`Ioas::map_user`].
 fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     use vfio::map;
 
@@ -132,8 +133,9 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     compat_ioas(ctx)?.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, process)
 }
 
-/// VFIO_IOMMU_UNMAP_DMA. `EINVAL` for a struct that is too short or unknown flags, `ENODEV` without
-/// an IOAS, and what [`unmap`] fails with. Having nothing to unmap is no failure.
+/// VFIO_IOMMU_UNMAP_DMA. Returns `EINVAL` for a struct that is too short and for unknown flags,
+/// `ENODEV` if there is no compat IOAS, and the errors of [`unmap_range`]. It is no error if
+/// nothing is mapped.
 fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     use vfio::unmap;
 
@@ -151,7 +153,7 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     } else {
         unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)?
     };
-    // Also when it stopped half-way: what is gone is gone, and the caller is told how much.
+    // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.size = unmapped;
     UserSlice::new(arg, size_of::<vfio::DmaUnmap>())
         .writer()
@@ -159,13 +161,13 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     result
 }
 
-/// Unmaps `length` bytes. The outer error is that of [`Ioas::cut_after`], and nothing is unmapped
-/// then; the inner one is that of [`Ioas::unmap`], `EINVAL` for no bytes, or `EOVERFLOW` if the range
-/// passes the end of the address space.
+/// Unmaps `length` bytes. The outer error is that of [`Ioas::cut_after`], and then nothing was
+/// unmapped. The inner error is that of [`Ioas::unmap`], `EINVAL` if `length` is 0, or `EOVERFLOW`
+/// if the range passes the end of the address space.
 fn unmap_range(ioas: &Ioas, iova: u64, length: u64, unmapped: &mut u64) -> Result<Result> {
     if !ioas.large_pages() {
-        // The cuts come before the check of the range, as programs have seen it so far. Of a range
-        // that passes the end of the address space the last byte is taken modulo 2^64.
+        // As in C iommufd the cuts come before the check of the range. If the range passes the end
+        // of the address space then its last address is taken modulo 2^64.
         ioas.cut_after(iova.wrapping_add(length).wrapping_sub(1))?;
         if let Some(before) = iova.checked_sub(1) {
             ioas.cut_after(before)?;

@@ -34,8 +34,8 @@ use crate::{
     }, //
 };
 
-/// The areas that cover `range` without a gap, with the part of `range` that each has, in order.
-/// `ENOENT` where there is a gap.
+/// Returns the areas that cover `range`, in order, each with its own range and the part of `range`
+/// that it covers. Returns `ENOENT` at a gap.
 pub(super) fn covering<'a>(
     space: &'a Space,
     range: IovaRange,
@@ -57,7 +57,7 @@ pub(super) fn covering<'a>(
     })
 }
 
-/// Where `iova`, which lies in the area at `mapped`, is in the area's memory source.
+/// Returns the offset of `iova` in the memory source of the area, which is mapped at `mapped`.
 fn byte_of(area: &Area, mapped: IovaRange, iova: u64) -> u64 {
     area.slice.start + (iova - mapped.start())
 }
@@ -82,15 +82,15 @@ fn check_permission(area: &Area, write: bool) -> Result {
     if !allowed || (write && !area.slice.pages.writable()) {
         return Err(EPERM);
     }
-    // Device memory is not for the CPU.
+    // The CPU does not access device memory.
     if area.slice.pages.mmio().is_some() {
         return Err(EINVAL);
     }
     Ok(())
 }
 
-/// Which pages of the area's source `part` is. `EINVAL` where it begins or ends inside one, except
-/// at the very end of what is wanted.
+/// Returns the pages of the area's source that `part` covers. Returns `EINVAL` if it begins inside
+/// a page, or ends inside a page that is not the last one of the access.
 fn whole_pages(
     area: &Area,
     mapped: IovaRange,
@@ -106,10 +106,10 @@ fn whole_pages(
 }
 
 impl Ioas {
-    /// Tells every accessor that pages in `range` must be given up.
+    /// Has every driver unpin the pages in `range`. The caller must hold no lock.
     pub(crate) fn notify_accessors(&self, range: IovaRange) {
-        // One at a time, because the lock is not held while a driver is told. One that comes or
-        // goes meanwhile may be missed or told twice; unmapping tries again.
+        // The lock is not held while a driver is called. An accessor that is added or removed
+        // meanwhile may be missed or called twice; unmapping tries again.
         for place in 0.. {
             let accessor = self.domains.read().accessor(place).cloned();
             match accessor {
@@ -119,10 +119,12 @@ impl Ioas {
         }
     }
 
-    /// Pins the pages of `range` and tells which they are, in order. They stay until
-    /// [`Ioas::unpin_pages`] with the same range. On failure nothing is pinned. `ENOENT` where part
-    /// of it is not mapped, `EPERM` where that is not permitted, `EINVAL` for device memory, for
-    /// what is being unmapped and where pages are not whole, `ENOMEM`, `EFAULT`.
+    /// Pins the pages of `range` and stores them in `out`, in order. They stay pinned until
+    /// [`Ioas::unpin_pages`] is called with the same range. On failure nothing is pinned.
+    ///
+    /// Returns `ENOENT` if part of the range is not mapped, `EPERM` if the access is not permitted,
+    /// `EINVAL` for device memory, for an area that is being unmapped and if pages are not whole,
+    /// `ENOMEM`, and `EFAULT`.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
         let mut place = 0;
         let space = self.space.read();
@@ -135,15 +137,18 @@ impl Ioas {
         })
     }
 
-    /// Gives back what [`Ioas::pin_pages`] pinned with the same range.
+    /// Undoes [`Ioas::pin_pages`] of the same range.
     pub(crate) fn unpin_pages(&self, range: IovaRange) {
         unpin(&self.space.read(), range);
     }
 
-    /// Copies bytes at `iova`. `ENOENT` where part of it is not mapped, `EPERM` where that is not
-    /// permitted, `EINVAL` for device memory and what is being unmapped, `EFAULT`, `ENOMEM`; part
-    /// of it may be copied then. `borrow_mm` says that the caller is a kernel thread, which may use
-    /// the owner's address space; `slow` that the fast way is not to be used.
+    /// Copies bytes at `iova`. `borrow_mm` says that the caller is a kernel thread, which may use
+    /// the address space of the owner; `slow` says that the bytes must be copied through their
+    /// pages.
+    ///
+    /// Returns `ENOENT` if part of the range is not mapped, `EPERM` if the access is not permitted,
+    /// `EINVAL` for device memory and for an area that is being unmapped, `EFAULT`, and `ENOMEM`.
+    /// The areas before the one that failed may have been copied.
     pub(crate) fn copy_bytes(
         &self,
         iova: u64,
@@ -171,8 +176,8 @@ impl Ioas {
     }
 }
 
-/// Pins the pages of `range` and passes each run of them to `f`, in order. On failure, of `f` too,
-/// nothing is pinned. Fails as [`Ioas::pin_pages`].
+/// Pins the pages of `range` and passes each run of them to `f`, in order. On failure, also of `f`,
+/// nothing is pinned. Returns the errors of [`Ioas::pin_pages`] and of `f`.
 pub(super) fn pin(
     space: &Space,
     range: IovaRange,
@@ -199,13 +204,13 @@ pub(super) fn pin(
     result
 }
 
-/// Gives back what [`pin`] pinned with the same range.
+/// Undoes [`pin`] of the same range.
 pub(super) fn unpin(space: &Space, range: IovaRange) {
     for (mapped, part, area) in covering(space, range).map_while(Result::ok) {
         let start = byte_of(area, mapped, part.start());
         let last = byte_of(area, mapped, part.last());
         let pages = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT);
-        // A driver that gives back more than it took would take pages from others.
+        // A driver that unpins more than it has pinned must not unpin the pages of others.
         let ours = area.accesses.fetch_sub(1, Relaxed) > 0;
         match pages {
             Some(pages) if ours => area.slice.pages.unpin(pages),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Areas: mapped ranges of an address space.
+//! Areas: ranges of IOVA that are mapped to memory.
 
 use kernel::{
     prelude::*,
@@ -23,38 +23,38 @@ use crate::{
     }, //
 };
 
-/// A slice of a memory source, in bytes.
+/// A part of a memory source.
 #[derive(Clone)]
 pub(crate) struct Slice {
     /// The source.
     pub(crate) pages: Arc<Pages>,
-    /// The first byte, counted from the source's first page.
+    /// The offset of the first byte from the first page of the source.
     pub(crate) start: u64,
-    /// How many bytes, not 0.
+    /// The length in bytes. It is not 0.
     pub(crate) length: u64,
 }
 
 impl Slice {
-    /// The pages that the slice touches.
+    /// Returns the pages that the slice touches. `EOVERFLOW`.
     pub(crate) fn page_range(&self) -> Result<PageRange> {
         let last = self.start.checked_add(self.length - 1).ok_or(EOVERFLOW)?;
         PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)
     }
 
-    /// Where the first byte would be if memory were mapped one to one, for choosing alignment.
+    /// Returns an address that is aligned as the first byte is, for choosing an IOVA.
     pub(crate) fn origin(&self) -> u64 {
         self.pages.origin().wrapping_add(self.start)
     }
 }
 
-/// What stage an area is in. Its addresses are taken in any of them.
+/// The state of an area. Its IOVA range is taken in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Its maker works on it, or takes it back; domains do not have it.
+    /// A task maps it, or undoes that. No domain has it.
     Building,
     /// Every domain of the address space has it.
     Ready,
-    /// Its destroyer works on it.
+    /// A task unmaps it.
     Dying,
 }
 
@@ -64,18 +64,19 @@ pub(crate) struct Area {
     pub(crate) slice: Slice,
     /// What devices may do with it.
     pub(crate) prot: Prot,
-    /// Who may touch it.
+    /// See [`State`].
     pub(crate) state: State,
-    /// How many accesses have pages of it. They change under `Ioas::space` held for reading.
+    /// The number of accesses that pin pages of it. Changes while `Ioas::space` is held for
+    /// reading.
     pub(crate) accesses: Atomic<i32>,
-    /// How many of those are for hardware, which cannot be told to let go. They change likewise.
+    /// The number of these accesses that are HW queues. Changes likewise.
     pub(crate) phys_pins: Atomic<i32>,
-    /// Somebody waits for accesses to end; no new ones begin.
+    /// A task waits for the accesses to end. No new access may begin.
     pub(crate) prevent_access: bool,
 }
 
 impl Area {
-    /// A mapping that is being made.
+    /// Creates an area in [`State::Building`].
     pub(crate) fn building(slice: Slice, prot: Prot) -> Self {
         Self {
             slice,
@@ -87,12 +88,13 @@ impl Area {
         }
     }
 
-    /// Whether the memory is a dma-buf's, which may be unmapped from page tables at any time.
+    /// Returns true if the memory is a dma-buf's, which may be unmapped from page tables at any
+    /// time.
     pub(crate) fn is_mmio(&self) -> bool {
         self.slice.pages.mmio().is_some()
     }
 
-    /// Whether the area could be mapped with pages of `alignment` bytes.
+    /// Returns true if the area can be mapped with pages of `alignment` bytes.
     pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
         range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0
     }

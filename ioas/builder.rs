@@ -19,22 +19,22 @@ use crate::{
     }, //
 };
 
-/// Makes segments of extents, from a page index upwards. Pins that did not make it into a segment
-/// are given back when this is dropped.
+/// Makes segments of extents, from a page index upwards. Dropping it unpins the pages that are in
+/// no segment yet.
 ///
 /// An extent is *complete* when the next one does not continue it in memory. The callback
 /// `complete` then gets it, once and in order. The extent may not be in a segment yet, so the
 /// builder must outlive the use that the callback makes of it.
 pub(crate) struct Builder {
-    /// Index of the first page in `extents`.
+    /// The index of the first page in `extents`.
     start: u64,
-    /// How many pages `extents` has.
+    /// The number of pages in `extents`.
     npages: u64,
     extents: Extents,
 }
 
 impl Builder {
-    /// The next extent's first page has the index `start`.
+    /// Creates a builder whose first page has the index `start`.
     pub(crate) fn new(start: u64) -> Self {
         Self {
             start,
@@ -43,9 +43,9 @@ impl Builder {
         }
     }
 
-    /// Adds the next pages: extents of which none continues the one before it, though the first may
-    /// continue what is here. Tells `complete` of extents. `ENOMEM`, or what `pages` or `complete`
-    /// fail with.
+    /// Adds the next pages. No extent may continue the one before it in memory, but the first one
+    /// may continue the last one of an earlier call. Calls `complete`. Returns `ENOMEM` and the
+    /// errors of `pages` and `complete`.
     pub(crate) fn push(
         &mut self,
         segments: &mut Segments,
@@ -68,7 +68,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds extents to a list that is not full until it is, and returns whether there may be more.
+    /// Adds extents until the list is full. Returns whether there may be more of them.
     fn collect(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result<bool> {
         let npages = &mut self.npages;
         let mut pages = pages.inspect(|extent| {
@@ -84,7 +84,7 @@ impl Builder {
         if let Err(first) = refused {
             self.extents.push(first)?;
         }
-        // Most often that was all.
+        // In most calls there is one extent.
         let at_most = pages.size_hint().1.unwrap_or(usize::MAX);
         if at_most == 0 {
             return Ok(false);
@@ -94,8 +94,8 @@ impl Builder {
         vec::fill(list, room, &mut pages)
     }
 
-    /// Completes the last extent and makes a segment of those that are in none. Fails as
-    /// [`Builder::push`].
+    /// Completes the last extent and makes a segment of the extents that are in none. Returns the
+    /// errors of [`Builder::push`].
     pub(crate) fn finish(
         &mut self,
         segments: &mut Segments,
@@ -107,7 +107,7 @@ impl Builder {
         let Ok(range) = PageRange::from_len(self.start, self.npages) else {
             return Ok(());
         };
-        // What is kept for long has no slack.
+        // The list is kept for long, so it gets no more memory than it needs.
         self.extents.fit()?;
         segments.add(range, &mut self.extents)?;
         self.start += self.npages;

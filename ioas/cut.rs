@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Cutting areas, so that a part of what was mapped as one can be unmapped.
+//! Cutting of areas, so that a part of a mapping can be unmapped.
 //!
-//! Domains and pins stay as they are: both parts go on to be mapped and held, each on its own.
+//! The page tables and the pins stay as they are. Each part is unmapped and unpinned for itself
+//! from then on.
 
 use kernel::{
     prelude::*,
@@ -23,10 +24,12 @@ use crate::{
 };
 
 impl Ioas {
-    /// Cuts the area that has `last` and the address behind it, if there is one. `EBUSY` where
-    /// somebody works on it, `EOPNOTSUPP` where it is device memory, `EINVAL` where the cut is not
-    /// aligned, an access has pages of the area, or page tables may have large pages for it;
-    /// `ENOMEM`. On failure nothing has changed.
+    /// Cuts the area that contains `last` and the address behind it, if there is one. On failure
+    /// nothing has changed.
+    ///
+    /// Returns `EBUSY` if another task works on the area, `EOPNOTSUPP` for device memory, and
+    /// `ENOMEM`. Returns `EINVAL` if the cut is not aligned, if an access pins pages of the area,
+    /// or if page tables may have large pages for it.
     pub(crate) fn cut_after(&self, last: u64) -> Result {
         let domains = self.domains.read();
         let mut space = self.space.write();
@@ -40,7 +43,8 @@ impl Ioas {
         let Some(rest) = after(range, last) else {
             return Ok(());
         };
-        // No mapping is a single byte, so nobody wants this cut; whoever asks finds out later.
+        // Such a cut leaves a byte before it, which is not aligned. It is ignored, and the
+        // unmapping fails later.
         if last == range.start() {
             return Ok(());
         }
@@ -59,7 +63,7 @@ impl Ioas {
         if (rest.start() | tail.start) & (space.alignment - 1) != 0 {
             return Err(EINVAL);
         }
-        // Accesses begin and end under the lock held for reading, so now none does.
+        // Accesses begin and end while the lock is held for reading, so none does now.
         if area.accesses.load(Relaxed) != 0 || domains.may_have_large_pages() {
             return Err(EINVAL);
         }
@@ -67,7 +71,7 @@ impl Ioas {
         let vacancy = Vacancy::new()?;
         tail.pages.divide(tail.start, !domains.is_empty())?;
 
-        // From here on nothing fails.
+        // Nothing fails from here on.
         let mut area = Area::building(tail, prot);
         area.state = State::Ready;
         drop(space.areas.split(vacancy, range, rest.start(), area));
@@ -79,7 +83,7 @@ impl Ioas {
     }
 }
 
-/// What of `range` lies behind `last`, which is in it.
+/// Returns the part of `range` behind `last`, which is in it.
 fn after(range: IovaRange, last: u64) -> Option<IovaRange> {
     IovaRange::new(last.checked_add(1)?, range.last())
 }

@@ -19,15 +19,15 @@ use crate::{
     }, //
 };
 
-/// Fills page tables with an area. Dropping it takes back what it has mapped.
+/// Fills page tables with an area. Dropping it unmaps what it has mapped.
 pub(crate) struct Filler<'a> {
     domain: &'a Domain,
     prot: Prot,
     small_pages: bool,
     range: IovaRange,
-    /// Bytes mapped so far.
+    /// The number of bytes that are mapped.
     done: u64,
-    /// Bytes of the first page that precede the area.
+    /// The number of bytes of the first page before the area.
     skip: u64,
 }
 
@@ -51,12 +51,12 @@ impl<'a> Filler<'a> {
         }
     }
 
-    /// Maps the area's next pages. `ENOMEM`, or what the driver fails with.
+    /// Maps the next pages of the area. Returns `ENOMEM` and the errors of the IOMMU driver.
     pub(crate) fn push(&mut self, extents: &[Extent]) -> Result {
         self.push_pieces(extents.iter().map(|extent| extent.run().into()))
     }
 
-    /// As [`Filler::push`], from pieces that begin and end at pages.
+    /// As [`Filler::push`], for pieces that begin and end with pages.
     pub(crate) fn push_pieces<'p>(
         &mut self,
         mut pieces: impl Iterator<Item = PhysPiece<'p>>,
@@ -73,7 +73,7 @@ impl<'a> Filler<'a> {
 
     fn map<'p>(&mut self, pieces: impl Iterator<Item = PhysPiece<'p>>) -> Result {
         let start = self.range.start().checked_add(self.done);
-        // Of the last page there may be less, or nothing at all.
+        // The area may end inside its last page, or before it.
         let rest = start.and_then(|start| IovaRange::new(start, self.range.last()));
         if let Some(rest) = rest {
             let (prot, small_pages) = (self.prot, self.small_pages);
@@ -82,7 +82,7 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Leaves everything mapped.
+    /// Keeps everything mapped.
     pub(crate) fn keep(mut self) {
         self.done = 0;
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Disjoint ranges in order, each with a value.
+//! A map from disjoint ranges to values, in the order of the ranges.
 //!
-//! Pure logic over the kernel's red-black tree: memory for a new range is reserved beforehand
-//! ([`Vacancy`]), so that inserting under a lock cannot fail, and removing never allocates.
+//! Pure logic over the kernel's red-black tree. Memory for a range is allocated before it is
+//! inserted ([`Vacancy`]), so inserting under a lock cannot fail. Removing needs no memory.
 
 use kernel::{
     prelude::*,
@@ -20,10 +20,10 @@ struct Entry<V> {
     value: V,
 }
 
-/// Disjoint ranges of `U` with a `V` each.
+/// A map from disjoint ranges of `U` to values.
 pub(crate) struct IntervalMap<U, V> {
-    /// By last element, so that the first range which does not end before a place is the first one
-    /// that can contain it. Invariant: no two ranges intersect.
+    /// The key is the last element, so the first key that is not below an element belongs to the
+    /// only range that can contain the element. Invariant: no two ranges intersect.
     tree: RBTree<u64, Entry<V>>,
     _unit: core::marker::PhantomData<U>,
 }
@@ -32,14 +32,14 @@ pub(crate) struct IntervalMap<U, V> {
 pub(crate) struct Vacancy<V>(RBTreeNodeReservation<u64, Entry<V>>);
 
 impl<V> Vacancy<V> {
-    /// Reserves it. `ENOMEM`.
+    /// Allocates it. Returns `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?))
     }
 }
 
 impl<U: Copy, V> IntervalMap<U, V> {
-    /// A map without ranges.
+    /// Creates an empty map.
     pub(crate) fn new() -> Self {
         Self {
             tree: RBTree::new(),
@@ -47,13 +47,12 @@ impl<U: Copy, V> IntervalMap<U, V> {
         }
     }
 
-    /// Whether there is no range.
+    /// Returns true if there is no range.
     pub(crate) fn is_empty(&self) -> bool {
         self.tree.is_empty()
     }
 
-    /// Adds a range. Where it intersects one that is there nothing changes and the value comes
-    /// back.
+    /// Adds a range. Returns the value and changes nothing if the range intersects another one.
     pub(crate) fn insert(
         &mut self,
         vacancy: Vacancy<V>,
@@ -71,21 +70,21 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Ok(())
     }
 
-    /// Takes out a range, all of it.
+    /// Removes exactly this range and returns its value.
     pub(crate) fn remove(&mut self, range: Range<U>) -> Option<V> {
         let entry = self.tree.find_mut(&range.last())?;
         (entry.get().start == range.start()).then(|| entry.remove().value)
     }
 
-    /// The value of a range, all of it.
+    /// Returns the value of exactly this range.
     pub(crate) fn get_mut(&mut self, range: Range<U>) -> Option<&mut V> {
         let entry = self.tree.get_mut(&range.last())?;
         (entry.start == range.start()).then_some(&mut entry.value)
     }
 
-    /// Divides a range before `at`, which is in it and not its start. The first part keeps its
-    /// value and the second one gets `value`. Where that cannot be done nothing changes and the
-    /// value comes back.
+    /// Splits a range before `at`, which must be in it and not its start. The first part keeps the
+    /// value, and the second part gets `value`. Returns `value` and changes nothing if that is not
+    /// possible.
     pub(crate) fn split(
         &mut self,
         vacancy: Vacancy<V>,
@@ -98,7 +97,7 @@ impl<U: Copy, V> IntervalMap<U, V> {
         let Some(entry) = entry.filter(|entry| inside && entry.start == range.start()) else {
             return Err(value);
         };
-        // The node that is there becomes the second part's: it has the same last element.
+        // The existing node becomes that of the second part, which has the same last element.
         let first = Entry {
             start: core::mem::replace(&mut entry.start, at),
             value: core::mem::replace(&mut entry.value, value),
@@ -107,39 +106,39 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Ok(())
     }
 
-    /// Makes two ranges one, of which `second` begins right behind `first`. It keeps the value of
-    /// `second`, and that of `first` comes back. `None` where there are no such ranges, and then
-    /// nothing has changed.
+    /// Joins two ranges, of which `second` must begin right behind `first`. The result has the
+    /// value of `second`. Returns the value of `first`, or `None` and changes nothing if there are
+    /// no such ranges.
     pub(crate) fn join(&mut self, first: Range<U>, second: Range<U>) -> Option<V> {
         self.get_mut(second)?;
         if first.last().checked_add(1) != Some(second.start()) {
             return None;
         }
         let value = self.remove(first)?;
-        // The second range's node has the same last element.
+        // The node of the second range has the same last element.
         self.tree.get_mut(&second.last())?.start = first.start();
         Some(value)
     }
 
-    /// The first range that intersects `within`.
+    /// Returns the first range that intersects `within`.
     pub(crate) fn first_in(&self, within: Range<U>) -> Option<(Range<U>, &V)> {
         self.iter_in(within).next()
     }
 
-    /// As [`IntervalMap::first_in`], to change the value.
+    /// As [`IntervalMap::first_in`], with the value mutable.
     pub(crate) fn first_in_mut(&mut self, within: Range<U>) -> Option<(Range<U>, &mut V)> {
         let range = self.find(within)?;
         Some((range, self.get_mut(range)?))
     }
 
-    /// Takes out the first range that intersects `within` if `check` succeeds for it. Returns the range
-    /// and its value, the error of `check`, or `None` if there is no such range.
+    /// Removes the first range that intersects `within` if `check` succeeds for it. Returns the
+    /// range and its value, the error of `check`, or `None` if there is no such range.
     pub(crate) fn take_first_in<E>(
         &mut self,
         within: Range<U>,
         check: impl FnOnce(Range<U>, &mut V) -> Result<(), E>,
     ) -> Option<Result<(Range<U>, V), E>> {
-        // Most often it is `within` itself, which takes one look.
+        // In most calls the range is `within` itself, which one look-up finds.
         let entry = self.tree.find_mut(&within.last());
         if let Some(mut entry) = entry.filter(|entry| entry.get().start == within.start()) {
             let result = check(within, &mut entry.get_mut().value);
@@ -151,12 +150,12 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Some(result.map(|()| (range, entry.remove().value)))
     }
 
-    /// Whether a range intersects `within`.
+    /// Returns true if a range intersects `within`.
     pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
         self.find(within).is_some()
     }
 
-    /// The ranges that intersect `within`, in order and uncut.
+    /// Returns the ranges that intersect `within`, in order. They are not cut to it.
     pub(crate) fn iter_in(&self, within: Range<U>) -> IterIn<'_, U, V> {
         IterIn {
             map: self,
@@ -164,17 +163,17 @@ impl<U: Copy, V> IntervalMap<U, V> {
         }
     }
 
-    /// All ranges in order.
+    /// Returns all ranges in order.
     pub(crate) fn iter(&self) -> IterIn<'_, U, V> {
         self.iter_in(Range::ALL)
     }
 
-    /// The gaps between ranges that lie in `within`, cut to it.
+    /// Returns the gaps between ranges in order, cut to `within`.
     pub(crate) fn gaps_in(&self, within: Range<U>) -> Gaps<IterIn<'_, U, V>, U> {
         Gaps::new(self.iter_in(within), within)
     }
 
-    /// Where the first range is that intersects `within`.
+    /// Returns the first range that intersects `within`, without its value.
     fn find(&self, within: Range<U>) -> Option<Range<U>> {
         let cursor = self.tree.cursor_lower_bound(&within.start())?;
         let (last, entry) = cursor.current();
@@ -188,11 +187,11 @@ impl<U: Copy, V> IntervalMap<U, V> {
 /// See [`IntervalMap::iter_in`].
 pub(crate) struct IterIn<'a, U, V> {
     map: &'a IntervalMap<U, V>,
-    /// What is left to look at.
+    /// The part of the range that was not searched yet.
     rest: Option<Range<U>>,
 }
 
-// Deriving it would ask the same of `V`.
+// A derived implementation would require `V: Clone`.
 impl<U: Copy, V> Clone for IterIn<'_, U, V> {
     fn clone(&self) -> Self {
         Self {
@@ -215,16 +214,16 @@ impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
     }
 }
 
-/// What lies between ranges: see [`IntervalMap::gaps_in`].
+/// See [`IntervalMap::gaps_in`].
 pub(crate) struct Gaps<I, U> {
     taken: I,
-    /// What is left to look at.
+    /// The part of the range that was not searched yet.
     rest: Option<Range<U>>,
 }
 
 impl<I, U: Copy> Gaps<I, U> {
-    /// The parts of `within` that no range of `taken` covers. `taken` is in order of first element;
-    /// its ranges may intersect.
+    /// Returns the parts of `within` that no range of `taken` covers. `taken` must be in the order
+    /// of the first elements; its ranges may intersect.
     pub(crate) fn new(taken: I, within: Range<U>) -> Self {
         Self {
             taken,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The ioctls on address spaces. Field checks come in the order that user space has seen so far:
-//! unknown flags and reserved fields, then numbers, then ids.
+//! The ioctls on address spaces. Fields are checked in the order that C iommufd has: unknown flags
+//! and reserved fields, numbers, ids.
 
 use kernel::{
     prelude::*,
@@ -39,7 +39,7 @@ use crate::{
     }, //
 };
 
-/// The most ranges that a user may allow in one address space.
+/// The largest number of ranges that a user may allow in one address space.
 const MAX_ALLOWED_RANGES: u32 = 1 << 16;
 
 /// IOMMU_IOAS_ALLOC.
@@ -106,7 +106,8 @@ pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStru
     ioas.allow(allowed)
 }
 
-/// What the flags of MAP, MAP_FILE and COPY say.
+/// Returns the permissions that the flags of MAP, MAP_FILE and COPY stand for. Returns `EINVAL` if
+/// there is none.
 fn prot_of(flags: u32) -> Result<Prot> {
     let prot = Prot {
         read: flags & uapi::map::READABLE != 0,
@@ -138,7 +139,7 @@ fn placement_of(flags: u32, iova: u64) -> Placement {
     }
 }
 
-/// No address or length is `u64::MAX`.
+/// Returns `EOVERFLOW` if a number is `u64::MAX`, which no address or length may be.
 fn check_numbers(numbers: &[u64]) -> Result {
     if numbers.contains(&u64::MAX) {
         Err(EOVERFLOW)
@@ -147,7 +148,7 @@ fn check_numbers(numbers: &[u64]) -> Result {
     }
 }
 
-/// Maps a whole memory source.
+/// Maps all of a memory source. See [`Ioas::map`].
 fn map_pages(
     ioas: &Ioas,
     (pages, start): (Arc<Pages>, u64),
@@ -228,7 +229,7 @@ pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> R
         }
         result
     };
-    // Also when it stopped half-way: what is gone is gone, and the caller is told how much.
+    // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.length = unmapped;
     if result.is_ok() || unmapped != 0 {
         user.write(&cmd)?;

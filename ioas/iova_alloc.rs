@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Choosing and checking addresses: which I/O virtual addresses a new mapping may take.
+//! Choosing and checking the IOVAs of a new mapping.
 //!
-//! Pure logic. Addresses are taken by areas, closed by reserved ranges (what devices cannot use)
-//! and, once user space has allowed some ranges, the automatic choice is confined to those.
+//! Pure logic. An IOVA is not free if an area contains it or if it is reserved, because a device
+//! cannot use it. If user space has allowed some ranges then IOVAs are chosen from these only.
 
 use kernel::prelude::*;
 
@@ -21,25 +21,25 @@ use crate::{
     }, //
 };
 
-/// The alignment beyond which a mapping gains nothing: the largest page that most page tables use.
+/// The largest alignment that helps: that of the largest page that most page tables use.
 const MOST_ALIGNMENT: u64 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
     PAGE_SIZE * (PAGE_SIZE / 8)
 } else {
     PAGE_SIZE
 };
 
-/// Ranges in order of their first address; they may intersect.
+/// Ranges in the order of their first address. They may intersect.
 pub(crate) struct RangeList<T> {
     list: KVVec<(IovaRange, T)>,
 }
 
 impl<T> RangeList<T> {
-    /// A list without ranges.
+    /// Creates an empty list.
     pub(crate) const fn new() -> Self {
         Self { list: KVVec::new() }
     }
 
-    /// Adds a range. `ENOMEM`.
+    /// Adds a range. Returns `ENOMEM`.
     pub(crate) fn insert(&mut self, range: IovaRange, value: T) -> Result {
         self.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let at = self
@@ -50,17 +50,17 @@ impl<T> RangeList<T> {
             .map_err(|_| ENOMEM)
     }
 
-    /// Keeps only the ranges whose value `keep` says yes to.
+    /// Removes the ranges for whose value `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.list.retain(|(_, value)| keep(value));
     }
 
-    /// The ranges in order.
+    /// Returns the ranges in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IovaRange, &T)> {
         self.list.iter().map(|(range, value)| (*range, value))
     }
 
-    /// The first range that intersects `within`.
+    /// Returns the first range that intersects `within`.
     pub(crate) fn conflict(&self, within: IovaRange) -> Option<IovaRange> {
         self.iter()
             .map(|(range, _)| range)
@@ -68,14 +68,15 @@ impl<T> RangeList<T> {
             .find(|range| range.intersects(&within))
     }
 
-    /// What the ranges leave of all addresses, in order.
+    /// Returns the addresses that are in no range, in order.
     pub(crate) fn gaps(&self) -> impl Iterator<Item = IovaRange> + '_ {
         Gaps::new(self.iter(), IovaRange::ALL)
     }
 }
 
-/// The best alignment for a mapping of `length` bytes whose memory begins at `addr`: congruent to
-/// the memory as far as that helps to use large pages. `EOVERFLOW` where `length` is absurd.
+/// Returns the best alignment of a mapping of `length` bytes whose memory begins at `addr`: that of
+/// the memory, as far as it helps to use large pages. Returns `EOVERFLOW` if `length` is half of
+/// all addresses or more.
 pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
     if length == 0 || length >= u64::MAX / 2 {
         return Err(EOVERFLOW);
@@ -89,11 +90,11 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
     Ok(by_length.min(by_addr).min(MOST_ALIGNMENT))
 }
 
-/// The first free address for `length` bytes of memory that begins at `addr`, or `ENOSPC`.
-/// `alignment` is what the IOAS demands: `EINVAL` where the memory itself is aligned worse,
-/// `EOVERFLOW` where `length` is absurd.
+/// Returns the first free address for `length` bytes of memory that begins at `addr`. Returns
+/// `ENOSPC` if there is none, `EINVAL` if the memory is not aligned to `alignment`, which the
+/// address space requires, and `EOVERFLOW` if `length` is half of all addresses or more.
 ///
-/// Neither the first nor the last page of the address space is ever chosen.
+/// The first and the last page of all addresses are never chosen.
 pub(crate) fn choose<V, R>(
     areas: &IntervalMap<IovaUnit, V>,
     reserved: &RangeList<R>,
@@ -120,7 +121,7 @@ pub(crate) fn choose<V, R>(
     .ok_or(ENOSPC)
 }
 
-/// The ranges of a map in order, neighbours as one.
+/// Returns the ranges of a map in order, with neighbours joined.
 fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + '_ {
     let mut ranges = map.iter().map(|(range, ())| range).peekable();
     core::iter::from_fn(move || {
@@ -132,8 +133,9 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
     })
 }
 
-/// As Linux chooses: the first hole in which an address fits that is rounded up from the hole's
-/// start. Where holes begin with pages there is no lower one.
+/// Returns the lowest address that is a multiple of `alignment`, plus `offset`, and has room in a
+/// hole of `window`. It may miss a lower address in a hole that does not begin with a page. C
+/// iommufd chooses the same.
 fn first_fit<V, R>(
     areas: &IntervalMap<IovaUnit, V>,
     reserved: &RangeList<R>,
@@ -143,11 +145,11 @@ fn first_fit<V, R>(
     offset: u64,
 ) -> Option<u64> {
     let fit = |hole: IovaRange| {
-        // This keeps the memory's offset into its page in a hole that begins with a page:
-        // `alignment` is at most the offset's own.
+        // In a hole that begins with a page this keeps the offset of the memory into its page,
+        // because `alignment` divides the offset of `addr`.
         let at = align_up(hole.start(), alignment)? | offset;
         let last = at.checked_add(length.checked_sub(1)?)?;
-        // A hole's last byte alone is never chosen, by Linux neither.
+        // The last byte of a hole alone is never chosen, as in C iommufd.
         (at < hole.last() && last <= hole.last()).then_some(at)
     };
     let mut rest = IovaRange::new(fit(window)?, window.last())?;
@@ -175,8 +177,8 @@ fn first_fit<V, R>(
     }
 }
 
-/// Whether a mapping may be put at `range`. `EINVAL` where it is reserved, `EEXIST` where something
-/// is mapped already.
+/// Checks that a mapping may be put at `range`. Returns `EINVAL` if part of it is reserved, and
+/// `EEXIST` if part of it is mapped.
 pub(crate) fn check<V, R>(
     areas: &IntervalMap<IovaUnit, V>,
     reserved: &RangeList<R>,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Mapping memory, and mapping again what is mapped elsewhere.
+//! Mapping of memory, and of memory that is mapped elsewhere.
 //!
-//! A mapping's addresses are taken first, by areas that nobody else may touch; then its memory is
-//! pinned and given to the domains; last the areas become ready. Each step is a guard that takes
-//! itself back when dropped.
+//! First the addresses are taken by areas in [`State::Building`], which other tasks do not change;
+//! then the memory is pinned and mapped into the domains; last the areas become ready. Each step
+//! has a guard that undoes it when it is dropped.
 
 use kernel::prelude::*;
 
@@ -34,18 +34,18 @@ use crate::{
 /// Where to put a mapping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Placement {
-    /// At this address.
+    /// At this IOVA.
     Fixed(u64),
-    /// At an address of the kernel's choice.
+    /// At an IOVA of the kernel's choice.
     Anywhere,
 }
 
 /// A slice that is being mapped.
 struct Part {
     slice: Slice,
-    /// Memory for its area, until there is one.
+    /// Memory for its area, until there is an area.
     vacancy: Option<Vacancy<Area>>,
-    /// Where its area is, once there is one.
+    /// The range of its area, once there is an area.
     range: Option<IovaRange>,
 }
 
@@ -59,14 +59,14 @@ impl Part {
     }
 }
 
-/// The parts that have an area.
+/// Returns the parts that have an area.
 fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
     parts
         .iter()
         .filter_map(|part| Some((part.range?, &part.slice)))
 }
 
-/// Addresses taken by areas that are not ready. Dropping it frees them.
+/// Areas in [`State::Building`]. Dropping it removes them.
 struct Taken<'a> {
     ioas: &'a Ioas,
     parts: Chunks<Part>,
@@ -79,17 +79,17 @@ impl Drop for Taken<'_> {
         }
         let mut space = self.ioas.space.write();
         for (range, _) in areas(&self.parts) {
-            // Our own copy of the slice keeps the memory from going under the lock.
+            // The slice of the part keeps the memory from being dropped under the lock.
             drop(space.areas.remove(range));
         }
     }
 }
 
-/// Areas that every domain has. Dropping it takes them away again.
+/// Areas that every domain has. Dropping it unmaps them from the domains.
 struct Filled<'a> {
     domains: &'a Domains,
     parts: &'a Chunks<Part>,
-    /// How many of the parts.
+    /// The number of the parts that are mapped, from the first.
     count: usize,
 }
 
@@ -100,13 +100,14 @@ impl Drop for Filled<'_> {
 }
 
 impl Ioas {
-    /// Maps slices of memory one behind the other, `length` bytes in all. `commit` is told the
-    /// address of the first byte and has the last word; the mapping is there once it says yes. On
-    /// failure nothing has changed.
+    /// Maps slices of memory one behind the other, `length` bytes in all. Calls `commit` with the
+    /// IOVA of the first byte when all is mapped, before other tasks can see it. On failure, also
+    /// of `commit`, nothing has changed.
     ///
-    /// `EINVAL` for misalignment or reserved addresses, `EEXIST` where something is mapped already,
-    /// `ENOSPC` where no address fits, `EOVERFLOW` past the end of the address space, `EPERM` where
-    /// devices shall write to memory that is mapped for reading, `ENOMEM`, `EFAULT`.
+    /// Returns `EINVAL` for misalignment and reserved addresses, `EEXIST` if part of the range is
+    /// mapped, `ENOSPC` if no address fits, `EOVERFLOW` if the range passes the end of the address
+    /// space, `EPERM` if devices shall write to memory that permits only reads, `ENOMEM`, and
+    /// `EFAULT`.
     pub(crate) fn map(
         &self,
         slices: Chunks<Slice>,
@@ -133,7 +134,7 @@ impl Ioas {
         }
         commit(iova)?;
 
-        // While `domains` is held no domain can come that would miss these areas.
+        // No domain can be added that would lack these areas, because `domains` is held.
         let mut space = self.space.write();
         for (range, _) in areas(&taken.parts) {
             if let Some(area) = space.areas.get_mut(range) {
@@ -141,14 +142,14 @@ impl Ioas {
             }
         }
         drop(space);
-        // Both are there to stay.
+        // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
         taken.parts = Chunks::new();
         Ok(())
     }
 
-    /// Takes the addresses for `parts` and returns the first. What was taken is in the parts, also
-    /// on failure.
+    /// Takes the addresses for `parts` and returns the first one. The parts say which areas were
+    /// made, also on failure.
     fn take(
         &self,
         parts: &mut Chunks<Part>,
@@ -184,7 +185,7 @@ impl Ioas {
             if page_offset(slice.start) & mask != 0 {
                 return Err(EINVAL);
             }
-            // Rounded up to pages the slice must still be one.
+            // Rounded up to pages the slice must still fit in 64 bits.
             let end = slice.start.checked_add(slice.length);
             end.and_then(|end| align_up(end, PAGE_SIZE))
                 .ok_or(EOVERFLOW)?;
@@ -201,8 +202,8 @@ impl Ioas {
         Ok(iova)
     }
 
-    /// The memory that is mapped at `range`, as slices in order. `ENOENT` where part of it is not
-    /// mapped, `ENOMEM`.
+    /// Returns the memory that is mapped at `range`, as slices in order. Returns `ENOENT` if part
+    /// of the range is not mapped, and `ENOMEM`.
     pub(crate) fn slices(&self, range: IovaRange) -> Result<Chunks<Slice>> {
         let mut slices = Chunks::new();
         let mut next = Some(range.start());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What is mapped, held still for somebody who goes through it.
+//! Iteration over the mappings of an address space.
 
 use crate::{
     ioas::{
@@ -14,24 +14,25 @@ use crate::{
     }, //
 };
 
-/// The mappings of an address space, which stay as they are while this exists.
+/// The mappings of an address space. They do not change while this exists, because it holds
+/// `Ioas::space` for reading.
 pub(crate) struct Mappings<'a>(ReadGuard<'a, Space>);
 
 impl Ioas {
-    /// Holds what is mapped.
+    /// Locks the mappings.
     pub(crate) fn mappings(&self) -> Mappings<'_> {
         Mappings(self.space.read())
     }
 }
 
 impl Mappings<'_> {
-    /// What addresses and lengths are multiples of: a power of two, at most a page.
+    /// Returns the alignment of addresses and lengths in bytes: a power of two, at most a page.
     pub(crate) fn alignment(&self) -> u64 {
         self.0.alignment
     }
 
-    /// Every range that is mapped to memory, in order. Those of dma-bufs are left out: their
-    /// exporter may have them unmapped at any time.
+    /// Returns the ranges that are mapped to memory, in order. The mappings of dma-bufs are left
+    /// out, because their exporter may have them unmapped at any time.
     pub(crate) fn memory(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.0
             .areas
@@ -40,8 +41,8 @@ impl Mappings<'_> {
             .map(|(range, _)| range)
     }
 
-    /// The ranges that are mapped from the start of `within` on without a gap, in order and cut to
-    /// it. Those of dma-bufs are left out, and are no gap.
+    /// Returns the ranges that are mapped without a gap from the start of `within` on, in order and
+    /// cut to `within`. The mappings of dma-bufs are left out, and are no gap.
     pub(crate) fn contiguous_memory(
         &self,
         within: IovaRange,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Device memory: a dma-buf whose exporter tells where it is, and may take it back at any time.
+//! Device memory: a dma-buf whose exporter knows its physical address, and may revoke it at any
+//! time.
 //!
-//! It is not pinned or charged, and the CPU does not reach it through here. Every range that a
-//! domain has is listed, so that revocation can unmap it, once and for all.
+//! The memory is neither pinned nor charged, and the CPU does not access it. Every range of a
+//! domain that maps it is listed, so that revocation can unmap it.
 //!
-//! The lock (rank 31) is taken inside the dma-buf's reservation lock.
+//! The lock `Mmio::inner` (rank 31) is taken inside the reservation lock of the dma-buf.
 
 use kernel::{
     new_mutex,
@@ -59,14 +60,14 @@ impl Key {
     }
 }
 
-/// A range of a domain that reaches the memory.
+/// A range of a domain that maps the memory.
 struct Mapped {
     domain: Arc<Domain>,
     range: IovaRange,
 }
 
 struct Inner {
-    /// Where the memory is, or `None` once it is revoked.
+    /// The memory, or `None` after it was revoked.
     memory: Option<BufMemory>,
     mapped: RBTree<Key, Mapped>,
 }
@@ -79,7 +80,7 @@ pub(crate) struct Mmio {
 }
 
 impl Mmio {
-    /// Attaches a dma-buf. Fails as [`Attachment::new`].
+    /// Attaches a dma-buf. Returns the errors of [`Attachment::new`].
     pub(crate) fn attach(buf: DmaBuf) -> Result<Attachment<Self>> {
         let mmio = Arc::pin_init(
             pin_init!(Self {
@@ -96,8 +97,9 @@ impl Mmio {
         Attachment::new(buf, mmio)
     }
 
-    /// Maps the pages `pages` of the memory through `filler`, which fills `range` of `domain`. Once
-    /// the memory is revoked there is nothing to map, and that is no failure. `ENOMEM`.
+    /// Maps `pages` of the memory through `filler`, which fills `range` of `domain`. Maps nothing
+    /// and returns success if the memory was revoked. Returns `ENOMEM` and the errors of the IOMMU
+    /// driver.
     pub(crate) fn map(
         &self,
         domain: &Arc<Domain>,
@@ -120,7 +122,7 @@ impl Mmio {
         Ok(())
     }
 
-    /// The physical address of page `index`, or `None` once the memory is revoked.
+    /// Returns the physical address of page `index`, or `None` if the memory was revoked.
     pub(crate) fn phys(&self, index: u64) -> Option<u64> {
         let inner = self.inner.lock();
         let page = inner
@@ -130,7 +132,7 @@ impl Mmio {
         Some(page.start())
     }
 
-    /// Unmaps `range` of `domain`, unless revocation has done so.
+    /// Unmaps `range` of `domain`, unless revocation has unmapped it.
     pub(crate) fn unmap(&self, domain: &Arc<Domain>, range: IovaRange) {
         let mut inner = self.inner.lock();
         if let Some(mapped) = inner.mapped.find_mut(&Key::new(domain, range)) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Memory sources: what a mapping maps.
+//! Memory sources: the memory that is mapped.
 //!
-//! A [`Pages`] is a linear run of user memory, given by address or by memfd, that areas of any
-//! number of IOASes share. It pins pages for their users and charges them to the process
-//! that made it. Which pages are pinned is committed in [`Segments`].
+//! A [`Pages`] is a linear run of user memory, given by address or by memfd, or a dma-buf. Areas of
+//! any number of address spaces share it. It pins pages for its users and charges them to the
+//! process that made it. [`Segments`] has the pinned pages.
 //!
-//! The lock (rank 30) is pinned while pages are pinned or mapped into a domain; the mmap lock and
-//! the page tables' own locks are taken inside it. Several `Pages` are never locked at once.
+//! The lock `Pages::inner` (rank 30) is held while pages are pinned and while they are mapped into
+//! a domain. The mmap lock and the locks of page tables are taken inside it. No two of these locks
+//! are held at once.
 
 use kernel::{
     new_mutex,
@@ -59,17 +60,17 @@ use crate::{
     }, //
 };
 
-/// Where the memory comes from.
+/// The origin of the memory.
 pub(crate) enum Source {
-    /// The owner's memory from this address, page aligned.
+    /// The owner's memory from this page-aligned address.
     User { addr: u64 },
-    /// A memfd's memory from this byte, page aligned.
+    /// A memfd's memory from this page-aligned byte.
     File { file: PinnableFile, start: u64 },
-    /// A dma-buf's memory from this byte, page aligned. It is not pinned or charged.
+    /// A dma-buf's memory from this page-aligned byte. It is neither pinned nor charged.
     Mmio { buf: Attachment<Mmio>, start: u64 },
 }
 
-/// A linear run of memory that can be pinned.
+/// A linear run of memory.
 #[pin_data]
 pub(crate) struct Pages {
     source: Source,
@@ -82,16 +83,19 @@ pub(crate) struct Pages {
 struct Inner {
     owner: AccountedMm,
     accounting: Accounting,
-    /// Everything here is charged to `owner`.
+    /// The pinned pages, all of which are charged to `owner`.
     segments: Segments,
-    /// Who shall be `owner` next, and how many pages were charged to them as well.
+    /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(AccountedMm, u64)>,
 }
 
 impl Pages {
-    /// `length` bytes of the caller's memory from `addr`, and the offset of the first byte into its
-    /// page. `process` chooses the accounting of a caller that is limited. `EINVAL` for no bytes,
-    /// `EOVERFLOW` where they pass the end of the address space, `ENOMEM`.
+    /// Creates a source of `length` bytes of the caller's memory from `addr`. Returns it with the
+    /// offset of the first byte into its page. `process` selects accounting by process if the
+    /// caller has a limit.
+    ///
+    /// Returns `EINVAL` if `length` is 0, `EOVERFLOW` if the range passes the end of the address
+    /// space, and `ENOMEM`.
     pub(crate) fn from_user(
         addr: u64,
         length: u64,
@@ -107,9 +111,9 @@ impl Pages {
         Ok((Self::new(source, writable, process)?, offset))
     }
 
-    /// `length` bytes of a file or dma-buf from byte `start`, as [`Pages::from_user`]; also what
-    /// [`PinnableFile::get`] and [`Mmio::attach`] fail with, and `EINVAL` where the dma-buf is
-    /// shorter.
+    /// As [`Pages::from_user`], with `length` bytes of a file or dma-buf from byte `start`. Returns
+    /// also the errors of [`PinnableFile::get`] and [`Mmio::attach`], and `EINVAL` if the dma-buf
+    /// is shorter.
     pub(crate) fn from_file(
         fd: i32,
         start: u64,
@@ -175,7 +179,7 @@ impl Pages {
         self.writable
     }
 
-    /// The address of the first byte, as far as alignment is concerned.
+    /// Returns an address that is aligned as the first byte is.
     pub(crate) fn origin(&self) -> u64 {
         match &self.source {
             Source::User { addr } => *addr,
@@ -183,7 +187,7 @@ impl Pages {
         }
     }
 
-    /// The memory's device side where it is a dma-buf, and the page that is our first.
+    /// Returns the device memory and the index of our first page in it if this is a dma-buf.
     pub(crate) fn mmio(&self) -> Option<(&Mmio, u64)> {
         match &self.source {
             Source::Mmio { buf, start } => Some((buf.importer(), start >> PAGE_SHIFT)),
@@ -191,7 +195,7 @@ impl Pages {
         }
     }
 
-    /// Begins to pin `range`. `ENOMEM`.
+    /// Begins to pin `range`. Returns `ENOMEM`.
     pub(crate) fn begin_pin(&self, range: PageRange) -> Result<PendingPin<'_>> {
         let mut inner = self.inner.lock();
         inner.segments.cut(range)?;
@@ -221,7 +225,8 @@ impl Pages {
         Ok(())
     }
 
-    /// The memory of `range`, which the caller has pinned. It stays as it is while this exists.
+    /// Returns the memory of `range`, which the caller must have pinned. The lock is held as long
+    /// as the result exists.
     pub(crate) fn pinned(&self, range: PageRange) -> Pinned<'_> {
         Pinned {
             inner: self.inner.lock(),
@@ -229,9 +234,9 @@ impl Pages {
         }
     }
 
-    /// Makes two users of one, of the pages up to and from byte `at`: each unpins alone. A page
-    /// that both have counts for both, if it is `pinned` at all. `ENOMEM`, and then nothing has
-    /// changed.
+    /// Divides a user of pages, if they are `pinned`: one user has the pages up to byte `at`, and
+    /// the other one those from there on. Both have the page that `at` is inside of. On failure
+    /// nothing has changed. Returns `ENOMEM`.
     pub(crate) fn divide(&self, at: u64, pinned: bool) -> Result {
         if !pinned {
             return Ok(());
@@ -240,29 +245,29 @@ impl Pages {
         self.inner.lock().segments.divide(at >> PAGE_SHIFT, shared)
     }
 
-    /// Ends a [`Pages::pin`] of `range`.
+    /// Undoes a [`Pages::pin`] of `range`.
     pub(crate) fn unpin(&self, range: PageRange) {
         let mut inner = self.inner.lock();
         let npages = inner.segments.put(range);
         inner.uncharge(npages);
     }
 
-    /// The physical address of the first page of `range`, and how many of its pages follow on from
-    /// there without a break. `None` where it is not pinned.
+    /// Returns the physical address of the first page of `range`, and the number of its pages that
+    /// follow in memory. Returns `None` if the page is not pinned.
     pub(crate) fn contiguous(&self, range: PageRange) -> Option<(u64, u64)> {
         let inner = self.inner.lock();
         let run = inner.segments.runs(range).next()?;
         Some((run.phys(), run.npages()))
     }
 
-    /// Whether the memory is a memfd's, which any process can map.
+    /// Returns true if the memory is a memfd's, which any process can map.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.source, Source::File { .. })
     }
 
-    /// Charges what is pinned to `pending_owner` as well, once. The caller keeps pages from being
-    /// pinned or unpinned until it calls [`Pages::commit_owner`] or [`Pages::revert_owner`].
-    /// `ENOMEM` where that passes a limit, and then nothing has changed.
+    /// Charges the pinned pages to `pending_owner` as well, once. The caller must prevent pages
+    /// from being pinned or unpinned until it calls [`Pages::commit_owner`] or
+    /// [`Pages::revert_owner`]. Returns `ENOMEM` and changes nothing if that exceeds a limit.
     pub(crate) fn charge_pending_owner(&self, pending_owner: &AccountedMm) -> Result {
         let mut inner = self.inner.lock();
         if inner.pending_owner.is_none() {
@@ -277,7 +282,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Makes the pending owner, if there is one, the owner: the charge of the old one ends.
+    /// Makes the pending owner, if there is one, the owner, and removes the charge to the old one.
     pub(crate) fn commit_owner(&self) {
         let mut inner = self.inner.lock();
         let old = inner.pending_owner.take().map(|(pending_owner, npages)| {
@@ -289,7 +294,7 @@ impl Pages {
         drop(old);
     }
 
-    /// Takes back the charge of the pending owner, if there is one.
+    /// Removes the charge to the pending owner, if there is one.
     pub(crate) fn revert_owner(&self) {
         let mut inner = self.inner.lock();
         let pending_owner = inner.pending_owner.take();
@@ -300,9 +305,9 @@ impl Pages {
         drop(pending_owner);
     }
 
-    /// Copies bytes from `start` on, counted from the first page. Returns `EFAULT` if there is no
-    /// memory or its process may not access it like this, and `ENOMEM`; see
-    /// [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes).
+    /// Copies bytes from byte `start` of the memory. See
+    /// [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes). Returns `EFAULT` if there is no memory
+    /// or its process may not access it in this way, and `ENOMEM`.
     pub(crate) fn copy_bytes(
         &self,
         start: u64,
@@ -312,7 +317,7 @@ impl Pages {
     ) -> Result {
         let inner = self.inner.lock();
         if let Source::User { addr } = self.source {
-            // The owner's own address space, or one that may be borrowed, is as good as its pages.
+            // The address space is accessed directly if it is the caller's or may be borrowed.
             let here = inner.owner.is_current();
             if !slow && (here || borrow_mm) {
                 if let Some(mm) = inner.owner.mm().mmget_not_zero() {
@@ -327,8 +332,8 @@ impl Pages {
         self.copy_pages(&inner, start, transfer)
     }
 
-    /// Copies bytes through their pages. Those that are not pinned are pinned for the time of the
-    /// copy, uncharged, and all of them before the first byte is copied.
+    /// Copies bytes through their pages. Pages that are not pinned are pinned during the copy,
+    /// without a charge, and all of them before the first byte is copied.
     fn copy_pages(&self, inner: &Inner, start: u64, mut transfer: Transfer<'_>) -> Result {
         let last = start + to_u64(transfer.len()) - 1;
         let range = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)?;
@@ -361,8 +366,8 @@ impl Pages {
 }
 
 impl Source {
-    /// Pins `pages` of the memory and has `sink` take them. Returns `EFAULT` if there is no memory,
-    /// `EINVAL` if a file is shorter or for device memory, `ENOMEM`, and what `sink` fails with.
+    /// Pins `pages` of the memory and hands them to `sink`. Returns `EFAULT` if there is no memory,
+    /// `EINVAL` if a file is shorter or for device memory, `ENOMEM`, and the errors of `sink`.
     fn pin(
         &self,
         pinner: &mut Pinner,
@@ -385,7 +390,7 @@ impl Inner {
     }
 }
 
-/// Pages go into segments, and to whoever else wants them.
+/// Puts pinned pages into segments, and passes them to `each`.
 struct ToSegments<'a, F> {
     builder: &'a mut Builder,
     segments: &'a mut Segments,
@@ -398,20 +403,20 @@ impl<F: FnMut(&[Extent]) -> Result> Sink for ToSegments<'_, F> {
     }
 }
 
-/// An extent that is pinned for the time of a copy.
+/// An extent that is pinned during a copy.
 struct Found {
-    /// Index of the first page.
+    /// The index of the first page.
     first: u64,
-    /// Index of the last page.
+    /// The index of the last page.
     last: u64,
     extent: Extent,
 }
 
-/// Pages that are pinned for the time of a copy.
+/// The pages that are pinned during a copy.
 #[derive(Default)]
 struct Missing {
     extents: Chunks<Found>,
-    /// Index of the next page.
+    /// The index of the next page.
     next: u64,
 }
 
@@ -431,28 +436,28 @@ impl Sink for Missing {
     }
 }
 
-/// Memory that is pinned, under the lock.
+/// Pinned memory. Holds `Pages::inner`.
 pub(crate) struct Pinned<'a> {
     inner: MutexGuard<'a, Inner>,
     range: PageRange,
 }
 
 impl Pinned<'_> {
-    /// The physical memory in order, in runs that are as long as can be.
+    /// Returns the physical memory in order, in runs that are as long as possible.
     pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
         self.inner.segments.runs(self.range)
     }
 }
 
-/// A pin of a range that is not complete, under the lock. Dropping it unpins what was pinned for
-/// it, so the use of memory that `each` was given must end before.
+/// A pin of a range that is not complete. Holds `Pages::inner`. Dropping it unpins what it has
+/// pinned, so memory that was passed to `each` must not be in use any more.
 pub(crate) struct PendingPin<'a> {
     pages: &'a Pages,
     inner: MutexGuard<'a, Inner>,
     range: PageRange,
-    /// Pages that are pinned and in no segment yet.
+    /// Pages that are pinned and are in no segment yet.
     builder: Builder,
-    /// How many pages were charged.
+    /// The number of pages that were charged.
     charged: u64,
     committed: bool,
 }
@@ -477,12 +482,12 @@ impl PendingPin<'_> {
         if wanted == 0 {
             return Ok(false);
         }
-        // Charging first keeps a limited user from pinning beyond the limit even for a moment.
+        // The charge comes first, so that a limit is never exceeded.
         fault_injection::point(ENOMEM)?;
         owner.charge(*accounting, wanted)?;
         self.charged = wanted;
 
-        // Runs that are pinned in part already are not cut where that part begins and ends.
+        // If a part is pinned already then a run may begin in one part and end in the other.
         let all = wanted == self.range.len();
         let mut each = |extents: &[Extent]| if all { each(extents) } else { Ok(()) };
         let mut pinner = Pinner::new(wanted, self.pages.writable)?;
@@ -502,7 +507,7 @@ impl PendingPin<'_> {
         Ok(all)
     }
 
-    /// The physical memory of the range, as [`Pinned::runs`].
+    /// Returns the physical memory of the range, as [`Pinned::runs`].
     pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
         self.inner.segments.runs(self.range)
     }
@@ -520,13 +525,13 @@ impl Drop for PendingPin<'_> {
             return;
         }
         self.builder = Builder::new(0);
-        // What was pinned just now has no users; what was pinned before has.
+        // The pages that were just pinned have no users. The others have.
         self.inner.segments.discard_unused(self.range);
         self.inner.uncharge(self.charged);
     }
 }
 
-/// Copies bytes of one page, `offset` bytes into an extent.
+/// Copies the bytes, which lie in one page, from or to byte `offset` of the extent.
 fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result {
     match transfer {
         Transfer::Read(data) => extent.read(offset, data),
@@ -534,7 +539,7 @@ fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result {
     }
 }
 
-/// Lengths are rounded up to pages later.
+/// Checks a length, which is rounded up to pages later. Returns `EINVAL`.
 fn check_length(length: u64) -> Result {
     if length == 0 || length > u64::MAX - PAGE_SIZE {
         Err(EINVAL)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Where mapped memory is, for devices that no IOMMU translates for.
+//! The physical address of mapped memory, for devices without an IOMMU.
 
 use kernel::prelude::*;
 
@@ -57,9 +57,9 @@ pub(crate) fn noiommu_get_pa(
 }
 
 impl Ioas {
-    /// The physical address of what is mapped at `iova`, and how many bytes of the mapping follow
-    /// on from there without a break. `ENOENT` where nothing is mapped, `EOPNOTSUPP` where no
-    /// device without an IOMMU uses the address space, `EINVAL` for device memory that was revoked.
+    /// Returns the physical address of the memory at `iova`, and the number of bytes of the mapping
+    /// that follow in memory. Returns `ENOENT` if nothing is mapped, `EOPNOTSUPP` if no device
+    /// without an IOMMU uses the address space, and `EINVAL` for device memory that was revoked.
     fn phys(&self, iova: u64) -> Result<(u64, u64)> {
         let point = IovaRange::from_len(iova, 1)?;
         let domains = self.domains.read();
@@ -85,7 +85,7 @@ impl Ioas {
         if !domains.iter().any(|domain| domain.is_software()) {
             return Err(EOPNOTSUPP);
         }
-        // While there is a domain every page is pinned.
+        // All pages are pinned because there is a domain.
         let (phys, npages) = found.ok_or(EINVAL)?;
         let bytes = (npages << PAGE_SHIFT) - offset;
         Ok((phys + offset, bytes.min(range.last() - iova + 1)))

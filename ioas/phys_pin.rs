@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Memory that hardware reaches by its physical address, without page tables. It cannot be told to
-//! stop, so memory with a physical pin cannot be unmapped.
+//! Memory that hardware accesses by its physical address, without page tables. Hardware does not
+//! stop when it is asked to, so such memory cannot be unmapped.
 
 use kernel::{
     prelude::*,
@@ -26,8 +26,8 @@ use crate::{
     object::Ref, //
 };
 
-/// Memory of an address space that is physically contiguous and stays where it is, until this is
-/// dropped.
+/// Memory of an address space that is physically contiguous. It is pinned and cannot be unmapped
+/// until this is dropped.
 pub(crate) struct PhysPin {
     range: IovaRange,
     phys: u64,
@@ -35,7 +35,7 @@ pub(crate) struct PhysPin {
     ioas: WholePages,
 }
 
-/// An address space whose areas consist of whole pages. Dropping it ends that.
+/// An address space whose areas must consist of whole pages. Dropping it removes that requirement.
 struct WholePages(Ref<Ioas>);
 
 impl WholePages {
@@ -86,12 +86,12 @@ impl PhysPin {
         })
     }
 
-    /// Its physical address.
+    /// Returns the physical address of the first byte.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
     }
 
-    /// How many bytes, not 0.
+    /// Returns the length in bytes. It is not 0.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

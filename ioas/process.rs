@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Handing a context's mappings to another process, to which their memory is charged from then on.
+//! Moving a context's mappings to another process, to which their memory is charged from then on.
 //!
-//! Publishing is stopped and then `Ioas::space` of every address space is held for writing, in the
-//! order of their ids, so no memory is pinned or unpinned meanwhile. This is the only place that
-//! holds more than one of them. `Pages::inner` is taken inside, one at a time.
+//! No object can be published meanwhile (`Table::publishing`, rank 18), and `Ioas::space` (rank 25)
+//! of every address space is held for writing, in the order of their ids, so no memory is pinned or
+//! unpinned. Only this file holds more than one of these locks. `Pages::inner` (rank 30) is taken
+//! inside, one at a time.
 
 use kernel::prelude::*;
 
@@ -60,8 +61,8 @@ pub(crate) fn change_process(
 struct Spaces<'a>(&'a Chunks<WriteGuard<'a, Space>>);
 
 impl Spaces<'_> {
-    /// Whether every mapping can go to another process: `EBUSY` for one that is being made or
-    /// destroyed, `EINVAL` for one of memory that belongs to its process or to a device.
+    /// Checks that every mapping can be moved. Returns `EBUSY` if one is being made or destroyed,
+    /// and `EINVAL` if its memory is private to a process or that of a device.
     fn check(&self) -> Result {
         for (_, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
             if area.state != State::Ready {
@@ -74,18 +75,19 @@ impl Spaces<'_> {
         Ok(())
     }
 
-    /// The memory of every mapping; what has several mappings comes several times.
+    /// Returns the memory of every mapping. Memory with several mappings is returned several times.
     fn sources(&self) -> impl Iterator<Item = &Pages> {
         let areas = self.0.iter().flat_map(|space| space.areas.iter());
         areas.map(|(_, area)| &*area.slice.pages)
     }
 }
 
-/// Memory is charged to the caller as well as to its owner. Dropping it takes that charge back.
+/// A charge of the memory to the caller, besides that to its owner. Dropping it removes that
+/// charge.
 struct PendingCharge<'a>(&'a Spaces<'a>);
 
 impl PendingCharge<'_> {
-    /// Makes the caller the owner. Cannot fail.
+    /// Makes the caller the owner, and removes the charge to the old one. Cannot fail.
     fn commit(self) {
         self.0.sources().for_each(Pages::commit_owner);
     }

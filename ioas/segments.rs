@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Which pages of a memory source are pinned, who needs them, and where they are.
+//! The pinned pages of a memory source, their users, and their physical memory.
 //!
 //! Pinned pages are kept as *segments*: disjoint ranges of page indexes, each with the extents that
 //! hold its pages and the number of its users. A user is a mapping or an access. Segments are cut at
@@ -9,8 +9,8 @@
 //! ([`Segments::put`]) needs no cut, hence no memory: it unpins the pages that have no user left.
 //!
 //! A segment also counts the users that begin with its first page and those that end with its last
-//! one. Where neither a user ends nor one begins two neighbours are made one again. So what is kept
-//! of a source depends on its present users, not on those that it has had.
+//! page. Two neighbours are joined if no user begins or ends between them. The segments therefore
+//! depend on the present users only, not on earlier ones.
 //!
 //! Pure logic: pins are owned by the extents, see `kapi/mm/pin.rs`.
 
@@ -41,9 +41,9 @@ use crate::{
 struct Segment {
     extents: Extents,
     users: u64,
-    /// How many of the users begin with the first page.
+    /// The number of users that begin with the first page.
     begins: u64,
-    /// How many of the users end with the last page.
+    /// The number of users that end with the last page.
     ends: u64,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Nothing is pinned.
+    /// Creates an empty set.
     pub(crate) fn new() -> Self {
         Self {
             map: IntervalMap::new(),
@@ -88,13 +88,13 @@ impl Segments {
             begins: 0,
             ends: core::mem::take(&mut segment.ends),
         };
-        // The range was found, and the index is inside it.
+        // The range was found above, and the index is inside it.
         drop(self.map.split(vacancy, range, index, tail));
         Ok(())
     }
 
-    /// Makes the segments before and from page `index` one if no user ends or begins there. Does
-    /// nothing if that needs memory which is not there at once.
+    /// Joins the segments before and from page `index` if no user ends or begins there. Does
+    /// nothing if that needs memory that is not available without waiting.
     fn join_before(&mut self, index: u64) {
         let Some(before) = index.checked_sub(1) else {
             return;
@@ -124,7 +124,7 @@ impl Segments {
         }
     }
 
-    /// Joins what can be joined at the ends of the segments in `range`.
+    /// Joins neighbours at the ends of the segments in `range`.
     fn join(&mut self, range: PageRange) {
         let mut next = Some(range);
         while let Some(rest) = next {
@@ -137,14 +137,13 @@ impl Segments {
         }
     }
 
-    /// The parts of `range` that are not pinned.
+    /// Returns the parts of `range` that are not pinned, in order.
     pub(crate) fn gaps(&self, range: PageRange) -> impl Iterator<Item = PageRange> + '_ {
         self.map.gaps_in(range)
     }
 
-    /// Adds a pinned segment without users.
-    /// Takes the extents only if it succeeds. Returns `ENOMEM`, or `EINVAL` if part of the range is
-    /// pinned already.
+    /// Adds a segment without users. Takes the extents only if it succeeds. Returns `ENOMEM`, and
+    /// `EINVAL` if part of the range is pinned already.
     pub(crate) fn add(&mut self, range: PageRange, extents: &mut Extents) -> Result {
         let vacancy = Vacancy::new()?;
         let segment = Segment {
@@ -216,9 +215,9 @@ impl Segments {
         unpinned
     }
 
-    /// Makes two users of one, which covers page `at`: one of the pages before it, the other of the
-    /// pages from it on. If the page is `shared`, the first has it too. `ENOMEM`, and then nothing
-    /// has changed.
+    /// Divides a user that covers page `at`: the first part has the pages before it, and the second
+    /// part has the rest. If the page is `shared` then both have it. On failure nothing has
+    /// changed. Returns `ENOMEM`.
     pub(crate) fn divide(&mut self, at: u64, shared: bool) -> Result {
         let point = page(at);
         if shared {
@@ -237,7 +236,7 @@ impl Segments {
         Ok(())
     }
 
-    /// The first segment that `rest` touches, if it lies in `range`.
+    /// Returns the first segment that `rest` touches if it lies in `range`.
     fn step(&mut self, rest: PageRange, range: PageRange) -> Option<(PageRange, &mut Segment)> {
         let found = self.map.first_in_mut(rest);
         found.filter(|(found, _)| range.contains(found))
@@ -256,7 +255,7 @@ impl Segments {
         }
     }
 
-    /// The segments that `range` touches up to the first page that is not pinned.
+    /// Returns the segments that `range` touches, up to the first page that is not pinned.
     fn joined(&self, range: PageRange) -> impl Iterator<Item = (PageRange, &Segment)> {
         let mut end = range.start();
         self.map.iter_in(range).take_while(move |(found, _)| {
@@ -266,8 +265,8 @@ impl Segments {
         })
     }
 
-    /// The physical memory of the pages in `range`, in order, in runs that are as long as can be.
-    /// Stops at the first page that is not pinned.
+    /// Returns the physical memory of the pages in `range` in order, in runs that are as long as
+    /// possible, up to the first page that is not pinned.
     pub(crate) fn runs(&self, range: PageRange) -> impl Iterator<Item = PinnedRun<'_>> {
         let parts = self.joined(range).flat_map(move |(found, segment)| {
             let mut index = found.start();
@@ -290,7 +289,7 @@ impl Segments {
         })
     }
 
-    /// The lists of extents, in the order of their pages.
+    /// Returns the segments with their extents, in order.
     #[cfg(test)]
     pub(crate) fn lists(&self) -> impl Iterator<Item = (PageRange, &Extents)> {
         self.map
@@ -300,12 +299,12 @@ impl Segments {
 }
 
 impl Segments {
-    /// How many pages are pinned.
+    /// Returns the number of pinned pages.
     pub(crate) fn pinned(&self) -> u64 {
         self.map.iter().map(|(range, _)| range.len()).sum()
     }
 
-    /// The extent that holds the page `index`, and which of its pages that is.
+    /// Returns the extent that contains page `index`, and the place of the page in it.
     pub(crate) fn extent_at(&self, index: u64) -> Option<(&Extent, u64)> {
         let (found, segment) = self.map.first_in(PageRange::new(index, index)?)?;
         let mut skip = index - found.start();
@@ -319,12 +318,12 @@ impl Segments {
     }
 }
 
-/// A range of one page.
+/// Returns the range of one page.
 fn page(index: u64) -> PageRange {
     PageRange::at(index)
 }
 
-/// What of `range` lies behind `found`.
+/// Returns the part of `range` behind `found`.
 fn after(found: PageRange, range: PageRange) -> Option<PageRange> {
     PageRange::new(found.last().checked_add(1)?, range.last())
 }

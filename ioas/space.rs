@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The addresses of an address space: what is mapped, what is reserved, what is allowed.
+//! The IOVAs of an address space: areas, reserved ranges and allowed ranges.
 //!
-//! Everything here is under `Ioas::space`.
+//! Protected by `Ioas::space` (rank 25).
 
 use kernel::prelude::*;
 
@@ -21,13 +21,13 @@ use crate::{
     }, //
 };
 
-/// Whose restriction a reserved range is: the address of the device or domain, which is compared
-/// and never followed.
+/// The owner of a reserved range, identified by the address of a device, domain or address space.
+/// The address is compared only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(usize);
 
 impl Owner {
-    /// The restrictions of `thing`, which stays in place while they stand.
+    /// Identifies `thing`, which must not move while it has reserved ranges.
     pub(crate) fn of<T>(thing: &T) -> Self {
         Self(core::ptr::from_ref(thing).addr())
     }
@@ -35,18 +35,18 @@ impl Owner {
 
 /// See the module.
 pub(crate) struct Space {
-    /// Mapped ranges.
+    /// The areas.
     pub(crate) areas: IntervalMap<IovaUnit, Area>,
-    /// What devices and domains cannot use.
+    /// The ranges that devices and domains cannot use.
     reserved: RangeList<Owner>,
-    /// What must stay usable, disjoint. Empty: no wish.
+    /// The ranges that must not be reserved. If there are none, all may be.
     allowed: IntervalMap<IovaUnit, ()>,
-    /// What addresses and lengths must be multiples of: a power of two, at most a page.
+    /// The alignment of addresses and lengths in bytes: a power of two, at most a page.
     pub(crate) alignment: u64,
 }
 
 impl Space {
-    /// Everything is open.
+    /// Creates an address space without areas, in which nothing is reserved.
     pub(crate) fn new() -> Self {
         Self {
             areas: IntervalMap::new(),
@@ -56,7 +56,7 @@ impl Space {
         }
     }
 
-    /// Chooses an address: see [`iova_alloc::choose`].
+    /// Chooses an IOVA. See [`iova_alloc::choose`].
     pub(crate) fn choose(&self, addr: u64, length: u64) -> Result<u64> {
         iova_alloc::choose(
             &self.areas,
@@ -68,17 +68,17 @@ impl Space {
         )
     }
 
-    /// Checks an address that the user chose: see [`iova_alloc::check`].
+    /// Checks a range that the user has chosen. See [`iova_alloc::check`].
     pub(crate) fn check(&self, range: IovaRange) -> Result {
         iova_alloc::check(&self.areas, &self.reserved, range)
     }
 
-    /// The ranges that are not reserved, in order.
+    /// Returns the ranges that are not reserved, in order.
     pub(crate) fn usable(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.reserved.gaps()
     }
 
-    /// Reserves a range. `EADDRINUSE` where something in it is mapped or allowed, `ENOMEM`.
+    /// Reserves a range. Returns `EADDRINUSE` if part of it is mapped or allowed, and `ENOMEM`.
     pub(crate) fn reserve(&mut self, range: IovaRange, owner: Owner) -> Result {
         if self.areas.first_in(range).is_some() || self.allowed.first_in(range).is_some() {
             return Err(EADDRINUSE);
@@ -106,7 +106,7 @@ impl Space {
         Ok(core::mem::replace(&mut self.allowed, allowed))
     }
 
-    /// Whether every area could be mapped with pages of `alignment` bytes.
+    /// Returns true if every area can be mapped with pages of `alignment` bytes.
     pub(crate) fn fits(&self, alignment: u64) -> bool {
         self.areas
             .iter()

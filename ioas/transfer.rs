@@ -2,7 +2,7 @@
 
 //! Copies of bytes between the kernel and the memory of an address space.
 
-/// The bytes that are copied, and in which direction.
+/// The bytes that are copied, and the direction.
 pub(crate) enum Transfer<'a> {
     /// From the address space.
     Read(&'a mut [u8]),
@@ -11,12 +11,12 @@ pub(crate) enum Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Whether it changes the address space's memory.
+    /// Returns true if memory of the address space is written.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Self::Write(_))
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Read(data) => data.len(),
@@ -24,7 +24,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// The first `len` bytes of the transfer, which lie `skip` bytes into it.
+    /// Returns the `len` bytes that follow the first `skip` bytes.
     pub(crate) fn part(&mut self, skip: usize, len: usize) -> Option<Transfer<'_>> {
         let end = skip.checked_add(len)?;
         Some(match self {

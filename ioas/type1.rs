@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What a VFIO type1 container asks of an address space beyond mapping and unmapping.
+//! What the VFIO type1 container needs besides mapping and unmapping.
 
 use kernel::prelude::*;
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl Ioas {
-    /// Maps `length` bytes of the caller's memory from `addr` at `iova`. Fails as
-    /// [`Pages::from_user`] and [`Ioas::map`] do.
+    /// Maps `length` bytes of the caller's memory from `addr` at `iova`. Returns the errors of
+    /// [`Pages::from_user`] and [`Ioas::map`].
     pub(crate) fn map_user(
         &self,
         iova: u64,
@@ -47,8 +47,8 @@ impl Ioas {
         )
     }
 
-    /// The page sizes that all domains have, a bit each. Sizes below the CPU's smallest page are
-    /// told as that one, and no size that the address space cannot be aligned to is told alone.
+    /// Returns the page sizes that all domains have, as a bit mask. Sizes below a CPU page are
+    /// reported as a CPU page. The result is at least the alignment of the address space.
     pub(crate) fn page_sizes(&self) -> u64 {
         let domains = self.domains.read();
         let space = self.space.read();
@@ -63,7 +63,7 @@ impl Ioas {
         sizes.max(space.alignment)
     }
 
-    /// Whether devices cannot get round the CPU's caches in any domain.
+    /// Returns true if no device can bypass the CPU's caches, in any domain.
     pub(crate) fn is_coherent(&self) -> bool {
         self.domains
             .read()

@@ -2,8 +2,9 @@
 
 //! Unmapping.
 //!
-//! Areas are marked under the lock, emptied without it, several at a time so that their IOTLB
-//! flushes become one, and then removed. Nothing here allocates, so nothing runs out of memory.
+//! Areas are put into [`State::Dying`] under the lock, unmapped from the domains without it,
+//! several at a time so that the IOTLB is flushed once for them, and then removed. Nothing here
+//! needs memory.
 
 use kernel::{
     prelude::*,
@@ -23,13 +24,13 @@ use crate::{
     kapi::units::IovaRange, //
 };
 
-/// How many areas are unmapped at once where there are several.
+/// The number of areas that are unmapped at once.
 const BATCH: usize = 16;
 
-/// How often accessors are asked to give up an area.
+/// How many times the drivers of emulated devices are called for one area.
 const MOST_TRIES: u32 = 100;
 
-/// Areas that are being destroyed, at most `N`.
+/// At most `N` areas that are being unmapped.
 struct UnmapBatch<const N: usize> {
     areas: [Option<(IovaRange, Slice)>; N],
     count: usize,
@@ -52,7 +53,7 @@ impl<const N: usize> UnmapBatch<N> {
         self.count == N
     }
 
-    /// Adds an area. The batch is not full.
+    /// Adds an area. The batch must not be full.
     fn push(&mut self, range: IovaRange, slice: Slice) {
         if let Some(place) = self.areas.get_mut(self.count) {
             *place = Some((range, slice));
@@ -60,14 +61,14 @@ impl<const N: usize> UnmapBatch<N> {
         }
     }
 
-    /// The number of bytes of the areas.
+    /// Returns the number of bytes of the areas.
     fn bytes(&self) -> u64 {
         let bytes = self.areas().map(|(range, _)| range.len());
         bytes.fold(0, u64::saturating_add)
     }
 }
 
-/// What [`collect`] came to.
+/// The result of [`collect`].
 enum Collected {
     /// No area is left.
     Done,
@@ -132,12 +133,12 @@ fn take<const N: usize>(
     Ok(Collected::More(rest))
 }
 
-/// What of `within` lies behind `range`.
+/// Returns the part of `within` behind `range`.
 fn behind(range: IovaRange, within: IovaRange) -> Option<IovaRange> {
     IovaRange::new(range.last().checked_add(1)?, within.last())
 }
 
-/// Checks that an area can be unmapped, or says why collecting stops at it.
+/// Checks that an area can be unmapped. If not, returns what collecting ends with.
 fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Result<Collected>> {
     // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW queue
     // is one of them.
@@ -156,16 +157,17 @@ fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Res
 }
 
 impl Ioas {
-    /// Unmaps every area in `within`, and returns how many bytes that were. Stops at an area that
-    /// sticks out (`ENOENT`), that is being made or destroyed by another thread (`EBUSY`), or whose
-    /// accesses do not end (`EDEADLK`): those before it are gone then, and `unmapped` says how much
-    /// that was.
+    /// Unmaps every area in `within`, and adds the number of bytes to `unmapped`, also on failure.
+    ///
+    /// Stops and returns `ENOENT` at an area that is not whole in `within`, `EBUSY` at one that
+    /// another task makes or unmaps or that a HW queue is in, and `EDEADLK` at one whose accesses
+    /// do not end.
     pub(crate) fn unmap(&self, within: IovaRange, unmapped: &mut u64) -> Result {
         let mut rest = within;
         let mut waiting_at = None;
         let mut tries = 0;
 
-        // Most often there is one area.
+        // In most calls there is one area.
         let mut round = self.unmap_some::<1>(within, rest, unmapped)?;
         loop {
             match round {
@@ -181,7 +183,7 @@ impl Ioas {
                         pr_err!("a driver does not give up its access to unmapped memory\n");
                         return Err(EDEADLK);
                     }
-                    // No lock is held: accessors end their accesses from inside the call.
+                    // No lock is held, because drivers unpin pages from this call.
                     self.notify_accessors(area);
                     rest = IovaRange::new(area.start(), within.last()).ok_or(EINVAL)?;
                 }
@@ -190,21 +192,21 @@ impl Ioas {
         }
     }
 
-    /// One round of [`Ioas::unmap`], from `rest` on.
+    /// Unmaps areas from `rest` on, as many as fit in a batch.
     fn unmap_some<const N: usize>(
         &self,
         within: IovaRange,
         rest: IovaRange,
         unmapped: &mut u64,
     ) -> Result<Collected> {
-        // Dropped after the locks, and with it the memory.
+        // Dropped after the locks, because dropping it may free the memory source.
         let mut batch = UnmapBatch::<N>::new();
         let result = if self.has_domain.load(Relaxed) {
             self.unmap_batch(within, rest, &mut batch)
         } else {
             let mut space = self.space.write();
             if self.has_domain.load(Relaxed) {
-                // One was added meanwhile.
+                // A domain was added meanwhile.
                 drop(space);
                 self.unmap_batch(within, rest, &mut batch)
             } else {
