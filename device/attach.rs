@@ -78,6 +78,8 @@ impl Object<BoundDevice> {
                     .attach(self.id(), self.dev(), self.owner(), pasid, hwpt)?;
                 Ok(Freed::Nothing)
             }
+            // Software page tables are of no IOMMU driver: no such device can be moved to them.
+            How::Replace if !self.is_bare() && hwpt.paging().domain().is_software() => Err(ENODEV),
             How::Replace => self.group()?.replace(self.id(), pasid, hwpt),
         }
     }
