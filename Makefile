@@ -91,7 +91,7 @@ help:
 	@echo '  JOBS=1              one guest after the other instead of two at a time'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
-	@echo "make bench-vm         count that QEMU's ioctls and their time with the C and the Rust module"
+	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'
 	@echo '  SUITE=name          in the guest of that suite'
@@ -99,7 +99,7 @@ help:
 	@echo '  KDIR=folder         for the kernel that was built there, with the tools installed here'
 	@echo 'make modules_check    say whether the module can be built for the kernel in KDIR'
 	@echo 'make modules_install  install it below updates/ and run depmod; KDIR, INSTALL_MOD_PATH'
-	@echo 'make programs         build demo, bench and ioctl_count.so for use on a real machine; KDIR'
+	@echo 'make programs         build demo, bench, hw-info, ioctl_count.so and ioctl_report for a real machine; KDIR'
 	@echo 'make fmt, fmt-check   format the Rust source, or see that it is'
 	@echo 'make clippy           lint the module, warnings are errors'
 	@echo 'make kernel           build the test kernel; FLAVOUR=name takes another config'
