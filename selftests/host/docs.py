@@ -24,6 +24,12 @@ KERNEL_GOALS = {"prepare", "olddefconfig", "rustavailable", "defconfig", "allnoc
 _LITERAL = re.compile(r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 _DOC = re.compile(r":doc:`(?:[^`<]*<)?([a-z]+)>?`")
+# :doc:`page`, "a section's title", or :doc:`page`, step 1. README names a page by a link.
+_PLACE = re.compile(r"(?::doc:`(?:[^`<]*<)?|\]\(Documentation/)([a-z]+)(?:>?`|\.rst\)),\s+"
+                    r"(?:\"([^\"]+)\"|step\s+(\d+))")
+_UNDERLINE = re.compile(r"=+|-+")
+# In columns, of a page of reStructuredText.
+LINE_LIMIT = 130
 _PAGE = re.compile(r"Documentation/[a-z-]+\.rst")
 # In a block, which reStructuredText indents, or within backticks.
 _MAKE = r"(?:^%s|`|\$ |sudo )make ([a-z][a-z_-]*)\b(?![=/])"
@@ -114,19 +120,50 @@ def locks() -> Iterator[str]:
                 if f"``{name}``" not in page)
 
 
+def titles_of(lines: list[str]) -> list[int]:
+    """The indices of the titles of reStructuredText, each of which has a line below it."""
+    return [at for at, (title, line) in enumerate(zip(lines, lines[1:]))
+            if title.strip() and title[0] not in " \t=-" and _UNDERLINE.fullmatch(line)]
+
+
 def titles(text: str) -> Iterator[str]:
-    """Titles of reStructuredText that are longer than the line below them."""
+    """Titles that are longer than the line below them or follow text directly, and sections without text."""
     lines = text.splitlines() if text.startswith(".. ") else []
-    for title, line in zip(lines, lines[1:]):
-        if title.strip() and title[0] not in " =-" and re.fullmatch("=+|-+", line) and len(line) < len(title):
-            yield f"the line below '{title}' is too short"
+    at_title = titles_of(lines)
+    for at in at_title:
+        if len(lines[at + 1]) < len(lines[at]):
+            yield f"the line below '{lines[at]}' is too short"
+        if at and lines[at - 1].strip() and not _UNDERLINE.fullmatch(lines[at - 1]):
+            yield f"there is no empty line above '{lines[at]}'"
+        text_at = next((i for i in range(at + 2, len(lines)) if lines[i].strip()), None)
+        # The title of a page, which has a line above it too, may be followed by a section.
+        if text_at is None or text_at in at_title and not (at and _UNDERLINE.fullmatch(lines[at - 1])):
+            yield f"the section '{lines[at]}' has no text"
+
+
+def form(text: str) -> Iterator[str]:
+    """Pages that do not end with one newline, and lines of reStructuredText that are too long."""
+    if not text.endswith("\n"):
+        yield "there is no newline at the end"
+    if text.startswith(".. "):
+        for number, line in enumerate(text.splitlines(), 1):
+            if len(line.expandtabs()) > LINE_LIMIT:
+                yield f"line {number} has more than {LINE_LIMIT} columns"
 
 
 def doc_links(text: str) -> Iterator[str]:
-    """Pages that another one refers to and that are not there."""
+    """Pages, sections and steps that another page refers to and that are not there."""
     for name in _DOC.findall(text):
         if not (TREE / f"Documentation/{name}.rst").exists():
             yield f"there is no page {name}"
+    for name, title, step in _PLACE.findall(text):
+        page = TREE / f"Documentation/{name}.rst"
+        lines = page.read_text().splitlines() if page.exists() else []
+        there = [lines[at] for at in titles_of(lines)]
+        if title and " ".join(title.split()) not in there:
+            yield f"there is no section '{' '.join(title.split())}' in {name}"
+        if step and not any(line.startswith(f"{step}. ") for line in there):
+            yield f"there is no step {step} in {name}"
 
 
 def pages() -> Iterator[str]:
@@ -164,7 +201,7 @@ def main() -> int:
     wrong = [*pages(), *references(), *version(), *locks()]
     for page in PAGES:
         text = page.read_text()
-        for check in (files, goals_named, suites, rust_names, titles, doc_links):
+        for check in (files, goals_named, suites, rust_names, titles, form, doc_links):
             wrong += [f"{page.relative_to(TREE)}: {line}" for line in check(text)]
     for line in dict.fromkeys(wrong):
         print(line)

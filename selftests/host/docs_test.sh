@@ -47,9 +47,23 @@ finds "Documentation/todo.rst: there is no type Nothing" Documentation/todo.rst 
 finds "Documentation/todo.rst: there is no nothing_at_all in any type" Documentation/todo.rst '``Ioas::nothing_at_all()`` is it.'
 finds "no page has make nothing" Makefile '.PHONY: nothing'
 finds "scripts/lib.sh: there is no Documentation/nothing.rst" scripts/lib.sh '# See Documentation/nothing.rst.'
-finds "Documentation/todo.rst: the line below 'A title' is too short" Documentation/todo.rst 'A title\n======'
+finds "Documentation/todo.rst: the line below 'A title' is too short" Documentation/todo.rst 'A title\n======\n\nText.'
+finds "Documentation/todo.rst: the section 'A title' has no text" Documentation/todo.rst 'A title\n======='
+finds "Documentation/todo.rst: the section 'A title' has no text" Documentation/todo.rst 'A title\n=======\n\nOther\n=====\n\nText.'
+finds "Documentation/todo.rst: there is no empty line above 'A title'" Documentation/todo.rst 'Text.\nA title\n=======\n\nText.'
+finds "Documentation/todo.rst: there is no step 99 in install" Documentation/todo.rst 'See :doc:`install`, step 99.'
+finds "README.md: there is no step 99 in install" README.md '[x](Documentation/install.rst), step 99'
+finds "Documentation/todo.rst: there is no section 'No such section' in vmm" Documentation/todo.rst 'See :doc:`vmm`, "No such\nsection".'
+finds "Documentation/todo.rst: line $(($(wc -l <"$TREE/Documentation/todo.rst") + 2)) has more than 130 columns" Documentation/todo.rst \
+	"$(printf 'x%.0s' {1..131})"
 finds "Documentation/locking.rst: lacks the lock Ioas::none" ioas/mod.rs 'const X: &str = "Ioas::none";'
-touch "$TREE/Documentation/new.rst"
+cp "$TREE/Documentation/todo.rst" "$SCRATCH/saved"
+truncate -s -1 "$TREE/Documentation/todo.rst"
+status=0
+[ "$(check)" = "Documentation/todo.rst: there is no newline at the end" ] || status=1
+result "$status" "a page without a newline at its end"
+mv "$SCRATCH/saved" "$TREE/Documentation/todo.rst"
+echo >"$TREE/Documentation/new.rst"
 status=0
 [ "$(check)" = "README.md: does not list Documentation/new.rst" ] || status=1
 result "$status" "a page that README does not list"
