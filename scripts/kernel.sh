@@ -127,7 +127,7 @@ make_kernel() {
 	local from time="10 minutes"
 	[ ! -e "$OBJ/complete" ] || return 0
 	from=$(seed_folder)
-	[ -z "$from" ] || time="2 minutes"
+	[ -z "$from" ] || time="2 to 10 minutes"
 	say "Building Linux $KVERSION for $ARCH, $FLAVOUR (once, about $time on two cores): $OBJ"
 	with_lock "$SRC.lock" make_source
 	[ -z "$from" ] || step "kernel: copy a like one" "$LOGS/kernel-copy-$ARCH-$FLAVOUR.log" seed "$from"
