@@ -102,3 +102,95 @@ impl Registry {
         found
     }
 }
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+#[kunit_tests(iommufd_rs_registry)]
+mod tests {
+    use super::*;
+    use kernel::sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    };
+
+    const KEY: u64 = 7;
+
+    /// A value whose drop needs the lock of the registry, and counts how often it was free.
+    struct Probe {
+        registry: Arc<Registry>,
+        free: Arc<Atomic<i32>>,
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            if self.registry.things.try_lock().is_some() {
+                self.free.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Returns a registry, and the counter of its probes.
+    fn setup() -> Result<(Arc<Registry>, Arc<Atomic<i32>>)> {
+        Ok((
+            Arc::pin_init(Registry::new(), GFP_KERNEL)?,
+            Arc::new(Atomic::new(0), GFP_KERNEL)?,
+        ))
+    }
+
+    #[test]
+    fn a_value_is_made_without_the_lock() -> Result {
+        let (registry, _) = setup()?;
+        let free = registry.get_or_make(KEY, || Ok(registry.things.try_lock().is_some()))?;
+        assert!(*free);
+        registry.release(KEY, free);
+        assert!(registry.get(KEY).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_dropped_without_the_lock() -> Result {
+        let (registry, free) = setup()?;
+        let made = registry.get_or_make(KEY, || -> Result<Probe> {
+            let _probe = Probe {
+                registry: registry.clone(),
+                free: free.clone(),
+            };
+            Err(ENOMEM)
+        });
+        assert_eq!(made.err(), Some(ENOMEM));
+        assert_eq!(free.load(Relaxed), 1);
+        assert!(registry.get(KEY).is_none());
+        Ok(())
+    }
+
+    /// As if a second task made the value while the first one does.
+    #[test]
+    fn what_is_made_in_vain_is_dropped_without_the_lock() -> Result {
+        let (registry, free) = setup()?;
+        let probe = || -> Result<Probe> {
+            Ok(Probe {
+                registry: registry.clone(),
+                free: free.clone(),
+            })
+        };
+        let mut first = None;
+        let second = registry.get_or_make(KEY, || -> Result<Probe> {
+            // If the lock were held the call would deadlock.
+            if registry.things.try_lock().is_some() {
+                first = Some(registry.get_or_make(KEY, probe)?);
+            }
+            probe()
+        })?;
+        let first = first.ok_or(EDEADLK)?;
+        assert!(first.same(&second));
+        assert_eq!(free.load(Relaxed), 1);
+
+        registry.release(KEY, first);
+        assert_eq!(free.load(Relaxed), 1);
+        registry.release(KEY, second);
+        assert_eq!(free.load(Relaxed), 2);
+        Ok(())
+    }
+}
