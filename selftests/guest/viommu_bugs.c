@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "viommu.h"
 
 #define DEEP		64
 #define ROUNDS		50
+#define QUEUES		1000
+/* An RCU grace period takes longer, even on an idle machine. */
+#define QUEUE_MS	8
 
 struct event {
 	struct iommufd_vevent_header header;
@@ -354,12 +358,47 @@ static void data_without_length(struct fixture *none)
 	close_attached(&a);
 }
 
+static long long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/* Closing a context waits for no RCU grace period for the queues that are left. */
+static void many_queues(struct fixture *none)
+{
+	struct guest g, other;
+	long long began;
+	int i;
+
+	if (!open_guest(&g))
+		return;
+	/* A vIOMMU has one queue of a type. */
+	other = g;
+	for (i = 0; i < QUEUES; i++) {
+		struct iommu_veventq_alloc cmd;
+
+		WANT(viommu(&g, g.parent, &other.viommu), 0);
+		cmd = queue_of(&other, 1);
+		WANT(call(g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
+		close(cmd.out_veventq_fd);
+	}
+	began = now_ms();
+	close(g.fd);
+	began = now_ms() - began;
+	note("%d event queues are closed in %lld ms", QUEUES, began);
+	CHECK(began < QUEUES * QUEUE_MS);
+}
+
 static const struct test tests[] = {
 	{ "making a queue fails after its file is made, CVE-2025-39966", aborted, ALONE },
 	{ "events are read as a whole, CVE-2026-64293", whole_events, ALONE },
 	{ "no memory for an event", no_memory, ALONE },
 	{ "any allocation for an object fails", making_fails, ALONE },
 	{ "a type of data without data", data_without_length, ALONE },
+	{ "many event queues go with their context", many_queues, ALONE },
 };
 
 const struct suite viommu_bugs_suite = {
