@@ -142,6 +142,9 @@ impl Object<BoundDevice> {
                 let freed = self.go_to(pasid, &target, how)?;
                 if let Err(error) = hwpt.fill() {
                     self.detach(ctx, self.id(), pasid);
+                    // A task that moved the group away meanwhile may refer to it for a moment.
+                    drop(target);
+                    hwpt.discard();
                     return Err(error);
                 }
                 freed

@@ -485,7 +485,8 @@ struct Taken<'t> {
     id: Reservation<'t>,
 }
 
-/// An object that is not published. Dropping this drops the object and then frees its id.
+/// An object that is not published. Dropping this drops the object and then frees its id. Warns if
+/// there is another reference to the object then; see [`Draft::discard`].
 pub(crate) struct Draft<'t, K> {
     // Field order: the id is freed last.
     object: Ref<K>,
@@ -500,17 +501,12 @@ impl<K: Kind> Draft<'_, K> {
         self.publish_in(&mut table.slots.lock());
     }
 
-    /// Drops a draft to which another object may refer already. If one does, the object exists as
-    /// long as that reference, and the id remains taken until the context is closed.
-    pub(crate) fn discard(self) {
-        let Self {
-            object,
-            mut reservation,
-        } = self;
-        if object.ref_count() > 1 {
-            reservation.abandon();
+    /// Drops a draft to which another object or task may refer already. If one does, the object
+    /// exists as long as that reference, and the id remains taken until the context is closed.
+    pub(crate) fn discard(mut self) {
+        if self.object.ref_count() > 1 {
+            self.reservation.abandon();
         }
-        drop(object);
     }
 
     /// As [`Draft::publish`]. Returns a reference to the object.
@@ -536,19 +532,23 @@ impl<K: Kind> Draft<'_, K> {
     }
 
     /// Gives the reference to the table.
-    fn publish_in(self, slots: &mut Slots) {
-        let Self {
-            object,
-            mut reservation,
-        } = self;
-        reservation.published = true;
-        match slots.map.get_mut(&reservation.id) {
-            Some(slot) => *slot = Slot::Live(object.erase()),
+    fn publish_in(mut self, slots: &mut Slots) {
+        self.reservation.published = true;
+        match slots.map.get_mut(&self.reservation.id) {
+            Some(slot) => *slot = Slot::Live(self.object.clone().erase()),
             // A reservation has a slot.
             None => {
                 warn_on_once!(true);
             }
         }
+    }
+}
+
+impl<K> Drop for Draft<'_, K> {
+    fn drop(&mut self) {
+        // A reference elsewhere would keep the object when its id is free.
+        let freed = !self.reservation.published;
+        warn_on_once!(freed && self.object.ref_count() > 1);
     }
 }
 
