@@ -4,7 +4,11 @@
 
 use kernel::{
     device::Device,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        Arc,
+        Completion, //
+    }, //
 };
 
 use crate::{
@@ -13,16 +17,21 @@ use crate::{
         same_signature, //
     },
     device::{
-        Binding,
         BoundDevice,
         How, //
     },
     ffi::bindings,
     kapi::{
         file::file_ref::FileRef,
-        iommu::attachment::Pasid, //
+        iommu::{
+            attachment::Pasid,
+            device::IommuDevice, //
+        }, //
     },
-    object::Ctx, //
+    object::{
+        Ctx,
+        Ref, //
+    }, //
 };
 
 same_signature! {
@@ -33,6 +42,15 @@ same_signature! {
     iommufd_device_detach,
     iommufd_device_to_ictx,
     iommufd_device_to_id,
+}
+
+/// What a driver that has bound a device holds until it unbinds the device.
+struct Binding {
+    device: Ref<BoundDevice>,
+    /// The context, which exists as long as a driver has bound a device to it.
+    ctx: FileRef<Ctx>,
+    /// Completed when nothing uses the device any more.
+    unused: Arc<Completion>,
 }
 
 /// # Safety
@@ -49,22 +67,31 @@ unsafe extern "C" fn iommufd_device_bind(
     dev: *mut bindings::device,
     id: *mut u32,
 ) -> *mut bindings::iommufd_device {
-    // SAFETY: The caller holds the context and the device during the call.
-    let (ctx, dev) = unsafe {
-        (
-            FileRef::<Ctx>::borrow_raw(ictx.cast()),
-            Device::from_raw::<'_>(dev),
-        )
-    };
+    // SAFETY: The caller has a reference to the context during the call.
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
     let bind = || -> Result<KBox<Binding>> {
         let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let device = BoundDevice::bind(&ctx, dev)?;
-        let ctx = (*ctx).clone();
-        Ok(memory.write(Binding { device, ctx }))
+        // SAFETY: The caller has a reference to the device during the call.
+        let dev = unsafe { Device::from_raw::<'_>(dev) };
+        // SAFETY: The caller's driver is bound to the device until `iommufd_device_unbind` returns,
+        // which waits for `unused`; if binding fails, until this function returns, which does too.
+        let dev = unsafe { IommuDevice::new(dev, ()) }?;
+        let unused = dev.dropped();
+        match BoundDevice::bind(&ctx, dev) {
+            Ok(device) => Ok(memory.write(Binding {
+                device,
+                ctx: (*ctx).clone(),
+                unused,
+            })),
+            Err(error) => {
+                unused.wait_for_completion();
+                Err(error)
+            }
+        }
     };
     match bind() {
         Ok(binding) => {
-            // SAFETY: The caller gives a place for the id.
+            // SAFETY: `id` points to a variable of the caller.
             unsafe { *id = binding.device.id() };
             KBox::into_raw(binding).cast()
         }
@@ -74,9 +101,11 @@ unsafe extern "C" fn iommufd_device_bind(
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_device_unbind(idev: *mut bindings::iommufd_device) {
-    // SAFETY: The caller gives back what it got from `bind`.
+    // SAFETY: `iommufd_device_bind` returned the pointer, which the caller does not use any more.
     let binding = KBox::into_inner(unsafe { KBox::<Binding>::from_raw(idev.cast()) });
     BoundDevice::unbind(&binding.ctx, binding.device);
+    // The fact on which `IommuDevice::new` relies: the caller may unbind its driver now.
+    binding.unused.wait_for_completion();
 }
 
 /// Attaches or replaces, and tells which page tables it was.
@@ -91,7 +120,7 @@ unsafe fn change_pt(
     how: How,
 ) -> c_int {
     // SAFETY: The caller keeps the device bound and gives a place for the id.
-    let (Binding { device, ctx }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
+    let (Binding { device, ctx, .. }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
     let id = device.change_pt(ctx, Pasid::new(pasid), *pt_id, how);
     errno(id.map(|id| *pt_id = id))
 }
@@ -122,7 +151,7 @@ unsafe extern "C" fn iommufd_device_detach(
     pasid: bindings::ioasid_t,
 ) {
     // SAFETY: The caller keeps the device bound.
-    let Binding { device, ctx } = unsafe { borrow(idev) };
+    let Binding { device, ctx, .. } = unsafe { borrow(idev) };
     device.detach(ctx, device.id(), Pasid::new(pasid));
 }
 

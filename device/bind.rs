@@ -2,15 +2,9 @@
 
 //! Binding: a driver hands the DMA of its device to a context.
 
-use core::any::Any;
-
 use kernel::{
-    device::Device,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -25,12 +19,12 @@ use crate::{
     },
     kapi::{
         bug::warn_on_once,
-        file::{
-            file_ref::FileRef,
-            params::allow_unsafe_interrupts, //
-        },
+        file::params::allow_unsafe_interrupts,
         iommu::{
-            device::has_iommu,
+            device::{
+                has_iommu,
+                IommuDevice, //
+            },
             group::{
                 capable,
                 Capability,
@@ -38,10 +32,7 @@ use crate::{
                 IommuGroup, //
             }, //
         },
-        sync::{
-            complete_on_drop::CompleteOnDrop,
-            shared::Shared, //
-        }, //
+        sync::shared::Shared, //
     },
     object::{
         Ctx,
@@ -69,32 +60,19 @@ impl Drop for GroupUse {
     }
 }
 
-/// What a driver that has bound a device holds until it unbinds the device.
-pub(crate) struct Binding {
-    /// The device.
-    pub(crate) device: Ref<BoundDevice>,
-    /// The context, which exists as long as a driver has bound a device to it.
-    pub(crate) ctx: FileRef<Ctx>,
-}
-
 /// A device bound to a context. The driver that bound it holds a reference until it unbinds it.
 #[pin_data]
 pub(crate) struct BoundDevice {
     #[pin]
     claims: Claims,
     // Field order: the context has a group only while it owns the group's DMA, because vfio takes
-    // `iommufd_ctx_has_group()` for the ownership. `dropped` is completed after all else is
-    // dropped.
+    // `iommufd_ctx_has_group()` for the ownership. `dev` is dropped last, since unbinding waits for
+    // that.
     group: GroupUse,
     owner: Option<Arc<DmaOwner>>,
     backend: &'static dyn Backend,
-    dev: ARef<Device>,
-    /// See [`BoundDevice::adopt`].
-    _keep: Option<Keep>,
-    dropped: CompleteOnDrop,
+    dev: IommuDevice,
 }
-
-type Keep = KBox<dyn Any + Send + Sync>;
 
 impl Kind for BoundDevice {}
 
@@ -107,48 +85,41 @@ impl BoundDevice {
     ///
     /// A device without an IOMMU can be bound on kernels with `CONFIG_IOMMUFD_NOIOMMU`. The calling
     /// driver must have checked that its user may do that.
-    pub(crate) fn bind(ctx: &Ctx, dev: &Device) -> Result<Ref<Self>> {
+    pub(crate) fn bind(ctx: &Ctx, dev: IommuDevice) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
-        let dropped = CompleteOnDrop::new()?;
-        let (group, owner) = if cfg!(CONFIG_IOMMUFD_NOIOMMU) && !has_iommu(dev) {
+        let (group, owner) = if cfg!(CONFIG_IOMMUFD_NOIOMMU) && !has_iommu(&dev) {
             (Self::lone_group(ctx)?, None)
         } else {
-            let iommu = Self::check_device(dev)?;
-            Self::check_interrupts(&iommu, dev)?;
-            let owner = DmaOwner::claim(dev, ctx)?;
-            (Self::join_group(ctx, dev, iommu)?, Some(owner))
+            let iommu = Self::check_device(&dev)?;
+            Self::check_interrupts(&iommu, &dev)?;
+            let owner = DmaOwner::claim(&dev, ctx)?;
+            (Self::join_group(ctx, &dev, iommu)?, Some(owner))
         };
-        Self::publish(reservation, dev, group, owner, None, dropped)
+        Self::publish(reservation, dev, group, owner)
     }
 
-    /// Binds a mock device, which has no interrupts. `keep` owns the device, and is dropped after
-    /// the rest of the binding. Returns the errors of [`BoundDevice::bind`].
+    /// Binds a mock device, which has no interrupts. Returns the errors of [`BoundDevice::bind`].
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn adopt(ctx: &Ctx, dev: &Device, keep: Keep) -> Result<Ref<Self>> {
+    pub(crate) fn adopt(ctx: &Ctx, dev: IommuDevice) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
-        let dropped = CompleteOnDrop::new()?;
-        let iommu = Self::check_device(dev)?;
-        let owner = DmaOwner::claim(dev, ctx)?;
-        let group = Self::join_group(ctx, dev, iommu)?;
-        Self::publish(reservation, dev, group, Some(owner), Some(keep), dropped)
+        let iommu = Self::check_device(&dev)?;
+        let owner = DmaOwner::claim(&dev, ctx)?;
+        let group = Self::join_group(ctx, &dev, iommu)?;
+        Self::publish(reservation, dev, group, Some(owner))
     }
 
     fn publish(
         reservation: Reservation<'_>,
-        dev: &Device,
+        dev: IommuDevice,
         group: GroupUse,
         owner: Option<Arc<DmaOwner>>,
-        keep: Option<Keep>,
-        dropped: CompleteOnDrop,
     ) -> Result<Ref<Self>> {
         let device = try_pin_init!(Self {
             claims <- Claims::new(),
             group,
             owner,
-            backend: backend_of(dev),
-            dev: dev.into(),
-            _keep: keep,
-            dropped,
+            backend: backend_of(&dev),
+            dev,
         });
         Ok(reservation.fill(device)?.publish_and_get())
     }
@@ -168,7 +139,7 @@ impl BoundDevice {
 
     /// Returns the group of a device with an IOMMU. Returns `EINVAL` if the device's DMA is not
     /// cache coherent, `ENODEV` if it has no group.
-    fn check_device(dev: &Device) -> Result<IommuGroup> {
+    fn check_device(dev: &IommuDevice) -> Result<IommuGroup> {
         if !capable(dev, Capability::CacheCoherency) {
             return Err(EINVAL);
         }
@@ -177,7 +148,7 @@ impl BoundDevice {
 
     /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM`
     /// if there is no memory for it.
-    fn join_group(ctx: &Ctx, dev: &Device, iommu: IommuGroup) -> Result<GroupUse> {
+    fn join_group(ctx: &Ctx, dev: &IommuDevice, iommu: IommuGroup) -> Result<GroupUse> {
         let key = u64::from(iommu.id());
         let init = Group::new(Some(iommu), Interrupts::of(ctx, dev)?)?;
         Ok(GroupUse {
@@ -189,7 +160,7 @@ impl BoundDevice {
 
     /// Returns `EPERM` if a device of the group can forge interrupts and the administrator has not
     /// allowed that.
-    fn check_interrupts(iommu: &IommuGroup, dev: &Device) -> Result {
+    fn check_interrupts(iommu: &IommuGroup, dev: &IommuDevice) -> Result {
         if iommu.has_isolated_msi() {
             return Ok(());
         }
@@ -214,9 +185,10 @@ impl BoundDevice {
         Ok(())
     }
 
-    /// Undoes [`BoundDevice::bind`]. Returns when the binding has been dropped. Cannot fail.
+    /// Undoes [`BoundDevice::bind`]. Returns when the binding and all that uses its device have been
+    /// dropped. Cannot fail.
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
-        let dropped = device.dropped.completion();
+        let dropped = device.dev.dropped();
 
         let _id = ctx.objects().withdraw(&device);
         // Drivers detach the device before. One that has not must not leave DMA enabled.
@@ -229,7 +201,7 @@ impl BoundDevice {
     }
 
     /// Returns the device.
-    pub(crate) fn dev(&self) -> &Device {
+    pub(crate) fn dev(&self) -> &IommuDevice {
         &self.dev
     }
 

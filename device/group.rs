@@ -9,7 +9,6 @@
 //! because that may destroy them, which is not done under the lock.
 
 use kernel::{
-    device::Device,
     new_mutex,
     prelude::*,
     rbtree::{
@@ -17,7 +16,6 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
     }, //
@@ -37,7 +35,10 @@ use crate::{
                 Attachment,
                 Pasid, //
             },
-            device::is_vf_with_pri,
+            device::{
+                is_vf_with_pri,
+                IommuDevice, //
+            },
             group::{
                 DmaOwner,
                 IommuGroup, //
@@ -53,7 +54,7 @@ use crate::kapi::iommu::attachment::is_attached;
 /// A device of the group that is attached.
 struct Member {
     id: u32,
-    dev: ARef<Device>,
+    dev: IommuDevice,
     /// `None` if it has no IOMMU.
     owner: Option<Arc<DmaOwner>>,
     /// The IOVAs that the device cannot use. `None` for a PASID, and without an IOMMU, because the
@@ -160,7 +161,7 @@ impl Group {
     pub(crate) fn attach(
         &self,
         id: u32,
-        dev: &Device,
+        dev: &IommuDevice,
         owner: Option<&Arc<DmaOwner>>,
         pasid: Pasid,
         hwpt: &Hwpt,
@@ -313,14 +314,14 @@ impl Group {
     fn member(
         &self,
         id: u32,
-        dev: &Device,
+        dev: &IommuDevice,
         owner: Option<&Arc<DmaOwner>>,
         pasid: Pasid,
         hwpt: &Hwpt,
     ) -> Result<Member> {
         Ok(Member {
             id,
-            dev: dev.into(),
+            dev: dev.clone(),
             owner: owner.cloned(),
             reserved: self.reserve(dev, pasid, hwpt)?,
             hwpt: hwpt.clone(),
@@ -338,7 +339,12 @@ impl Group {
     }
 
     /// Reserves the IOVAs that the device cannot use. Returns `EADDRINUSE` or `ENOMEM`.
-    fn reserve(&self, dev: &Device, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<ReservedIovas>> {
+    fn reserve(
+        &self,
+        dev: &IommuDevice,
+        pasid: Pasid,
+        hwpt: &Hwpt,
+    ) -> Result<Option<ReservedIovas>> {
         if self.iommu.is_none() || !pasid.is_none() {
             return Ok(None);
         }
@@ -348,7 +354,7 @@ impl Group {
 
 /// Returns `EINVAL` if the device must not have page faults: virtual functions share the page
 /// request interface of their physical function, and an error of one of them stops it for all.
-fn check_faults(dev: &Device, hwpt: &Hwpt) -> Result {
+fn check_faults(dev: &IommuDevice, hwpt: &Hwpt) -> Result {
     if hwpt.takes_faults() && is_vf_with_pri(dev) {
         Err(EINVAL)
     } else {

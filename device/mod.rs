@@ -16,10 +16,7 @@ mod msi;
 
 pub(crate) use access::Access;
 pub(crate) use attach::How;
-pub(crate) use bind::{
-    Binding,
-    BoundDevice, //
-};
+pub(crate) use bind::BoundDevice;
 pub(crate) use claim::Claim;
 pub(crate) use group::Group;
 pub(crate) use msi::DoorbellRanges;

@@ -12,7 +12,6 @@
 //! interrupt is set up. Doorbells are mapped and unmapped under it.
 
 use kernel::{
-    device::Device,
     new_mutex,
     prelude::*,
     sync::{
@@ -28,6 +27,7 @@ use kernel::{
 use crate::{
     kapi::{
         iommu::{
+            device::IommuDevice,
             domain::{
                 Domain,
                 Prot, //
@@ -245,7 +245,7 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     /// Returns the state of the group of `dev`, or `None` if the IOMMU does not translate its
     /// interrupts. Returns `ENOMEM`.
-    pub(crate) fn of(ctx: &Ctx, dev: &Device) -> Result<Option<Arc<Self>>> {
+    pub(crate) fn of(ctx: &Ctx, dev: &IommuDevice) -> Result<Option<Arc<Self>>> {
         if !provider::is_registered() {
             return Ok(None);
         }

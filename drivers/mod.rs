@@ -11,7 +11,6 @@ mod noiommu;
 mod smmu_v3;
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::Arc, //
 };
@@ -19,7 +18,10 @@ use kernel::{
 #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
 use crate::kapi::file::params;
 use crate::kapi::iommu::{
-    device,
+    device::{
+        self,
+        IommuDevice, //
+    },
     domain::{
         Domain,
         UserData, //
@@ -46,17 +48,18 @@ pub(crate) trait Backend: Sync {
     /// Allocates page tables for the kernel to fill, which `dev` can be attached to. `flags` are
     /// the `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend
     /// does not support the flags or the data.
-    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain>;
+    fn alloc_paging(&self, dev: &IommuDevice, flags: u32, data: Option<UserData>)
+        -> Result<Domain>;
 
     /// Returns whether [`Backend::alloc_nested`] supports `dev`.
-    fn has_nested(&self, dev: &Device) -> bool;
+    fn has_nested(&self, dev: &IommuDevice) -> bool;
 
     /// Allocates page tables for user space to fill, on top of `parent`. `flags` are the
     /// `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend does
     /// not support the flags or the data, `EINVAL` if another backend allocated the parent.
     fn alloc_nested(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,
@@ -64,21 +67,25 @@ pub(crate) trait Backend: Sync {
 
     /// Returns whether [`Backend::alloc_viommu`] supports vIOMMUs of a kind (`enum
     /// iommu_viommu_type`) on the IOMMU of `dev`.
-    fn has_viommu(&self, dev: &Device, kind: u32) -> bool;
+    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool;
 
     /// Makes a vIOMMU on the IOMMU of `dev`. Returns `EOPNOTSUPP` if the backend does not support
     /// its kind or its data, `EINVAL` if another backend allocated the parent.
-    fn alloc_viommu(&self, dev: &Device, request: viommu::Request) -> Result<KBox<dyn ViommuOps>>;
+    fn alloc_viommu(
+        &self,
+        dev: &IommuDevice,
+        request: viommu::Request,
+    ) -> Result<KBox<dyn ViommuOps>>;
 
     /// Describes the IOMMU of `dev`. `wanted` is an `enum iommu_hw_info_type`. Returns `EOPNOTSUPP`
     /// if the backend does not have that type.
-    fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo>;
+    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo>;
 }
 
 /// The backend's part of the virtual IOMMU of a guest. It is dropped after all that was made on it.
 pub(crate) trait ViommuOps: Send + Sync {
     /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
-    fn serves(&self, dev: &Device) -> bool;
+    fn serves(&self, dev: &IommuDevice) -> bool;
 
     /// Allocates page tables for user space to fill. `flags` are the `IOMMU_HWPT_ALLOC_*` flags
     /// that concern drivers. Returns `EOPNOTSUPP` if the backend does not support the flags or the
@@ -105,7 +112,7 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// dropped before the device is unbound. Returns `EEXIST` if the id is used.
     fn make_vdevice(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>>;
@@ -122,7 +129,7 @@ pub(crate) trait HwQueueOps: Send + Sync {
 pub(crate) trait VdeviceOps: Send + Sync {}
 
 /// Returns the backend for a device. The administrator can disable native backends.
-pub(crate) fn backend_of(dev: &Device) -> &'static dyn Backend {
+pub(crate) fn backend_of(dev: &IommuDevice) -> &'static dyn Backend {
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     if !device::has_iommu(dev) {
         return &noiommu::NoIommu;

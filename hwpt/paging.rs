@@ -3,7 +3,6 @@
 //! Page tables that the kernel fills from an address space.
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::{
         atomic::{
@@ -20,6 +19,7 @@ use crate::{
     ioas::Ioas,
     kapi::{
         iommu::{
+            device::IommuDevice,
             domain::{
                 Domain,
                 UserData, //
@@ -56,7 +56,7 @@ impl Kind for HwptPaging {}
 /// A request for page tables.
 pub(crate) struct Request<'a> {
     /// A device that must be able to use them.
-    pub(crate) dev: &'a Device,
+    pub(crate) dev: &'a IommuDevice,
     /// The backend of that device.
     pub(crate) backend: &'static dyn Backend,
     /// `enum iommufd_hwpt_alloc_flags`.

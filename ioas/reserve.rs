@@ -16,9 +16,12 @@ use crate::{
     },
     kapi::{
         fault_injection,
-        iommu::resv::{
-            resv_regions,
-            ResvKind, //
+        iommu::{
+            device::IommuDevice,
+            resv::{
+                resv_regions,
+                ResvKind, //
+            }, //
         },
         units::IovaUnit, //
     },
@@ -43,9 +46,10 @@ impl Ioas {
     /// Reserves the IOVAs that a device cannot use until the result is dropped. Returns `EADDRINUSE`
     /// if part of them is mapped or allowed, `EINVAL` if the IOMMU's driver reports MSI windows that
     /// exclude each other, and `ENOMEM`.
-    pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &Device) -> Result<ReservedIovas> {
+    pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &IommuDevice) -> Result<ReservedIovas> {
         fault_injection::point(EINVAL)?;
         let regions = resv_regions(dev)?;
+        let dev: &Device = dev;
         let reserved = ReservedIovas {
             ioas: ioas.clone(),
             dev: dev.into(),

@@ -3,7 +3,6 @@
 //! Every IOMMU that Linux has a driver for, by the operations of the IOMMU core.
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::Arc, //
 };
@@ -16,6 +15,7 @@ use crate::{
         ViommuOps, //
     },
     kapi::iommu::{
+        device::IommuDevice,
         domain::{
             Domain,
             UserData, //
@@ -47,17 +47,22 @@ use crate::{
 pub(crate) struct InTree;
 
 impl Backend for InTree {
-    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+    fn alloc_paging(
+        &self,
+        dev: &IommuDevice,
+        flags: u32,
+        data: Option<UserData>,
+    ) -> Result<Domain> {
         Domain::alloc(dev, flags, data)
     }
 
-    fn has_nested(&self, dev: &Device) -> bool {
+    fn has_nested(&self, dev: &IommuDevice) -> bool {
         NestedDomain::are_there(dev)
     }
 
     fn alloc_nested(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,
@@ -65,16 +70,20 @@ impl Backend for InTree {
         NestedDomain::on_parent(dev, parent, flags, data)
     }
 
-    fn has_viommu(&self, dev: &Device, kind: u32) -> bool {
+    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
         viommu::has_viommu(dev, kind)
     }
 
-    fn alloc_viommu(&self, dev: &Device, request: viommu::Request) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu(
+        &self,
+        dev: &IommuDevice,
+        request: viommu::Request,
+    ) -> Result<KBox<dyn ViommuOps>> {
         let viommu = InTreeViommu(Viommu::new(dev, request)?);
         Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo> {
+    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
         HwInfo::of(dev, wanted)
     }
 }
@@ -83,7 +92,7 @@ impl Backend for InTree {
 pub(super) struct InTreeViommu(pub(super) Arc<Viommu>);
 
 impl ViommuOps for InTreeViommu {
-    fn serves(&self, dev: &Device) -> bool {
+    fn serves(&self, dev: &IommuDevice) -> bool {
         self.0.serves(dev)
     }
 
@@ -110,7 +119,7 @@ impl ViommuOps for InTreeViommu {
 
     fn make_vdevice(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {

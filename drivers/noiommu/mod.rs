@@ -6,7 +6,6 @@
 //! physical address ([`noiommu_get_pa`](crate::ioas::phys)).
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::Arc, //
 };
@@ -17,6 +16,7 @@ use crate::{
         ViommuOps, //
     },
     kapi::iommu::{
+        device::IommuDevice,
         domain::{
             Domain,
             UserData, //
@@ -32,20 +32,25 @@ use crate::{
 pub(crate) struct NoIommu;
 
 impl Backend for NoIommu {
-    fn alloc_paging(&self, _dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+    fn alloc_paging(
+        &self,
+        _dev: &IommuDevice,
+        flags: u32,
+        data: Option<UserData>,
+    ) -> Result<Domain> {
         if flags != 0 || data.is_some() {
             return Err(EOPNOTSUPP);
         }
         software_pt::alloc()
     }
 
-    fn has_nested(&self, _dev: &Device) -> bool {
+    fn has_nested(&self, _dev: &IommuDevice) -> bool {
         false
     }
 
     fn alloc_nested(
         &self,
-        _dev: &Device,
+        _dev: &IommuDevice,
         _parent: Arc<Domain>,
         _flags: u32,
         _data: UserData,
@@ -53,19 +58,19 @@ impl Backend for NoIommu {
         Err(EOPNOTSUPP)
     }
 
-    fn has_viommu(&self, _dev: &Device, _kind: u32) -> bool {
+    fn has_viommu(&self, _dev: &IommuDevice, _kind: u32) -> bool {
         false
     }
 
     fn alloc_viommu(
         &self,
-        _dev: &Device,
+        _dev: &IommuDevice,
         _request: viommu::Request,
     ) -> Result<KBox<dyn ViommuOps>> {
         Err(EOPNOTSUPP)
     }
 
-    fn hw_info(&self, _dev: &Device, _wanted: u32) -> Result<HwInfo> {
+    fn hw_info(&self, _dev: &IommuDevice, _wanted: u32) -> Result<HwInfo> {
         Err(EOPNOTSUPP)
     }
 }

@@ -31,7 +31,6 @@ mod ste;
 mod viommu;
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::Arc, //
 };
@@ -44,6 +43,7 @@ use crate::{
     },
     kapi::{
         iommu::{
+            device::IommuDevice,
             domain::{
                 Domain,
                 UserData, //
@@ -65,17 +65,22 @@ pub(super) use self::raw::{
 pub(crate) struct SmmuV3;
 
 impl Backend for SmmuV3 {
-    fn alloc_paging(&self, dev: &Device, flags: u32, data: Option<UserData>) -> Result<Domain> {
+    fn alloc_paging(
+        &self,
+        dev: &IommuDevice,
+        flags: u32,
+        data: Option<UserData>,
+    ) -> Result<Domain> {
         InTree.alloc_paging(dev, flags, data)
     }
 
-    fn has_nested(&self, dev: &Device) -> bool {
+    fn has_nested(&self, dev: &IommuDevice) -> bool {
         InTree.has_nested(dev)
     }
 
     fn alloc_nested(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,
@@ -83,11 +88,11 @@ impl Backend for SmmuV3 {
         InTree.alloc_nested(dev, parent, flags, data)
     }
 
-    fn has_viommu(&self, dev: &Device, kind: u32) -> bool {
+    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
         InTree.has_viommu(dev, kind)
     }
 
-    fn alloc_viommu(&self, dev: &Device, request: Request) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu(&self, dev: &IommuDevice, request: Request) -> Result<KBox<dyn ViommuOps>> {
         if request.kind != uapi::viommu::TYPE_ARM_SMMUV3 {
             return InTree.alloc_viommu(dev, request);
         }
@@ -95,7 +100,7 @@ impl Backend for SmmuV3 {
         Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn hw_info(&self, dev: &Device, wanted: u32) -> Result<HwInfo> {
+    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
         InTree.hw_info(dev, wanted)
     }
 }

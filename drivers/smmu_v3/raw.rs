@@ -17,7 +17,6 @@ use core::{
 };
 
 use kernel::{
-    device::Device,
     error::{
         from_err_ptr,
         to_result, //
@@ -39,7 +38,10 @@ use crate::{
     ffi::bindings,
     kapi::{
         iommu::{
-            device,
+            device::{
+                self,
+                IommuDevice, //
+            },
             nested::NestedDomain,
             viommu::{
                 Request,
@@ -79,7 +81,7 @@ impl Drop for Door {
 }
 
 /// Whether the driver that has the door translates for `dev`.
-pub(crate) fn owns(dev: &Device) -> bool {
+pub(crate) fn owns(dev: &IommuDevice) -> bool {
     OPEN.load(Ordering::Acquire)
         // SAFETY: The door is open, and the device is alive.
         && unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
@@ -96,7 +98,7 @@ pub(crate) struct SmmuViommu(Arc<Viommu>);
 impl SmmuViommu {
     /// Has the driver make a vIOMMU on the SMMU of `dev`. Returns `EOPNOTSUPP` if `dev` is another
     /// driver's or the type is not an SMMUv3's, and the driver's own errors.
-    pub(crate) fn new(dev: &Device, request: Request) -> Result<Self> {
+    pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Self> {
         if !owns(dev) || request.kind != viommu::TYPE_ARM_SMMUV3 {
             return Err(EOPNOTSUPP);
         }

@@ -3,7 +3,6 @@
 //! vIOMMUs of an SMMUv3: a guest's entries and batches of commands, read from user memory.
 
 use kernel::{
-    device::Device,
     prelude::*,
     sync::Arc,
     uaccess::UserSlice, //
@@ -34,6 +33,7 @@ use crate::{
     },
     kapi::{
         iommu::{
+            device::IommuDevice,
             domain::UserData,
             hw_queue,
             invalidate::{
@@ -70,7 +70,7 @@ pub(super) struct NativeViommu {
 
 impl NativeViommu {
     /// Returns `EOPNOTSUPP` if the SMMU of `dev` cannot nest, and the driver's own errors.
-    pub(super) fn new(dev: &Device, request: Request) -> Result<Self> {
+    pub(super) fn new(dev: &IommuDevice, request: Request) -> Result<Self> {
         let smmu = SmmuViommu::new(dev, request)?;
         let (features, vmid) = smmu.info();
         Ok(Self {
@@ -90,7 +90,7 @@ impl NativeViommu {
 }
 
 impl ViommuOps for NativeViommu {
-    fn serves(&self, dev: &Device) -> bool {
+    fn serves(&self, dev: &IommuDevice) -> bool {
         self.in_tree.serves(dev)
     }
 
@@ -140,7 +140,7 @@ impl ViommuOps for NativeViommu {
 
     fn make_vdevice(
         &self,
-        dev: &Device,
+        dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {

@@ -62,13 +62,14 @@ impl Pasid {
 /// use crate::kapi::iommu::{
 ///     attachable::Attachable,
 ///     attachment::{Attachment, Pasid},
+///     device::IommuDevice,
 ///     domain::Domain,
 ///     group::DmaOwner,
 /// };
-/// use kernel::{device::Device, sync::Arc};
+/// use kernel::sync::Arc;
 ///
 /// /// Attaches a device to new page tables, which map nothing yet.
-/// fn attach<T>(dev: &Device, owner: &T) -> Result<(Arc<Domain>, Attachment)> {
+/// fn attach<T>(dev: &IommuDevice, owner: &T) -> Result<(Arc<Domain>, Attachment)> {
 ///     let claim = DmaOwner::claim(dev, owner)?;
 ///     let domain = Arc::new(Domain::alloc(dev, 0, None)?, GFP_KERNEL)?;
 ///     let tables = Attachable::Paging(domain.clone());

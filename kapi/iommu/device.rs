@@ -2,21 +2,86 @@
 
 //! A device as the IOMMU core and its drivers see it.
 //!
-//! The functions of this folder that take a `&Device` read `dev->iommu`. The IOMMU core does not
-//! change it while a driver is bound to the device. Every device that reaches this folder is bound:
-//! to the driver that called `iommufd_device_bind()`, until that driver calls
-//! `iommufd_device_unbind()` (`abi/device.rs`); or, in the test module, to its mock bus, where it
-//! is never unbound before it is removed (`kapi/iommu_driver/bus.rs`). A device that was removed
-//! has no `dev->iommu`; the functions then report that it has no IOMMU.
+//! The functions of this folder read `dev->iommu`, which the IOMMU core frees when a device is
+//! removed. They take an [`IommuDevice`], for which that does not happen.
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/pci-ats.h`.
 
+use core::ops::Deref;
+
 use kernel::{
     device::Device,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Completion, //
+    }, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::sync::complete_on_drop::CompleteOnDrop, //
+};
+
+/// A device that the IOMMU core neither adopts nor releases: `dev->iommu` and `dev->iommu_group` do
+/// not change as long as this or a clone of it exists. A device without an IOMMU has neither
+/// `dev->iommu` nor an IOMMU driver.
+///
+/// It is not a [`Device<Bound>`](kernel::device::Bound): that lives as long as a borrow, and mock
+/// devices have no driver.
+#[derive(Clone)]
+pub(crate) struct IommuDevice(Arc<Shared<dyn Send + Sync>>);
+
+/// What the clones share.
+struct Shared<K: ?Sized> {
+    dev: ARef<Device>,
+    dropped: Arc<Completion>,
+    _payload: K,
+}
+
+/// What is dropped with the last clone.
+struct Payload<K> {
+    // Field order: see `IommuDevice::dropped`.
+    _keep: K,
+    _dropped: CompleteOnDrop,
+}
+
+impl IommuDevice {
+    /// Makes the first one for a device. `keep` is dropped with the last clone. Returns `ENOMEM` if
+    /// there is no memory.
+    ///
+    /// # Safety
+    ///
+    /// The IOMMU core must not adopt or release the device before the last clone has been dropped,
+    /// which dropping `keep` and [`IommuDevice::dropped`] tell. It does neither while a driver is
+    /// bound to the device.
+    pub(crate) unsafe fn new<K: Send + Sync + 'static>(dev: &Device, keep: K) -> Result<Self> {
+        let dropped = CompleteOnDrop::new()?;
+        let shared = Shared {
+            dev: dev.into(),
+            dropped: dropped.completion(),
+            _payload: Payload {
+                _keep: keep,
+                _dropped: dropped,
+            },
+        };
+        Ok(Self(Arc::new(shared, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    /// Returns the completion that is completed when the last clone and `keep` have been dropped.
+    pub(crate) fn dropped(&self) -> Arc<Completion> {
+        self.0.dropped.clone()
+    }
+}
+
+impl Deref for IommuDevice {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.0.dev
+    }
+}
 
 /// Returns the C object.
 pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
@@ -25,21 +90,21 @@ pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
 }
 
 /// Returns whether an IOMMU translates the DMA of the device.
-pub(crate) fn has_iommu(dev: &Device) -> bool {
-    // SAFETY: A `&Device` is a valid device.
+pub(crate) fn has_iommu(dev: &IommuDevice) -> bool {
+    // SAFETY: An `IommuDevice` is a valid device.
     unsafe { bindings::iommufd_rs_dev_has_iommu(as_raw(dev)) }
 }
 
 /// Returns the operations of the IOMMU driver that manages a device, or `ENODEV` if none does.
-pub(super) fn iommu_ops(dev: &Device) -> Result<&bindings::iommu_ops> {
-    // SAFETY: A `&Device` is a valid device. The operations are part of the driver, which manages
-    // the device while it is bound; see the module's comment.
+pub(super) fn iommu_ops(dev: &IommuDevice) -> Result<&bindings::iommu_ops> {
+    // SAFETY: An `IommuDevice` is a valid device. The operations are part of the driver that
+    // manages the device, which the IOMMU core does not release as long as `dev` exists.
     unsafe { bindings::iommufd_rs_dev_iommu_ops(as_raw(dev)).as_ref() }.ok_or(ENODEV)
 }
 
 /// Returns whether the device is a virtual function with the PRI capability. Its page requests use
 /// the PRI of the physical function.
-pub(crate) fn is_vf_with_pri(dev: &Device) -> bool {
-    // SAFETY: A `&Device` is a valid device.
+pub(crate) fn is_vf_with_pri(dev: &IommuDevice) -> bool {
+    // SAFETY: An `IommuDevice` is a valid device.
     unsafe { bindings::iommufd_rs_dev_is_vf_with_pri(as_raw(dev)) }
 }

@@ -7,7 +7,6 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    device::Device,
     error::from_err_ptr,
     prelude::*,
     sync::Arc,
@@ -19,7 +18,10 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::{
-            device,
+            device::{
+                self,
+                IommuDevice, //
+            },
             driver_ref::DriverRef,
             iopf::FaultSink,
             owned_domain::OwnedDomain, //
@@ -149,7 +151,7 @@ impl Domain {
     ///
     /// Returns `EOPNOTSUPP` if the driver does not support the flags or the data, `ENODEV` if no
     /// IOMMU driver manages the device, or the error of the driver.
-    pub(crate) fn alloc(dev: &Device, flags: u32, data: Option<UserData>) -> Result<Self> {
+    pub(crate) fn alloc(dev: &IommuDevice, flags: u32, data: Option<UserData>) -> Result<Self> {
         let ops = device::iommu_ops(dev)?;
         let driver = DriverRef::get(ops)?;
         let raw = match ops.domain_alloc_paging_flags {

@@ -7,18 +7,17 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    device::Device,
     error::to_result,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::iommu::device, //
+    kapi::iommu::device::{
+        self,
+        IommuDevice, //
+    }, //
 };
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -38,8 +37,8 @@ unsafe impl Sync for IommuGroup {}
 
 impl IommuGroup {
     /// Returns the group of a device, or `ENODEV` if it is in none.
-    pub(crate) fn of(dev: &Device) -> Result<Self> {
-        // SAFETY: A `&Device` is a valid device.
+    pub(crate) fn of(dev: &IommuDevice) -> Result<Self> {
+        // SAFETY: An `IommuDevice` is a valid device.
         let group = unsafe { bindings::iommu_group_get(device::as_raw(dev)) };
         // INVARIANT: The function returned a reference.
         Ok(Self(NonNull::new(group).ok_or(ENODEV)?))
@@ -120,13 +119,12 @@ impl Capability {
 ///
 /// ```
 /// use crate::kapi::iommu::{
-///     device::has_iommu,
+///     device::{has_iommu, IommuDevice},
 ///     group::{capable, Capability, IommuGroup},
 /// };
-/// use kernel::device::Device;
 ///
 /// /// Returns the group of a device if its DMA can be given to user space safely.
-/// fn safe_group(dev: &Device) -> Result<IommuGroup> {
+/// fn safe_group(dev: &IommuDevice) -> Result<IommuGroup> {
 ///     if !has_iommu(dev) || !capable(dev, Capability::CacheCoherency) {
 ///         return Err(EINVAL);
 ///     }
@@ -138,8 +136,8 @@ impl Capability {
 ///     }
 /// }
 /// ```
-pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
-    // SAFETY: A `&Device` is a valid device.
+pub(crate) fn capable(dev: &IommuDevice, capability: Capability) -> bool {
+    // SAFETY: An `IommuDevice` is a valid device.
     unsafe { bindings::device_iommu_capable(device::as_raw(dev), capability.as_raw()) }
 }
 
@@ -150,7 +148,7 @@ pub(crate) fn capable(dev: &Device, capability: Capability) -> bool {
 ///
 /// The DMA of `group`, which is the group of `dev`, was claimed through `dev`.
 pub(crate) struct DmaOwner {
-    dev: ARef<Device>,
+    dev: IommuDevice,
     group: IommuGroup,
 }
 
@@ -160,21 +158,21 @@ impl DmaOwner {
     ///
     /// Returns `EBUSY` if a kernel driver uses a device of the group or the group has another
     /// owner, `ENODEV` if the device is in no group, `ENOMEM` if there is no memory.
-    pub(crate) fn claim<T>(dev: &Device, owner: &T) -> Result<Arc<Self>> {
+    pub(crate) fn claim<T>(dev: &IommuDevice, owner: &T) -> Result<Arc<Self>> {
         let group = IommuGroup::of(dev)?;
         let owner = core::ptr::from_ref(owner).cast_mut().cast();
-        // SAFETY: A `&Device` is a valid device. The core only compares `owner`.
+        // SAFETY: An `IommuDevice` is a valid device. The core only compares `owner`.
         to_result(unsafe { bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner) })?;
         // INVARIANT: It was just claimed.
         let owner = Self {
-            dev: dev.into(),
+            dev: dev.clone(),
             group,
         };
         Ok(Arc::new(owner, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Returns the device through which the group was claimed.
-    pub(super) fn dev(&self) -> &Device {
+    pub(super) fn dev(&self) -> &IommuDevice {
         &self.dev
     }
 

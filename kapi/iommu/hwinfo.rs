@@ -8,14 +8,16 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    device::Device,
     error::from_err_ptr,
     prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::iommu::device, //
+    kapi::iommu::device::{
+        self,
+        IommuDevice, //
+    }, //
 };
 
 /// A driver's description of its hardware: a struct of the uAPI and its type.
@@ -23,11 +25,10 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use crate::kapi::iommu::hwinfo::HwInfo;
-/// use kernel::device::Device;
+/// use crate::kapi::iommu::{device::IommuDevice, hwinfo::HwInfo};
 ///
 /// /// Returns the first bytes of a description, 0 for those that there are not.
-/// fn first_bytes(dev: &Device, wanted: u32) -> Result<[u8; 4]> {
+/// fn first_bytes(dev: &IommuDevice, wanted: u32) -> Result<[u8; 4]> {
 ///     let info = HwInfo::of(dev, wanted)?;
 ///     let mut first = [0; 4];
 ///     first.iter_mut().zip(info.bytes()).for_each(|(to, from)| *to = *from);
@@ -51,7 +52,7 @@ impl HwInfo {
     ///
     /// Returns `EOPNOTSUPP` if the driver does not have that type, `ENODEV` if no IOMMU driver
     /// manages the device, `ENOMEM` if there is no memory.
-    pub(crate) fn of(dev: &Device, wanted: u32) -> Result<Self> {
+    pub(crate) fn of(dev: &IommuDevice, wanted: u32) -> Result<Self> {
         let Some(hw_info) = device::iommu_ops(dev)?.hw_info else {
             // INVARIANT: There is no allocation.
             return Ok(Self {
@@ -107,12 +108,12 @@ pub(crate) struct PasidInfo {
 }
 
 /// Returns the PASIDs that the device may use.
-pub(crate) fn pasid_info(dev: &Device) -> PasidInfo {
+pub(crate) fn pasid_info(dev: &IommuDevice) -> PasidInfo {
     // PCI_PASID_CTRL, include/uapi/linux/pci_regs.h.
     const EXEC: c_int = bindings::PCI_PASID_CTRL_EXEC as c_int;
     const PRIV: c_int = bindings::PCI_PASID_CTRL_PRIV as c_int;
 
-    // SAFETY: A `&Device` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device.
     let max = unsafe { bindings::iommufd_rs_dev_max_pasids(device::as_raw(dev)) };
     let Some(max_log2) = max.checked_ilog2() else {
         return PasidInfo {
@@ -121,7 +122,7 @@ pub(crate) fn pasid_info(dev: &Device) -> PasidInfo {
             privileged: false,
         };
     };
-    // SAFETY: A `&Device` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device.
     let status = unsafe { bindings::iommufd_rs_dev_pasid_status(device::as_raw(dev)) }.max(0);
     PasidInfo {
         max_log2: max_log2 as u8,

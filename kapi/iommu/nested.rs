@@ -7,7 +7,6 @@
 use core::ptr::NonNull;
 
 use kernel::{
-    device::Device,
     error::from_err_ptr,
     prelude::*,
     sync::Arc, //
@@ -16,7 +15,10 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::iommu::{
-        device,
+        device::{
+            self,
+            IommuDevice, //
+        },
         domain::{
             Domain,
             UserData, //
@@ -51,7 +53,7 @@ pub(crate) struct NestedDomain {
 
 impl NestedDomain {
     /// Returns whether the IOMMU driver of the device has nested domains that need no vIOMMU.
-    pub(crate) fn are_there(dev: &Device) -> bool {
+    pub(crate) fn are_there(dev: &IommuDevice) -> bool {
         device::iommu_ops(dev).is_ok_and(|ops| ops.domain_alloc_nested.is_some())
     }
 
@@ -61,7 +63,7 @@ impl NestedDomain {
     /// Returns `EOPNOTSUPP` if the driver has no such domains, `EINVAL` if the parent is another
     /// driver's, `ENODEV` if no IOMMU driver manages the device, or the error of the driver.
     pub(crate) fn on_parent(
-        dev: &Device,
+        dev: &IommuDevice,
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,

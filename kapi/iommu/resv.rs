@@ -5,14 +5,16 @@
 //! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
 use kernel::{
-    device::Device,
     prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::{
-        iommu::device,
+        iommu::device::{
+            self,
+            IommuDevice, //
+        },
         units::{
             to_u64,
             IovaRange, //
@@ -48,15 +50,17 @@ pub(crate) struct ResvRegion {
 /// # Examples
 ///
 /// ```
-/// use crate::kapi::iommu::resv::{resv_regions, ResvKind};
-/// use kernel::device::Device;
+/// use crate::kapi::iommu::{
+///     device::IommuDevice,
+///     resv::{resv_regions, ResvKind},
+/// };
 ///
-/// fn has_hw_msi(dev: &Device) -> Result<bool> {
+/// fn has_hw_msi(dev: &IommuDevice) -> Result<bool> {
 ///     let regions = resv_regions(dev)?;
 ///     Ok(regions.iter().any(|region| region.kind == ResvKind::HwMsi))
 /// }
 /// ```
-pub(crate) fn resv_regions(dev: &Device) -> Result<KVec<ResvRegion>> {
+pub(crate) fn resv_regions(dev: &IommuDevice) -> Result<KVec<ResvRegion>> {
     let mut regions = KVec::new();
     let mut result = Ok(());
     let mut list = bindings::list_head::default();
@@ -67,7 +71,7 @@ pub(crate) fn resv_regions(dev: &Device) -> Result<KVec<ResvRegion>> {
         (*head).next = head;
         (*head).prev = head;
     }
-    // SAFETY: A `&Device` is a valid device. The list is empty, and stays in place until it is put.
+    // SAFETY: An `IommuDevice` is a valid device. The list is empty, and stays in place until it is put.
     unsafe { bindings::iommu_get_resv_regions(device::as_raw(dev), head) };
 
     // SAFETY: The list is initialised.

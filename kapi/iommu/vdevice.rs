@@ -11,20 +11,19 @@
 //! C header: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h)
 
 use kernel::{
-    device::Device,
     error::to_result,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::{
         iommu::{
-            device,
+            device::{
+                self,
+                IommuDevice, //
+            },
             driver_struct::DriverStruct,
             viommu::{
                 Identity,
@@ -109,7 +108,7 @@ pub(crate) struct Vdevice {
     // `virt_id` is dropped last: the id is free when the driver has destroyed its part, and the
     // vIOMMU exists until then.
     raw: DriverStruct<bindings::iommufd_vdevice>,
-    dev: ARef<Device>,
+    dev: IommuDevice,
     virt_id: VirtId,
 }
 
@@ -126,7 +125,7 @@ impl Vdevice {
     /// there is no memory, or the error of the driver.
     pub(crate) fn new(
         viommu: &Arc<Viommu>,
-        dev: &Device,
+        dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
     ) -> Result<Pin<KBox<Self>>> {
@@ -144,7 +143,7 @@ impl Vdevice {
         let vdevice = KBox::into_pin(KBox::new(
             Self {
                 raw: DriverStruct::zeroed(size)?,
-                dev: dev.into(),
+                dev: dev.clone(),
                 virt_id: VirtId::reserve(viommu, virt_id)?,
             },
             GFP_KERNEL_ACCOUNT,

@@ -26,7 +26,10 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::iommu::{
-        device,
+        device::{
+            self,
+            IommuDevice, //
+        },
         domain::{
             Domain,
             UserData, //
@@ -107,7 +110,7 @@ const DRIVERS_NEVER_CALL: bool = cfg!(CONFIG_X86);
 
 /// Returns the size of the driver's struct for a vIOMMU in bytes, or `None` if the driver of `dev`
 /// has no vIOMMUs of that kind.
-fn size_for(dev: &Device, kind: u32) -> Option<usize> {
+fn size_for(dev: &IommuDevice, kind: u32) -> Option<usize> {
     if !DRIVERS_NEVER_CALL && !provider::is_registered() {
         return None;
     }
@@ -119,13 +122,13 @@ fn size_for(dev: &Device, kind: u32) -> Option<usize> {
 }
 
 /// Returns whether the driver of a device has vIOMMUs of a kind (`enum iommu_viommu_type`).
-pub(crate) fn has_viommu(dev: &Device, kind: u32) -> bool {
+pub(crate) fn has_viommu(dev: &IommuDevice, kind: u32) -> bool {
     size_for(dev, kind).is_some()
 }
 
 /// Returns the IOMMU that translates for a device, or NULL if there is none.
-fn iommu_of(dev: &Device) -> *mut bindings::iommu_device {
-    // SAFETY: A `&Device` is a valid device.
+fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
+    // SAFETY: An `IommuDevice` is a valid device.
     unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
 }
 
@@ -158,7 +161,7 @@ impl Viommu {
     /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if another driver
     /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
     /// memory, or the error of the driver.
-    pub(crate) fn new(dev: &Device, request: Request) -> Result<Arc<Self>> {
+    pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let ops = device::iommu_ops(dev)?;
         let init = ops.viommu_init.ok_or(EOPNOTSUPP)?;
@@ -171,7 +174,7 @@ impl Viommu {
                 raw: DriverStruct::zeroed(size)?,
                 parent: request.parent,
                 receivers: Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?,
-                _dev: dev.into(),
+                _dev: ARef::from(&**dev),
                 _driver: DriverRef::get(ops)?,
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -229,7 +232,7 @@ impl Viommu {
     }
 
     /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
-    pub(crate) fn serves(&self, dev: &Device) -> bool {
+    pub(crate) fn serves(&self, dev: &IommuDevice) -> bool {
         // SAFETY: By the type invariants the field is initialised. It is not written again.
         core::ptr::eq(unsafe { (*self.as_ptr()).iommu_dev }, iommu_of(dev))
     }

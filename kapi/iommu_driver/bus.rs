@@ -35,7 +35,10 @@ use crate::{
     ffi::bindings,
     kapi::{
         iommu::{
-            device::as_raw,
+            device::{
+                as_raw,
+                IommuDevice, //
+            },
             domain::Domain,
             iopf::PageRequest,
             nested::NestedDomain, //
@@ -384,9 +387,10 @@ impl<D: Driver> BusIommu<D> {
     /// Reports a page fault of a device. `last` says that it is the last one of its group; then the
     /// group has been delivered when this returns. A fault that nothing takes is answered at once.
     /// Returns `EINVAL` if the device is not on the bus.
-    pub(crate) fn fault(&self, dev: &Device, request: &PageRequest, last: bool) -> Result {
+    pub(crate) fn fault(&self, dev: &IommuDevice, request: &PageRequest, last: bool) -> Result {
         self.state(dev).ok_or(EINVAL)?;
-        // SAFETY: `iommufd_rs_mock_device_add` adds a device to the bus only if it could be probed.
+        // SAFETY: `iommufd_rs_mock_device_add` adds a device to the bus only if it could be probed,
+        // and an `IommuDevice` was not removed.
         unsafe { report(dev, request, last) };
         Ok(())
     }
@@ -471,10 +475,14 @@ unsafe impl<D: Driver> Send for BusDevice<D> {}
 unsafe impl<D: Driver> Sync for BusDevice<D> {}
 
 impl<D: Driver> BusDevice<D> {
-    /// Returns the device.
-    pub(crate) fn dev(&self) -> &Device {
+    /// Returns the device to users of its IOMMU. It is removed when the last of them has dropped
+    /// it. Returns `ENOMEM` if there is no memory.
+    pub(crate) fn into_iommu_device(self) -> Result<IommuDevice> {
         // SAFETY: By the type invariant there is a reference to it.
-        unsafe { Device::from_raw(self.dev.as_ptr()) }
+        let dev = unsafe { Device::from_raw::<'_>(self.dev.as_ptr()) };
+        // SAFETY: The IOMMU core probed the device when it was added to the bus, which has no
+        // drivers that could be unbound, and it remains on the bus until `self` is dropped.
+        unsafe { IommuDevice::new(dev, self) }
     }
 }
 

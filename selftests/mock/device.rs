@@ -5,11 +5,7 @@
 //! The context owns them: unlike a driver's binding theirs keeps no context alive, so closing the
 //! file takes them down.
 
-use kernel::{
-    device::Device,
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::prelude::*;
 
 use crate::{
     device::{
@@ -82,9 +78,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     let reservation = ctx.objects().reserve()?;
     let state = MockDevice::new(flags & mock::DEVICE_NO_DIRTY != 0);
     let made = MOCK.get().ok_or(ENODEV)?.add_device(state, pasid_bits)?;
-    let dev: ARef<Device> = made.dev().into();
-    let made = KBox::new(made, GFP_KERNEL)?;
-    let device = BoundDevice::adopt(ctx, &dev, made)?;
+    let device = BoundDevice::adopt(ctx, made.into_iommu_device()?)?;
     let mut bound = Bound {
         ctx,
         device: Some(device.clone()),
