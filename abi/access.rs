@@ -4,13 +4,13 @@
 
 use core::ffi::c_void;
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
-    abi::{
-        errno,
-        same_signature, //
-    },
+    abi::same_signature,
     device::Access,
     ffi::bindings,
     ioas::{
@@ -48,7 +48,7 @@ same_signature! {
     iommufd_access_rw,
 }
 
-/// A C driver that wants to know of unmapping.
+/// A C driver with an `unmap` operation.
 struct CUser {
     unmap: unsafe extern "C" fn(data: *mut c_void, iova: c_ulong, length: c_ulong),
     data: *mut c_void,
@@ -61,17 +61,18 @@ unsafe impl Sync for CUser {}
 
 impl AccessUser for CUser {
     fn unmap(&self, range: IovaRange) {
-        // SAFETY: The driver keeps `data` until `iommufd_access_destroy` has returned, which waits
-        // for this object to go.
+        // SAFETY: `data` is valid until `iommufd_access_destroy` has returned, which waits until
+        // this was dropped.
         unsafe { (self.unmap)(self.data, to_usize(range.start()), to_usize(range.len())) };
     }
 }
 
 /// # Safety
 ///
-/// `access` came from [`iommufd_access_create`] and is not destroyed during `'a`.
+/// `access` must have come from [`iommufd_access_create`], and must not be destroyed during `'a`.
 unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedShared<'a, Object<Access>> {
-    // SAFETY: `create` makes such pointers of `Ref<Access>`, and they are ended by `destroy`.
+    // SAFETY: `iommufd_access_create` made the pointer by `Ref::into_raw`. The caller guarantees
+    // that `iommufd_access_destroy` does not take the reference during `'a`.
     unsafe { Ref::<Access>::borrow_raw(access.cast()) }
 }
 
@@ -82,8 +83,8 @@ unsafe extern "C" fn iommufd_access_create(
     data: *mut c_void,
     id: *mut u32,
 ) -> *mut bindings::iommufd_access {
-    // SAFETY: The caller holds the context; the operations are alive and so is the place for the
-    // id.
+    // SAFETY: The caller has a reference to the context, and `ops` and `id` are valid, during the
+    // call.
     let (ctx, ops, id) = unsafe { (FileRef::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
     let create = || -> Result<Ref<Access>> {
         let user = match ops.unmap {
@@ -107,7 +108,7 @@ unsafe extern "C" fn iommufd_access_create(
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_destroy(access: *mut bindings::iommufd_access) {
-    // SAFETY: The caller gives back what it got from `create`.
+    // SAFETY: `iommufd_access_create` returned the pointer, and the caller does not use it again.
     Access::destroy(unsafe { Ref::<Access>::from_raw(access.cast()) });
 }
 
@@ -116,8 +117,9 @@ unsafe extern "C" fn iommufd_access_attach(
     access: *mut bindings::iommufd_access,
     ioas_id: u32,
 ) -> c_int {
-    // SAFETY: The caller keeps the access.
-    errno(unsafe { borrow(access) }.attach(ioas_id))
+    // SAFETY: The caller does not destroy the access during the call.
+    let access = unsafe { borrow(access) };
+    from_result(|| access.attach(ioas_id).map(|()| 0))
 }
 
 #[no_mangle]
@@ -125,13 +127,14 @@ unsafe extern "C" fn iommufd_access_replace(
     access: *mut bindings::iommufd_access,
     ioas_id: u32,
 ) -> c_int {
-    // SAFETY: The caller keeps the access.
-    errno(unsafe { borrow(access) }.replace(ioas_id))
+    // SAFETY: The caller does not destroy the access during the call.
+    let access = unsafe { borrow(access) };
+    from_result(|| access.replace(ioas_id).map(|()| 0))
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_detach(access: *mut bindings::iommufd_access) {
-    // SAFETY: The caller keeps the access.
+    // SAFETY: The caller does not destroy the access during the call.
     unsafe { borrow(access) }.detach();
 }
 
@@ -149,8 +152,8 @@ unsafe extern "C" fn iommufd_access_pin_pages(
     };
     let bytes = page_offset(range.start()).saturating_add(range.len());
     let npages = to_usize(bytes.div_ceil(PAGE_SIZE).min(u64::MAX >> PAGE_SHIFT));
-    // SAFETY: The caller keeps the access and gives room for every page that the range touches;
-    // `PagePtr` is a pointer to `struct page`.
+    // SAFETY: The caller does not destroy the access during the call. `out_pages` has an element for
+    // each page of the range, and a `PagePtr` is a pointer to a `struct page`.
     let (access, out) = unsafe {
         (
             borrow(access),
@@ -158,7 +161,7 @@ unsafe extern "C" fn iommufd_access_pin_pages(
         )
     };
     let write = flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0;
-    errno(access.pin_pages(range, write, out))
+    from_result(|| access.pin_pages(range, write, out).map(|()| 0))
 }
 
 #[no_mangle]
@@ -168,7 +171,7 @@ unsafe extern "C" fn iommufd_access_unpin_pages(
     length: c_ulong,
 ) {
     if let Ok(range) = IovaRange::from_len(to_u64(iova), to_u64(length)) {
-        // SAFETY: The caller keeps the access.
+        // SAFETY: The caller does not destroy the access during the call.
         unsafe { borrow(access) }.unpin_pages(range);
     }
 }
@@ -184,7 +187,7 @@ unsafe extern "C" fn iommufd_access_rw(
     if len == 0 {
         return EINVAL.to_errno();
     }
-    // SAFETY: The caller gives `len` bytes, which are its own during the call.
+    // SAFETY: `data` has `len` bytes, which nothing else uses during the call.
     let transfer = unsafe {
         if flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0 {
             Transfer::Write(core::slice::from_raw_parts(data.cast(), len))
@@ -193,7 +196,10 @@ unsafe extern "C" fn iommufd_access_rw(
         }
     };
     let borrow_mm = flags & bindings::IOMMUFD_ACCESS_RW_KTHREAD != 0;
-    // SAFETY: The caller keeps the access.
+    // SAFETY: The caller does not destroy the access during the call.
     let access = unsafe { borrow(access) };
-    errno(access.copy_bytes(to_u64(iova), transfer, borrow_mm, false))
+    from_result(|| {
+        access.copy_bytes(to_u64(iova), transfer, borrow_mm, false)?;
+        Ok(0)
+    })
 }

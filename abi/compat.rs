@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The VFIO container spoken on `/dev/iommu`, as vfio's group interface asks for it.
+//! What vfio's group interface calls for a context that serves as a VFIO container.
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
-    abi::{
-        errno,
-        same_signature, //
-    },
+    abi::same_signature,
     compat,
     ffi::bindings,
     kapi::file::file_ref::{
@@ -26,9 +26,10 @@ same_signature! {
 
 /// # Safety
 ///
-/// The caller holds a reference to the context during `'a`.
+/// The caller must have a reference to the context during `'a`.
 unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedFileRef<'a, Ctx> {
-    // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>`, see `abi/ctx.rs`.
+    // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>` (`abi/ctx.rs`), to which the caller has a
+    // reference.
     unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) }
 }
 
@@ -37,21 +38,24 @@ unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
     ictx: *mut bindings::iommufd_ctx,
     out_ioas_id: *mut u32,
 ) -> c_int {
-    // SAFETY: The caller holds the context, and gives a place for the id.
+    // SAFETY: The caller has a reference to the context, and `out_ioas_id` is valid, during the call.
     let (ctx, out) = unsafe { (borrow(ictx), &mut *out_ioas_id) };
-    errno(compat::ioas_id(&ctx).map(|id| *out = id))
+    from_result(|| {
+        *out = compat::ioas_id(&ctx)?;
+        Ok(0)
+    })
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_vfio_compat_ioas_create(ictx: *mut bindings::iommufd_ctx) -> c_int {
-    // SAFETY: The caller holds the context.
+    // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { borrow(ictx) };
-    errno(compat::join(&ctx))
+    from_result(|| compat::join(&ctx).map(|()| 0))
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(ictx: *mut bindings::iommufd_ctx) -> c_int {
-    // SAFETY: The caller holds the context.
+    // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { borrow(ictx) };
-    errno(compat::join_without_iommu(&ctx))
+    from_result(|| compat::join_without_iommu(&ctx).map(|()| 0))
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What safe code outside the fence is trusted with.
+//! The unsafe traits of `kapi` that types outside of it implement.
 //!
-//! Some functions of `kapi` are sound only if their callers keep to rules that no type expresses.
-//! They want a value of a type that implements an unsafe trait. The traits are implemented here,
-//! for types that only certain modules can make a value of; so these modules are all code that has
-//! to be read for the rules.
+//! Some functions of `kapi` are sound only if their callers follow rules that no type expresses.
+//! They take a value of a type that implements an unsafe trait. The traits are implemented here,
+//! for types whose values only certain modules can make. Only those modules must be read to check
+//! the rules.
 
 use core::ffi::c_void;
 
@@ -33,10 +33,10 @@ use crate::{
 
 // SAFETY: Only `ioas` can make a value.
 // - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in one
-//   `IntervalMap`. An area is mapped and unmapped by the task that has put it into
-// `State::Building` or   `State::Dying`, or with `Ioas::domains` held for writing, which excludes
-// such tasks; see   `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`,
-// which also covers   the other changes of its areas.
+//   `IntervalMap`. An area is mapped and unmapped by the task that has put it into `State::Building`
+//   or `State::Dying`, or with `Ioas::domains` held for writing, which excludes such tasks; see
+//   `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`, which also
+//   covers the other changes of its areas.
 // - An area's memory is pinned before the first domain has it and unpinned after the last domain has
 //   lost it (`ioas/domains.rs`). That of a dma-buf is unmapped in `Importer::revoked`.
 unsafe impl RangeOwner for IoasRanges {}

@@ -26,17 +26,17 @@ same_signature! {
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_ctx_get(ictx: *mut bindings::iommufd_ctx) {
-    // SAFETY: The caller holds a reference, which this copies and does not end.
+    // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
-    // The new reference belongs to whoever holds the pointer.
+    // `iommufd_ctx_put` takes the new reference back.
     (*ctx).clone().into_raw();
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_ctx_put(ictx: *mut bindings::iommufd_ctx) {
-    // vfio holds locks here that others wait for. If this is the last reference, the context is
+    // vfio calls this with locks held. If this is the last reference, the context is
     // dropped later.
-    // SAFETY: The caller gives back a reference that it got from here.
+    // SAFETY: The caller passes a reference of its own, which it got from this file.
     drop(unsafe { FileRef::<Ctx>::from_raw(ictx.cast()) });
 }
 
@@ -44,24 +44,24 @@ unsafe extern "C" fn iommufd_ctx_put(ictx: *mut bindings::iommufd_ctx) {
 unsafe extern "C" fn iommufd_ctx_from_file(
     file: *mut bindings::file,
 ) -> *mut bindings::iommufd_ctx {
-    // SAFETY: The caller holds the file.
+    // SAFETY: The caller has a reference to the file.
     let raw = unsafe { ctx_of(file) };
     if raw.is_null() {
         return EBADFD.to_ptr();
     }
-    // SAFETY: It is the private data of a file that the caller holds.
+    // SAFETY: It is the private data of a file to which the caller has a reference.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw(raw) };
     (*ctx).clone().into_raw().cast()
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_ctx_from_fd(fd: c_int) -> *mut bindings::iommufd_ctx {
-    // SAFETY: It looks the descriptor up in the caller's table.
+    // SAFETY: Any descriptor may be looked up in the table of the current task.
     let file = unsafe { bindings::fget(fd as u32) };
     if file.is_null() {
         return EBADF.to_ptr();
     }
-    // SAFETY: `fget` returned a live file, which is put only after its use.
+    // SAFETY: `fget` returned a reference to a file, which `fput` drops after its last use.
     unsafe {
         let ctx = iommufd_ctx_from_file(file);
         bindings::fput(file);
@@ -77,7 +77,7 @@ unsafe extern "C" fn iommufd_ctx_has_group(
     if ictx.is_null() || group.is_null() {
         return false;
     }
-    // SAFETY: The caller holds a reference during the call.
+    // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
     ctx.groups()
         .any::<Group>(|g| g.iommu_addr() == Some(group.addr()))

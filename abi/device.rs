@@ -4,6 +4,7 @@
 
 use kernel::{
     device::Device,
+    error::from_result,
     prelude::*,
     sync::{
         Arc,
@@ -12,10 +13,7 @@ use kernel::{
 };
 
 use crate::{
-    abi::{
-        errno,
-        same_signature, //
-    },
+    abi::same_signature,
     device::{
         BoundDevice,
         How, //
@@ -55,9 +53,10 @@ struct Binding {
 
 /// # Safety
 ///
-/// `idev` came from [`iommufd_device_bind`] and is not unbound during `'a`.
+/// `idev` must have come from [`iommufd_device_bind`], and must not be unbound during `'a`.
 unsafe fn borrow<'a>(idev: *mut bindings::iommufd_device) -> &'a Binding {
-    // SAFETY: `bind` makes such pointers of a `KBox<Binding>`, and they are ended by `unbind`.
+    // SAFETY: `iommufd_device_bind` made the pointer of a `KBox<Binding>`. The caller guarantees that
+    // `iommufd_device_unbind` does not free it during `'a`.
     unsafe { &*idev.cast() }
 }
 
@@ -108,21 +107,24 @@ unsafe extern "C" fn iommufd_device_unbind(idev: *mut bindings::iommufd_device) 
     binding.unused.wait_for_completion();
 }
 
-/// Attaches or replaces, and tells which page tables it was.
+/// Attaches a device, or replaces what it is attached to. Stores the id of the page tables in
+/// `pt_id`.
 ///
 /// # Safety
 ///
-/// As for [`borrow`]; `pt_id` is the caller's.
+/// As for [`borrow`]. `pt_id` must be valid for reads and writes.
 unsafe fn change_pt(
     idev: *mut bindings::iommufd_device,
     pasid: bindings::ioasid_t,
     pt_id: *mut u32,
     how: How,
 ) -> c_int {
-    // SAFETY: The caller keeps the device bound and gives a place for the id.
+    // SAFETY: The caller guarantees that the device remains bound and `pt_id` is valid.
     let (Binding { device, ctx, .. }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
-    let id = device.change_pt(ctx, Pasid::new(pasid), *pt_id, how);
-    errno(id.map(|id| *pt_id = id))
+    from_result(|| {
+        *pt_id = device.change_pt(ctx, Pasid::new(pasid), *pt_id, how)?;
+        Ok(0)
+    })
 }
 
 #[no_mangle]
@@ -131,7 +133,7 @@ unsafe extern "C" fn iommufd_device_attach(
     pasid: bindings::ioasid_t,
     pt_id: *mut u32,
 ) -> c_int {
-    // SAFETY: The header's contract is ours.
+    // SAFETY: The caller does not unbind the device during the call, and `pt_id` is valid.
     unsafe { change_pt(idev, pasid, pt_id, How::Attach) }
 }
 
@@ -141,7 +143,7 @@ unsafe extern "C" fn iommufd_device_replace(
     pasid: bindings::ioasid_t,
     pt_id: *mut u32,
 ) -> c_int {
-    // SAFETY: The header's contract is ours.
+    // SAFETY: The caller does not unbind the device during the call, and `pt_id` is valid.
     unsafe { change_pt(idev, pasid, pt_id, How::Replace) }
 }
 
@@ -150,7 +152,7 @@ unsafe extern "C" fn iommufd_device_detach(
     idev: *mut bindings::iommufd_device,
     pasid: bindings::ioasid_t,
 ) {
-    // SAFETY: The caller keeps the device bound.
+    // SAFETY: The caller does not unbind the device during the call.
     let Binding { device, ctx, .. } = unsafe { borrow(idev) };
     device.detach(ctx, device.id(), Pasid::new(pasid));
 }
@@ -159,14 +161,14 @@ unsafe extern "C" fn iommufd_device_detach(
 unsafe extern "C" fn iommufd_device_to_ictx(
     idev: *mut bindings::iommufd_device,
 ) -> *mut bindings::iommufd_ctx {
-    // SAFETY: The caller keeps the device bound.
+    // SAFETY: The caller does not unbind the device during the call.
     let binding = unsafe { borrow(idev) };
-    // The binding holds the context; the caller gets no reference of its own.
+    // The binding has the reference to the context. The caller gets none.
     binding.ctx.as_raw().cast()
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_device_to_id(idev: *mut bindings::iommufd_device) -> u32 {
-    // SAFETY: The caller keeps the device bound.
+    // SAFETY: The caller does not unbind the device during the call.
     unsafe { borrow(idev) }.device.id()
 }

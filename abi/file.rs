@@ -3,27 +3,28 @@
 //! `/dev/iommu` and its file operations; `/dev/vfio/vfio` is another name for it.
 //!
 //! The kernel crate's misc devices have neither a mode nor a node name, and answer 32-bit ioctls,
-//! which this device never did; hence the registration here.
+//! which `/dev/iommu` does not. So this file registers it itself.
 
-use core::{
-    cell::UnsafeCell,
-    ffi::c_void, //
-};
+use core::ffi::c_void;
 
 use kernel::{
-    error::to_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     mm::virt::VmaNew,
+    module::this_module,
     prelude::*,
     types::Opaque, //
 };
 
 use crate::{
-    abi::errno,
     ffi::bindings,
     kapi::file::file_ref::FileRef,
     object::Ctx,
     uapi,
-    viommu, //
+    viommu,
+    LocalModule, //
 };
 
 /// A registered device.
@@ -38,21 +39,22 @@ unsafe impl Send for MiscDevice {}
 // SAFETY: Nothing can be done with a `&MiscDevice`.
 unsafe impl Sync for MiscDevice {}
 
-/// The file operations. `owner` is set once, before the device is registered.
-struct Fops(UnsafeCell<bindings::file_operations>);
+/// The file operations. Their address tells the files of this module from others.
+struct Fops(bindings::file_operations);
 
-// SAFETY: Written during module initialisation only, when nobody can have opened the device.
+// SAFETY: The operations are not written.
 unsafe impl Sync for Fops {}
 
-static FOPS: Fops = Fops(UnsafeCell::new(bindings::file_operations {
+static FOPS: Fops = Fops(bindings::file_operations {
+    owner: this_module::<LocalModule>().as_ptr(),
     open: Some(open),
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
     mmap: Some(mmap),
     ..pin_init::zeroed()
-}));
+});
 
-/// How a device appears.
+/// The device node in `/dev`.
 struct Node {
     minor: u32,
     name: &'static CStr,
@@ -61,27 +63,25 @@ struct Node {
 }
 
 impl MiscDevice {
-    /// Makes `/dev/iommu` appear, mode 0660. `ENOMEM`, `EBUSY` or `EEXIST` where it is there
-    /// already.
-    pub(crate) fn iommu(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    /// Registers `/dev/iommu`, mode 0660. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if the kernel has
+    /// one already.
+    pub(crate) fn iommu() -> impl PinInit<Self, Error> {
         let register = Self::register(Node {
             minor: bindings::MISC_DYNAMIC_MINOR,
             name: c"iommu",
             path: c"iommu",
             mode: 0o660,
         });
-        // SAFETY: No device is registered, so nobody reads the operations.
-        unsafe { (*FOPS.0.get()).owner = module.as_ptr() };
         register.pin_chain(|device| {
-            // SAFETY: The device is unregistered only when the module goes, and with it
-            // everything that could use it.
+            // SAFETY: The device is registered until the module is unloaded. No dma-buf is imported
+            // any more then.
             unsafe { crate::kapi::dma_buf::import::set_device((*device.raw.get()).this_device) };
             Ok(())
         })
     }
 
-    /// Makes `/dev/vfio/vfio` appear, mode 0666, after [`MiscDevice::iommu`]. `ENOMEM`, `EBUSY` or
-    /// `EEXIST` where vfio has its own.
+    /// Registers `/dev/vfio/vfio`, mode 0666. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if vfio has
+    /// registered its own.
     pub(crate) fn vfio_container() -> impl PinInit<Self, Error> {
         Self::register(Node {
             minor: bindings::VFIO_MINOR,
@@ -99,10 +99,10 @@ impl MiscDevice {
                     name: node.name.as_char_ptr(),
                     nodename: node.path.as_char_ptr(),
                     mode: node.mode,
-                    fops: FOPS.0.get(),
+                    fops: &raw const FOPS.0,
                     ..Default::default()
                 };
-                // SAFETY: `slot` is ours to write; it is pinned until `drop` unregisters it.
+                // SAFETY: `slot` can be written. It does not move before `drop` has unregistered it.
                 to_result(unsafe {
                     slot.write(device);
                     bindings::misc_register(slot)
@@ -120,15 +120,15 @@ impl PinnedDrop for MiscDevice {
     }
 }
 
-/// The context of a file, or NULL where the file is not one of ours.
+/// Returns the context of a file, or NULL if the file does not belong to this module.
 ///
 /// # Safety
 ///
-/// `file` is a live file.
+/// `file` must be a valid file that is open during the call.
 pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
-    // SAFETY: The caller keeps the file alive; both fields are set before it is visible.
+    // SAFETY: The caller guarantees that the file is open. `open` has set both fields then.
     unsafe {
-        if core::ptr::eq((*file).f_op, FOPS.0.get()) {
+        if core::ptr::eq((*file).f_op, &raw const FOPS.0) {
             (*file).private_data
         } else {
             core::ptr::null_mut()
@@ -139,16 +139,17 @@ pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The file is being opened: its private data is the `struct miscdevice`.
     let minor = unsafe { (*(*file).private_data.cast::<bindings::miscdevice>()).minor };
-    // VFIO's own containers count by process.
+    // VFIO's own containers account pinned pages to the process.
     let is_vfio_container = minor == bindings::VFIO_MINOR as c_int;
     if is_vfio_container {
         kernel::do_once_lite! {
             pr_info!("/dev/vfio/vfio is provided by iommufd, not by vfio\n");
         }
     }
-    // SAFETY: The file is being opened, so its private data is ours to set. `release` below
-    // releases the context.
-    errno(unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) })
+    // SAFETY: The file is being opened, so its private data can be set. `release` below releases
+    // the context.
+    let opened = unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) };
+    from_result(|| opened.map(|()| 0))
 }
 
 unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
@@ -158,23 +159,22 @@ unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::
 }
 
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
-    // SAFETY: `open` has set it, and the caller holds the file.
+    // SAFETY: `open` has set the private data, and the file is open during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
-    match uapi::ioctl(&ctx, cmd, arg) {
-        Ok(value) => value as c_long,
-        Err(error) => error.to_errno() as c_long,
-    }
+    from_result(|| uapi::ioctl(&ctx, cmd, arg).map(|value| value as c_long))
 }
 
 unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> c_int {
-    // SAFETY: `open` has set it, and the caller holds the file.
+    // SAFETY: `open` has set the private data, and the file is open during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
-    // SAFETY: The kernel sets the VMA up during the call.
+    // SAFETY: The VMA is new, and the caller has the mmap lock for writing.
     let vma = unsafe { VmaNew::from_raw(vma) };
-    errno(viommu::mmap::find(&ctx, vma).and_then(|(owner, memory)| {
+    from_result(|| {
+        let (owner, memory) = viommu::mmap::find(&ctx, vma)?;
         // SAFETY: `Offers::get` has found, under its lock, the object whose id the offer has. The
         // object takes the offer back before its id is free, so it is the one that offered the
         // memory.
-        unsafe { memory.map(vma, owner) }
-    }))
+        unsafe { memory.map(vma, owner) }?;
+        Ok(0)
+    })
 }

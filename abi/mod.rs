@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The doors: what C code calls. Each is a few lines that make a typed reference of a raw pointer,
-//! call one safe function, and turn its result into an errno.
+//! The functions that C code calls. Each makes references of raw pointers, calls a safe function,
+//! and returns its result as an errno.
 
-// What callers must do is said in the kernel's headers, linux/iommufd.h and linux/fs.h.
+// The requirements are those of the kernel's headers, linux/iommufd.h and linux/fs.h.
 #![expect(clippy::missing_safety_doc)]
 
 mod access;
@@ -17,10 +17,16 @@ mod viommu;
 
 use kernel::prelude::*;
 
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use kernel::module::this_module;
+
 use crate::{
     drivers::NativeBackends,
     kapi::iommu::provider::Provider, //
 };
+
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+use crate::LocalModule;
 
 /// The loaded module.
 #[pin_data]
@@ -31,21 +37,21 @@ pub(crate) struct Module {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     _mock: crate::selftests::mock::Mock,
     _native: NativeBackends,
-    /// `None` where the kernel cannot have drivers call us.
+    /// `None` if the kernel does not have the patch by which built-in drivers call this module.
     _provider: Option<Provider>,
 }
 
 impl kernel::InPlaceModule for Module {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            // Before anybody can open the device.
+            // Before a device can be opened.
             _native: NativeBackends::find(),
             _provider: Provider::register()
                 .inspect_err(|_| pr_info!("no calls from built-in drivers on this kernel\n"))
                 .ok(),
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-            _mock: crate::selftests::mock::Mock::register(module)?,
-            _iommu <- file::MiscDevice::iommu(module),
+            _mock: crate::selftests::mock::Mock::register(this_module::<LocalModule>())?,
+            _iommu <- file::MiscDevice::iommu(),
             _vfio_container: if cfg!(CONFIG_IOMMUFD_VFIO_CONTAINER) {
                 Some(KBox::pin_init(file::MiscDevice::vfio_container(), GFP_KERNEL)?)
             } else {
@@ -55,15 +61,7 @@ impl kernel::InPlaceModule for Module {
     }
 }
 
-/// The errno of a result, 0 for success.
-fn errno(result: Result) -> c_int {
-    match result {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
-
-/// Checks a door's signature against the kernel's header.
+/// Checks at compile time that functions have the signatures of the kernel's header.
 macro_rules! same_signature {
     ($($name:ident),* $(,)?) => { $(
         const _: () = {

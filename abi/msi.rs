@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Interrupts: where the doorbell is that a device is to write to.
+//! MSI doorbells, for `abi/provider.c`.
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
     abi::same_signature,
@@ -17,8 +20,8 @@ same_signature! {
     iommufd_rs_place_doorbell,
 }
 
-/// 1 with the address for the device in `iova`, 0 where devices use the physical address, or an
-/// errno.
+/// Stores the address at which the device finds the doorbell in `iova`, and returns 1. Returns 0 if
+/// devices use the physical address, or an errno.
 #[no_mangle]
 unsafe extern "C" fn iommufd_rs_place_doorbell(
     handle: *mut bindings::iommu_attach_handle,
@@ -29,13 +32,13 @@ unsafe extern "C" fn iommufd_rs_place_doorbell(
     let doorbell = unsafe { Doorbell::from_phys(page) };
     // SAFETY: `abi/provider.c` got the handle from the IOMMU core for a group that is attached to a
     // domain with the iommufd cookie, and holds the group's mutex.
-    match unsafe { place_doorbell(handle, doorbell) } {
-        Ok(None) => 0,
-        Ok(Some(place)) => {
-            // SAFETY: The caller gives a place for it.
+    let place = unsafe { place_doorbell(handle, doorbell) };
+    from_result(|| match place? {
+        None => Ok(0),
+        Some(place) => {
+            // SAFETY: `iova` points to a variable of the caller.
             unsafe { *iova = place };
-            1
+            Ok(1)
         }
-        Err(error) => error.to_errno(),
-    }
+    })
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What drivers with vIOMMUs call. The kernel's functions come here by the table of
+//! The functions for IOMMU drivers with vIOMMUs. The kernel calls them by the table of
 //! `abi/provider.c`.
 
 use core::ffi::c_void;
 
-use kernel::prelude::*;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
 
 use crate::{
-    abi::{
-        errno,
-        same_signature, //
-    },
+    abi::same_signature,
     ffi::bindings,
     kapi::{
         file::file_ref::FileRef,
@@ -42,7 +42,8 @@ same_signature! {
 unsafe extern "C" fn iommufd_rs_vdevice_to_device(
     vdevice: *mut bindings::iommufd_vdevice,
 ) -> *mut bindings::device {
-    // SAFETY: Drivers get vDEVICEs from us, and initialised.
+    // SAFETY: Drivers have the vDEVICEs that `Vdevice::new` made, and use them before `destroy`
+    // returns.
     unsafe { vdevice::device_of(vdevice) }
 }
 
@@ -53,12 +54,13 @@ unsafe extern "C" fn iommufd_rs_report_event(
     event: *const c_void,
     len: usize,
 ) -> c_int {
-    // SAFETY: The kernel's function has refused NULL and no bytes. Drivers get vIOMMUs from us, and
-    // report only what concerns one that they were not told goes.
-    errno(unsafe {
+    // SAFETY: The kernel's function has refused a NULL `event` and a `len` of 0. Drivers have the
+    // vIOMMUs that `Viommu::new` made, and report no events after `destroy`.
+    let reported = unsafe {
         let event = core::slice::from_raw_parts(event.cast::<u8>(), len);
         viommu::report(viommu, kind, event)
-    })
+    };
+    from_result(|| reported.map(|()| 0))
 }
 
 #[no_mangle]
@@ -66,11 +68,12 @@ unsafe extern "C" fn iommufd_rs_object_depend(
     dependent: *mut bindings::iommufd_object,
     depended: *mut bindings::iommufd_object,
 ) -> c_int {
-    let depend = || -> Result {
+    from_result(|| {
         if core::ptr::eq(dependent, depended) {
             return Err(EINVAL);
         }
-        // SAFETY: Drivers get objects from us, and name them while they are there.
+        // SAFETY: Drivers have the objects that this module made, and use them before `destroy`
+        // returns.
         unsafe {
             hw_queue::owner_of(dependent).ok_or(EINVAL)?;
             let (ctx, id) = hw_queue::owner_of(depended).ok_or(EINVAL)?;
@@ -82,14 +85,15 @@ unsafe extern "C" fn iommufd_rs_object_depend(
                     ctx.objects().get_any(id)?.into_shared()
                 }
             };
-            hw_queue::add_dependency(dependent, needed)
+            hw_queue::add_dependency(dependent, needed)?;
         }
-    };
-    errno(depend())
+        Ok(0)
+    })
 }
 
-/// What an object needs it lets go of when it has gone itself, and that is when drivers say so:
-/// they may hold a lock here that the end of the other object wants.
+/// Does nothing: an object drops its references to the objects it depends on after its driver's
+/// `destroy`, which calls this. The driver may hold a lock here that dropping the other object
+/// takes.
 #[no_mangle]
 unsafe extern "C" fn iommufd_rs_object_undepend(
     _dependent: *mut bindings::iommufd_object,
@@ -105,27 +109,27 @@ unsafe extern "C" fn iommufd_rs_alloc_mmap(
     length: usize,
     offset: *mut c_ulong,
 ) -> c_int {
-    let offer = || -> Result {
-        // SAFETY: Drivers name the context of an object of theirs that is there, and offer what
-        // user space may have until they take it back, which they do before the object has gone.
+    from_result(|| {
+        // SAFETY: Drivers pass the context of a valid object of theirs, and memory that user space
+        // may map until they call `iommufd_rs_destroy_mmap`, before the object is dropped.
         unsafe {
             let memory = DeviceMemory::new(mmio_addr, to_u64(length))?;
             let ctx = FileRef::<Ctx>::borrow_value(ictx.cast());
             *offset = to_usize(ctx.offers().add((*owner).id, memory)?);
         }
-        Ok(())
-    };
-    errno(offer())
+        Ok(0)
+    })
 }
 
-/// The object may go because the context does.
+/// May be called while the context is dropped, because that drops its objects.
 #[no_mangle]
 unsafe extern "C" fn iommufd_rs_destroy_mmap(
     ictx: *mut bindings::iommufd_ctx,
     _owner: *mut bindings::iommufd_object,
     offset: c_ulong,
 ) {
-    // SAFETY: Objects go while the context is whole, although its last reference may be gone.
+    // SAFETY: A context drops its objects before its other fields (`ClearOnDrop` in
+    // `object/ctx.rs`), although there may be no reference to it any more.
     let ctx = unsafe { FileRef::<Ctx>::borrow_value(ictx.cast()) };
     ctx.offers().remove(to_u64(offset));
 }

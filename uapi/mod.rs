@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The ioctl table of `/dev/iommu`: one line a command.
+//! The ioctl table of `/dev/iommu`.
 //!
-//! Every command's argument is a struct that begins with its own size. What the caller leaves out
-//! at the end is zero, but not before the field named here as the last that must be there; what it
-//! adds must be zero (`E2BIG`). The handler gets the struct by value and writes its answer back
-//! through the [`UserStruct`].
+//! The argument of a command points to a struct that begins with its size. Fields at the end that
+//! the caller's struct does not have are zero. It must have the field that the table names
+//! (`EINVAL`), and bytes after the fields that are known here must be zero (`E2BIG`). The handler
+//! gets the struct by value, and writes the answer by the [`UserStruct`].
 
 use kernel::prelude::*;
 
@@ -23,7 +23,7 @@ use crate::{
     viommu, //
 };
 
-/// IOMMU_DESTROY.
+/// Handles IOMMU_DESTROY. Returns the errors of [`Table::destroy`](crate::object::Table::destroy).
 fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     match crate::selftests::mock::destroy(ctx, cmd.id) {
@@ -37,12 +37,12 @@ fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
 struct Command {
     /// `_IO(';', nr)`.
     number: u32,
-    /// The struct's smallest size.
+    /// The least size of the struct in bytes.
     min_size: usize,
     run: fn(&FileRef<Ctx>, &UserStruct) -> Result,
 }
 
-/// The size of the field that `_of` leads to.
+/// Returns the size of the field that `_of` returns, in bytes.
 const fn field_size<S, F>(_of: fn(&S) -> &F) -> usize {
     size_of::<F>()
 }
@@ -58,7 +58,7 @@ macro_rules! command {
     };
 }
 
-/// By number, from [`uapi::CMD_BASE`] upwards without a hole.
+/// The commands by number, from [`uapi::CMD_BASE`] on without gaps.
 #[rustfmt::skip] // One line a command.
 static COMMANDS: &[Command] = &[
     command!(0x80, Destroy, id, destroy),
@@ -88,13 +88,13 @@ static COMMANDS: &[Command] = &[
 const _: () = {
     let mut place = 0;
     while place < COMMANDS.len() {
-        // PANIC: Only the compiler, if at all.
+        // PANIC: Evaluated at compile time.
         assert!(COMMANDS[place].number == uapi::ioctl_number(uapi::CMD_BASE + place as u32));
         place += 1;
     }
 };
 
-/// IOMMU_TEST_CMD: the command that only the test module has.
+/// Handles IOMMU_TEST_CMD, which only the test module has.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 fn test(ctx: &FileRef<Ctx>, arg: usize) -> Result<u32> {
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
@@ -104,10 +104,12 @@ fn test(ctx: &FileRef<Ctx>, arg: usize) -> Result<u32> {
     crate::selftests::mock::ioctl(ctx, user.read()?, &user)
 }
 
-/// Carries out an ioctl and returns its value. `ENOTTY` for an unknown command, `EFAULT` for a bad
-/// pointer, `EINVAL` for a struct that is too short, `E2BIG` for one that says more than we
-/// understand, else what the command fails with. Numbers that are not in the table's range may be
-/// a VFIO container's.
+/// Carries out an ioctl and returns its value. A number outside of the table may be one of a VFIO
+/// container.
+///
+/// Returns `ENOTTY` for an unknown command, `EFAULT` for a bad pointer, `EINVAL` if the struct is
+/// too short, `E2BIG` if it is longer than the known one and not zero there, or the error of the
+/// command.
 pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     if number == uapi::ioctl_number(uapi::test::NR) {
@@ -117,7 +119,7 @@ pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> 
     let Some(command) = place.and_then(|place| COMMANDS.get(place as usize)) else {
         return compat::ioctl::ioctl(ctx, number, arg);
     };
-    // A bad pointer is found out before a bad number.
+    // `EFAULT` comes before `ENOTTY` for numbers in the range of the table.
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
     if command.number != number {
         return Err(ENOTTY);
