@@ -11,6 +11,7 @@ use crate::{
     drivers::HwQueueOps,
     ioas::PhysPin,
     kapi::{
+        bug::warn_on_once,
         file::file_ref::FileRef,
         iommu::{
             hw_queue::Request,
@@ -98,7 +99,7 @@ fn start(
         length: cmd.length,
         memory,
     })?;
-    draft.ops.populate(ops);
+    warn_on_once!(!draft.ops.populate(ops));
     cmd.out_hw_queue_id = draft.id();
     user.write(cmd)
 }

@@ -35,6 +35,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        bug::warn_on_once,
         file::{
             anon_file::{
                 EventFile,
@@ -223,14 +224,20 @@ impl Queue {
     /// Removes an event that was read.
     fn forget(&self, number: u64) -> Option<RBTreeNode<u64, KVec<u8>>> {
         let mut inner = self.inner.lock();
-        let node = inner.events.remove_node(&number)?;
-        inner.count -= 1;
-        Some(node)
+        let node = inner.events.remove_node(&number);
+        // The caller has `reading` locked, under which alone events are removed.
+        if !warn_on_once!(node.is_none()) {
+            inner.count -= 1;
+        }
+        node
     }
 
     /// Puts back the bytes of an event that could not be copied.
     fn put_back(&self, number: u64, event: KVec<u8>) -> Option<RBTreeNode<u64, KVec<u8>>> {
-        if let Some(place) = self.inner.lock().events.get_mut(&number) {
+        let mut inner = self.inner.lock();
+        let place = inner.events.get_mut(&number);
+        warn_on_once!(place.is_none());
+        if let Some(place) = place {
             *place = event;
         }
         None
@@ -263,7 +270,9 @@ impl EventReceiver for Queue {
         let full = inner.count >= self.depth;
         let result = match memory {
             Ok((node, copy)) if !full => {
-                drop(inner.events.insert(node.into_node(number, copy)));
+                // No event has the number yet.
+                let replaced = inner.events.insert(node.into_node(number, copy));
+                warn_on_once!(replaced.is_some());
                 inner.count += 1;
                 inner.lost = None;
                 Ok(())
