@@ -15,7 +15,7 @@
 
 #include "../ffi/shims.h"
 
-/* The module! macro of Rust has no field for it. */
+/* Rust's module! macro has no field for the version. */
 MODULE_VERSION(__stringify(IOMMUFD_RS_VERSION));
 
 static bool allow_unsafe_interrupts;
@@ -23,7 +23,7 @@ module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Bind devices even where the platform cannot keep a device from forging interrupts; a security weakness");
 
-/* For devices that are bound from now on. */
+/* A change applies to devices that are bound afterwards. */
 static const char *const backends[] = { "native", "in_tree" };
 static int backend;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What drivers that are built into the kernel call: on a kernel with our patch
- * series the functions of drivers/iommu/iommufd/driver.c come here while this
- * module is loaded. The functions are written in Rust.
+ * The callbacks for drivers that are built into the kernel. On a kernel with
+ * this project's patches, the functions of drivers/iommu/iommufd/driver.c call
+ * them while this module is loaded. All but sw_msi() are written in Rust.
  */
 #include <linux/errno.h>
 #include <linux/iommu.h>
@@ -13,7 +13,7 @@
 #if __has_include(<linux/iommufd_provider.h>)
 #include <linux/iommufd_provider.h>
 
-/* The group's mutex is held: its attachment does not change meanwhile. */
+/* The caller holds the group's mutex, so its attach handle cannot change. */
 static int sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 		  phys_addr_t msi_addr)
 {
@@ -26,7 +26,7 @@ static int sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 	if (IS_ERR(handle))
 		return 0;
 	rc = iommufd_rs_place_doorbell(handle, msi_addr & PAGE_MASK, &iova);
-	/* Where the IOMMU does not translate interrupts the message stays. */
+	/* 0: the IOMMU does not translate interrupts; keep the address. */
 	if (rc <= 0)
 		return rc;
 	msi_desc_set_iommu_msi_iova(desc, iova, PAGE_SHIFT);

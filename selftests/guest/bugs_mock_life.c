@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Page tables that the kernel made go with their last device, whoever else looks at them meanwhile. */
+/* The kernel frees page tables that it made when their last device detaches, even if calls use them. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -16,7 +16,7 @@ static pthread_barrier_t edge;
 static atomic_bool over;
 static int results[DEVICES];
 
-/* Each thread takes its device away from the page tables, both at once. */
+/* Detaches a thread's device from the page tables; both threads do so at the same time. */
 static void *leave(void *arg)
 {
 	const size_t which = (uintptr_t)arg;
@@ -28,7 +28,7 @@ static void *leave(void *arg)
 	return NULL;
 }
 
-/* Attaches a device to the IOAS and tells which page tables it got. */
+/* Attaches a device to the IOAS and returns the ID of its page tables in hwpt. */
 static int come(uint32_t device, uint32_t *hwpt)
 {
 	struct iommu_test_cmd cmd = {
@@ -59,7 +59,7 @@ static void leave_together(unsigned int *left)
 		WANT(r, -ENOENT);
 }
 
-/* Two devices leave the page tables of an IOAS at once: one of them is the last. */
+/* Two devices detach from the page tables of an IOAS at the same time: one of them is the last. */
 static void last_of_two(struct fixture *none)
 {
 	unsigned int rounds, left = 0;
@@ -89,7 +89,7 @@ static void last_of_two(struct fixture *none)
 
 static _Atomic uint32_t looked_at;
 
-/* Uses the page tables for as long as each call takes, as their user may. */
+/* Makes calls that hold a reference to the page tables while they run. */
 static void *look_at(void *none)
 {
 	struct iommu_hwpt_set_dirty_tracking cmd = { .size = sizeof(cmd) };
@@ -102,8 +102,8 @@ static void *look_at(void *none)
 }
 
 /*
- * The last device leaves while another thread has a call for the page tables. The C module leaves them
- * behind then: whoever finds them in use does not come back, finding U.
+ * The last device detaches while a call of another thread uses the page tables. The C module then never
+ * frees them: it does not retry after it has found them in use (finding U).
  */
 static void last_while_looked_at(struct fixture *none)
 {
@@ -127,7 +127,7 @@ static void last_while_looked_at(struct fixture *none)
 		if (r)
 			break;
 		atomic_store(&looked_at, NO_ID);
-		/* EBUSY until a call that has looked the page tables up ends, which takes long on a busy machine. */
+		/* EBUSY while a call holds a reference to the page tables, which is long on a busy machine. */
 		for (tries = 0; tries < 1000 && (r = destroy(m.fd, hwpt)) == -EBUSY; tries++)
 			usleep(200);
 		left += r != -ENOENT;

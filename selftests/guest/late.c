@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Late memory without userfaultfd. A fault in a part of a memfd where a hole is being punched waits until
- * that is done, if the page is not there. A write to a page that fork() has made read-only waits for the lock of its mapping,
- * which mprotect() holds. Either call goes over many pages, and is kept from going on by a real-time
- * thread on its CPU; the kernel leaves it a twentieth of the CPU.
+ * Delays page faults without userfaultfd. A fault on a missing page of a memfd waits while a hole is
+ * punched around it. A write to a page that fork() has made read-only waits for the lock of its
+ * mapping, which mprotect() holds. Either call covers many pages. A real-time thread on the same CPU
+ * preempts it; the kernel leaves it a twentieth of the CPU.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,15 +21,15 @@
 #include "result.h"
 
 #define SIZE		(128UL << 20)
-#define CPU		1		/* of the thread that is kept from running */
+#define CPU		1		/* of the thread that is preempted */
 #define FIFO		10
 #define HEAD_START	2000		/* microseconds, to be inside the long call */
-#define SECONDS		10		/* for what must not take long */
+#define SECONDS		10		/* timeout for calls that must not wait */
 
 struct late_state {
-	atomic_bool ready;		/* it can be kept from going on */
+	atomic_bool ready;		/* the real-time thread is ready */
 	atomic_bool begun;		/* the long call is being made */
-	atomic_bool stopped;		/* ... and does not go on */
+	atomic_bool stopped;		/* ... and is preempted */
 	atomic_bool over;		/* ... and has returned */
 	atomic_bool calling;
 	atomic_bool returned;
@@ -70,7 +70,7 @@ static void *long_call(void *arg)
 	return NULL;
 }
 
-/* Nothing may need the lock of the process's mappings once the long call is made, as a new thread does. */
+/* Once the long call runs, nothing may take the lock of the process's mappings, as making a thread does. */
 static void *stopper(void *arg)
 {
 	const struct sched_param fifo = { .sched_priority = FIFO };
@@ -102,20 +102,20 @@ static bool make_area(struct late_state *s)
 	s->area = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, flags, s->file, 0);
 	if (s->area == MAP_FAILED)
 		return false;
-	/* A page that is in the file would be mapped without asking for it. */
+	/* Leaves out the first page: a fault on a page that the file has does not wait. */
 	memset(s->area + PAGE, 1, SIZE - PAGE);
 	if (s->kind == LATE_TO_WRITE)
 		s->area[0] = 1;
 	return true;
 }
 
-/* In the process with the late memory, of which the first page is used: the long call begins there. */
+/* Runs in the process with the late memory. The long call begins at the first page, which is used. */
 static void run_child(struct late_state *s, int (*call)(char *at))
 {
 	pthread_t threads[2];
 
 	pin_to(0);
-	/* Not to be young is a fault too, on some CPUs. */
+	/* Sets the accessed flag: on some CPUs, a read faults without it. */
 	if (s->kind == LATE_TO_WRITE)
 		(void)*(volatile char *)s->area;
 	if (pthread_create(&threads[0], NULL, stopper, s) ||
@@ -166,7 +166,7 @@ bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 		fail("no process with late memory");
 		return false;
 	}
-	/* For the call to come to the memory. */
+	/* Gives the call time to reach the late memory. */
 	usleep(200000);
 	if (atomic_load(&s->returned) || atomic_load(&s->over)) {
 		fail("the memory is not late: the call %s, answered %s",

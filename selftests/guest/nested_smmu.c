@@ -20,14 +20,14 @@ static void both_stages(struct fixture *none)
 	if (!open_attached(&n, &hwpt))
 		return;
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
-	/* Not at addresses that only the second stage knows, nor at those that nothing maps. */
+	/* DMA must not reach addresses that only the second stage maps, nor unmapped ones. */
 	WANT(written_to(&n, ipa_of(B_PAGE)), 0);
 	WANT(written_to(&n, HOLE_VA), 0);
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	close_nested(&n);
 }
 
-/* A guest changes an entry and says so by a command of one kind. */
+/* A guest changes an entry and issues one command; takes: the command must invalidate the entry. */
 static void stale_until(const char *name, command c, bool takes)
 {
 	struct nested n;
@@ -37,7 +37,7 @@ static void stale_until(const char *name, command c, bool takes)
 		return;
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	map_va(&n, 0, TARGET_VA, B_PAGE);
-	/* Or what follows would show nothing. */
+	/* The old entry must be cached, or the rest would test nothing. */
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	WANT(submit_one(&n, c), 0);
 	if (written_to(&n, TARGET_VA) != (takes ? B_PAGE : A_PAGE))
@@ -64,7 +64,7 @@ static void ranges(struct fixture *none)
 	stale_until("a range that ends before", by_range(SOURCE_VA, ASID, 3, 15, 0), false);
 }
 
-/* A guest has a device use other tables: what is cached of its context descriptor has to go. */
+/* A guest changes a device's context descriptor: the command must invalidate the cached one. */
 static void descriptor_until(command c)
 {
 	struct nested n;
@@ -74,7 +74,7 @@ static void descriptor_until(command c)
 		return;
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	set_cd(&n, 1, ASID + 1);
-	/* Even for addresses that nothing is cached of. */
+	/* The old descriptor is used even if no translation is cached. */
 	WANT(submit_one(&n, by_op(OP_NSNH_ALL)), 0);
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	WANT(submit_one(&n, c), 0);
@@ -110,7 +110,7 @@ static void no_first_stage(struct fixture *none)
 	WANT(written_to(&n, ipa_of(A_PAGE)), 0);
 	WANT(attach(n.dev, invalid, NULL), 0);
 	WANT(written_to(&n, TARGET_VA), 0);
-	/* To the guest's own tables, to the host's, and back. */
+	/* Attaches the device to the guest's tables, to the host's, and back. */
 	WANT(attach(n.dev, both, NULL), 0);
 	WANT(attach(n.dev, both, NULL), 0);
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
@@ -132,7 +132,7 @@ static void replaced(struct fixture *none)
 	if (!open_attached(&n, &one))
 		return;
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
-	/* A guest changes its entry, which is another HWPT, whose descriptor is the next one. */
+	/* A guest's new stream table entry is a new HWPT, here with the next context descriptor. */
 	memcpy(page_of(&n, CD_PAGE) + 64, page_of(&n, CD_PAGE), 64);
 	((uint64_t *)(page_of(&n, CD_PAGE) + 64))[0] += 1ULL << 48;
 	((uint64_t *)(page_of(&n, CD_PAGE) + 64))[1] = ipa_of(OTHER_L1_PAGE);
@@ -145,7 +145,7 @@ static void replaced(struct fixture *none)
 	close_nested(&n);
 }
 
-/* A first stage needs a vDEVICE, a device without one the other entries only. */
+/* Only a first stage needs a vDEVICE; other entries work without one. */
 static void without_vdevice(struct fixture *none)
 {
 	uint32_t both, bypass, aborting;
@@ -182,7 +182,7 @@ struct event {
 	struct iommu_vevent_arm_smmuv3 data;
 };
 
-/* The next event, if it comes within some seconds. */
+/* Reads the next event; returns false if none arrives within some seconds. */
 static bool next_event(int file, struct event *event)
 {
 	struct pollfd ready = { .fd = file, .events = POLLIN };
@@ -201,7 +201,7 @@ static void events(struct fixture *none)
 		return;
 	WANT(event_queue(&n, 16, &file), 0);
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
-	/* F_TRANSLATION, by the guest's id of the device, of the address. */
+	/* F_TRANSLATION with the guest's StreamID of the device and the address. */
 	WANT(written_to(&n, HOLE_VA), 0);
 	CHECK(next_event(file, &event));
 	WANT(event.header.flags, 0);
@@ -219,7 +219,7 @@ static void events(struct fixture *none)
 	close_nested(&n);
 }
 
-/* More faults than the queue has room for: the guest is told how many. */
+/* More faults than the queue can hold: the guest must learn how many were lost. */
 static void lost_events(struct fixture *none)
 {
 	struct event event;
@@ -232,7 +232,7 @@ static void lost_events(struct fixture *none)
 	WANT(event_queue(&n, 1, &file), 0);
 	for (i = 0; i < 3; i++)
 		WANT(written_to(&n, HOLE_VA), 0);
-	/* The driver reports them from its interrupt's thread. */
+	/* The driver reports faults from its threaded interrupt handler. */
 	usleep(500000);
 	CHECK(next_event(file, &event));
 	WANT(event.header.sequence, 0);
@@ -323,7 +323,7 @@ static void wrong_commands(struct fixture *none)
 	close_nested(&n);
 }
 
-/* An invalid command somewhere: those before it take effect, and it is told how many they are. */
+/* Submits an invalid command at a place: those before it take effect, and their number is returned. */
 static void invalid_at(struct nested *n, uint32_t place, uint32_t nr)
 {
 	command commands[160];
@@ -347,7 +347,7 @@ static void invalid_anywhere(struct fixture *none)
 		return;
 	for (i = 0; i < 140; i++)
 		invalid_at(&n, i, 150);
-	/* What was before it did take effect. */
+	/* The commands before it must have taken effect. */
 	for (i = 1; i < 130; i += 43) {
 		map_va(&n, 0, TARGET_VA, A_PAGE);
 		WANT(submit_one(&n, by_op(OP_NSNH_ALL)), 0);
@@ -391,7 +391,7 @@ static void large_batches(struct fixture *none)
 	free(commands);
 }
 
-/* Pages in a row, by level: they may be issued as a range, and all have to go. */
+/* Invalidates adjacent pages by level. They may be merged to a range; all must be invalidated. */
 static void adjacent(struct fixture *none)
 {
 	command commands[16];
@@ -416,7 +416,7 @@ static void adjacent(struct fixture *none)
 	close_nested(&n);
 }
 
-/* Makes nested page tables of data of a length, whose bytes behind the entry are `tail`. */
+/* Makes nested page tables from len bytes of data; the bytes after the entry are tail. */
 static int vste_of(struct nested *n, uint32_t len, uint64_t tail)
 {
 	uint64_t data[3] = { STE_BYPASS, 0, tail };
@@ -429,7 +429,7 @@ static int vste_of(struct nested *n, uint32_t len, uint64_t tail)
 	return r ?: destroy(n->fd, cmd.out_hwpt_id);
 }
 
-/* Submits two commands of a length, whose bytes behind the command are `tail`. */
+/* Submits two commands of len bytes each; the bytes after each command are tail. */
 static int submit_of(struct nested *n, uint32_t len, uint64_t tail, uint32_t *done)
 {
 	uint64_t data[6] = { OP_NSNH_ALL };
@@ -470,7 +470,7 @@ static void lengths(struct fixture *none)
 	close_nested(&n);
 }
 
-/* Without commands it is asked whether the type is known. */
+/* A call with no commands only checks whether the type is supported. */
 static void probes(struct fixture *none)
 {
 	struct iommu_hwpt_invalidate cmd = { .size = sizeof(cmd) };

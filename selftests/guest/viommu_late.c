@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A device is unbound while another process uses it in a call whose memory comes late. Unbinding does
- * not wait for that memory: whoever unbinds may hold locks that others want.
+ * Unbinds a device while another process uses it in a call whose page fault is delayed. Unbinding must
+ * not wait for that fault, because its caller may hold locks that other threads need.
  */
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +46,7 @@ static int virtual_iommu(char *at)
 	return call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd);
 }
 
-/* Calls whose own struct cannot be written for a while. */
+/* Prepares calls whose own struct cannot be written for a while. */
 static void prepare_info(char *at)
 {
 	*(struct iommu_hw_info *)at = (struct iommu_hw_info){
@@ -82,7 +82,7 @@ static int answer_tables(char *at) { return call(g.fd, IOMMU_HWPT_ALLOC, at); }
 static int answer_viommu(char *at) { return call(g.fd, IOMMU_VIOMMU_ALLOC, at); }
 static int answer_vdevice(char *at) { return call(g.fd, IOMMU_VDEVICE_ALLOC, at); }
 
-/* What needs the device to go on finds that it is gone; what does not is done. */
+/* Calls that still need the device return ENOENT; the others succeed. */
 static const struct {
 	const char *name;
 	enum late_kind kind;
@@ -137,7 +137,7 @@ static void unbind_during_each(struct fixture *none)
 		unbind_during(i);
 }
 
-/* The same calls where nobody unbinds the device: late memory is no error. */
+/* Makes the same calls without unbinding the device: a delayed fault is no error. */
 static void late_is_no_error(struct fixture *none)
 {
 	struct late late;

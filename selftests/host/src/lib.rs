@@ -3,12 +3,12 @@
 //! Tests of the module's pure logic.
 //!
 //! The files under test are the module's own, unchanged, at their usual paths in the crate; what
-//! they import from the kernel is in `../kernel`, and pins are those of `kapi/mm/pin.rs` here,
-//! which keeps a ledger of them.
+//! they import from the kernel is in `../kernel`. `kapi/mm/pin.rs` here replaces the module's pins
+//! and records them in a ledger.
 
 #![cfg(test)]
 #![forbid(unsafe_code)]
-// Each file of the module offers what others of its files use.
+// The files under test define items that only other files of the module use.
 #![allow(dead_code)]
 
 mod drivers;

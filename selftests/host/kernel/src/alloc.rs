@@ -11,11 +11,11 @@ pub use crate::alloc::kvec::{
     VVec, //
 };
 
-/// There is no memory.
+/// The error of an allocation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 
-/// How to allocate. The stand-in makes no difference between them.
+/// Allocation flags. The stand-in treats all of them alike.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flags(u32);
 
@@ -55,8 +55,8 @@ pub mod flags {
     pub const GFP_ATOMIC: Flags = Flags(4);
     /// May not sleep, and may fail sooner.
     pub const GFP_NOWAIT: Flags = Flags(8);
-    /// Comes zeroed.
+    /// The memory is zeroed.
     pub const __GFP_ZERO: Flags = Flags(16);
-    /// Fails silently.
+    /// No warning is logged when the allocation fails.
     pub const __GFP_NOWARN: Flags = Flags(32);
 }

@@ -3,8 +3,8 @@
 //! A stand-in for the kernel crate, for tests on the host.
 //!
 //! Names, signatures and semantics are those of Linux 7.3's `rust/kernel`, as far as the module's
-//! pure logic uses it; what is missing here is added when a file wants it. Unlike the kernel's, its
-//! allocations are counted and can be made to fail: see [`alloc::fault`].
+//! pure logic uses them. Unlike in the kernel, allocations are counted and can be made to fail: see
+//! [`alloc::fault`].
 
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,13 @@ pub mod alloc;
 pub mod error;
 pub mod rbtree;
 
-/// Pages of the CPU.
+/// The CPU's page size.
 pub mod page {
     /// Bytes in a page.
     pub const PAGE_SIZE: usize = 4096;
 }
 
-/// What code in the kernel imports.
+/// The names that kernel code imports by default.
 pub mod prelude {
     pub use crate::{
         alloc::{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The red-black tree. Here it is the standard library's ordered map, whose own memory does not
-//! count: as in the kernel, only nodes are allocated.
+//! The red-black tree, implemented by the standard library's ordered map. Only allocations of nodes
+//! are counted, as only nodes are allocated in the kernel.
 
 use core::marker::PhantomData;
 use std::collections::{
@@ -53,7 +53,7 @@ impl<K: Ord, V> RBTree<K, V> {
         self.map.values()
     }
 
-    /// Adds a node, in place of that with the same key, which is returned.
+    /// Inserts a node. Returns the node with the same key that it replaces, if any.
     pub fn insert(&mut self, node: RBTreeNode<K, V>) -> Option<RBTreeNode<K, V>> {
         let RBTreeNode { key, value } = node;
         let old = self.map.remove_entry(&key);
@@ -61,7 +61,7 @@ impl<K: Ord, V> RBTree<K, V> {
         old.map(|(key, value)| RBTreeNode { key, value })
     }
 
-    /// Allocates and adds a node.
+    /// Allocates a node and inserts it.
     pub fn try_create_and_insert(
         &mut self,
         key: K,
@@ -92,12 +92,12 @@ impl<K: Ord, V> RBTree<K, V> {
         }
     }
 
-    /// Takes out a key and its value.
+    /// Removes a key and returns its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.map.remove(key)
     }
 
-    /// The node with this key, else that with the first larger one.
+    /// Returns the node with the smallest key that is not below this one.
     pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
         self.cursor(self.map.range(key..).next())
     }
@@ -126,7 +126,7 @@ impl<K: Ord, V> Default for RBTree<K, V> {
     }
 }
 
-/// A node of a tree, to be changed or taken out.
+/// A node in a tree, which can be changed or removed.
 pub struct OccupiedEntry<'a, K, V>(btree_map::OccupiedEntry<'a, K, V>);
 
 impl<K: Ord, V> OccupiedEntry<'_, K, V> {
@@ -140,13 +140,13 @@ impl<K: Ord, V> OccupiedEntry<'_, K, V> {
         self.0.get_mut()
     }
 
-    /// Takes the node out.
+    /// Removes the node from the tree.
     pub fn remove(self) -> V {
         self.0.remove()
     }
 }
 
-/// A node of a tree, and the way to its neighbours.
+/// A position at a node of a tree, from which its neighbours can be reached.
 pub struct Cursor<'a, K, V> {
     map: &'a BTreeMap<K, V>,
     current: (&'a K, &'a V),
@@ -163,7 +163,7 @@ impl<'a, K: Ord, V> Cursor<'a, K, V> {
         self.map.range(..self.current.0).next_back()
     }
 
-    /// The node behind it.
+    /// The node after it.
     pub fn peek_next(&self) -> Option<(&'a K, &'a V)> {
         use core::ops::Bound::{
             Excluded,
@@ -174,7 +174,7 @@ impl<'a, K: Ord, V> Cursor<'a, K, V> {
     }
 }
 
-/// Memory for a node.
+/// Memory reserved for a node.
 pub struct RBTreeNodeReservation<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K, V> RBTreeNodeReservation<K, V> {
@@ -184,7 +184,7 @@ impl<K, V> RBTreeNodeReservation<K, V> {
         Ok(Self(PhantomData))
     }
 
-    /// Makes it a node.
+    /// Turns the reservation into a node.
     pub fn into_node(self, key: K, value: V) -> RBTreeNode<K, V> {
         RBTreeNode { key, value }
     }
@@ -202,12 +202,12 @@ impl<K, V> RBTreeNode<K, V> {
         Ok(RBTreeNodeReservation::new(flags)?.into_node(key, value))
     }
 
-    /// What is in it.
+    /// The key and the value in the node.
     pub fn to_key_value(self) -> (K, V) {
         (self.key, self.value)
     }
 
-    /// Drops what is in it and keeps the memory.
+    /// Drops the key and the value and returns the memory as a reservation.
     pub fn into_reservation(self) -> RBTreeNodeReservation<K, V> {
         RBTreeNodeReservation(PhantomData)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Warnings of the module's `kapi/bug.rs`. A test in which one is due fails.
+//! Replaces the warnings of the module's `kapi/bug.rs`: a test that triggers one fails.
 
 #[allow(unused_macros)]
 macro_rules! warn_on_once {

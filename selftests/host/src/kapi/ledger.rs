@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! How many pins each page has: the truth that tests compare with.
+//! Counts the pins of each page, for tests to compare with.
 //!
-//! There is one ledger a thread. A test leaves it as it found it: without pins.
+//! Each thread has its own ledger. A test must remove all pins before it ends.
 
 use std::{
     cell::RefCell,
@@ -12,9 +12,10 @@ use std::{
 
 #[derive(Default)]
 struct Ledger {
-    /// How many pins a page has, by the first PFN that has so many; up to the next entry.
+    /// The number of pins per page: the key is the first PFN with that number, which holds up to
+    /// the next key.
     pins: BTreeMap<u64, u64>,
-    /// How often pages were unpinned, however many at once.
+    /// The number of calls that unpinned pages, whatever the number of pages in each.
     unpins: u64,
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn pin(pfn: u64, npages: u64) {
     LEDGER.with_borrow_mut(|ledger| ledger.change(pfn..pfn + npages, |pins| pins + 1));
 }
 
-/// Unpins each page once. Panics where one is not pinned.
+/// Unpins each page once. Panics if a page is not pinned.
 pub(crate) fn unpin(pfn: u64, npages: u64) {
     let pages = pfn..pfn + npages;
     let twice = LEDGER.with_borrow_mut(|ledger| {
@@ -58,18 +59,18 @@ pub(crate) fn unpin(pfn: u64, npages: u64) {
         ledger.unpins += 1;
         missing
     });
-    // A second panic on the way out of the first would hide it.
+    // A second panic while the thread unwinds would abort and hide the first.
     if twice && !std::thread::panicking() {
         panic!("unpinned more often than pinned: in PFNs {pages:#x?}");
     }
 }
 
-/// How many pins a page has.
+/// Returns the number of pins of a page.
 pub(crate) fn pins(pfn: u64) -> u64 {
     LEDGER.with_borrow(|ledger| ledger.at(pfn))
 }
 
-/// How many pins there are on all pages together.
+/// Returns the total number of pins of all pages.
 pub(crate) fn total() -> u64 {
     LEDGER.with_borrow(|ledger| {
         let ends = ledger.pins.keys().skip(1);
@@ -78,7 +79,7 @@ pub(crate) fn total() -> u64 {
     })
 }
 
-/// How often pages were unpinned, however many at once.
+/// The number of calls that unpinned pages, whatever the number of pages in each.
 pub(crate) fn unpins() -> u64 {
     LEDGER.with_borrow(|ledger| ledger.unpins)
 }

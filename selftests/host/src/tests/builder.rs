@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Making segments of pages that were just pinned.
+//! Tests of `Builder`, which makes segments of newly pinned pages.
 
 use kernel::{
     alloc::fault,
@@ -35,12 +35,12 @@ use crate::{
     }, //
 };
 
-/// Nobody wants to know which extents are complete.
+/// A callback for complete extents that does nothing.
 fn ignore(_: &[Extent]) -> Result {
     Ok(())
 }
 
-/// Pushes extents at once.
+/// Pushes extents in one call.
 fn push(
     builder: &mut Builder,
     segments: &mut Segments,
@@ -57,7 +57,7 @@ fn neighbours_in_memory_become_one_extent() {
     let extents = [
         pin_pages(100, 1),
         pin_pages(101, 7),
-        // Not a neighbour; behind it; not written to by devices.
+        // Cannot be merged: a gap; descending pages; pages that devices may only read.
         pin_pages(109, 1),
         pin_pages(108, 1),
         pin_read_only(109, 2),
@@ -82,7 +82,7 @@ fn neighbours_in_memory_become_one_extent() {
             (page(109), 3)
         ]
     );
-    // Each extent is unpinned at once, however many pages it has.
+    // Each extent is unpinned by one call, whatever its number of pages.
     let before = ledger::unpins();
     assert_eq!(segments.discard_unused(pages(0, 12)), 13);
     assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
@@ -115,14 +115,14 @@ fn an_extent_grows_to_its_largest_size() {
             "{first} and {second} pages"
         );
 
-        // Cut around the second extent's first page, and inside both.
+        // Cuts out single pages on both sides of the extents' border and inside each extent.
         for at in [7 + first - 1, 7 + first, 8, 7 + total - 1] {
             segments.cut(pages(at, at)).expect("nothing fails");
             let runs = segments.runs(pages(at, at));
             let found: Vec<_> = runs.map(|run| (run.phys(), run.npages())).collect();
             assert_eq!(found, [(((1 << 30) + at - 7) << PAGE_SHIFT, 1)]);
         }
-        // Where a run ends is not where an extent does.
+        // A run continues across the border between the extents.
         let runs: Vec<_> = segments.runs(whole).map(|run| run.npages()).collect();
         assert_eq!(runs, [total]);
         assert_eq!(segments.discard_unused(whole), total);
@@ -133,12 +133,12 @@ fn an_extent_grows_to_its_largest_size() {
 #[test]
 fn a_segment_has_a_limited_number_of_extents() {
     let most = MAX_EXTENTS as u64;
-    // No page has a neighbour.
+    // No two pages are physically contiguous.
     let pfn = |index: u64| 1000 + 2 * index;
     for count in [most - 1, most, most + 1, 2 * most, 2 * most + 1] {
         let mut segments = Segments::new();
         let mut builder = Builder::new(0);
-        // All at once, or a few at a time.
+        // Pushes all extents in one call, or up to 1000 per call.
         let batch = if count % 2 == 0 { count } else { 1000 };
         for first in (0..count).step_by(batch as usize) {
             let indexes = first..count.min(first + batch);
@@ -162,8 +162,8 @@ fn a_segment_has_a_limited_number_of_extents() {
             .into_iter()
             .eq((0..count).map(pfn)));
 
-        // A cut takes a node and two vectors, or one where one extent is left of the list; between
-        // segments there is no cut.
+        // A cut allocates a node and two vectors, or one vector if one side keeps a single extent.
+        // Between segments it allocates nothing.
         let last = 2 + u64::from(count >= most);
         for (at, allocations) in [(most / 2, 3), (most - 2, last), (most, 0)] {
             let before = fault::tried();
@@ -182,8 +182,9 @@ fn a_segment_has_a_limited_number_of_extents() {
     }
 }
 
-/// What is told of a builder that fails at some point was told in order, and all that it has not
-/// put into segments is pinned until it is dropped: whoever was told of it may still use it.
+/// A builder passes extents to the callback in order, also if it fails later. Extents that it has
+/// not put into segments stay pinned until the builder is dropped, because the callback's owner may
+/// still use them.
 #[test]
 fn what_is_complete_stays_pinned_until_the_builder_goes() {
     let memory = Memory((0..40).map(|n| (n, 100 + n * 2 - n % 3)).collect());
@@ -223,7 +224,7 @@ fn what_is_complete_stays_pinned_until_the_builder_goes() {
     }
 }
 
-/// Where the next batch continues the last extent that is told of once, whole.
+/// An extent that the next batch continues is passed to the callback once, with all its pages.
 #[test]
 fn an_extent_is_complete_when_it_cannot_grow() {
     let mut segments = Segments::new();
@@ -266,14 +267,14 @@ fn a_builder_that_fails_unpins() {
             .collect::<Vec<_>>()
     };
     push(&mut builder, &mut segments, runs(&[100, 200, 300])).expect("nothing fails");
-    // Extents that found no room are unpinned; those before them stay.
+    // Extents that could not be stored are unpinned; those stored before them stay pinned.
     let more = runs(&[400, 500]);
     let (result, failed) = fault::failing(0, || push(&mut builder, &mut segments, more));
     assert_eq!((result, failed), (Err(ENOMEM), true));
     assert_eq!((ledger::pins(500), ledger::pins(100)), (0, 1));
     drop(builder);
     assert_eq!(ledger::total(), 0);
-    // A source that fails has the same end.
+    // An error of the source also leaves the extents before it pinned until the drop.
     let mut builder = Builder::new(3);
     let mut source = [Ok(pin_pages(100, 2)), Ok(pin_pages(200, 2)), Err(EFAULT)].into_iter();
     let result = builder.push(&mut segments, &mut source, &mut ignore);

@@ -9,7 +9,7 @@ use kernel::{
 
 use crate::kapi::sync::chunks::Chunks;
 
-/// An element of 64 bytes, of which 32 are in a chunk.
+/// An element of 64 bytes; a chunk holds 32 elements.
 type Element = [u64; 8];
 
 fn list(len: u64) -> Result<Chunks<Element>> {
@@ -37,8 +37,8 @@ fn elements_stay_in_order() {
 
 #[test]
 fn no_allocation_is_larger_than_a_chunk() {
-    // The first element has no memory of its own; the first chunk of 32 grows six times; each has a
-    // place in the outer list, which grows too.
+    // The first element needs no allocation; the first chunk of 32 elements grows six times; each
+    // chunk takes an entry of the outer list, which grows too.
     for (len, allocations) in [
         (0, 0),
         (1, 0),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Interval maps and gaps against a model that knows every cell.
+//! Compares interval maps and gaps with a model that records every cell.
 
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ use crate::{
 
 type Map = IntervalMap<IovaUnit, u32>;
 
-/// All of 64 bits as cells: single numbers at both ends, and one cell for all between.
+/// The 64-bit numbers as cells: a cell per number at both ends, and one cell for all between.
 const CELLS: u64 = 41;
 const MIDDLE: u64 = CELLS / 2;
 
@@ -51,7 +51,7 @@ fn range_of((first, last): (u64, u64)) -> IovaRange {
     IovaRange::new(first_of(first), last_of(last)).expect("cells are in order")
 }
 
-/// First and last cell, and value, in no order.
+/// The first cell, the last cell and the value of each range, unsorted.
 #[derive(Default)]
 struct Model(Vec<(u64, u64, u32)>);
 
@@ -62,7 +62,7 @@ impl Model {
             .find(|(first, last, _)| *first <= cell && cell <= *last)
     }
 
-    /// What intersects, in order.
+    /// Returns the ranges that intersect, in order.
     fn within(&self, (first, last): (u64, u64)) -> Vec<(IovaRange, u32)> {
         let mut found: Vec<_> = (first..=last).filter_map(|cell| self.at(cell)).collect();
         found.dedup();
@@ -124,7 +124,7 @@ fn a_map_does_what_its_model_does() {
     cases(400, |random| {
         let mut map = Map::new();
         let mut model = Model::default();
-        // Short ranges leave room for many, long ones meet.
+        // With short ranges many fit; long ones intersect.
         let longest = *random.pick(&[1, 3, CELLS]);
         for step in 0..60 {
             let (first, mut last) = random.ends_within(0..=CELLS - 1);
@@ -140,7 +140,7 @@ fn a_map_does_what_its_model_does() {
                 }
                 5..=6 => {
                     let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
-                    // Now and then one that is almost there.
+                    // Tries to remove a range that may not be in the map in one of four cases.
                     let cells = if random.one_in(4) {
                         (first, last)
                     } else {
@@ -298,7 +298,7 @@ fn gaps_between_ranges_that_may_intersect() {
         let mut taken: Vec<_> = (0..count)
             .map(|_| random.ends_within(0..=CELLS - 1))
             .collect();
-        // Among those with one start any order will do.
+        // Ranges with the same start may be in any order.
         taken.sort_by_key(|(first, _)| *first);
         let within = random.ends_within(0..=CELLS - 1);
         let expected = gaps_between(within, |cell| {

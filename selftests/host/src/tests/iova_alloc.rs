@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Addresses for new mappings, against two models: what Linux chooses, and trying every page.
+//! Compares the addresses chosen for new mappings with two models: Linux's choice, and a search
+//! that tries every page.
 
 use kernel::{
     alloc::fault,
@@ -32,9 +33,9 @@ use crate::{
 };
 
 const MAX: u64 = u64::MAX;
-/// The largest page that Linux aligns to, with transparent huge pages.
+/// The largest page size that Linux aligns to, with transparent huge pages.
 const HUGE: u64 = 2 << 20;
-/// What may be chosen at all.
+/// The lowest address that may be chosen.
 const LOWEST: u64 = PAGE_SIZE;
 const HIGHEST: u64 = MAX - PAGE_SIZE;
 
@@ -44,13 +45,13 @@ fn range(start: u64, last: u64) -> IovaRange {
     IovaRange::new(start, last).expect("in order")
 }
 
-/// An address space, first as plain pairs of first and last address.
+/// An address space as pairs of first and last (inclusive) address.
 #[derive(Clone, Debug, Default)]
 struct Space {
     areas: Vec<Pair>,
     reserved: Vec<Pair>,
     allowed: Vec<Pair>,
-    /// What the IOAS demands.
+    /// The IOVA alignment of the IOAS, in bytes.
     alignment: u64,
 }
 
@@ -77,7 +78,7 @@ impl Space {
         choose(&areas, &reserved, &allowed, addr, length, self.alignment)
     }
 
-    /// Where each run of addresses ends that is neither mapped nor reserved, and where it begins.
+    /// Returns the runs of addresses that are neither mapped nor reserved, as inclusive pairs.
     fn holes(&self, within: Pair) -> Vec<Pair> {
         let mut taken = [&self.areas[..], &self.reserved[..]].concat();
         taken.sort_unstable();
@@ -95,7 +96,8 @@ impl Space {
         holes
     }
 
-    /// What may be chosen: the allowed ranges, neighbours as one, without the outermost pages.
+    /// Returns the ranges that may be chosen from: the allowed ranges, with adjacent ones merged,
+    /// without the outermost pages.
     fn windows(&self) -> Vec<Pair> {
         if self.allowed.is_empty() {
             return vec![(LOWEST, HIGHEST)];
@@ -115,9 +117,9 @@ impl Space {
         clipped.filter(|(first, last)| first <= last).collect()
     }
 
-    /// Linux's choice, from `iopt_alloc_iova()`: the first hole in which an address fits that is
-    /// rounded up from the hole's start. Rounding keeps the offset into a page by setting its bits,
-    /// which is not monotonous where holes begin inside pages.
+    /// Returns the choice of Linux's `iopt_alloc_iova()`: the start of the first hole that fits,
+    /// rounded up. Rounding sets the bits of the offset into a page, which is not monotonic if
+    /// holes begin inside pages.
     fn linux_chooses(&self, addr: u64, length: u64) -> Result<u64> {
         let alignment = linux_alignment(addr, length)?;
         if alignment < self.alignment {
@@ -135,7 +137,7 @@ impl Space {
         choice.ok_or(ENOSPC)
     }
 
-    /// Whether a mapping may be at `at`, whatever its alignment.
+    /// Returns whether a mapping may begin at `at`, ignoring alignment.
     fn is_free(&self, at: u64, length: u64) -> bool {
         let Some(last) = at.checked_add(length - 1) else {
             return false;
@@ -169,7 +171,7 @@ fn list(pairs: &[Pair]) -> RangeList<usize> {
     list
 }
 
-/// Some disjoint ranges with ends in `points`, which are in order.
+/// Returns random disjoint ranges with ends in `points`, which must be sorted.
 fn disjoint(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
     let mut ends = vec![0u64; 0];
     for _ in 0..random.within(0..=most) * 2 {
@@ -177,7 +179,7 @@ fn disjoint(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
     }
     ends.sort_unstable();
     ends.dedup();
-    // A range ends before the point with which the next may begin: they can be neighbours.
+    // A range ends one below a point, at which the next range may begin: ranges can be adjacent.
     let pair = |ends: &[u64]| (points[ends[0] as usize], points[ends[1] as usize] - 1);
     if random.one_in(3) {
         ends.windows(2).map(pair).collect()
@@ -186,7 +188,7 @@ fn disjoint(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
     }
 }
 
-/// Some ranges with ends in `points`, which may intersect.
+/// Returns random ranges with ends in `points`. The ranges may intersect.
 fn any(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
     let end = points.len() as u64 - 1;
     let mut one = |_| {
@@ -196,8 +198,8 @@ fn any(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
     (0..most).map(&mut one).collect::<Vec<_>>()[..random.within(0..=most) as usize].to_vec()
 }
 
-/// Where a small address space lies: at both ends of 64 bits, across a huge page's start, and just
-/// below the last huge page, where rounding up must not wrap.
+/// The bases of a small address space: at both ends of 64 bits, across a huge page's start, and
+/// just below the last huge page, where rounding up must not wrap.
 const BASES: [u64; 6] = [
     0,
     HUGE - 8 * PAGE_SIZE,
@@ -230,7 +232,7 @@ fn lists_keep_ranges_that_intersect() {
             let meet = pairs
                 .iter()
                 .filter(|(a, b)| *a <= within.last() && within.start() <= *b);
-            // Of several with one start the first stays the first.
+            // Of several ranges with the same start, the first added is found.
             let first = meet.min_by_key(|(start, _)| *start).copied();
             let found = list
                 .conflict(within)
@@ -252,7 +254,7 @@ fn lists_keep_ranges_that_intersect() {
             .collect();
         let with_index = pairs.iter().enumerate().map(|(at, (a, b))| (*a, *b, at));
         let mut expected: Vec<_> = with_index.filter(|(_, _, at)| odd(at)).collect();
-        // Those with one start stay in the order in which they came.
+        // Ranges with the same start stay in the order in which they were added.
         expected.sort_by_key(|(start, _, at)| (*start, *at));
         assert_eq!(kept, expected);
     });
@@ -372,7 +374,7 @@ fn rounding_up_at_the_top_finds_no_space() {
             }
         }
     }
-    // The last place where a huge page may be is the one before the last of all.
+    // The highest huge page that may be chosen is the last but one.
     for (start, expected) in [
         (MAX - 2 * HUGE, Ok(MAX - 2 * HUGE + 1)),
         (MAX - 2 * HUGE + 1, Ok(MAX - 2 * HUGE + 1)),
@@ -403,7 +405,7 @@ fn a_hole_takes_what_is_just_as_long() {
             allowed: vec![(start, start + pages - 1)],
             ..Space::new()
         },
-        // Neighbours are one.
+        // Adjacent allowed ranges count as one range.
         Space {
             allowed: vec![(start, start + 9), (start + 10, start + pages - 1)],
             ..Space::new()
@@ -427,7 +429,7 @@ fn the_choice_is_the_lowest_page_that_fits() {
     cases(4000, |random| {
         let base = *random.pick(&BASES);
         let page = |n: u64| base.wrapping_add(n * PAGE_SIZE);
-        // The point behind the last page may not exist.
+        // The address after the last page overflows if the space ends at 2^64.
         let count = if base.checked_add(PAGES * PAGE_SIZE).is_some() {
             PAGES
         } else {
@@ -437,7 +439,7 @@ fn the_choice_is_the_lowest_page_that_fits() {
         let mut space = Space::new();
         space.alignment = *random.pick(&[1, PAGE_SIZE]);
         space.areas = disjoint(random, &points, 3);
-        // Inclusive ends at a page's start would not be whole pages.
+        // Not `any`: its inclusive ends would be the first bytes of pages.
         space.reserved = disjoint(random, &points, 2);
         if random.one_in(2) {
             space.allowed = disjoint(random, &points, 3);
@@ -447,7 +449,7 @@ fn the_choice_is_the_lowest_page_that_fits() {
         let memory = *random.pick(&[0, HUGE, HUGE / 2, 3 * PAGE_SIZE, 8 * PAGE_SIZE, MAX - 0xfff]);
         let offset = *random.pick(&[0, 0, 1, 0x555, 0x800, 0xc00, PAGE_SIZE - 1]);
         let addr = memory | offset;
-        // Below a page the alignment could be less than the offset has bits.
+        // With a shorter length the alignment could be smaller than the offset.
         let length = random.within(1..=8) * PAGE_SIZE - random.within(0..=1);
 
         let found = space.choose(addr, length);
@@ -483,7 +485,7 @@ fn the_choice_is_linuxs_where_nothing_is_aligned() {
         let mut space = Space::new();
         space.areas = disjoint(random, &points, 8);
         space.reserved = any(random, &points, 3);
-        // Long ranges leave little to choose from.
+        // Long ranges leave few addresses to choose from.
         space
             .reserved
             .retain(|(first, last)| last - first < 4 * PAGE_SIZE);

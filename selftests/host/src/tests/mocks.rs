@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the other tests rely on: that the stand-ins behave.
+//! Tests of the stand-ins that the other tests rely on.
 
 use kernel::{
     alloc::fault,
@@ -17,7 +17,8 @@ use crate::kapi::{
     sync::vec, //
 };
 
-/// The lines of a type's public interface, which `begin` begins, and those of `MAX_EXTENT_PAGES`.
+/// Returns the signatures of the public methods in the block that begins with `begin`, and the
+/// lines that define `MAX_EXTENT_PAGES`.
 fn interface<'a>(source: &'a str, begin: &str) -> Vec<&'a str> {
     let (_, from_begin) = source
         .split_once(&format!("\n{begin} {{\n"))
@@ -42,7 +43,7 @@ fn pin_is_like_the_original() {
     let ours = include_str!("../kapi/mm/pin.rs");
     // A method of the mock may take `self` as `mut`.
     let ours = ours.replace("(mut self", "(self");
-    // There are no `struct page`s here.
+    // The mock has no `struct page`.
     let without_pages = original.replace("pub(crate) fn pages(", "fn pages(");
     for begin in ["impl Extent", "impl<'a> PinnedRun<'a>"] {
         assert_eq!(interface(&ours, begin), interface(&without_pages, begin));
@@ -85,7 +86,7 @@ fn a_dropped_extent_unpins_each_page_once() {
     let (head, tail) = first.split(2).expect("it has 5 pages");
     drop(head);
     assert_eq!([101, 102, 104].map(ledger::pins), [0, 1, 1]);
-    // Not continued, or written to by only one: it comes back, still pinned.
+    // Extents that do not follow, or differ in write access, are returned and stay pinned.
     let mut tail = tail;
     for next in [
         pin::pin_pages(106, 1),
@@ -124,7 +125,7 @@ fn allocations_are_counted_and_fail_when_told() {
         let (result, failed) = fault::failing(allocations, || pushes(count));
         assert!(result.is_ok() && !failed);
     }
-    // Failure ends with the call, whether it came or not.
+    // The failure is disarmed when the call ends, also if it did not occur.
     assert!(pushes(8).is_ok());
     let (result, _) = fault::failing(0, || {
         RBTreeNodeReservation::<u64, u64>::new(GFP_KERNEL).map(drop)

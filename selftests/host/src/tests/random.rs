@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Random cases that are the same each time.
+//! Random cases that are the same in each run.
 
 use std::ops::RangeInclusive;
 
@@ -8,14 +8,14 @@ use std::ops::RangeInclusive;
 pub(crate) struct Random(u64);
 
 impl From<u64> for Random {
-    /// Another source, whose numbers depend on this one alone.
+    /// Returns another source, seeded from this one.
     fn from(seed: u64) -> Self {
         Self(seed)
     }
 }
 
 impl Random {
-    /// Any number.
+    /// Returns any 64-bit number.
     pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -24,7 +24,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One number of a range.
+    /// Returns a number of the range.
     pub(crate) fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (first, last) = range.into_inner();
         match (last - first).checked_add(1) {
@@ -33,25 +33,25 @@ impl Random {
         }
     }
 
-    /// Two numbers of a range, the smaller first.
+    /// Returns two numbers of the range, the smaller first.
     pub(crate) fn ends_within(&mut self, range: RangeInclusive<u64>) -> (u64, u64) {
         let (one, other) = (self.within(range.clone()), self.within(range));
         (one.min(other), one.max(other))
     }
 
-    /// Yes, once in `n` times.
+    /// Returns true with probability 1/`n`.
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.within(1..=n) == 1
     }
 
-    /// One of several.
+    /// Returns a random element.
     pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.number() as usize % list.len()]
     }
 }
 
-/// Runs `test` with `count` different sources of numbers; says which one made it fail, and runs
-/// that alone where `HOST_TEST_CASE` has its number.
+/// Runs `test` with `count` different sources of numbers and prints the number of the one that made
+/// it fail. If `HOST_TEST_CASE` is set to such a number, runs that case only.
 pub(crate) fn cases(count: u64, test: impl Fn(&mut Random)) {
     struct Case(u64);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Pinned pages against a model that knows every page, and against the ledger of pins.
+//! Compares segments with a model that records every page, and with the ledger of pins.
 
 use kernel::{
     alloc::fault,
@@ -29,11 +29,11 @@ use crate::{
     }, //
 };
 
-/// Where memory is, by page index: the first index of each physically contiguous run and its PFN.
+/// The physical memory by page index: the first index of each contiguous run and its PFN.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(pub(super) Vec<(u64, u64)>);
 
-/// How many pages an extent has at most when it is pinned.
+/// The maximum number of pages pinned by one call.
 pub(super) type Batch = u64;
 
 impl Memory {
@@ -43,7 +43,7 @@ impl Memory {
         pfn + (index - first)
     }
 
-    /// Where the run ends that has `index`, at `last` at the latest.
+    /// Returns the last index of the run that contains `index`, or `last` if that is lower.
     fn end_of_run(&self, index: u64, last: u64) -> u64 {
         let mut end = index;
         while end < last && self.pfn(end + 1) == self.pfn(end) + 1 {
@@ -52,8 +52,8 @@ impl Memory {
         end
     }
 
-    /// Pins a range, `batch` pages at a time, as `kapi/mm/pin.rs` does: each time the extents are
-    /// as long as can be.
+    /// Pins a range, `batch` pages at a time, as `kapi/mm/pin.rs` does: within a batch each extent
+    /// is as long as possible.
     pub(super) fn batches(
         &self,
         range: PageRange,
@@ -72,7 +72,7 @@ impl Memory {
         })
     }
 
-    /// Pins a range into segments by a builder, as `PendingPin::pin` does.
+    /// Pins a range and stores it in segments through a builder, as `PendingPin::pin` does.
     fn pin(
         &self,
         builder: &mut Builder,
@@ -96,8 +96,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Pins what of a range is not pinned and pins it, as `Pages::pin` does. Where that fails
-    /// nothing has changed.
+    /// Pins the pages of a range that are not pinned and adds a user of the range, as `Pages::pin`
+    /// does. Changes nothing on failure.
     fn pin_range(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
         segments.cut(range)?;
         let before = segments.pinned();
@@ -112,7 +112,7 @@ impl Memory {
             Ok(()) => segments.get(range),
             Err(_) => {
                 let stored = segments.pinned() - before;
-                // Without memory it unpins the same, though neighbours stay apart.
+                // Without memory it unpins the same pages but does not merge segments.
                 let discard = || segments.discard_unused(range);
                 assert_eq!(fault::failing(0, discard).0, stored);
             }
@@ -130,7 +130,7 @@ pub(super) fn pages(first: u64, last: u64) -> PageRange {
     PageRange::new(first, last).expect("in order")
 }
 
-/// Runs what must not allocate.
+/// Runs a closure that must not allocate.
 fn without_memory<T>(f: impl FnOnce() -> T) -> T {
     let (value, failed) = fault::failing(0, f);
     assert!(!failed, "it allocates");
@@ -202,7 +202,7 @@ impl Model {
     }
 }
 
-/// Runs of random length: scattered pages, or a few long extents.
+/// Returns memory with runs of random length: scattered pages, or a few long runs.
 fn memory(random: &mut Random) -> Memory {
     let longest = *random.pick(&[1, 4, INDEXES]);
     let mut runs = Vec::new();
@@ -219,7 +219,7 @@ fn memory(random: &mut Random) -> Memory {
     Memory(runs)
 }
 
-/// How many segments and extents there must be for the pages that are pinned.
+/// Returns the expected numbers of segments and extents for the pages that are pinned.
 fn needed(memory: &Memory, users: &[(u64, u64)]) -> (usize, usize) {
     let (mut segments, mut extents) = (0, 0);
     for index in 0..INDEXES {
@@ -240,12 +240,12 @@ fn needed(memory: &Memory, users: &[(u64, u64)]) -> (usize, usize) {
     (segments, extents)
 }
 
-/// How many segments and extents there are.
+/// Returns the actual numbers of segments and extents.
 fn kept(segments: &Segments) -> (usize, usize) {
     (segments.lists().count(), lists(segments).len())
 }
 
-/// What is kept depends on the users that there are, not on those that there were.
+/// Segments and extents depend on the present users only, not on earlier ones.
 #[test]
 fn nothing_is_left_of_users_that_are_gone() {
     cases(300, |random| {
@@ -262,7 +262,7 @@ fn nothing_is_left_of_users_that_are_gone() {
                     .expect("nothing fails");
                 users.push(ends);
             } else if random.one_in(3) {
-                // One of them is divided, before a page or in its middle.
+                // Divides a user's range, before a page or in the middle of the page.
                 let (first, last) = users[at];
                 let page = random.within(first..=last);
                 let shared = page == first || random.one_in(2);
@@ -288,7 +288,7 @@ fn nothing_is_left_of_users_that_are_gone() {
 
 #[test]
 fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
-    // In one piece, in pieces, and scattered.
+    // One contiguous run, runs of 7 pages, and single pages.
     for run in [5000, 7, 1] {
         let runs = (0..5000).step_by(run);
         let memory = Memory(runs.map(|n| (n, 10_000 + n * 2)).collect());
@@ -324,7 +324,7 @@ fn a_page_is_pinned_while_it_has_a_user() {
             let (first, last) = random.ends_within(0..=INDEXES - 1);
             match random.within(0..=9) {
                 0..=4 => {
-                    // Many a hold is one that is there already.
+                    // Half of the new users take the range of an existing one.
                     let ends = match pins.as_slice() {
                         [] => (first, last),
                         _ if random.one_in(2) => (first, last),
@@ -346,7 +346,7 @@ fn a_page_is_pinned_while_it_has_a_user() {
                     let (first, last) = pins.swap_remove(at as usize);
                     (first..=last).for_each(|index| model.users[index as usize] -= 1);
                     let gone = (first..=last).filter(|index| !model.held(*index)).count();
-                    // Without memory it unpins the same, though neighbours stay apart.
+                    // Without memory it unpins the same pages but does not merge segments.
                     let nth = random.within(0..=3);
                     let put = || segments.put(pages(first, last));
                     assert_eq!(fault::failing(nth, put).0, gone as u64);
@@ -359,7 +359,7 @@ fn a_page_is_pinned_while_it_has_a_user() {
             }
             model.compare(&segments, &memory, random);
         }
-        // What is held until the end is unpinned with the segments.
+        // Pages that are used until the end are unpinned when the segments are dropped.
         if random.one_in(2) {
             for (first, last) in pins {
                 segments.put(pages(first, last));
@@ -372,7 +372,7 @@ fn a_page_is_pinned_while_it_has_a_user() {
     });
 }
 
-/// Every place to cut at, and every allocation that can fail meanwhile.
+/// Cuts at every place, with each allocation of the cut failing in turn.
 #[test]
 fn a_cut_that_fails_changes_nothing() {
     let layouts = [
@@ -398,7 +398,7 @@ fn a_cut_that_fails_changes_nothing() {
                     assert_eq!(physical(&segments, whole), expected);
                     assert_eq!((segments.pinned(), ledger::total()), (10, 10));
                     if !failed {
-                        // Another cut at the same places has nothing to do.
+                        // A second cut at the same places allocates nothing.
                         assert_eq!(without_memory(|| segments.cut(pages(first, last))), Ok(()));
                         let inside = |found: &PageRange| pages(first, last).contains(found);
                         let inner = segments.lists().filter(|(found, _)| inside(found));
@@ -406,7 +406,7 @@ fn a_cut_that_fails_changes_nothing() {
                             inner.map(|(found, _)| found.len()).sum::<u64>(),
                             last - first + 1
                         );
-                        // A cut that nobody needs is undone.
+                        // A cut that no user needs is undone.
                         assert_eq!(segments.discard_unused(pages(first, last)), 0);
                     }
                     assert_eq!(segments.lists().count(), 1);
@@ -417,7 +417,7 @@ fn a_cut_that_fails_changes_nothing() {
                     }
                     nth += 1;
                 }
-                // Cutting at the outer ends is no cut.
+                // A cut at the outer ends allocates nothing.
                 assert_eq!(nth == 0, (first, last) == (0, 9));
             }
         }
@@ -431,7 +431,7 @@ fn a_failed_pin_unpins_what_it_pinned() {
     let mut nth = 0;
     loop {
         let mut segments = Segments::new();
-        // Something is there in the middle that stays as it is.
+        // The pages in the middle are pinned before and must stay pinned.
         memory
             .pin_range(&mut segments, pages(8, 11), 20)
             .expect("nothing fails");
@@ -520,7 +520,7 @@ fn unused_pages_alone_are_discarded() {
             .expect("nothing fails");
     }
     assert_eq!(ledger::total(), 10);
-    // A segment that sticks out stays.
+    // A segment that extends past the range is kept.
     assert_eq!(without_memory(|| segments.discard_unused(pages(0, 8))), 4);
     assert_eq!(without_memory(|| segments.discard_unused(pages(0, 9))), 4);
     assert_eq!(without_memory(|| segments.discard_unused(pages(0, 9))), 0);

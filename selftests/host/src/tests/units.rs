@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Ranges and alignment at the ends of 64 bits, against the same in 128.
+//! Compares ranges and alignment near the limits of 64 bits with 128-bit arithmetic.
 
 use kernel::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::kapi::units::{
 
 const MAX: u64 = u64::MAX;
 
-/// Numbers where arithmetic may go wrong.
+/// Numbers near which 64-bit arithmetic may overflow.
 const EDGES: [u64; 17] = [
     0,
     1,
@@ -37,7 +37,7 @@ const EDGES: [u64; 17] = [
     MAX,
 ];
 
-/// Every range between two of the edges.
+/// Returns every range between two of the edges.
 fn ranges() -> impl Iterator<Item = IovaRange> {
     let ends = EDGES
         .iter()
@@ -132,7 +132,7 @@ fn align_up_stays_in_64_bits() {
         for shift in 0..64 {
             let size = 1u128 << shift;
             let aligned = u128::from(value).div_ceil(size) * size;
-            // The module's answer may give up already where the sum would overflow.
+            // The module may return `None` already if the sum would overflow.
             let sum = u128::from(value) + size - 1;
             let expected = u64::try_from(sum).ok().and(u64::try_from(aligned).ok());
             assert_eq!(

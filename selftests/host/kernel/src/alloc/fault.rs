@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Counting allocations and making them fail. All of it is per thread, and each test has one.
+//! Counts allocations and makes them fail. The state is per thread, and each test runs in a thread
+//! of its own.
 
 use core::cell::Cell;
 
@@ -8,7 +9,7 @@ use crate::alloc::AllocError;
 
 std::thread_local! {
     static TRIED: Cell<u64> = const { Cell::new(0) };
-    /// How many more allocations go well.
+    /// How many more allocations succeed.
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -17,10 +18,10 @@ pub fn tried() -> u64 {
     TRIED.get()
 }
 
-/// Runs `f` while its allocation number `nth`, counted from 0, fails. Says as well whether there
-/// was one, so that `f` can be tried with every failure that it can meet.
+/// Runs `f` with its allocation number `nth`, counted from 0, failing. Returns the result of `f`
+/// and whether an allocation failed, so that a test can try each allocation of `f` in turn.
 pub fn failing<T>(nth: u64, f: impl FnOnce() -> T) -> (T, bool) {
-    /// Ends the failure also where `f` panics.
+    /// Disarms the failure, also if `f` panics.
     struct Disarm;
 
     impl Drop for Disarm {
@@ -37,7 +38,7 @@ pub fn failing<T>(nth: u64, f: impl FnOnce() -> T) -> (T, bool) {
     (value, tried() - before > nth)
 }
 
-/// One allocation: whether it goes well.
+/// Counts one allocation and returns whether it succeeds.
 pub(crate) fn allocate() -> Result<(), AllocError> {
     TRIED.set(TRIED.get() + 1);
     match LEFT.get() {

@@ -22,16 +22,16 @@ use crate::{
     }, //
 };
 
-/// A vector. It grows by the same steps as the kernel's, so that it allocates as often.
+/// A vector. Its capacity grows by the same steps as the kernel's, so that it allocates as often.
 pub struct KVec<T> {
     list: Vec<T>,
-    /// What the kernel would have allocated: the standard library may round up.
+    /// The capacity that the kernel would have allocated; the standard library may round up.
     capacity: usize,
 }
 
-/// A vector that may be large. The stand-in makes no difference between them.
+/// A vector that may be large. The stand-in does not distinguish it from [`KVec`].
 pub type KVVec<T> = KVec<T>;
-/// A vector in virtually contiguous memory. The stand-in makes no difference between them.
+/// A vector in virtually contiguous memory. The stand-in does not distinguish it from [`KVec`].
 pub type VVec<T> = KVec<T>;
 
 impl<T> KVec<T> {
@@ -50,7 +50,7 @@ impl<T> KVec<T> {
         Ok(vec)
     }
 
-    /// A vector of `n` times `value`.
+    /// Returns a vector of `n` copies of `value`.
     pub fn from_elem(value: T, n: usize, flags: Flags) -> Result<Self, AllocError>
     where
         T: Clone,
@@ -60,12 +60,12 @@ impl<T> KVec<T> {
         Ok(vec)
     }
 
-    /// How many elements there is room for.
+    /// Returns the capacity, in elements.
     pub const fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Makes room for `additional` more elements.
+    /// Reserves capacity for `additional` more elements.
     pub fn reserve(&mut self, additional: usize, _flags: Flags) -> Result<(), AllocError> {
         if self.capacity - self.list.len() >= additional {
             return Ok(());
@@ -77,14 +77,14 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// Adds an element behind the last, which is lost where that fails.
+    /// Appends an element. Drops the element if the allocation fails.
     pub fn push(&mut self, value: T, flags: Flags) -> Result<(), AllocError> {
         self.reserve(1, flags)?;
         self.list.push(value);
         Ok(())
     }
 
-    /// Adds an element behind the last, or gives it back.
+    /// Appends an element without allocating. Returns the element if the vector is full.
     pub fn push_within_capacity(&mut self, value: T) -> Result<(), PushError<T>> {
         if self.list.len() == self.capacity {
             return Err(PushError(value));
@@ -93,7 +93,7 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// Adds an element before that at `index`, or gives it back.
+    /// Inserts an element at `index` without allocating. Returns the element on failure.
     pub fn insert_within_capacity(&mut self, index: usize, value: T) -> Result<(), InsertError<T>> {
         if index > self.list.len() {
             return Err(InsertError::IndexOutOfBounds(value));
@@ -105,7 +105,7 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// Adds copies of elements behind the last.
+    /// Appends copies of elements.
     pub fn extend_from_slice(&mut self, other: &[T], flags: Flags) -> Result<(), AllocError>
     where
         T: Clone,
@@ -115,12 +115,12 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// Takes out the last element.
+    /// Removes and returns the last element.
     pub fn pop(&mut self) -> Option<T> {
         self.list.pop()
     }
 
-    /// Takes out the element at `index`.
+    /// Removes and returns the element at `index`.
     pub fn remove(&mut self, index: usize) -> Result<T, RemoveError> {
         if index < self.list.len() {
             Ok(self.list.remove(index))
@@ -139,7 +139,7 @@ impl<T> KVec<T> {
         self.list.clear();
     }
 
-    /// Drops the elements that `keep` says no to.
+    /// Drops the elements for which `keep` returns false.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
         self.list.retain_mut(keep);
     }
@@ -189,13 +189,13 @@ impl<T: fmt::Debug> fmt::Debug for KVec<T> {
     }
 }
 
-/// The vector is full.
+/// The error of appending to a full vector.
 pub struct PushError<T>(pub T);
 
-/// There is no such element.
+/// The error of an index that is out of bounds.
 pub struct RemoveError;
 
-/// Why an element could not be put there.
+/// Why an element could not be inserted.
 pub enum InsertError<T> {
     /// The index is past the end.
     IndexOutOfBounds(T),

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What comes of a user's requests to invalidate caches.
+//! The outcome of a user's requests to invalidate caches.
 
 use kernel::prelude::*;
 
-/// As the module's, whose file needs the kernel's bindings.
+/// The same type as the module's, whose file needs the kernel's bindings.
 pub(crate) struct Invalidated {
-    /// How many have taken effect, from the first on.
+    /// How many requests have taken effect, counted from the first.
     pub(crate) done: u32,
-    /// What the next one failed with.
+    /// The error of the request after those, if it failed.
     pub(crate) result: Result,
 }

@@ -3,7 +3,7 @@
 //! Pins without a kernel: the interface of the module's `kapi/mm/extent.rs` as far as pure logic
 //! uses it.
 //!
-//! The test `mocks::pin_is_like_the_original` sees that the two do not drift apart.
+//! The test `mocks::pin_is_like_the_original` checks that both have the same interface.
 
 use core::marker::PhantomData;
 
@@ -28,7 +28,7 @@ pub(crate) struct Extent {
 pub(crate) const MAX_EXTENT_PAGES: u64 = LEN_MASK;
 
 impl Extent {
-    /// Pins pages. For tests: the original's come from its `Pinner`.
+    /// Pins pages. Only for tests: in the module, `Pinner` makes extents.
     pub(super) fn pinned(pfn: u64, npages: u64, writable: bool) -> Self {
         assert!((1..=MAX_EXTENT_PAGES).contains(&npages));
         ledger::pin(pfn, npages);
@@ -69,7 +69,8 @@ impl Extent {
         }
     }
 
-    /// Cuts the extent before its page `at`, or gives it back where that is not inside it.
+    /// Splits the extent before its page `at`. Returns the extent unchanged if `at` is not inside
+    /// it.
     pub(crate) fn split(mut self, at: u64) -> Result<(Self, Self), Self> {
         if at == 0 || at >= self.npages {
             return Err(self);
@@ -83,7 +84,7 @@ impl Extent {
         Ok((self, second))
     }
 
-    /// Takes over the pages of `next` where they continue ours, else gives it back.
+    /// Appends the pages of `next` if they follow this extent's. Returns `next` otherwise.
     pub(crate) fn merge(&mut self, next: Self) -> Result<(), Self> {
         let npages = self.npages + next.npages;
         if self.pfn + self.npages != next.pfn
@@ -124,7 +125,7 @@ impl<'a> PinnedRun<'a> {
         self.pfn << PAGE_SHIFT
     }
 
-    /// As many as `npages` pages from page `at`, or `None` where there is none.
+    /// Returns at most `npages` pages from page `at`, or `None` if there is no page `at`.
     pub(crate) fn part(self, at: u64, npages: u64) -> Option<Self> {
         let npages = npages.min(self.npages.checked_sub(at)?);
         (npages != 0).then_some(Self {
@@ -134,7 +135,7 @@ impl<'a> PinnedRun<'a> {
         })
     }
 
-    /// Both, where `next` continues ours.
+    /// Returns a run of both if `next` follows this run.
     pub(crate) fn join(self, next: Self) -> Option<Self> {
         let follows = self.pfn + self.npages == next.pfn && self.writable == next.writable;
         follows.then_some(Self {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Containers: those without unsafe code are the module's own.
+//! Containers. Those without unsafe code are the module's own files.
 
 #[path = "../../../../../kapi/sync/chunks.rs"]
 pub(crate) mod chunks;

@@ -4,8 +4,8 @@
 
 use kernel::prelude::*;
 
-/// Moves elements to the end of a vector, at most `most`, until it is full or there are no more;
-/// says whether there may be. An error ends it; what was moved until then stays.
+/// Appends at most `most` elements to a vector, until it is full or there are no more. Returns
+/// whether there may be more. Stops at the first error; the elements appended before it stay.
 pub(crate) fn fill<T>(
     vec: &mut KVec<T>,
     most: usize,
@@ -20,7 +20,8 @@ pub(crate) fn fill<T>(
     Ok(true)
 }
 
-/// Makes the capacity of a vector its length. `ENOMEM`, and then nothing has changed.
+/// Shrinks the capacity of a vector to its length. Returns `ENOMEM`, with the vector unchanged, if
+/// the allocation fails.
 pub(crate) fn fit<T>(vec: &mut KVec<T>) -> Result {
     if vec.len() == vec.capacity() {
         return Ok(());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Batches: what is issued, in which order, what is waited for, and what the caller is told.
+//! Tests of batches: which commands are issued, in which order, which are waited for, and what is
+//! returned to the caller.
 
 use std::cell::RefCell;
 
@@ -45,7 +46,7 @@ use crate::{
     }, //
 };
 
-/// What was submitted.
+/// Commands that were submitted to an SMMU in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Submission {
     pub(super) smmu: usize,
@@ -53,11 +54,11 @@ pub(super) struct Submission {
     pub(super) sync: bool,
 }
 
-/// SMMUs that remember.
+/// Mock SMMUs that record what is submitted to them.
 pub(super) struct Recorder {
     smmus: usize,
     log: RefCell<Vec<Submission>>,
-    /// The submission that fails, and those after it.
+    /// The number of the first submission that fails; all later ones fail too.
     fails_at: Option<usize>,
 }
 
@@ -74,7 +75,7 @@ impl Recorder {
         self.log.borrow().clone()
     }
 
-    /// Every command that an SMMU was given.
+    /// Returns every command that was submitted to an SMMU.
     fn given(&self, smmu: usize) -> Vec<Words> {
         let log = self.log.borrow();
         let to_it = log.iter().filter(|submission| submission.smmu == smmu);
@@ -91,15 +92,15 @@ impl Recorder {
     }
 }
 
-/// VMIDs by SMMU.
+/// The guest's VMID on each SMMU.
 const VMIDS: [u16; 3] = [0x11, 0x22, 0x33];
 
-/// The streams of the guest's devices: on which SMMU, with which id.
+/// Returns the streams of a guest's device, as pairs of SMMU and StreamID.
 fn streams(smmus: usize, vsid: u32) -> &'static [(usize, u32)] {
     match (smmus, vsid) {
         (1, 0) => &[(0, 0x100)],
         (_, 0) => &[(1, 0x100)],
-        // A device with several, behind both where there are two.
+        // A device with several streams, behind both SMMUs if there are two.
         (1, 8) => &[(0, 0x200), (0, 0x201), (0, 0x208)],
         (_, 8) => &[(0, 0x200), (1, 0x201), (0, 0x208)],
         (_, 0xffff_ffff) => &[(0, 0x300)],
@@ -138,7 +139,7 @@ impl Smmus for Recorder {
     }
 }
 
-/// Commands in memory, which ends where reading fails.
+/// Commands in memory. Reading past the end fails.
 pub(super) struct Memory<'a>(pub(super) &'a [Words]);
 
 impl Source for Memory<'_> {
@@ -162,7 +163,7 @@ fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usiz
     )
 }
 
-/// As run(), in blocks of one.
+/// Does the same as `run`, in blocks of one command.
 fn run_by_one(recorder: &Recorder, features: &Features, commands: &[Words]) -> Invalidated {
     let mut lanes: Vec<Lane<1>> = (0..recorder.smmus).map(|_| Lane::new()).collect();
     let rules = Rules::new(*features);
@@ -176,7 +177,7 @@ fn run_all(recorder: &Recorder, features: &Features, commands: &[Words]) {
     assert_eq!((done as usize, result), (commands.len(), Ok(())));
 }
 
-/// CMD_TLBI_NH_VA of a page; pages do not merge.
+/// Returns CMD_TLBI_NH_VA for a page. Commands for different pages cannot be merged.
 fn page(number: usize) -> Words {
     with([0x12, 0], 127, 76, 3 * number as u64)
 }
@@ -220,7 +221,7 @@ fn a_batch_is_waited_for_once() {
 #[test]
 fn classes_complete_in_order() {
     let (cd, tlb, atc) = ([0x05, 0], page(1), [0x40, 0]);
-    // Whatever the order was that they came in.
+    // The order in which the guest submitted the commands does not matter.
     for commands in [[cd, tlb, atc], [atc, tlb, cd], [tlb, atc, cd]] {
         let recorder = Recorder::new(1);
         run_all(&recorder, &FULL, &commands);
@@ -231,7 +232,7 @@ fn classes_complete_in_order() {
             .collect();
         assert_eq!(opcodes, [(0x05, true), (0x12, true), (0x40, true)]);
     }
-    // What does not depend on each other is waited for together.
+    // Commands that do not depend on each other share one CMD_SYNC.
     let recorder = Recorder::new(1);
     run_all(&recorder, &FULL, &[cd, cd, [0x06, 0]]);
     assert_eq!(recorder.syncs(), 1);
@@ -247,7 +248,7 @@ fn an_invalid_command_anywhere() {
             commands[place] = bad;
             let Invalidated { done, result } = run(&recorder, &FULL, &commands, 131);
             assert_eq!((done as usize, result), (place, Err(EIO)));
-            // Those before it took effect, and no other.
+            // Only the commands before the invalid one were issued.
             let expected: Vec<_> = (0..place)
                 .map(|number| with(page(number), 47, 32, 0x11))
                 .collect();
@@ -283,7 +284,7 @@ fn an_smmu_that_fails() {
             return;
         }
         assert_eq!(result, Err(ETIMEDOUT));
-        // What is said to be complete was issued and waited for.
+        // The commands that are reported as complete were issued and waited for.
         let mut complete = Recorder::new(smmus);
         for smmu in 0..smmus {
             let log = recorder.log();
@@ -297,7 +298,7 @@ fn an_smmu_that_fails() {
     });
 }
 
-/// All that `commands` invalidate is invalidated by what the SMMUs were given.
+/// Asserts that the commands issued to the SMMUs invalidate everything that `commands` invalidate.
 fn check_scope(random: &mut Random, given: &Recorder, features: &Features, commands: &[Words]) {
     let log: Vec<Vec<_>> = (0..given.smmus).map(|smmu| given.given(smmu)).collect();
     for _ in 0..60 {
@@ -358,7 +359,7 @@ fn nothing_is_lost_and_nobody_else_is_hit() {
                 }
             }
         }
-        // Whatever was issued was waited for.
+        // Every command that was issued was waited for.
         for smmu in 0..smmus {
             let log = recorder.log();
             let mut to_it = log.iter().rev().filter(|entry| entry.smmu == smmu);
@@ -406,7 +407,7 @@ fn several_smmus_are_all_given_work_before_one_is_waited_for() {
         steps,
         [(0, 1, false), (1, 1, false), (0, 0, true), (1, 0, true)]
     );
-    // What concerns a device goes to its own.
+    // Commands for a device are issued to the device's SMMU only.
     let recorder = Recorder::new(2);
     run_all(&recorder, &FULL, &[[0x06, 0]]);
     let commands = vec![with([0x06, 0], 63, 32, 0x100)];

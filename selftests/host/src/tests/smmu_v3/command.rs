@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Guests' invalidation commands.
+//! Tests of the validation of guests' invalidation commands.
 
 use kernel::prelude::*;
 
@@ -31,8 +31,8 @@ use crate::{
     }, //
 };
 
-/// For each opcode its class, and the fields that may be set with all features and with none, beside
-/// the opcode. Those of range invalidation are tested on their own.
+/// For each opcode: its class, and the fields beside the opcode that may be set with all features
+/// and with none. The fields of range invalidation have their own test.
 type Row = (u64, Class, &'static [(u32, u32)], &'static [(u32, u32)]);
 
 const TABLE: [Row; 8] = [

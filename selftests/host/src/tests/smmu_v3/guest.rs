@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Random commands of a guest, and features of SMMUs.
+//! Generates random commands of a guest and features of SMMUs.
 
 use crate::{
     drivers::smmu_v3::{
@@ -17,7 +17,7 @@ use crate::{
     }, //
 };
 
-/// All that an SMMU can have.
+/// An SMMU with all features.
 pub(super) const FULL: Features = Features {
     ats: true,
     two_level_cds: true,
@@ -29,7 +29,7 @@ pub(super) const FULL: Features = Features {
     repeat_erratum: false,
 };
 
-/// As little as an SMMU can have.
+/// An SMMU with no optional feature.
 pub(super) const BARE: Features = Features {
     ats: false,
     two_level_cds: false,
@@ -41,7 +41,7 @@ pub(super) const BARE: Features = Features {
     repeat_erratum: false,
 };
 
-/// Any features.
+/// Returns random features.
 pub(super) fn features(random: &mut Random) -> Features {
     Features {
         ats: random.one_in(2),
@@ -55,14 +55,14 @@ pub(super) fn features(random: &mut Random) -> Features {
     }
 }
 
-/// StreamIDs of the guest's devices. There is none with another.
+/// The StreamIDs of all devices of the guest.
 pub(super) const VSIDS: [u32; 3] = [0, 8, 0xffff_ffff];
 
 fn asid(random: &mut Random) -> u64 {
     *random.pick(&[0, 1, 0xff])
 }
 
-/// Where commands and entries meet: a few places, with what lies around each.
+/// Returns an address near one of a few places, so that commands and entries often match.
 fn address(random: &mut Random, shift: u32) -> u64 {
     let base = *random.pick(&[0, 0x4000_0000, 0xf_ffff_ffff_0000, 0xffff_ffff_0000_0000]);
     let base: u64 = base;
@@ -87,7 +87,7 @@ fn range(random: &mut Random, command: Words, features: &Features) -> Words {
         scale = random.within(30..=63);
     }
     let num = if ttl != 0 && random.one_in(2) { 0 } else { num };
-    // A granule alone is reserved.
+    // TG without the other fields is reserved.
     let num = if num == 0 && scale == 0 && ttl == 0 {
         1
     } else {
@@ -104,14 +104,14 @@ fn range(random: &mut Random, command: Words, features: &Features) -> Words {
     with(command, 127, 76, address(random, shift) >> 12)
 }
 
-/// A valid command about an address space.
+/// Returns a valid command that invalidates translations of an address space.
 pub(super) fn tlbi(random: &mut Random, features: &Features) -> Words {
     let opcode = *random.pick(&[0x10, 0x11, 0x12, 0x12, 0x12, 0x13, 0x30]);
     let command = [opcode, 0];
     if opcode == 0x30 {
         return command;
     }
-    // Which is never ours, whatever it is.
+    // Any VMID: the host must replace it by its own.
     let command = with(command, 47, 32, random.within(0..=0xffff));
     let command = match opcode {
         0x11 | 0x12 => with(command, 63, 48, asid(random)),
@@ -124,7 +124,7 @@ pub(super) fn tlbi(random: &mut Random, features: &Features) -> Words {
     command
 }
 
-/// A valid command.
+/// Returns a valid command.
 pub(super) fn command(random: &mut Random, features: &Features) -> Words {
     let vsid = u64::from(*random.pick(&VSIDS));
     let ssid = |random: &mut Random| {
@@ -154,7 +154,7 @@ pub(super) fn command(random: &mut Random, features: &Features) -> Words {
     }
 }
 
-/// An entry that a guest's commands may be about.
+/// Returns a TLB entry that a guest's commands may match.
 pub(super) fn entry(random: &mut Random, vmid: u16) -> TlbEntry {
     let granule = random.within(1..=3);
     let level = random.within(1..=3);

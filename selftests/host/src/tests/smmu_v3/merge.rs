@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! One command in place of two.
+//! Tests of merging two commands into one.
 
 use crate::{
     drivers::smmu_v3::{
@@ -87,7 +87,7 @@ fn what_takes_the_place_of_two_invalidates_what_they_do() {
             );
         }
     });
-    // Or nothing was tested.
+    // Checks that enough merges were tested.
     assert!(merges.get() > 1000, "{} merges", merges.get());
 }
 
@@ -100,7 +100,7 @@ fn pages_in_a_row_become_a_range() {
             let (start, length) = span(whole);
             let needed = (page + 1) << shift;
             assert_eq!(start, 0);
-            // No more than a sixteenth is added.
+            // The range is at most one sixteenth longer than needed.
             assert!(length >= needed && length <= needed + needed / 16);
         }
         assert_eq!(span(whole), (0, 512 << shift));
@@ -128,7 +128,7 @@ fn blocks_in_a_row_become_a_range() {
 #[test]
 fn without_a_granule_nothing_becomes_a_range() {
     assert_eq!(merge(one(0, 0, 5, 0), one(0, 0, 5, 0x1000)), None);
-    // Not even with one that has a granule.
+    // A command with a granule does not change that.
     assert_eq!(merge(one(0, 0, 5, 0), one(1, 3, 5, 0x1000)), None);
 }
 
@@ -145,9 +145,9 @@ fn what_differs_stays_apart() {
         // All levels, and all ASIDs.
         with(next, 64, 64, 1),
         with(with(next, 7, 0, 0x13), 63, 48, 0),
-        // Something lies between.
+        // Not adjacent.
         one(1, 3, 5, 0x2000),
-        // A level-2 address that is not aligned for it.
+        // An address that is not aligned for level 2.
         one(1, 2, 5, 0x1000),
     ] {
         assert_eq!(merge(page, other), None, "{other:x?}");
@@ -156,7 +156,7 @@ fn what_differs_stays_apart() {
 
 #[test]
 fn what_is_unpredictable_stays_apart() {
-    // Where an address is not aligned for its level, nobody knows what is invalidated.
+    // If an address is not aligned for its level, what is invalidated is UNPREDICTABLE.
     assert_eq!(merge(one(1, 2, 5, 0x1000), one(1, 2, 5, 0x20_0000)), None);
     assert_eq!(merge(one(1, 2, 5, 0x20_0000), one(1, 2, 5, 0x1000)), None);
     // A scale that software must not use.
@@ -171,7 +171,7 @@ fn halves_of_an_address_space_stay_apart() {
     let last = one(1, 3, 5, 0x7fff_ffff_ffff_f000);
     let first = one(1, 3, 5, 0x8000_0000_0000_0000);
     assert_eq!(merge(last, first), None);
-    // What ends with the address space has no end that could be compared.
+    // The exclusive end of a range at the top of the address space overflows.
     let top = one(1, 3, 5, 0xffff_ffff_ffff_f000);
     assert_eq!(merge(one(1, 3, 5, 0xffff_ffff_ffff_e000), top), None);
 }
@@ -185,7 +185,7 @@ fn all_takes_the_place_of_everything_and_an_asid_of_nothing() {
     assert_eq!(merge(page, all), Some(made));
     assert_eq!(merge(asid, all), Some(made));
     assert_eq!(merge([0x30, 0], page), Some(made));
-    // Global entries at the address would stay.
+    // Invalidating by ASID would keep global entries at the address.
     assert_eq!(merge(asid, page), None);
     assert_eq!(merge(page, asid), None);
 }

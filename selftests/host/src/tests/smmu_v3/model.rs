@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! A model of SMMUs, of devices behind them and of the memory of two guests, for what a guest's tables
-//! and invalidations come to.
+//! A model of SMMUs, of devices behind them and of the memory of two guests. It checks the effect
+//! of a guest's tables and invalidations.
 //!
-//! The model caches all that it may, and drops only what the specification says it must, as late as it
-//! may: commands take effect in any order, at any time until the CMD_SYNC behind them is complete.
-//! Devices translate all the while. In the end no device may be given what is not in memory any more.
+//! The model caches all that it may, and drops only what the specification says it must, as late as
+//! it may: commands take effect in any order, at any time until the CMD_SYNC behind them is
+//! complete. Devices translate meanwhile. After the guest's commands are complete, no device may
+//! get a translation that is no longer in memory.
 
 use std::{
     cell::RefCell,
@@ -80,7 +81,7 @@ struct Pte {
 /// A guest's memory. Blocks are at level 2, pages, above the blocks, at level 3.
 struct Guest {
     cds: BTreeMap<u32, Cd>,
-    /// By level and address.
+    /// The entries, by level and address.
     tables: Vec<BTreeMap<(u64, u64), Pte>>,
     /// Of each table.
     asids: Vec<u16>,
@@ -100,7 +101,7 @@ impl Guest {
     }
 }
 
-/// An SMMU: its caches, and commands that did not take effect yet.
+/// An SMMU: its caches, and the commands that have not taken effect yet.
 #[derive(Default)]
 struct Smmu {
     cds: BTreeMap<u32, Cd>,
@@ -115,7 +116,7 @@ struct World {
     /// What devices have cached, by guest and device, with ATS.
     atc: BTreeMap<(usize, u32, u64), u64>,
     features: Features,
-    /// How often something of the other guest was dropped.
+    /// How many cached entries of the other guest were dropped.
     foreign: usize,
 }
 
@@ -124,7 +125,7 @@ impl World {
         [[0x10, 0x20], [0x21, 0x11]][smmu][guest]
     }
 
-    /// Which SMMU a device is behind, and its StreamID there.
+    /// Returns the SMMU that a device is behind, and its StreamID there.
     fn stream(&self, guest: usize, device: u32) -> (usize, u32) {
         let smmu = device as usize % self.smmus.len();
         (smmu, 0x100 * (guest as u32 + 1) + device)
@@ -138,7 +139,7 @@ impl World {
         device * 8
     }
 
-    /// An address that devices may use.
+    /// Returns an address that devices may use.
     fn address(&mut self, guest: usize) -> u64 {
         let granule = self.guests[guest].granule;
         let block = 1 << entry_shift(granule, 2);
@@ -149,7 +150,7 @@ impl World {
         BLOCKS * block + (page << entry_shift(granule, 3))
     }
 
-    /// What a device gets for an address now. Caches are filled on the way.
+    /// Returns the translation that a device gets for an address now. Fills the caches.
     fn translate(&mut self, guest: usize, device: u32, address: u64) -> Option<u64> {
         let page = address >> 12;
         if let Some(cached) = self.atc.get(&(guest, device, page)) {
@@ -189,7 +190,7 @@ impl World {
         Some(pte.output + (address - start))
     }
 
-    /// What a device is to get for an address.
+    /// Returns the translation in memory, which a device must get for an address.
     fn expected(&self, guest: usize, device: u32, address: u64) -> Option<u64> {
         let memory = &self.guests[guest];
         let address = address >> 12 << 12;
@@ -197,7 +198,7 @@ impl World {
         Some(pte.output + (address - start))
     }
 
-    /// Devices translate.
+    /// Lets devices translate addresses.
     fn traffic(&mut self, count: u64) {
         for _ in 0..count {
             let guest = self.random.within(0..=GUESTS as u64 - 1) as usize;
@@ -207,7 +208,7 @@ impl World {
         }
     }
 
-    /// A command takes effect.
+    /// Applies a command to the caches.
     fn apply(&mut self, smmu: usize, command: Words) {
         let ds = self.features.ds;
         let ours = Self::vmid(smmu, OURS);
@@ -247,7 +248,7 @@ impl World {
         self.foreign += foreign;
     }
 
-    /// One of the commands that an SMMU was given takes effect, any of them.
+    /// Applies one of an SMMU's pending commands, chosen at random.
     fn step(&mut self, smmu: usize) {
         let count = self.smmus[smmu].pending.len() as u64;
         if count != 0 {
@@ -277,7 +278,7 @@ impl Smmus for Hardware {
         for command in commands {
             world.smmus[smmu].pending.push(command.words());
         }
-        // What was not waited for may take effect on its own.
+        // Commands that were not waited for may take effect at any time.
         for _ in 0..world.random.within(0..=2) {
             world.traffic(3);
             world.step(smmu);
@@ -333,12 +334,12 @@ fn world(random: &mut Random) -> World {
     world
 }
 
-/// Sets an entry of a table of a guest. Returns the commands that the guest has to issue for it.
+/// Sets an entry of a table of a guest. Returns the commands that the guest must issue.
 fn change_entry(world: &mut World, guest: usize) -> Vec<Words> {
     let address = world.address(guest);
     let table = world.random.within(0..=TABLES as u64 - 1) as usize;
     let output = world.random.within(1..=0xffff) << 32;
-    // Only what is the same in all tables may be global, and here nothing is.
+    // Entries may be global only if all tables have them, which is never so here.
     let pte = Pte {
         output,
         global: false,
@@ -365,7 +366,7 @@ fn change_entry(world: &mut World, guest: usize) -> Vec<Words> {
     commands
 }
 
-/// CMD_TLBI_NH_VA for an entry, as a guest may word it.
+/// Returns CMD_TLBI_NH_VA for an entry, in one of the forms that a guest may use.
 fn by_address(world: &mut World, asid: u64, granule: u64, level: u64, start: u64) -> Words {
     let command = with([0x12, 0], 63, 48, asid);
     let command = with(command, 127, 76, start >> 12);
@@ -375,9 +376,9 @@ fn by_address(world: &mut World, asid: u64, granule: u64, level: u64, start: u64
     with(with(command, 75, 74, granule), 73, 72, level)
 }
 
-/// Has a device use another table, or exchanges the ASIDs of two tables: what is cached by way of a
-/// descriptor that is not there any more is then cached for another table. Returns the commands that the
-/// guest has to issue for it.
+/// Makes a device use another table, or exchanges the ASIDs of two tables. Translations cached
+/// through the old descriptor are then tagged with the ASID of another table. Returns the commands
+/// that the guest must issue.
 fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
     let table = world.random.within(0..=TABLES as u64 - 1) as usize;
     let exchange = world.random.one_in(2);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What an SMMU has to invalidate for a command, and no more: written from the specification (Arm
-//! IHI 0070, chapter 4), with no use of the code under test.
+//! Defines exactly what an SMMU must invalidate for a command, from the specification (Arm IHI
+//! 0070, chapter 4). It does not use the code under test.
 
 use crate::drivers::smmu_v3::command::Words;
 
@@ -23,15 +23,15 @@ pub(super) fn with([word0, word1]: Words, high: u32, low: u32, value: u64) -> Wo
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TlbEntry {
     pub(super) vmid: u16,
-    /// `None` for a global one.
+    /// `None` for a global entry.
     pub(super) asid: Option<u16>,
-    /// As TG encodes it.
+    /// The granule, encoded as in TG.
     pub(super) granule: u64,
-    /// Of the descriptor, 1 to 3.
+    /// The level of the descriptor, 1 to 3.
     pub(super) level: u64,
-    /// It is a translation, not a table's.
+    /// Whether it is a translation, rather than a table descriptor.
     pub(super) leaf: bool,
-    /// The first address that it is for.
+    /// The first address that it translates.
     pub(super) start: u64,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn entry_shift(tg: u64, level: u64) -> u32 {
 }
 
 impl TlbEntry {
-    /// The last address that it is for.
+    /// The last address (inclusive) that it translates.
     pub(super) fn last(&self) -> u64 {
         self.start + ((1 << entry_shift(self.granule, self.level)) - 1)
     }
@@ -78,7 +78,7 @@ impl TlbEntry {
         }
     }
 
-    /// Whether a command by address is about it (4.4.1.1).
+    /// Whether a command by address applies to it (4.4.1.1).
     fn is_at(&self, command: Words, ds: bool) -> bool {
         let address = bits(command, 127, 76) << 12;
         if bits(command, 64, 64) == 1 && !self.leaf {
@@ -89,7 +89,7 @@ impl TlbEntry {
             return self.covers(address);
         }
         let (num, scale) = (bits(command, 16, 12), bits(command, 25, 20));
-        // No more than "treated as 39, but software must not rely on this".
+        // Software must not use a scale above 39, so nothing has to be invalidated.
         if tg != self.granule || scale > 39 {
             return false;
         }
@@ -97,13 +97,14 @@ impl TlbEntry {
         let right_level = match (ttl, self.leaf) {
             (0, _) => true,
             (_, true) => self.level == ttl,
-            // Tables on the way to that level.
+            // Table descriptors on the walk to that level.
             (_, false) => self.level < ttl,
         };
         // What is invalidated by an address that is not aligned for the level is UNPREDICTABLE.
         let level = if ttl == 0 { 3 } else { ttl };
         let aligned = address & ((1 << entry_shift(tg, level)) - 1) == 0;
-        // A range from the lower half of the address space need not have an effect in the upper one.
+        // A range from the lower half of the address space need not have an effect in the upper
+        // one.
         let same_half = address >> 63 == self.start >> 63;
         let length = u128::from(num + 1) << scale << granule_shift(tg);
         let end = u128::from(address) + length;
@@ -120,7 +121,7 @@ impl TlbEntry {
 pub(super) struct CdEntry {
     pub(super) sid: u32,
     pub(super) ssid: u32,
-    /// It is a context descriptor, not a pointer to a table of them.
+    /// Whether it is a context descriptor, rather than a pointer to a table of them.
     pub(super) leaf: bool,
 }
 
@@ -140,7 +141,7 @@ impl CdEntry {
     }
 }
 
-/// What a device has cached.
+/// A translation cached by a device (ATC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AtcEntry {
     pub(super) sid: u32,

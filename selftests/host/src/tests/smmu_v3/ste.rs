@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Guests' stream table entries.
+//! Tests of guests' stream table entries.
 
 use kernel::prelude::*;
 
@@ -32,12 +32,13 @@ const ABORT: u64 = 0b000;
 const BYPASS: u64 = 0b100;
 const TRANSLATE: u64 = 0b101;
 
-/// A valid entry with this value of Config and nothing else.
+/// Returns a valid entry with this value of Config and all other fields 0.
 fn with_config(config: u64) -> [u64; 2] {
     with([1, 0], 3, 1, config)
 }
 
-/// What the driver makes for the second stage of a device: every field that it may set is set.
+/// Returns the entry that the driver makes for the second stage of a device, with every field set
+/// that the driver may set.
 fn stage_2(ats: bool) -> Ste {
     let word1 = (1 << 25) | (1 << 44) | (u64::from(ats) << 28);
     [
@@ -52,7 +53,7 @@ fn stage_2(ats: bool) -> Ste {
     ]
 }
 
-/// Fields that a guest may set, by their bits in 128.
+/// Fields that a guest may set, as pairs of highest and lowest bit of 128.
 const ALLOWED: [(u32, u32); 12] = [
     (0, 0),
     (3, 1),
@@ -87,11 +88,11 @@ fn every_bit_that_is_not_the_guests_is_refused() {
 #[test]
 fn every_bit_of_a_first_stage_is_taken_over() {
     let bits_of = ALLOWED.iter().flat_map(|(high, low)| *low..=*high);
-    // V and Config are ours; EATS is the state of ATS.
+    // The host sets V and Config; EATS is the state of ATS.
     for bit in bits_of.filter(|bit| !matches!(bit, 0..=3 | 92 | 93)) {
         let vste = with(with_config(TRANSLATE), bit, bit, 1);
         let Ok(valid) = Vste::from_guest(vste, &FULL) else {
-            // S1CDMax of 32 and 64 are more than there can be.
+            // Only bit 63, an S1CDMax of 16, may exceed the SMMU's SubstreamID bits.
             assert_eq!(bit, 63, "bit {bit}");
             continue;
         };
@@ -156,7 +157,7 @@ fn number_of_context_descriptors() {
             let legal = ssid_bits == 0 || cd_max <= u64::from(ssid_bits);
             let result = Vste::from_guest(vste, &features);
             assert_eq!(result.is_ok(), legal, "S1CDMax {cd_max} of {ssid_bits}");
-            // Without a first stage it is ignored.
+            // The field is ignored without a first stage.
             let vste = with(with_config(BYPASS), 63, 59, cd_max);
             assert_eq!(Vste::from_guest(vste, &features), Ok(Vste::Bypass));
         }
@@ -236,11 +237,11 @@ fn both_stages() {
         let Ok(vste) = Vste::from_guest(words, &features) else {
             return;
         };
-        // The driver enables ATS only where that is not disabled.
+        // The driver enables ATS only if the guest's entry does not disable it.
         let ats = vste.enables_ats();
         let second = stage_2(ats);
         let ste = vste.encode(&second);
-        // The host's, all of it: VMID, table, walk parameters.
+        // These words come from the host: VMID, table, walk parameters.
         assert_eq!(ste[2..], second[2..]);
         let (guest, made, host) = (words, [ste[0], ste[1]], [second[0], second[1]]);
         assert_eq!(bits(made, 0, 0), 1);
@@ -249,13 +250,13 @@ fn both_stages() {
             assert_eq!(bits(made, high, low), bits(guest, high, low));
         }
         assert_eq!(bits(made, 58, 52), 0);
-        // EATS, S2FWB, SHCFG and STRW.
+        // EATS, S2FWB, SHCFG and STRW come from the host.
         for (high, low) in [(93, 92), (89, 89), (109, 108), (95, 94)] {
             assert_eq!(bits(made, high, low), bits(host, high, low));
         }
-        // MEV.
+        // MEV is always set.
         assert_eq!(bits(made, 83, 83), 1);
-        // Nothing else.
+        // No other field is set.
         let known = [(71, 64), (83, 83), (89, 89), (91, 91), (93, 92), (109, 108)];
         let rest = known
             .into_iter()
