@@ -20,7 +20,6 @@ macro_rules! uapi_structs {
         unsafe impl AsBytes for bindings::$c {}
     )* };
 }
-use uapi_structs;
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod test;

@@ -8,10 +8,7 @@ use kernel::transmute::{
     FromBytes, //
 };
 
-use crate::{
-    ffi::bindings,
-    kapi::uapi::uapi_structs, //
-};
+use crate::ffi::bindings;
 
 uapi_structs! {
     DmaMap = vfio_iommu_type1_dma_map;
