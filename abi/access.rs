@@ -152,8 +152,8 @@ unsafe extern "C" fn iommufd_access_pin_pages(
     };
     let bytes = page_offset(range.start()).saturating_add(range.len());
     let npages = to_usize(bytes.div_ceil(PAGE_SIZE).min(u64::MAX >> PAGE_SHIFT));
-    // SAFETY: The caller does not destroy the access during the call. `out_pages` has an element for
-    // each page of the range, and a `PagePtr` is a pointer to a `struct page`.
+    // SAFETY: The caller does not destroy the access during the call. `out_pages` has an element
+    // for each page of the range, and a `PagePtr` is a pointer to a `struct page`.
     let (access, out) = unsafe {
         (
             borrow(access),

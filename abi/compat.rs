@@ -28,8 +28,8 @@ same_signature! {
 ///
 /// The caller must have a reference to the context during `'a`.
 unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedFileRef<'a, Ctx> {
-    // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>` (`abi/ctx.rs`), to which the caller has a
-    // reference.
+    // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>` (`abi/ctx.rs`), to which the caller has
+    // a reference.
     unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) }
 }
 
@@ -38,7 +38,8 @@ unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
     ictx: *mut bindings::iommufd_ctx,
     out_ioas_id: *mut u32,
 ) -> c_int {
-    // SAFETY: The caller has a reference to the context, and `out_ioas_id` is valid, during the call.
+    // SAFETY: The caller has a reference to the context, and `out_ioas_id` is valid, during the
+    // call.
     let (ctx, out) = unsafe { (borrow(ictx), &mut *out_ioas_id) };
     from_result(|| {
         *out = compat::ioas_id(&ctx)?;

@@ -32,13 +32,13 @@ use crate::{
 };
 
 // SAFETY: Only `ioas` can make a value.
-// - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in one
-//   `IntervalMap`. An area is mapped and unmapped by the task that has put it into `State::Building`
-//   or `State::Dying`, or with `Ioas::domains` held for writing, which excludes such tasks; see
-//   `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`, which also
-//   covers the other changes of its areas.
-// - An area's memory is pinned before the first domain has it and unpinned after the last domain has
-//   lost it (`ioas/domains.rs`). That of a dma-buf is unmapped in `Importer::revoked`.
+// - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in
+//   one `IntervalMap`. An area is mapped and unmapped by the task that has put it into
+//   `State::Building` or `State::Dying`, or with `Ioas::domains` held for writing, which excludes
+//   such tasks; see `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`,
+//   which also covers the other changes of its areas.
+// - An area's memory is pinned before the first domain has it and unpinned after the last domain
+//   has lost it (`ioas/domains.rs`). That of a dma-buf is unmapped in `Importer::revoked`.
 unsafe impl RangeOwner for IoasRanges {}
 
 // SAFETY: Only `device/msi.rs` can make a value.

@@ -63,8 +63,8 @@ struct Node {
 }
 
 impl MiscDevice {
-    /// Registers `/dev/iommu`, mode 0660. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if the kernel has
-    /// one already.
+    /// Registers `/dev/iommu`, mode 0660. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if the kernel
+    /// has one already.
     pub(crate) fn iommu() -> impl PinInit<Self, Error> {
         let register = Self::register(Node {
             minor: bindings::MISC_DYNAMIC_MINOR,
@@ -102,7 +102,8 @@ impl MiscDevice {
                     fops: &raw const FOPS.0,
                     ..Default::default()
                 };
-                // SAFETY: `slot` can be written. It does not move before `drop` has unregistered it.
+                // SAFETY: `slot` can be written. It does not move before `drop` has unregistered
+                // it.
                 to_result(unsafe {
                     slot.write(device);
                     bindings::misc_register(slot)

@@ -185,8 +185,8 @@ impl BoundDevice {
         Ok(())
     }
 
-    /// Undoes [`BoundDevice::bind`]. Returns when the binding and all that uses its device have been
-    /// dropped. Cannot fail.
+    /// Undoes [`BoundDevice::bind`]. Returns when the binding and all that uses its device have
+    /// been dropped. Cannot fail.
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
         let dropped = device.dev.dropped();
 

@@ -2,7 +2,8 @@
 
 //! Access to the memory of an address space without a domain, for emulated devices and HW queues.
 //!
-//! Pins and copies hold `Ioas::space` (rank 25) for reading, and `Pages::inner` (rank 30) inside it.
+//! Pins and copies hold `Ioas::space` (rank 25) for reading, and `Pages::inner` (rank 30) inside
+//! it.
 
 use kernel::{
     prelude::*,

@@ -36,9 +36,9 @@ pub(crate) struct Accessor {
 }
 
 impl Accessor {
-    /// Creates an accessor. `user` is called when memory is unmapped. Unless the device pins pages, its
-    /// address spaces need not consist of whole pages. The completion is completed when the accessor
-    /// is dropped. Returns `ENOMEM`.
+    /// Creates an accessor. `user` is called when memory is unmapped. Unless the device pins pages,
+    /// its address spaces need not consist of whole pages. The completion is completed when the
+    /// accessor is dropped. Returns `ENOMEM`.
     pub(crate) fn new(
         user: Option<KBox<dyn AccessUser>>,
         pins_pages: bool,

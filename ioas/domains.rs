@@ -101,8 +101,8 @@ impl Domains {
     }
 }
 
-/// Maps an area into a domain. Pins its memory if this is the `first` domain; otherwise it is pinned.
-/// On failure nothing has changed.
+/// Maps an area into a domain. Pins its memory if this is the `first` domain; otherwise it is
+/// pinned. On failure nothing has changed.
 pub(super) fn fill_one(
     domain: &Arc<Domain>,
     range: IovaRange,

@@ -120,7 +120,8 @@ impl Extents {
     }
 
     /// Divides the list before page `at`, counted from its first page, and returns the second part.
-    /// Returns `EINVAL` if the page is not inside the list, and `ENOMEM`; the list is then as it was.
+    /// Returns `EINVAL` if the page is not inside the list, and `ENOMEM`; the list is then as it
+    /// was.
     pub(crate) fn split_off(&mut self, at: u64) -> Result<Self> {
         let mut before = 0;
         let whole = self
@@ -162,8 +163,8 @@ impl Extents {
         Ok(second)
     }
 
-    /// Adds the pages of `next`, which follow those of the list. Returns `next` if the list would be
-    /// too long, or if there is no memory for it, for which nobody waits.
+    /// Adds the pages of `next`, which follow those of the list. Returns `next` if the list would
+    /// be too long, or if there is no memory for it, for which nobody waits.
     pub(crate) fn join(&mut self, mut next: Self) -> Result<(), Self> {
         // A single extent that continues the last one needs no memory.
         if let Self::One(extent) = next {

@@ -32,8 +32,8 @@ pub(crate) struct Filler<'a> {
 }
 
 impl<'a> Filler<'a> {
-    /// Prepares to map the area at `range` into `domain`. The area begins `skip` bytes into its first
-    /// page.
+    /// Prepares to map the area at `range` into `domain`. The area begins `skip` bytes into its
+    /// first page.
     pub(crate) fn new(
         domain: &'a Domain,
         range: IovaRange,

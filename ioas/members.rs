@@ -52,8 +52,8 @@ fn ready(space: &Space) -> impl Iterator<Item = (IovaRange, &Area)> + Clone {
 impl Ioas {
     /// Adds a domain and maps all areas into it. On failure nothing has changed.
     ///
-    /// Returns `EADDRINUSE` if an area lies outside of the domain's aperture or is not aligned to its
-    /// smallest page, `EINVAL` if that page is larger than the CPU's, `ENOMEM`, and `EFAULT`.
+    /// Returns `EADDRINUSE` if an area lies outside of the domain's aperture or is not aligned to
+    /// its smallest page, `EINVAL` if that page is larger than the CPU's, `ENOMEM`, and `EFAULT`.
     pub(crate) fn add_domain(&self, domain: &Arc<Domain>) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
@@ -91,8 +91,8 @@ impl Ioas {
         space.alignment = domains.alignment();
     }
 
-    /// Adds an emulated device. Returns `EADDRINUSE` if an area is not aligned as the accessor needs,
-    /// and `ENOMEM`.
+    /// Adds an emulated device. Returns `EADDRINUSE` if an area is not aligned as the accessor
+    /// needs, and `ENOMEM`.
     pub(crate) fn add_accessor(&self, accessor: Arc<Accessor>) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
@@ -118,8 +118,8 @@ impl Ioas {
         space.alignment = domains.alignment();
     }
 
-    /// Requires areas that consist of whole pages until [`Ioas::remove_phys_pin`]. Returns `EADDRINUSE`
-    /// if there is an area that does not.
+    /// Requires areas that consist of whole pages until [`Ioas::remove_phys_pin`]. Returns
+    /// `EADDRINUSE` if there is an area that does not.
     pub(crate) fn add_phys_pin(&self) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
@@ -148,8 +148,8 @@ impl Ioas {
     }
 
     /// Turns large pages off or on if `commit`, which is called last, succeeds. Returns `EINVAL` if
-    /// domains have mappings, `EADDRINUSE` if an area begins or ends inside a page, and the error of
-    /// `commit`.
+    /// domains have mappings, `EADDRINUSE` if an area begins or ends inside a page, and the error
+    /// of `commit`.
     pub(crate) fn set_large_pages(&self, large: bool, commit: impl FnOnce() -> Result) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();

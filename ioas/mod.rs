@@ -3,14 +3,14 @@
 //! I/O address spaces.
 //!
 //! An [`Ioas`] has areas (ranges of IOVA that are mapped to memory), reserved ranges (which devices
-//! cannot use), allowed ranges (which user space wants to be able to map), and domains, each of which
-//! has all mappings. The memory of areas is pinned as long as there is a domain.
+//! cannot use), allowed ranges (which user space wants to be able to map), and domains, each of
+//! which has all mappings. The memory of areas is pinned as long as there is a domain.
 //!
-//! Locks: `Ioas::hwpts` (rank 10), `Ioas::domains` (20), `Ioas::space` (25), `Pages::inner` (30) and
-//! `Mmio::inner` (31). Mapping and unmapping hold `domains` for reading all the time and `space` for
-//! writing only to insert and to remove areas, so disjoint ranges are mapped in parallel. The state of
-//! an area says that a task works on it without `space`. Adding and removing a domain holds both for
-//! writing. Only `process.rs` holds the `space` of several address spaces.
+//! Locks: `Ioas::hwpts` (rank 10), `Ioas::domains` (20), `Ioas::space` (25), `Pages::inner` (30)
+//! and `Mmio::inner` (31). Mapping and unmapping hold `domains` for reading all the time and
+//! `space` for writing only to insert and to remove areas, so disjoint ranges are mapped in
+//! parallel. The state of an area says that a task works on it without `space`. Adding and removing
+//! a domain holds both for writing. Only `process.rs` holds the `space` of several address spaces.
 
 pub(crate) mod access;
 pub(crate) mod accessor;
@@ -76,8 +76,8 @@ pub(crate) struct Ioas {
     /// See [`Ioas::hwpts`].
     #[pin]
     hwpts: Mutex<KVVec<u32>>,
-    /// Whether `domains` has a domain. Changes while that and `space` are held for writing, so it can
-    /// be read under either.
+    /// Whether `domains` has a domain. Changes while that and `space` are held for writing, so it
+    /// can be read under either.
     has_domain: Atomic<bool>,
     #[pin]
     domains: RwSem<Domains>,
@@ -99,8 +99,8 @@ impl Ioas {
     }
 
     /// The ids of the page tables that were made automatically for this address space. Page tables
-    /// are made and destroyed under the lock, but an id may be out of date; code that scans the list
-    /// removes such ids.
+    /// are made and destroyed under the lock, but an id may be out of date; code that scans the
+    /// list removes such ids.
     pub(crate) fn hwpts(&self) -> &Mutex<KVVec<u32>> {
         &self.hwpts
     }

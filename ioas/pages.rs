@@ -209,9 +209,9 @@ impl Pages {
         })
     }
 
-    /// Pins the pages of `range` that are not pinned, keeps all of it pinned until [`Pages::unpin`],
-    /// and passes its physical memory to `each` in order. Returns the errors of [`PendingPin::pin`] and
-    /// of `each`, and then nothing has changed.
+    /// Pins the pages of `range` that are not pinned, keeps all of it pinned until
+    /// [`Pages::unpin`], and passes its physical memory to `each` in order. Returns the errors of
+    /// [`PendingPin::pin`] and of `each`, and then nothing has changed.
     pub(crate) fn pin(
         &self,
         range: PageRange,
@@ -466,11 +466,11 @@ impl PendingPin<'_> {
     /// Pins the pages of the range that are not pinned.
     ///
     /// If none was pinned before, passes the physical memory to `each` in order, as soon as it is
-    /// pinned, and returns true. Returns false if `each` has not been called; [`PendingPin::runs`] has
-    /// the memory then.
+    /// pinned, and returns true. Returns false if `each` has not been called; [`PendingPin::runs`]
+    /// has the memory then.
     ///
-    /// Returns `ENOMEM` also if RLIMIT_MEMLOCK is reached, `EFAULT` if there is no memory, `EINVAL` if
-    /// a file is shorter, and the errors of `each`.
+    /// Returns `ENOMEM` also if RLIMIT_MEMLOCK is reached, `EFAULT` if there is no memory, `EINVAL`
+    /// if a file is shorter, and the errors of `each`.
     pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result<bool> {
         let Inner {
             owner,

@@ -53,8 +53,8 @@ impl Drop for WholePages {
 
 impl PhysPin {
     /// Pins `length` bytes at `iova`, not 0. Returns `EFAULT` if the memory is not contiguous,
-    /// `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address space
-    /// does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
+    /// `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address
+    /// space does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
     pub(crate) fn new(ioas: &Ref<Ioas>, iova: u64, length: u64) -> Result<Self> {
         let offset = page_offset(iova);
         let bytes = offset

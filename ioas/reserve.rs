@@ -43,9 +43,9 @@ impl Ioas {
         self.space.write().reserve(range, Owner::of(self))
     }
 
-    /// Reserves the IOVAs that a device cannot use until the result is dropped. Returns `EADDRINUSE`
-    /// if part of them is mapped or allowed, `EINVAL` if the IOMMU's driver reports MSI windows that
-    /// exclude each other, and `ENOMEM`.
+    /// Reserves the IOVAs that a device cannot use until the result is dropped. Returns
+    /// `EADDRINUSE` if part of them is mapped or allowed, `EINVAL` if the IOMMU's driver reports
+    /// MSI windows that exclude each other, and `ENOMEM`.
     pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &IommuDevice) -> Result<ReservedIovas> {
         fault_injection::point(EINVAL)?;
         let regions = resv_regions(dev)?;

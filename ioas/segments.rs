@@ -3,10 +3,11 @@
 //! The pinned pages of a memory source, their users, and their physical memory.
 //!
 //! Pinned pages are kept as *segments*: disjoint ranges of page indexes, each with the extents that
-//! hold its pages and the number of its users. A user is a mapping or an access. Segments are cut at
-//! both ends of every range that is used ([`Segments::cut`]), so a user covers a segment from end to
-//! end or not at all. A page is therefore pinned once however many users it has, and putting a range
-//! ([`Segments::put`]) needs no cut, hence no memory: it unpins the pages that have no user left.
+//! hold its pages and the number of its users. A user is a mapping or an access. Segments are cut
+//! at both ends of every range that is used ([`Segments::cut`]), so a user covers a segment from
+//! end to end or not at all. A page is therefore pinned once however many users it has, and putting
+//! a range ([`Segments::put`]) needs no cut, hence no memory: it unpins the pages that have no user
+//! left.
 //!
 //! A segment also counts the users that begin with its first page and those that end with its last
 //! page. Two neighbours are joined if no user begins or ends between them. The segments therefore
@@ -199,8 +200,8 @@ impl Segments {
         unpinned
     }
 
-    /// Unpins the pages in `range` without users, and undoes [`Segments::cut`]. Returns the number of
-    /// pages that were unpinned. Needs no memory.
+    /// Unpins the pages in `range` without users, and undoes [`Segments::cut`]. Returns the number
+    /// of pages that were unpinned. Needs no memory.
     pub(crate) fn discard_unused(&mut self, range: PageRange) -> u64 {
         let mut next = Some(range);
         let mut unpinned = 0;

@@ -71,8 +71,8 @@ impl Ioas {
             .all(|domain| domain.is_coherent())
     }
 
-    /// Calls `f` for each range that can be mapped, in order. Returns the first error of `f`, which may
-    /// write user memory.
+    /// Calls `f` for each range that can be mapped, in order. Returns the first error of `f`, which
+    /// may write user memory.
     pub(crate) fn try_for_each_usable(&self, f: impl FnMut(IovaRange) -> Result) -> Result {
         self.space.read().usable().try_for_each(f)
     }

@@ -140,8 +140,8 @@ fn behind(range: IovaRange, within: IovaRange) -> Option<IovaRange> {
 
 /// Checks that an area can be unmapped. If not, returns what collecting ends with.
 fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Result<Collected>> {
-    // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW queue
-    // is one of them.
+    // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW
+    // queue is one of them.
     let in_use = area.accesses.load(Relaxed) != 0;
     if area.state != State::Ready || (in_use && area.phys_pins.load(Relaxed) != 0) {
         return Err(Err(EBUSY));

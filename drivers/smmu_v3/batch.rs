@@ -2,14 +2,15 @@
 
 //! Batches of a guest's invalidation commands, for one SMMU or for several that translate for it.
 //!
-//! A batch is read in blocks. A block is validated before any command of it is issued; its commands are
-//! then issued by class, [`Class::Configuration`] first, so that a block has two waits within it at most
-//! and none where all commands are of one class. That order is at least as strong as any that the guest
-//! may have meant: whatever it changed in memory, it had changed before the batch was submitted.
+//! A batch is read in blocks. A block is validated before any command of it is issued; its commands
+//! are then issued by class, [`Class::Configuration`] first, so that a block has two waits within
+//! it at most and none where all commands are of one class. That order is at least as strong as any
+//! that the guest may have meant: whatever it changed in memory, it had changed before the batch
+//! was submitted.
 //!
-//! Commands wait in a lane for each SMMU, where they are merged, and go to the hardware when the lane is
-//! full. The last ones are issued with the CMD_SYNC that the caller waits for. With several SMMUs all are
-//! given their commands before any is waited for.
+//! Commands wait in a lane for each SMMU, where they are merged, and go to the hardware when the
+//! lane is full. The last ones are issued with the CMD_SYNC that the caller waits for. With several
+//! SMMUs all are given their commands before any is waited for.
 
 use kernel::prelude::*;
 
@@ -38,7 +39,8 @@ pub(crate) const MAX_ISSUED: usize = 63;
 
 /// Where a guest's commands come from.
 pub(crate) trait Source {
-    /// Fills `block` with the next commands. `EFAULT`, or `EINVAL` for entries that are no commands.
+    /// Fills `block` with the next commands. `EFAULT`, or `EINVAL` for entries that are no
+    /// commands.
     fn read(&mut self, block: &mut [Words]) -> Result;
 }
 
@@ -58,12 +60,12 @@ pub(crate) trait Smmus {
     /// What the SMMU with this number knows the guest by.
     fn vmid(&self, smmu: usize) -> u16;
 
-    /// Stream number `nth` of the device that the guest knows by `vsid`. `None` where there is no such
-    /// device or stream.
+    /// Stream number `nth` of the device that the guest knows by `vsid`. `None` where there is no
+    /// such device or stream.
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream>;
 
-    /// Gives commands, [`MAX_ISSUED`] at most, to an SMMU. With `sync` it returns once all that the SMMU
-    /// was given before and now is complete. `ETIMEDOUT` where that does not happen.
+    /// Gives commands, [`MAX_ISSUED`] at most, to an SMMU. With `sync` it returns once all that the
+    /// SMMU was given before and now is complete. `ETIMEDOUT` where that does not happen.
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result;
 }
 
@@ -115,9 +117,9 @@ impl<const N: usize> Lane<N> {
 }
 
 /// Carries out `count` commands of a guest, in blocks of `N`. `lanes` has an empty lane for each of
-/// `smmus`, and `rules` are those for the features that they have in common. The result says how many
-/// commands from the first on are complete, and why the next one is not: `EIO` for one that is not
-/// valid, what `source` fails with, or what an SMMU fails with.
+/// `smmus`, and `rules` are those for the features that they have in common. The result says how
+/// many commands from the first on are complete, and why the next one is not: `EIO` for one that is
+/// not valid, what `source` fails with, or what an SMMU fails with.
 pub(crate) fn carry_out<S: Smmus, const N: usize>(
     smmus: &S,
     rules: &Rules,
@@ -167,8 +169,8 @@ struct Block<const N: usize> {
 }
 
 impl<const N: usize> Block<N> {
-    /// Reads and validates `count` commands, at most `N`. Where one is not valid or cannot be read, the
-    /// block has those before it.
+    /// Reads and validates `count` commands, at most `N`. Where one is not valid or cannot be read,
+    /// the block has those before it.
     fn read<S: Smmus>(
         &mut self,
         smmus: &S,
@@ -215,8 +217,8 @@ impl<const N: usize> Block<N> {
 }
 
 impl<S: Smmus, const N: usize> Batch<'_, S, N> {
-    /// Carries out commands until one is not valid or cannot be read; what that fails with is the inner
-    /// result, and all that were accepted are complete. Fails as the SMMUs do.
+    /// Carries out commands until one is not valid or cannot be read; what that fails with is the
+    /// inner result, and all that were accepted are complete. Fails as the SMMUs do.
     fn run(&mut self, source: &mut impl Source, count: u32) -> Result<Result> {
         let mut block = Block {
             commands: [Command::NONE; N],
@@ -255,8 +257,8 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         Ok(())
     }
 
-    /// Puts a command into the lanes of the SMMUs that it concerns. A device that has gone since the
-    /// command was validated has nothing cached any more.
+    /// Puts a command into the lanes of the SMMUs that it concerns. A device that has gone since
+    /// the command was validated has nothing cached any more.
     #[inline]
     fn put(&mut self, command: &Command) -> Result {
         match command.target() {
@@ -292,8 +294,8 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         Ok(())
     }
 
-    /// Issues what is in lanes and waits until all that was issued is complete. Fails as the first SMMU
-    /// that fails, after all have been waited for.
+    /// Issues what is in lanes and waits until all that was issued is complete. Fails as the first
+    /// SMMU that fails, after all have been waited for.
     fn sync(&mut self) -> Result {
         self.pending = None;
         let busy = self.lanes.iter().filter(|lane| lane.is_busy()).count();

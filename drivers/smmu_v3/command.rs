@@ -68,9 +68,10 @@ const SIZE: Field = Field::new(5, 0);
 /// The size of all addresses. Larger ones may be ILLEGAL.
 const SIZE_ALL: u64 = 52;
 
-/// What a command invalidates. Of two classes the smaller must be complete before the larger may take
-/// effect, or the cache of the larger is filled again from the stale one of the smaller: translations
-/// are cached by way of context descriptors, and devices cache the SMMU's translations (4.5.1).
+/// What a command invalidates. Of two classes the smaller must be complete before the larger may
+/// take effect, or the cache of the larger is filled again from the stale one of the smaller:
+/// translations are cached by way of context descriptors, and devices cache the SMMU's translations
+/// (4.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
     /// Cached context descriptors.
@@ -203,9 +204,9 @@ impl Rules {
         &self.features
     }
 
-    /// Validates a guest's command. `EIO` for opcodes that a guest may not use, for reserved bits, for
-    /// fields of features that the SMMU lacks and for values that the specification calls reserved or
-    /// ILLEGAL.
+    /// Validates a guest's command. `EIO` for opcodes that a guest may not use, for reserved bits,
+    /// for fields of features that the SMMU lacks and for values that the specification calls
+    /// reserved or ILLEGAL.
     #[inline]
     pub(crate) fn check(&self, words: Words) -> Result<Command> {
         let [word0, word1] = words;
@@ -231,8 +232,8 @@ impl Rules {
         }
     }
 
-    /// Whether the fields of range invalidation have no combination that is reserved (4.4.1.1). Without
-    /// that feature they are reserved themselves.
+    /// Whether the fields of range invalidation have no combination that is reserved (4.4.1.1).
+    /// Without that feature they are reserved themselves.
     fn is_range_valid(&self, [word0, word1]: Words) -> bool {
         let has_range = word0 & (NUM.mask() | SCALE.mask()) != 0;
         let has_level = TTL.is_set(word1);

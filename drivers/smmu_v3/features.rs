@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What an SMMU implements, as far as the validity of a guest's structures and commands depends on it.
+//! What an SMMU implements, as far as the validity of a guest's structures and commands depends on
+//! it.
 
-/// Features of an SMMU. For several SMMUs, those that all of them have. Sections are those of Arm IHI 0070.
+/// Features of an SMMU. For several SMMUs, those that all of them have. Sections are those of Arm
+/// IHI 0070.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Features {
     /// `SMMU_IDR0.ATS` (6.3.1): CMD_ATC_INV is a legal command.
@@ -19,7 +21,7 @@ pub(crate) struct Features {
     pub(crate) asid_bits: u32,
     /// The width of a SubstreamID in bits, 0 where there are none: `SMMU_IDR1.SSIDSIZE` (6.3.2).
     pub(crate) ssid_bits: u32,
-    /// Invalidations take effect only when they are issued twice, which a guest's driver does by itself
-    /// (`IOMMU_HW_INFO_ARM_SMMUV3_ERRATA_REPEAT_TLBI_CFGI`).
+    /// Invalidations take effect only when they are issued twice, which a guest's driver does by
+    /// itself (`IOMMU_HW_INFO_ARM_SMMUV3_ERRATA_REPEAT_TLBI_CFGI`).
     pub(crate) repeat_erratum: bool,
 }

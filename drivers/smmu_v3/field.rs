@@ -12,7 +12,8 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// The field from bit `high` down to bit `low`, both inclusive. Bits are numbered within the word.
+    /// The field from bit `high` down to bit `low`, both inclusive. Bits are numbered within the
+    /// word.
     pub(crate) const fn new(high: u32, low: u32) -> Self {
         assert!(low <= high && high < u64::BITS);
         Self {
@@ -36,7 +37,8 @@ impl Field {
         (word & self.mask) >> self.low
     }
 
-    /// `word` with the field set to `value`. Bits of `value` that the field has no room for are lost.
+    /// `word` with the field set to `value`. Bits of `value` that the field has no room for are
+    /// lost.
     pub(crate) const fn put(self, word: u64, value: u64) -> u64 {
         (word & !self.mask) | ((value << self.low) & self.mask)
     }

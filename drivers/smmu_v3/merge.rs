@@ -2,12 +2,13 @@
 
 //! One command in place of two.
 //!
-//! What takes the place of two commands invalidates all that either would have, and nothing of another
-//! VMID or device. Two rules follow from the specification (Arm IHI 0070, 4.4):
+//! What takes the place of two commands invalidates all that either would have, and nothing of
+//! another VMID or device. Two rules follow from the specification (Arm IHI 0070, 4.4):
 //!
-//! - Commands by address make a range only if both name the same granule: without one a range cannot be
-//!   expressed, and the granule of an address space is in the guest's context descriptor, which is not
-//!   ours to read. They must name the same level too, because a level limits what is invalidated.
+//! - Commands by address make a range only if both name the same granule: without one a range
+//!   cannot be expressed, and the granule of an address space is in the guest's context descriptor,
+//!   which is not ours to read. They must name the same level too, because a level limits what is
+//!   invalidated.
 //! - CMD_TLBI_NH_ASID never takes the place of commands by address: it leaves global entries, which
 //!   CMD_TLBI_NH_VA invalidates whatever their ASID. CMD_TLBI_NH_ALL leaves none.
 
@@ -32,9 +33,9 @@ const MAX_SCALE: u64 = 31;
 const MAX_SCALE_DS: u64 = 39;
 /// A range has so many times 2^SCALE granules at most: `NUM` has 5 bits.
 const MAX_TIMES_LOG2: u32 = 5;
-/// Above these bits all addresses of a translation table base are alike, so that a range which does not
-/// cross them begins and ends in the same half of an address space. Ranges that would reach from the
-/// lower half into the upper are not required to have an effect there.
+/// Above these bits all addresses of a translation table base are alike, so that a range which does
+/// not cross them begins and ends in the same half of an address space. Ranges that would reach
+/// from the lower half into the upper are not required to have an effect there.
 const HALF_SHIFT: u32 = 52;
 
 /// The fields of word 0 that make a range of an address.
@@ -47,8 +48,8 @@ struct Range {
     end: u64,
 }
 
-/// A command that can take the place of two that follow each other without a CMD_SYNC between them, and
-/// whose VMID is the same where they have one. `None` where there is none.
+/// A command that can take the place of two that follow each other without a CMD_SYNC between them,
+/// and whose VMID is the same where they have one. `None` where there is none.
 #[inline]
 pub(crate) fn merged(first: Physical, second: Physical, features: &Features) -> Option<Physical> {
     let [word0, word1] = first.words();
@@ -89,8 +90,8 @@ fn merged_slowly(
     (same_vmid && is_tlbi(first) && is_tlbi(second)).then_some(all)
 }
 
-/// The range that covers those of two commands that differ in nothing else. `None` for commands that
-/// have no range.
+/// The range that covers those of two commands that differ in nothing else. `None` for commands
+/// that have no range.
 fn ranges(first: Physical, second: Physical, features: &Features) -> Option<Physical> {
     let by_address = matches!(
         OPCODE.of(first.words()[0]),
@@ -112,7 +113,8 @@ fn is_tlbi(command: Physical) -> bool {
     )
 }
 
-/// log2 of the granule in bytes, and of what an entry at the level covers. `None` without a granule.
+/// log2 of the granule in bytes, and of what an entry at the level covers. `None` without a
+/// granule.
 fn shifts(command: Physical) -> Option<(u32, u32)> {
     let word1 = command.words()[1];
     let granule = match TG.of(word1) {
@@ -147,8 +149,8 @@ fn range(command: Physical, max_scale: u64) -> Option<Range> {
     Some(Range { start, end })
 }
 
-/// All that is in either range. `None` where something lies between them, and for a result that is not
-/// within one half of an address space.
+/// All that is in either range. `None` where something lies between them, and for a result that is
+/// not within one half of an address space.
 fn union(one: Range, other: Range) -> Option<Range> {
     let start = one.start.min(other.start);
     let end = one.end.max(other.end);

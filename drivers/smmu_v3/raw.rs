@@ -59,8 +59,8 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Door(());
 
 impl Door {
-    /// Looks the table up. Returns `None` where the kernel has none. Called once, when the module is
-    /// loaded.
+    /// Looks the table up. Returns `None` where the kernel has none. Called once, when the module
+    /// is loaded.
     pub(crate) fn open() -> Option<Self> {
         // SAFETY: No other function of the door is called before it returns.
         if !unsafe { bindings::iommufd_rs_smmu_v3_open() } {
@@ -129,8 +129,8 @@ impl SmmuViommu {
         (features, info.vmid)
     }
 
-    /// Stream number `nth` of the device whose vDEVICE has the id `vsid`. Returns `None` if there is
-    /// no such vDEVICE or stream.
+    /// Stream number `nth` of the device whose vDEVICE has the id `vsid`. Returns `None` if there
+    /// is no such vDEVICE or stream.
     pub(crate) fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let nth = u32::try_from(nth).ok()?;
         let mut sid = 0;

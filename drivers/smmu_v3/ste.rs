@@ -2,11 +2,12 @@
 
 //! Stream table entries: what a guest may ask for in its own, and the entry that the SMMU is given.
 //!
-//! A guest's entry (vSTE) is validated once, when a nested HWPT is made of it. The SMMU's entry is made
-//! of it for each device at attach, on top of the entry for the second stage alone, which the driver
-//! makes: VMID, stage-2 table, S2FWB and the state of ATS are never the guest's.
+//! A guest's entry (vSTE) is validated once, when a nested HWPT is made of it. The SMMU's entry is
+//! made of it for each device at attach, on top of the entry for the second stage alone, which the
+//! driver makes: VMID, stage-2 table, S2FWB and the state of ATS are never the guest's.
 //!
-//! All fields are those of Arm IHI 0070, 5.2 "STE, Stream Table Entry". Words are in CPU byte order.
+//! All fields are those of Arm IHI 0070, 5.2 "STE, Stream Table Entry". Words are in CPU byte
+//! order.
 
 use kernel::prelude::*;
 
@@ -27,22 +28,22 @@ const V: Field = Field::bit(0);
 const CONFIG: Field = Field::new(3, 1);
 /// Word 0, bits 5:4. How the table of context descriptors (CDs) is laid out.
 const S1_FMT: Field = Field::new(5, 4);
-/// Word 0, bits 51:6. Where the table of CDs is, an IPA. The specification gives the field bits up to
-/// 55; bits above 51 are reserved before SMMUv3.4 and are not part of the user API.
+/// Word 0, bits 51:6. Where the table of CDs is, an IPA. The specification gives the field bits up
+/// to 55; bits above 51 are reserved before SMMUv3.4 and are not part of the user API.
 const S1_CONTEXT_PTR: Field = Field::new(51, 6);
 /// Word 0, bits 63:59. log2 of the number of CDs.
 const S1_CD_MAX: Field = Field::new(63, 59);
 
-/// Word 1, bits 1:0. What happens to transactions without a SubstreamID. Any value is legal: 0b11 is
-/// reserved and behaves as 0b00.
+/// Word 1, bits 1:0. What happens to transactions without a SubstreamID. Any value is legal: 0b11
+/// is reserved and behaves as 0b00.
 const S1_DSS: Field = Field::new(1, 0);
 /// Word 1, bits 3:2, and 5:4. Cacheability of CDs. Any value is legal.
 const S1_CIR: Field = Field::new(3, 2);
 const S1_COR: Field = Field::new(5, 4);
 /// Word 1, bits 7:6. Shareability of CDs. Any value is legal: 0b01 is reserved and behaves as 0b00.
 const S1_CSH: Field = Field::new(7, 6);
-/// Word 1, bit 19. The SMMU may merge similar events. Always set for a guest's first stage, so that a
-/// device cannot fill the event queue that all devices share as fast.
+/// Word 1, bit 19. The SMMU may merge similar events. Always set for a guest's first stage, so that
+/// a device cannot fill the event queue that all devices share as fast.
 const MEV: Field = Field::bit(19);
 /// Word 1, bit 27. CDs must not ask for stalls.
 const S1_STALLD: Field = Field::bit(27);
@@ -59,8 +60,8 @@ const GUEST_ABORT: u64 = 0b000;
 const GUEST_BYPASS: u64 = 0b100;
 const GUEST_TRANSLATE: u64 = 0b101;
 
-/// Values of `EATS`. 0b10 is ILLEGAL unless both stages translate; 0b11 is reserved or needs a device
-/// permission table, which the guest's SMMU has not.
+/// Values of `EATS`. 0b10 is ILLEGAL unless both stages translate; 0b11 is reserved or needs a
+/// device permission table, which the guest's SMMU has not.
 const EATS_NONE: u64 = 0b00;
 const EATS_FULL: u64 = 0b01;
 
@@ -96,8 +97,8 @@ pub(crate) struct Stage1 {
 }
 
 impl Vste {
-    /// Validates a guest's entry. `EIO` for fields that the guest may not set and for values that the
-    /// specification calls ILLEGAL or that are reserved in `CONFIG` and `EATS`.
+    /// Validates a guest's entry. `EIO` for fields that the guest may not set and for values that
+    /// the specification calls ILLEGAL or that are reserved in `CONFIG` and `EATS`.
     pub(crate) fn from_guest(words: [u64; 2], features: &Features) -> Result<Self> {
         let [word0, word1] = words;
         if !V.is_set(word0) {
@@ -129,8 +130,8 @@ impl Vste {
         }
     }
 
-    /// Whether the guest lets devices use ATS, and invalidates what they cache. Without a first stage
-    /// the driver does that by itself, and decides by itself.
+    /// Whether the guest lets devices use ATS, and invalidates what they cache. Without a first
+    /// stage the driver does that by itself, and decides by itself.
     pub(crate) fn enables_ats(&self) -> bool {
         matches!(self, Self::Translate(stage1) if stage1.ats)
     }
@@ -147,8 +148,8 @@ impl Vste {
         CONFIG.put(V.mask(), config)
     }
 
-    /// The SMMU's entry for a device. `stage_2` is the valid entry under which the second stage alone
-    /// translates for this device, with EATS as the state of ATS will be.
+    /// The SMMU's entry for a device. `stage_2` is the valid entry under which the second stage
+    /// alone translates for this device, with EATS as the state of ATS will be.
     pub(crate) fn encode(&self, stage_2: &Ste) -> Ste {
         match self {
             Self::Invalid | Self::Abort => {

@@ -71,7 +71,8 @@ pub(crate) fn resv_regions(dev: &IommuDevice) -> Result<KVec<ResvRegion>> {
         (*head).next = head;
         (*head).prev = head;
     }
-    // SAFETY: An `IommuDevice` is a valid device. The list is empty, and stays in place until it is put.
+    // SAFETY: An `IommuDevice` is a valid device. The list is empty, and stays in place until it is
+    // put.
     unsafe { bindings::iommu_get_resv_regions(device::as_raw(dev), head) };
 
     // SAFETY: The list is initialised.

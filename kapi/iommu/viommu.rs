@@ -136,9 +136,10 @@ fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
 ///
 /// # Invariants
 ///
-/// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move, and
-///   `iommu_dev` is the IOMMU of `_dev`.
-/// - Once [`Viommu::new`] has returned, the driver's part is initialised too, and `ops` is not NULL.
+/// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move,
+///   and `iommu_dev` is the IOMMU of `_dev`.
+/// - Once [`Viommu::new`] has returned, the driver's part is initialised too, and `ops` is not
+///   NULL.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Viommu {
     raw: DriverStruct<bindings::iommufd_viommu>,
