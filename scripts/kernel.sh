@@ -3,9 +3,10 @@
 # Builds the test kernel once and prints its build folder. Usage: kernel.sh [FLAVOUR]
 # FLAVOUR is plain or the name of a further config fragment in patches/<version>/config. The cache
 # entry is named by the kernel source's version, the patch series, the config fragments and the
-# compilers' versions. A fragment that says "# built-from: FLAVOUR" changes so little that a copy of
-# that flavour's build folder, if there is one, saves most of the work. One that says "# patches: none" is
-# built of the kernel's source as Debian has it.
+# compilers' versions. A build begins with a copy of a finished one by the same compilers, which saves
+# most of the work: of the same flavour with other patches or options, or else of the flavour that the
+# fragment names by "# built-from: FLAVOUR". A fragment that says "# patches: none" is built of the kernel's
+# source as Debian has it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -40,12 +41,15 @@ done < <(fragments "$FLAVOUR")
 source_key() { (version_of "linux-source-$KVERSION"; cat /dev/null $(series "$1")) | key; }
 source_of() { echo "$CACHE/linux-$KVERSION-$(source_key "$1")"; }
 
-# folder_of FLAVOUR: its build folder.
+# tools: the compilers' versions.
+tools() { for p in rustc bindgen "clang-$LLVM_MAJOR" "lld-$LLVM_MAJOR"; do version_of "$p"; done; }
+
+# folder_of FLAVOUR: its build folder. The file made-of in it says by which tools it was built, and before
+# that from which source folder; the file .patched there lists the files that the patches change.
 folder_of() {
 	local key
 	# shellcheck disable=SC2046
-	key=$( (echo "$(source_key "$1") $ARCH"; for p in rustc bindgen "clang-$LLVM_MAJOR" "lld-$LLVM_MAJOR"; do version_of "$p"; done
-		cat $(fragments "$1")) | key)
+	key=$( (echo "$(source_key "$1") $ARCH"; tools; cat $(fragments "$1")) | key)
 	echo "$CACHE/kernel-$KVERSION-$ARCH-$1-$key"
 }
 
@@ -63,6 +67,8 @@ unpack() {
 		echo "applying $patch"
 		patch -d "$SRC.part" -p1 --fuzz=0 <"$patch"
 	done
+	# shellcheck disable=SC2046
+	cat /dev/null $(series "$FLAVOUR") | sed -n 's|^+++ b/||p' >"$SRC.part/.patched"
 	mv "$SRC.part" "$SRC"
 }
 
@@ -87,22 +93,21 @@ build() {
 	kmake INSTALL_HDR_PATH="$OBJ/usr" headers_install
 }
 
-# seed: begin with a copy of another flavour's finished build, of which kbuild then makes anew what
-# depends on an option that differs. The commands that it compares with its own name the folder in full
-# at times, and the source's always. What it would leave although it does not belong here is removed: modules
-# that this flavour may not have, and the count of builds.
+# seed: begin with a copy of another finished build, of which kbuild then makes anew what depends on an
+# option or a patch that differs. The commands that it compares with its own name the folder in full at
+# times, and the source's always. What it would leave although it does not belong here is removed: modules
+# that this kernel may not have, and the count of builds.
 seed() {
 	local from
-	from=$(source_of "$(built_from)")
+	from=$(head -n 1 "$1/made-of")
 	rm -rf "$OBJ.part"
 	cp -a --reflink=auto "$1" "$OBJ.part"
 	rm -f "$OBJ.part/complete" "$OBJ.part/.version"
 	find "$OBJ.part" -name '*.ko' -delete
 	find "$OBJ.part" -name '*.cmd' -exec sed -i "s|$1|$OBJ|g; s|$from/|$SRC/|g" {} +
-	# A file of another source looks older than what was made of its namesake.
+	# A file of another source may look older than what was made of its namesake.
 	if [ "$from" != "$SRC" ]; then
-		# shellcheck disable=SC2046
-		sed -n 's|^+++ b/||p' $(series "$(built_from)") | (cd "$SRC" && xargs touch -c)
+		cat "$from/.patched" "$SRC/.patched" | (cd "$SRC" && xargs -r touch -c)
 	fi
 	mv "$OBJ.part" "$OBJ"
 }
@@ -110,15 +115,24 @@ seed() {
 # built_from: the flavour with which the build may begin.
 built_from() { fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p'; }
 
-# seed_folder: the finished build that this flavour's fragment says it can begin with, if there is one
-# and no work has begun yet.
+# can_seed FOLDER: whether it is a finished build by the same tools, whose source is still there.
+can_seed() {
+	[ -e "$1/complete" ] && [ -e "$1/made-of" ] && [ -e "$(head -n 1 "$1/made-of")/.patched" ] &&
+		tail -n +2 "$1/made-of" | cmp -s - <(tools)
+}
+
+# seed_folder: the finished build that this one can begin with, if there is one and no work has begun yet.
+# Of several of the same flavour it is the one that was finished last.
 seed_folder() {
-	local from
+	local folder from
 	[ ! -e "$OBJ" ] || return 0
+	for folder in $(find "$CACHE" -maxdepth 2 -path "$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-*/complete" -printf '%T@ %h\n' | sort -rn | cut -d' ' -f2-); do
+		if can_seed "$folder"; then echo "$folder"; return 0; fi
+	done
 	from=$(built_from)
 	[ -n "$from" ] || return 0
-	from=$(folder_of "$from")
-	if [ -e "$from/complete" ]; then echo "$from"; fi
+	folder=$(folder_of "$from")
+	if can_seed "$folder"; then echo "$folder"; fi
 }
 
 make_source() { [ -e "$SRC" ] || step "kernel: unpack and patch" "$LOGS/kernel-source.log" unpack; }
@@ -127,13 +141,14 @@ make_kernel() {
 	local from time="10 minutes"
 	[ ! -e "$OBJ/complete" ] || return 0
 	from=$(seed_folder)
-	[ -z "$from" ] || time="2 to 10 minutes"
+	[ -z "$from" ] || time="1 to 10 minutes"
 	say "Building Linux $KVERSION for $ARCH, $FLAVOUR (once, about $time on two cores): $OBJ"
 	with_lock "$SRC.lock" make_source
 	[ -z "$from" ] || step "kernel: copy a like one" "$LOGS/kernel-copy-$ARCH-$FLAVOUR.log" seed "$from"
 	mkdir -p "$OBJ"
 	step "kernel: configure" "$LOGS/kernel-config-$ARCH-$FLAVOUR.log" configure
 	step "kernel: build" "$LOGS/kernel-build-$ARCH-$FLAVOUR.log" build
+	(echo "$SRC"; tools) >"$OBJ/made-of"
 	touch "$OBJ/complete"
 }
 
