@@ -29,9 +29,11 @@ check_namespace() {
 # exec_in_root ROOT FOLDER... -- COMMAND...: goes on as a command in a root that sees these folders under
 # their own names; one written as FROM:TO is seen under another one.
 exec_in_root() {
-	# A user's namespace may show the machine's /proc and /sys, but not have them anew.
+	# A user's namespace may show the machine's /proc and /sys, but not have them anew. Debian has chroot in
+	# a folder that is not in the PATH of an ordinary user.
 	# shellcheck disable=SC2016
 	exec_in_namespace bash -euc '
+		PATH=$PATH:/usr/sbin:/sbin
 		root=$1; shift
 		mount --make-rprivate /
 		mount --bind "$root" "$root"
