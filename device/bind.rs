@@ -121,7 +121,9 @@ impl BoundDevice {
             backend: backend_of(&dev),
             dev,
         });
-        Ok(reservation.fill(device)?.publish_and_get())
+        let device = reservation.fill(device)?;
+        dev_dbg!(device.dev, "bound, backend {}\n", device.backend_name());
+        Ok(device.publish_and_get())
     }
 
     /// Returns a group for a device without an IOMMU. Returns `ENOMEM` if there is no memory for
@@ -218,6 +220,12 @@ impl BoundDevice {
     /// Returns the backend of its IOMMU.
     pub(crate) fn backend(&self) -> &'static dyn Backend {
         self.backend
+    }
+
+    /// Returns the name of that backend, which is chosen when the device is bound. The module
+    /// parameter `backend` does not change it any more.
+    pub(crate) fn backend_name(&self) -> &'static str {
+        self.backend.name()
     }
 
     /// Returns whether no IOMMU translates for the device.

@@ -45,6 +45,9 @@ use crate::kapi::iommu::{
 
 /// The operations of a backend. Errors of the IOMMU driver are returned as they are.
 pub(crate) trait Backend: Sync {
+    /// Returns the name of the backend: that of its folder of `drivers/`.
+    fn name(&self) -> &'static str;
+
     /// Allocates page tables for the kernel to fill, which `dev` can be attached to. `flags` are
     /// the `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend
     /// does not support the flags or the data.

@@ -47,6 +47,10 @@ use crate::{
 pub(crate) struct InTree;
 
 impl Backend for InTree {
+    fn name(&self) -> &'static str {
+        "in_tree"
+    }
+
     fn alloc_paging(
         &self,
         dev: &IommuDevice,

@@ -32,6 +32,10 @@ use crate::{
 pub(crate) struct NoIommu;
 
 impl Backend for NoIommu {
+    fn name(&self) -> &'static str {
+        "noiommu"
+    }
+
     fn alloc_paging(
         &self,
         _dev: &IommuDevice,

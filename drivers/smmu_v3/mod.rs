@@ -65,6 +65,10 @@ pub(super) use self::raw::{
 pub(crate) struct SmmuV3;
 
 impl Backend for SmmuV3 {
+    fn name(&self) -> &'static str {
+        "smmu_v3"
+    }
+
     fn alloc_paging(
         &self,
         dev: &IommuDevice,
