@@ -56,7 +56,9 @@ pub(crate) struct Access {
     dropped: Arc<Completion>,
 }
 
-impl Kind for Access {}
+impl Kind for Access {
+    const NAME: &'static CStr = c"access";
+}
 
 impl Access {
     /// Makes an access without an address space. `user` has the unmap callback. Returns `ENOMEM`.

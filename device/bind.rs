@@ -74,7 +74,9 @@ pub(crate) struct BoundDevice {
     dev: IommuDevice,
 }
 
-impl Kind for BoundDevice {}
+impl Kind for BoundDevice {
+    const NAME: &'static CStr = c"device";
+}
 
 impl BoundDevice {
     /// Binds a device.

@@ -150,7 +150,9 @@ pub(crate) struct FaultQueue {
     arrived: PollCondVarBox,
 }
 
-impl Kind for FaultQueue {}
+impl Kind for FaultQueue {
+    const NAME: &'static CStr = c"fault-queue";
+}
 
 impl FaultQueue {
     fn new() -> impl PinInit<Self, Error> {

@@ -41,7 +41,9 @@ pub(crate) struct HwptNested {
     pasids: bool,
 }
 
-impl Kind for HwptNested {}
+impl Kind for HwptNested {
+    const NAME: &'static CStr = c"hwpt-nested";
+}
 
 /// A request for nested page tables.
 #[derive(Clone, Copy)]

@@ -51,7 +51,9 @@ pub(crate) struct HwptPaging {
     filled: AtomicFlag,
 }
 
-impl Kind for HwptPaging {}
+impl Kind for HwptPaging {
+    const NAME: &'static CStr = c"hwpt-paging";
+}
 
 /// A request for page tables.
 pub(crate) struct Request<'a> {

@@ -85,7 +85,9 @@ pub(crate) struct Ioas {
     space: RwSem<Space>,
 }
 
-impl Kind for Ioas {}
+impl Kind for Ioas {
+    const NAME: &'static CStr = c"ioas";
+}
 
 impl Ioas {
     /// An address space without mappings: any address may be used.

@@ -6,6 +6,7 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         ordering::Relaxed,
+        Atomic,
         AtomicFlag, //
     }, //
 };
@@ -21,6 +22,9 @@ use crate::{
         Table, //
     }, //
 };
+
+/// The number of the context that was made last.
+static LAST_ID: Atomic<u64> = Atomic::new(0);
 
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
@@ -44,14 +48,23 @@ pub(crate) struct Ctx {
 impl Ctx {
     /// Initialises a context without objects. See [`Ctx::process_accounting`].
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
+        let id = LAST_ID.fetch_add(1, Relaxed).wrapping_add(1);
         try_pin_init!(Self {
-            objects <- ClearOnDrop::new(Table::new()),
+            objects <- ClearOnDrop::new(Table::new(id)),
             offers <- Offers::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
             no_iommu: AtomicFlag::new(false),
         })
+    }
+
+    /// Returns the number of the context: 1 for the first one since the module was loaded, 2 for
+    /// the next one. No two contexts have the same number. What the module shows to people names a
+    /// context by it; ids of objects are unique within a context only.
+    #[allow(dead_code)] // Tracepoints use it.
+    pub(crate) fn id(&self) -> u64 {
+        self.objects.context()
     }
 
     /// Returns the table of its objects.

@@ -54,17 +54,29 @@ use crate::kapi::{
 };
 
 /// A kind of object that can be in the table.
-pub(crate) trait Kind: Any + Send + Sync {}
+pub(crate) trait Kind: Any + Send + Sync {
+    /// What objects of this kind are called where people read it. No two kinds have the same name,
+    /// and a name has no space in it.
+    #[allow(dead_code)] // Tracepoints use it.
+    const NAME: &'static CStr;
+}
 
 /// An object with its id.
 #[pin_data]
 pub(crate) struct Object<K> {
+    context: u64,
     id: u32,
     #[pin]
     kind: K,
 }
 
 impl<K> Object<K> {
+    /// Returns the [number](crate::object::Ctx::id) of the context.
+    #[allow(dead_code)] // Tracepoints use it.
+    pub(crate) fn context(&self) -> u64 {
+        self.context
+    }
+
     /// Returns the id by which user space names the object. It is unique in the context while the
     /// object exists.
     pub(crate) fn id(&self) -> u32 {
@@ -178,6 +190,7 @@ impl Slots {
 /// The objects of a context by id.
 #[pin_data]
 pub(crate) struct Table {
+    context: u64,
     #[pin]
     publishing: RwSem<()>,
     #[pin]
@@ -185,9 +198,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Initialises an empty table.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// Initialises the empty table of the context with this number.
+    pub(crate) fn new(context: u64) -> impl PinInit<Self> {
         pin_init!(Self {
+            context,
             publishing <- new_rwsem!((), "Table::publishing"),
             slots <- new_mutex!(
                 Slots {
@@ -388,6 +402,12 @@ impl Table {
 }
 
 impl Table {
+    /// Returns the [number](crate::object::Ctx::id) of the context.
+    #[allow(dead_code)] // Tracepoints use it.
+    pub(crate) fn context(&self) -> u64 {
+        self.context
+    }
+
     /// Prevents objects from being published until the result is dropped.
     pub(crate) fn freeze(&self) -> Frozen<'_> {
         Frozen {
@@ -455,8 +475,10 @@ impl<'t> Reservation<'t> {
     /// Makes the object, which no look-up finds yet. Returns `ENOMEM`, or what `init` fails with.
     pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
         let id = self.id;
+        let context = self.table.context;
         let object = Shared::pin_init(
             try_pin_init!(Object {
+                context,
                 id,
                 kind <- init,
             }? Error),

@@ -40,7 +40,9 @@ struct HwQueue {
     viommu: Ref<Viommu>,
 }
 
-impl Kind for HwQueue {}
+impl Kind for HwQueue {
+    const NAME: &'static CStr = c"hw-queue";
+}
 
 impl HwQueue {
     /// Drops the reference to this object that the driver's queue has.

@@ -44,7 +44,9 @@ pub(crate) struct Viommu {
     parent: Ref<HwptPaging>,
 }
 
-impl Kind for Viommu {}
+impl Kind for Viommu {
+    const NAME: &'static CStr = c"viommu";
+}
 
 impl Viommu {
     /// Returns the operations of its backend.

@@ -39,7 +39,9 @@ struct Vdevice {
     claim: Claim,
 }
 
-impl Kind for Vdevice {}
+impl Kind for Vdevice {
+    const NAME: &'static CStr = c"vdevice";
+}
 
 /// Handles IOMMU_VDEVICE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {

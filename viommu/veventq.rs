@@ -104,7 +104,9 @@ struct VeventQ {
     queue: Arc<Queue>,
 }
 
-impl Kind for VeventQ {}
+impl Kind for VeventQ {
+    const NAME: &'static CStr = c"veventq";
+}
 
 /// Events that have not been read.
 struct Inner {

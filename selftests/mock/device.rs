@@ -40,7 +40,9 @@ pub(crate) struct MockBinding {
     bound: Ref<BoundDevice>,
 }
 
-impl Kind for MockBinding {}
+impl Kind for MockBinding {
+    const NAME: &'static CStr = c"mock-device";
+}
 
 impl Drop for MockBinding {
     fn drop(&mut self) {
