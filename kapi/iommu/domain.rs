@@ -152,8 +152,8 @@ impl Domain {
     /// Returns `EOPNOTSUPP` if the driver does not support the flags or the data, `ENODEV` if no
     /// IOMMU driver manages the device, or the error of the driver.
     pub(crate) fn alloc(dev: &IommuDevice, flags: u32, data: Option<UserData>) -> Result<Self> {
-        let ops = device::iommu_ops(dev)?;
-        let driver = DriverRef::get(ops)?;
+        let driver = DriverRef::of(dev)?;
+        let ops = driver.ops();
         let raw = match ops.domain_alloc_paging_flags {
             Some(alloc) => {
                 let data = data.map(UserData::as_raw);

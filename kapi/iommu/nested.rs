@@ -68,17 +68,16 @@ impl NestedDomain {
         flags: u32,
         data: UserData,
     ) -> Result<Self> {
-        let ops = device::iommu_ops(dev)?;
-        let alloc = ops.domain_alloc_nested.ok_or(EOPNOTSUPP)?;
-        if !parent.is_of(ops) {
+        let driver = DriverRef::of(dev)?;
+        let alloc = driver.ops().domain_alloc_nested.ok_or(EOPNOTSUPP)?;
+        if !parent.is_of(driver.ops()) {
             return Err(EINVAL);
         }
-        let driver = DriverRef::get(ops)?;
         let data = data.as_raw();
         // SAFETY: The operation belongs to the driver of this device, which made the parent too.
         let raw = unsafe { alloc(device::as_raw(dev), parent.as_ptr(), flags, &data) };
         // SAFETY: The operation returned the domain, which refers to the parent at most.
-        unsafe { Self::from_raw(from_err_ptr(raw)?, ops, driver, Base::Parent(parent)) }
+        unsafe { Self::from_raw(from_err_ptr(raw)?, driver, Base::Parent(parent)) }
     }
 
     /// Allocates a domain on a vIOMMU. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern
@@ -105,11 +104,10 @@ impl NestedDomain {
         viommu: &Arc<Viommu>,
         alloc: impl FnOnce() -> Result<*mut bindings::iommu_domain>,
     ) -> Result<Self> {
-        let ops = viommu.iommu_ops();
-        let driver = DriverRef::get(ops)?;
+        let driver = viommu.driver().again()?;
         let raw = alloc()?;
         // SAFETY: The caller guarantees what `alloc` returns.
-        unsafe { Self::from_raw(raw, ops, driver, Base::Viommu(viommu.clone())) }
+        unsafe { Self::from_raw(raw, driver, Base::Viommu(viommu.clone())) }
     }
 
     /// Takes over a domain that a driver returned. Returns `ENOMEM` for NULL, `EOPNOTSUPP` if the
@@ -117,19 +115,18 @@ impl NestedDomain {
     ///
     /// # Safety
     ///
-    /// `raw` must be NULL or a new domain of the driver whose operations are `ops` and on which
-    /// `driver` is a reference. The domain must refer to nothing that is freed before `base`.
+    /// `raw` must be NULL or a new domain of `driver`. It must refer to nothing that is freed before
+    /// `base`.
     unsafe fn from_raw(
         raw: *mut bindings::iommu_domain,
-        ops: &bindings::iommu_ops,
         driver: DriverRef,
         base: Base,
     ) -> Result<Self> {
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        // SAFETY: The caller guarantees that the domain is new: nothing else refers to it yet.
+        unsafe { (*raw.as_ptr()).owner = driver.ops() };
         // SAFETY: The caller guarantees that the domain is new and the driver's.
         let owned = unsafe { OwnedDomain::from_raw(raw, driver) };
-        // SAFETY: Nothing but `owned` refers to the domain yet.
-        unsafe { (*raw.as_ptr()).owner = ops };
         // SAFETY: The domain is valid as long as `owned`.
         if unsafe { (*raw.as_ptr()).type_ } != bindings::IOMMU_DOMAIN_NESTED {
             return Err(EOPNOTSUPP);

@@ -107,7 +107,7 @@ unsafe extern "C" fn get_top_lock(table: *mut bindings::pt_iommu) -> *mut bindin
 /// Allocates page tables that map nothing, with 64-bit addresses. Returns `ENOMEM` if there is no
 /// memory.
 pub(crate) fn alloc() -> Result<Domain> {
-    let driver = DriverRef::get(&NO_DRIVER.0)?;
+    let driver = DriverRef::of_static(&NO_DRIVER.0)?;
     let pt =
         KBox::into_raw(KBox::<SoftwarePt>::new_uninit(GFP_KERNEL_ACCOUNT)?).cast::<SoftwarePt>();
     let config = bindings::pt_iommu_amdv1_cfg {

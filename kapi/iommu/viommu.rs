@@ -8,19 +8,18 @@
 //! the address of the [`Viommu`]. `veventqs` and its semaphore are not used: [`Receivers`] takes
 //! their place.
 //!
+//! This module compares `iommu_dev` with other addresses and does not read what is there. The driver
+//! may read it: its IOMMUs are its own, and it is referenced ([`DriverRef`]).
+//!
 //! C headers: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h),
 //! [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
 use core::ffi::c_void;
 
 use kernel::{
-    device::Device,
     error::to_result,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -136,8 +135,7 @@ fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
 ///
 /// # Invariants
 ///
-/// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move,
-///   and `iommu_dev` is the IOMMU of `_dev`.
+/// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move.
 /// - Once [`Viommu::new`] has returned, the driver's part is initialised too, and `ops` is not
 ///   NULL.
 #[pin_data(PinnedDrop)]
@@ -145,10 +143,8 @@ pub(crate) struct Viommu {
     raw: DriverStruct<bindings::iommufd_viommu>,
     parent: Arc<Domain>,
     receivers: Arc<Receivers>,
-    /// The IOMMU of the device exists as long as the device.
-    _dev: ARef<Device>,
     // The driver's operations are called when the struct is dropped, so this is dropped last.
-    _driver: DriverRef,
+    driver: DriverRef,
 }
 
 // SAFETY: IOMMU drivers lock what they change in their vIOMMUs, and the other fields are `Send`.
@@ -164,9 +160,9 @@ impl Viommu {
     /// memory, or the error of the driver.
     pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
-        let ops = device::iommu_ops(dev)?;
-        let init = ops.viommu_init.ok_or(EOPNOTSUPP)?;
-        if !request.parent.is_of(ops) {
+        let driver = DriverRef::of(dev)?;
+        let init = driver.ops().viommu_init.ok_or(EOPNOTSUPP)?;
+        if !request.parent.is_of(driver.ops()) {
             return Err(EINVAL);
         }
         // INVARIANT: iommufd's part is initialised below, before anything can fail.
@@ -175,8 +171,7 @@ impl Viommu {
                 raw: DriverStruct::zeroed(size)?,
                 parent: request.parent,
                 receivers: Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?,
-                _dev: ARef::from(&**dev),
-                _driver: DriverRef::get(ops)?,
+                driver,
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -217,17 +212,15 @@ impl Viommu {
         Connection::new(&self.receivers, kind, receiver)
     }
 
-    /// Returns the operations of the IOMMU driver.
-    pub(super) fn iommu_ops(&self) -> &bindings::iommu_ops {
-        // SAFETY: By the type invariants `iommu_dev` is the IOMMU of `_dev`, and exists as long as
-        // that. Its operations are part of the driver, to which `_driver` is a reference.
-        unsafe { &*(*(*self.as_ptr()).iommu_dev).ops }
+    /// Returns the IOMMU driver.
+    pub(super) fn driver(&self) -> &DriverRef {
+        &self.driver
     }
 
     /// Returns the operations of the vIOMMU. Returns `EOPNOTSUPP` if the driver has set none; a
     /// vIOMMU that [`Viommu::new`] returned has some.
     pub(super) fn ops(&self) -> Result<&bindings::iommufd_viommu_ops> {
-        // SAFETY: The field is NULL, or operations that are part of the driver, to which `_driver`
+        // SAFETY: The field is NULL, or operations that are part of the driver, to which `driver`
         // is a reference. `viommu_init` alone sets it.
         unsafe { (*self.as_ptr()).ops.as_ref() }.ok_or(EOPNOTSUPP)
     }
