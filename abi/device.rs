@@ -154,7 +154,7 @@ unsafe extern "C" fn iommufd_device_detach(
 ) {
     // SAFETY: The caller does not unbind the device during the call.
     let Binding { device, ctx, .. } = unsafe { borrow(idev) };
-    device.detach(ctx, device.id(), Pasid::new(pasid));
+    device.detach(ctx, Pasid::new(pasid));
 }
 
 #[no_mangle]

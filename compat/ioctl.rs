@@ -24,6 +24,10 @@ use crate::{
             locked_vm::may_do_raw_io,
             user::UserStruct, //
         },
+        trace::{
+            self,
+            emit, //
+        },
         uapi::{
             self,
             vfio, //
@@ -129,8 +133,20 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     if !is_whole::<vfio::DmaMap>(cmd.argsz) || unknown || !(prot.read || prot.write) {
         return Err(EINVAL);
     }
+    let ioas = compat_ioas(ctx)?;
     let process = ctx.process_accounting();
-    compat_ioas(ctx)?.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, process)
+    let result = ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, process);
+    emit(|| trace::Map {
+        context: ctx.id(),
+        ioas: ioas.id(),
+        iova: cmd.iova,
+        length: cmd.size,
+        fd: -1,
+        start: cmd.vaddr,
+        flags: cmd.flags,
+        error: trace::errno(&result),
+    });
+    result
 }
 
 /// VFIO_IOMMU_UNMAP_DMA. Returns `EINVAL` for a struct that is too short and for unknown flags,
@@ -153,6 +169,14 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     } else {
         unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)?
     };
+    emit(|| trace::Unmap {
+        context: ctx.id(),
+        ioas: ioas.id(),
+        iova: cmd.iova,
+        length: cmd.size,
+        unmapped,
+        error: trace::errno(&result),
+    });
     // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.size = unmapped;
     UserSlice::new(arg, size_of::<vfio::DmaUnmap>())

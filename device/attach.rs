@@ -11,7 +11,10 @@ use kernel::prelude::*;
 
 use crate::{
     device::{
-        group::Freed,
+        group::{
+            Freed,
+            Group, //
+        },
         BoundDevice, //
     },
     hwpt::{
@@ -23,7 +26,11 @@ use crate::{
     ioas::Ioas,
     kapi::{
         bug::warn_on_once,
-        iommu::attachment::Pasid, //
+        iommu::attachment::Pasid,
+        trace::{
+            self,
+            emit, //
+        }, //
     },
     object::{
         Ctx,
@@ -49,6 +56,29 @@ impl Object<BoundDevice> {
     /// errors of [`Group::attach`](crate::device::Group::attach) and
     /// [`Group::replace`](crate::device::Group::replace).
     pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
+        let result = self.go_to_object(ctx, pasid, pt_id, how);
+        match how {
+            How::Attach => emit(|| trace::Attach {
+                context: self.context(),
+                device: self.id(),
+                pasid: pasid.as_raw(),
+                target: pt_id,
+                hwpt: result.unwrap_or(0),
+                error: trace::errno(&result),
+            }),
+            How::Replace => emit(|| trace::Replace {
+                context: self.context(),
+                device: self.id(),
+                pasid: pasid.as_raw(),
+                target: pt_id,
+                hwpt: result.unwrap_or(0),
+                error: trace::errno(&result),
+            }),
+        }
+        result
+    }
+
+    fn go_to_object(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
         let target = match Hwpt::try_from(target) {
             Ok(hwpt) => {
@@ -141,7 +171,7 @@ impl Object<BoundDevice> {
             How::Attach => {
                 let freed = self.go_to(pasid, &target, how)?;
                 if let Err(error) = hwpt.fill() {
-                    self.detach(ctx, self.id(), pasid);
+                    self.detach(ctx, pasid);
                     // A task that moved the group away meanwhile may refer to it for a moment.
                     drop(target);
                     hwpt.discard();
@@ -165,31 +195,41 @@ impl Object<BoundDevice> {
     }
 }
 
-impl BoundDevice {
-    /// Detaches `pasid` of the device, whose id is `id`, if it is attached.
-    pub(crate) fn detach(&self, ctx: &Ctx, id: u32, pasid: Pasid) {
+impl Object<BoundDevice> {
+    /// Detaches `pasid` of the device if it is attached.
+    pub(crate) fn detach(&self, ctx: &Ctx, pasid: Pasid) {
         if let Ok(group) = self.group() {
-            give_back(ctx, group.detach(id, pasid));
+            give_back(ctx, self.leave(group, pasid));
         }
     }
 
     /// Detaches the device and all of its PASIDs.
-    pub(crate) fn detach_all(&self, ctx: &Ctx, id: u32) {
-        self.for_each_freed(id, |freed| give_back(ctx, freed));
+    pub(crate) fn detach_all(&self, ctx: &Ctx) {
+        self.for_each_freed(|freed| give_back(ctx, freed));
     }
 
-    /// As [`BoundDevice::detach_all`], while the context is being dropped with all page tables.
+    /// As [`detach_all`](Self::detach_all), while the context is being dropped with all page
+    /// tables.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn detach_at_end(&self, id: u32) {
-        self.for_each_freed(id, drop);
+    pub(crate) fn detach_at_end(&self) {
+        self.for_each_freed(drop);
     }
 
-    fn for_each_freed(&self, id: u32, f: impl Fn(Freed)) {
+    fn for_each_freed(&self, f: impl Fn(Freed)) {
         if let Ok(group) = self.group() {
-            while let Some(pasid) = group.attached_by(id) {
-                f(group.detach(id, pasid));
+            while let Some(pasid) = group.attached_by(self.id()) {
+                f(self.leave(group, pasid));
             }
         }
+    }
+
+    fn leave(&self, group: &Group, pasid: Pasid) -> Freed {
+        emit(|| trace::Detach {
+            context: self.context(),
+            device: self.id(),
+            pasid: pasid.as_raw(),
+        });
+        group.detach(self.id(), pasid)
     }
 }
 

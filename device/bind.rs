@@ -196,7 +196,7 @@ impl BoundDevice {
 
         let _id = ctx.objects().withdraw(&device);
         // Drivers detach the device before. One that has not must not leave DMA enabled.
-        device.detach_all(ctx, device.id());
+        device.detach_all(ctx);
         device.claims.end(ctx);
         drop(device);
         // Other references are those of ioctls that are running. None holds one while it waits for

@@ -10,6 +10,7 @@
 #include <uapi/linux/vfio.h>
 
 #include "shims.h"
+#include "tracepoints.h"
 
 #ifdef CONFIG_IOMMUFD_RS_TEST
 #include "iommufd_test.h"

@@ -51,6 +51,11 @@ use crate::{
             FaultSink, //
         },
         mm::user::UserStruct,
+        trace::{
+            self,
+            emit,
+            Event, //
+        },
         uapi::{
             self,
             fault, //
@@ -59,6 +64,7 @@ use crate::{
     object::{
         Ctx,
         Kind,
+        Object,
         Ref, //
     }, //
 };
@@ -238,7 +244,9 @@ impl FaultQueue {
             return Ok(Some((buffer, cookie)));
         }
     }
+}
 
+impl Object<FaultQueue> {
     /// Answers groups up to the first invalid answer. Returns the number of bytes of the valid
     /// ones. Returns `EINVAL` for an unknown answer or cookie, `ESPIPE` if the length is no
     /// multiple of an answer's size, `EFAULT`.
@@ -265,6 +273,14 @@ impl FaultQueue {
         };
         let node = self.inner.lock().delivered.remove_node(&response.cookie);
         let (_, group) = node.map(RBTreeNode::to_key_value).ok_or(EINVAL)?;
+        emit(|| trace::FaultAnswer {
+            context: self.context(),
+            queue: self.id(),
+            device: group.device(),
+            cookie: response.cookie,
+            faults: u32::try_from(group.len()).unwrap_or(u32::MAX),
+            code: response.code,
+        });
         group.answer(answer);
         Ok(())
     }
@@ -289,6 +305,19 @@ fn compose(group: &FaultGroup, cookie: u32, messages: &mut KVec<uapi::HwptPgfaul
 
 impl FaultSink for Ref<FaultQueue> {
     fn deliver(&self, group: FaultGroup) {
+        if trace::Fault::is_read() {
+            group.for_each(|request| {
+                emit(|| trace::Fault {
+                    context: self.context(),
+                    queue: self.id(),
+                    device: group.device(),
+                    pasid: request.pasid,
+                    group: request.group,
+                    perm: request.perm,
+                    addr: request.addr,
+                });
+            });
+        }
         self.inner.lock().waiting.push_back(group);
         self.arrived.notify_all();
     }

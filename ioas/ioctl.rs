@@ -30,6 +30,10 @@ use crate::{
             }, //
         },
         sync::chunks::Chunks,
+        trace::{
+            self,
+            emit, //
+        },
         uapi,
         units::IovaRange, //
     },
@@ -167,6 +171,21 @@ fn map_pages(
 
 /// IOMMU_IOAS_MAP.
 pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Result {
+    let result = map_user(ctx, &mut cmd, user);
+    emit(|| trace::Map {
+        context: ctx.id(),
+        ioas: cmd.ioas_id,
+        iova: cmd.iova,
+        length: cmd.length,
+        fd: -1,
+        start: cmd.user_va,
+        flags: cmd.flags,
+        error: trace::errno(&result),
+    });
+    result
+}
+
+fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
     check_map_flags(cmd.flags)?;
     if cmd.__reserved != 0 {
         return Err(EOPNOTSUPP);
@@ -179,12 +198,27 @@ pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Resul
     let placement = placement_of(cmd.flags, cmd.iova);
     map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
         cmd.iova = iova;
-        user.write(&cmd)
+        user.write(cmd)
     })
 }
 
 /// IOMMU_IOAS_MAP_FILE.
 pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct) -> Result {
+    let result = map_fd(ctx, &mut cmd, user);
+    emit(|| trace::Map {
+        context: ctx.id(),
+        ioas: cmd.ioas_id,
+        iova: cmd.iova,
+        length: cmd.length,
+        fd: cmd.fd,
+        start: cmd.start,
+        flags: cmd.flags,
+        error: trace::errno(&result),
+    });
+    result
+}
+
+fn map_fd(ctx: &Ctx, cmd: &mut uapi::IoasMapFile, user: &UserStruct) -> Result {
     check_map_flags(cmd.flags)?;
     check_numbers(&[cmd.iova, cmd.length])?;
     let prot = prot_of(cmd.flags)?;
@@ -194,12 +228,27 @@ pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct)
     let placement = placement_of(cmd.flags, cmd.iova);
     map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
         cmd.iova = iova;
-        user.write(&cmd)
+        user.write(cmd)
     })
 }
 
 /// IOMMU_IOAS_COPY.
 pub(crate) fn copy(ctx: &Ctx, mut cmd: uapi::IoasCopy, user: &UserStruct) -> Result {
+    let result = copy_slices(ctx, &mut cmd, user);
+    emit(|| trace::Copied {
+        context: ctx.id(),
+        src_ioas: cmd.src_ioas_id,
+        src_iova: cmd.src_iova,
+        dst_ioas: cmd.dst_ioas_id,
+        dst_iova: cmd.dst_iova,
+        length: cmd.length,
+        flags: cmd.flags,
+        error: trace::errno(&result),
+    });
+    result
+}
+
+fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result {
     check_map_flags(cmd.flags)?;
     check_numbers(&[cmd.length, cmd.src_iova, cmd.dst_iova])?;
     let prot = prot_of(cmd.flags)?;
@@ -210,29 +259,49 @@ pub(crate) fn copy(ctx: &Ctx, mut cmd: uapi::IoasCopy, user: &UserStruct) -> Res
     let placement = placement_of(cmd.flags, cmd.dst_iova);
     dst.map(slices, cmd.length, placement, prot, |iova| {
         cmd.dst_iova = iova;
-        user.write(&cmd)
+        user.write(cmd)
     })
 }
 
 /// IOMMU_IOAS_UNMAP.
 pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> Result {
-    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+    let length = cmd.length;
     let mut unmapped = 0;
+    let result = unmap_range(ctx, &mut cmd, user, &mut unmapped);
+    emit(|| trace::Unmap {
+        context: ctx.id(),
+        ioas: cmd.ioas_id,
+        iova: cmd.iova,
+        length,
+        unmapped,
+        error: trace::errno(&result),
+    });
+    result
+}
+
+/// Adds the number of bytes that were unmapped to `unmapped`, also on failure.
+fn unmap_range(
+    ctx: &Ctx,
+    cmd: &mut uapi::IoasUnmap,
+    user: &UserStruct,
+    unmapped: &mut u64,
+) -> Result {
+    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
     let result = if cmd.iova == 0 && cmd.length == u64::MAX {
-        ioas.unmap_all(&mut unmapped)
+        ioas.unmap_all(unmapped)
     } else {
         check_numbers(&[cmd.iova, cmd.length])?;
         let within = IovaRange::from_len(cmd.iova, cmd.length)?;
-        let result = ioas.unmap(within, &mut unmapped);
-        if result.is_ok() && unmapped == 0 {
+        let result = ioas.unmap(within, unmapped);
+        if result.is_ok() && *unmapped == 0 {
             return Err(ENOENT);
         }
         result
     };
     // The number of unmapped bytes is reported also if unmapping has failed halfway.
-    cmd.length = unmapped;
-    if result.is_ok() || unmapped != 0 {
-        user.write(&cmd)?;
+    cmd.length = *unmapped;
+    if result.is_ok() || *unmapped != 0 {
+        user.write(cmd)?;
     }
     result
 }

@@ -62,7 +62,6 @@ impl Ctx {
     /// Returns the number of the context: 1 for the first one since the module was loaded, 2 for
     /// the next one. No two contexts have the same number. What the module shows to people names a
     /// context by it; ids of objects are unique within a context only.
-    #[allow(dead_code)] // Tracepoints use it.
     pub(crate) fn id(&self) -> u64 {
         self.objects.context()
     }

@@ -22,6 +22,7 @@
 
 use core::{
     any::Any,
+    marker::PhantomData,
     ops::Deref, //
 };
 
@@ -50,6 +51,10 @@ use crate::kapi::{
             Shared,
             SharedAny, //
         }, //
+    },
+    trace::{
+        self,
+        emit, //
     }, //
 };
 
@@ -57,34 +62,49 @@ use crate::kapi::{
 pub(crate) trait Kind: Any + Send + Sync {
     /// What objects of this kind are called where people read it. No two kinds have the same name,
     /// and a name has no space in it.
-    #[allow(dead_code)] // Tracepoints use it.
     const NAME: &'static CStr;
+}
+
+/// The name of an object. Hits the tracepoint when it is dropped.
+struct Name<K: Kind> {
+    context: u64,
+    id: u32,
+    _kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Drop for Name<K> {
+    fn drop(&mut self) {
+        emit(|| trace::Destroyed {
+            context: self.context,
+            id: self.id,
+            kind: K::NAME,
+        });
+    }
 }
 
 /// An object with its id.
 #[pin_data]
-pub(crate) struct Object<K> {
-    context: u64,
-    id: u32,
+pub(crate) struct Object<K: Kind> {
+    // Field order: it is said that the object is destroyed before what it owns is.
+    name: Name<K>,
     #[pin]
     kind: K,
 }
 
-impl<K> Object<K> {
+impl<K: Kind> Object<K> {
     /// Returns the [number](crate::object::Ctx::id) of the context.
-    #[allow(dead_code)] // Tracepoints use it.
     pub(crate) fn context(&self) -> u64 {
-        self.context
+        self.name.context
     }
 
     /// Returns the id by which user space names the object. It is unique in the context while the
     /// object exists.
     pub(crate) fn id(&self) -> u32 {
-        self.id
+        self.name.id
     }
 }
 
-impl<K> Deref for Object<K> {
+impl<K: Kind> Deref for Object<K> {
     type Target = K;
 
     fn deref(&self) -> &K {
@@ -403,7 +423,6 @@ impl Table {
 
 impl Table {
     /// Returns the [number](crate::object::Ctx::id) of the context.
-    #[allow(dead_code)] // Tracepoints use it.
     pub(crate) fn context(&self) -> u64 {
         self.context
     }
@@ -478,12 +497,21 @@ impl<'t> Reservation<'t> {
         let context = self.table.context;
         let object = Shared::pin_init(
             try_pin_init!(Object {
-                context,
-                id,
+                // Last, because it says that the object is destroyed when it is dropped.
                 kind <- init,
+                name: Name {
+                    context,
+                    id,
+                    _kind: PhantomData,
+                },
             }? Error),
             GFP_KERNEL_ACCOUNT,
         )?;
+        emit(|| trace::Made {
+            context,
+            id,
+            kind: K::NAME,
+        });
         Ok(Draft {
             object,
             reservation: self,
@@ -509,7 +537,7 @@ struct Taken<'t> {
 
 /// An object that is not published. Dropping this drops the object and then frees its id. Warns if
 /// there is another reference to the object then; see [`Draft::discard`].
-pub(crate) struct Draft<'t, K> {
+pub(crate) struct Draft<'t, K: Kind> {
     // Field order: the id is freed last.
     object: Ref<K>,
     reservation: Reservation<'t>,
@@ -566,7 +594,7 @@ impl<K: Kind> Draft<'_, K> {
     }
 }
 
-impl<K> Drop for Draft<'_, K> {
+impl<K: Kind> Drop for Draft<'_, K> {
     fn drop(&mut self) {
         // A reference elsewhere would keep the object when its id is free.
         let freed = !self.reservation.published;
@@ -574,7 +602,7 @@ impl<K> Drop for Draft<'_, K> {
     }
 }
 
-impl<K> Deref for Draft<'_, K> {
+impl<K: Kind> Deref for Draft<'_, K> {
     type Target = Ref<K>;
 
     fn deref(&self) -> &Ref<K> {

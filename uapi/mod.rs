@@ -17,6 +17,10 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         mm::user::UserStruct,
+        trace::{
+            self,
+            emit, //
+        },
         uapi, //
     },
     object::Ctx,
@@ -111,6 +115,19 @@ fn test(ctx: &FileRef<Ctx>, arg: usize) -> Result<u32> {
 /// too short, `E2BIG` if it is longer than the known one and not zero there, or the error of the
 /// command.
 pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
+    let result = carry_out(ctx, number, arg);
+    if result.is_err() {
+        emit(|| trace::Refused {
+            context: ctx.id(),
+            command: number,
+            error: trace::errno(&result),
+        });
+    }
+    result
+}
+
+/// As [`ioctl`].
+fn carry_out(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     if number == uapi::ioctl_number(uapi::test::NR) {
         return test(ctx, arg);

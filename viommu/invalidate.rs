@@ -15,6 +15,10 @@ use crate::{
             self,
             UserStruct, //
         },
+        trace::{
+            self,
+            emit, //
+        },
         uapi,
         units::PAGE_SIZE, //
     },
@@ -29,6 +33,14 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
     let Invalidated { done, result } = carry_out(ctx, &cmd).unwrap_or_else(Invalidated::nothing);
+    emit(|| trace::Invalidate {
+        context: ctx.id(),
+        object: cmd.hwpt_id,
+        kind: cmd.data_type,
+        asked: cmd.entry_num,
+        done,
+        error: trace::errno(&result),
+    });
     cmd.entry_num = done;
     user.write(&cmd)?;
     result

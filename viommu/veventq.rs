@@ -49,10 +49,15 @@ use crate::{
             EventReceiver, //
         },
         mm::user::UserStruct,
+        trace::{
+            self,
+            emit, //
+        },
         uapi::{
             self,
             veventq, //
-        }, //
+        },
+        units::to_u64, //
     },
     object::{
         Ctx,
@@ -78,7 +83,12 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         return Err(EINVAL);
     }
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
-    let queue = Arc::pin_init(Queue::new(cmd.veventq_depth), GFP_KERNEL_ACCOUNT)?;
+    let queue = Queue::new(
+        cmd.veventq_depth,
+        (viommu.context(), viommu.id()),
+        cmd.type_,
+    );
+    let queue = Arc::pin_init(queue, GFP_KERNEL_ACCOUNT)?;
     let connection = viommu.ops().connect(cmd.type_, queue.clone())?;
     let draft = ctx.objects().reserve()?.fill(Ok(VeventQ {
         _connection: connection,
@@ -130,6 +140,10 @@ enum First {
 /// Events that wait to be read.
 #[pin_data]
 struct Queue {
+    /// The numbers of the context and of the vIOMMU, and the type of the events.
+    context: u64,
+    viommu: u32,
+    kind: u32,
     depth: usize,
     /// Held while events are read, so that one task removes them.
     #[pin]
@@ -150,8 +164,11 @@ fn header(flags: u32, number: u64) -> uapi::VeventHeader {
 }
 
 impl Queue {
-    fn new(depth: u32) -> impl PinInit<Self, Error> {
+    fn new(depth: u32, (context, viommu): (u64, u32), kind: u32) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            context,
+            viommu,
+            kind,
             depth: depth as usize,
             reading <- new_mutex!((), "Queue::reading"),
             inner <- new_spinlock!(
@@ -285,7 +302,19 @@ impl EventReceiver for Queue {
                 other.map(|_| ())
             }
         };
+        let lost = inner.lost.is_some();
         drop(inner);
+        emit(|| trace::Vevent {
+            context: self.context,
+            viommu: self.viommu,
+            kind: self.kind,
+            number,
+            length: to_u64(event.len()),
+            error: match &result {
+                Ok(()) if lost => ENOSPC.to_errno(),
+                result => trace::errno(result),
+            },
+        });
         self.arrived.notify_all();
         result
     }

@@ -46,6 +46,11 @@ impl Pasid {
         Self(raw)
     }
 
+    /// Returns the number, 0 for DMA without a PASID.
+    pub(crate) const fn as_raw(self) -> u32 {
+        self.0
+    }
+
     /// Returns whether DMA without a PASID is meant.
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE

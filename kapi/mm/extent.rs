@@ -20,6 +20,10 @@ use crate::{
     ffi::bindings,
     kapi::{
         mm::phys::PhysPiece,
+        trace::{
+            self,
+            emit, //
+        },
         units::{
             page_offset,
             to_u64,
@@ -106,6 +110,16 @@ impl Extent {
     /// Returns whether the pages were pinned for writing.
     pub(crate) fn is_writable(&self) -> bool {
         self.0.get() & WRITABLE != 0
+    }
+
+    /// Hits the tracepoint for pages that were just pinned.
+    #[inline]
+    pub(super) fn trace_pin(&self) {
+        emit(|| trace::Pin {
+            pfn: self.pfn(),
+            npages: self.npages(),
+            writable: self.is_writable(),
+        });
     }
 
     /// Borrows all pages.
@@ -200,6 +214,11 @@ impl Extent {
 
 impl Drop for Extent {
     fn drop(&mut self) {
+        emit(|| trace::Unpin {
+            pfn: self.pfn(),
+            npages: self.npages(),
+            writable: self.is_writable(),
+        });
         // SAFETY: It computes an address; nothing is read.
         let first = unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(self.pfn())) };
         // SAFETY: By the type invariants the extent owns a pin on each of these pages.

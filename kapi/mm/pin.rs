@@ -365,6 +365,7 @@ impl<'a> Runs<'a> {
 impl Drop for Runs<'_> {
     fn drop(&mut self) {
         while let Some((_, run)) = self.next() {
+            run.trace_pin();
             drop(run);
         }
     }
@@ -384,7 +385,9 @@ impl Iterator for PinnedPages<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Result<Extent>> {
-        self.0.next().map(|(_, run)| Ok(run))
+        let (_, run) = self.0.next()?;
+        run.trace_pin();
+        Some(Ok(run))
     }
 
     #[inline]
@@ -436,6 +439,7 @@ impl Iterator for PinnedFolios<'_> {
                 // SAFETY: The extent has a pin on the folio.
                 let errno = unsafe { bindings::folio_add_pins(folio, more as u32) };
                 if errno != 0 {
+                    extent.trace_pin();
                     return Some(Err(Error::from_errno(errno)));
                 }
                 // SAFETY: `folio_add_pins` took these pins for us, and the pages of the folio that
@@ -454,6 +458,7 @@ impl Iterator for PinnedFolios<'_> {
             unsafe { extent.grow(run.into_parts().1) };
         }
         self.npages = self.npages.saturating_sub(extent.npages());
+        extent.trace_pin();
         Some(Ok(extent))
     }
 

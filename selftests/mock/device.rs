@@ -47,7 +47,7 @@ impl Kind for MockBinding {
 impl Drop for MockBinding {
     fn drop(&mut self) {
         // Whoever destroys a binding but not its context has detached the device already.
-        self.bound.detach_at_end(self.bound.id());
+        self.bound.detach_at_end();
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Re
     out.out_hwpt_id = pt_id;
     out.out_idev_id = device_id;
     if let Err(error) = user.write(&cmd) {
-        draft.bound.detach(ctx, device_id, Pasid::NONE);
+        draft.bound.detach(ctx, Pasid::NONE);
         return Err(error);
     }
     bound.device = None;
@@ -125,7 +125,7 @@ pub(super) fn attach_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result
     cmd.pasid_attach_mut().pt_id = device.change_pt(ctx, pasid, pt_id, How::Attach)?;
     let result = user.write(&cmd);
     if result.is_err() {
-        device.detach(ctx, device.id(), pasid);
+        device.detach(ctx, pasid);
     }
     result
 }
@@ -144,7 +144,7 @@ pub(super) fn replace_pasid(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Resul
 pub(super) fn detach_pasid(ctx: &Ctx, id: u32, cmd: &PasidDetach) -> Result {
     let binding: Ref<MockBinding> = ctx.objects().get(id)?;
     let device = &binding.bound;
-    device.detach(ctx, device.id(), Pasid::new(cmd.pasid));
+    device.detach(ctx, Pasid::new(cmd.pasid));
     Ok(())
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn destroy(ctx: &Ctx, id: u32) -> Result {
     let (binding, _id) = ctx.objects().take::<MockBinding>(id)?;
     let device = binding.bound.clone();
     // Page tables that were made for the device go with it.
-    device.detach_all(ctx, device.id());
+    device.detach_all(ctx);
     drop(binding);
     BoundDevice::unbind(ctx, device);
     Ok(())
