@@ -18,6 +18,8 @@ mod ioas;
 mod kapi;
 #[forbid(unsafe_code)]
 mod object;
+#[forbid(unsafe_code)]
+mod observe;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 #[forbid(unsafe_code)]
 mod selftests;

@@ -4,10 +4,7 @@
 
 use core::ffi::c_void;
 
-use kernel::{
-    error::from_result,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 use crate::{
     abi::same_signature,
@@ -20,6 +17,7 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         mm::pin::PagePtr,
+        reason,
         sync::shared::BorrowedShared,
         units::{
             page_offset,
@@ -76,6 +74,14 @@ unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedShared<'a
     unsafe { Ref::<Access>::borrow_raw(access.cast()) }
 }
 
+/// Returns the result of `command` to the driver. The context of the access records a refusal.
+fn answer(access: &Access, command: &'static CStr, result: reason::Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(refusal) => access.refuse(command, refusal).to_errno(),
+    }
+}
+
 #[no_mangle]
 unsafe extern "C" fn iommufd_access_create(
     ictx: *mut bindings::iommufd_ctx,
@@ -86,7 +92,7 @@ unsafe extern "C" fn iommufd_access_create(
     // SAFETY: The caller has a reference to the context, and `ops` and `id` are valid, during the
     // call.
     let (ctx, ops, id) = unsafe { (FileRef::<Ctx>::borrow_raw(ictx.cast()), &*ops, &mut *id) };
-    let create = || -> Result<Ref<Access>> {
+    let create = || -> reason::Result<Ref<Access>> {
         let user = match ops.unmap {
             Some(unmap) => {
                 let user: KBox<dyn AccessUser> =
@@ -102,7 +108,7 @@ unsafe extern "C" fn iommufd_access_create(
             *id = access.id();
             access.into_raw().cast()
         }
-        Err(error) => error.to_ptr(),
+        Err(refusal) => ctx.refuse(c"create access", refusal).to_ptr(),
     }
 }
 
@@ -119,7 +125,7 @@ unsafe extern "C" fn iommufd_access_attach(
 ) -> c_int {
     // SAFETY: The caller does not destroy the access during the call.
     let access = unsafe { borrow(access) };
-    from_result(|| access.attach(ioas_id).map(|()| 0))
+    answer(&access, c"attach access", access.attach(ioas_id))
 }
 
 #[no_mangle]
@@ -129,7 +135,7 @@ unsafe extern "C" fn iommufd_access_replace(
 ) -> c_int {
     // SAFETY: The caller does not destroy the access during the call.
     let access = unsafe { borrow(access) };
-    from_result(|| access.replace(ioas_id).map(|()| 0))
+    answer(&access, c"replace access", access.replace(ioas_id))
 }
 
 #[no_mangle]
@@ -161,7 +167,7 @@ unsafe extern "C" fn iommufd_access_pin_pages(
         )
     };
     let write = flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0;
-    from_result(|| access.pin_pages(range, write, out).map(|()| 0))
+    answer(&access, c"pin pages", access.pin_pages(range, write, out))
 }
 
 #[no_mangle]
@@ -198,8 +204,6 @@ unsafe extern "C" fn iommufd_access_rw(
     let borrow_mm = flags & bindings::IOMMUFD_ACCESS_RW_KTHREAD != 0;
     // SAFETY: The caller does not destroy the access during the call.
     let access = unsafe { borrow(access) };
-    from_result(|| {
-        access.copy_bytes(to_u64(iova), transfer, borrow_mm, false)?;
-        Ok(0)
-    })
+    let copied = access.copy_bytes(to_u64(iova), transfer, borrow_mm, false);
+    answer(&access, c"access memory", copied)
 }

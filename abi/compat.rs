@@ -42,7 +42,8 @@ unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
     // call.
     let (ctx, out) = unsafe { (borrow(ictx), &mut *out_ioas_id) };
     from_result(|| {
-        *out = compat::ioas_id(&ctx)?;
+        let id = compat::ioas_id(&ctx).map_err(|refusal| ctx.refuse(c"join group", refusal));
+        *out = id?;
         Ok(0)
     })
 }
@@ -51,12 +52,15 @@ unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
 unsafe extern "C" fn iommufd_vfio_compat_ioas_create(ictx: *mut bindings::iommufd_ctx) -> c_int {
     // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { borrow(ictx) };
-    from_result(|| compat::join(&ctx).map(|()| 0))
+    let joined = compat::join(&ctx).map_err(|refusal| ctx.refuse(c"join group", refusal));
+    from_result(|| joined.map(|()| 0))
 }
 
 #[no_mangle]
 unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(ictx: *mut bindings::iommufd_ctx) -> c_int {
     // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { borrow(ictx) };
-    from_result(|| compat::join_without_iommu(&ctx).map(|()| 0))
+    let joined = compat::join_without_iommu(&ctx);
+    let joined = joined.map_err(|refusal| ctx.refuse(c"join group", refusal));
+    from_result(|| joined.map(|()| 0))
 }

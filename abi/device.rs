@@ -24,6 +24,11 @@ use crate::{
         iommu::{
             attachment::Pasid,
             device::IommuDevice, //
+        },
+        reason::{
+            self,
+            Because,
+            Reason, //
         }, //
     },
     object::{
@@ -68,13 +73,13 @@ unsafe extern "C" fn iommufd_device_bind(
 ) -> *mut bindings::iommufd_device {
     // SAFETY: The caller has a reference to the context during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) };
-    let bind = || -> Result<KBox<Binding>> {
+    let bind = || -> reason::Result<KBox<Binding>> {
         let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         // SAFETY: The caller has a reference to the device during the call.
         let dev = unsafe { Device::from_raw::<'_>(dev) };
         // SAFETY: The caller's driver is bound to the device until `iommufd_device_unbind` returns,
         // which waits for `unused`; if binding fails, until this function returns, which does too.
-        let dev = unsafe { IommuDevice::new(dev, ()) }?;
+        let dev = unsafe { IommuDevice::new(dev, ()) }.because(Reason::BindNoIommu, 0)?;
         let unused = dev.dropped();
         match BoundDevice::bind(&ctx, dev) {
             Ok(device) => Ok(memory.write(Binding {
@@ -94,7 +99,7 @@ unsafe extern "C" fn iommufd_device_bind(
             unsafe { *id = binding.device.id() };
             KBox::into_raw(binding).cast()
         }
-        Err(error) => error.to_ptr(),
+        Err(refusal) => ctx.refuse(c"bind", refusal).to_ptr(),
     }
 }
 
@@ -122,7 +127,9 @@ unsafe fn change_pt(
     // SAFETY: The caller guarantees that the device remains bound and `pt_id` is valid.
     let (Binding { device, ctx, .. }, pt_id) = unsafe { (borrow(idev), &mut *pt_id) };
     from_result(|| {
-        *pt_id = device.change_pt(ctx, Pasid::new(pasid), *pt_id, how)?;
+        *pt_id = device
+            .change_pt(ctx, Pasid::new(pasid), *pt_id, how)
+            .map_err(|refusal| ctx.refuse(how.name(), refusal))?;
         Ok(0)
     })
 }

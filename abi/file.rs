@@ -15,13 +15,22 @@ use kernel::{
     mm::virt::VmaNew,
     module::this_module,
     prelude::*,
+    seq_file::SeqFile,
     types::Opaque, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::file::file_ref::FileRef,
+    kapi::{
+        file::file_ref::FileRef,
+        mm::vma,
+        reason::{
+            Because,
+            Reason, //
+        }, //
+    },
     object::Ctx,
+    observe,
     uapi,
     viommu,
     LocalModule, //
@@ -51,6 +60,7 @@ static FOPS: Fops = Fops(bindings::file_operations {
     release: Some(release),
     unlocked_ioctl: Some(ioctl),
     mmap: Some(mmap),
+    show_fdinfo: Some(show_fdinfo),
     ..pin_init::zeroed()
 });
 
@@ -165,17 +175,29 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
     from_result(|| uapi::ioctl(&ctx, cmd, arg).map(|value| value as c_long))
 }
 
+unsafe extern "C" fn show_fdinfo(out: *mut bindings::seq_file, file: *mut bindings::file) {
+    // SAFETY: `open` has set the private data, and procfs has a reference to the file.
+    let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
+    // SAFETY: procfs holds the lock of the seq_file during the call.
+    observe::fdinfo::show(&ctx, unsafe { SeqFile::from_raw(out) });
+}
+
 unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area_struct) -> c_int {
     // SAFETY: `open` has set the private data, and the file is open during the call.
     let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
     // SAFETY: The VMA is new, and the caller has the mmap lock for writing.
     let vma = unsafe { VmaNew::from_raw(vma) };
     from_result(|| {
-        let (owner, memory) = viommu::mmap::find(&ctx, vma)?;
+        let found = viommu::mmap::find(&ctx, vma);
+        let (owner, memory) = found.map_err(|refusal| ctx.refuse(c"mmap", refusal))?;
         // SAFETY: `Offers::get` has found, under its lock, the object whose id the offer has. The
         // object takes the offer back before its id is free, so it is the one that offered the
         // memory.
-        unsafe { memory.map(vma, owner) }?;
+        let mapped = unsafe { memory.map(vma, owner) };
+        let offset = vma::offset(vma).unwrap_or(u64::MAX);
+        mapped
+            .because(Reason::MmapSize, offset)
+            .map_err(|refusal| ctx.refuse(c"mmap", refusal))?;
         Ok(0)
     })
 }

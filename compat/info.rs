@@ -17,6 +17,10 @@ use crate::{
     },
     kapi::{
         mm::user::UserStruct,
+        reason::{
+            Reason,
+            Result, //
+        },
         uapi::vfio::{
             self,
             info, //
@@ -44,7 +48,7 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
     let [argsz, ..]: [u32; FIRST_SIZE / size_of::<u32>()] = read(arg)?;
     let room = argsz as usize;
     if room < FIRST_SIZE {
-        return Err(EINVAL);
+        return Err(Reason::ContainerTooShort.with(argsz.into()));
     }
     let ioas = compat_ioas(ctx)?;
     let mut out = Chain { arg, room };
@@ -94,7 +98,7 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
         )?;
     }
     UserStruct::with_size(arg, argsz).write(&vfio::Info {
-        argsz: u32::try_from(size).map_err(|_| EOVERFLOW)?,
+        argsz: u32::try_from(size).map_err(|_| Reason::Impossible.errno(EOVERFLOW, 0))?,
         flags: info::PGSIZES | info::CAPS,
         iova_pgsizes: ioas.page_sizes(),
         cap_offset: if fits { DMA_AVAIL_AT as u32 } else { 0 },
@@ -117,6 +121,8 @@ impl Chain {
             return Ok(());
         }
         let place = self.arg.wrapping_byte_add(at);
-        UserSlice::new(place, size_of::<T>()).writer().write(value)
+        Ok(UserSlice::new(place, size_of::<T>())
+            .writer()
+            .write(value)?)
     }
 }

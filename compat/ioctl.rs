@@ -24,6 +24,11 @@ use crate::{
             locked_vm::may_do_raw_io,
             user::UserStruct, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         trace::{
             self,
             emit, //
@@ -32,7 +37,10 @@ use crate::{
             self,
             vfio, //
         },
-        units::IovaRange, //
+        units::{
+            to_u64,
+            IovaRange, //
+        }, //
     },
     object::{
         Ctx,
@@ -43,7 +51,7 @@ use crate::{
 /// IOMMU_VFIO_IOAS.
 pub(crate) fn vfio_ioas(ctx: &Ctx, mut cmd: uapi::VfioIoas, user: &UserStruct) -> Result {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     match u32::from(cmd.op) {
         uapi::vfio_ioas::GET => {
@@ -59,7 +67,7 @@ pub(crate) fn vfio_ioas(ctx: &Ctx, mut cmd: uapi::VfioIoas, user: &UserStruct) -
             ctx.objects().unmark();
             Ok(())
         }
-        _ => Err(EOPNOTSUPP),
+        op => Err(Reason::ContainerOperation.with(op.into())),
     }
 }
 
@@ -75,7 +83,20 @@ pub(crate) fn ioctl(ctx: &Ctx, number: u32, arg: usize) -> Result<u32> {
         vfio::nr::MAP_DMA => map_dma(ctx, user).map(|()| 0),
         vfio::nr::UNMAP_DMA => unmap_dma(ctx, user).map(|()| 0),
         // VFIO_IOMMU_DIRTY_PAGES is one of these: IOMMU_HWPT_GET_DIRTY_BITMAP takes its place.
-        _ => Err(ENOTTY),
+        _ => Err(Reason::CommandUnknown.with(number.into())),
+    }
+}
+
+/// Returns the name of an ioctl of a container in the uAPI header, or "ioctl" for an unknown number.
+pub(crate) fn name(number: u32) -> &'static CStr {
+    match number {
+        vfio::nr::GET_API_VERSION => c"VFIO_GET_API_VERSION",
+        vfio::nr::CHECK_EXTENSION => c"VFIO_CHECK_EXTENSION",
+        vfio::nr::SET_IOMMU => c"VFIO_SET_IOMMU",
+        vfio::nr::GET_INFO => c"VFIO_IOMMU_GET_INFO",
+        vfio::nr::MAP_DMA => c"VFIO_IOMMU_MAP_DMA",
+        vfio::nr::UNMAP_DMA => c"VFIO_IOMMU_UNMAP_DMA",
+        _ => c"ioctl",
     }
 }
 
@@ -103,19 +124,25 @@ fn set_iommu(ctx: &Ctx, kind: usize) -> Result {
             if may_do_raw_io() {
                 Ok(())
             } else {
-                Err(EPERM)
+                Err(Reason::ContainerPrivilege.with(0))
             }
         }
         // Version 1 can unmap any part of a mapping, and large pages cannot be split.
         (Ok(extension::TYPE1), false) => compat_ioas(ctx)?.set_large_pages(false, || Ok(())),
         (Ok(extension::TYPE1_V2), false) => compat_ioas(ctx).map(drop),
-        _ => Err(EINVAL),
+        _ => Err(Reason::ContainerType.with(to_u64(kind))),
     }
 }
 
-/// Returns true if `argsz` covers a `T`.
-fn is_whole<T>(argsz: u32) -> bool {
-    argsz as usize >= size_of::<T>()
+/// Returns `EINVAL` if `argsz` does not cover a `T`, or there are unknown flags.
+fn check_struct<T>(argsz: u32, unknown: u32) -> Result {
+    if (argsz as usize) < size_of::<T>() {
+        return Err(Reason::ContainerTooShort.with(argsz.into()));
+    }
+    if unknown != 0 {
+        return Err(Reason::CommandFlags.errno(EINVAL, unknown.into()));
+    }
+    Ok(())
 }
 
 /// VFIO_IOMMU_MAP_DMA. Returns `EINVAL` for a struct that is too short, for unknown flags and for
@@ -129,9 +156,9 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
         write: cmd.flags & map::WRITE != 0,
         mmio: false,
     };
-    let unknown = cmd.flags & !(map::READ | map::WRITE) != 0;
-    if !is_whole::<vfio::DmaMap>(cmd.argsz) || unknown || !(prot.read || prot.write) {
-        return Err(EINVAL);
+    check_struct::<vfio::DmaMap>(cmd.argsz, cmd.flags & !(map::READ | map::WRITE))?;
+    if !(prot.read || prot.write) {
+        return Err(Reason::MapNoPermission.with(0));
     }
     let ioas = compat_ioas(ctx)?;
     let process = ctx.process_accounting();
@@ -156,14 +183,12 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     use vfio::unmap;
 
     let mut cmd: vfio::DmaUnmap = read(arg)?;
-    if !is_whole::<vfio::DmaUnmap>(cmd.argsz) || cmd.flags & !unmap::ALL != 0 {
-        return Err(EINVAL);
-    }
+    check_struct::<vfio::DmaUnmap>(cmd.argsz, cmd.flags & !unmap::ALL)?;
     let ioas = compat_ioas(ctx)?;
     let mut unmapped = 0;
     let result = if cmd.flags & unmap::ALL != 0 {
         if cmd.iova != 0 || cmd.size != 0 {
-            return Err(EINVAL);
+            return Err(Reason::ContainerAll.with(cmd.iova | cmd.size));
         }
         ioas.unmap_all(&mut unmapped)
     } else {
@@ -197,5 +222,7 @@ fn unmap_range(ioas: &Ioas, iova: u64, length: u64, unmapped: &mut u64) -> Resul
             ioas.cut_after(before)?;
         }
     }
-    Ok(IovaRange::from_len(iova, length).and_then(|within| ioas.unmap(within, unmapped)))
+    Ok(IovaRange::from_len(iova, length)
+        .because(Reason::CommandRange, iova)
+        .and_then(|within| ioas.unmap(within, unmapped)))
 }

@@ -21,6 +21,10 @@ use kernel::{
 
 use crate::{
     ioas::Ioas,
+    kapi::reason::{
+        Reason,
+        Result, //
+    },
     object::{
         Ctx,
         Ref, //
@@ -29,12 +33,12 @@ use crate::{
 
 /// Returns the compat IOAS of the context, or `ENODEV` if it has none.
 fn compat_ioas(ctx: &Ctx) -> Result<Ref<Ioas>> {
-    ctx.objects().marked().ok_or(ENODEV)
+    ctx.objects().marked().ok_or(Reason::ContainerNone.with(0))
 }
 
 /// Reads a struct with the size that it has in our header. Returns `EFAULT`.
 fn read<T: FromBytes>(arg: UserPtr) -> Result<T> {
-    UserSlice::new(arg, size_of::<T>()).reader().read()
+    Ok(UserSlice::new(arg, size_of::<T>()).reader().read()?)
 }
 
 /// Returns the id of the compat IOAS, or `ENODEV` if there is none.
@@ -46,10 +50,17 @@ pub(crate) fn ioas_id(ctx: &Ctx) -> Result<u32> {
 /// if a group without an IOMMU has joined before, and `ENOMEM`.
 pub(crate) fn join(ctx: &Ctx) -> Result {
     let ioas = ctx.objects().reserve()?.fill(Ioas::new())?;
-    ioas.publish_as_marked(|| if ctx.no_iommu() { Err(EINVAL) } else { Ok(()) })
+    ioas.publish_as_marked(|| {
+        if ctx.no_iommu() {
+            Err(Reason::ContainerNoIommu.with(0))
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Lets a group without an IOMMU join. Returns `EINVAL` if there is a compat IOAS.
 pub(crate) fn join_without_iommu(ctx: &Ctx) -> Result {
-    ctx.set_no_iommu().map_err(|_| EINVAL)
+    ctx.set_no_iommu()
+        .map_err(|refusal| refusal.with_error(EINVAL))
 }

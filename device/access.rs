@@ -27,6 +27,11 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         mm::pin::PagePtr,
+        reason::{
+            Reason,
+            Refusal,
+            Result, //
+        },
         units::IovaRange, //
     },
     object::{
@@ -80,7 +85,7 @@ impl Access {
                 "Access::state"
             ),
             dropped,
-        }))?;
+        }? Refusal))?;
         Ok(access.publish_and_get())
     }
 
@@ -100,7 +105,7 @@ impl Access {
     pub(crate) fn attach(&self, ioas_id: u32) -> Result {
         let ioas: Ref<Ioas> = self.ctx.objects().get(ioas_id)?;
         if self.state.lock().ioas.is_some() {
-            return Err(EINVAL);
+            return Err(Reason::AccessAttached.with(0));
         }
         self.change(Some(ioas))
     }
@@ -110,10 +115,15 @@ impl Access {
     /// `ENOMEM`.
     pub(crate) fn replace(&self, ioas_id: u32) -> Result {
         if self.state.lock().ioas.is_none() {
-            return Err(ENOENT);
+            return Err(Reason::AccessDetached.with(0));
         }
         let ioas: Ref<Ioas> = self.ctx.objects().get(ioas_id)?;
         self.change(Some(ioas))
+    }
+
+    /// Records in the context that `command` is refused, and returns the error.
+    pub(crate) fn refuse(&self, command: &'static CStr, refusal: Refusal) -> Error {
+        self.ctx.refuse(command, refusal)
     }
 
     /// Detaches the access from its address space.
@@ -130,7 +140,7 @@ impl Access {
             _ => false,
         };
         if !same {
-            return Err(EBUSY);
+            return Err(Reason::AccessBusy.with(0));
         }
         match (&state.ioas, &new) {
             (None, None) => return Ok(()),
@@ -160,7 +170,7 @@ impl Access {
     /// See [`Ioas::pin_pages`]. Returns `ENOENT` also if the access is not attached.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
         let state = self.state.lock();
-        let ioas = state.ioas.as_ref().ok_or(ENOENT)?;
+        let ioas = state.ioas.as_ref().ok_or(Reason::AccessDetached.with(0))?;
         ioas.pin_pages(range, write, out)
     }
 
@@ -181,7 +191,7 @@ impl Access {
         slow: bool,
     ) -> Result {
         let state = self.state.lock();
-        let ioas = state.ioas.as_ref().ok_or(ENOENT)?;
+        let ioas = state.ioas.as_ref().ok_or(Reason::AccessDetached.with(0))?;
         ioas.copy_bytes(iova, transfer, borrow_mm, slow)
     }
 }

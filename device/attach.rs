@@ -27,6 +27,10 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::attachment::Pasid,
+        reason::{
+            Reason,
+            Result, //
+        },
         trace::{
             self,
             emit, //
@@ -46,6 +50,16 @@ pub(crate) enum How {
     Attach,
     /// It is attached to other page tables, and replaces them.
     Replace,
+}
+
+impl How {
+    /// Returns what the driver asks for, in a word.
+    pub(crate) fn name(self) -> &'static CStr {
+        match self {
+            Self::Attach => c"attach",
+            Self::Replace => c"replace",
+        }
+    }
 }
 
 impl Object<BoundDevice> {
@@ -91,7 +105,9 @@ impl Object<BoundDevice> {
             }
             Err(other) => other,
         };
-        let ioas = target.downcast::<Ioas>().map_err(|_| EINVAL)?;
+        let ioas = target
+            .downcast::<Ioas>()
+            .map_err(|_| Reason::AttachKind.with(pt_id.into()))?;
         let (id, freed) = self.go_to_automatic(ctx, pasid, &ioas, how)?;
         give_back(ctx, freed);
         Ok(id)
@@ -100,7 +116,7 @@ impl Object<BoundDevice> {
     fn go_to(&self, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
         // Page tables of an IOMMU have no effect on a device without one.
         if self.is_bare() && !hwpt.paging().domain().is_software() {
-            return Err(EINVAL);
+            return Err(Reason::AttachIommu.with(hwpt.id().into()));
         }
         match how {
             How::Attach => {
@@ -109,7 +125,9 @@ impl Object<BoundDevice> {
                 Ok(Freed::Nothing)
             }
             // Software page tables are of no IOMMU driver: no such device can be moved to them.
-            How::Replace if !self.is_bare() && hwpt.paging().domain().is_software() => Err(ENODEV),
+            How::Replace if !self.is_bare() && hwpt.paging().domain().is_software() => {
+                Err(Reason::AttachIommu.errno(ENODEV, hwpt.id().into()))
+            }
             How::Replace => self.group()?.replace(self.id(), pasid, hwpt),
         }
     }
@@ -140,7 +158,7 @@ impl Object<BoundDevice> {
                     && hwpt.ioas().same(ioas)
                     && hwpt.domain().is_software() == self.is_bare();
                 if !suits {
-                    return Err(EINVAL);
+                    return Err(Reason::AttachIommu.with((*id).into()));
                 }
                 let freed = self.go_to(pasid, &Hwpt::Paging(hwpt.clone()), how)?;
                 Ok((hwpt.id(), freed))

@@ -32,6 +32,12 @@ use crate::{
                 IommuGroup, //
             }, //
         },
+        reason::{
+            Because,
+            Reason,
+            Refusal,
+            Result, //
+        },
         sync::shared::Shared, //
     },
     object::{
@@ -94,7 +100,7 @@ impl BoundDevice {
         } else {
             let iommu = Self::check_device(&dev)?;
             Self::check_interrupts(&iommu, &dev)?;
-            let owner = DmaOwner::claim(&dev, ctx)?;
+            let owner = DmaOwner::claim(&dev, ctx).because(Reason::BindOwner, 0)?;
             (Self::join_group(ctx, &dev, iommu)?, Some(owner))
         };
         Self::publish(reservation, dev, group, owner)
@@ -105,7 +111,7 @@ impl BoundDevice {
     pub(crate) fn adopt(ctx: &Ctx, dev: IommuDevice) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
         let iommu = Self::check_device(&dev)?;
-        let owner = DmaOwner::claim(&dev, ctx)?;
+        let owner = DmaOwner::claim(&dev, ctx).because(Reason::BindOwner, 0)?;
         let group = Self::join_group(ctx, &dev, iommu)?;
         Self::publish(reservation, dev, group, Some(owner))
     }
@@ -122,7 +128,7 @@ impl BoundDevice {
             owner,
             backend: backend_of(&dev),
             dev,
-        });
+        }? Refusal);
         let device = reservation.fill(device)?;
         dev_dbg!(device.dev, "bound, backend {}\n", device.backend_name());
         Ok(device.publish_and_get())
@@ -145,9 +151,9 @@ impl BoundDevice {
     /// cache coherent, `ENODEV` if it has no group.
     fn check_device(dev: &IommuDevice) -> Result<IommuGroup> {
         if !capable(dev, Capability::CacheCoherency) {
-            return Err(EINVAL);
+            return Err(Reason::BindIncoherent.with(0));
         }
-        IommuGroup::of(dev)
+        IommuGroup::of(dev).because(Reason::BindNoGroup, 0)
     }
 
     /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM`
@@ -179,7 +185,7 @@ impl BoundDevice {
                      \"options iommufd_rs allow_unsafe_interrupts=1\" in modprobe.d\n"
                 );
             }
-            return Err(EPERM);
+            return Err(Reason::BindInterrupts.with(iommu.id().into()));
         }
         dev_warn!(
             dev,
@@ -240,6 +246,6 @@ impl BoundDevice {
     pub(crate) fn group(&self) -> Result<&Group> {
         let group = self.group.group.as_deref();
         warn_on_once!(group.is_none());
-        group.ok_or(ENODEV)
+        group.ok_or(Reason::Impossible.errno(ENODEV, 0))
     }
 }

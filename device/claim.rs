@@ -2,10 +2,9 @@
 
 //! The claim of a vDEVICE on its device. Unbinding the device waits until it is dropped.
 
-use kernel::prelude::*;
-
 use crate::{
     device::BoundDevice,
+    kapi::reason::Result,
     object::{
         Draft,
         Kind,
@@ -20,7 +19,7 @@ impl Claim {
     /// Claims a device for a vDEVICE. Returns `EEXIST` if it has one, `ENOENT` if it is being
     /// unbound.
     pub(crate) fn new(device: &Ref<BoundDevice>) -> Result<Self> {
-        device.claims().begin()?;
+        device.claims().begin(device.id())?;
         Ok(Self(device.clone()))
     }
 
@@ -31,7 +30,7 @@ impl Claim {
         claim: impl FnOnce(&K) -> &Self,
     ) -> Result {
         let device = claim(&vdevice).0.clone();
-        device.claims().publish(vdevice)
+        device.claims().publish(device.id(), vdevice)
     }
 }
 

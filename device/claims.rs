@@ -13,11 +13,17 @@ use kernel::{
     sync::Mutex, //
 };
 
-use crate::object::{
-    AnyRef,
-    Ctx,
-    Draft,
-    Kind, //
+use crate::{
+    kapi::reason::{
+        Reason,
+        Result, //
+    },
+    object::{
+        AnyRef,
+        Ctx,
+        Draft,
+        Kind, //
+    }, //
 };
 
 enum State {
@@ -46,20 +52,20 @@ impl Claims {
         })
     }
 
-    /// Begins to make a vDEVICE. Returns `EEXIST` if there is one, `ENOENT` if the device is being
+    /// Begins to make a vDEVICE of the device with this id. Returns `EEXIST` if there is one, `ENOENT` if the device is being
     /// unbound.
-    pub(super) fn begin(&self) -> Result {
+    pub(super) fn begin(&self, id: u32) -> Result {
         let mut state = self.state.lock();
         match *state {
             State::Free => *state = State::Claimed,
-            State::Claimed | State::Used(_) => return Err(EEXIST),
-            State::Over => return Err(ENOENT),
+            State::Claimed | State::Used(_) => return Err(Reason::VdeviceExists.with(id.into())),
+            State::Over => return Err(Reason::VdeviceUnbound.with(id.into())),
         }
         Ok(())
     }
 
-    /// Publishes the vDEVICE. Returns `ENOENT` if the device is being unbound.
-    pub(super) fn publish<K: Kind>(&self, vdevice: Draft<'_, K>) -> Result {
+    /// Publishes the vDEVICE of the device with this id. Returns `ENOENT` if the device is being unbound.
+    pub(super) fn publish<K: Kind>(&self, id: u32, vdevice: Draft<'_, K>) -> Result {
         let mut state = self.state.lock();
         let refused = match *state {
             State::Over => Some(vdevice),
@@ -71,7 +77,7 @@ impl Claims {
         };
         drop(state);
         // Dropping the vDEVICE drops its claim, which takes the lock.
-        refused.map_or(Ok(()), |_| Err(ENOENT))
+        refused.map_or(Ok(()), |_| Err(Reason::VdeviceUnbound.with(id.into())))
     }
 
     /// Records that there is no vDEVICE any more.

@@ -44,6 +44,11 @@ use crate::{
                 IommuGroup, //
             },
             msi::Doorbells, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         }, //
     }, //
 };
@@ -107,7 +112,7 @@ fn check_pasids(state: &State, pasid: Pasid, hwpt: &Hwpt) -> Result {
     if fits {
         Ok(())
     } else {
-        Err(EINVAL)
+        Err(Reason::AttachPasid.with(hwpt.id().into()))
     }
 }
 
@@ -170,10 +175,10 @@ impl Group {
 
         if let Some(attached) = state.get_mut(&pasid) {
             if attached.has(id) {
-                return Err(EBUSY);
+                return Err(Reason::AttachAgain.with(attached.hwpt.id().into()));
             }
             if !attached.hwpt.same(hwpt) {
-                return Err(EINVAL);
+                return Err(Reason::AttachGroup.with(attached.hwpt.id().into()));
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
             let member = self.member(id, dev, owner, pasid, hwpt)?;
@@ -192,13 +197,8 @@ impl Group {
             Some(owner) => {
                 let domain = hwpt.attachable();
                 let doorbells = self.doorbells(pasid, hwpt)?;
-                Some(Attachment::new(
-                    owner.clone(),
-                    pasid,
-                    domain,
-                    doorbells,
-                    id,
-                )?)
+                let made = Attachment::new(owner.clone(), pasid, domain, doorbells, id);
+                Some(made.because(Reason::AttachDriver, hwpt.id().into())?)
             }
             None => None,
         };
@@ -268,7 +268,7 @@ impl Group {
         let attached = state
             .get(&pasid)
             .filter(|attached| attached.has(id))
-            .ok_or(EINVAL)?;
+            .ok_or(Reason::AttachNot.with(hwpt.id().into()))?;
         if attached.hwpt.same(hwpt) {
             return Ok(Freed::Nothing);
         }
@@ -285,10 +285,12 @@ impl Group {
             check_faults(&member.dev, hwpt)?;
         }
         check_pasids(&state, pasid, hwpt)?;
-        let attached = state.get_mut(&pasid).ok_or(EINVAL)?;
+        let attached = state.get_mut(&pasid).ok_or(Reason::Impossible.with(0))?;
         if let Some(attachment) = &mut attached.attachment {
             let doorbells = self.doorbells(pasid, hwpt)?;
-            attachment.replace(hwpt.attachable(), doorbells, id)?;
+            attachment
+                .replace(hwpt.attachable(), doorbells, id)
+                .because(Reason::AttachDriver, hwpt.id().into())?;
         }
 
         // Nothing fails from here on. Dropping the old ranges ends their reservation in the old
@@ -332,7 +334,7 @@ impl Group {
     fn doorbells(&self, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<KBox<dyn Doorbells>>> {
         match &self.interrupts {
             Some(interrupts) if pasid.is_none() => {
-                interrupts.enter(hwpt.paging().domain()).map(Some)
+                Ok(Some(interrupts.enter(hwpt.paging().domain())?))
             }
             _ => Ok(None),
         }
@@ -356,7 +358,7 @@ impl Group {
 /// request interface of their physical function, and an error of one of them stops it for all.
 fn check_faults(dev: &IommuDevice, hwpt: &Hwpt) -> Result {
     if hwpt.takes_faults() && is_vf_with_pri(dev) {
-        Err(EINVAL)
+        Err(Reason::AttachFaults.with(hwpt.id().into()))
     } else {
         Ok(())
     }

@@ -24,6 +24,11 @@ use crate::{
             self,
             UserStruct, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi::{
             self,
             hw_info, //
@@ -37,8 +42,12 @@ use crate::{
 
 /// IOMMU_GET_HW_INFO.
 pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -> Result {
-    if cmd.flags & !hw_info::FLAG_INPUT_TYPE != 0 || cmd.__reserved != [0; 3] {
-        return Err(EOPNOTSUPP);
+    let unknown = cmd.flags & !hw_info::FLAG_INPUT_TYPE;
+    if unknown != 0 {
+        return Err(Reason::CommandFlags.with(unknown.into()));
+    }
+    if let Some(byte) = cmd.__reserved.into_iter().find(|byte| *byte != 0) {
+        return Err(Reason::CommandReserved.with(byte.into()));
     }
     let wanted = if cmd.flags & hw_info::FLAG_INPUT_TYPE != 0 {
         uapi::hw_info_type(&cmd)
@@ -58,7 +67,8 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
     if copied < room {
         user::clear(data.wrapping_byte_add(copied), room - copied)?;
     }
-    cmd.data_len = u32::try_from(bytes.len()).map_err(|_| EOVERFLOW)?;
+    cmd.data_len =
+        u32::try_from(bytes.len()).map_err(|_| Reason::Impossible.errno(EOVERFLOW, 0))?;
     uapi::set_hw_info_type(&mut cmd, info.kind());
     user.write(&cmd)
 }
@@ -70,7 +80,10 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
 fn describe(ctx: &Ctx, cmd: &mut uapi::HwInfo, wanted: u32) -> Result<HwInfo> {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let dev = device.dev();
-    let info = device.backend().hw_info(dev, wanted)?;
+    let info = device
+        .backend()
+        .hw_info(dev, wanted)
+        .because(Reason::HwInfoType, wanted.into())?;
     let pasid = pasid_info(dev);
     let mut capabilities = 0;
     for (present, bit) in [

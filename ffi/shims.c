@@ -113,6 +113,27 @@ void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages)
 	atomic_long_sub(npages, &user->locked_vm);
 }
 
+/* In pages. */
+unsigned long iommufd_rs_memlock_limit(struct task_struct *task)
+{
+	return task_rlimit(task, RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
+
+unsigned long iommufd_rs_user_locked_vm(struct user_struct *user)
+{
+	return atomic_long_read(&user->locked_vm);
+}
+
+unsigned long iommufd_rs_locked_vm(struct mm_struct *mm)
+{
+	return READ_ONCE(mm->locked_vm);
+}
+
+unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm)
+{
+	return atomic64_read(&mm->pinned_vm);
+}
+
 /* The caller must hold a reference to the users of @mm. */
 int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
 			  struct task_struct *task)

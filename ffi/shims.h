@@ -71,6 +71,10 @@ void iommufd_rs_get_user(struct user_struct *user);
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages);
 void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages);
+unsigned long iommufd_rs_memlock_limit(struct task_struct *task);
+unsigned long iommufd_rs_user_locked_vm(struct user_struct *user);
+unsigned long iommufd_rs_locked_vm(struct mm_struct *mm);
+unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm);
 
 /* linux/mm.h, linux/mmap_lock.h */
 int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,

@@ -309,22 +309,29 @@ DEFINE_EVENT(iommufd_object, iommufd_destroyed,
 	TP_PROTO(u64 context, u32 id, const char *kind),
 	TP_ARGS(context, id, kind));
 
-/* "command" is the number of the ioctl. */
+/* "code" is that of the reason, "number" the number that the reason is about. */
 TRACE_EVENT(iommufd_refused,
-	TP_PROTO(u64 context, u32 command, int error),
-	TP_ARGS(context, command, error),
+	TP_PROTO(u64 context, const char *command, int error, u32 code, const char *reason,
+		 u64 number),
+	TP_ARGS(context, command, error, code, reason, number),
 	TP_STRUCT__entry(
 		__field(u64, context)
-		__field(u32, command)
+		__string(command, command)
 		__field(int, errno)
+		__field(u32, code)
+		__string(reason, reason)
+		__field(u64, number)
 	),
 	TP_fast_assign(
 		__entry->context = context;
-		__entry->command = command;
+		__assign_str(command);
 		__entry->errno = error;
+		__entry->code = code;
+		__assign_str(reason);
+		__entry->number = number;
 	),
-	TP_printk("context=%llu command=0x%x errno=%d", __entry->context,
-		  __entry->command, __entry->errno)
+	TP_printk("context=%llu command=%s errno=%d reason=%s number=0x%llx", __entry->context,
+		  __get_str(command), __entry->errno, __get_str(reason), __entry->number)
 );
 
 #endif

@@ -24,6 +24,11 @@ use crate::{
             self,
             UserStruct, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi::{
             self,
             dirty, //
@@ -54,17 +59,29 @@ impl<'a> StableHwpt<'a> {
     }
 }
 
+/// Returns `EOPNOTSUPP` if there are unknown flags, or the reserved field is not 0.
+fn check_fields(unknown: u32, reserved: u32) -> Result {
+    if unknown != 0 {
+        return Err(Reason::CommandFlags.with(unknown.into()));
+    }
+    if reserved != 0 {
+        return Err(Reason::CommandReserved.with(reserved.into()));
+    }
+    Ok(())
+}
+
 /// Handles IOMMU_HWPT_SET_DIRTY_TRACKING.
 pub(crate) fn set_dirty_tracking(
     ctx: &Ctx,
     cmd: uapi::HwptSetDirtyTracking,
     _user: &UserStruct,
 ) -> Result {
-    if cmd.flags & !dirty::TRACKING_ENABLE != 0 || cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
-    }
+    check_fields(cmd.flags & !dirty::TRACKING_ENABLE, cmd.__reserved)?;
     let enable = cmd.flags & dirty::TRACKING_ENABLE != 0;
-    HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| hwpt.track_dirty(enable))
+    let reason = Reason::HwptTracking;
+    HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| {
+        hwpt.track_dirty(enable).because(reason, cmd.hwpt_id.into())
+    })
 }
 
 /// Handles IOMMU_HWPT_GET_DIRTY_BITMAP.
@@ -73,11 +90,10 @@ pub(crate) fn get_dirty_bitmap(
     cmd: uapi::HwptGetDirtyBitmap,
     _user: &UserStruct,
 ) -> Result {
-    if cmd.flags & !dirty::GET_NO_CLEAR != 0 || cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
-    }
+    check_fields(cmd.flags & !dirty::GET_NO_CLEAR, cmd.__reserved)?;
     HwptInUse::with_paging(ctx, cmd.hwpt_id, |hwpt| {
-        let range = IovaRange::from_len(cmd.iova, cmd.length)?;
+        let range = IovaRange::from_len(cmd.iova, cmd.length);
+        let range = range.because(Reason::HwptBitmapRange, cmd.iova)?;
         let clear = cmd.flags & dirty::GET_NO_CLEAR == 0;
         hwpt.read_dirty(range, cmd.page_size, user::ptr(cmd.data), clear)
     })
@@ -94,7 +110,7 @@ fn check_pages(mappings: &Mappings<'_>, range: IovaRange, page_size: u64) -> Res
     if page_size != 0 && fits(mappings.alignment()) && fits(page_size) {
         Ok(())
     } else {
-        Err(EINVAL)
+        Err(Reason::HwptBitmapRange.with(range.start()))
     }
 }
 
@@ -103,11 +119,11 @@ impl HwptPaging {
     /// page tables were not made for it, or the error of the driver.
     fn track_dirty(&self, enable: bool) -> Result {
         let stable = StableHwpt::new(self);
-        let dirty = Dirty::of(&stable).ok_or(EOPNOTSUPP)?;
+        let dirty = Dirty::of(&stable).ok_or(Reason::HwptUntracked.with(0))?;
         if enable {
             dirty.clear(stable.mappings.memory())?;
         }
-        dirty.track(enable)
+        Ok(dirty.track(enable)?)
     }
 
     /// Sets the bits of dirty pages of `range` in the bitmap at `data`, and leaves the other bits
@@ -120,8 +136,11 @@ impl HwptPaging {
         let stable = StableHwpt::new(self);
         let mappings = &stable.mappings;
         check_pages(mappings, range, page_size)?;
-        let dirty = Dirty::of(&stable).ok_or(EOPNOTSUPP)?;
-        let mut bitmap = UserBitmap::new(range, page_size, data)?;
-        dirty.report(&mut bitmap, clear, |part| mappings.contiguous_memory(part))
+        let dirty = Dirty::of(&stable).ok_or(Reason::HwptUntracked.with(0))?;
+        let mut bitmap =
+            UserBitmap::new(range, page_size, data).because(Reason::HwptBitmap, range.start())?;
+        dirty
+            .report(&mut bitmap, clear, |part| mappings.contiguous_memory(part))
+            .because(Reason::HwptBitmap, range.start())
     }
 }

@@ -10,7 +10,13 @@ use crate::{
         HwptPaging, //
     },
     ioas::Ioas,
-    kapi::iommu::attachable::Attachable,
+    kapi::{
+        iommu::attachable::Attachable,
+        reason::{
+            Reason,
+            Result, //
+        }, //
+    },
     object::{
         AnyRef,
         Ctx,
@@ -123,7 +129,9 @@ impl<'c> HwptInUse<'c> {
 
     /// Returns the page tables. `ENOENT` cannot happen.
     pub(crate) fn hwpt(&self) -> Result<&Hwpt> {
-        self.hwpt.as_ref().ok_or(ENOENT)
+        self.hwpt
+            .as_ref()
+            .ok_or(Reason::Impossible.errno(ENOENT, 0))
     }
 
     /// Runs `f` with the page tables that the kernel fills and that have this id. Returns `ENOENT`

@@ -51,6 +51,11 @@ use crate::{
             FaultSink, //
         },
         mm::user::UserStruct,
+        reason::{
+            Reason,
+            Refusal,
+            Result, //
+        },
         trace::{
             self,
             emit,
@@ -59,7 +64,8 @@ use crate::{
         uapi::{
             self,
             fault, //
-        }, //
+        },
+        units::to_u64, //
     },
     object::{
         Ctx,
@@ -77,7 +83,7 @@ const RESPONSE: usize = size_of::<uapi::HwptPageResponse>();
 /// Handles IOMMU_FAULT_QUEUE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
     }
     let draft = ctx.objects().reserve()?.fill(FaultQueue::new())?;
     let file = NewEventFile::new(c"[iommufd-pgfault]")?;
@@ -86,7 +92,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserSt
     user.write(&cmd)?;
     file.install(QueueFile {
         queue: draft.publish_and_get(),
-        _ctx: ctx.clone(),
+        ctx: ctx.clone(),
     });
     Ok(())
 }
@@ -161,7 +167,7 @@ impl Kind for FaultQueue {
 }
 
 impl FaultQueue {
-    fn new() -> impl PinInit<Self, Error> {
+    fn new() -> impl PinInit<Self, Refusal> {
         try_pin_init!(Self {
             reading <- new_mutex!((), "FaultQueue::reading"),
             inner <- new_mutex!(
@@ -174,7 +180,7 @@ impl FaultQueue {
                 "FaultQueue::inner"
             ),
             arrived: PollCondVarBox::new(c"FaultQueue::arrived", kernel::static_lock_class!())?,
-        })
+        }? Refusal)
     }
 
     /// Copies as many whole groups as fit to user space. Returns the number of bytes. Returns
@@ -182,7 +188,7 @@ impl FaultQueue {
     /// size, `EFAULT`, `ENOMEM`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() % FAULT != 0 {
-            return Err(ESPIPE);
+            return Err(Reason::FaultLength.with(to_u64(to.len())));
         }
         let _reading = self.reading.lock();
         let mut done = 0;
@@ -215,7 +221,8 @@ impl FaultQueue {
                 Err(_) => inner.waiting.push_front(group),
             }
         }
-        written.map(|()| buffer.messages.len() * FAULT)
+        written?;
+        Ok(buffer.messages.len() * FAULT)
     }
 
     /// Removes the first group from those that wait, and composes its messages.
@@ -225,7 +232,7 @@ impl FaultQueue {
                 return Ok(None);
             };
             if count > room / FAULT {
-                return Err(EINVAL);
+                return Err(Reason::FaultRoom.with(to_u64(count)));
             }
             let mut buffer = ReadBuffer {
                 node: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
@@ -252,11 +259,12 @@ impl Object<FaultQueue> {
     /// multiple of an answer's size, `EFAULT`.
     fn write(&self, from: &mut UserSliceReader) -> Result<usize> {
         if from.len() % RESPONSE != 0 {
-            return Err(ESPIPE);
+            return Err(Reason::FaultLength.with(to_u64(from.len())));
         }
         let mut done = 0;
         while !from.is_empty() {
-            match from.read().and_then(|response| self.respond(&response)) {
+            let response = from.read().map_err(Refusal::from);
+            match response.and_then(|response| self.respond(&response)) {
                 Ok(()) => done += RESPONSE,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
@@ -269,10 +277,12 @@ impl Object<FaultQueue> {
         let answer = match response.code {
             fault::RESP_SUCCESS => Answer::Success,
             fault::RESP_INVALID => Answer::Invalid,
-            _ => return Err(EINVAL),
+            code => return Err(Reason::FaultAnswer.with(code.into())),
         };
         let node = self.inner.lock().delivered.remove_node(&response.cookie);
-        let (_, group) = node.map(RBTreeNode::to_key_value).ok_or(EINVAL)?;
+        let (_, group) = node
+            .map(RBTreeNode::to_key_value)
+            .ok_or(Reason::FaultCookie.with(response.cookie.into()))?;
         emit(|| trace::FaultAnswer {
             context: self.context(),
             queue: self.id(),
@@ -333,18 +343,20 @@ impl FaultSink for Ref<FaultQueue> {
 struct QueueFile {
     // Field order: the queue is dropped before the context.
     queue: Ref<FaultQueue>,
-    _ctx: FileRef<Ctx>,
+    ctx: FileRef<Ctx>,
 }
 
 impl EventFile for QueueFile {
     const WRITES: bool = true;
 
-    fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
-        self.queue.read(to)
+    fn read(&self, to: &mut UserSliceWriter) -> Result<usize, Error> {
+        let result = self.queue.read(to);
+        result.map_err(|refusal| self.ctx.refuse(c"read faults", refusal))
     }
 
-    fn write(&self, from: &mut UserSliceReader) -> Result<usize> {
-        self.queue.write(from)
+    fn write(&self, from: &mut UserSliceReader) -> Result<usize, Error> {
+        let result = self.queue.write(from);
+        result.map_err(|refusal| self.ctx.refuse(c"answer faults", refusal))
     }
 
     fn event(&self) -> &PollCondVar {

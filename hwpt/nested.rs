@@ -21,6 +21,10 @@ use crate::{
             },
             nested::NestedDomain, //
         },
+        reason::{
+            Reason,
+            Result, //
+        },
         uapi::hwpt, //
     },
     object::{
@@ -62,7 +66,7 @@ impl NestedRequest {
             Some(data) if flags & !(hwpt::FAULT_ID_VALID | hwpt::PASID) == 0 => {
                 Ok(Self { flags, data })
             }
-            _ => Err(EOPNOTSUPP),
+            _ => Err(Reason::HwptNestedFlags.with(flags.into())),
         }
     }
 

@@ -29,6 +29,11 @@ use crate::{
                 Capability, //
             }, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi, //
     },
     object::{
@@ -87,18 +92,22 @@ impl HwptPaging {
             faults,
             automatic,
         } = request;
-        let unknown = flags & !KNOWN != 0;
-        let untracked =
-            flags & hwpt::DIRTY_TRACKING != 0 && !capable(dev, Capability::DirtyTracking);
-        // Faults of the second stage cannot be distinguished from the guest's.
-        let faulting_parent = flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0;
-        if unknown || untracked || faulting_parent {
-            return Err(EOPNOTSUPP);
+        if flags & !KNOWN != 0 {
+            return Err(Reason::CommandFlags.with((flags & !KNOWN).into()));
         }
-        let mut domain = backend.alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)?;
+        if flags & hwpt::DIRTY_TRACKING != 0 && !capable(dev, Capability::DirtyTracking) {
+            return Err(Reason::HwptDirty.with(0));
+        }
+        // Faults of the second stage cannot be distinguished from the guest's.
+        if flags & hwpt::FAULT_ID_VALID != 0 && flags & hwpt::NEST_PARENT != 0 {
+            return Err(Reason::HwptFaultParent.with(0));
+        }
+        let mut domain = backend
+            .alloc_paging(dev, flags & !hwpt::FAULT_ID_VALID, data)
+            .because(Reason::HwptDriver, flags.into())?;
         // Page table entries carry it, so it is decided before there are any.
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
-            return Err(EINVAL);
+            return Err(Reason::HwptCoherency.with(0));
         }
         if let Some(queue) = faults {
             domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);

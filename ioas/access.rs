@@ -5,10 +5,7 @@
 //! Pins and copies hold `Ioas::space` (rank 25) for reading, and `Pages::inner` (rank 30) inside
 //! it.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::ordering::Relaxed, //
-};
+use kernel::sync::atomic::ordering::Relaxed;
 
 use crate::{
     ioas::{
@@ -24,6 +21,11 @@ use crate::{
         mm::pin::{
             PagePtr,
             PinnedRun, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         },
         units::{
             page_offset,
@@ -50,7 +52,7 @@ pub(super) fn covering<'a>(
             .filter(|(mapped, area)| area.state == State::Ready && mapped.start() <= wanted.start())
             .and_then(|(mapped, area)| Some((mapped, mapped.intersection(&wanted)?, area)));
         let Some((mapped, part, area)) = found else {
-            return Some(Err(ENOENT));
+            return Some(Err(Reason::AccessGap.with(wanted.start())));
         };
         let next = part.last().checked_add(1);
         rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
@@ -64,9 +66,9 @@ fn byte_of(area: &Area, mapped: IovaRange, iova: u64) -> u64 {
 }
 
 /// Returns `EINVAL` if the area is being unmapped, so that no new accesses may begin.
-fn check_open(area: &Area) -> Result {
+fn check_open(area: &Area, mapped: IovaRange) -> Result {
     if area.prevent_access {
-        Err(EINVAL)
+        Err(Reason::AccessUnmapping.with(mapped.start()))
     } else {
         Ok(())
     }
@@ -74,18 +76,18 @@ fn check_open(area: &Area) -> Result {
 
 /// Returns `EPERM` if the mapping or its memory does not permit the access, and `EINVAL` for device
 /// memory.
-fn check_permission(area: &Area, write: bool) -> Result {
+fn check_permission(area: &Area, mapped: IovaRange, write: bool) -> Result {
     let allowed = if write {
         area.prot.write
     } else {
         area.prot.read
     };
     if !allowed || (write && !area.slice.pages.writable()) {
-        return Err(EPERM);
+        return Err(Reason::AccessPermission.with(mapped.start()));
     }
     // The CPU does not access device memory.
     if area.slice.pages.mmio().is_some() {
-        return Err(EINVAL);
+        return Err(Reason::AccessDeviceMemory.with(mapped.start()));
     }
     Ok(())
 }
@@ -101,9 +103,9 @@ fn whole_pages(
     let start = byte_of(area, mapped, part.start());
     let last = byte_of(area, mapped, part.last());
     if page_offset(start) != 0 || (!is_last && page_offset(last) != PAGE_SIZE - 1) {
-        return Err(EINVAL);
+        return Err(Reason::AccessPartPage.with(part.start()));
     }
-    PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)
+    PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(Reason::Impossible.with(0))
 }
 
 impl Ioas {
@@ -131,7 +133,7 @@ impl Ioas {
         let space = self.space.read();
         pin(&space, range, write, |run| {
             for page in run.pages() {
-                *out.get_mut(place).ok_or(EINVAL)? = page;
+                *out.get_mut(place).ok_or(Reason::Impossible.with(0))? = page;
                 place += 1;
             }
             Ok(())
@@ -157,17 +159,18 @@ impl Ioas {
         borrow_mm: bool,
         slow: bool,
     ) -> Result {
-        let range = IovaRange::from_len(iova, crate::kapi::units::to_u64(transfer.len()))?;
+        let range = IovaRange::from_len(iova, crate::kapi::units::to_u64(transfer.len()))
+            .because(Reason::CommandRange, iova)?;
         let write = transfer.is_write();
         let space = self.space.read();
         let mut done = 0;
 
         let result = covering(&space, range).try_for_each(|found| {
             let (mapped, part, area) = found?;
-            check_open(area)?;
-            check_permission(area, write)?;
+            check_open(area, mapped)?;
+            check_permission(area, mapped, write)?;
             let len = crate::kapi::units::to_usize(part.len());
-            let piece = transfer.part(done, len).ok_or(EINVAL)?;
+            let piece = transfer.part(done, len).ok_or(Reason::Impossible.with(0))?;
             let start = byte_of(area, mapped, part.start());
             area.slice.pages.copy_bytes(start, piece, borrow_mm, slow)?;
             done += len;
@@ -189,9 +192,9 @@ pub(super) fn pin(
 
     let result = covering(space, range).try_for_each(|found| {
         let (mapped, part, area) = found?;
-        check_open(area)?;
+        check_open(area, mapped)?;
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
-        check_permission(area, write)?;
+        check_permission(area, mapped, write)?;
         area.slice.pages.pin(pages, &mut f)?;
         area.accesses.add(1, Relaxed);
         pinned = Some(part.last());

@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::kapi::{
+    reason::Result,
     sync::complete_on_drop::CompleteOnDrop,
     units::{
         IovaRange,

@@ -2,18 +2,19 @@
 
 //! Areas: ranges of IOVA that are mapped to memory.
 
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::Atomic,
-        Arc, //
-    }, //
+use kernel::sync::{
+    atomic::Atomic,
+    Arc, //
 };
 
 use crate::{
     ioas::pages::Pages,
     kapi::{
         iommu::domain::Prot,
+        reason::{
+            Reason,
+            Result, //
+        },
         units::{
             page_offset,
             IovaRange,
@@ -37,8 +38,12 @@ pub(crate) struct Slice {
 impl Slice {
     /// Returns the pages that the slice touches. `EOVERFLOW`.
     pub(crate) fn page_range(&self) -> Result<PageRange> {
-        let last = self.start.checked_add(self.length - 1).ok_or(EOVERFLOW)?;
-        PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)
+        let last = self
+            .start
+            .checked_add(self.length - 1)
+            .ok_or(Reason::MapOverflow.with(self.start))?;
+        PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT)
+            .ok_or(Reason::Impossible.with(0))
     }
 
     /// Returns an address that is aligned as the first byte is, for choosing an IOVA.

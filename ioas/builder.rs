@@ -43,6 +43,11 @@ impl Builder {
         }
     }
 
+    /// Returns the index of the page after the last one that was added.
+    pub(crate) fn next(&self) -> u64 {
+        self.start + self.npages
+    }
+
     /// Adds the next pages. No extent may continue the one before it in memory, but the first one
     /// may continue the last one of an earlier call. Calls `complete`. Returns `ENOMEM` and the
     /// errors of `pages` and `complete`.

@@ -5,10 +5,7 @@
 //! The page tables and the pins stay as they are. Each part is unmapped and unpinned for itself
 //! from then on.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::ordering::Relaxed, //
-};
+use kernel::sync::atomic::ordering::Relaxed;
 
 use crate::{
     ioas::{
@@ -20,7 +17,13 @@ use crate::{
         interval::Vacancy,
         Ioas, //
     },
-    kapi::units::IovaRange, //
+    kapi::{
+        reason::{
+            Reason,
+            Result, //
+        },
+        units::IovaRange, //
+    }, //
 };
 
 impl Ioas {
@@ -49,10 +52,10 @@ impl Ioas {
             return Ok(());
         }
         if area.state != State::Ready || area.prevent_access {
-            return Err(EBUSY);
+            return Err(Reason::UnmapBusy.with(range.start()));
         }
         if area.slice.pages.mmio().is_some() {
-            return Err(EOPNOTSUPP);
+            return Err(Reason::UnmapCutDevice.with(range.start()));
         }
         let length = rest.start() - range.start();
         let tail = Slice {
@@ -61,11 +64,11 @@ impl Ioas {
             length: area.slice.length - length,
         };
         if (rest.start() | tail.start) & (space.alignment - 1) != 0 {
-            return Err(EINVAL);
+            return Err(Reason::UnmapCutUnaligned.with(rest.start()));
         }
         // Accesses begin and end while the lock is held for reading, so none does now.
         if area.accesses.load(Relaxed) != 0 || domains.may_have_large_pages() {
-            return Err(EINVAL);
+            return Err(Reason::UnmapCutInUse.with(range.start()));
         }
         let prot = area.prot;
         let vacancy = Vacancy::new()?;

@@ -21,6 +21,7 @@ use crate::{
             Domain,
             Prot, //
         },
+        reason::Result,
         units::{
             page_offset,
             IovaRange,

@@ -2,8 +2,6 @@
 
 //! Filling page tables with an area.
 
-use kernel::prelude::*;
-
 use crate::{
     ioas::ranges::RANGES,
     kapi::{
@@ -14,6 +12,11 @@ use crate::{
         mm::{
             phys::PhysPiece,
             pin::Extent, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         },
         units::IovaRange, //
     }, //
@@ -77,7 +80,8 @@ impl<'a> Filler<'a> {
         let rest = start.and_then(|start| IovaRange::new(start, self.range.last()));
         if let Some(rest) = rest {
             let (prot, small_pages) = (self.prot, self.small_pages);
-            self.done += self.domain.map(RANGES, rest, pieces, prot, small_pages)?;
+            let done = self.domain.map(RANGES, rest, pieces, prot, small_pages);
+            self.done += done.because(Reason::MapDriver, rest.start())?;
         }
         Ok(())
     }

@@ -29,6 +29,11 @@ use crate::{
                 UserStruct, //
             }, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         sync::chunks::Chunks,
         trace::{
             self,
@@ -49,7 +54,7 @@ const MAX_ALLOWED_RANGES: u32 = 1 << 16;
 /// IOMMU_IOAS_ALLOC.
 pub(crate) fn alloc(ctx: &Ctx, mut cmd: uapi::IoasAlloc, user: &UserStruct) -> Result {
     if cmd.flags != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
     }
     let ioas = ctx.objects().reserve()?.fill(Ioas::new())?;
     cmd.out_ioas_id = ioas.id();
@@ -61,7 +66,7 @@ pub(crate) fn alloc(ctx: &Ctx, mut cmd: uapi::IoasAlloc, user: &UserStruct) -> R
 /// IOMMU_IOAS_IOVA_RANGES.
 pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserStruct) -> Result {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
     let room = cmd.num_iovas;
@@ -83,7 +88,7 @@ pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserS
     drop(space);
     user.write(&cmd)?;
     if cmd.num_iovas > room {
-        return Err(EMSGSIZE);
+        return Err(Reason::IoasMoreRanges.with(cmd.num_iovas.into()));
     }
     Ok(())
 }
@@ -91,7 +96,7 @@ pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserS
 /// IOMMU_IOAS_ALLOW_IOVAS.
 pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStruct) -> Result {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
     let bytes = size_of::<uapi::IovaRangeElm>().saturating_mul(cmd.num_iovas as usize);
@@ -100,12 +105,13 @@ pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStru
     for count in 0..cmd.num_iovas {
         let elm: uapi::IovaRangeElm = input.read()?;
         if count == MAX_ALLOWED_RANGES {
-            return Err(ENOMEM);
+            return Err(Reason::IoasManyRanges.with(MAX_ALLOWED_RANGES.into()));
         }
         let range = IovaRange::new(elm.start, elm.last).filter(|r| r.start() != r.last());
+        let bad = Reason::IoasBadRange.with(count.into());
         allowed
-            .insert(Vacancy::new()?, range.ok_or(EINVAL)?, ())
-            .map_err(|()| EINVAL)?;
+            .insert(Vacancy::new()?, range.ok_or(bad)?, ())
+            .map_err(|()| bad)?;
     }
     ioas.allow(allowed)
 }
@@ -121,7 +127,7 @@ fn prot_of(flags: u32) -> Result<Prot> {
     if prot.read || prot.write {
         Ok(prot)
     } else {
-        Err(EINVAL)
+        Err(Reason::MapNoPermission.with(0))
     }
 }
 
@@ -129,7 +135,7 @@ fn check_map_flags(flags: u32) -> Result {
     const KNOWN: u32 = uapi::map::FIXED_IOVA | uapi::map::WRITEABLE | uapi::map::READABLE;
 
     if flags & !KNOWN != 0 {
-        Err(EOPNOTSUPP)
+        Err(Reason::CommandFlags.with((flags & !KNOWN).into()))
     } else {
         Ok(())
     }
@@ -146,10 +152,16 @@ fn placement_of(flags: u32, iova: u64) -> Placement {
 /// Returns `EOVERFLOW` if a number is `u64::MAX`, which no address or length may be.
 fn check_numbers(numbers: &[u64]) -> Result {
     if numbers.contains(&u64::MAX) {
-        Err(EOVERFLOW)
+        Err(Reason::CommandOverflow.with(u64::MAX))
     } else {
         Ok(())
     }
+}
+
+/// Returns a range of addresses. Returns `EINVAL` if it is empty, and `EOVERFLOW` if it passes the
+/// end of 64 bits.
+fn range_of(start: u64, length: u64) -> Result<IovaRange> {
+    IovaRange::from_len(start, length).because(Reason::CommandRange, start)
 }
 
 /// Maps all of a memory source. See [`Ioas::map`].
@@ -188,7 +200,7 @@ pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Resul
 fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
     check_map_flags(cmd.flags)?;
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     check_numbers(&[cmd.iova, cmd.length])?;
     let prot = prot_of(cmd.flags)?;
@@ -253,7 +265,7 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
     check_numbers(&[cmd.length, cmd.src_iova, cmd.dst_iova])?;
     let prot = prot_of(cmd.flags)?;
     let src: Ref<Ioas> = ctx.objects().get(cmd.src_ioas_id)?;
-    let slices = src.slices(IovaRange::from_len(cmd.src_iova, cmd.length)?)?;
+    let slices = src.slices(range_of(cmd.src_iova, cmd.length)?)?;
     drop(src);
     let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
     let placement = placement_of(cmd.flags, cmd.dst_iova);
@@ -291,10 +303,10 @@ fn unmap_range(
         ioas.unmap_all(unmapped)
     } else {
         check_numbers(&[cmd.iova, cmd.length])?;
-        let within = IovaRange::from_len(cmd.iova, cmd.length)?;
+        let within = range_of(cmd.iova, cmd.length)?;
         let result = ioas.unmap(within, unmapped);
         if result.is_ok() && *unmapped == 0 {
-            return Err(ENOENT);
+            return Err(Reason::UnmapNothing.with(cmd.iova));
         }
         result
     };
@@ -309,18 +321,18 @@ fn unmap_range(
 /// IOMMU_OPTION.
 pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Result {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     let op = u32::from(cmd.op);
     match cmd.option_id {
         uapi::option::RLIMIT_MODE => {
             if cmd.object_id != 0 {
-                return Err(EOPNOTSUPP);
+                return Err(Reason::OptionObject.with(cmd.object_id.into()));
             }
             match op {
                 uapi::option::GET => cmd.val64 = u64::from(ctx.process_accounting()),
                 uapi::option::SET => return set_rlimit_mode(ctx, &cmd, user),
-                _ => return Err(EOPNOTSUPP),
+                _ => return Err(Reason::OptionOperation.with(op.into())),
             }
         }
         uapi::option::HUGE_PAGES => {
@@ -330,17 +342,17 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
                 uapi::option::SET => {
                     return ioas.set_large_pages(bool_of(cmd.val64)?, || user.write(&cmd));
                 }
-                _ => return Err(EOPNOTSUPP),
+                _ => return Err(Reason::OptionOperation.with(op.into())),
             }
         }
-        _ => return Err(EOPNOTSUPP),
+        _ => return Err(Reason::OptionUnknown.with(cmd.option_id.into())),
     }
     user.write(&cmd)
 }
 
 fn set_rlimit_mode(ctx: &Ctx, cmd: &uapi::Option_, user: &UserStruct) -> Result {
     if !may_change_limits() {
-        return Err(EPERM);
+        return Err(Reason::OptionPrivilege.with(0));
     }
     ctx.set_process_accounting(|| {
         let process = bool_of(cmd.val64)?;
@@ -353,6 +365,6 @@ fn bool_of(value: u64) -> Result<bool> {
     match value {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(EINVAL),
+        _ => Err(Reason::OptionValue.with(value)),
     }
 }

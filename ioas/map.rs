@@ -21,6 +21,11 @@ use crate::{
     },
     kapi::{
         iommu::domain::Prot,
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         sync::chunks::Chunks,
         units::{
             align_up,
@@ -50,7 +55,7 @@ struct Part {
 }
 
 impl Part {
-    fn new(slice: Slice) -> Result<Self> {
+    fn new(slice: Slice) -> Result<Self, Error> {
         Ok(Self {
             slice,
             vacancy: Some(Vacancy::new()?),
@@ -161,18 +166,20 @@ impl Ioas {
         let mask = space.alignment - 1;
 
         if length == 0 || length & mask != 0 {
-            return Err(EINVAL);
+            return Err(Reason::MapLength.with(length));
         }
         let iova = match placement {
             Placement::Anywhere => {
-                let origin = parts.iter().next().ok_or(EINVAL)?.slice.origin();
+                let first = parts.iter().next().ok_or(Reason::Impossible.with(0))?;
+                let origin = first.slice.origin();
                 space.choose(origin, length)?
             }
             Placement::Fixed(iova) => {
                 if iova & mask != 0 {
-                    return Err(EINVAL);
+                    return Err(Reason::MapUnaligned.with(iova));
                 }
-                space.check(IovaRange::from_len(iova, length)?)?;
+                let range = IovaRange::from_len(iova, length);
+                space.check(range.because(Reason::MapOverflow, iova)?)?;
                 iova
             }
         };
@@ -180,22 +187,23 @@ impl Ioas {
         for part in parts.iter_mut() {
             let slice = &part.slice;
             if prot.write && !slice.pages.writable() {
-                return Err(EPERM);
+                return Err(Reason::MapReadOnly.with(0));
             }
             if page_offset(slice.start) & mask != 0 {
-                return Err(EINVAL);
+                return Err(Reason::MapMemoryUnaligned.with(slice.start));
             }
             // Rounded up to pages the slice must still fit in 64 bits.
             let end = slice.start.checked_add(slice.length);
             end.and_then(|end| align_up(end, PAGE_SIZE))
-                .ok_or(EOVERFLOW)?;
-            let range = IovaRange::from_len(start, slice.length)?;
+                .ok_or(Reason::MapOverflow.with(slice.start))?;
+            let range = IovaRange::from_len(start, slice.length);
+            let range = range.because(Reason::MapOverflow, start)?;
             let area = Area::building(slice.clone(), prot);
-            let vacancy = part.vacancy.take().ok_or(EINVAL)?;
+            let vacancy = part.vacancy.take().ok_or(Reason::Impossible.with(0))?;
             space
                 .areas
                 .insert(vacancy, range, area)
-                .map_err(|_| EEXIST)?;
+                .map_err(|_| Reason::MapExists.with(start))?;
             part.range = Some(range);
             start = start.wrapping_add(slice.length);
         }
@@ -212,7 +220,7 @@ impl Ioas {
         for (mapped, area) in space.areas.iter_in(range) {
             let start = mapped.start().max(range.start());
             if area.state != State::Ready || next != Some(start) {
-                return Err(ENOENT);
+                return Err(Reason::MapGap.with(next.unwrap_or(start)));
             }
             let last = mapped.last().min(range.last());
             slices.push(Slice {
@@ -225,7 +233,7 @@ impl Ioas {
         if next == range.last().checked_add(1) {
             Ok(slices)
         } else {
-            Err(ENOENT)
+            Err(Reason::MapGap.with(next.unwrap_or(range.start())))
         }
     }
 }

@@ -34,6 +34,10 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::domain::Domain,
+        reason::{
+            Reason,
+            Result, //
+        },
         units::{
             IovaRange,
             PAGE_SIZE, //
@@ -61,10 +65,10 @@ impl Ioas {
 
         let alignment = domain.min_page_size().max(space.alignment);
         if alignment > PAGE_SIZE {
-            return Err(EINVAL);
+            return Err(Reason::HwptPageSize.with(alignment));
         }
         if alignment != space.alignment && !space.fits(alignment) {
-            return Err(EADDRINUSE);
+            return Err(Reason::IoasUnaligned.with(alignment));
         }
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
         reserve_outside(&mut space, domain.aperture(), owner)?;
@@ -99,7 +103,7 @@ impl Ioas {
 
         let alignment = accessor.alignment().max(space.alignment);
         if alignment != space.alignment && !space.fits(alignment) {
-            return Err(EADDRINUSE);
+            return Err(Reason::IoasUnaligned.with(alignment));
         }
         domains.accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
         space.alignment = alignment;
@@ -125,7 +129,7 @@ impl Ioas {
         let mut space = self.space.write();
 
         if space.alignment != PAGE_SIZE && !space.fits(PAGE_SIZE) {
-            return Err(EADDRINUSE);
+            return Err(Reason::IoasUnaligned.with(PAGE_SIZE));
         }
         domains.phys_pins += 1;
         space.alignment = PAGE_SIZE;
@@ -156,10 +160,10 @@ impl Ioas {
 
         if !large && !domains.small_pages {
             if !domains.is_empty() && !space.areas.is_empty() {
-                return Err(EINVAL);
+                return Err(Reason::OptionHasMappings.with(0));
             }
             if !space.fits(PAGE_SIZE) {
-                return Err(EADDRINUSE);
+                return Err(Reason::IoasUnaligned.with(PAGE_SIZE));
             }
         }
         commit()?;

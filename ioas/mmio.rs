@@ -34,6 +34,7 @@ use crate::{
             Importer, //
         },
         iommu::domain::Domain,
+        reason::Result,
         units::{
             IovaRange,
             PageRange,
@@ -94,7 +95,7 @@ impl Mmio {
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        Attachment::new(buf, mmio)
+        Ok(Attachment::new(buf, mmio)?)
     }
 
     /// Maps `pages` of the memory through `filler`, which fills `range` of `domain`. Maps nothing
@@ -143,7 +144,7 @@ impl Mmio {
 }
 
 impl Importer for Mmio {
-    fn attached(&self, memory: BufMemory) -> Result {
+    fn attached(&self, memory: BufMemory) -> Result<(), Error> {
         self.inner.lock().memory = Some(memory);
         Ok(())
     }

@@ -53,9 +53,12 @@ use crate::{
         domains::Domains,
         space::Space, //
     },
-    kapi::sync::rwsem::{
-        new_rwsem,
-        RwSem, //
+    kapi::{
+        reason::Refusal,
+        sync::rwsem::{
+            new_rwsem,
+            RwSem, //
+        }, //
     },
     object::Kind, //
 };
@@ -91,13 +94,13 @@ impl Kind for Ioas {
 
 impl Ioas {
     /// An address space without mappings: any address may be used.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    pub(crate) fn new() -> impl PinInit<Self, Refusal> {
         try_pin_init!(Self {
             hwpts <- new_mutex!(KVVec::new(), "Ioas::hwpts"),
             has_domain: Atomic::new(false),
             domains <- new_rwsem!(Domains::new(), "Ioas::domains"),
             space <- new_rwsem!(Space::new(), "Ioas::space"),
-        })
+        }? Refusal)
     }
 
     /// The ids of the page tables that were made automatically for this address space. Page tables

@@ -10,6 +10,8 @@
 //! a domain. The mmap lock and the locks of page tables are taken inside it. No two of these locks
 //! are held at once.
 
+use core::cell::Cell;
+
 use kernel::{
     new_mutex,
     prelude::*,
@@ -47,6 +49,11 @@ use crate::{
                 Pinner,
                 Sink, //
             }, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         },
         sync::chunks::Chunks,
         units::{
@@ -102,7 +109,8 @@ impl Pages {
         writable: bool,
         process: bool,
     ) -> Result<(Arc<Self>, u64)> {
-        addr.checked_add(length).ok_or(EOVERFLOW)?;
+        addr.checked_add(length)
+            .ok_or(Reason::MapOverflow.with(addr))?;
         check_length(length)?;
         let offset = page_offset(addr);
         let source = Source::User {
@@ -121,22 +129,27 @@ impl Pages {
         writable: bool,
         process: bool,
     ) -> Result<(Arc<Self>, u64)> {
-        let extra = length.checked_sub(1).ok_or(EINVAL)?;
-        let last = start.checked_add(extra).ok_or(EOVERFLOW)?;
+        let extra = length
+            .checked_sub(1)
+            .ok_or(Reason::MapLength.with(length))?;
+        let last = start
+            .checked_add(extra)
+            .ok_or(Reason::MapOverflow.with(start))?;
         let offset = page_offset(start);
+        let descriptor = u64::try_from(fd).unwrap_or(u64::MAX);
         let source = match DmaBuf::get(fd) {
             Some(buf) => {
                 if buf.size() <= last {
-                    return Err(EINVAL);
+                    return Err(Reason::MapFileEnd.with(buf.size()));
                 }
                 check_length(length)?;
                 Source::Mmio {
-                    buf: Mmio::attach(buf)?,
+                    buf: Mmio::attach(buf).because(Reason::MapDmaBuf, descriptor)?,
                     start: start - offset,
                 }
             }
             None => {
-                let file = PinnableFile::get(fd)?;
+                let file = PinnableFile::get(fd).because(Reason::MapFile, descriptor)?;
                 check_length(length)?;
                 Source::File {
                     file,
@@ -155,8 +168,8 @@ impl Pages {
         } else {
             Accounting::User
         };
-        let owner = AccountedMm::current()?;
-        Arc::pin_init(
+        let owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
+        Ok(Arc::pin_init(
             pin_init!(Self {
                 source,
                 writable,
@@ -171,7 +184,7 @@ impl Pages {
                 ),
             }),
             GFP_KERNEL_ACCOUNT,
-        )
+        )?)
     }
 
     /// Whether devices may be given permission to write.
@@ -181,10 +194,7 @@ impl Pages {
 
     /// Returns an address that is aligned as the first byte is.
     pub(crate) fn origin(&self) -> u64 {
-        match &self.source {
-            Source::User { addr } => *addr,
-            Source::File { start, .. } | Source::Mmio { start, .. } => *start,
-        }
+        self.source.addr_of(0)
     }
 
     /// Returns the device memory and the index of our first page in it if this is a dma-buf.
@@ -242,7 +252,8 @@ impl Pages {
             return Ok(());
         }
         let shared = page_offset(at) != 0;
-        self.inner.lock().segments.divide(at >> PAGE_SHIFT, shared)
+        let mut inner = self.inner.lock();
+        Ok(inner.segments.divide(at >> PAGE_SHIFT, shared)?)
     }
 
     /// Undoes a [`Pages::pin`] of `range`.
@@ -276,7 +287,9 @@ impl Pages {
             } else {
                 inner.segments.pinned()
             };
-            pending_owner.charge_some(inner.accounting, npages)?;
+            if npages != 0 {
+                charge(pending_owner, inner.accounting, npages)?;
+            }
             inner.pending_owner = Some((pending_owner.clone(), npages));
         }
         Ok(())
@@ -325,7 +338,8 @@ impl Pages {
                     return match transfer {
                         Transfer::Read(data) => locked_vm::read_mm(&mm, addr + start, data),
                         Transfer::Write(data) => locked_vm::write_mm(&mm, addr + start, data),
-                    };
+                    }
+                    .because(Reason::AccessMemory, start);
                 }
             }
         }
@@ -336,13 +350,15 @@ impl Pages {
     /// without a charge, and all of them before the first byte is copied.
     fn copy_pages(&self, inner: &Inner, start: u64, mut transfer: Transfer<'_>) -> Result {
         let last = start + to_u64(transfer.len()) - 1;
-        let range = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)?;
+        let range = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT)
+            .ok_or(Reason::Impossible.with(0))?;
         let mut missing = Missing::default();
         for gap in inner.segments.gaps(range) {
             let mut pinner = Pinner::new(gap.len(), transfer.is_write())?.for_a_moment();
             missing.next = gap.start();
             self.source
-                .pin(&mut pinner, &inner.owner, gap, &mut missing)?;
+                .pin(&mut pinner, &inner.owner, gap, &mut missing)
+                .because(Reason::AccessMemory, gap.start() << PAGE_SHIFT)?;
         }
 
         let mut missing = missing.extents.iter().peekable();
@@ -351,14 +367,15 @@ impl Pages {
             let at = start + to_u64(done);
             let index = at >> PAGE_SHIFT;
             let len = to_usize(PAGE_SIZE - page_offset(at)).min(transfer.len() - done);
-            let piece = transfer.part(done, len).ok_or(EINVAL)?;
+            let piece = transfer.part(done, len).ok_or(Reason::Impossible.with(0))?;
             let found = inner.segments.extent_at(index).or_else(|| {
                 while missing.next_if(|found| found.last < index).is_some() {}
                 let found = missing.peek()?;
                 Some((&found.extent, index.checked_sub(found.first)?))
             });
-            let (extent, skip) = found.ok_or(EFAULT)?;
-            copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)?;
+            let (extent, skip) = found.ok_or(Reason::AccessMemory.with(at))?;
+            copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)
+                .because(Reason::AccessMemory, at)?;
             done += len;
         }
         Ok(())
@@ -366,6 +383,15 @@ impl Pages {
 }
 
 impl Source {
+    /// Returns the address in its process, or the byte of its file, at which page `index` begins.
+    fn addr_of(&self, index: u64) -> u64 {
+        let start = match self {
+            Self::User { addr } => *addr,
+            Self::File { start, .. } | Self::Mmio { start, .. } => *start,
+        };
+        start.wrapping_add(index << PAGE_SHIFT)
+    }
+
     /// Pins `pages` of the memory and hands them to `sink`. Returns `EFAULT` if there is no memory,
     /// `EINVAL` if a file is shorter or for device memory, `ENOMEM`, and the errors of `sink`.
     fn pin(
@@ -374,7 +400,7 @@ impl Source {
         owner: &AccountedMm,
         pages: PageRange,
         sink: &mut impl Sink,
-    ) -> Result {
+    ) -> Result<(), Error> {
         let before = pages.start() << PAGE_SHIFT;
         match self {
             Self::User { addr } => pinner.pin_user(owner.mm(), addr + before, pages.len(), sink),
@@ -382,6 +408,17 @@ impl Source {
             Self::Mmio { .. } => Err(EINVAL),
         }
     }
+}
+
+/// Charges `npages` pages. Returns `ENOMEM` if that exceeds the limit, and `EINVAL` if the process
+/// has ended.
+fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
+    owner
+        .charge(accounting, npages)
+        .map_err(|error| match error {
+            ENOMEM => Reason::MapLimit.with(owner.excess(accounting, npages)),
+            _ => Reason::MapProcessGone.errno(error, 0),
+        })
 }
 
 impl Inner {
@@ -397,8 +434,11 @@ struct ToSegments<'a, F> {
     each: &'a mut F,
 }
 
-impl<F: FnMut(&[Extent]) -> Result> Sink for ToSegments<'_, F> {
-    fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+impl<F: FnMut(&[Extent]) -> Result<(), Error>> Sink for ToSegments<'_, F> {
+    fn take(
+        &mut self,
+        pages: &mut impl Iterator<Item = Result<Extent, Error>>,
+    ) -> Result<(), Error> {
         self.builder.push(self.segments, pages, self.each)
     }
 }
@@ -421,7 +461,10 @@ struct Missing {
 }
 
 impl Sink for Missing {
-    fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
+    fn take(
+        &mut self,
+        pages: &mut impl Iterator<Item = Result<Extent, Error>>,
+    ) -> Result<(), Error> {
         for extent in pages {
             let extent = extent?;
             let (first, npages) = (self.next, extent.npages());
@@ -484,12 +527,22 @@ impl PendingPin<'_> {
         }
         // The charge comes first, so that a limit is never exceeded.
         fault_injection::point(ENOMEM)?;
-        owner.charge(*accounting, wanted)?;
+        charge(owner, *accounting, wanted)?;
         self.charged = wanted;
 
         // If a part is pinned already then a run may begin in one part and end in the other.
         let all = wanted == self.range.len();
-        let mut each = |extents: &[Extent]| if all { each(extents) } else { Ok(()) };
+        let refused = Cell::new(None);
+        let mut each = |extents: &[Extent]| {
+            if !all {
+                return Ok(());
+            }
+            each(extents).map_err(|refusal| {
+                refused.set(Some(refusal));
+                refusal.error()
+            })
+        };
+        let source = &self.pages.source;
         let mut pinner = Pinner::new(wanted, self.pages.writable)?;
         let mut rest = Some(self.range);
         while let Some(gap) = rest.and_then(|rest| segments.gaps(rest).next()) {
@@ -499,8 +552,15 @@ impl PendingPin<'_> {
                 segments,
                 each: &mut each,
             };
-            self.pages.source.pin(&mut pinner, owner, gap, &mut sink)?;
-            self.builder.finish(segments, &mut each)?;
+            source
+                .pin(&mut pinner, owner, gap, &mut sink)
+                .and_then(|()| self.builder.finish(segments, &mut each))
+                .map_err(|error| {
+                    refused.take().unwrap_or_else(|| match error {
+                        ENOMEM => error.into(),
+                        _ => Reason::MapPin.errno(error, source.addr_of(self.builder.next())),
+                    })
+                })?;
             let next = gap.last().checked_add(1);
             rest = next.and_then(|start| PageRange::new(start, self.range.last()));
         }
@@ -532,7 +592,7 @@ impl Drop for PendingPin<'_> {
 }
 
 /// Copies the bytes, which lie in one page, from or to byte `offset` of the extent.
-fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result {
+fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result<(), Error> {
     match transfer {
         Transfer::Read(data) => extent.read(offset, data),
         Transfer::Write(data) => extent.write(offset, data),
@@ -542,7 +602,7 @@ fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result {
 /// Checks a length, which is rounded up to pages later. Returns `EINVAL`.
 fn check_length(length: u64) -> Result {
     if length == 0 || length > u64::MAX - PAGE_SIZE {
-        Err(EINVAL)
+        Err(Reason::MapLength.with(length))
     } else {
         Ok(())
     }

@@ -2,8 +2,6 @@
 
 //! The physical address of mapped memory, for devices without an IOMMU.
 
-use kernel::prelude::*;
-
 use crate::{
     ioas::{
         area::State,
@@ -13,6 +11,11 @@ use crate::{
         mm::{
             locked_vm::may_do_raw_io,
             user::UserStruct, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         },
         uapi,
         units::{
@@ -35,19 +38,22 @@ pub(crate) fn noiommu_get_pa(
     user: &UserStruct,
 ) -> Result {
     if !cfg!(CONFIG_IOMMUFD_NOIOMMU) {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::PhysUnsupported.with(0));
     }
     if !may_do_raw_io() {
-        return Err(EPERM);
+        return Err(Reason::PhysPrivilege.with(0));
     }
-    if cmd.flags != 0 || cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+    if cmd.flags != 0 {
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
+    }
+    if cmd.__reserved != 0 {
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     if cmd.length == 0 {
-        return Err(EINVAL);
+        return Err(Reason::CommandRange.with(cmd.iova));
     }
     if cmd.iova == u64::MAX {
-        return Err(EOVERFLOW);
+        return Err(Reason::CommandOverflow.with(cmd.iova));
     }
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
     let (phys, len) = ioas.phys(cmd.iova)?;
@@ -61,32 +67,38 @@ impl Ioas {
     /// that follow in memory. Returns `ENOENT` if nothing is mapped, `EOPNOTSUPP` if no device
     /// without an IOMMU uses the address space, and `EINVAL` for device memory that was revoked.
     fn phys(&self, iova: u64) -> Result<(u64, u64)> {
-        let point = IovaRange::from_len(iova, 1)?;
+        let point = IovaRange::from_len(iova, 1).because(Reason::CommandRange, iova)?;
         let domains = self.domains.read();
         let space = self.space.read();
 
-        let (range, area) = space.areas.first_in(point).ok_or(ENOENT)?;
+        let (range, area) = space
+            .areas
+            .first_in(point)
+            .ok_or(Reason::PhysGap.with(iova))?;
         if area.state != State::Ready {
-            return Err(ENOENT);
+            return Err(Reason::PhysGap.with(iova));
         }
         let pages = &area.slice.pages;
         let start = area.slice.start + (iova - range.start());
         let offset = page_offset(start);
         let last = area.slice.start + (range.last() - range.start());
-        let wanted = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(EINVAL)?;
+        let wanted = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT)
+            .ok_or(Reason::Impossible.with(0))?;
 
         let found = match pages.mmio() {
             Some((mmio, first)) => {
-                let phys = mmio.phys(first + wanted.start()).ok_or(EINVAL)?;
+                let phys = mmio
+                    .phys(first + wanted.start())
+                    .ok_or(Reason::PhysRevoked.with(iova))?;
                 Some((phys, wanted.len()))
             }
             None => pages.contiguous(wanted),
         };
         if !domains.iter().any(|domain| domain.is_software()) {
-            return Err(EOPNOTSUPP);
+            return Err(Reason::PhysNoDevice.with(0));
         }
         // All pages are pinned because there is a domain.
-        let (phys, npages) = found.ok_or(EINVAL)?;
+        let (phys, npages) = found.ok_or(Reason::Impossible.with(0))?;
         let bytes = (npages << PAGE_SHIFT) - offset;
         Ok((phys + offset, bytes.min(range.last() - iova + 1)))
     }

@@ -17,11 +17,18 @@ use crate::{
         },
         Ioas, //
     },
-    kapi::units::{
-        page_offset,
-        IovaRange,
-        PAGE_SHIFT,
-        PAGE_SIZE, //
+    kapi::{
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
+        units::{
+            page_offset,
+            IovaRange,
+            PAGE_SHIFT,
+            PAGE_SIZE, //
+        }, //
     },
     object::Ref, //
 };
@@ -60,15 +67,16 @@ impl PhysPin {
         let bytes = offset
             .checked_add(length)
             .and_then(|bytes| bytes.checked_next_multiple_of(PAGE_SIZE))
-            .ok_or(ERANGE)?;
-        let range = IovaRange::from_len(iova - offset, bytes)?;
+            .ok_or(Reason::HwQueueMemory.errno(ERANGE, iova))?;
+        let range =
+            IovaRange::from_len(iova - offset, bytes).because(Reason::CommandRange, iova)?;
         let ioas = WholePages::new(ioas)?;
         let mut first = None;
         let mut next = None;
         let space = ioas.0.space.read();
         pin(&space, range, false, |run| {
             if next.is_some_and(|next| next != run.phys()) {
-                return Err(EFAULT);
+                return Err(Reason::HwQueueMemory.with(iova));
             }
             first = first.or(Some(run.phys()));
             next = Some(run.phys() + (run.npages() << PAGE_SHIFT));
@@ -81,7 +89,7 @@ impl PhysPin {
         Ok(Self {
             ioas,
             range,
-            phys: first.ok_or(EFAULT)? + offset,
+            phys: first.ok_or(Reason::HwQueueMemory.with(iova))? + offset,
             len: length,
         })
     }

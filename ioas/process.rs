@@ -7,8 +7,6 @@
 //! unpinned. Only this file holds more than one of these locks. `Pages::inner` (rank 30) is taken
 //! inside, one at a time.
 
-use kernel::prelude::*;
-
 use crate::{
     ioas::{
         area::State,
@@ -20,6 +18,11 @@ use crate::{
         mm::{
             locked_vm::AccountedMm,
             user::UserStruct, //
+        },
+        reason::{
+            Because,
+            Reason,
+            Result, //
         },
         sync::{
             chunks::Chunks,
@@ -37,9 +40,9 @@ pub(crate) fn change_process(
     _user: &UserStruct,
 ) -> Result {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
-    let pending_owner = AccountedMm::current()?;
+    let pending_owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
 
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
@@ -64,12 +67,12 @@ impl Spaces<'_> {
     /// Checks that every mapping can be moved. Returns `EBUSY` if one is being made or destroyed,
     /// and `EINVAL` if its memory is private to a process or that of a device.
     fn check(&self) -> Result {
-        for (_, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
+        for (range, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
             if area.state != State::Ready {
-                return Err(EBUSY);
+                return Err(Reason::ProcessBusy.with(range.start()));
             }
             if !area.slice.pages.is_file() {
-                return Err(EINVAL);
+                return Err(Reason::ProcessPrivate.with(range.start()));
             }
         }
         Ok(())

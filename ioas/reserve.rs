@@ -23,7 +23,15 @@ use crate::{
                 ResvKind, //
             }, //
         },
-        units::IovaUnit, //
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
+        units::{
+            to_u64,
+            IovaUnit, //
+        }, //
     },
     object::Ref, //
 };
@@ -48,7 +56,7 @@ impl Ioas {
     /// MSI windows that exclude each other, and `ENOMEM`.
     pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &IommuDevice) -> Result<ReservedIovas> {
         fault_injection::point(EINVAL)?;
-        let regions = resv_regions(dev)?;
+        let regions = resv_regions(dev).because(Reason::AttachRegions, 0)?;
         let dev: &Device = dev;
         let reserved = ReservedIovas {
             ioas: ioas.clone(),
@@ -67,7 +75,7 @@ impl Ioas {
         result?;
         // A driver has a hardware MSI window or one for software, and one of these at most.
         if (sw_msi != 0 && hw_msi != 0) || sw_msi > 1 {
-            return Err(EINVAL);
+            return Err(Reason::AttachMsi.with(to_u64(sw_msi + hw_msi)));
         }
         Ok(reserved)
     }

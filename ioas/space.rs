@@ -15,9 +15,15 @@ use crate::{
             RangeList, //
         }, //
     },
-    kapi::units::{
-        IovaRange,
-        IovaUnit, //
+    kapi::{
+        reason::{
+            Reason,
+            Result, //
+        },
+        units::{
+            IovaRange,
+            IovaUnit, //
+        }, //
     }, //
 };
 
@@ -66,11 +72,26 @@ impl Space {
             length,
             self.alignment,
         )
+        .map_err(|error| match error {
+            ENOSPC => Reason::MapNoRoom.with(length),
+            EINVAL => Reason::MapMemoryUnaligned.with(addr),
+            EOVERFLOW => Reason::MapOverflow.with(length),
+            error => error.into(),
+        })
     }
 
     /// Checks a range that the user has chosen. See [`iova_alloc::check`].
     pub(crate) fn check(&self, range: IovaRange) -> Result {
-        iova_alloc::check(&self.areas, &self.reserved, range)
+        let areas = &self.areas;
+        iova_alloc::check(areas, &self.reserved, range).map_err(|error| {
+            let reserved = self.reserved.conflict(range).map(|at| at.start());
+            let mapped = areas.first_in(range).map(|(at, _)| at.start());
+            match (error, reserved, mapped) {
+                (EINVAL, Some(at), _) => Reason::MapReserved.with(at),
+                (EEXIST, _, Some(at)) => Reason::MapExists.with(at),
+                (error, ..) => error.into(),
+            }
+        })
     }
 
     /// Returns the ranges that are not reserved, in order.
@@ -80,10 +101,12 @@ impl Space {
 
     /// Reserves a range. Returns `EADDRINUSE` if part of it is mapped or allowed, and `ENOMEM`.
     pub(crate) fn reserve(&mut self, range: IovaRange, owner: Owner) -> Result {
-        if self.areas.first_in(range).is_some() || self.allowed.first_in(range).is_some() {
-            return Err(EADDRINUSE);
+        let mapped = self.areas.first_in(range).map(|(at, _)| at);
+        let allowed = self.allowed.first_in(range).map(|(at, ())| at);
+        if let Some(at) = mapped.or(allowed) {
+            return Err(Reason::IoasInUse.with(at.start()));
         }
-        self.reserved.insert(range, owner)
+        Ok(self.reserved.insert(range, owner)?)
     }
 
     /// Removes the reserved ranges of `owner`.
@@ -97,11 +120,11 @@ impl Space {
         &mut self,
         allowed: IntervalMap<IovaUnit, ()>,
     ) -> Result<IntervalMap<IovaUnit, ()>> {
-        if allowed
+        let conflict = allowed
             .iter()
-            .any(|(range, ())| self.reserved.conflict(range).is_some())
-        {
-            return Err(EADDRINUSE);
+            .find_map(|(range, ())| self.reserved.conflict(range));
+        if let Some(at) = conflict {
+            return Err(Reason::IoasAllowReserved.with(at.start()));
         }
         Ok(core::mem::replace(&mut self.allowed, allowed))
     }

@@ -2,8 +2,6 @@
 
 //! What the VFIO type1 container needs besides mapping and unmapping.
 
-use kernel::prelude::*;
-
 use crate::{
     ioas::{
         area::Slice,
@@ -13,6 +11,7 @@ use crate::{
     },
     kapi::{
         iommu::domain::Prot,
+        reason::Result,
         sync::chunks::Chunks,
         units::{
             IovaRange,

@@ -21,7 +21,13 @@ use crate::{
         space::Space,
         Ioas, //
     },
-    kapi::units::IovaRange, //
+    kapi::{
+        reason::{
+            Reason,
+            Result, //
+        },
+        units::IovaRange, //
+    }, //
 };
 
 /// The number of areas that are unmapped at once.
@@ -143,11 +149,14 @@ fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Res
     // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW
     // queue is one of them.
     let in_use = area.accesses.load(Relaxed) != 0;
-    if area.state != State::Ready || (in_use && area.phys_pins.load(Relaxed) != 0) {
-        return Err(Err(EBUSY));
+    if area.state != State::Ready {
+        return Err(Err(Reason::UnmapBusy.with(range.start())));
+    }
+    if in_use && area.phys_pins.load(Relaxed) != 0 {
+        return Err(Err(Reason::UnmapHwQueue.with(range.start())));
     }
     if !within.contains(&range) {
-        return Err(Err(ENOENT));
+        return Err(Err(Reason::UnmapPart.with(range.start())));
     }
     if in_use {
         area.prevent_access = true;
@@ -181,11 +190,12 @@ impl Ioas {
                     tries += 1;
                     if tries > MOST_TRIES {
                         pr_err!("a driver does not give up its access to unmapped memory\n");
-                        return Err(EDEADLK);
+                        return Err(Reason::UnmapAccess.with(area.start()));
                     }
                     // No lock is held, because drivers unpin pages from this call.
                     self.notify_accessors(area);
-                    rest = IovaRange::new(area.start(), within.last()).ok_or(EINVAL)?;
+                    rest = IovaRange::new(area.start(), within.last())
+                        .ok_or(Reason::Impossible.with(0))?;
                 }
             }
             round = self.unmap_some::<BATCH>(within, rest, unmapped)?;

@@ -261,11 +261,17 @@ events! {
         kind: &'static CStr,
     }
 
-    /// A command was refused.
+    /// A call was refused.
     Refused => iommufd_refused {
         context: u64,
-        /// The number of the ioctl.
-        command: u32,
+        /// The name of the ioctl, or of what a driver or user space has asked for otherwise.
+        command: &'static CStr,
         error: c_int,
+        /// The code of the [`Reason`](crate::kapi::reason::Reason).
+        code: u32,
+        /// Its name.
+        reason: &'static CStr,
+        /// The number that it is about.
+        number: u64,
     }
 }

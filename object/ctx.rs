@@ -12,9 +12,21 @@ use kernel::{
 };
 
 use crate::{
-    kapi::sync::{
-        clear_on_drop::ClearOnDrop,
-        shared::Shared, //
+    kapi::{
+        reason::{
+            LastRefusal,
+            Refusal,
+            Refused,
+            Result, //
+        },
+        sync::{
+            clear_on_drop::ClearOnDrop,
+            shared::Shared, //
+        },
+        trace::{
+            self,
+            emit, //
+        }, //
     },
     object::{
         Offers,
@@ -39,6 +51,8 @@ pub(crate) struct Ctx {
     objects: ClearOnDrop<Table>,
     #[pin]
     offers: Offers,
+    #[pin]
+    last_refusal: LastRefusal,
     groups: Shared<Registry>,
     windows: Shared<Registry>,
     process_accounting: AtomicFlag,
@@ -52,6 +66,7 @@ impl Ctx {
         try_pin_init!(Self {
             objects <- ClearOnDrop::new(Table::new(id)),
             offers <- Offers::new(),
+            last_refusal <- LastRefusal::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
@@ -84,6 +99,28 @@ impl Ctx {
     /// Returns the state of each window of addresses for interrupts, by its first address.
     pub(crate) fn windows(&self) -> &Shared<Registry> {
         &self.windows
+    }
+
+    /// Records that `command` is refused, and returns the error. Everything that user space or vfio
+    /// asks of the context ends here if it fails.
+    #[cold]
+    pub(crate) fn refuse(&self, command: &'static CStr, refusal: Refusal) -> Error {
+        self.last_refusal.record(Refused { command, refusal });
+        let reason = refusal.reason();
+        emit(|| trace::Refused {
+            context: self.id(),
+            command,
+            error: refusal.error().to_errno(),
+            code: reason.code(),
+            reason: reason.name(),
+            number: refusal.number(),
+        });
+        refusal.error()
+    }
+
+    /// Returns the last refusal.
+    pub(crate) fn last_refusal(&self) -> &LastRefusal {
+        &self.last_refusal
     }
 
     /// Returns whether pinned pages are accounted to the process rather than to the user

@@ -18,6 +18,10 @@ use kernel::{
 
 use crate::kapi::{
     mm::vma::DeviceMemory,
+    reason::{
+        Reason,
+        Result, //
+    },
     units::PAGE_SIZE, //
 };
 
@@ -65,7 +69,7 @@ impl Offers {
     pub(crate) fn add(&self, owner: u32, memory: DeviceMemory) -> Result<u64> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut offers = self.by_offset.lock();
-        let offset = free_offset(&offers, memory.len()).ok_or(EBUSY)?;
+        let offset = free_offset(&offers, memory.len()).ok_or(Reason::ObjectIds.with(0))?;
         offers.insert(node.into_node(offset, Offer { owner, memory }));
         Ok(offset)
     }
@@ -84,7 +88,7 @@ impl Offers {
         find: impl FnOnce(u32) -> Result<T>,
     ) -> Result<(T, DeviceMemory)> {
         let offers = self.by_offset.lock();
-        let offer = offers.get(&offset).ok_or(ENXIO)?;
+        let offer = offers.get(&offset).ok_or(Reason::MmapOffset.with(offset))?;
         Ok((find(offer.owner)?, offer.memory))
     }
 }

@@ -39,6 +39,11 @@ use kernel::{
 use crate::kapi::{
     bug::warn_on_once,
     fault_injection,
+    reason::{
+        Reason,
+        Refusal,
+        Result, //
+    },
     sync::{
         chunks::Chunks,
         clear_on_drop::Clear,
@@ -238,7 +243,7 @@ impl Table {
     pub(crate) fn reserve(&self) -> Result<Reservation<'_>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut slots = self.slots.lock();
-        let id = slots.free_id().ok_or(EBUSY)?;
+        let id = slots.free_id().ok_or(Reason::ObjectIds.with(0))?;
         slots.map.insert(node.into_node(id, Slot::Reserved));
         slots.lowest = id + 1;
         Ok(Reservation {
@@ -252,7 +257,9 @@ impl Table {
     /// another kind.
     pub(crate) fn get<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
         let object = self.get_if(id, |object| object.is::<Object<K>>(), ENOENT)?;
-        object.downcast().map_err(|_| ENOENT)
+        object
+            .downcast()
+            .map_err(|_| Reason::ObjectKind.with(id.into()))
     }
 
     /// Returns the object with this id. Returns `ENOENT` if there is none.
@@ -277,11 +284,11 @@ impl Table {
     ) -> Result<AnyRef> {
         fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
-        let object = slots.live(id).ok_or(ENOENT)?;
+        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
         if suits(object) {
             Ok(AnyRef(object.clone()))
         } else {
-            Err(unsuited)
+            Err(Reason::ObjectKind.errno(unsuited, id.into()))
         }
     }
 
@@ -289,8 +296,9 @@ impl Table {
     /// there are other references to it.
     pub(crate) fn destroy(&self, id: u32) -> Result {
         let mut slots = self.slots.lock();
-        if slots.live(id).ok_or(ENOENT)?.ref_count() != 1 {
-            return Err(EBUSY);
+        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
+        if object.ref_count() != 1 {
+            return Err(Reason::ObjectInUse.with(id.into()));
         }
         let taken = self.take_out(&mut slots, id);
         drop(slots);
@@ -327,7 +335,7 @@ impl Table {
         let object: Ref<K> = slots
             .live(id)
             .and_then(|object| object.clone().downcast().ok())
-            .ok_or(ENOENT)?;
+            .ok_or(Reason::ObjectKind.with(id.into()))?;
         // The table has one reference, and `object` is the other.
         let taken = if object.ref_count() == 2 {
             self.take_out(&mut slots, id)
@@ -335,7 +343,7 @@ impl Table {
             None
         };
         drop(slots);
-        let Taken { id, .. } = taken.ok_or(EBUSY)?;
+        let Taken { id, .. } = taken.ok_or(Reason::ObjectInUse.with(id.into()))?;
         Ok((object, id))
     }
 
@@ -382,7 +390,7 @@ impl Table {
     pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if !slots.map.is_empty() {
-            return Err(EBUSY);
+            return Err(Reason::OptionHasObjects.with(0));
         }
         f();
         Ok(())
@@ -414,7 +422,7 @@ impl Table {
     pub(crate) fn while_unmarked(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
         if slots.marked.is_some() {
-            return Err(EBUSY);
+            return Err(Reason::ContainerNoIommu.errno(EBUSY, 0));
         }
         f();
         Ok(())
@@ -492,10 +500,10 @@ impl<'t> Reservation<'t> {
     }
 
     /// Makes the object, which no look-up finds yet. Returns `ENOMEM`, or what `init` fails with.
-    pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Error>) -> Result<Draft<'t, K>> {
+    pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Refusal>) -> Result<Draft<'t, K>> {
         let id = self.id;
         let context = self.table.context;
-        let object = Shared::pin_init(
+        let object = Shared::try_pin_init(
             try_pin_init!(Object {
                 // Last, because it says that the object is destroyed when it is dropped.
                 kind <- init,
@@ -504,7 +512,7 @@ impl<'t> Reservation<'t> {
                     id,
                     _kind: PhantomData,
                 },
-            }? Error),
+            }? Refusal),
             GFP_KERNEL_ACCOUNT,
         )?;
         emit(|| trace::Made {

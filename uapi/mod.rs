@@ -17,9 +17,9 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         mm::user::UserStruct,
-        trace::{
-            self,
-            emit, //
+        reason::{
+            Reason,
+            Result, //
         },
         uapi, //
     },
@@ -41,6 +41,8 @@ fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
 struct Command {
     /// `_IO(';', nr)`.
     number: u32,
+    /// The name of the number in the uAPI header.
+    name: &'static CStr,
     /// The least size of the struct in bytes.
     min_size: usize,
     run: fn(&FileRef<Ctx>, &UserStruct) -> Result,
@@ -52,9 +54,10 @@ const fn field_size<S, F>(_of: fn(&S) -> &F) -> usize {
 }
 
 macro_rules! command {
-    ($nr:literal, $struct:ident, $last:ident, $handler:path) => {
+    ($nr:literal, $name:literal, $struct:ident, $last:ident, $handler:path) => {
         Command {
             number: uapi::ioctl_number($nr),
+            name: $name,
             min_size: core::mem::offset_of!(uapi::$struct, $last)
                 + field_size(|s: &uapi::$struct| &s.$last),
             run: |ctx, user| $handler(ctx, user.read::<uapi::$struct>()?, user),
@@ -65,28 +68,28 @@ macro_rules! command {
 /// The commands by number, from [`uapi::CMD_BASE`] on without gaps.
 #[rustfmt::skip] // One line a command.
 static COMMANDS: &[Command] = &[
-    command!(0x80, Destroy, id, destroy),
-    command!(0x81, IoasAlloc, out_ioas_id, ioas::ioctl::alloc),
-    command!(0x82, IoasAllowIovas, allowed_iovas, ioas::ioctl::allow_iovas),
-    command!(0x83, IoasCopy, src_iova, ioas::ioctl::copy),
-    command!(0x84, IoasIovaRanges, out_iova_alignment, ioas::ioctl::iova_ranges),
-    command!(0x85, IoasMap, iova, ioas::ioctl::map),
-    command!(0x86, IoasUnmap, length, ioas::ioctl::unmap),
-    command!(0x87, Option_, val64, ioas::ioctl::option),
-    command!(0x88, VfioIoas, __reserved, compat::ioctl::vfio_ioas),
-    command!(0x89, HwptAlloc, __reserved, viommu::hwpt::alloc),
-    command!(0x8a, HwInfo, __reserved, device::ioctl::get_hw_info),
-    command!(0x8b, HwptSetDirtyTracking, __reserved, hwpt::dirty::set_dirty_tracking),
-    command!(0x8c, HwptGetDirtyBitmap, data, hwpt::dirty::get_dirty_bitmap),
-    command!(0x8d, HwptInvalidate, __reserved, viommu::invalidate::invalidate),
-    command!(0x8e, FaultAlloc, out_fault_fd, hwpt::fault::alloc),
-    command!(0x8f, IoasMapFile, iova, ioas::ioctl::map_file),
-    command!(0x90, ViommuAlloc, out_viommu_id, viommu::alloc),
-    command!(0x91, VdeviceAlloc, virt_id, viommu::vdevice::alloc),
-    command!(0x92, IoasChangeProcess, __reserved, ioas::process::change_process),
-    command!(0x93, VeventqAlloc, out_veventq_fd, viommu::veventq::alloc),
-    command!(0x94, HwQueueAlloc, length, viommu::hw_queue::alloc),
-    command!(0x95, IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
+    command!(0x80, c"IOMMU_DESTROY", Destroy, id, destroy),
+    command!(0x81, c"IOMMU_IOAS_ALLOC", IoasAlloc, out_ioas_id, ioas::ioctl::alloc),
+    command!(0x82, c"IOMMU_IOAS_ALLOW_IOVAS", IoasAllowIovas, allowed_iovas, ioas::ioctl::allow_iovas),
+    command!(0x83, c"IOMMU_IOAS_COPY", IoasCopy, src_iova, ioas::ioctl::copy),
+    command!(0x84, c"IOMMU_IOAS_IOVA_RANGES", IoasIovaRanges, out_iova_alignment, ioas::ioctl::iova_ranges),
+    command!(0x85, c"IOMMU_IOAS_MAP", IoasMap, iova, ioas::ioctl::map),
+    command!(0x86, c"IOMMU_IOAS_UNMAP", IoasUnmap, length, ioas::ioctl::unmap),
+    command!(0x87, c"IOMMU_OPTION", Option_, val64, ioas::ioctl::option),
+    command!(0x88, c"IOMMU_VFIO_IOAS", VfioIoas, __reserved, compat::ioctl::vfio_ioas),
+    command!(0x89, c"IOMMU_HWPT_ALLOC", HwptAlloc, __reserved, viommu::hwpt::alloc),
+    command!(0x8a, c"IOMMU_GET_HW_INFO", HwInfo, __reserved, device::ioctl::get_hw_info),
+    command!(0x8b, c"IOMMU_HWPT_SET_DIRTY_TRACKING", HwptSetDirtyTracking, __reserved, hwpt::dirty::set_dirty_tracking),
+    command!(0x8c, c"IOMMU_HWPT_GET_DIRTY_BITMAP", HwptGetDirtyBitmap, data, hwpt::dirty::get_dirty_bitmap),
+    command!(0x8d, c"IOMMU_HWPT_INVALIDATE", HwptInvalidate, __reserved, viommu::invalidate::invalidate),
+    command!(0x8e, c"IOMMU_FAULT_QUEUE_ALLOC", FaultAlloc, out_fault_fd, hwpt::fault::alloc),
+    command!(0x8f, c"IOMMU_IOAS_MAP_FILE", IoasMapFile, iova, ioas::ioctl::map_file),
+    command!(0x90, c"IOMMU_VIOMMU_ALLOC", ViommuAlloc, out_viommu_id, viommu::alloc),
+    command!(0x91, c"IOMMU_VDEVICE_ALLOC", VdeviceAlloc, virt_id, viommu::vdevice::alloc),
+    command!(0x92, c"IOMMU_IOAS_CHANGE_PROCESS", IoasChangeProcess, __reserved, ioas::process::change_process),
+    command!(0x93, c"IOMMU_VEVENTQ_ALLOC", VeventqAlloc, out_veventq_fd, viommu::veventq::alloc),
+    command!(0x94, c"IOMMU_HW_QUEUE_ALLOC", HwQueueAlloc, length, viommu::hw_queue::alloc),
+    command!(0x95, c"IOMMU_IOAS_NOIOMMU_GET_PA", IoasNoiommuGetPa, out_phys, ioas::phys::noiommu_get_pa),
 ];
 
 const _: () = {
@@ -103,46 +106,45 @@ const _: () = {
 fn test(ctx: &FileRef<Ctx>, arg: usize) -> Result<u32> {
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
     if (user.size() as usize) < core::mem::offset_of!(uapi::test::Cmd, last) + size_of::<u32>() {
-        return Err(EINVAL);
+        return Err(Reason::CommandTooShort.with(user.size().into()));
     }
     crate::selftests::mock::ioctl(ctx, user.read()?, &user)
 }
 
+/// Returns the command with this number, or with this number within the range of the table.
+fn command_of(number: u32) -> Option<&'static Command> {
+    let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE)?;
+    COMMANDS.get(place as usize)
+}
+
 /// Carries out an ioctl and returns its value. A number outside of the table may be one of a VFIO
-/// container.
+/// container. The context records why it fails.
 ///
 /// Returns `ENOTTY` for an unknown command, `EFAULT` for a bad pointer, `EINVAL` if the struct is
 /// too short, `E2BIG` if it is longer than the known one and not zero there, or the error of the
 /// command.
-pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
-    let result = carry_out(ctx, number, arg);
-    if result.is_err() {
-        emit(|| trace::Refused {
-            context: ctx.id(),
-            command: number,
-            error: trace::errno(&result),
-        });
-    }
-    result
+pub(crate) fn ioctl(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32, Error> {
+    carry_out(ctx, number, arg).map_err(|refusal| {
+        let name = command_of(number).map_or_else(|| compat::ioctl::name(number), |c| c.name);
+        ctx.refuse(name, refusal)
+    })
 }
 
-/// As [`ioctl`].
 fn carry_out(ctx: &FileRef<Ctx>, number: u32, arg: usize) -> Result<u32> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     if number == uapi::ioctl_number(uapi::test::NR) {
         return test(ctx, arg);
     }
-    let place = kernel::ioctl::_IOC_NR(number).checked_sub(uapi::CMD_BASE);
-    let Some(command) = place.and_then(|place| COMMANDS.get(place as usize)) else {
+    let Some(command) = command_of(number) else {
         return compat::ioctl::ioctl(ctx, number, arg);
     };
     // `EFAULT` comes before `ENOTTY` for numbers in the range of the table.
     let user = UserStruct::new(UserPtr::from_addr(arg))?;
     if command.number != number {
-        return Err(ENOTTY);
+        return Err(Reason::CommandUnknown.with(number.into()));
     }
     if (user.size() as usize) < command.min_size {
-        return Err(EINVAL);
+        return Err(Reason::CommandTooShort.with(user.size().into()));
     }
     (command.run)(ctx, &user).map(|()| 0)
 }

@@ -18,6 +18,11 @@ use crate::{
             viommu::Identity, //
         },
         mm::user::UserStruct,
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi::{
             self,
             hw_queue, //
@@ -55,14 +60,22 @@ impl HwQueue {
 
 /// Handles IOMMU_HW_QUEUE_ALLOC. While the queue exists its memory cannot be unmapped.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &UserStruct) -> Result {
-    if cmd.flags != 0 || cmd.type_ == hw_queue::TYPE_DEFAULT {
-        return Err(EOPNOTSUPP);
+    if cmd.flags != 0 {
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
     }
-    let last = cmd.length.checked_sub(1).ok_or(EINVAL)?;
-    cmd.nesting_parent_iova.checked_add(last).ok_or(EOVERFLOW)?;
+    if cmd.type_ == hw_queue::TYPE_DEFAULT {
+        return Err(Reason::HwQueueType.with(cmd.type_.into()));
+    }
+    let last = cmd
+        .length
+        .checked_sub(1)
+        .ok_or(Reason::CommandRange.with(cmd.nesting_parent_iova))?;
+    cmd.nesting_parent_iova
+        .checked_add(last)
+        .ok_or(Reason::CommandOverflow.with(cmd.nesting_parent_iova))?;
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     if !viommu.ops().has_hw_queue(cmd.type_) {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::HwQueueType.with(cmd.type_.into()));
     }
     let reservation = ctx.objects().reserve()?;
     let ioas = viommu.parent().ioas();
@@ -92,7 +105,7 @@ fn start(
     cmd: &mut uapi::HwQueueAlloc,
     user: &UserStruct,
 ) -> Result {
-    let ops = draft.viommu.ops().make_hw_queue(Request {
+    let made = draft.viommu.ops().make_hw_queue(Request {
         identity: Identity::new(ctx, draft.id()),
         object: AnyRef::from((**draft).clone()).into_shared(),
         kind: cmd.type_,
@@ -100,7 +113,8 @@ fn start(
         iova: cmd.nesting_parent_iova,
         length: cmd.length,
         memory,
-    })?;
+    });
+    let ops = made.because(Reason::HwQueueDriver, cmd.index.into())?;
     warn_on_once!(!draft.ops.populate(ops));
     cmd.out_hw_queue_id = draft.id();
     user.write(cmd)

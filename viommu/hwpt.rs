@@ -25,6 +25,11 @@ use crate::{
                 UserStruct, //
             }, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi, //
     },
     object::{
@@ -39,11 +44,12 @@ use crate::{
 
 /// Handles IOMMU_HWPT_ALLOC.
 pub(crate) fn alloc(ctx: &Ctx, cmd: uapi::HwptAlloc, user: &UserStruct) -> Result {
-    if cmd.__reserved != 0 || cmd.__reserved2 != 0 {
-        return Err(EOPNOTSUPP);
+    let reserved = cmd.__reserved | cmd.__reserved2;
+    if reserved != 0 {
+        return Err(Reason::CommandReserved.with(reserved.into()));
     }
     if (cmd.data_type == uapi::hwpt::DATA_NONE) != (cmd.data_len == 0) {
-        return Err(EINVAL);
+        return Err(Reason::HwptData.with(cmd.data_len.into()));
     }
     let data = (cmd.data_len != 0).then(|| UserData {
         kind: cmd.data_type,
@@ -82,7 +88,9 @@ fn make<'c>(
 ) -> Result<(Made<'c>, FoundQueue)> {
     let objects = ctx.objects();
     let device: Ref<BoundDevice> = objects.get(cmd.dev_id)?;
-    let target = objects.get_any(cmd.pt_id).map_err(|_| EINVAL)?;
+    let target = objects
+        .get_any(cmd.pt_id)
+        .map_err(|refusal| refusal.with_error(EINVAL))?;
     let faults = (cmd.flags & uapi::hwpt::FAULT_ID_VALID != 0)
         .then(|| objects.get::<FaultQueue>(cmd.fault_id));
     let queue = faults
@@ -103,7 +111,7 @@ fn make<'c>(
         ))?),
         Err(other) => {
             let reservation = objects.reserve()?;
-            let hwpt = nested(ctx, &device, other, cmd.flags, data, queue)?;
+            let hwpt = nested(ctx, &device, (cmd.pt_id, other), cmd.flags, data, queue)?;
             Made::Nested(reservation.fill(Ok(hwpt))?)
         }
     };
@@ -125,12 +133,12 @@ fn finish<K: Kind>(
     Ok(())
 }
 
-/// Makes nested page tables on `target`. Returns `EINVAL` if they cannot be made on that object,
+/// Makes nested page tables on `target`, the object with the id `pt_id`. Returns `EINVAL` if they cannot be made on that object,
 /// `EOPNOTSUPP` if the driver has none of that kind.
 fn nested(
     ctx: &Ctx,
     device: &BoundDevice,
-    target: AnyRef,
+    (pt_id, target): (u32, AnyRef),
     flags: u32,
     data: Option<UserData>,
     faults: Option<Ref<FaultQueue>>,
@@ -142,25 +150,31 @@ fn nested(
             let parent = in_use.hwpt()?.paging();
             let request = NestedRequest::new(flags, data)?;
             if !backend.has_nested(dev) {
-                return Err(EOPNOTSUPP);
+                return Err(Reason::HwptNoNesting.with(0));
             }
             if !parent.can_be_parent() {
-                return Err(EINVAL);
+                return Err(Reason::HwptNotParent.with(parent.id().into()));
             }
             let base = parent.domain().clone();
-            let domain = backend.alloc_nested(dev, base, request.driver_flags(), request.data())?;
+            let kind = u64::from(request.data().kind);
+            let domain = backend
+                .alloc_nested(dev, base, request.driver_flags(), request.data())
+                .because(Reason::HwptNestedDriver, kind)?;
             return HwptNested::new(domain, &request, parent.clone(), None, faults);
         }
         Err(other) => other,
     };
-    let viommu = target.downcast::<Viommu>().map_err(|_| EINVAL)?;
+    let viommu = target
+        .downcast::<Viommu>()
+        .map_err(|_| Reason::HwptParentKind.with(pt_id.into()))?;
     if !viommu.ops().serves(dev) {
-        return Err(EINVAL);
+        return Err(Reason::HwptViommu.with(viommu.id().into()));
     }
     let request = NestedRequest::new(flags, data)?;
     let domain = viommu
         .ops()
-        .alloc_nested(request.driver_flags(), request.data())?;
+        .alloc_nested(request.driver_flags(), request.data())
+        .because(Reason::HwptNestedDriver, request.data().kind.into())?;
     let parent = viommu.parent().clone();
     HwptNested::new(domain, &request, parent, Some(viommu.into()), faults)
 }

@@ -15,6 +15,11 @@ use crate::{
             self,
             UserStruct, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         trace::{
             self,
             emit, //
@@ -32,7 +37,12 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// Handles IOMMU_HWPT_INVALIDATE. The answer has the number of requests that took effect, on
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
-    let Invalidated { done, result } = carry_out(ctx, &cmd).unwrap_or_else(Invalidated::nothing);
+    let (done, result) = match carry_out(ctx, &cmd) {
+        Ok(Invalidated { done, result }) => {
+            (done, result.because(Reason::InvalidateRequest, done.into()))
+        }
+        Err(refusal) => (0, Err(refusal)),
+    };
     emit(|| trace::Invalidate {
         context: ctx.id(),
         object: cmd.hwpt_id,
@@ -51,7 +61,7 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
 /// object.
 fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     if cmd.__reserved != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     // Bounds the duration of a call.
     let lengths = 1..=PAGE_SIZE;
@@ -59,7 +69,7 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
         && lengths.contains(&u64::from(cmd.entry_len))
         && cmd.entry_num <= MAX_REQUESTS;
     if cmd.entry_num != 0 && !possible {
-        return Err(EINVAL);
+        return Err(Reason::InvalidateArray.with(cmd.entry_num.into()));
     }
     let requests = Requests {
         kind: cmd.data_type,
@@ -74,6 +84,8 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
         Ok(hwpt) => return Ok(hwpt.invalidate(requests)),
         Err(other) => other,
     };
-    let viommu = target.downcast::<Viommu>().map_err(|_| EINVAL)?;
+    let viommu = target
+        .downcast::<Viommu>()
+        .map_err(|_| Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
     Ok(viommu.ops().invalidate(requests))
 }

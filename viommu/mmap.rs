@@ -16,6 +16,10 @@ use crate::{
             self,
             DeviceMemory, //
         },
+        reason::{
+            Reason,
+            Result, //
+        },
         sync::shared::SharedAny, //
     },
     object::Ctx, //
@@ -28,12 +32,14 @@ use crate::{
 /// offered at this offset. Called with the mmap lock held.
 pub(crate) fn find(ctx: &Ctx, vma: &VmaNew) -> Result<(SharedAny, DeviceMemory)> {
     if vma.flags() & flags::SHARED == 0 {
-        return Err(EINVAL);
+        return Err(Reason::MmapPrivate.with(0));
     }
-    vma.try_clear_mayexec().map_err(|_| EPERM)?;
-    let offset = vma::offset(vma).ok_or(ENXIO)?;
-    let (owner, memory) = ctx
-        .offers()
-        .get(offset, |id| ctx.objects().get_any(id).map_err(|_| ENXIO))?;
+    vma.try_clear_mayexec()
+        .map_err(|_| Reason::MmapExecutable.with(0))?;
+    let offset = vma::offset(vma).ok_or(Reason::MmapOffset.with(u64::MAX))?;
+    let (owner, memory) = ctx.offers().get(offset, |id| {
+        let owner = ctx.objects().get_any(id);
+        owner.map_err(|refusal| refusal.with_error(ENXIO))
+    })?;
     Ok((owner.into_shared(), memory))
 }

@@ -27,6 +27,11 @@ use crate::{
                 UserStruct, //
             }, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi, //
     },
     object::{
@@ -62,8 +67,14 @@ impl Viommu {
 
 /// Handles IOMMU_VIOMMU_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserStruct) -> Result {
-    if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == uapi::viommu::TYPE_DEFAULT {
-        return Err(EOPNOTSUPP);
+    if cmd.flags != 0 {
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
+    }
+    if cmd.__reserved != 0 {
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
+    }
+    if cmd.type_ == uapi::viommu::TYPE_DEFAULT {
+        return Err(Reason::ViommuType.with(cmd.type_.into()));
     }
     let data = (cmd.data_len != 0).then(|| UserData {
         kind: cmd.type_,
@@ -89,13 +100,13 @@ fn make<'c>(
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let (dev, backend) = (device.dev(), device.backend());
     if !backend.has_viommu(dev, cmd.type_) {
-        return Err(EOPNOTSUPP);
+        return Err(Reason::ViommuType.with(cmd.type_.into()));
     }
     let parent = HwptInUse::with_paging(ctx, cmd.hwpt_id, |parent| {
         if parent.can_be_parent() {
             Ok(parent.clone())
         } else {
-            Err(EINVAL)
+            Err(Reason::ViommuNotParent.with(cmd.hwpt_id.into()))
         }
     })?;
     let reservation = ctx.objects().reserve()?;
@@ -105,6 +116,8 @@ fn make<'c>(
         parent: parent.domain().clone(),
         data,
     };
-    let ops = backend.alloc_viommu(dev, request)?;
+    let ops = backend
+        .alloc_viommu(dev, request)
+        .because(Reason::ViommuDriver, cmd.type_.into())?;
     reservation.fill(Ok(Viommu { ops, parent }))
 }

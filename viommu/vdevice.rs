@@ -20,6 +20,11 @@ use crate::{
             retry_faults::retry_faults,
             user::UserStruct, //
         },
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         uapi, //
     },
     object::{
@@ -54,14 +59,15 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     if !viommu.ops().serves(device.dev()) {
-        return Err(EINVAL);
+        return Err(Reason::VdeviceIommu.with(cmd.viommu_id.into()));
     }
     let claim = Claim::new(&device)?;
     let reservation = ctx.objects().reserve()?;
     let identity = Identity::new(ctx, reservation.id());
     let ops = viommu
         .ops()
-        .make_vdevice(device.dev(), cmd.virt_id, identity)?;
+        .make_vdevice(device.dev(), cmd.virt_id, identity)
+        .because(Reason::VdeviceDriver, cmd.virt_id)?;
     let draft = reservation.fill(Ok(Vdevice {
         _ops: ops,
         _viommu: viommu,

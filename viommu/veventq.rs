@@ -49,6 +49,11 @@ use crate::{
             EventReceiver, //
         },
         mm::user::UserStruct,
+        reason::{
+            Because,
+            Reason,
+            Result, //
+        },
         trace::{
             self,
             emit, //
@@ -76,11 +81,17 @@ const SEQUENCE_MASK: u64 = i32::MAX as u64;
 
 /// Handles IOMMU_VEVENTQ_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &UserStruct) -> Result {
-    if cmd.flags != 0 || cmd.__reserved != 0 || cmd.type_ == veventq::TYPE_DEFAULT {
-        return Err(EOPNOTSUPP);
+    if cmd.flags != 0 {
+        return Err(Reason::CommandFlags.with(cmd.flags.into()));
+    }
+    if cmd.__reserved != 0 {
+        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
+    }
+    if cmd.type_ == veventq::TYPE_DEFAULT {
+        return Err(Reason::VeventqType.with(cmd.type_.into()));
     }
     if cmd.veventq_depth == 0 || cmd.veventq_depth > MAX_DEPTH {
-        return Err(EINVAL);
+        return Err(Reason::VeventqDepth.with(cmd.veventq_depth.into()));
     }
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
     let queue = Queue::new(
@@ -89,7 +100,10 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         cmd.type_,
     );
     let queue = Arc::pin_init(queue, GFP_KERNEL_ACCOUNT)?;
-    let connection = viommu.ops().connect(cmd.type_, queue.clone())?;
+    let connection = viommu
+        .ops()
+        .connect(cmd.type_, queue.clone())
+        .because(Reason::VeventqType, cmd.type_.into())?;
     let draft = ctx.objects().reserve()?.fill(Ok(VeventQ {
         _connection: connection,
         _viommu: viommu,
@@ -101,7 +115,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
     user.write(&cmd)?;
     file.install(QueueFile {
         object: draft.publish_and_get(),
-        _ctx: ctx.clone(),
+        ctx: ctx.clone(),
     });
     Ok(())
 }
@@ -188,7 +202,7 @@ impl Queue {
     /// a header or the first event does not fit, `EFAULT`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() < HEADER {
-            return Err(EINVAL);
+            return Err(Reason::VeventqRoom.with(to_u64(to.len())));
         }
         let _reading = self.reading.lock();
         let mut done = 0;
@@ -268,7 +282,7 @@ impl Queue {
 fn write_event(to: &mut UserSliceWriter, number: u64, event: &[u8]) -> Result<usize> {
     let bytes = HEADER + event.len();
     if to.len() < bytes {
-        return Err(EINVAL);
+        return Err(Reason::VeventqRoom.with(to_u64(to.len())));
     }
     to.write_slice(header(0, number).as_bytes())?;
     to.write_slice(event)?;
@@ -276,8 +290,8 @@ fn write_event(to: &mut UserSliceWriter, number: u64, event: &[u8]) -> Result<us
 }
 
 impl EventReceiver for Queue {
-    fn receive(&self, event: &[u8]) -> Result {
-        let memory = || -> Result<_> {
+    fn receive(&self, event: &[u8]) -> Result<(), Error> {
+        let memory = || -> Result<_, Error> {
             let mut copy = KVec::with_capacity(event.len(), GFP_NOWAIT)?;
             copy.extend_from_slice(event, GFP_NOWAIT)?;
             Ok((RBTreeNodeReservation::new(GFP_NOWAIT)?, copy))
@@ -324,18 +338,20 @@ impl EventReceiver for Queue {
 struct QueueFile {
     // Field order: the queue is dropped before the context.
     object: Ref<VeventQ>,
-    _ctx: FileRef<Ctx>,
+    ctx: FileRef<Ctx>,
 }
 
 impl EventFile for QueueFile {
     const WRITES: bool = false;
 
-    fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
-        self.object.queue.read(to)
+    fn read(&self, to: &mut UserSliceWriter) -> Result<usize, Error> {
+        let result = self.object.queue.read(to);
+        result.map_err(|refusal| self.ctx.refuse(c"read events", refusal))
     }
 
-    fn write(&self, _from: &mut UserSliceReader) -> Result<usize> {
-        Err(EINVAL)
+    fn write(&self, _from: &mut UserSliceReader) -> Result<usize, Error> {
+        let refusal = Reason::VeventqWrite.with(0);
+        Err(self.ctx.refuse(c"write events", refusal))
     }
 
     fn event(&self) -> &PollCondVar {

@@ -45,7 +45,7 @@ impl<'a> Array<'a> {
         let len = u32::try_from(self.0.entry_len).map_err(|_| EINVAL)?;
         let offset = self.0.entry_len.wrapping_mul(index as usize);
         let at = UserPtr::from_ptr(self.0.uptr).wrapping_byte_add(offset);
-        UserStruct::with_size(at, len).read()
+        Ok(UserStruct::with_size(at, len).read()?)
     }
 
     /// Carries out the requests one by one by `f`, until it fails or breaks, and counts those that

@@ -38,13 +38,13 @@ impl UserData {
             return Err(EINVAL);
         }
         let len = u32::try_from(self.len).map_err(|_| EINVAL)?;
-        UserStruct::with_size(self.ptr, len).read()
+        Ok(UserStruct::with_size(self.ptr, len).read()?)
     }
 
     /// Writes the struct back, as many bytes of it as were read. Returns `EFAULT` if they cannot be
     /// written.
     pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
         let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
-        UserStruct::with_size(self.ptr, len).write(value)
+        Ok(UserStruct::with_size(self.ptr, len).write(value)?)
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     ffi::bindings,
     kapi::units::{
         to_isize,
+        to_u64,
         to_usize, //
     }, //
 };
@@ -129,6 +130,41 @@ impl AccountedMm {
         Ok(())
     }
 
+    /// Returns by how many pages the limit is exceeded if `npages` more are charged now, or 1 if it
+    /// is not exceeded any more.
+    pub(crate) fn excess(&self, accounting: Accounting, npages: u64) -> u64 {
+        let Some(limit) = self.limit(accounting) else {
+            return 1;
+        };
+        let wanted = self.charged(accounting).saturating_add(npages);
+        wanted.saturating_sub(limit).max(1)
+    }
+
+    /// Returns the limit in pages, or `None` if there is none.
+    pub(crate) fn limit(&self, accounting: Accounting) -> Option<u64> {
+        if accounting == Accounting::Unlimited {
+            return None;
+        }
+        // SAFETY: `self` holds a reference to the task.
+        let limit = unsafe { bindings::iommufd_rs_memlock_limit(self.task.as_ptr()) };
+        Some(to_u64(limit))
+    }
+
+    /// Returns the number of pages that count against the limit: those that the user, or the
+    /// process, has locked by whatever means. Without a limit it is the number of pages that are
+    /// pinned for the process.
+    pub(crate) fn charged(&self, accounting: Accounting) -> u64 {
+        // SAFETY: `self` holds references to the user and to the address space.
+        let charged = unsafe {
+            match accounting {
+                Accounting::Unlimited => bindings::iommufd_rs_pinned_vm(self.mm.as_raw()),
+                Accounting::User => bindings::iommufd_rs_user_locked_vm(self.user.0.as_ptr()),
+                Accounting::Process => bindings::iommufd_rs_locked_vm(self.mm.as_raw()),
+            }
+        };
+        to_u64(charged)
+    }
+
     /// Undoes the charge of `npages` pages.
     pub(crate) fn uncharge(&self, accounting: Accounting, npages: u64) {
         match accounting {
@@ -170,14 +206,6 @@ impl AccountedMm {
         // Every mode counts in the address space; see `charge`.
         core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
             && (accounting != Accounting::User || self.user.0 == other.user.0)
-    }
-
-    /// As [`AccountedMm::charge`], where `npages` may be 0.
-    pub(crate) fn charge_some(&self, accounting: Accounting, npages: u64) -> Result {
-        if npages == 0 {
-            return Ok(());
-        }
-        self.charge(accounting, npages)
     }
 
     /// As [`AccountedMm::uncharge`], where `npages` may be 0.

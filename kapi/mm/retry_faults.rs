@@ -108,10 +108,10 @@ impl Drop for FaultsDisabled {
 ///
 /// Returns what `attempt` returns. Returns `EFAULT` if a range cannot be accessed, or if it is gone
 /// again each time; `EINTR` if the task is being killed.
-pub(crate) fn retry_faults<T>(
+pub(crate) fn retry_faults<T, E: PartialEq<Error> + From<Error>>(
     ranges: &[UserRange],
-    mut attempt: impl FnMut() -> Result<T>,
-) -> Result<T> {
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     for _ in 0..MAX_ATTEMPTS {
         let disabled = FaultsDisabled::new();
         let result = attempt();
@@ -122,5 +122,5 @@ pub(crate) fn retry_faults<T>(
         }
         ranges.iter().try_for_each(UserRange::fault_in)?;
     }
-    Err(EFAULT)
+    Err(EFAULT.into())
 }

@@ -19,7 +19,13 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::mm::retry_faults::UserRange, //
+    kapi::{
+        mm::retry_faults::UserRange,
+        reason::{
+            self,
+            Reason, //
+        }, //
+    }, //
 };
 
 /// No struct of the user API is larger.
@@ -40,7 +46,7 @@ const MAX_SIZE: usize = 4096;
 ///         return Err(EOPNOTSUPP);
 ///     }
 ///     cmd.out_ioas_id = 1;
-///     user.write(&cmd)
+///     Ok(user.write(&cmd)?)
 /// }
 ///
 /// // There is no user memory at that address.
@@ -53,7 +59,7 @@ pub(crate) struct UserStruct {
 
 impl UserStruct {
     /// Reads the size of the struct at `ptr`. Returns `EFAULT` if it cannot be read.
-    pub(crate) fn new(ptr: UserPtr) -> Result<Self> {
+    pub(crate) fn new(ptr: UserPtr) -> reason::Result<Self> {
         let mut size = 0;
         // SAFETY: `size` can be written. The function accepts any user address.
         to_result(unsafe {
@@ -81,7 +87,7 @@ impl UserStruct {
     ///
     /// Returns `E2BIG` if fields that only a newer caller has are not zero, and `EFAULT` if the
     /// struct cannot be read.
-    pub(crate) fn read<T: FromBytes>(&self) -> Result<T> {
+    pub(crate) fn read<T: FromBytes>(&self) -> reason::Result<T> {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: `value` has room for `size_of::<T>()` bytes. The function accepts any user
         // address.
@@ -92,6 +98,10 @@ impl UserStruct {
                 self.ptr.as_const_ptr(),
                 self.size as usize,
             )
+        })
+        .map_err(|error| match error {
+            E2BIG => Reason::CommandTooLong.with(self.size.into()),
+            error => error.into(),
         })?;
         // SAFETY: copy_struct_from_user() has set all bytes, and any bytes are a `T`: it is
         // `FromBytes`.
@@ -100,14 +110,14 @@ impl UserStruct {
 
     /// Writes the struct, or as much of it as the caller has room for. Returns `EFAULT` if it
     /// cannot be written.
-    pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
+    pub(crate) fn write<T: AsBytes>(&self, value: &T) -> reason::Result {
         const { assert!(size_of::<T>() <= MAX_SIZE) };
         let bytes = value.as_bytes();
         let len = bytes.len().min(self.size as usize);
         // PANIC: `len` is at most the length.
-        UserSlice::new(self.ptr, len)
+        Ok(UserSlice::new(self.ptr, len)
             .writer()
-            .write_slice(&bytes[..len])
+            .write_slice(&bytes[..len])?)
     }
 }
 

@@ -19,7 +19,10 @@ use core::{
 };
 
 use kernel::{
-    alloc::Flags,
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     prelude::*,
     sync::{
         atomic::ordering::Acquire,
@@ -80,11 +83,19 @@ impl<T> Shared<T> {
     /// Allocates a value and returns the first reference to it. Returns `ENOMEM` if there is no
     /// memory, or the error of `init`.
     pub(crate) fn pin_init(init: impl PinInit<T, Error>, flags: Flags) -> Result<Self> {
+        Self::try_pin_init(init, flags)
+    }
+
+    /// As [`Shared::pin_init`], for an `init` with another type of errors.
+    pub(crate) fn try_pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self, E>
+    where
+        E: From<AllocError>,
+    {
         let inner = KBox::try_pin_init(
             try_pin_init!(Inner {
                 count: Refcount::new(1),
                 value <- init,
-            }? Error),
+            }? E),
             flags,
         )?;
         // SAFETY: The value is not moved until `drop` frees it, because `Shared` gives out `&T`

@@ -72,5 +72,21 @@ sed -i 's/^IOMMUFD_RS_VERSION := .*/IOMMUFD_RS_VERSION := 99.0.0/' "$TREE/Kbuild
 status=0
 [[ "$(check)" == "CHANGELOG.md: the newest version is "*", that of Kbuild 99.0.0" ]] || status=1
 result "$status" "a version that the change log does not have"
+# reasons MESSAGE FILE EXPRESSION: with the sed EXPRESSION applied to FILE, scripts/reasons.py has that to say.
+reasons() {
+	local status=0
+	cp "$TREE/$2" "$SCRATCH/saved"
+	sed -i "$3" "$TREE/$2"
+	[[ "$(python3 -B scripts/reasons.py --check "$TREE")" == *"$1"* ]] || status=1
+	result "$status" "reasons: $1"
+	mv "$SCRATCH/saved" "$TREE/$2"
+}
+reasons "out of date" Documentation/reasons.rst '$d'
+reasons "out of date" kapi/reason/table.rs 's/limit of locked memory/limit/'
+reasons "of which" kapi/reason/table.rs 's/c"map-limit"/"map-limit"/'
+reasons "MapLimit is called map-limits" kapi/reason/table.rs 's/c"map-limit"/c"map-limits"/'
+reasons "code 1291 twice" kapi/reason/table.rs 's/= 0x050a,/= 0x050b,/'
+reasons "more than one number" kapi/reason/table.rs 's/{} pages over/{} pages over {}/'
+reasons "no code uses" kapi/reason/table.rs 's/^    MapLimit = 0x050a/    MapLimitX = 0x050a/; s/c"map-limit"/c"map-limit-x"/'
 echo "1..$COUNT"
 [ "$FAILED" = 0 ]

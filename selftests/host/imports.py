@@ -16,7 +16,8 @@ KNOWN = "selftests/host/known_circles.txt"
 
 # Which part may import from which, besides itself.
 MAY_KNOW = {
-    "abi": "uapi compat viommu device hwpt drivers ioas object kapi ffi",
+    "abi": "observe uapi compat viommu device hwpt drivers ioas object kapi ffi",
+    "observe": "uapi compat viommu device hwpt ioas object kapi",
     "uapi": "compat viommu device hwpt ioas object kapi",
     "compat": "viommu device hwpt ioas object kapi",
     "viommu": "compat device hwpt drivers ioas object kapi",

@@ -35,6 +35,7 @@ use crate::{
             },
             user_page::UserPage, //
         },
+        reason::Result,
         sync::shared::Shared,
         uapi::test::{
             access,
@@ -113,7 +114,7 @@ struct Emulated {
 
 impl Emulated {
     fn access(&self) -> Result<Ref<Access>> {
-        self.held.inner.lock().access.clone().ok_or(ENODEV)
+        Ok(self.held.inner.lock().access.clone().ok_or(ENODEV)?)
     }
 }
 
@@ -134,7 +135,7 @@ impl Drop for Emulated {
 pub(super) fn create(ctx: &FileRef<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Result {
     let flags = cmd.create_access().flags;
     if flags & !access::PINS_PAGES != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     let pins_pages = flags & access::PINS_PAGES != 0;
     let held = Arc::pin_init(
@@ -178,7 +179,7 @@ pub(super) fn replace(fd: u32, cmd: &AccessReplaceIoas) -> Result {
 fn check_pages(mut addr: u64, pages: &[PagePtr]) -> Result {
     for page in pages {
         if !UserPage::get(addr)?.is(*page) {
-            return Err(EBADE);
+            return Err(EBADE.into());
         }
         addr = addr.wrapping_add(PAGE_SIZE);
     }
@@ -194,14 +195,14 @@ pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
     let fd = cmd.id;
     let args = cmd.access_pages();
     if args.length > MAX_LENGTH {
-        return Err(ENOMEM);
+        return Err(ENOMEM.into());
     }
     if args.flags & !access::PIN_WRITE != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
     if !emulated.pins_pages {
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     let range = IovaRange::from_len(args.iova, args.length)?;
     let skip = page_offset(args.iova);
@@ -261,10 +262,10 @@ pub(super) fn unpin(fd: u32, cmd: &DestroyAccessPages) -> Result {
 /// the memory of the process cannot be accessed, or the errors of [`Access::copy_bytes`].
 pub(super) fn copy(fd: u32, cmd: &AccessRw) -> Result {
     if cmd.length > MAX_LENGTH {
-        return Err(ENOMEM);
+        return Err(ENOMEM.into());
     }
     if cmd.flags & !(access::RW_WRITE | access::RW_SLOW) != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
     let len = to_usize(cmd.length);
@@ -277,6 +278,6 @@ pub(super) fn copy(fd: u32, cmd: &AccessRw) -> Result {
         access.copy_bytes(cmd.iova, Transfer::Write(&data), false, slow)
     } else {
         access.copy_bytes(cmd.iova, Transfer::Read(&mut data), false, slow)?;
-        memory.writer().write_slice(&data)
+        Ok(memory.writer().write_slice(&data)?)
     }
 }

@@ -30,6 +30,7 @@ use crate::{
             },
             user_page::UserPage, //
         },
+        reason::Result,
         uapi::test::{
             mock,
             AddReserved,
@@ -90,7 +91,7 @@ fn check_multiples(numbers: &[u64], size: u64) -> Result {
     if size != 0 && numbers.iter().all(|number| number % size == 0) {
         Ok(())
     } else {
-        Err(EINVAL)
+        Err(EINVAL.into())
     }
 }
 
@@ -106,7 +107,7 @@ pub(super) fn map(ctx: &Ctx, id: u32, cmd: &CheckMap) -> Result {
             let addr = cmd.uptr + done;
             let phys = UserPage::get(addr - page_offset(addr))?.phys() + page_offset(addr);
             if domain.phys(cmd.iova.wrapping_add(done)) != phys {
-                return Err(EINVAL);
+                return Err(EINVAL.into());
             }
             done += size;
         }
@@ -123,7 +124,7 @@ pub(super) fn pins(cmd: &CheckRefs) -> Result {
     while done < cmd.length {
         let page = UserPage::get(cmd.uptr + done)?;
         if page.pins().is_some_and(|pins| pins != cmd.refs) {
-            return Err(EIO);
+            return Err(EIO.into());
         }
         done += PAGE_SIZE;
     }
@@ -139,7 +140,7 @@ pub(super) fn iotlb(ctx: &Ctx, id: u32, cmd: &CheckIotlb) -> Result {
     if tables.has_cached(cmd.id, cmd.iotlb) {
         Ok(())
     } else {
-        Err(EINVAL)
+        Err(EINVAL.into())
     }
 }
 
@@ -151,7 +152,7 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
     let caches = &mock.data(device.dev()).ok_or(EINVAL)?.cache;
     match caches.get(cmd.id as usize) {
         Some(cache) if cache.load(Relaxed) == cmd.cache => Ok(()),
-        _ => Err(EINVAL),
+        _ => Err(EINVAL.into()),
     }
 }
 
@@ -170,9 +171,8 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
         addr: cmd.addr,
     };
     let last = cmd.perm & MORE_FOLLOW == 0;
-    MOCK.get()
-        .ok_or(ENODEV)?
-        .fault(device.dev(), &request, last)
+    let mock = MOCK.get().ok_or(ENODEV)?;
+    Ok(mock.fault(device.dev(), &request, last)?)
 }
 
 /// Reports an event of a device that is attached to page tables on a vIOMMU. The event has the
@@ -183,7 +183,7 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
 pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {
-        return Err(ENOENT);
+        return Err(ENOENT.into());
     };
     let iommu = MOCK.get().ok_or(ENODEV)?;
     let tables = iommu.nested(hwpt.domain()).ok_or(ENOENT)?;
@@ -191,9 +191,9 @@ pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let data = iommu.data(device.dev()).ok_or(ENOENT)?;
     let virt_id = data.virt_id.load(Relaxed);
     if virt_id == 0 {
-        return Err(ENOENT);
+        return Err(ENOENT.into());
     }
-    viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })
+    Ok(viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })?)
 }
 
 /// Makes the pages dirty whose bits are set in the bitmap of the calling process.
@@ -205,16 +205,16 @@ pub(super) fn dirty(ctx: &Ctx, mut cmd: Cmd, user: &UserStruct) -> Result {
     let args = cmd.dirty();
     let (iova, size) = (args.iova, args.page_size);
     if args.length == 0 || args.uptr == 0 {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     check_multiples(&[iova, args.length], size)?;
     let npages = args.length / size;
     if npages > MAX_BITMAP * 8 {
-        return Err(EOVERFLOW);
+        return Err(EOVERFLOW.into());
     }
     let count = with_domain(ctx, id, |_, domain| {
         if !domain.is_tracking() {
-            return Err(EINVAL);
+            return Err(EINVAL.into());
         }
         let len = usize::try_from(npages.div_ceil(8)).map_err(|_| EOVERFLOW)?;
         let mut bitmap = KVVec::from_elem(0_u8, len, GFP_KERNEL_ACCOUNT)?;

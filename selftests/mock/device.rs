@@ -16,6 +16,7 @@ use crate::{
     kapi::{
         iommu::attachment::Pasid,
         mm::user::UserStruct,
+        reason::Result,
         uapi::test::{
             mock,
             Cmd,
@@ -70,7 +71,7 @@ impl Drop for Bound<'_> {
 /// names. `EINVAL` for unknown flags, `ENOMEM`, or as the two fail.
 pub(super) fn make(ctx: &Ctx, mut cmd: Cmd, flags: u32, user: &UserStruct) -> Result {
     if flags & !(mock::DEVICE_NO_DIRTY | mock::DEVICE_PASID) != 0 {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     let pasid_bits = if flags & mock::DEVICE_PASID != 0 {
         mock::PASID_BITS
@@ -164,7 +165,7 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
     if group.is_attached_to(Pasid::new(cmd.pasid), hwpt.as_ref()) {
         Ok(())
     } else {
-        Err(EINVAL)
+        Err(EINVAL.into())
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
         file::file_ref::FileRef,
         iommu_driver,
         mm::user::UserStruct,
+        reason::Result,
         uapi::test::{
             op,
             Cmd, //
@@ -79,13 +80,13 @@ pub(crate) fn ioctl(ctx: &FileRef<Ctx>, cmd: Cmd, user: &UserStruct) -> Result<u
         op::SET_TEMP_MEMORY_LIMIT => limit_memory(cmd.memory_limit().limit),
         op::DIRTY => check::dirty(ctx, cmd, user),
         // The ioctl returns the descriptor.
-        op::DMABUF_GET => return dmabuf::get(cmd.dmabuf_get()),
-        op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()),
+        op::DMABUF_GET => return Ok(dmabuf::get(cmd.dmabuf_get())?),
+        op::DMABUF_REVOKE => dmabuf::revoke(cmd.dmabuf_revoke()).map_err(Into::into),
         op::PASID_ATTACH => device::attach_pasid(ctx, cmd, user),
         op::PASID_REPLACE => device::replace_pasid(ctx, cmd, user),
         op::PASID_DETACH => device::detach_pasid(ctx, id, cmd.pasid_detach()),
         op::PASID_CHECK_HWPT => device::check_pasid(ctx, id, cmd.pasid_check()),
-        _ => Err(EOPNOTSUPP),
+        _ => Err(EOPNOTSUPP.into()),
     };
     done.map(|()| 0)
 }
@@ -96,7 +97,7 @@ fn limit_memory(limit: u32) -> Result {
 
     let limit = limit as usize;
     if limit < ELEMENT {
-        return Err(EINVAL);
+        return Err(EINVAL.into());
     }
     fault_injection::limit_temp_memory(limit);
     Ok(())
