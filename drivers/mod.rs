@@ -9,13 +9,15 @@ mod in_tree;
 mod noiommu;
 #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
 mod smmu_v3;
+#[cfg(CONFIG_INTEL_IOMMU)]
+mod vtd;
 
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 use crate::kapi::file::params;
 use crate::kapi::iommu::{
     device::{
@@ -67,6 +69,13 @@ pub(crate) trait Backend: Sync {
         flags: u32,
         data: UserData,
     ) -> Result<NestedDomain>;
+
+    /// Invalidates what the IOMMU has cached of page tables that [`Backend::alloc_nested`] or a
+    /// vIOMMU of this backend allocated. Fails with `EOPNOTSUPP` if they have no such operation,
+    /// with `EINVAL` if the backend does not support the type of the requests.
+    fn invalidate(&self, domain: &NestedDomain, requests: Requests) -> Invalidated {
+        domain.invalidate(requests)
+    }
 
     /// Returns whether [`Backend::alloc_viommu`] supports vIOMMUs of a kind (`enum
     /// iommu_viommu_type`) on the IOMMU of `dev`.
@@ -141,15 +150,21 @@ pub(crate) fn backend_of(dev: &IommuDevice) -> &'static dyn Backend {
     if params::native_backends() && smmu_v3::owns(dev) {
         return &smmu_v3::SmmuV3;
     }
+    #[cfg(CONFIG_INTEL_IOMMU)]
+    if params::native_backends() && vtd::owns(dev) {
+        return &vtd::Vtd;
+    }
     &in_tree::InTree
 }
 
 /// What native backends need of the kernel, until it is dropped. There is one, which is made before
-/// any device is bound.
+/// any device is bound. A member is `None` where the kernel's driver has no door, or there is no
+/// driver.
 pub(crate) struct NativeBackends {
-    /// `None` where the kernel's driver has no door, or there is no driver.
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     _smmu_v3: Option<smmu_v3::Door>,
+    #[cfg(CONFIG_INTEL_IOMMU)]
+    _vtd: Option<vtd::Door>,
 }
 
 impl NativeBackends {
@@ -158,13 +173,23 @@ impl NativeBackends {
         let found = Self {
             #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
             _smmu_v3: smmu_v3::Door::open(),
+            #[cfg(CONFIG_INTEL_IOMMU)]
+            _vtd: vtd::Door::open(),
         };
+        let mut any = false;
         #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
         if found._smmu_v3.is_some() {
+            any = true;
             pr_info!("native backends: smmu_v3\n");
-            return found;
         }
-        pr_info!("no native backends on this kernel\n");
+        #[cfg(CONFIG_INTEL_IOMMU)]
+        if found._vtd.is_some() {
+            any = true;
+            pr_info!("native backends: vtd\n");
+        }
+        if !any {
+            pr_info!("no native backends on this kernel\n");
+        }
         found
     }
 }

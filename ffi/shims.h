@@ -173,6 +173,43 @@ int iommufd_rs_smmu_v3_attach_nested(struct iommu_domain *domain,
 int iommufd_rs_smmu_v3_issue(struct iommufd_viommu *viommu, u64 (*cmds)[2],
 			     int n, bool sync);
 
+/* ffi/vtd.c */
+struct iommufd_rs_vtd_tag {
+	u32 pasid;
+	u16 did;
+	u8 device_tlb;
+	u8 qdep;
+	u16 sid;
+	u16 pfsid;
+};
+struct iommufd_rs_vtd_encoder {
+	unsigned int (*encode)(void *ranges,
+			       const struct iommufd_rs_vtd_tag *tag,
+			       unsigned int from, u64 (*descs)[4],
+			       unsigned int room);
+	void *ranges;
+	u64 (*descs)[4];
+	unsigned int room;
+};
+bool iommufd_rs_vtd_open(void);
+void iommufd_rs_vtd_close(void);
+bool iommufd_rs_vtd_owns(struct device *dev);
+bool iommufd_rs_vtd_info(struct device *dev, u64 *cap, u64 *ecap);
+struct iommu_domain *
+iommufd_rs_vtd_alloc_nested(struct iommu_domain *parent,
+			    const struct iommu_domain_ops *ops,
+			    void (*fill)(const void *priv, u64 *entry),
+			    void *priv);
+void *iommufd_rs_vtd_free_nested(struct iommu_domain *domain);
+void *iommufd_rs_vtd_priv(struct iommu_domain *domain);
+int iommufd_rs_vtd_attach_nested(struct iommu_domain *domain,
+				 struct device *dev, struct iommu_domain *old);
+int iommufd_rs_vtd_set_dev_pasid_nested(struct iommu_domain *domain,
+					struct device *dev, u32 pasid,
+					struct iommu_domain *old);
+int iommufd_rs_vtd_invalidate(struct iommu_domain *domain,
+			      struct iommufd_rs_vtd_encoder *encoder);
+
 /* abi/exports.c */
 bool iommufd_rs_allow_unsafe_interrupts(void);
 bool iommufd_rs_native_backends(void);

@@ -8,6 +8,7 @@ use kernel::{
 };
 
 use crate::{
+    drivers::Backend,
     hwpt::{
         FaultQueue,
         HwptPaging, //
@@ -43,6 +44,8 @@ pub(crate) struct HwptNested {
     parent: Ref<HwptPaging>,
     /// See [`HwptNested::pasid_compatible`].
     pasids: bool,
+    /// What invalidates them.
+    backend: &'static dyn Backend,
 }
 
 impl Kind for HwptNested {
@@ -82,10 +85,11 @@ impl NestedRequest {
 }
 
 impl HwptNested {
-    /// Returns the object for a domain that was made for `request` on `parent`, by `viommu` if
-    /// there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
+    /// Returns the object for a domain that `backend` made for `request` on `parent`, by `viommu`
+    /// if there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
     pub(crate) fn new(
         mut domain: NestedDomain,
+        backend: &'static dyn Backend,
         request: &NestedRequest,
         parent: Ref<HwptPaging>,
         viommu: Option<AnyRef>,
@@ -99,6 +103,7 @@ impl HwptNested {
             _viommu: viommu,
             parent,
             pasids: request.flags & hwpt::PASID != 0,
+            backend,
         })
     }
 
@@ -119,6 +124,6 @@ impl HwptNested {
 
     /// Invalidates what the IOMMU has cached of the page tables. Returns the errors of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
-        self.domain.invalidate(requests)
+        self.backend.invalidate(&self.domain, requests)
     }
 }

@@ -160,7 +160,7 @@ fn nested(
             let domain = backend
                 .alloc_nested(dev, base, request.driver_flags(), request.data())
                 .because(Reason::HwptNestedDriver, kind)?;
-            return HwptNested::new(domain, &request, parent.clone(), None, faults);
+            return HwptNested::new(domain, backend, &request, parent.clone(), None, faults);
         }
         Err(other) => other,
     };
@@ -176,5 +176,12 @@ fn nested(
         .alloc_nested(request.driver_flags(), request.data())
         .because(Reason::HwptNestedDriver, request.data().kind.into())?;
     let parent = viommu.parent().clone();
-    HwptNested::new(domain, &request, parent, Some(viommu.into()), faults)
+    HwptNested::new(
+        domain,
+        backend,
+        &request,
+        parent,
+        Some(viommu.into()),
+        faults,
+    )
 }

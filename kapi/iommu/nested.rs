@@ -70,14 +70,38 @@ impl NestedDomain {
     ) -> Result<Self> {
         let driver = DriverRef::of(dev)?;
         let alloc = driver.ops().domain_alloc_nested.ok_or(EOPNOTSUPP)?;
+        let data = data.as_raw();
+        let alloc = |parent| {
+            // SAFETY: The operation belongs to the driver of this device. `on_parent_by` passes a
+            // domain of that driver.
+            from_err_ptr(unsafe { alloc(device::as_raw(dev), parent, flags, &data) })
+        };
+        // SAFETY: The operation returns a new domain, which refers to the parent at most.
+        unsafe { Self::on_parent_by(dev, parent, alloc) }
+    }
+
+    /// Allocates a domain on top of `parent` by a function of the driver of `dev`, which `alloc`
+    /// calls with the parent.
+    ///
+    /// Returns `EINVAL` if the parent is another driver's, `ENODEV` if no IOMMU driver manages the
+    /// device, or the error of `alloc`.
+    ///
+    /// # Safety
+    ///
+    /// `alloc` must return NULL or a new domain of that driver, which refers to nothing that is
+    /// freed before the parent.
+    pub(crate) unsafe fn on_parent_by(
+        dev: &IommuDevice,
+        parent: Arc<Domain>,
+        alloc: impl FnOnce(*mut bindings::iommu_domain) -> Result<*mut bindings::iommu_domain>,
+    ) -> Result<Self> {
+        let driver = DriverRef::of(dev)?;
         if !parent.is_of(driver.ops()) {
             return Err(EINVAL);
         }
-        let data = data.as_raw();
-        // SAFETY: The operation belongs to the driver of this device, which made the parent too.
-        let raw = unsafe { alloc(device::as_raw(dev), parent.as_ptr(), flags, &data) };
-        // SAFETY: The operation returned the domain, which refers to the parent at most.
-        unsafe { Self::from_raw(from_err_ptr(raw)?, driver, Base::Parent(parent)) }
+        let raw = alloc(parent.as_ptr())?;
+        // SAFETY: The caller guarantees what `alloc` returns.
+        unsafe { Self::from_raw(raw, driver, Base::Parent(parent)) }
     }
 
     /// Allocates a domain on a vIOMMU. `flags` are the `IOMMU_HWPT_ALLOC_*` flags that concern
@@ -149,6 +173,18 @@ impl NestedDomain {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(in crate::kapi) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.owned.as_ptr()
+    }
+
+    /// Returns the C object if its operations are `ops`.
+    #[cfg(CONFIG_INTEL_IOMMU)]
+    pub(crate) fn with_ops(
+        &self,
+        ops: &'static bindings::iommu_domain_ops,
+    ) -> Option<NonNull<bindings::iommu_domain>> {
+        let raw = NonNull::new(self.owned.as_ptr())?;
+        // SAFETY: The domain is valid as long as `owned`.
+        let its = unsafe { (*raw.as_ptr()).ops };
+        core::ptr::eq(its, ops).then_some(raw)
     }
 
     /// Returns the part that both kinds of domains have.

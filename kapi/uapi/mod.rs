@@ -36,6 +36,8 @@ uapi_structs! {
     HwptPageResponse = iommu_hwpt_page_response;
     HwptPgfault = iommu_hwpt_pgfault;
     HwptSetDirtyTracking = iommu_hwpt_set_dirty_tracking;
+    HwptVtdS1 = iommu_hwpt_vtd_s1;
+    HwptVtdS1Invalidate = iommu_hwpt_vtd_s1_invalidate;
     IoasAlloc = iommu_ioas_alloc;
     IoasAllowIovas = iommu_ioas_allow_iovas;
     IoasChangeProcess = iommu_ioas_change_process;
@@ -117,6 +119,9 @@ pub(crate) mod hwpt {
     pub(crate) const PASID: u32 = bindings::iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_PASID;
     /// No driver data.
     pub(crate) const DATA_NONE: u32 = bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_NONE;
+    /// A guest's first stage (`struct iommu_hwpt_vtd_s1`).
+    #[cfg(CONFIG_INTEL_IOMMU)]
+    pub(crate) const DATA_VTD_S1: u32 = bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1;
     /// A guest's stream table entry (`struct iommu_hwpt_arm_smmuv3`).
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const DATA_ARM_SMMUV3: u32 =
@@ -124,11 +129,16 @@ pub(crate) mod hwpt {
 }
 
 /// `enum iommu_hwpt_invalidate_data_type`.
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 pub(crate) mod invalidate {
     use super::bindings;
 
+    /// Ranges of a first stage (`struct iommu_hwpt_vtd_s1_invalidate`).
+    #[cfg(CONFIG_INTEL_IOMMU)]
+    pub(crate) const DATA_VTD_S1: u32 =
+        bindings::iommu_hwpt_invalidate_data_type_IOMMU_HWPT_INVALIDATE_DATA_VTD_S1;
     /// A guest's commands (`struct iommu_viommu_arm_smmuv3_invalidate`).
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const DATA_ARM_SMMUV3: u32 =
         bindings::iommu_hwpt_invalidate_data_type_IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
 }

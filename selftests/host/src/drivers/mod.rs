@@ -3,3 +3,4 @@
 //! The files of the module's `drivers/` that are pure logic.
 
 pub(crate) mod smmu_v3;
+pub(crate) mod vtd;

@@ -11,3 +11,4 @@ mod random;
 mod segments;
 mod smmu_v3;
 mod units;
+mod vtd;

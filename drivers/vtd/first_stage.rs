@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The first stage of a guest: `struct iommu_hwpt_vtd_s1`, and the fields of a scalable-mode PASID
+//! table entry that are made of it (9.6).
+
+use kernel::prelude::*;
+
+use crate::drivers::vtd::hardware::Hardware;
+
+/// `IOMMU_VTD_S1_SRE`: supervisor requests are allowed.
+pub(crate) const SRE: u64 = 1 << 0;
+/// `IOMMU_VTD_S1_EAFE`: the extended accessed flag is set.
+pub(crate) const EAFE: u64 = 1 << 1;
+/// `IOMMU_VTD_S1_WPE`: supervisor requests obey write protection.
+pub(crate) const WPE: u64 = 1 << 2;
+
+/// The 64-bit words of a PASID table entry.
+pub(crate) type Entry = [u64; 8];
+
+/// Address bits below this one are an offset into a page.
+const PAGE_SHIFT: u32 = 12;
+
+/// The fields of word 2 of an entry (bits 191:128, 9.6). The first-stage page-table pointer is the
+/// word's bits 63:12.
+const ENTRY_SRE: u64 = 1 << 0;
+/// First-stage paging mode, 0 for four levels.
+const ENTRY_FIVE_LEVELS: u64 = 1 << 2;
+const ENTRY_WPE: u64 = 1 << 4;
+const ENTRY_EAFE: u64 = 1 << 7;
+
+/// A first stage that the IOMMU can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FirstStage {
+    word: u64,
+}
+
+impl FirstStage {
+    /// Checks the members of `struct iommu_hwpt_vtd_s1` against the IOMMU.
+    ///
+    /// Returns `EOPNOTSUPP` for unknown flags and for reserved bits, `EINVAL` for an address that is
+    /// not a page's, an address width other than 48 or 57 bits, and for a width or flag that needs
+    /// what the IOMMU lacks.
+    pub(crate) fn new(
+        flags: u64,
+        pointer: u64,
+        address_width: u32,
+        reserved: u32,
+        hardware: &Hardware,
+    ) -> Result<Self> {
+        if flags & !(SRE | EAFE | WPE) != 0 || reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if pointer & ((1 << PAGE_SHIFT) - 1) != 0 {
+            return Err(EINVAL);
+        }
+        let five_levels = match address_width {
+            48 => false,
+            57 if hardware.five_levels => true,
+            _ => return Err(EINVAL),
+        };
+        if (flags & SRE != 0 && !hardware.supervisor)
+            || (flags & EAFE != 0 && !hardware.extended_accessed)
+        {
+            return Err(EINVAL);
+        }
+        let mut word = pointer;
+        if five_levels {
+            word |= ENTRY_FIVE_LEVELS;
+        }
+        if flags & SRE != 0 {
+            word |= ENTRY_SRE;
+            // Without supervisor requests there is nothing that it would protect from.
+            if flags & WPE != 0 {
+                word |= ENTRY_WPE;
+            }
+        }
+        if flags & EAFE != 0 {
+            word |= ENTRY_EAFE;
+        }
+        Ok(Self { word })
+    }
+
+    /// Sets the fields of the first stage in an entry in which they are zero.
+    pub(crate) fn fill(&self, entry: &mut Entry) {
+        entry[2] |= self.word;
+    }
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The door of the VT-d driver: what the driver does for this backend.
+//!
+//! The driver keeps the sequence of an attach, the lists of caches and devices, the invalidation
+//! queue and all of their locks. It calls back for the first-stage fields of a PASID table entry,
+//! and for the descriptors of an invalidation.
+//!
+//! C header: `include/linux/intel-iommu-door.h`.
+
+use core::{
+    ffi::c_void,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
+};
+
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    drivers::vtd::{
+        batch::{
+            self,
+            Caches,
+            Ranges, //
+        },
+        descriptor::{
+            Cache,
+            Descriptor, //
+        },
+        first_stage::{
+            self,
+            Entry,
+            FirstStage, //
+        },
+        hardware::Hardware,
+        range, //
+    },
+    ffi::bindings,
+    kapi::iommu::{
+        device::{
+            self,
+            IommuDevice, //
+        },
+        domain::Domain,
+        nested::NestedDomain, //
+    }, //
+};
+
+// The pure files name the flags of the user API themselves: they are compiled on the host too.
+const _: () = {
+    assert!(first_stage::SRE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_SRE as u64);
+    assert!(first_stage::EAFE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_EAFE as u64);
+    assert!(first_stage::WPE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as u64);
+    assert!(
+        range::LEAF == bindings::iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF as u32
+    );
+};
+
+/// Whether there is a [`Door`].
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// The driver's table of functions, held until it is dropped.
+pub(crate) struct Door(());
+
+impl Door {
+    /// Looks the table up. Returns `None` where the kernel has none. Called once, when the module
+    /// is loaded.
+    pub(crate) fn open() -> Option<Self> {
+        // SAFETY: No other function of the door is called before it returns.
+        if !unsafe { bindings::iommufd_rs_vtd_open() } {
+            return None;
+        }
+        OPEN.store(true, Ordering::Release);
+        Some(Self(()))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        OPEN.store(false, Ordering::Release);
+        // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
+        // domain of this backend is left that calls the door.
+        unsafe { bindings::iommufd_rs_vtd_close() };
+    }
+}
+
+/// Returns whether the driver that has the door translates for `dev`.
+pub(crate) fn owns(dev: &IommuDevice) -> bool {
+    OPEN.load(Ordering::Acquire)
+        // SAFETY: The door is open, and the device is alive as long as the reference to it.
+        && unsafe { bindings::iommufd_rs_vtd_owns(device::as_raw(dev)) }
+}
+
+/// Returns what the IOMMU of `dev` implements, or `None` if it is another driver's or cannot nest.
+pub(crate) fn hardware(dev: &IommuDevice) -> Option<Hardware> {
+    if !owns(dev) {
+        return None;
+    }
+    let (mut cap, mut ecap) = (0, 0);
+    // SAFETY: The door is open, and the device is the driver's: `owns` has said so. The numbers can
+    // be written.
+    let nests = unsafe { bindings::iommufd_rs_vtd_info(device::as_raw(dev), &mut cap, &mut ecap) };
+    nests.then(|| Hardware::new(cap, ecap))
+}
+
+/// What a domain of this backend is made of. The domain owns it.
+struct Private {
+    stage: FirstStage,
+    hardware: Hardware,
+}
+
+/// Allocates the domain of a guest's first stage on `parent`. Returns `EINVAL` if `parent` is
+/// another driver's or cannot be nested on, `EOPNOTSUPP` if `dev` is another driver's, and `ENOMEM`.
+pub(crate) fn alloc_nested(
+    dev: &IommuDevice,
+    parent: Arc<Domain>,
+    stage: FirstStage,
+    hardware: Hardware,
+) -> Result<NestedDomain> {
+    if !owns(dev) {
+        return Err(EOPNOTSUPP);
+    }
+    let private = KBox::new(Private { stage, hardware }, GFP_KERNEL_ACCOUNT)?;
+    let private = KBox::into_raw(private);
+    let mut kept = false;
+    let alloc = |parent| {
+        // SAFETY: The door is open: `owns` has said so. `on_parent_by` passes a domain of the
+        // device's driver, which is this one. `OPS` is static, and `free` takes `private` back.
+        let raw = from_err_ptr(unsafe {
+            bindings::iommufd_rs_vtd_alloc_nested(parent, &OPS, Some(fill), private.cast())
+        });
+        kept = raw.is_ok();
+        raw
+    };
+    // SAFETY: The driver returns a new domain. It refers to the parent, and to `private`, which is
+    // freed with it.
+    let domain = unsafe { NestedDomain::on_parent_by(dev, parent, alloc) };
+    if !kept {
+        // SAFETY: `private` came from `KBox::into_raw` above, and no domain refers to it.
+        drop(unsafe { KBox::from_raw(private) });
+    }
+    domain
+}
+
+/// A nested domain that [`alloc_nested`] of this file made.
+///
+/// # Invariants
+///
+/// The domain has the operations `OPS`, and `private` is what it was made with.
+pub(crate) struct NestedVtd<'a> {
+    domain: NonNull<bindings::iommu_domain>,
+    private: &'a Private,
+}
+
+impl<'a> NestedVtd<'a> {
+    /// Returns the domain as one of this backend's, or `None` if it is not.
+    pub(crate) fn of(domain: &'a NestedDomain) -> Option<Self> {
+        let raw = domain.with_ops(&OPS)?;
+        // SAFETY: A domain with these operations came from the door, which is open as long as
+        // domains exist.
+        let private = unsafe { bindings::iommufd_rs_vtd_priv(raw.as_ptr()) };
+        // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
+        let private = unsafe { &*private.cast::<Private>() };
+        // INVARIANT: The operations were checked.
+        Some(Self {
+            domain: raw,
+            private,
+        })
+    }
+
+    /// Returns what the IOMMU implements on whose device the domain was made.
+    pub(crate) fn hardware(&self) -> &Hardware {
+        &self.private.hardware
+    }
+}
+
+impl Caches for NestedVtd<'_> {
+    fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result {
+        // The driver submits at most `batch::MAX` at once.
+        let count = room.len().min(batch::MAX) as u32;
+        let mut encoder = bindings::iommufd_rs_vtd_encoder {
+            encode: Some(encode),
+            ranges: core::ptr::from_ref(ranges).cast_mut().cast(),
+            descs: room.as_mut_ptr(),
+            room: count,
+        };
+        // SAFETY: By the type invariant the domain came from the door. `encode` gets the ranges,
+        // and `room` has at least `count` descriptors; both are valid during the call.
+        to_result(unsafe {
+            bindings::iommufd_rs_vtd_invalidate(self.domain.as_ptr(), &mut encoder)
+        })
+    }
+}
+
+/// The operations of the domains that [`alloc_nested`] makes.
+static OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
+    attach_dev: Some(bindings::iommufd_rs_vtd_attach_nested),
+    set_dev_pasid: Some(bindings::iommufd_rs_vtd_set_dev_pasid_nested),
+    free: Some(free),
+    ..pin_init::zeroed()
+};
+
+/// Sets the first-stage fields of an entry. The driver calls it with a spinlock held.
+///
+/// # Safety
+///
+/// `private` must be what [`alloc_nested`] passed, and `entry` an entry of the driver that nothing
+/// else accesses.
+unsafe extern "C" fn fill(private: *const c_void, entry: *mut u64) {
+    // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
+    let private = unsafe { &*private.cast::<Private>() };
+    // SAFETY: The driver passes an entry of its own, which is this long.
+    private.stage.fill(unsafe { &mut *entry.cast::<Entry>() });
+}
+
+/// Makes descriptors for a cache. The driver calls it with a spinlock held.
+///
+/// # Safety
+///
+/// `ranges` must be what `invalidate` of [`NestedVtd`] passed, and `descriptors` must have room for
+/// `room` of them.
+unsafe extern "C" fn encode(
+    ranges: *mut c_void,
+    tag: *const bindings::iommufd_rs_vtd_tag,
+    from: u32,
+    descriptors: *mut [u64; 4],
+    room: u32,
+) -> u32 {
+    // SAFETY: `invalidate` passed a reference that is valid during its call of the door.
+    let ranges = unsafe { &*ranges.cast::<Ranges<'_>>() };
+    // SAFETY: The driver passes a tag of its own.
+    let tag = unsafe { &*tag };
+    // SAFETY: The caller guarantees the room, in the slice of `invalidate`.
+    let descriptors = unsafe { slice::from_raw_parts_mut(descriptors, room as usize) };
+    let (cache, times) = match tag.device_tlb {
+        0 => (
+            Cache::Iotlb {
+                did: tag.did,
+                pasid: tag.pasid,
+            },
+            1,
+        ),
+        times => (
+            Cache::Device {
+                pasid: tag.pasid,
+                sid: tag.sid,
+                pfsid: tag.pfsid,
+                qdep: tag.qdep,
+            },
+            usize::from(times),
+        ),
+    };
+    // At most `room`, which is a `u32`.
+    ranges.encode(&cache, times, from as usize, descriptors) as u32
+}
+
+/// `free` of `OPS`.
+///
+/// # Safety
+///
+/// `domain` must have these operations, and nothing may use it any more.
+unsafe extern "C" fn free(domain: *mut bindings::iommu_domain) {
+    // SAFETY: The domain came from `alloc_nested` of the door, which is open as long as domains
+    // exist.
+    let private = unsafe { bindings::iommufd_rs_vtd_free_nested(domain) };
+    // SAFETY: `alloc_nested` of this file passed it, from `KBox::into_raw`.
+    drop(unsafe { KBox::from_raw(private.cast::<Private>()) });
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Batches: what is submitted, and what is returned to the caller.
+
+use std::cell::RefCell;
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::vtd::{
+        batch::{
+            self,
+            Batch,
+            Caches,
+            Ranges,
+            Source,
+            MAX, //
+        },
+        descriptor::{
+            Cache,
+            Descriptor, //
+        },
+        range::{
+            Request,
+            LEAF, //
+        }, //
+    },
+    kapi::iommu::invalidate::Invalidated,
+    tests::vtd::FULL, //
+};
+
+/// A guest's requests: first page, pages, flags.
+pub(super) type Asked = (u64, u64, u32);
+
+/// Requests in memory, of which the one with number `bad` cannot be read.
+pub(super) struct Memory<'a> {
+    pub(super) requests: &'a [Asked],
+    pub(super) next: usize,
+    pub(super) bad: Option<usize>,
+}
+
+impl Source for Memory<'_> {
+    fn next(&mut self) -> Result<Request> {
+        let place = self.next;
+        self.next += 1;
+        if self.bad == Some(place) {
+            return Err(EFAULT);
+        }
+        let (page, pages, flags) = self.requests[place];
+        Request::new(page << 12, pages, flags, 0)
+    }
+}
+
+/// A driver with caches, each of which needs descriptors so many times. Walks them as the driver
+/// does, and records what is submitted.
+pub(super) struct Driver {
+    pub(super) caches: Vec<(Cache, usize)>,
+    pub(super) log: RefCell<Vec<Vec<Descriptor>>>,
+    /// The submission that fails.
+    pub(super) fails: Option<usize>,
+}
+
+impl Driver {
+    pub(super) fn new(caches: &[(Cache, usize)]) -> Self {
+        Self {
+            caches: caches.to_vec(),
+            log: RefCell::default(),
+            fails: None,
+        }
+    }
+
+    fn submit(&self, descriptors: &[Descriptor]) -> Result {
+        let mut log = self.log.borrow_mut();
+        log.push(descriptors.to_vec());
+        if self.fails == Some(log.len() - 1) {
+            return Err(ETIMEDOUT);
+        }
+        Ok(())
+    }
+}
+
+impl Caches for Driver {
+    fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result {
+        let mut count = 0;
+        for (cache, times) in &self.caches {
+            let mut from = 0;
+            loop {
+                if count == room.len() {
+                    self.submit(room)?;
+                    count = 0;
+                }
+                let written = ranges.encode(cache, *times, from, &mut room[count..]);
+                if written == 0 {
+                    break;
+                }
+                count += written;
+                from += written;
+            }
+        }
+        if count != 0 {
+            self.submit(&room[..count])?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) const IOTLB: Cache = Cache::Iotlb { did: 7, pasid: 0 };
+
+fn carry_out(driver: &Driver, requests: &[Asked], bad: Option<usize>) -> Invalidated {
+    let mut source = Memory {
+        requests,
+        next: 0,
+        bad,
+    };
+    let count = requests.len() as u32;
+    if count <= 1 {
+        batch::carry_out(&mut Batch::<2>::new(), driver, &FULL, &mut source, count)
+    } else {
+        batch::carry_out(&mut Batch::<MAX>::new(), driver, &FULL, &mut source, count)
+    }
+}
+
+/// Pages that are not neighbours.
+fn scattered(count: u64) -> Vec<Asked> {
+    (0..count).map(|place| (place * 2, 1, LEAF)).collect()
+}
+
+#[test]
+fn lengths() {
+    for count in [0, 1, 15, 16, 17, 63, 64, 65, 300] {
+        let driver = Driver::new(&[(IOTLB, 1)]);
+        let answer = carry_out(&driver, &scattered(count), None);
+        assert_eq!((u64::from(answer.done), answer.result), (count, Ok(())));
+        let log = driver.log.borrow();
+        let all: Vec<_> = log.concat();
+        let expected: Vec<Descriptor> = (0..count)
+            // Type 6, granularity 3, domain 7; address, IH and mask 0 (6.5.2.4).
+            .map(|place| [6 | 3 << 4 | 7 << 16, (place * 2) << 12 | 1 << 6, 0, 0])
+            .collect();
+        assert_eq!(all, expected, "{count} requests");
+        assert!(log.iter().all(|submission| submission.len() <= MAX));
+        // A batch is flushed when there is no room for the two ranges of a request.
+        let waits = count.div_ceil(MAX as u64 - 1) as usize;
+        assert_eq!(log.len(), waits, "{count} requests");
+    }
+}
+
+#[test]
+fn neighbours_become_one() {
+    let driver = Driver::new(&[(IOTLB, 1)]);
+    let requests: Vec<Asked> = (0..4096).map(|page| (page, 1, LEAF)).collect();
+    let answer = carry_out(&driver, &requests, None);
+    assert_eq!((answer.done, answer.result), (4096, Ok(())));
+    let descriptor = [6 | 3 << 4 | 7 << 16, 1 << 6 | 12, 0, 0];
+    assert_eq!(*driver.log.borrow(), [[descriptor]]);
+}
+
+/// A request that cannot be carried out at each position: those before it are complete.
+#[test]
+fn invalid_at_each_position() {
+    for count in [1, 2, 63, 64, 65, 130] {
+        for bad in 0..count {
+            let driver = Driver::new(&[(IOTLB, 1)]);
+            let answer = carry_out(&driver, &scattered(count), Some(bad as usize));
+            assert_eq!((u64::from(answer.done), answer.result), (bad, Err(EFAULT)));
+            assert_eq!(driver.log.borrow().concat().len() as u64, bad);
+        }
+    }
+}
+
+/// The error of the queue is returned, and only requests of earlier batches count.
+#[test]
+fn failing_queue() {
+    let requests = scattered(300);
+    let whole = Driver::new(&[(IOTLB, 1), (IOTLB, 1)]);
+    assert_eq!(carry_out(&whole, &requests, None).result, Ok(()));
+    let waits = whole.log.borrow().len();
+    for fails in 0..waits {
+        for bad in [None, Some(299)] {
+            let mut driver = Driver::new(&[(IOTLB, 1), (IOTLB, 1)]);
+            driver.fails = Some(fails);
+            let answer = carry_out(&driver, &requests, bad);
+            assert_eq!(answer.result, Err(ETIMEDOUT));
+            assert_eq!(driver.log.borrow().len(), fails + 1);
+            // What is said to be done was submitted before the failure, for both caches.
+            let submitted = driver.log.borrow()[..fails].concat();
+            for (page, _, _) in &requests[..answer.done as usize] {
+                let times = |d: &&Descriptor| d[1] >> 12 == *page;
+                assert_eq!(submitted.iter().filter(times).count(), 2);
+            }
+        }
+    }
+}
+
+/// Device TLBs (6.5.2.5, 6.5.2.6), one of which needs everything twice.
+#[test]
+fn device_tlbs() {
+    let device = |pasid| Cache::Device {
+        pasid,
+        sid: 0x1234,
+        pfsid: 0xabcd,
+        qdep: 32,
+    };
+    let driver = Driver::new(&[(device(0), 1), (device(5), 2)]);
+    let requests = [(16, 4, 0), (40, 1, 0)];
+    assert_eq!(carry_out(&driver, &requests, None).result, Ok(()));
+    let plain = 3 | 0xd << 12 | 0xabc << 52 | 0x1234 << 32;
+    let pasid = 8 | 0xd << 12 | 0xabc << 52 | 0x1234 << 16 | 5 << 32;
+    let expected = [
+        // The lowest clear bit from 12 on is bit 13: four pages.
+        [plain, 0x10000 | 1 << 12 | 1, 0, 0],
+        [plain, 0x28000, 0, 0],
+        [pasid, 0x10000 | 1 << 12 | 1 << 11, 0, 0],
+        [pasid, 0x10000 | 1 << 12 | 1 << 11, 0, 0],
+        [pasid, 0x28000, 0, 0],
+        [pasid, 0x28000, 0, 0],
+    ];
+    assert_eq!(*driver.log.borrow(), [expected]);
+}
+
+#[test]
+fn everything() {
+    let device = Cache::Device {
+        pasid: 9,
+        sid: 1,
+        pfsid: 0,
+        qdep: 4,
+    };
+    let driver = Driver::new(&[(IOTLB, 1), (device, 1)]);
+    let requests = [(3, 1, LEAF), (0, u64::MAX, 0), (9, 2, 0)];
+    assert_eq!(carry_out(&driver, &requests, None).result, Ok(()));
+    let expected = [
+        [6 | 2 << 4 | 7 << 16, 0, 0, 0],
+        // Bit 63 is the lowest clear one.
+        [
+            8 | 4 << 4 | 1 << 16 | 9 << 32,
+            (1 << 63) - 0x1000 | 1 << 11,
+            0,
+            0,
+        ],
+    ];
+    assert_eq!(*driver.log.borrow(), [expected]);
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Requests and ranges: what is refused, what is covered, and what is merged.
+
+use std::cell::Cell;
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::vtd::{
+        hardware::Hardware,
+        range::{
+            Range,
+            Request,
+            ALL,
+            LEAF, //
+        }, //
+    },
+    tests::{
+        random::{
+            cases,
+            Random, //
+        },
+        vtd::FULL, //
+    }, //
+};
+
+/// The pages of a range: the first, and the one behind the last.
+fn pages(range: &Range) -> (u128, u128) {
+    let first = u128::from(range.addr >> 12);
+    (first, first + (1 << range.order))
+}
+
+fn all(range: &Range) -> bool {
+    range.order == ALL && range.addr == 0
+}
+
+/// Checks that the ranges of a request cover it, and by how much more.
+fn check(first: u64, count: u64, hardware: &Hardware) {
+    let request = Request::new(first << 12, count, LEAF, 0).unwrap();
+    let (one, other) = request.ranges(hardware);
+    let asked = (u128::from(first), u128::from(first) + u128::from(count));
+    let mut reached = asked.0;
+    let mut covered = 0;
+    for range in [Some(one), other].into_iter().flatten() {
+        assert!(range.leaf);
+        let (start, end) = pages(&range);
+        assert_eq!(start % (end - start), 0, "{range:?} is not aligned");
+        if hardware.max_mask.is_none_or(|max| range.order > max) {
+            assert!(all(&range), "{range:?} is too large for the IOMMU");
+            return;
+        }
+        assert!(
+            start <= reached,
+            "{first:#x} {count}: a gap before {range:?}"
+        );
+        reached = reached.max(end);
+        covered += end - start;
+    }
+    assert!(reached >= asked.1, "{first:#x} {count}: {one:?} {other:?}");
+    assert!(
+        covered <= 4 * u128::from(count),
+        "{first:#x} {count}: {one:?} {other:?}"
+    );
+}
+
+#[test]
+fn small_requests() {
+    for first in 0..70 {
+        for count in 1..70 {
+            check(first, count, &FULL);
+            check((1 << 51) - 40 + first, count, &FULL);
+        }
+    }
+}
+
+#[test]
+fn random_requests() {
+    cases(20_000, |random| {
+        let count = 1 + (random.number() >> random.within(13..=63)).min((1 << 52) - 1);
+        let first = random.within(0..=(1 << 52) - count);
+        let hardware = Hardware {
+            max_mask: match random.within(0..=3) {
+                0 => None,
+                1 => Some(0),
+                _ => Some(random.within(0..=52) as u32),
+            },
+            ..FULL
+        };
+        check(first, count, &hardware);
+    });
+}
+
+/// Requests that name no addresses exactly invalidate everything.
+#[test]
+fn everything() {
+    for (addr, pages) in [
+        (0, u64::MAX),
+        (0, 0),
+        (0x1000, 0),
+        (0, 1 << 52),
+        (0x1000, (1 << 52) - 1),
+        (0x1000, 1 << 63),
+        (!0xfff, 2),
+    ] {
+        let (range, further) = Request::new(addr, pages, 0, 0).unwrap().ranges(&FULL);
+        assert!(all(&range) && further.is_none(), "{addr:#x} {pages:#x}");
+    }
+}
+
+#[test]
+fn refused() {
+    for bit in 1..32 {
+        assert_eq!(Request::new(0, 1, 1 << bit, 0), Err(EOPNOTSUPP));
+    }
+    for bit in 0..32 {
+        assert_eq!(Request::new(0, 1, 0, 1 << bit), Err(EOPNOTSUPP));
+    }
+    for bit in 0..12 {
+        assert_eq!(Request::new(1 << bit, 1, 0, 0), Err(EINVAL));
+    }
+    assert_eq!(Request::new(0x1000, u64::MAX, 0, 0), Err(EINVAL));
+}
+
+fn any_range(random: &mut Random) -> Range {
+    let order = match random.within(0..=9) {
+        0 => ALL,
+        _ => random.within(0..=4) as u32,
+    };
+    Range {
+        addr: if order == ALL {
+            0
+        } else {
+            random.within(0..=63) >> order << (order + 12)
+        },
+        order,
+        leaf: random.within(0..=1) == 0,
+    }
+}
+
+/// A merged range has the pages of both and no others, and keeps nothing that one does not keep.
+#[test]
+fn merged() {
+    let count = Cell::new(0);
+    cases(20_000, |random| {
+        let (one, other) = (any_range(random), any_range(random));
+        let Some(both) = one.merged(other, &FULL) else {
+            return;
+        };
+        count.set(count.get() + 1);
+        assert_eq!(both.leaf, one.leaf && other.leaf);
+        let (a, b, c) = (pages(&one), pages(&other), pages(&both));
+        assert!(c.0 == a.0.min(b.0) && c.1 == a.1.max(b.1));
+        // No page between them is in neither.
+        assert!(a.0.max(b.0) <= a.1.min(b.1));
+    });
+    assert!(count.get() > 1000);
+}
+
+#[test]
+fn merged_within_the_mask() {
+    let hardware = Hardware {
+        max_mask: Some(1),
+        ..FULL
+    };
+    let range = |addr, order| Range {
+        addr,
+        order,
+        leaf: false,
+    };
+    let merged = range(0, 0).merged(range(0x1000, 0), &hardware);
+    assert_eq!(merged, Some(range(0, 1)));
+    assert_eq!(range(0, 1).merged(range(0x2000, 1), &hardware), None);
+    assert_eq!(
+        range(0, 1).merged(range(0x2000, 1), &FULL),
+        Some(range(0, 2))
+    );
+    // Neighbours that no single mask names.
+    assert_eq!(range(0x1000, 0).merged(range(0x2000, 0), &FULL), None);
+    let halves = range(0, 51).merged(range(1 << 63, 51), &FULL);
+    assert_eq!(halves, Some(range(0, ALL)));
+}
