@@ -6,7 +6,7 @@
 # compilers' versions. A build begins with a copy of a finished one by the same compilers, which saves
 # most of the work: of the same flavour with other patches or options, or else of the flavour that the
 # fragment names by "# built-from: FLAVOUR". A fragment that says "# patches: none" is built of the kernel's
-# source as Debian has it.
+# source as Debian has it, one that says "# patches: series and FILE" of the source with one patch more.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -29,6 +29,7 @@ fragments() {
 series() {
 	[ -e "$PATCHES/series" ] || return 0
 	fragments "$1" | xargs grep -qx '# patches: none' || sed "s|^|$PATCHES/|" "$PATCHES/series"
+	fragments "$1" | xargs sed -n "s|^# patches: series and |$PATCHES/|p"
 }
 
 version_of() { awk -v p="$1" '$1 == p { print }' "$VERSIONS"; }

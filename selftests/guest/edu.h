@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* QEMU's edu device as a VFIO device: DMA of 4 bytes between memory and its buffer. */
+#ifndef EDU_H
+#define EDU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct edu {
+	int dev;			/* the VFIO device */
+	volatile char *registers;
+};
+
+/* Lets the device, which must be attached or bound, do DMA, and maps its registers. */
+bool start_edu(struct edu *e);
+
+/* Unmaps the registers. */
+void stop_edu(struct edu *e);
+
+/* Has the device read from source and write to target, 4 bytes. Both are addresses of the device. */
+void edu_copies(struct edu *e, uint64_t source, uint64_t target);
+
+#endif

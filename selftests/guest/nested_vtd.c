@@ -1,0 +1,563 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The first stage of a guest under an emulated VT-d, with QEMU's edu device. The kernel writes the
+ * entries of nested page tables as those of a first stage alone (patches/7.3/test/vtd-nest.patch), so the
+ * guest's tables have host physical addresses. KTAP; the frame is that of uapi.c.
+ *
+ * Usage: CDEV=... [OTHER_CDEV=...] nested-vtd none
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "edu.h"
+#include "frame.h"
+
+/* Pages of the guest's memory. */
+enum guest_page {
+	L4_PAGE, L3_PAGE, L2_PAGE, L1_PAGE,
+	OTHER_L4_PAGE, OTHER_L3_PAGE, OTHER_L2_PAGE, OTHER_L1_PAGE,
+	SOURCE_PAGE,
+	A_PAGE, B_PAGE,
+	GUEST_PAGES,
+};
+
+/* Addresses that the device uses, of the first 2 MiB: it has 28 address bits. */
+#define SOURCE_VA	0x10000UL
+#define TARGET_VA	0x20000UL
+#define HOLE_VA		0x30000UL	/* maps nothing */
+/* Where the guest's memory is for the second stage, which this kernel does not use for DMA. */
+#define GUEST_BASE	0x1000000UL
+
+typedef struct iommu_hwpt_vtd_s1_invalidate request;
+
+struct guest {
+	int fd;
+	uint32_t dev_id, ioas, parent;
+	struct edu edu;
+	char *memory;
+	uint32_t stamp;		/* what is written next */
+};
+
+/* Whether the IOMMU's driver serves guests by itself: on the C module, and by in_tree. */
+static bool by_the_driver(void)
+{
+	return on_c_module() || getenv("IN_TREE");
+}
+
+static char *page_of(struct guest *g, uint32_t page)
+{
+	return g->memory + page * PAGE;
+}
+
+static uint64_t *entries(struct guest *g, uint32_t page)
+{
+	return (uint64_t *)page_of(g, page);
+}
+
+/* Has one of the guest's two tables (0 or 1) map an address to a page, or with page 0 to nothing. */
+static void map_va(struct guest *g, int table, uint64_t va, uint32_t page)
+{
+	/* Present, writeable, for users, accessed, dirty. */
+	uint64_t entry = phys_of(page_of(g, page)) | 0x67;
+
+	entries(g, table ? OTHER_L1_PAGE : L1_PAGE)[va / PAGE] = page ? entry : 0;
+	__sync_synchronize();
+}
+
+static void point(struct guest *g, uint32_t from, uint32_t to)
+{
+	entries(g, from)[0] = phys_of(page_of(g, to)) | 0x67;
+	__sync_synchronize();
+}
+
+static int make_parent(struct guest *g)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT, .dev_id = g->dev_id,
+		.pt_id = g->ioas,
+	};
+	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	g->parent = cmd.out_hwpt_id;
+	return r;
+}
+
+static int first_stage_of(struct guest *g, uint32_t flags, const void *data, uint32_t len,
+			  uint32_t *hwpt)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = flags, .dev_id = g->dev_id, .pt_id = g->parent,
+		.data_type = IOMMU_HWPT_DATA_VTD_S1, .data_len = len, .data_uptr = PTR(data),
+	};
+	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
+
+	if (!r && hwpt)
+		*hwpt = cmd.out_hwpt_id;
+	return r;
+}
+
+/* Makes nested page tables of one of the guest's two tables. */
+static int first_stage(struct guest *g, int table, uint32_t *hwpt)
+{
+	struct iommu_hwpt_vtd_s1 s1 = {
+		.pgtbl_addr = phys_of(page_of(g, table ? OTHER_L4_PAGE : L4_PAGE)), .addr_width = 48,
+	};
+
+	return first_stage_of(g, 0, &s1, sizeof(s1), hwpt);
+}
+
+static int open_all(struct guest *g, const char *device)
+{
+	int r;
+
+	*g = (struct guest){ .stamp = 0x1000 };
+	g->fd = open_iommu();
+	g->edu.dev = open(device ? device : "", O_RDWR | O_CLOEXEC);
+	if (g->fd < 0 || g->edu.dev < 0)
+		return -errno;
+	g->memory = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (g->memory == MAP_FAILED || mlock(g->memory, GUEST_PAGES * PAGE))
+		return -ENOMEM;
+	for (int n = 0; n < 3; n++) {
+		point(g, L4_PAGE + n, L4_PAGE + n + 1);
+		point(g, OTHER_L4_PAGE + n, OTHER_L4_PAGE + n + 1);
+	}
+	map_va(g, 0, SOURCE_VA, SOURCE_PAGE);
+	map_va(g, 0, TARGET_VA, A_PAGE);
+	map_va(g, 1, SOURCE_VA, SOURCE_PAGE);
+	map_va(g, 1, TARGET_VA, B_PAGE);
+	r = bind_device(g->edu.dev, g->fd, &g->dev_id);
+	r = r ?: ioas_alloc(g->fd, &g->ioas);
+	r = r ?: make_parent(g);
+	/* Pins the pages: their physical addresses stay. */
+	r = r ?: map(g->fd, g->ioas, g->memory, GUEST_PAGES * PAGE, GUEST_BASE);
+	return r ?: start_edu(&g->edu) ? 0 : -EIO;
+}
+
+static bool open_guest_of(struct guest *g, const char *device)
+{
+	int r = open_all(g, device);
+
+	if (r)
+		fail("no device with nested page tables: %s", errno_name(r));
+	return !r;
+}
+
+static bool open_guest(struct guest *g)
+{
+	return open_guest_of(g, getenv("CDEV"));
+}
+
+static bool open_attached(struct guest *g, uint32_t *hwpt)
+{
+	int r;
+
+	if (!open_guest(g))
+		return false;
+	r = first_stage(g, 0, hwpt);
+	r = r ?: attach(g->edu.dev, *hwpt, NULL);
+	if (r)
+		fail("not attached: %s", errno_name(r));
+	return !r;
+}
+
+static void close_guest(struct guest *g)
+{
+	stop_edu(&g->edu);
+	close(g->edu.dev);
+	close(g->fd);
+	munmap(g->memory, GUEST_PAGES * PAGE);
+}
+
+/*
+ * Has the device write a new number to the target, by way of SOURCE_VA, and returns the page that it
+ * is at the beginning of then: A_PAGE, B_PAGE or 0 for neither.
+ */
+static uint32_t written_to(struct guest *g, uint64_t target)
+{
+	uint32_t stamp = ++g->stamp;
+
+	*(volatile uint32_t *)page_of(g, SOURCE_PAGE) = stamp;
+	edu_copies(&g->edu, SOURCE_VA, target);
+	if (*(volatile uint32_t *)page_of(g, A_PAGE) == stamp)
+		return A_PAGE;
+	return *(volatile uint32_t *)page_of(g, B_PAGE) == stamp ? B_PAGE : 0;
+}
+
+static int invalidate_of(struct guest *g, uint32_t hwpt, const void *requests, uint32_t len,
+			 uint32_t nr, uint32_t *done)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd), .hwpt_id = hwpt, .data_uptr = PTR(requests),
+		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, .entry_len = len, .entry_num = nr,
+	};
+	int r = call(g->fd, IOMMU_HWPT_INVALIDATE, &cmd);
+
+	*done = cmd.entry_num;
+	return r;
+}
+
+static int invalidate(struct guest *g, uint32_t hwpt, const request *requests, uint32_t nr)
+{
+	uint32_t done;
+	int r = invalidate_of(g, hwpt, requests, sizeof(*requests), nr, &done);
+
+	if (!r && done != nr)
+		fail("%u requests of %u were carried out", done, nr);
+	return r;
+}
+
+static request pages(uint64_t va, uint64_t npages, uint32_t flags)
+{
+	return (request){ .addr = va, .npages = npages, .flags = flags };
+}
+
+#define LEAF	IOMMU_VTD_INV_FLAGS_LEAF
+#define ALL	UINT64_MAX
+
+static void first_stage_dma(struct fixture *none)
+{
+	struct guest g;
+	uint32_t hwpt;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	WANT(written_to(&g, HOLE_VA), 0);
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	close_guest(&g);
+}
+
+/* A guest changes an entry and asks for an invalidation; takes: it must reach the entry. */
+static void stale_until(const char *name, request r, bool takes)
+{
+	struct guest g;
+	uint32_t hwpt;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	map_va(&g, 0, TARGET_VA, B_PAGE);
+	/* The old entry must be cached, or the rest would test nothing. */
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	WANT(invalidate(&g, hwpt, &r, 1), 0);
+	if (written_to(&g, TARGET_VA) != (takes ? B_PAGE : A_PAGE))
+		fail("%s: the device does not write where it has to", name);
+	close_guest(&g);
+}
+
+static void kinds(struct fixture *none)
+{
+	stale_until("a page", pages(TARGET_VA, 1, 0), true);
+	stale_until("the leaf of a page", pages(TARGET_VA, 1, LEAF), true);
+	stale_until("another page", pages(HOLE_VA, 1, LEAF), false);
+	stale_until("pages around it", pages(TARGET_VA - 3 * PAGE, 5, LEAF), true);
+	stale_until("pages before it", pages(TARGET_VA - 4 * PAGE, 4, LEAF), false);
+	stale_until("everything", pages(0, ALL, 0), true);
+	stale_until("the leaves of everything", pages(0, ALL, LEAF), true);
+}
+
+/* More pages than the IOMMU has a mask for. The driver ignores that the IOMMU refuses the descriptor. */
+static void beyond_the_mask(struct fixture *none)
+{
+	stale_until("2^30 pages", pages(0, 1UL << 30, 0), !by_the_driver());
+	stale_until("2^51 pages", pages(0, 1UL << 51, 0), !by_the_driver());
+}
+
+static void lengths_of_batches(struct fixture *none)
+{
+	static const uint32_t lengths[] = { 1, 2, 15, 16, 17, 63, 64, 65, 300 };
+	static request batch[300];
+
+	for (unsigned int n = 0; n < ARRAY_SIZE(lengths); n++) {
+		const uint32_t length = lengths[n], places[] = { 0, length / 2, length - 1 };
+		struct guest g;
+		uint32_t hwpt;
+
+		if (!open_attached(&g, &hwpt))
+			return;
+		for (unsigned int p = 0; p < ARRAY_SIZE(places); p++) {
+			const uint32_t page = p % 2 ? A_PAGE : B_PAGE;
+			const uint32_t old = p % 2 ? B_PAGE : A_PAGE;
+
+			for (uint32_t i = 0; i < length; i++)
+				batch[i] = pages(HOLE_VA + 2 * i * PAGE, 1, LEAF);
+			batch[places[p]] = pages(TARGET_VA, 1, LEAF);
+			WANT(written_to(&g, TARGET_VA), old);
+			map_va(&g, 0, TARGET_VA, page);
+			WANT(written_to(&g, TARGET_VA), old);
+			WANT(invalidate(&g, hwpt, batch, length), 0);
+			WANT(written_to(&g, TARGET_VA), page);
+		}
+		close_guest(&g);
+	}
+}
+
+/* A request that is refused, at each place: those before it are carried out, none behind it. */
+static void invalid_at_each_place(struct fixture *none)
+{
+	static request batch[70];
+	struct guest g;
+	uint32_t hwpt, done;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	for (uint32_t bad = 0; bad < ARRAY_SIZE(batch); bad++) {
+		for (uint32_t i = 0; i < ARRAY_SIZE(batch); i++)
+			batch[i] = pages(HOLE_VA + 2 * i * PAGE, 1, LEAF);
+		batch[bad].flags = 1U << 31;
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), ARRAY_SIZE(batch), &done),
+		     -EOPNOTSUPP);
+		WANT(done, bad);
+	}
+	/* The request before it has an effect, the one behind it has none. */
+	for (unsigned int behind = 0; behind < 2; behind++) {
+		batch[0] = batch[2] = pages(HOLE_VA, 1, LEAF);
+		batch[behind ? 2 : 0] = pages(TARGET_VA, 1, LEAF);
+		batch[1] = pages(HOLE_VA, 1, 2);
+		map_va(&g, 0, TARGET_VA, A_PAGE);
+		request all = pages(0, ALL, 0);
+
+		WANT(invalidate(&g, hwpt, &all, 1), 0);
+		WANT(written_to(&g, TARGET_VA), A_PAGE);
+		map_va(&g, 0, TARGET_VA, B_PAGE);
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), 3, &done), -EOPNOTSUPP);
+		WANT(done, 1);
+		WANT(written_to(&g, TARGET_VA), behind ? A_PAGE : B_PAGE);
+	}
+	close_guest(&g);
+}
+
+static void wrong_requests(struct fixture *none)
+{
+	struct guest g;
+	uint32_t hwpt, done;
+	request r;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	for (unsigned int bit = 1; bit < 32; bit++) {
+		r = pages(TARGET_VA, 1, 1U << bit);
+		WANT(invalidate_of(&g, hwpt, &r, sizeof(r), 1, &done), -EOPNOTSUPP);
+	}
+	for (unsigned int bit = 0; bit < 32; bit++) {
+		r = pages(TARGET_VA, 1, 0);
+		r.__reserved = 1U << bit;
+		WANT(invalidate_of(&g, hwpt, &r, sizeof(r), 1, &done), -EOPNOTSUPP);
+	}
+	for (unsigned int bit = 0; bit < 12; bit++) {
+		r = pages(TARGET_VA | 1UL << bit, 1, 0);
+		WANT(invalidate_of(&g, hwpt, &r, sizeof(r), 1, &done), -EINVAL);
+	}
+	r = pages(TARGET_VA, ALL, 0);
+	WANT(invalidate_of(&g, hwpt, &r, sizeof(r), 1, &done), -EINVAL);
+	WANT(done, 0);
+	WANT(invalidate_of(&g, hwpt, &r, sizeof(r) - 1, 1, &done), -EINVAL);
+	WANT(invalidate_of(&g, hwpt, NULL, sizeof(r), 0, &done), 0);
+	WANT(done, 0);
+	WANT(invalidate_of(&g, hwpt, (void *)PAGE, sizeof(r), 1, &done), -EFAULT);
+	close_guest(&g);
+}
+
+/* A request with bytes that a later kernel may give a meaning. */
+static void long_requests(struct fixture *none)
+{
+	struct {
+		request r;
+		uint64_t more;
+	} batch[2] = { { pages(TARGET_VA, 1, 0), 0 }, { pages(TARGET_VA, 1, 0), 0 } };
+	struct guest g;
+	uint32_t hwpt, done;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	map_va(&g, 0, TARGET_VA, B_PAGE);
+	if (by_the_driver()) {
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), 2, &done), -EINVAL);
+		WANT(done, 0);
+	} else {
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), 2, &done), 0);
+		WANT(done, 2);
+		WANT(written_to(&g, TARGET_VA), B_PAGE);
+		batch[1].more = 1;
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), 2, &done), -E2BIG);
+		WANT(done, 1);
+	}
+	close_guest(&g);
+}
+
+/* Each entry of a table of directories is cached until an invalidation of more than leaves. */
+static void directories(struct fixture *none)
+{
+	struct guest g;
+	uint32_t hwpt;
+	request r = pages(0, 512, 0);
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	point(&g, L2_PAGE, OTHER_L1_PAGE);
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	WANT(invalidate(&g, hwpt, &r, 1), 0);
+	WANT(written_to(&g, TARGET_VA), B_PAGE);
+	close_guest(&g);
+}
+
+static void replaced(struct fixture *none)
+{
+	uint32_t one, two, dev_hwpt;
+	struct guest g;
+
+	if (!open_attached(&g, &one))
+		return;
+	WANT(first_stage(&g, 1, &two), 0);
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	/* Nested by nested, the same again, and back: nothing of the first stays cached. */
+	WANT(attach(g.edu.dev, two, NULL), 0);
+	WANT(written_to(&g, TARGET_VA), B_PAGE);
+	WANT(attach(g.edu.dev, two, NULL), 0);
+	WANT(written_to(&g, TARGET_VA), B_PAGE);
+	WANT(attach(g.edu.dev, one, NULL), 0);
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	/* By the host's tables, and back. */
+	dev_hwpt = g.ioas;
+	WANT(attach(g.edu.dev, dev_hwpt, &dev_hwpt), 0);
+	WANT(written_to(&g, TARGET_VA), 0);
+	WANT(attach(g.edu.dev, two, NULL), 0);
+	WANT(written_to(&g, TARGET_VA), B_PAGE);
+	/* By none. */
+	WANT(detach(g.edu.dev), 0);
+	WANT(written_to(&g, TARGET_VA), 0);
+	WANT(destroy(g.fd, one), 0);
+	WANT(attach(g.edu.dev, two, NULL), 0);
+	WANT(written_to(&g, TARGET_VA), B_PAGE);
+	WANT(destroy(g.fd, two), -EBUSY);
+	close_guest(&g);
+}
+
+/* Two devices, each with a first stage of its own: an invalidation concerns one of them. */
+static void two_devices(struct fixture *none)
+{
+	struct guest g[2];
+	uint32_t hwpt[2];
+	request r = pages(TARGET_VA, 1, LEAF);
+
+	if (!open_attached(&g[0], &hwpt[0]) || !open_guest_of(&g[1], getenv("OTHER_CDEV")))
+		return;
+	WANT(first_stage(&g[1], 0, &hwpt[1]), 0);
+	WANT(attach(g[1].edu.dev, hwpt[1], NULL), 0);
+	for (int n = 0; n < 2; n++) {
+		WANT(written_to(&g[n], TARGET_VA), A_PAGE);
+		map_va(&g[n], 0, TARGET_VA, B_PAGE);
+		WANT(written_to(&g[n], TARGET_VA), A_PAGE);
+	}
+	WANT(invalidate(&g[1], hwpt[1], &r, 1), 0);
+	WANT(written_to(&g[0], TARGET_VA), A_PAGE);
+	WANT(written_to(&g[1], TARGET_VA), B_PAGE);
+	WANT(invalidate(&g[0], hwpt[0], &r, 1), 0);
+	WANT(written_to(&g[0], TARGET_VA), B_PAGE);
+	close_guest(&g[0]);
+	close_guest(&g[1]);
+}
+
+/* A first stage that this IOMMU lacks: refused when it is made, by the driver when it is attached. */
+static void check_lacking(struct guest *g, uint32_t one, struct iommu_hwpt_vtd_s1 s1)
+{
+	uint32_t hwpt;
+
+	if (!by_the_driver()) {
+		WANT(first_stage_of(g, 0, &s1, sizeof(s1), NULL), -EINVAL);
+		return;
+	}
+	WANT(first_stage_of(g, 0, &s1, sizeof(s1), &hwpt), 0);
+	WANT(attach(g->edu.dev, hwpt, NULL), -EINVAL);
+	/* The device stays where it was. */
+	WANT(written_to(g, TARGET_VA), A_PAGE);
+	WANT(destroy(g->fd, hwpt), 0);
+	WANT(destroy(g->fd, one), -EBUSY);
+}
+
+static void lacking(struct fixture *none)
+{
+	struct iommu_hwpt_vtd_s1 s1 = { .addr_width = 48 };
+	struct guest g;
+	uint32_t one;
+
+	if (!open_attached(&g, &one))
+		return;
+	s1.pgtbl_addr = phys_of(page_of(&g, OTHER_L4_PAGE));
+	for (uint32_t width = 0; width < 64; width += 3) {
+		s1.addr_width = width;
+		if (width != 48 && width != 57)
+			check_lacking(&g, one, s1);
+	}
+	s1.addr_width = 48;
+	s1.flags = IOMMU_VTD_S1_SRE;
+	check_lacking(&g, one, s1);
+	s1.flags = IOMMU_VTD_S1_EAFE;
+	check_lacking(&g, one, s1);
+	close_guest(&g);
+}
+
+/* What the driver takes without a look at it. */
+static void wrong_first_stages(struct fixture *none)
+{
+	const int unknown = by_the_driver() ? 0 : -EOPNOTSUPP;
+	struct iommu_hwpt_vtd_s1 right = { .addr_width = 48 }, s1;
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	right.pgtbl_addr = phys_of(page_of(&g, L4_PAGE));
+	for (unsigned int bit = 3; bit < 64; bit++) {
+		s1 = right;
+		s1.flags = 1UL << bit;
+		WANT(first_stage_of(&g, 0, &s1, sizeof(s1), NULL), unknown);
+	}
+	for (unsigned int bit = 0; bit < 32; bit++) {
+		s1 = right;
+		s1.__reserved = 1U << bit;
+		WANT(first_stage_of(&g, 0, &s1, sizeof(s1), NULL), unknown);
+	}
+	for (unsigned int bit = 0; bit < 12; bit++) {
+		s1 = right;
+		s1.pgtbl_addr |= 1UL << bit;
+		WANT(first_stage_of(&g, 0, &s1, sizeof(s1), NULL), by_the_driver() ? 0 : -EINVAL);
+	}
+	WANT(first_stage_of(&g, 0, &right, sizeof(right) - 1, NULL), -EINVAL);
+	WANT(first_stage_of(&g, 0, (void *)PAGE, sizeof(right), NULL), -EFAULT);
+	WANT(first_stage_of(&g, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &right, sizeof(right), NULL),
+	     -EOPNOTSUPP);
+	WANT(first_stage_of(&g, IOMMU_HWPT_ALLOC_PASID, &right, sizeof(right), NULL), 0);
+	/* Not on tables that are no parent. */
+	WANT(attach(g.edu.dev, g.ioas, &g.parent), 0);
+	WANT(first_stage(&g, 0, NULL), -EINVAL);
+	close_guest(&g);
+}
+
+static const struct test tests[] = {
+	{ "DMA through a first stage", first_stage_dma, ALONE },
+	{ "translations are cached until a request", kinds, ALONE },
+	{ "more pages than the IOMMU has a mask for", beyond_the_mask, ALONE },
+	{ "directories", directories, ALONE },
+	{ "lengths of batches", lengths_of_batches, ALONE },
+	{ "an invalid request at each place", invalid_at_each_place, ALONE },
+	{ "wrong requests", wrong_requests, ALONE },
+	{ "long requests", long_requests, ALONE },
+	{ "one first stage after another", replaced, ALONE },
+	{ "two devices", two_devices, ALONE },
+	{ "a first stage that the IOMMU lacks", lacking, ALONE },
+	{ "wrong first stages", wrong_first_stages, ALONE },
+};
+
+static const struct suite nested_suite = {
+	.name = "nested", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
+};
+
+const struct suite *const suites[] = { &nested_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+load_iommufd
+load_vfio
+bind_device 1234 11e8
+export OTHER_CDEV="$CDEV"
+bind_device 1234 11e8
+export CDEV
+
+# By the backend of our own first.
+if dmesg | grep -q 'iommufd_rs: native backends: .*vtd'; then
+	cp /programs/nested-vtd /programs/nested-vtd-native
+	run nested-vtd-native none
+	echo in_tree >/sys/module/iommufd_rs/parameters/backend
+fi
+export IN_TREE=1
+run nested-vtd none
