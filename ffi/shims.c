@@ -166,6 +166,11 @@ unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
+unsigned int iommufd_rs_file_block_bits(const struct file *file)
+{
+	return file_inode(file)->i_blkbits;
+}
+
 /* Returns whether memfd_pin_folios() can pin the file's folios. */
 bool iommufd_rs_file_is_memfd_like(struct file *file)
 {

@@ -49,6 +49,13 @@ impl PinnableFile {
         }
     }
 
+    /// Returns the size of the file's pages in bytes, which is a power of two: that of a huge page
+    /// for hugetlbfs. Folios of shmem may be larger.
+    pub(crate) fn block_size(&self) -> u64 {
+        // SAFETY: By the type invariants there is a reference to the file, which holds the inode.
+        1 << unsafe { bindings::iommufd_rs_file_block_bits(self.as_ptr()) }.min(63)
+    }
+
     /// Returns a pointer to the C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::file {
         self.0.as_ptr()

@@ -24,6 +24,7 @@ use crate::{
     kapi::{
         fault_injection,
         file::pinnable::PinnableFile,
+        sync::signal,
         units::{
             to_u64,
             to_usize,
@@ -39,6 +40,11 @@ pub(crate) use crate::kapi::mm::extent::{
     PinnedRun,
     MAX_EXTENT_PAGES, //
 };
+
+/// The largest number of bytes of a file that are pinned by one call of the kernel, unless a page of
+/// the file has more. The call allocates what the file does not have yet, which takes a second for
+/// some GiB, and does not look at signals.
+const FILE_BATCH: u64 = 64 << 20;
 
 /// Room for the pointers that the kernel returns when it pins pages.
 enum Scratch {
@@ -171,8 +177,8 @@ impl Pinner {
     /// Pins `npages` pages of `mm` from the page-aligned address `addr`, and hands each batch to
     /// `sink` in order. The caller must ensure that the range does not wrap.
     ///
-    /// Returns `EFAULT` if there is no such memory or it may not be accessed in this way, `ENOMEM`,
-    /// or the error of `sink`. The batches that `sink` took before an error remain with it.
+    /// Returns `EFAULT` if there is no such memory or it may not be accessed in this way, `EINTR` if
+    /// the task is being killed, `ENOMEM`, or the error of `sink`. The batches that `sink` took before an error remain with it.
     pub(crate) fn pin_user(
         &mut self,
         mm: &Mm,
@@ -198,6 +204,8 @@ impl Pinner {
         };
 
         while npages != 0 {
+            // The kernel looks at signals only where it must fault in a page.
+            signal::check_killed()?;
             fault_injection::point(EFAULT)?;
             let write = self.write;
             let pages = self.scratch.room();
@@ -249,8 +257,8 @@ impl Pinner {
     /// Pins `npages` pages of `file` from the page-aligned byte `start`, and hands each batch to
     /// `sink` in order.
     ///
-    /// Returns `EINVAL` if the file is shorter, `ENOMEM`, or the error of `sink`. The batches that
-    /// `sink` took before an error remain with it.
+    /// Returns `EINVAL` if the file is shorter, `EINTR` if the task is being killed, `ENOMEM`, or the
+    /// error of `sink`. The batches that `sink` took before an error remain with it.
     pub(crate) fn pin_file(
         &mut self,
         file: &PinnableFile,
@@ -258,14 +266,18 @@ impl Pinner {
         mut npages: u64,
         sink: &mut impl Sink,
     ) -> Result {
+        let last = npages
+            .checked_mul(PAGE_SIZE)
+            .and_then(|len| start.checked_add(len.saturating_sub(1)))
+            .filter(|last| i64::try_from(*last).is_ok())
+            .ok_or(EINVAL)?;
+        // A batch ends where a page of the file ends, so that the page is not looked up twice.
+        let batch = FILE_BATCH.max(file.block_size());
         while npages != 0 {
+            signal::check_killed()?;
             fault_injection::point(EFAULT)?;
             let folios = self.scratch.room();
-            let last = npages
-                .checked_mul(PAGE_SIZE)
-                .and_then(|len| start.checked_add(len - 1))
-                .and_then(|last| i64::try_from(last).ok())
-                .ok_or(EINVAL)?;
+            let batch_last = (start | (batch - 1)).min(last);
             let mut offset: usize = 0;
             // SAFETY: `folios` has room for as many pointers as it is long, and `file` is a
             // reference to the file.
@@ -273,7 +285,7 @@ impl Pinner {
                 bindings::memfd_pin_folios(
                     file.as_ptr(),
                     start as i64,
-                    last,
+                    batch_last as i64,
                     folios.as_mut_ptr().cast(),
                     folios.len() as u32,
                     &mut offset,
@@ -290,10 +302,11 @@ impl Pinner {
                 // folio for us. Folios of a memfd are pinned for writing.
                 runs: unsafe { Runs::new(folios, count, self.write) },
                 skip: to_u64(offset) >> PAGE_SHIFT,
-                npages,
+                npages: ((batch_last - start) >> PAGE_SHIFT) + 1,
             };
+            let wanted = folios.npages;
             sink.take(&mut folios)?;
-            let pinned = npages - folios.npages;
+            let pinned = wanted - folios.npages;
             npages -= pinned;
             start += pinned << PAGE_SHIFT;
         }

@@ -15,7 +15,10 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::sync::signal, //
+};
 
 /// How often the caller's memory may be gone again before it is used.
 const MAX_ATTEMPTS: u32 = 16;
@@ -56,10 +59,7 @@ impl UserRange {
     fn fault_in(&self) -> Result {
         let mut done = 0;
         while done < self.len {
-            // SAFETY: It looks at the current task.
-            if unsafe { bindings::iommufd_rs_fatal_signal_pending() } {
-                return Err(EINTR);
-            }
+            signal::check_killed()?;
             let len = CHUNK.min(self.len - done);
             let at = self.ptr.wrapping_byte_add(done).as_const_ptr().cast();
             // SAFETY: It accesses user memory only, and says how much it could not.

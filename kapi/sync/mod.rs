@@ -9,6 +9,7 @@
 //! | `complete_on_drop` | private |
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
+//! | `signal` | `rust/kernel/task` |
 //! | `vec` | `rust/kernel/alloc/kvec` |
 
 pub(crate) mod chunks;
@@ -16,4 +17,5 @@ pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
+pub(crate) mod signal;
 pub(crate) mod vec;

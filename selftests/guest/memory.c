@@ -128,6 +128,12 @@ long pinned(void)
 	       lookup("vmstat", "nr_foll_pin_released ");
 }
 
+long ever_pinned(void)
+{
+	refresh_counters();
+	return lookup("vmstat", "nr_foll_pin_acquired ");
+}
+
 long table_pages(void)
 {
 	refresh_counters();

@@ -41,6 +41,9 @@ uint64_t phys_of(const void *p);
 /* Returns how many pages are pinned in the whole system. */
 long pinned(void);
 
+/* Returns how many pages have been pinned in the whole system since boot. */
+long ever_pinned(void);
+
 /* Returns how many pages IOMMU page tables have in the whole system. */
 long table_pages(void);
 
