@@ -29,7 +29,10 @@ use crate::{
         ReservedIovas, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         iommu::{
             attachment::{
                 Attachment,
@@ -285,7 +288,7 @@ impl Group {
             check_faults(&member.dev, hwpt)?;
         }
         check_pasids(&state, pasid, hwpt)?;
-        let attached = state.get_mut(&pasid).ok_or(Reason::Impossible.with(0))?;
+        let attached = some_or_warn!(state.get_mut(&pasid))?;
         if let Some(attachment) = &mut attached.attachment {
             let doorbells = self.doorbells(pasid, hwpt)?;
             attachment

@@ -26,6 +26,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        bug::some_or_warn,
         iommu::{
             device::IommuDevice,
             domain::{
@@ -162,7 +163,7 @@ impl Window {
             mmio: true,
         };
         if !tables.mapped.contains(place) {
-            let doorbell = *doorbells.get(place).ok_or(EINVAL)?;
+            let doorbell = *some_or_warn!(doorbells.get(place))?;
             let piece = core::iter::once(doorbell.piece());
             tables
                 .domain
@@ -188,7 +189,8 @@ impl Window {
             tables.push(new, GFP_KERNEL_ACCOUNT)?;
         }
         let at = known.unwrap_or(tables.len().saturating_sub(1));
-        let entered = tables.get_mut(at).ok_or(EINVAL).and_then(|tables| {
+        let known = some_or_warn!(tables.get_mut(at)).map_err(Error::from);
+        let entered = known.and_then(|tables| {
             tables.groups.push(group.id(), GFP_KERNEL_ACCOUNT)?;
             let mut used = group.used().iter();
             used.try_for_each(|place| self.map(doorbells, tables, place))

@@ -18,6 +18,10 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         mm::pin::{
             PagePtr,
             PinnedRun, //
@@ -105,7 +109,7 @@ fn whole_pages(
     if page_offset(start) != 0 || (!is_last && page_offset(last) != PAGE_SIZE - 1) {
         return Err(Reason::AccessPartPage.with(part.start()));
     }
-    PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT).ok_or(Reason::Impossible.with(0))
+    some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))
 }
 
 impl Ioas {
@@ -133,7 +137,7 @@ impl Ioas {
         let space = self.space.read();
         pin(&space, range, write, |run| {
             for page in run.pages() {
-                *out.get_mut(place).ok_or(Reason::Impossible.with(0))? = page;
+                *some_or_warn!(out.get_mut(place))? = page;
                 place += 1;
             }
             Ok(())
@@ -170,7 +174,7 @@ impl Ioas {
             check_open(area, mapped)?;
             check_permission(area, mapped, write)?;
             let len = crate::kapi::units::to_usize(part.len());
-            let piece = transfer.part(done, len).ok_or(Reason::Impossible.with(0))?;
+            let piece = some_or_warn!(transfer.part(done, len))?;
             let start = byte_of(area, mapped, part.start());
             area.slice.pages.copy_bytes(start, piece, borrow_mm, slow)?;
             done += len;
@@ -210,12 +214,18 @@ pub(super) fn pin(
 
 /// Undoes [`pin`] of the same range.
 pub(super) fn unpin(space: &Space, range: IovaRange) {
-    for (mapped, part, area) in covering(space, range).map_while(Result::ok) {
+    for found in covering(space, range) {
+        // An area cannot be unmapped while an access has pinned pages of it.
+        let Ok((mapped, part, area)) = found else {
+            warn_on_once!(true);
+            return;
+        };
         let start = byte_of(area, mapped, part.start());
         let last = byte_of(area, mapped, part.last());
         let pages = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT);
         // A driver that unpins more than it has pinned must not unpin the pages of others.
         let ours = area.accesses.fetch_sub(1, Relaxed) > 0;
+        warn_on_once!(!ours || pages.is_none());
         match pages {
             Some(pages) if ours => area.slice.pages.unpin(pages),
             _ => area.accesses.add(1, Relaxed),

@@ -10,6 +10,7 @@ use kernel::sync::{
 use crate::{
     ioas::pages::Pages,
     kapi::{
+        bug::some_or_warn,
         iommu::domain::Prot,
         reason::{
             Reason,
@@ -42,8 +43,7 @@ impl Slice {
             .start
             .checked_add(self.length - 1)
             .ok_or(Reason::MapOverflow.with(self.start))?;
-        PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT)
-            .ok_or(Reason::Impossible.with(0))
+        some_or_warn!(PageRange::new(self.start >> PAGE_SHIFT, last >> PAGE_SHIFT))
     }
 
     /// Returns an address that is aligned as the first byte is, for choosing an IOVA.

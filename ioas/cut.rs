@@ -18,6 +18,7 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::warn_on_once,
         reason::{
             Reason,
             Result, //
@@ -77,10 +78,14 @@ impl Ioas {
         // Nothing fails from here on.
         let mut area = Area::building(tail, prot);
         area.state = State::Ready;
-        drop(space.areas.split(vacancy, range, rest.start(), area));
+        let refused = space.areas.split(vacancy, range, rest.start(), area);
+        warn_on_once!(refused.is_err());
         let head = IovaRange::new(range.start(), last);
-        if let Some(area) = head.and_then(|head| space.areas.get_mut(head)) {
-            area.slice.length = length;
+        match head.and_then(|head| space.areas.get_mut(head)) {
+            Some(area) => area.slice.length = length,
+            None => {
+                warn_on_once!(true);
+            }
         }
         Ok(())
     }

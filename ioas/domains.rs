@@ -17,6 +17,7 @@ use crate::{
         ranges::RANGES, //
     },
     kapi::{
+        bug::warn_on_once,
         iommu::domain::{
             Domain,
             Prot, //
@@ -172,7 +173,10 @@ fn unfill_domains<'a>(
 /// Unpins an area's memory, except for pages that have other users.
 pub(super) fn release(slice: &Slice) {
     if slice.pages.mmio().is_none() {
-        if let Ok(pages) = slice.page_range() {
+        let pages = slice.page_range();
+        // The slice was mapped, so its end fits in 64 bits.
+        warn_on_once!(pages.is_err());
+        if let Ok(pages) = pages {
             slice.pages.unpin(pages);
         }
     }

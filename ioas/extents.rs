@@ -85,7 +85,7 @@ impl Extents {
         if !matches!(self, Self::Many(_)) {
             let mut list = KVec::with_capacity(more.saturating_add(1), GFP_KERNEL_ACCOUNT)?;
             if let Self::One(first) = core::mem::replace(self, Self::None) {
-                drop(list.push_within_capacity(first));
+                warn_on_once!(list.push_within_capacity(first).is_err());
             }
             *self = Self::Many(list);
         }
@@ -94,7 +94,10 @@ impl Extents {
                 list.reserve(more, GFP_KERNEL_ACCOUNT)?;
                 Ok(list)
             }
-            _ => Err(EINVAL),
+            _ => {
+                warn_on_once!(true);
+                Err(EINVAL)
+            }
         }
     }
 
@@ -120,8 +123,8 @@ impl Extents {
     }
 
     /// Divides the list before page `at`, counted from its first page, and returns the second part.
-    /// Returns `EINVAL` if the page is not inside the list, and `ENOMEM`; the list is then as it
-    /// was.
+    /// Returns `ENOMEM`, and `EINVAL` with a warning if there are no pages before or from `at` on;
+    /// the list is then as it was.
     pub(crate) fn split_off(&mut self, at: u64) -> Result<Self> {
         let mut before = 0;
         let whole = self
@@ -135,7 +138,7 @@ impl Extents {
             })
             .count();
         let inside = at - before;
-        if at == 0 || whole == self.len() {
+        if warn_on_once!(at == 0 || whole == self.len()) {
             return Err(EINVAL);
         }
         let first_len = whole + usize::from(inside != 0);
@@ -153,6 +156,7 @@ impl Extents {
                     first.push_within_room(head);
                     second.push_within_room(tail);
                 }
+                // `inside` is less than the extent, so it is 0.
                 Err(extent) => second.push_within_room(extent),
             }
         }

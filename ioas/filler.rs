@@ -5,6 +5,7 @@
 use crate::{
     ioas::ranges::RANGES,
     kapi::{
+        bug::warn_on_once,
         iommu::domain::{
             Domain,
             Prot, //
@@ -86,8 +87,10 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Keeps everything mapped.
+    /// Keeps everything mapped, which must be all of the area.
     pub(crate) fn keep(mut self) {
+        // The memory of an area is pinned as a whole, so there is a page for every address.
+        warn_on_once!(self.done != self.range.len());
         self.done = 0;
     }
 }

@@ -20,6 +20,10 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         iommu::domain::Prot,
         reason::{
             Because,
@@ -85,7 +89,7 @@ impl Drop for Taken<'_> {
         let mut space = self.ioas.space.write();
         for (range, _) in areas(&self.parts) {
             // The slice of the part keeps the memory from being dropped under the lock.
-            drop(space.areas.remove(range));
+            warn_on_once!(space.areas.remove(range).is_none());
         }
     }
 }
@@ -142,8 +146,12 @@ impl Ioas {
         // No domain can be added that would lack these areas, because `domains` is held.
         let mut space = self.space.write();
         for (range, _) in areas(&taken.parts) {
-            if let Some(area) = space.areas.get_mut(range) {
-                area.state = State::Ready;
+            match space.areas.get_mut(range) {
+                Some(area) => area.state = State::Ready,
+                // No other task removes an area in `State::Building`.
+                None => {
+                    warn_on_once!(true);
+                }
             }
         }
         drop(space);
@@ -170,7 +178,8 @@ impl Ioas {
         }
         let iova = match placement {
             Placement::Anywhere => {
-                let first = parts.iter().next().ok_or(Reason::Impossible.with(0))?;
+                // `length` is that of the parts together, and not 0.
+                let first = some_or_warn!(parts.iter().next())?;
                 let origin = first.slice.origin();
                 space.choose(origin, length)?
             }
@@ -199,11 +208,12 @@ impl Ioas {
             let range = IovaRange::from_len(start, slice.length);
             let range = range.because(Reason::MapOverflow, start)?;
             let area = Area::building(slice.clone(), prot);
-            let vacancy = part.vacancy.take().ok_or(Reason::Impossible.with(0))?;
-            space
-                .areas
-                .insert(vacancy, range, area)
-                .map_err(|_| Reason::MapExists.with(start))?;
+            let vacancy = some_or_warn!(part.vacancy.take())?;
+            let refused = space.areas.insert(vacancy, range, area);
+            // All of the range was checked above.
+            if warn_on_once!(refused.is_err()) {
+                return Err(Reason::MapExists.with(start));
+            }
             part.range = Some(range);
             start = start.wrapping_add(slice.length);
         }

@@ -88,7 +88,9 @@ impl Ioas {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
 
+        let before = domains.list.len();
         domains.list.retain(|other| !Arc::ptr_eq(other, domain));
+        warn_on_once!(domains.list.len() + 1 != before);
         self.has_domain.store(!domains.is_empty(), Relaxed);
         unfill_domain(&domains, &space, domain, None);
         space.unreserve(Owner::of(&**domain));
@@ -116,9 +118,11 @@ impl Ioas {
         let mut space = self.space.write();
 
         // The caller's reference keeps it from being dropped under the lock.
+        let before = domains.accessors.len();
         domains
             .accessors
             .retain(|other| !Arc::ptr_eq(other, accessor));
+        warn_on_once!(domains.accessors.len() + 1 != before);
         space.alignment = domains.alignment();
     }
 

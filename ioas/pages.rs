@@ -30,6 +30,10 @@ use crate::{
         transfer::Transfer, //
     },
     kapi::{
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         dma_buf::import::{
             Attachment,
             DmaBuf, //
@@ -350,8 +354,7 @@ impl Pages {
     /// without a charge, and all of them before the first byte is copied.
     fn copy_pages(&self, inner: &Inner, start: u64, mut transfer: Transfer<'_>) -> Result {
         let last = start + to_u64(transfer.len()) - 1;
-        let range = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT)
-            .ok_or(Reason::Impossible.with(0))?;
+        let range = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
         let mut missing = Missing::default();
         for gap in inner.segments.gaps(range) {
             let mut pinner = Pinner::new(gap.len(), transfer.is_write())?.for_a_moment();
@@ -367,13 +370,14 @@ impl Pages {
             let at = start + to_u64(done);
             let index = at >> PAGE_SHIFT;
             let len = to_usize(PAGE_SIZE - page_offset(at)).min(transfer.len() - done);
-            let piece = transfer.part(done, len).ok_or(Reason::Impossible.with(0))?;
+            let piece = some_or_warn!(transfer.part(done, len))?;
             let found = inner.segments.extent_at(index).or_else(|| {
                 while missing.next_if(|found| found.last < index).is_some() {}
                 let found = missing.peek()?;
                 Some((&found.extent, index.checked_sub(found.first)?))
             });
-            let (extent, skip) = found.ok_or(Reason::AccessMemory.with(at))?;
+            // Every gap was pinned above.
+            let (extent, skip) = some_or_warn!(found)?;
             copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)
                 .because(Reason::AccessMemory, at)?;
             done += len;
@@ -405,7 +409,11 @@ impl Source {
         match self {
             Self::User { addr } => pinner.pin_user(owner.mm(), addr + before, pages.len(), sink),
             Self::File { file, start } => pinner.pin_file(file, start + before, pages.len(), sink),
-            Self::Mmio { .. } => Err(EINVAL),
+            // The callers handle device memory before they pin.
+            Self::Mmio { .. } => {
+                warn_on_once!(true);
+                Err(EINVAL)
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::some_or_warn,
         mm::{
             locked_vm::may_do_raw_io,
             user::UserStruct, //
@@ -82,8 +83,7 @@ impl Ioas {
         let start = area.slice.start + (iova - range.start());
         let offset = page_offset(start);
         let last = area.slice.start + (range.last() - range.start());
-        let wanted = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT)
-            .ok_or(Reason::Impossible.with(0))?;
+        let wanted = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
 
         let found = match pages.mmio() {
             Some((mmio, first)) => {
@@ -98,7 +98,7 @@ impl Ioas {
             return Err(Reason::PhysNoDevice.with(0));
         }
         // All pages are pinned because there is a domain.
-        let (phys, npages) = found.ok_or(Reason::Impossible.with(0))?;
+        let (phys, npages) = some_or_warn!(found)?;
         let bytes = (npages << PAGE_SHIFT) - offset;
         Ok((phys + offset, bytes.min(range.last() - iova + 1)))
     }

@@ -18,6 +18,10 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         reason::{
             Because,
             Reason,
@@ -89,7 +93,7 @@ impl PhysPin {
         Ok(Self {
             ioas,
             range,
-            phys: first.ok_or(Reason::HwQueueMemory.with(iova))? + offset,
+            phys: some_or_warn!(first)? + offset,
             len: length,
         })
     }
@@ -109,7 +113,7 @@ impl Drop for PhysPin {
     fn drop(&mut self) {
         let space = self.ioas.0.space.read();
         for (_, _, area) in covering(&space, self.range).map_while(Result::ok) {
-            area.phys_pins.fetch_sub(1, Relaxed);
+            warn_on_once!(area.phys_pins.fetch_sub(1, Relaxed) <= 0);
         }
         unpin(&space, self.range);
     }

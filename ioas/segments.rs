@@ -26,7 +26,10 @@ use crate::{
         }, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            debug_warn_on_once,
+            warn_on_once, //
+        },
         mm::pin::{
             Extent,
             PinnedRun, //
@@ -90,7 +93,8 @@ impl Segments {
             ends: core::mem::take(&mut segment.ends),
         };
         // The range was found above, and the index is inside it.
-        drop(self.map.split(vacancy, range, index, tail));
+        let refused = self.map.split(vacancy, range, index, tail);
+        warn_on_once!(refused.is_err());
         Ok(())
     }
 
@@ -114,13 +118,20 @@ impl Segments {
         let both = match self.map.get_mut(first).map(|head| head.extents.join(more)) {
             Some(Ok(())) => self.take_extents(first),
             Some(Err(more)) => return self.put_extents(second, more),
-            None => return,
+            None => {
+                warn_on_once!(true);
+                return;
+            }
         };
-        drop(self.map.join(first, second));
-        if let Some(whole) = PageRange::new(first.start(), second.last()) {
-            if let Some(segment) = self.map.get_mut(whole) {
+        warn_on_once!(self.map.join(first, second).is_none());
+        let whole = PageRange::new(first.start(), second.last());
+        match whole.and_then(|whole| self.map.get_mut(whole)) {
+            Some(segment) => {
                 segment.begins = begins;
                 segment.extents = both;
+            }
+            None => {
+                warn_on_once!(true);
             }
         }
     }
@@ -143,8 +154,8 @@ impl Segments {
         self.map.gaps_in(range)
     }
 
-    /// Adds a segment without users. Takes the extents only if it succeeds. Returns `ENOMEM`, and
-    /// `EINVAL` if part of the range is pinned already.
+    /// Adds a segment without users, of pages that are not pinned yet. Takes the extents only if it
+    /// succeeds. Returns `ENOMEM`, and `EINVAL` with a warning if part of the range is pinned.
     pub(crate) fn add(&mut self, range: PageRange, extents: &mut Extents) -> Result {
         let vacancy = Vacancy::new()?;
         let segment = Segment {
@@ -154,6 +165,7 @@ impl Segments {
             ends: 0,
         };
         self.map.insert(vacancy, range, segment).map_err(|segment| {
+            warn_on_once!(true);
             *extents = segment.extents;
             EINVAL
         })
@@ -171,11 +183,13 @@ impl Segments {
             next = after(found, range);
         }
         warn_on_once!(pinned != range.len());
+        debug_warn_on_once!(!self.has_extents(range));
     }
 
     /// Removes one user of `range`, which [`Segments::get`] has counted, and unpins the pages that
     /// have no user left. Returns the number of pages that were unpinned. Needs no memory.
     pub(crate) fn put(&mut self, range: PageRange) -> u64 {
+        debug_warn_on_once!(!self.has_extents(range));
         let mut next = Some(range);
         let (mut unpinned, mut left) = (0, 0);
         while let Some((found, segment)) = next.and_then(|rest| self.step(rest, range)) {
@@ -228,13 +242,27 @@ impl Segments {
         }
         self.cut_before(at)?;
         let before = at.checked_sub(1).map(page);
-        if let Some((_, head)) = before.and_then(|before| self.map.first_in_mut(before)) {
+        let head = before.and_then(|before| self.map.first_in_mut(before));
+        let divided = head.is_some();
+        if let Some((_, head)) = head {
             head.ends += 1;
         }
-        if let Some((_, tail)) = self.map.first_in_mut(point) {
+        let tail = self.map.first_in_mut(point);
+        // The user has the pages on both sides.
+        warn_on_once!(!divided || tail.is_none());
+        if let Some((_, tail)) = tail {
             tail.begins += 1;
         }
         Ok(())
+    }
+
+    /// Returns whether the extents of each segment that `range` touches have as many pages as the
+    /// segment.
+    fn has_extents(&self, range: PageRange) -> bool {
+        self.map.iter_in(range).all(|(found, segment)| {
+            let npages: u64 = segment.extents.iter().map(Extent::npages).sum();
+            npages == found.len()
+        })
     }
 
     /// Returns the first segment that `rest` touches if it lies in `range`.
@@ -246,13 +274,18 @@ impl Segments {
     /// Takes the extents out of a segment.
     fn take_extents(&mut self, range: PageRange) -> Extents {
         let segment = self.map.get_mut(range);
+        warn_on_once!(segment.is_none());
         segment.map_or(Extents::None, |segment| segment.extents.take())
     }
 
     /// Gives a segment its extents back.
     fn put_extents(&mut self, range: PageRange, extents: Extents) {
-        if let Some(segment) = self.map.get_mut(range) {
-            segment.extents = extents;
+        match self.map.get_mut(range) {
+            Some(segment) => segment.extents = extents,
+            // Dropping the extents unpins pages that are in use.
+            None => {
+                warn_on_once!(true);
+            }
         }
     }
 

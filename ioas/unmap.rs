@@ -22,6 +22,10 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         reason::{
             Reason,
             Result, //
@@ -61,7 +65,9 @@ impl<const N: usize> UnmapBatch<N> {
 
     /// Adds an area. The batch must not be full.
     fn push(&mut self, range: IovaRange, slice: Slice) {
-        if let Some(place) = self.areas.get_mut(self.count) {
+        let place = self.areas.get_mut(self.count);
+        warn_on_once!(place.is_none());
+        if let Some(place) = place {
             *place = Some((range, slice));
             self.count += 1;
         }
@@ -194,8 +200,7 @@ impl Ioas {
                     }
                     // No lock is held, because drivers unpin pages from this call.
                     self.notify_accessors(area);
-                    rest = IovaRange::new(area.start(), within.last())
-                        .ok_or(Reason::Impossible.with(0))?;
+                    rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;
                 }
             }
             round = self.unmap_some::<BATCH>(within, rest, unmapped)?;
@@ -241,8 +246,9 @@ impl Ioas {
             domains.unfill(batch.areas());
             let mut space = self.space.write();
             for (range, _) in batch.areas() {
-                // The slices in `batch` keep the memory from being dropped under the lock.
-                drop(space.areas.remove(range));
+                // The slices in `batch` keep the memory from being dropped under the lock. No other
+                // task removes an area in `State::Dying`.
+                warn_on_once!(space.areas.remove(range).is_none());
             }
         }
         result

@@ -41,6 +41,29 @@ macro_rules! warn_on_once {
 }
 pub(crate) use warn_on_once;
 
+/// Returns the value of an `Option` that is never `None`. If it is `None`, warns the first time and
+/// returns `EINVAL`, for the reason [`Impossible`](crate::kapi::reason::Reason::Impossible).
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::bug::some_or_warn;
+///
+/// fn last(list: &[u32; 3]) -> Result<u32> {
+///     Ok(some_or_warn!(list.last().copied())?)
+/// }
+///
+/// assert_eq!(last(&[1, 2, 3]), Ok(3));
+/// ```
+macro_rules! some_or_warn {
+    ($option:expr) => {{
+        let option = $option;
+        $crate::kapi::bug::warn_on_once!(option.is_none());
+        option.ok_or($crate::kapi::reason::Reason::Impossible.with(0))
+    }};
+}
+pub(crate) use some_or_warn;
+
 /// Warns the first time that the condition is true, on kernels with `CONFIG_RUST_DEBUG_ASSERTIONS`
 /// only. On others the condition is not evaluated.
 ///

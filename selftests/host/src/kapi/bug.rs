@@ -14,6 +14,17 @@ macro_rules! warn_on_once {
 pub(crate) use warn_on_once;
 
 #[allow(unused_macros)]
+macro_rules! some_or_warn {
+    ($option:expr) => {{
+        let option = $option;
+        $crate::kapi::bug::warn_on_once!(option.is_none());
+        option.ok_or($crate::kapi::reason::Reason::Impossible.with(0))
+    }};
+}
+#[allow(unused_imports)]
+pub(crate) use some_or_warn;
+
+#[allow(unused_macros)]
 macro_rules! debug_warn_on_once {
     ($cond:expr) => {
         $crate::kapi::bug::warn_on_once!($cond);
