@@ -154,11 +154,11 @@ fn behind(range: IovaRange, within: IovaRange) -> Option<IovaRange> {
 fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Result<Collected>> {
     // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW
     // queue is one of them.
-    let in_use = area.accesses.load(Relaxed) != 0;
+    let in_use = *area.accesses.get_mut() != 0;
     if area.state != State::Ready {
         return Err(Err(Reason::UnmapBusy.with(range.start())));
     }
-    if in_use && area.phys_pins.load(Relaxed) != 0 {
+    if in_use && *area.phys_pins.get_mut() != 0 {
         return Err(Err(Reason::UnmapHwQueue.with(range.start())));
     }
     if !within.contains(&range) {

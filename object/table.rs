@@ -256,10 +256,10 @@ impl Table {
     /// Returns the object of kind `K` with this id. Returns `ENOENT` if there is none or it is of
     /// another kind.
     pub(crate) fn get<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
-        let object = self.get_if(id, |object| object.is::<Object<K>>(), ENOENT)?;
-        object
-            .downcast()
-            .map_err(|_| Reason::ObjectKind.with(id.into()))
+        fault_injection::point(ENOENT)?;
+        let slots = self.slots.lock();
+        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
+        object.clone_as().ok_or(Reason::ObjectKind.with(id.into()))
     }
 
     /// Returns the object with this id. Returns `ENOENT` if there is none.
@@ -334,7 +334,7 @@ impl Table {
         let mut slots = self.slots.lock();
         let object: Ref<K> = slots
             .live(id)
-            .and_then(|object| object.clone().downcast().ok())
+            .and_then(SharedAny::clone_as)
             .ok_or(Reason::ObjectKind.with(id.into()))?;
         // The table has one reference, and `object` is the other.
         let taken = if object.ref_count() == 2 {
@@ -399,9 +399,7 @@ impl Table {
     /// Returns the marked object, or `None` if none is marked or it is of another kind.
     pub(crate) fn marked<K: Kind>(&self) -> Option<Ref<K>> {
         let slots = self.slots.lock();
-        let object = slots.marked.and_then(|id| slots.live(id).cloned());
-        drop(slots);
-        object.and_then(|object| object.downcast().ok())
+        slots.live(slots.marked?)?.clone_as()
     }
 
     /// Marks an object instead of the one that is marked. The mark is no reference, and is removed
@@ -464,7 +462,7 @@ impl<'t> Frozen<'t> {
         let slots = self.table.slots.lock();
         for slot in slots.map.values() {
             let Slot::Live(object) = slot else { continue };
-            if let Ok(object) = object.clone().downcast() {
+            if let Some(object) = object.clone_as() {
                 all.push(object)?;
             }
         }

@@ -183,6 +183,20 @@ impl<T: Any + Send + Sync> Shared<T> {
 }
 
 impl SharedAny {
+    /// Returns another reference, with the type, or `None` if the value is not a `T`.
+    pub(crate) fn clone_as<T: Any + Send + Sync>(&self) -> Option<Shared<T>> {
+        if !self.is::<T>() {
+            return None;
+        }
+        self.inner().count.inc();
+        // INVARIANT: The value is a `T`, so the allocation is that of an `Inner<T>`. The reference
+        // was just counted.
+        Some(Shared {
+            ptr: self.ptr.cast(),
+            _owns: PhantomData,
+        })
+    }
+
     /// Recovers the type. Returns the reference if the value is not a `T`.
     pub(crate) fn downcast<T: Any + Send + Sync>(self) -> Result<Shared<T>, Self> {
         if !self.is::<T>() {
