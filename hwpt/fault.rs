@@ -36,11 +36,7 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         file::{
-            anon_file::{
-                EventFile,
-                NewEventFile,
-                Ready, //
-            },
+            anon_file::Ready,
             file_ref::FileRef, //
         },
         iommu::iopf::{
@@ -69,7 +65,9 @@ use crate::{
     },
     object::{
         Ctx,
+        EventSource,
         Kind,
+        NewObjectFile,
         Object,
         Ref, //
     }, //
@@ -86,14 +84,11 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserSt
         return Err(Reason::CommandFlags.with(cmd.flags.into()));
     }
     let draft = ctx.objects().reserve()?.fill(FaultQueue::new())?;
-    let file = NewEventFile::new(c"[iommufd-pgfault]")?;
+    let file = NewObjectFile::new(c"[iommufd-pgfault]")?;
     cmd.out_fault_id = draft.id();
     cmd.out_fault_fd = file.fd();
     user.write(&cmd)?;
-    file.install(QueueFile {
-        queue: draft.publish_and_get(),
-        ctx: ctx.clone(),
-    });
+    file.publish(draft, ctx);
     Ok(())
 }
 
@@ -183,25 +178,6 @@ impl FaultQueue {
         }? Refusal)
     }
 
-    /// Copies as many whole groups as fit to user space. Returns the number of bytes. Returns
-    /// `EINVAL` if the first group does not fit, `ESPIPE` if the length is no multiple of a fault's
-    /// size, `EFAULT`, `ENOMEM`.
-    fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
-        if to.len() % FAULT != 0 {
-            return Err(Reason::FaultLength.with(to_u64(to.len())));
-        }
-        let _reading = self.reading.lock();
-        let mut done = 0;
-        loop {
-            match self.read_group(to) {
-                Ok(0) => return Ok(done),
-                Ok(bytes) => done += bytes,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done),
-            }
-        }
-    }
-
     /// Copies the first group to user space. Returns the number of bytes, or 0 if there is none. On
     /// failure the group waits again. Returns the errors of [`FaultQueue::read`]. Called with
     /// `reading` held.
@@ -254,25 +230,6 @@ impl FaultQueue {
 }
 
 impl Object<FaultQueue> {
-    /// Answers groups up to the first invalid answer. Returns the number of bytes of the valid
-    /// ones. Returns `EINVAL` for an unknown answer or cookie, `ESPIPE` if the length is no
-    /// multiple of an answer's size, `EFAULT`.
-    fn write(&self, from: &mut UserSliceReader) -> Result<usize> {
-        if from.len() % RESPONSE != 0 {
-            return Err(Reason::FaultLength.with(to_u64(from.len())));
-        }
-        let mut done = 0;
-        while !from.is_empty() {
-            let response = from.read().map_err(Refusal::from);
-            match response.and_then(|response| self.respond(&response)) {
-                Ok(()) => done += RESPONSE,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
-    }
-
     fn respond(&self, response: &uapi::HwptPageResponse) -> Result {
         let answer = match response.code {
             fault::RESP_SUCCESS => Answer::Success,
@@ -293,6 +250,61 @@ impl Object<FaultQueue> {
         });
         group.answer(answer);
         Ok(())
+    }
+}
+
+impl EventSource for FaultQueue {
+    const WRITES: bool = true;
+    const READING: &'static CStr = c"read faults";
+    const WRITING: &'static CStr = c"answer faults";
+
+    /// Copies as many whole groups as fit to user space. Returns the number of bytes. Returns
+    /// `EINVAL` if the first group does not fit, `ESPIPE` if the length is no multiple of a fault's
+    /// size, `EFAULT`, `ENOMEM`.
+    fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
+        if to.len() % FAULT != 0 {
+            return Err(Reason::FaultLength.with(to_u64(to.len())));
+        }
+        let _reading = self.reading.lock();
+        let mut done = 0;
+        loop {
+            match self.read_group(to) {
+                Ok(0) => return Ok(done),
+                Ok(bytes) => done += bytes,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+        }
+    }
+
+    /// Answers groups up to the first invalid answer. Returns the number of bytes of the valid
+    /// ones. Returns `EINVAL` for an unknown answer or cookie, `ESPIPE` if the length is no
+    /// multiple of an answer's size, `EFAULT`.
+    fn write(object: &Object<Self>, from: &mut UserSliceReader) -> Result<usize> {
+        if from.len() % RESPONSE != 0 {
+            return Err(Reason::FaultLength.with(to_u64(from.len())));
+        }
+        let mut done = 0;
+        while !from.is_empty() {
+            let response = from.read().map_err(Refusal::from);
+            match response.and_then(|response| object.respond(&response)) {
+                Ok(()) => done += RESPONSE,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    fn event(&self) -> &PollCondVar {
+        &self.arrived
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            read: !self.inner.lock().waiting.is_empty(),
+            write: true,
+        }
     }
 }
 
@@ -336,37 +348,5 @@ impl FaultSink for Ref<FaultQueue> {
         let left = self.inner.lock().take(attachment);
         // Dropping a group answers it.
         drop(left);
-    }
-}
-
-/// The file of a queue. While it is open the queue cannot be destroyed, and the context exists.
-struct QueueFile {
-    // Field order: the queue is dropped before the context.
-    queue: Ref<FaultQueue>,
-    ctx: FileRef<Ctx>,
-}
-
-impl EventFile for QueueFile {
-    const WRITES: bool = true;
-
-    fn read(&self, to: &mut UserSliceWriter) -> Result<usize, Error> {
-        let result = self.queue.read(to);
-        result.map_err(|refusal| self.ctx.refuse(c"read faults", refusal))
-    }
-
-    fn write(&self, from: &mut UserSliceReader) -> Result<usize, Error> {
-        let result = self.queue.write(from);
-        result.map_err(|refusal| self.ctx.refuse(c"answer faults", refusal))
-    }
-
-    fn event(&self) -> &PollCondVar {
-        &self.queue.arrived
-    }
-
-    fn ready(&self) -> Ready {
-        Ready {
-            read: !self.queue.inner.lock().waiting.is_empty(),
-            write: true,
-        }
     }
 }

@@ -8,11 +8,16 @@
 //! reference frees it.
 
 mod ctx;
+mod event_file;
 mod offers;
 mod registry;
 mod table;
 
 pub(crate) use ctx::Ctx;
+pub(crate) use event_file::{
+    EventSource,
+    NewObjectFile, //
+};
 pub(crate) use offers::Offers;
 pub(crate) use registry::Registry;
 pub(crate) use table::{

@@ -37,11 +37,7 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         file::{
-            anon_file::{
-                EventFile,
-                NewEventFile,
-                Ready, //
-            },
+            anon_file::Ready,
             file_ref::FileRef, //
         },
         iommu::vevent::{
@@ -66,7 +62,10 @@ use crate::{
     },
     object::{
         Ctx,
+        EventSource,
         Kind,
+        NewObjectFile,
+        Object,
         Ref, //
     },
     viommu::Viommu, //
@@ -109,14 +108,11 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         _viommu: viommu,
         queue,
     }))?;
-    let file = NewEventFile::new(c"[iommufd-viommu-event]")?;
+    let file = NewObjectFile::new(c"[iommufd-viommu-event]")?;
     cmd.out_veventq_id = draft.id();
     cmd.out_veventq_fd = file.fd();
     user.write(&cmd)?;
-    file.install(QueueFile {
-        object: draft.publish_and_get(),
-        ctx: ctx.clone(),
-    });
+    file.publish(draft, ctx);
     Ok(())
 }
 
@@ -334,32 +330,25 @@ impl EventReceiver for Queue {
     }
 }
 
-/// The file of a queue. While it is open the queue cannot be destroyed, and the context exists.
-struct QueueFile {
-    // Field order: the queue is dropped before the context.
-    object: Ref<VeventQ>,
-    ctx: FileRef<Ctx>,
-}
-
-impl EventFile for QueueFile {
+impl EventSource for VeventQ {
     const WRITES: bool = false;
+    const READING: &'static CStr = c"read events";
+    const WRITING: &'static CStr = c"write events";
 
-    fn read(&self, to: &mut UserSliceWriter) -> Result<usize, Error> {
-        let result = self.object.queue.read(to);
-        result.map_err(|refusal| self.ctx.refuse(c"read events", refusal))
+    fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
+        self.queue.read(to)
     }
 
-    fn write(&self, _from: &mut UserSliceReader) -> Result<usize, Error> {
-        let refusal = Reason::VeventqWrite.with(0);
-        Err(self.ctx.refuse(c"write events", refusal))
+    fn write(_object: &Object<Self>, _from: &mut UserSliceReader) -> Result<usize> {
+        Err(Reason::VeventqWrite.with(0))
     }
 
     fn event(&self) -> &PollCondVar {
-        &self.object.queue.arrived
+        &self.queue.arrived
     }
 
     fn ready(&self) -> Ready {
-        let inner = self.object.queue.inner.lock();
+        let inner = self.queue.inner.lock();
         Ready {
             read: inner.count != 0 || inner.lost.is_some(),
             write: false,
