@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = "iommufd_rs.rs"
-# Imports that close a circle among files. The list must shrink to nothing.
-KNOWN = "selftests/host/known_circles.txt"
 
 # Which part may import from which, besides itself.
 MAY_KNOW = {
@@ -267,25 +265,9 @@ def folders(crate: Crate) -> Iterator[str]:
         yield f"circle: {', '.join(circle)}"
 
 
-def read_known(crate: Crate) -> list[tuple[str, str]]:
-    list_file = crate.top / KNOWN
-    if not list_file.exists():
-        return []
-    lines = (line.partition("#")[0].split() for line in list_file.read_text().splitlines())
-    return [(line[0], line[2]) for line in lines if len(line) == 3]
-
-
 def files(crate: Crate) -> Iterator[str]:
-    """No circle among files but by the imports that are listed, each of which closes one."""
+    """No circle among files."""
     graph = {file: set(edges) for file, edges in crate.edges.items() if file != ROOT}
-    member = {file: number for number, circle in enumerate(circles(graph)) for file in circle}
-    for source, target in read_known(crate):
-        if target not in graph.get(source, ()):
-            yield f"{KNOWN}: {source} -> {target} is not imported any more: remove the line"
-        elif source not in member or member[source] != member.get(target):
-            yield f"{KNOWN}: {source} -> {target} is in no circle any more: remove the line"
-        else:
-            graph[source] = graph[source] - {target}
     for circle in circles(graph):
         yield f"circle: {', '.join(circle)}"
         for source in circle:
