@@ -224,7 +224,7 @@ static void revoke_races_map(struct fixture *f)
 	race(f, &(struct worker){ map_racing, 200 }, &(struct worker){ turn_racing, 200 });
 	CHECK(turn(f->dev, true));
 	WANT(map_registers(f, f->ioas, racing, 2 * FREE_IOVA), 0);
-	/* As above, with page tables that are attached and detached meanwhile. */
+	/* The dma-buf is revoked while page tables are attached to it and detached. */
 	WANT(map_registers(f, f->other, racing, 2 * FREE_IOVA), 0);
 	race(f, &(struct worker){ attach_racing, 50 }, &(struct worker){ turn_racing, 50 });
 	CHECK(turn(f->dev, true));

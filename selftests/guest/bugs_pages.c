@@ -288,7 +288,7 @@ static void no_permission(struct fixture *f)
 	WANT(compat_map(f->fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 }
 
-/* As above, detected late: the mapping waits for page tables. */
+/* A mapping without permission that was made without page tables, and then gets some. */
 static void no_permission_attached(struct fixture *f)
 {
 	WANT(detach(f->dev), 0);

@@ -83,7 +83,7 @@ static void choose_at_top(struct fixture *f)
 	}
 }
 
-/* As above, below the MSI window and below the end of the device's address width. */
+/* The only free addresses lie below the MSI window, or below the end of the device's address width. */
 static void choose_before_reserved(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];
@@ -150,7 +150,8 @@ static void last_byte(struct fixture *f)
 }
 
 /*
- * As above through the container's ioctls, which cut areas. A cut at the last byte does nothing.
+ * The last bytes of all addresses, mapped and unmapped by the container's ioctls, which cut areas. A cut
+ * at the last byte does nothing.
  */
 static void last_byte_cut(struct fixture *f)
 {

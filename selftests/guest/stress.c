@@ -424,7 +424,10 @@ static void all_at_once(struct fixture *none)
 	close_shared();
 }
 
-/* As above without a limit. At the end everything is closed while in use, the iommufd first. */
+/*
+ * The same calls at once, without a limit of locked memory. At the end everything is closed while in
+ * use, the iommufd first.
+ */
 static void closed_in_use(struct fixture *none)
 {
 	long idle = pinned(), own = own_pinned();

@@ -212,7 +212,7 @@ static void replace_refused(struct fixture *f)
 	WANT(destroy(f->fd, f->other), 0);
 }
 
-/* As above with a device that is not attached: it stays so. */
+/* A device that is not attached cannot be attached to an IOAS with such mappings, and stays detached. */
 static void attach_refused(struct fixture *f)
 {
 	struct iommu_iova_range ranges[MAX_RANGES];

@@ -73,7 +73,7 @@ static void owner(struct fixture *f)
 	WANT(own_pinned(), NR);
 }
 
-/* As above, but no process takes the mappings over. */
+/* As owner(), but no process takes the mappings over. */
 static void owner_stays(struct fixture *f)
 {
 	CHECK(limit_memlock(NR));
