@@ -152,8 +152,10 @@ static bool try_late(struct late *l, enum late_kind kind, void (*prepare)(char *
 	*early = false;
 
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (s == MAP_FAILED)
+	if (s == MAP_FAILED) {
+		fail("no shared memory: %s", errno_name(-errno));
 		return false;
+	}
 	l->state = s;
 	s->kind = kind;
 	if (!make_area(s)) {
