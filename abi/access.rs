@@ -18,7 +18,10 @@ use crate::{
         file::file_ref::FileRef,
         mm::pin::PagePtr,
         reason,
-        sync::shared::BorrowedShared,
+        sync::raw_ref::{
+            BorrowedRef,
+            RawRef, //
+        },
         units::{
             page_offset,
             to_u64,
@@ -30,7 +33,6 @@ use crate::{
     },
     object::{
         Ctx,
-        Object,
         Ref, //
     }, //
 };
@@ -68,7 +70,7 @@ impl AccessUser for CUser {
 /// # Safety
 ///
 /// `access` must have come from [`iommufd_access_create`], and must not be destroyed during `'a`.
-unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedShared<'a, Object<Access>> {
+unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedRef<'a, Ref<Access>> {
     // SAFETY: `iommufd_access_create` made the pointer by `Ref::into_raw`. The caller guarantees
     // that `iommufd_access_destroy` does not take the reference during `'a`.
     unsafe { Ref::<Access>::borrow_raw(access.cast()) }

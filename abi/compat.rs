@@ -11,9 +11,12 @@ use crate::{
     abi::same_signature,
     compat,
     ffi::bindings,
-    kapi::file::file_ref::{
-        BorrowedFileRef,
-        FileRef, //
+    kapi::{
+        file::file_ref::FileRef,
+        sync::raw_ref::{
+            BorrowedRef,
+            RawRef, //
+        }, //
     },
     object::Ctx, //
 };
@@ -27,7 +30,7 @@ same_signature! {
 /// # Safety
 ///
 /// The caller must have a reference to the context during `'a`.
-unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedFileRef<'a, Ctx> {
+unsafe fn borrow<'a>(ictx: *mut bindings::iommufd_ctx) -> BorrowedRef<'a, FileRef<Ctx>> {
     // SAFETY: A `struct iommufd_ctx *` is a `FileRef<Ctx>` (`abi/ctx.rs`), to which the caller has
     // a reference.
     unsafe { FileRef::<Ctx>::borrow_raw(ictx.cast()) }

@@ -26,7 +26,8 @@ use crate::{
             },
             hw_queue::ContiguousMemory,
             viommu::Context, //
-        }, //
+        },
+        sync::raw_ref::RawRef, //
     },
     object::Ctx, //
 };
@@ -76,6 +77,6 @@ unsafe impl ContiguousMemory for PhysPin {
 // them before any other part of the context (`ClearOnDrop` in `object/ctx.rs`).
 unsafe impl Context for FileRef<Ctx> {
     fn as_raw(&self) -> *mut c_void {
-        FileRef::as_raw(self)
+        RawRef::as_raw(self)
     }
 }

@@ -12,7 +12,10 @@ use crate::{
     },
     device::Group,
     ffi::bindings,
-    kapi::file::file_ref::FileRef,
+    kapi::{
+        file::file_ref::FileRef,
+        sync::raw_ref::RawRef, //
+    },
     object::Ctx, //
 };
 

@@ -29,7 +29,8 @@ use crate::{
             self,
             Because,
             Reason, //
-        }, //
+        },
+        sync::raw_ref::RawRef, //
     },
     object::{
         Ctx,

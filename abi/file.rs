@@ -27,7 +27,8 @@ use crate::{
         reason::{
             Because,
             Reason, //
-        }, //
+        },
+        sync::raw_ref::RawRef, //
     },
     object::Ctx,
     observe,

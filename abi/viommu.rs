@@ -21,6 +21,7 @@ use crate::{
             viommu, //
         },
         mm::vma::DeviceMemory,
+        sync::raw_ref::RawRef,
         units::{
             to_u64,
             to_usize, //

@@ -12,14 +12,16 @@
 use core::{
     ffi::c_void,
     marker::PhantomData,
-    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull, //
 };
 
 use kernel::prelude::*;
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::sync::raw_ref::RawRef, //
+};
 
 #[pin_data]
 struct Inner<T> {
@@ -81,54 +83,11 @@ impl<T> FileRef<T> {
         drop(unsafe { KBox::from_raw(inner) });
     }
 
-    /// Returns the reference as a pointer for C code, which takes it over.
-    pub(crate) fn into_raw(self) -> *mut c_void {
-        ManuallyDrop::new(self).as_raw()
-    }
-
-    /// Returns the pointer that [`FileRef::into_raw`] would return. The reference stays with
-    /// `self`.
-    pub(crate) fn as_raw(&self) -> *mut c_void {
-        self.ptr.as_ptr().cast()
-    }
-
-    /// Takes a reference over from C code.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must have come from [`FileRef::<T>::into_raw`](Self::into_raw), or be the private data
-    /// that [`FileRef::<T>::open`](Self::open) has set. The caller must own a reference to the
-    /// file.
-    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Self {
-        // INVARIANT: The caller's reference is given away.
-        Self {
-            // SAFETY: Either is the address of an allocation.
-            ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
-            _value: PhantomData,
-        }
-    }
-
-    /// Borrows the reference behind a pointer of C code.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must have come from [`into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw) of a
-    /// `FileRef<T>`, or be the private data that [`open`](Self::open) has set. A reference to the
-    /// file must exist until the end of `'a`.
-    pub(crate) unsafe fn borrow_raw<'a>(raw: *mut c_void) -> BorrowedFileRef<'a, T> {
-        BorrowedFileRef {
-            // SAFETY: By the safety requirements. The reference that exists during `'a` stands for
-            // this one, which is not dropped.
-            reference: ManuallyDrop::new(unsafe { Self::from_raw(raw) }),
-            _lifetime: PhantomData,
-        }
-    }
-
     /// Borrows the value behind a pointer of C code. The file may be being released.
     ///
     /// # Safety
     ///
-    /// `raw` must be as for [`borrow_raw`](Self::borrow_raw). The value must not be freed before
+    /// `raw` must be as for [`RawRef::borrow_raw`]. The value must not be freed before
     /// the end of `'a`; its drop may have begun, if what the caller uses of it has not been dropped
     /// yet.
     pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
@@ -143,17 +102,20 @@ impl<T> FileRef<T> {
     }
 }
 
-/// A [`FileRef`] that is borrowed from C code. It is cloned like any other, and not dropped.
-pub(crate) struct BorrowedFileRef<'a, T> {
-    reference: ManuallyDrop<FileRef<T>>,
-    _lifetime: PhantomData<&'a T>,
-}
+/// The pointer is the private data that [`FileRef::open`] has set.
+impl<T> RawRef for FileRef<T> {
+    fn as_raw(&self) -> *mut c_void {
+        self.ptr.as_ptr().cast()
+    }
 
-impl<T> Deref for BorrowedFileRef<'_, T> {
-    type Target = FileRef<T>;
-
-    fn deref(&self) -> &FileRef<T> {
-        &self.reference
+    unsafe fn from_raw(raw: *mut c_void) -> Self {
+        // INVARIANT: The private data of a file is what `as_raw` of a reference to it returns. The
+        // caller's reference is given away.
+        Self {
+            // SAFETY: The private data is the address of an allocation.
+            ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
+            _value: PhantomData,
+        }
     }
 }
 

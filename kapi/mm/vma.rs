@@ -18,9 +18,12 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
-        sync::shared::{
-            Shared,
-            SharedAny, //
+        sync::{
+            raw_ref::RawRef,
+            shared::{
+                Shared,
+                SharedAny, //
+            }, //
         },
         units::{
             page_offset,

@@ -7,6 +7,7 @@
 //! | `chunks` | `rust/kernel/alloc` |
 //! | `clear_on_drop` | private |
 //! | `complete_on_drop` | private |
+//! | `raw_ref` | `rust/kernel/types` |
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `signal` | `rust/kernel/task` |
@@ -15,6 +16,7 @@
 pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
+pub(crate) mod raw_ref;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
 pub(crate) mod signal;

@@ -30,6 +30,8 @@ use kernel::{
     }, //
 };
 
+use crate::kapi::sync::raw_ref::RawRef;
+
 #[pin_data]
 #[repr(C)]
 struct Inner<T: ?Sized> {
@@ -108,63 +110,21 @@ impl<T> Shared<T> {
             _owns: PhantomData,
         })
     }
+}
 
-    /// Returns the reference as a pointer for C code, which takes it over.
-    pub(crate) fn into_raw(self) -> *mut c_void {
-        ManuallyDrop::new(self).as_raw()
-    }
-
-    /// Returns the pointer that [`Shared::into_raw`] would return. The reference stays with `self`.
-    pub(crate) fn as_raw(&self) -> *mut c_void {
+impl<T> RawRef for Shared<T> {
+    fn as_raw(&self) -> *mut c_void {
         self.ptr.as_ptr().cast()
     }
 
-    /// Takes a reference over from C code.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must have come from [`Shared::<T>::into_raw`](Self::into_raw), and the caller must own
-    /// the reference that this gave away.
-    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Self {
-        // INVARIANT: The caller's reference is counted, and is given away.
+    unsafe fn from_raw(raw: *mut c_void) -> Self {
+        // INVARIANT: The pointer is that of a reference. The caller's reference is counted, and is
+        // given away.
         Self {
-            // SAFETY: `into_raw` returns the address of an allocation.
+            // SAFETY: `as_raw` returns the address of an allocation.
             ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
             _owns: PhantomData,
         }
-    }
-
-    /// Borrows the reference behind a pointer of C code.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must have come from [`into_raw`](Self::into_raw) or [`as_raw`](Self::as_raw) of a
-    /// `Shared<T>`, and a reference to the value must exist until the end of `'a`.
-    pub(crate) unsafe fn borrow_raw<'a>(raw: *mut c_void) -> BorrowedShared<'a, T> {
-        BorrowedShared {
-            // INVARIANT: The reference that exists during `'a` stands for this one, which is not
-            // dropped.
-            shared: ManuallyDrop::new(Self {
-                // SAFETY: Both functions return the address of an allocation.
-                ptr: unsafe { NonNull::new_unchecked(raw.cast()) },
-                _owns: PhantomData,
-            }),
-            _lifetime: PhantomData,
-        }
-    }
-}
-
-/// A [`Shared`] that is borrowed from C code. It is cloned like any other, and not dropped.
-pub(crate) struct BorrowedShared<'a, T> {
-    shared: ManuallyDrop<Shared<T>>,
-    _lifetime: PhantomData<&'a T>,
-}
-
-impl<T> Deref for BorrowedShared<'_, T> {
-    type Target = Shared<T>;
-
-    fn deref(&self) -> &Shared<T> {
-        &self.shared
     }
 }
 
