@@ -82,7 +82,7 @@ class Suite:
 
     @property
     def like_script(self) -> Path:
-        """That of the suite that it is like, which its own may run; its own if it is like none."""
+        """That of the nearest suite that it is like, which its own may run; its own if it is like none."""
         return SELFTESTS / "suites" / self.like / "guest.sh"
 
 
@@ -96,19 +96,28 @@ def _read(path: Path) -> configparser.ConfigParser:
     return ini
 
 
+def _settings(name: str, path: Path) -> tuple[dict[str, str], str]:
+    """Returns the settings of a suite, with those of the suite that it is like, which may be like another
+    one; and the nearest of these that has a guest.sh, or its own name if it is like none."""
+    ini = _read(path)
+    if "suite" not in ini:
+        raise Mistake(f"{path}: no section [suite]")
+    section = dict(ini["suite"])
+    like = section.pop("like", name)
+    if like == name:
+        return section, name
+    folder = SELFTESTS / "suites" / like
+    inherited, further = _settings(like, folder / "suite.ini")
+    return inherited | section, like if (folder / "guest.sh").exists() else further
+
+
 def load(name: str) -> Suite:
     """Reads the suite of that name."""
     path = SELFTESTS / "suites" / name / "suite.ini"
     if not path.exists():
         raise Mistake(f"there is no suite '{name}'; `make suites` lists those that are")
+    section, like = _settings(name, path)
     ini = _read(path)
-    if "suite" not in ini:
-        raise Mistake(f"{path}: no section [suite]")
-    section = dict(ini["suite"])
-    # A suite may be another one with other settings, for instance another kernel.
-    like = section.pop("like", name)
-    if like != name:
-        section = dict(_read(SELFTESTS / "suites" / like / "suite.ini")["suite"]) | section
     suite = Suite(
         name=name,
         like=like,
