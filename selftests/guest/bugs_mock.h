@@ -5,6 +5,10 @@
 #include "frame.h"
 #include "mock_call.h"
 
+/* Returns a new dma-buf or a negative errno. */
+int get_dmabuf(int fd, uint32_t length);
+int revoke_dmabuf(int fd, int dmabuf, bool revoked);
+
 extern const struct suite mock_pages_suite, mock_access_suite, mock_dirty_suite, mock_life_suite;
 
 #endif

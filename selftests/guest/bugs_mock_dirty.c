@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bugs_mock.h"
+#include "late.h"
 
 #define NR	200UL		/* pages, mapped one by one: each has a bit of its own */
 #define GUARD	0xa5
@@ -242,10 +243,73 @@ static void large_page_spans_the_walk(struct fixture *none)
 	free(bits);
 }
 
+/* In one HWPT, one behind the other: a page of memory, a dma-buf, and pages of memory. */
+#define BEHIND		(MOCK_IOVA + PAGE + BUF)
+#define BUF		(16 * PAGE)
+#define NR_READ		32UL
+#define LAST_PAGE	(NR_READ - 1)
+
+static struct tracked read_late;
+
+/* Runs in a process of its own. Returns EBADMSG if other pages are reported than were written to. */
+static int read_to_late_memory(char *at)
+{
+	const unsigned char *bits = (unsigned char *)at;
+	int r = get_dirty(&read_late, MOCK_IOVA, NR_READ * PAGE, PAGE, at, 0);
+	size_t i;
+
+	for (i = 0; !r && i < NR_READ; i++)
+		if (bit(bits, i) != (i == 0 || i == LAST_PAGE))
+			r = -EBADMSG;
+	return r;
+}
+
+/*
+ * A dma-buf is revoked while the dirty pages of its HWPT are read: the reader waits for the bitmap's
+ * memory, in the page before the dma-buf. The rest of the range is read when the tables have no
+ * entries for the dma-buf any more.
+ */
+static void revoked_while_read(struct fixture *none)
+{
+	struct tracked *t = &read_late;
+	unsigned char dirty[NR_READ / 8] = {}, bits[NR_READ / 8];
+	uint64_t iova = MOCK_IOVA + PAGE;
+	struct late late;
+	int dmabuf;
+
+	memset(t, 0, sizeof(*t));
+	t->size = NR_READ * PAGE;
+	t->va = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(t->va != MAP_FAILED && open_mock(&t->m));
+	WANT(track_huge(t, MOCK_IOMMUPT_DEFAULT), 0);
+	dmabuf = get_dmabuf(t->m.fd, BUF);
+	CHECK(dmabuf >= 0);
+	WANT(map(t->m.fd, t->m.other, t->va, PAGE, MOCK_IOVA), 0);
+	WANT(map_file(t->m.fd, t->m.other, FIXED | RW, dmabuf, 0, BUF, &iova), 0);
+	WANT(map(t->m.fd, t->m.other, t->va + PAGE, t->size - PAGE - BUF, BEHIND), 0);
+	set_bit(dirty, 0);
+	set_bit(dirty, LAST_PAGE);
+	WANT(set_dirty(t, MOCK_IOVA, t->size, PAGE, dirty), 0);
+
+	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+		return;
+	WANT(revoke_dmabuf(t->m.fd, dmabuf, true), 0);
+	CHECK(still_late(&late));
+	WANT(end_late(&late), 0);
+
+	/* The first reading has made all pages clean. */
+	memset(bits, 0, sizeof(bits));
+	WANT(get_dirty(t, MOCK_IOVA, t->size, PAGE, bits, 0), 0);
+	CHECK(!bits[0] && !bits[LAST_PAGE / 8]);
+	close(dmabuf);
+	close_tracked(t);
+}
+
 static const struct test tests[] = {
 	{ "a bitmap at any offset", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
 	{ "a large page at the end of the range, findings G and H", large_page_spans_the_walk, ALONE },
+	{ "a dma-buf is revoked while dirty pages are read", revoked_while_read, ALONE },
 };
 
 const struct suite mock_dirty_suite = {

@@ -70,7 +70,7 @@ static void unmap_while_accessed(struct fixture *none)
 	close_mock(&m);
 }
 
-/* As above with accesses that overlap, and page tables that are destroyed meanwhile. */
+/* Accesses overlap, and page tables are destroyed while they have the pages pinned. */
 static void page_table_goes(struct fixture *none)
 {
 	uint32_t one, two, device, dev_id, hwpt;
@@ -247,10 +247,8 @@ static void mock_sums_wrap(struct fixture *none)
 	close_mock(&m);
 }
 
-/*
- * Returns a new dma-buf or a negative errno. The C mock returns 0; the descriptor is the next one.
- */
-static int get_dmabuf(int fd, uint32_t length)
+/* The C mock returns 0; the descriptor is the next one. */
+int get_dmabuf(int fd, uint32_t length)
 {
 	struct iommu_test_cmd cmd = {
 		.op = IOMMU_TEST_OP_DMABUF_GET,
@@ -267,7 +265,7 @@ static int get_dmabuf(int fd, uint32_t length)
 	return next;
 }
 
-static int revoke_dmabuf(int fd, int dmabuf, bool revoked)
+int revoke_dmabuf(int fd, int dmabuf, bool revoked)
 {
 	struct iommu_test_cmd cmd = {
 		.op = IOMMU_TEST_OP_DMABUF_REVOKE,
