@@ -2,15 +2,16 @@
 
 //! Batches of a guest's invalidation commands, for one SMMU or for several that translate for it.
 //!
-//! A batch is read in blocks. A block is validated before any command of it is issued; its commands
-//! are then issued by class, [`Class::Configuration`] first, so that a block has two waits within
-//! it at most and none where all commands are of one class. That order is at least as strong as any
-//! that the guest may have meant: whatever it changed in memory, it had changed before the batch
-//! was submitted.
+//! A batch is read in blocks. Commands are validated one after the other, merged, and put into a
+//! lane for each SMMU that they concern; a lane goes to the hardware when it is full. The last
+//! commands are issued with the CMD_SYNC that the caller waits for. With several SMMUs all are given
+//! their commands before any is waited for.
 //!
-//! Commands wait in a lane for each SMMU, where they are merged, and go to the hardware when the
-//! lane is full. The last ones are issued with the CMD_SYNC that the caller waits for. With several
-//! SMMUs all are given their commands before any is waited for.
+//! A command is issued only when all commands of smaller [`Class`] that came before it are complete.
+//! Where the class changes within a block, the rest of the block is issued by class, the smallest
+//! first, so that a block has three waits at most and none where all commands are of one class. That
+//! order is at least as strong as the guest's: whatever it changed in memory, it had changed before
+//! the batch was submitted.
 
 use kernel::prelude::*;
 
@@ -22,16 +23,13 @@ use crate::{
             Physical,
             Rules,
             Target,
+            Tlbi,
             Words, //
         },
-        features::Features,
-        merge, //
+        merge::Merger, //
     },
     kapi::iommu::invalidate::Invalidated, //
 };
-
-/// Commands of a guest that are copied from user memory at once.
-const CHUNK: usize = 16;
 
 /// The most commands that are issued at once: with a CMD_SYNC they must fit in the smallest command
 /// queue that the driver makes, of 64 entries (`CMDQ_BATCH_ENTRIES`).
@@ -57,9 +55,6 @@ pub(crate) struct Stream {
 
 /// The SMMUs that translate for a guest.
 pub(crate) trait Smmus {
-    /// What the SMMU with this number knows the guest by.
-    fn vmid(&self, smmu: usize) -> u16;
-
     /// Stream number `nth` of the device that the guest knows by `vsid`. `None` where there is no
     /// such device or stream.
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream>;
@@ -71,6 +66,8 @@ pub(crate) trait Smmus {
 
 /// Commands that an SMMU is to be given, `N` at once. `N` is at most [`MAX_ISSUED`].
 pub(crate) struct Lane<const N: usize> {
+    /// What the SMMU knows the guest by.
+    vmid: u16,
     commands: [Physical; N],
     len: usize,
     /// Some were issued that were not waited for.
@@ -78,30 +75,26 @@ pub(crate) struct Lane<const N: usize> {
 }
 
 impl<const N: usize> Lane<N> {
-    /// No commands.
-    pub(crate) const fn new() -> Self {
+    /// No commands, for an SMMU that knows the guest by `vmid`.
+    pub(crate) const fn new(vmid: u16) -> Self {
         const { assert!(N > 0 && N <= MAX_ISSUED) };
         Self {
+            vmid,
             commands: [Physical::NONE; N],
             len: 0,
             unsynced: false,
         }
     }
 
-    /// Adds a command, or merges it with the one before. It is handed back where there is no room.
-    #[inline]
-    fn push(&mut self, command: Physical, features: &Features) -> Result<(), Physical> {
-        let before = self.len.checked_sub(1);
-        if let Some(before) = before.and_then(|before| self.commands.get_mut(before)) {
-            if let Some(merged) = merge::merged(*before, command, features) {
-                *before = merged;
-                return Ok(());
-            }
-        }
-        let place = self.commands.get_mut(self.len).ok_or(command)?;
+    /// Adds a command. Returns whether there was room.
+    #[inline(always)]
+    fn push(&mut self, command: Physical) -> bool {
+        let Some(place) = self.commands.get_mut(self.len) else {
+            return false;
+        };
         *place = command;
         self.len += 1;
-        Ok(())
+        true
     }
 
     /// Takes the commands out, in order.
@@ -131,6 +124,7 @@ pub(crate) fn carry_out<S: Smmus, const N: usize>(
         smmus,
         rules,
         lanes,
+        merger: Merger::new(rules.features()),
         pending: None,
         accepted: 0,
         complete: 0,
@@ -147,164 +141,219 @@ pub(crate) fn carry_out<S: Smmus, const N: usize>(
     }
 }
 
+/// Carries out one command of a guest on the only SMMU, which knows the guest by `vmid`. Fails as
+/// [`carry_out`]. `None` if it needs more than one command, which [`carry_out`] then issues.
+#[inline]
+pub(crate) fn carry_out_one<S: Smmus>(
+    smmus: &S,
+    rules: &Rules,
+    vmid: u16,
+    words: Words,
+) -> Option<Result> {
+    let command = match rules.check(words) {
+        Ok(command) => command,
+        Err(error) => return Some(Err(error)),
+    };
+    let physical = match command.target() {
+        Target::AddressSpaces(command) => Some(command.on_vmid(vmid)),
+        Target::Device(vsid) => match smmus.stream(vsid, 0) {
+            Some(stream) if stream.last => command.on_stream(stream.sid),
+            Some(_) => return None,
+            None => None,
+        },
+    };
+    Some(match physical {
+        Some(physical) => smmus.submit(0, &[physical], true),
+        None => Err(EIO),
+    })
+}
+
 /// A batch that is being carried out.
 struct Batch<'a, S, const N: usize> {
     smmus: &'a S,
     rules: &'a Rules,
     lanes: &'a mut [Lane<N>],
-    /// The smallest class of the commands that are in lanes, or were issued and not waited for.
+    /// It has an open command, and knows one by address, only while `pending` is
+    /// [`Class::Translation`].
+    merger: Merger,
+    /// The smallest class of the commands that are in lanes or in the merger, or were issued and
+    /// not waited for.
     pending: Option<Class>,
-    /// How many commands, from the first on, are in lanes or were issued.
+    /// How many commands, from the first on, are in lanes or in the merger, or were issued.
     accepted: u32,
     /// How many of them are known to be complete.
     complete: u32,
-}
-
-/// Valid commands of a guest, which follow each other.
-struct Block<const N: usize> {
-    commands: [Command; N],
-    len: usize,
-    /// Whether there are commands of each class.
-    has: [bool; Class::ALL.len()],
-}
-
-impl<const N: usize> Block<N> {
-    /// Reads and validates `count` commands, at most `N`. Where one is not valid or cannot be read,
-    /// the block has those before it.
-    fn read<S: Smmus>(
-        &mut self,
-        smmus: &S,
-        rules: &Rules,
-        source: &mut impl Source,
-        count: usize,
-    ) -> Result {
-        let mut chunk = [[0; 2]; CHUNK];
-        self.len = 0;
-        self.has = [false; Class::ALL.len()];
-        for places in self.commands.chunks_mut(CHUNK) {
-            let len = places.len().min(count - self.len);
-            let chunk = chunk.get_mut(..len).unwrap_or_default();
-            if chunk.is_empty() {
-                break;
-            }
-            source.read(chunk)?;
-            for (place, words) in places.iter_mut().zip(chunk) {
-                let command = rules.check(*words)?;
-                let class = command.class();
-                if let Target::Device(vsid) = command.target() {
-                    smmus.stream(vsid, 0).ok_or(EIO)?;
-                }
-                *place = command;
-                self.len += 1;
-                if let Some(has) = self.has.get_mut(class as usize) {
-                    *has = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The classes that it has commands of, in order.
-    fn classes(&self) -> impl Iterator<Item = Class> {
-        let present = Class::ALL.into_iter().zip(self.has);
-        present.filter_map(|(class, has)| has.then_some(class))
-    }
-
-    /// The commands.
-    fn commands(&self) -> &[Command] {
-        self.commands.get(..self.len).unwrap_or_default()
-    }
 }
 
 impl<S: Smmus, const N: usize> Batch<'_, S, N> {
     /// Carries out commands until one is not valid or cannot be read; what that fails with is the
     /// inner result, and all that were accepted are complete. Fails as the SMMUs do.
     fn run(&mut self, source: &mut impl Source, count: u32) -> Result<Result> {
-        let mut block = Block {
-            commands: [Command::NONE; N],
-            len: 0,
-            has: [false; Class::ALL.len()],
-        };
+        let mut block = [[0; 2]; N];
+        let mut most = N;
         let mut result = Ok(());
         while self.accepted < count && result.is_ok() {
-            let left = (count - self.accepted) as usize;
-            result = block.read(self.smmus, self.rules, source, left.min(N));
-            self.issue(&block)?;
-            // CAST: It is at most `N`, which is small.
-            self.accepted += block.len as u32;
+            let len = most.min((count - self.accepted) as usize);
+            let block = block.get_mut(..len).unwrap_or_default();
+            result = match source.read(block) {
+                Ok(()) => self.accept(block)?,
+                Err(error) if len == 1 => Err(error),
+                Err(_) => {
+                    // Those before the one that cannot be read are carried out.
+                    most = 1;
+                    Ok(())
+                }
+            };
         }
         self.sync()?;
         Ok(result)
     }
 
-    /// Puts the commands of a block into lanes, class by class.
-    fn issue(&mut self, block: &Block<N>) -> Result {
-        let single = block.classes().count() == 1;
-        for class in block.classes() {
+    /// Accepts the commands of a block. The inner result says why one is not valid.
+    #[inline]
+    fn accept(&mut self, block: &[Words]) -> Result<Result> {
+        let mut rest = block;
+        let (left, result) = loop {
+            let taken = self.merger.extend(rest);
+            rest = rest.get(taken..).unwrap_or_default();
+            let Some((&words, later)) = rest.split_first() else {
+                break (0, Ok(()));
+            };
+            if self.merger.knows(words) {
+                let (smmus, lanes) = (self.smmus, &mut *self.lanes);
+                let passed = self
+                    .merger
+                    .pass(rest, |command| put_everywhere(smmus, lanes, command))?;
+                if passed != 0 {
+                    rest = rest.get(passed..).unwrap_or_default();
+                    continue;
+                }
+                if let Some(command) = self.merger.add_known(words) {
+                    put_everywhere(self.smmus, self.lanes, command)?;
+                }
+            } else {
+                let command = match self.rules.check(words) {
+                    Ok(command) => command,
+                    Err(error) => break (rest.len(), Err(error)),
+                };
+                let class = command.class();
+                if self.pending.is_some_and(|pending| pending != class) {
+                    self.accepted += (block.len() - rest.len()) as u32;
+                    return self.accept_by_class(rest);
+                }
+                self.pending = Some(class);
+                if !self.put(command)? {
+                    break (rest.len(), Err(EIO));
+                }
+            }
+            rest = later;
+        };
+        // CAST: A block has at most `N` commands, which is small.
+        self.accepted += (block.len() - left) as u32;
+        Ok(result)
+    }
+
+    /// As [`Batch::accept`], for commands of several classes.
+    #[inline(never)]
+    fn accept_by_class(&mut self, block: &[Words]) -> Result<Result> {
+        let mut commands = [Command::NONE; N];
+        let mut has = [false; Class::ALL.len()];
+        let mut valid = 0;
+        let mut result = Ok(());
+        for (words, place) in block.iter().zip(&mut commands) {
+            match self.validate(*words) {
+                Ok(command) => {
+                    *place = command;
+                    valid += 1;
+                    if let Some(has) = has.get_mut(command.class() as usize) {
+                        *has = true;
+                    }
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        let commands = commands.get(..valid).unwrap_or_default();
+        for (class, has) in Class::ALL.into_iter().zip(has) {
+            if !has {
+                continue;
+            }
             if self.pending.is_some_and(|pending| pending < class) {
                 self.sync()?;
                 // Of this block, not all is issued.
                 self.complete = self.accepted;
+            } else {
+                self.close()?;
             }
             // None that is smaller is left.
             self.pending = Some(class);
-            for command in block.commands() {
-                if single || command.class() == class {
-                    self.put(command)?;
-                }
+            for command in commands.iter().filter(|command| command.class() == class) {
+                // A device that has gone since has nothing cached any more.
+                let _ = self.put(*command)?;
             }
         }
-        Ok(())
+        // CAST: It is at most `N`, which is small.
+        self.accepted += valid as u32;
+        Ok(result)
     }
 
-    /// Puts a command into the lanes of the SMMUs that it concerns. A device that has gone since
-    /// the command was validated has nothing cached any more.
+    /// Returns the command if it is valid and the device that it is about exists.
     #[inline]
-    fn put(&mut self, command: &Command) -> Result {
+    fn validate(&self, words: Words) -> Result<Command> {
+        let command = self.rules.check(words)?;
+        if let Target::Device(vsid) = command.target() {
+            self.smmus.stream(vsid, 0).ok_or(EIO)?;
+        }
+        Ok(command)
+    }
+
+    /// Puts a valid command into the lanes of the SMMUs that it concerns, or merges it. Returns
+    /// false if it is about a device that there is not.
+    fn put(&mut self, command: Command) -> Result<bool> {
         match command.target() {
-            Target::AddressSpaces => {
-                for smmu in 0..self.lanes.len() {
-                    self.push(smmu, command.on_vmid(self.smmus.vmid(smmu)))?;
+            Target::AddressSpaces(command) => {
+                if let Some(before) = self.merger.add(command) {
+                    put_everywhere(self.smmus, self.lanes, before)?;
                 }
+                Ok(true)
             }
             Target::Device(vsid) => {
                 let mut nth = 0;
                 while let Some(stream) = self.smmus.stream(vsid, nth) {
-                    self.push(stream.smmu, command.on_stream(stream.sid))?;
+                    let command = command.on_stream(stream.sid).ok_or(EIO)?;
+                    let lane = self.lanes.get_mut(stream.smmu).ok_or(EIO)?;
+                    push(self.smmus, stream.smmu, lane, command)?;
+                    nth += 1;
                     if stream.last {
                         break;
                     }
-                    nth += 1;
                 }
+                Ok(nth != 0)
             }
         }
-        Ok(())
     }
 
-    /// Puts a command into a lane. A full lane is issued first.
-    #[inline]
-    fn push(&mut self, smmu: usize, command: Option<Physical>) -> Result {
-        let lane = self.lanes.get_mut(smmu).ok_or(EIO)?;
-        let command = command.ok_or(EIO)?;
-        if let Err(command) = lane.push(command, self.rules.features()) {
-            lane.unsynced = true;
-            self.smmus.submit(smmu, lane.take(), false)?;
-            lane.push(command, self.rules.features()).map_err(|_| EIO)?;
+    /// Puts the merger's open command into lanes.
+    fn close(&mut self) -> Result {
+        match self.merger.close() {
+            Some(command) => put_everywhere(self.smmus, self.lanes, command),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Issues what is in lanes and waits until all that was issued is complete. Fails as the first
-    /// SMMU that fails, after all have been waited for.
+    /// Issues what is in the merger and in lanes, and waits until all that was issued is complete.
+    /// Fails as the first SMMU that fails, after all have been waited for.
     fn sync(&mut self) -> Result {
+        let mut result = self.close();
         self.pending = None;
         let busy = self.lanes.iter().filter(|lane| lane.is_busy()).count();
-        let mut result = Ok(());
         for (smmu, lane) in self.lanes.iter_mut().enumerate() {
             // A single SMMU has its CMD_SYNC right behind its commands.
             if busy == 1 && lane.is_busy() {
                 lane.unsynced = false;
-                return self.smmus.submit(smmu, lane.take(), true);
+                return result.and(self.smmus.submit(smmu, lane.take(), true));
             }
             if lane.len != 0 {
                 lane.unsynced = true;
@@ -318,4 +367,46 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         }
         result
     }
+}
+
+/// Puts a command about address spaces into the lanes of all SMMUs.
+#[inline(always)]
+fn put_everywhere<S: Smmus, const N: usize>(
+    smmus: &S,
+    lanes: &mut [Lane<N>],
+    command: Tlbi,
+) -> Result {
+    if let [lane] = lanes {
+        if lane.push(command.on_vmid(lane.vmid)) {
+            return Ok(());
+        }
+    }
+    put_slowly(smmus, lanes, command)
+}
+
+/// As [`put_everywhere`], for several SMMUs and where there is no room.
+#[inline(never)]
+fn put_slowly<S: Smmus, const N: usize>(smmus: &S, lanes: &mut [Lane<N>], command: Tlbi) -> Result {
+    for (smmu, lane) in lanes.iter_mut().enumerate() {
+        let command = command.on_vmid(lane.vmid);
+        push(smmus, smmu, lane, command)?;
+    }
+    Ok(())
+}
+
+/// Puts a command into the lane of an SMMU. A full lane is issued first.
+fn push<S: Smmus, const N: usize>(
+    smmus: &S,
+    smmu: usize,
+    lane: &mut Lane<N>,
+    command: Physical,
+) -> Result {
+    if lane.push(command) {
+        return Ok(());
+    }
+    lane.unsynced = true;
+    smmus.submit(smmu, lane.take(), false)?;
+    // There is room now.
+    lane.push(command);
+    Ok(())
 }

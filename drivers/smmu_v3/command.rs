@@ -91,14 +91,18 @@ impl Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The guest's address spaces, on every SMMU that translates for it.
-    AddressSpaces,
+    AddressSpaces(Tlbi),
     /// A device, by the guest's StreamID.
     Device(u32),
 }
 
-/// A valid command of a guest. Its VMID, if it has one, is what the guest wrote.
+/// A valid command of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Command(Words);
+
+/// A valid command of a guest about its address spaces. Its VMID is what the guest wrote, or 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tlbi(pub(super) Words);
 
 /// A command for an SMMU, which cannot affect any but one guest's VMID or one of its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +112,21 @@ pub(crate) struct Physical(pub(super) Words);
 impl Physical {
     /// No command of a guest; fills a place that no command has been put in yet.
     pub(super) const NONE: Self = Self([0; 2]);
+}
 
-    /// The command as it stands in a queue.
-    pub(crate) fn words(&self) -> Words {
-        self.0
+/// The command as it stands in a queue.
+impl From<Physical> for Words {
+    fn from(command: Physical) -> Self {
+        command.0
+    }
+}
+
+impl Tlbi {
+    /// The command for an SMMU that knows the guest by `vmid`.
+    #[inline(always)]
+    pub(crate) fn on_vmid(&self, vmid: u16) -> Physical {
+        let [word0, word1] = self.0;
+        Physical([VMID.put(word0, u64::from(vmid)), word1])
     }
 }
 
@@ -131,17 +146,10 @@ impl Command {
     /// What it is about.
     pub(crate) fn target(&self) -> Target {
         match self.class() {
-            Class::Translation => Target::AddressSpaces,
+            Class::Translation => Target::AddressSpaces(Tlbi(self.0)),
             // CAST: The field has 32 bits.
             Class::Configuration | Class::DeviceCache => Target::Device(SID.of(self.0[0]) as u32),
         }
-    }
-
-    /// The command for an SMMU that knows the guest by `vmid`. `None` for one about a device.
-    pub(crate) fn on_vmid(&self, vmid: u16) -> Option<Physical> {
-        let [word0, word1] = self.0;
-        (self.class() == Class::Translation)
-            .then(|| Physical([VMID.put(word0, u64::from(vmid)), word1]))
     }
 
     /// The command for an SMMU that knows the device by `sid`. `None` for one about address spaces.

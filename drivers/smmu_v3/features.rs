@@ -25,3 +25,19 @@ pub(crate) struct Features {
     /// itself (`IOMMU_HW_INFO_ARM_SMMUV3_ERRATA_REPEAT_TLBI_CFGI`).
     pub(crate) repeat_erratum: bool,
 }
+
+impl Features {
+    /// What is valid on both SMMUs.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        Self {
+            ats: self.ats && other.ats,
+            two_level_cds: self.two_level_cds && other.two_level_cds,
+            stall_configurable: self.stall_configurable && other.stall_configurable,
+            range_invalidation: self.range_invalidation && other.range_invalidation,
+            ds: self.ds && other.ds,
+            asid_bits: self.asid_bits.min(other.asid_bits),
+            ssid_bits: self.ssid_bits.min(other.ssid_bits),
+            repeat_erratum: self.repeat_erratum || other.repeat_erratum,
+        }
+    }
+}

@@ -59,6 +59,9 @@ use crate::{
 /// `struct iommu_viommu_arm_smmuv3_invalidate`, which both are two words.
 const TWO_WORDS: usize = size_of::<Words>();
 
+/// Commands of a short batch, for which less memory is initialised.
+const SHORT: u32 = 16;
+
 /// A vIOMMU of an SMMUv3.
 pub(super) struct NativeViommu {
     smmu: SmmuViommu,
@@ -81,10 +84,26 @@ impl NativeViommu {
         })
     }
 
-    /// As [`batch::carry_out`]. Most batches have one command, which then is all that memory is
-    /// initialised for.
-    fn carry_out<const N: usize>(&self, mut source: UserCommands, count: u32) -> Invalidated {
-        let mut lanes = [Lane::<N>::new()];
+    /// As [`batch::carry_out`], for one command on the only SMMU.
+    fn carry_out_one(&self, mut source: UserCommands) -> Invalidated {
+        let mut words = [[0; 2]];
+        if let Err(error) = source.read(&mut words) {
+            return Invalidated::nothing(error);
+        }
+        let [words] = words;
+        match batch::carry_out_one(self, &self.rules, self.vmid, words) {
+            Some(Ok(())) => Invalidated {
+                done: 1,
+                result: Ok(()),
+            },
+            Some(Err(error)) => Invalidated::nothing(error),
+            None => self.carry_out::<{ SHORT as usize }>(OneCommand(words), 1),
+        }
+    }
+
+    /// As [`batch::carry_out`], in blocks of `N`. Memory is initialised for `N` commands.
+    fn carry_out<const N: usize>(&self, mut source: impl Source, count: u32) -> Invalidated {
+        let mut lanes = [Lane::<N>::new(self.vmid)];
         batch::carry_out(self, &self.rules, &mut lanes, &mut source, count)
     }
 }
@@ -121,7 +140,8 @@ impl ViommuOps for NativeViommu {
             Err(error) => return Invalidated::nothing(error),
         };
         match requests.count {
-            0 | 1 => self.carry_out::<1>(source, requests.count),
+            1 => self.carry_out_one(source),
+            count @ 0..=SHORT => self.carry_out::<{ SHORT as usize }>(source, count),
             count => self.carry_out::<{ batch::MAX_ISSUED }>(source, count),
         }
     }
@@ -149,16 +169,22 @@ impl ViommuOps for NativeViommu {
 }
 
 impl Smmus for NativeViommu {
-    fn vmid(&self, _smmu: usize) -> u16 {
-        self.vmid
-    }
-
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         self.smmu.stream(vsid, nth)
     }
 
     fn submit(&self, _smmu: usize, commands: &[Physical], sync: bool) -> Result {
         self.smmu.submit(commands, sync)
+    }
+}
+
+/// A guest's only command, which has been read.
+struct OneCommand(Words);
+
+impl Source for OneCommand {
+    fn read(&mut self, block: &mut [Words]) -> Result {
+        block.fill(self.0);
+        Ok(())
     }
 }
 

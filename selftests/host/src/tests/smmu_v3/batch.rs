@@ -109,10 +109,6 @@ fn streams(smmus: usize, vsid: u32) -> &'static [(usize, u32)] {
 }
 
 impl Smmus for Recorder {
-    fn vmid(&self, smmu: usize) -> u16 {
-        VMIDS[smmu]
-    }
-
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let streams = streams(self.smmus, vsid);
         let (smmu, sid) = *streams.get(nth)?;
@@ -132,7 +128,7 @@ impl Smmus for Recorder {
         }
         log.push(Submission {
             smmu,
-            commands: commands.iter().map(|command| command.words()).collect(),
+            commands: commands.iter().map(|command| (*command).into()).collect(),
             sync,
         });
         Ok(())
@@ -152,7 +148,9 @@ impl Source for Memory<'_> {
 }
 
 fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usize) -> Invalidated {
-    let mut lanes: Vec<Lane<MAX_ISSUED>> = (0..recorder.smmus).map(|_| Lane::new()).collect();
+    let mut lanes: Vec<Lane<MAX_ISSUED>> = (0..recorder.smmus)
+        .map(|smmu| Lane::new(VMIDS[smmu]))
+        .collect();
     let mut source = Memory(commands);
     batch::carry_out(
         recorder,
@@ -165,7 +163,9 @@ fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usiz
 
 /// Does the same as `run`, in blocks of one command.
 fn run_by_one(recorder: &Recorder, features: &Features, commands: &[Words]) -> Invalidated {
-    let mut lanes: Vec<Lane<1>> = (0..recorder.smmus).map(|_| Lane::new()).collect();
+    let mut lanes: Vec<Lane<1>> = (0..recorder.smmus)
+        .map(|smmu| Lane::new(VMIDS[smmu]))
+        .collect();
     let rules = Rules::new(*features);
     let (mut source, count) = (Memory(commands), commands.len() as u32);
     batch::carry_out(recorder, &rules, &mut lanes, &mut source, count)
@@ -221,17 +221,32 @@ fn a_batch_is_waited_for_once() {
 #[test]
 fn classes_complete_in_order() {
     let (cd, tlb, atc) = ([0x05, 0], page(1), [0x40, 0]);
-    // The order in which the guest submitted the commands does not matter.
-    for commands in [[cd, tlb, atc], [atc, tlb, cd], [tlb, atc, cd]] {
+    // None is issued before one of a smaller class that came before it is complete.
+    let orders: [(_, &[&[u64]]); 4] = [
+        ([cd, tlb, atc], &[&[0x05], &[0x12], &[0x40]]),
+        ([tlb, cd, atc], &[&[0x12, 0x05], &[0x40]]),
+        ([atc, tlb, cd], &[&[0x40, 0x05], &[0x12]]),
+        ([tlb, atc, cd], &[&[0x12, 0x05], &[0x40]]),
+    ];
+    for (commands, expected) in orders {
         let recorder = Recorder::new(1);
         run_all(&recorder, &FULL, &commands);
-        let opcodes: Vec<_> = recorder
-            .log()
+        let log = recorder.log();
+        assert!(log.iter().all(|submission| submission.sync));
+        let opcodes: Vec<Vec<_>> = log
             .iter()
-            .map(|submission| (bits(submission.commands[0], 7, 0), submission.sync))
+            .map(|submission| {
+                let commands = submission.commands.iter();
+                commands.map(|command| bits(*command, 7, 0)).collect()
+            })
             .collect();
-        assert_eq!(opcodes, [(0x05, true), (0x12, true), (0x40, true)]);
+        assert_eq!(opcodes, expected);
     }
+    // A block of them waits three times at most.
+    let recorder = Recorder::new(1);
+    let commands: Vec<_> = (0..MAX_ISSUED).map(|n| [tlb, atc, cd][n % 3]).collect();
+    run_all(&recorder, &FULL, &commands);
+    assert_eq!(recorder.syncs(), 3);
     // Commands that do not depend on each other share one CMD_SYNC.
     let recorder = Recorder::new(1);
     run_all(&recorder, &FULL, &[cd, cd, [0x06, 0]]);
@@ -432,4 +447,45 @@ fn every_stream_of_a_device() {
         .map(|command| bits(*command, 63, 32))
         .collect();
     assert_eq!(sids, [0x200, 0x201, 0x208]);
+}
+
+#[test]
+fn one_command_alone_is_the_same() {
+    cases(20_000, |random| {
+        let features = guest::features(random);
+        let mut words = guest::command(random, &features);
+        if random.one_in(4) {
+            words[0] ^= 1 << random.within(0..=63);
+        }
+        let (alone, batch) = (Recorder::new(1), Recorder::new(1));
+        let rules = Rules::new(features);
+        let Some(result) = batch::carry_out_one(&alone, &rules, VMIDS[0], words) else {
+            // A device with several streams.
+            assert_eq!(bits(words, 63, 32), 8);
+            assert_eq!(alone.log(), []);
+            return;
+        };
+        let outcome = run(&batch, &features, &[words], 1);
+        assert_eq!(outcome.result, result);
+        assert_eq!(outcome.done, u32::from(result.is_ok()));
+        assert_eq!(alone.log(), batch.log());
+    });
+}
+
+#[test]
+fn what_several_smmus_have_in_common() {
+    cases(1000, |random| {
+        let features = [guest::features(random), guest::features(random)];
+        let common = features[0].common(&features[1]);
+        let rules = [common, features[0], features[1]].map(Rules::new);
+        let words = guest::command(random, &features[0]);
+        // What is valid for the vIOMMU is valid on each SMMU.
+        if rules[0].check(words).is_ok() {
+            assert!(rules.iter().all(|rules| rules.check(words).is_ok()));
+        }
+        let words = guest::command(random, &common);
+        assert!(rules.iter().all(|rules| rules.check(words).is_ok()));
+        let erratum = features.iter().any(|features| features.repeat_erratum);
+        assert_eq!(common.repeat_erratum, erratum);
+    });
 }

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Tests of merging two commands into one.
+//! Tests of merging commands.
 
 use crate::{
     drivers::smmu_v3::{
         command::{
-            Physical,
             Rules,
+            Target,
+            Tlbi,
             Words, //
         },
         features::Features,
-        merge::merged, //
+        merge::Merger, //
     },
     tests::{
-        random::cases,
+        random::{
+            cases,
+            Random, //
+        },
         smmu_v3::{
             guest::{
                 self,
@@ -29,12 +33,51 @@ use crate::{
 
 const VMID: u16 = 0x1234;
 
-fn physical(words: Words, features: &Features) -> Physical {
-    Rules::new(*features)
-        .check(words)
-        .expect("it is valid")
-        .on_vmid(VMID)
-        .expect("it has a VMID")
+fn tlbi(words: Words, features: &Features) -> Tlbi {
+    let command = Rules::new(*features).check(words).expect("it is valid");
+    let Target::AddressSpaces(command) = command.target() else {
+        panic!("it is about a device");
+    };
+    command
+}
+
+fn on_vmid(command: Tlbi) -> Words {
+    command.on_vmid(VMID).into()
+}
+
+/// Returns the commands that take the place of commands. By `short_cuts`, those that differ in the
+/// address alone are not added one by one, as in a batch.
+fn sequence(commands: &[Words], features: &Features, short_cuts: bool) -> Vec<Words> {
+    let mut merger = Merger::new(features);
+    let mut made = Vec::new();
+    let mut rest = commands;
+    while let [words, later @ ..] = rest {
+        if short_cuts {
+            let taken = merger.extend(rest);
+            let passed = if taken == 0 && merger.knows(*words) {
+                let emit = |command| {
+                    made.push(command);
+                    Ok(())
+                };
+                merger.pass(rest, emit).expect("`emit` does not fail")
+            } else {
+                0
+            };
+            if taken + passed != 0 {
+                rest = &rest[taken + passed..];
+                continue;
+            }
+        }
+        made.extend(if short_cuts && merger.knows(*words) {
+            merger.add_known(*words)
+        } else {
+            merger.add(tlbi(*words, features))
+        });
+        rest = later;
+    }
+    made.extend(merger.close());
+    assert_eq!(merger.close(), None);
+    made.into_iter().map(on_vmid).collect()
 }
 
 /// CMD_TLBI_NH_VA of one entry.
@@ -45,9 +88,14 @@ fn one(tg: u64, ttl: u64, asid: u64, address: u64) -> Words {
     with(command, 127, 76, address >> 12)
 }
 
+/// Returns the command in place of two, if there is one.
 fn merge(one: Words, other: Words) -> Option<Words> {
-    let merged = merged(physical(one, &FULL), physical(other, &FULL), &FULL);
-    merged.map(|merged| merged.words())
+    let made = sequence(&[one, other], &FULL, true);
+    assert_eq!(made, sequence(&[one, other], &FULL, false));
+    match made[..] {
+        [whole] => Some(whole),
+        _ => None,
+    }
 }
 
 /// Address and length of a range in bytes.
@@ -57,65 +105,120 @@ fn span(command: Words) -> (u64, u64) {
     (bits(command, 127, 76) << 12, length)
 }
 
+/// Returns commands that often can be merged: several are alike but for the address.
+fn commands(random: &mut Random, features: &Features) -> Vec<Words> {
+    let mut commands = Vec::new();
+    for _ in 0..random.within(1..=4) {
+        let like = guest::tlbi(random, features);
+        commands.push(like);
+        let step = 1 << *random.pick(&[0, 0, 2, 4, 9]);
+        for _ in 0..random.within(0..=5) {
+            if !matches!(bits(like, 7, 0), 0x12 | 0x13) {
+                break;
+            }
+            let address = bits(commands[commands.len() - 1], 127, 76);
+            let address = match random.within(0..=7) {
+                0 => address,
+                1 => address.wrapping_sub(step),
+                2 => bits(guest::tlbi(random, features), 127, 76),
+                _ => address.wrapping_add(step),
+            };
+            commands.push(with(like, 127, 76, address));
+        }
+    }
+    commands
+}
+
 #[test]
-fn what_takes_the_place_of_two_invalidates_what_they_do() {
+fn what_takes_the_place_of_others_invalidates_what_they_do() {
     let merges = std::cell::Cell::new(0);
     cases(60_000, |random| {
         let features = guest::features(random);
-        let words = [
-            guest::tlbi(random, &features),
-            guest::tlbi(random, &features),
-        ];
-        let [first, second] = words.map(|words| physical(words, &features));
-        let Some(merged) = merged(first, second, &features) else {
-            return;
-        };
-        merges.set(merges.get() + 1);
-        let merged = merged.words();
-        assert!(!features.repeat_erratum);
-        // It is a valid command itself, of the same VMID.
-        assert!(Rules::new(features).check(merged).is_ok());
-        assert_eq!(bits(merged, 47, 32), u64::from(VMID));
+        let asked = commands(random, &features);
+        let made = sequence(&asked, &features, true);
+        // The short cuts lead to the same.
+        assert_eq!(made, sequence(&asked, &features, false));
+        assert!(made.len() <= asked.len());
+        merges.set(merges.get() + asked.len() - made.len());
+        if features.repeat_erratum {
+            assert_eq!(made.len(), asked.len());
+        }
+        for command in &made {
+            // It is a valid command itself, of our VMID.
+            assert!(Rules::new(features).check(*command).is_ok());
+            assert_eq!(bits(*command, 47, 32), u64::from(VMID));
+        }
+        let asked: Vec<_> = asked
+            .iter()
+            .map(|words| on_vmid(tlbi(*words, &features)))
+            .collect();
         for _ in 0..40 {
             let entry = guest::entry(random, VMID);
-            let asked = [first, second]
-                .iter()
-                .any(|command| entry.must_go(command.words(), features.ds));
+            let must_go = |command: &Words| entry.must_go(*command, features.ds);
             assert!(
-                !asked || entry.must_go(merged, features.ds),
-                "{entry:x?} is left by {merged:x?} in place of {first:x?} {second:x?}"
+                !asked.iter().any(must_go) || made.iter().any(must_go),
+                "{entry:x?} is left by {made:x?} in place of {asked:x?}"
             );
         }
     });
     // Checks that enough merges were tested.
-    assert!(merges.get() > 1000, "{} merges", merges.get());
+    assert!(merges.get() > 10_000, "{} merges", merges.get());
 }
 
 #[test]
 fn pages_in_a_row_become_a_range() {
     for (tg, shift) in [(1, 12), (2, 14), (3, 16)] {
-        let mut whole = one(tg, 3, 5, 0);
-        for page in 1..512 {
-            whole = merge(whole, one(tg, 3, 5, page << shift)).expect("pages in a row merge");
+        for count in 2..=512u64 {
+            let pages: Vec<_> = (0..count)
+                .map(|page| one(tg, 3, 5, page << shift))
+                .collect();
+            let [whole] = sequence(&pages, &FULL, true)[..] else {
+                panic!("{count} pages do not merge");
+            };
             let (start, length) = span(whole);
-            let needed = (page + 1) << shift;
+            let needed = count << shift;
             assert_eq!(start, 0);
             // The range is at most one sixteenth longer than needed.
             assert!(length >= needed && length <= needed + needed / 16);
         }
-        assert_eq!(span(whole), (0, 512 << shift));
     }
 }
 
 #[test]
 fn backwards_too() {
-    let mut whole = one(1, 3, 5, 0x10_0000);
-    for page in 1..=16 {
-        whole = merge(whole, one(1, 3, 5, 0x10_0000 - (page << 12))).expect("they merge");
-    }
+    let pages: Vec<_> = (0..=16)
+        .map(|page| one(1, 3, 5, 0x10_0000 - (page << 12)))
+        .collect();
+    let [whole] = sequence(&pages, &FULL, true)[..] else {
+        panic!("they do not merge");
+    };
     let (start, length) = span(whole);
     assert_eq!(start, 0xf_0000);
     assert!(length >= 17 << 12);
+}
+
+#[test]
+fn a_range_can_be_encoded_however_long_it_is() {
+    // 31 * 2^31 granules, or 2^39, a command; without and with SMMU_IDR5.DS.
+    for (ds, num, scale) in [(false, 0, 31), (false, 30, 31), (true, 0, 39)] {
+        let features = Features { ds, ..FULL };
+        let command = with(with(one(1, 3, 5, 0), 16, 12, num), 25, 20, scale);
+        let length = (num + 1) << scale << 12;
+        let ranges: Vec<_> = (0..70)
+            .map(|place| with(command, 127, 76, place * length >> 12))
+            .collect();
+        let made = sequence(&ranges, &features, true);
+        assert_eq!(made, sequence(&ranges, &features, false));
+        for place in 0..70 {
+            for address in [place * length, (place + 1) * length - 0x1000] {
+                let covered = made.iter().any(|command| {
+                    let (start, length) = span(*command);
+                    (start..start + length).contains(&address)
+                });
+                assert!(covered, "{address:#x} is left by {made:x?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -196,9 +299,9 @@ fn what_must_be_repeated_is_repeated() {
         repeat_erratum: true,
         ..FULL
     };
-    let page = physical(one(1, 3, 5, 0), &features);
-    assert_eq!(merged(page, page, &features), None);
-    let all = physical([0x10, 0], &features);
-    assert_eq!(merged(all, all, &features), None);
-    assert_eq!(merged(page, all, &features), None);
+    let (page, all) = (one(1, 3, 5, 0), [0x10, 0]);
+    let next = one(1, 3, 5, 0x1000);
+    for commands in [[page, page], [page, next], [all, all], [page, all]] {
+        assert_eq!(sequence(&commands, &features, true).len(), 2);
+    }
 }

@@ -262,10 +262,6 @@ impl World {
 struct Hardware(RefCell<World>);
 
 impl Smmus for Hardware {
-    fn vmid(&self, smmu: usize) -> u16 {
-        World::vmid(smmu, OURS)
-    }
-
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let device = (0..DEVICES).find(|device| World::vsid(*device) == vsid)?;
         let (smmu, sid) = self.0.borrow().stream(OURS, device);
@@ -276,7 +272,7 @@ impl Smmus for Hardware {
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
         let mut world = self.0.borrow_mut();
         for command in commands {
-            world.smmus[smmu].pending.push(command.words());
+            world.smmus[smmu].pending.push((*command).into());
         }
         // Commands that were not waited for may take effect at any time.
         for _ in 0..world.random.within(0..=2) {
@@ -416,7 +412,9 @@ fn carry_out<const N: usize>(
     features: Features,
     commands: &[Words],
 ) -> Invalidated {
-    let mut lanes: Vec<Lane<N>> = (0..smmus).map(|_| Lane::new()).collect();
+    let mut lanes: Vec<Lane<N>> = (0..smmus)
+        .map(|smmu| Lane::new(World::vmid(smmu, OURS)))
+        .collect();
     let (mut source, count) = (Memory(commands), commands.len() as u32);
     batch::carry_out(
         hardware,
