@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
 #
-# ARCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
+# ARCH, BENCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
 
 # Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
 ARCH ?=
@@ -10,6 +10,7 @@ MODULE ?= rust
 SUITE ?= vfio-vtd
 JOBS ?= 2
 COUNT ?= time
+BENCH ?= bench
 # Empty for the one that scripts/lib.sh takes.
 TOOLCHAIN ?=
 export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH TOOLCHAIN
@@ -57,7 +58,7 @@ test:
 	@$(runner) test --jobs $(JOBS) $(SUITES)
 
 bench:
-	@$(runner) bench $(addprefix --count ,$(COUNT))
+	@$(runner) bench $(addprefix --count ,$(COUNT)) $(BENCH)
 
 suites:
 	@$(runner) list
@@ -91,6 +92,7 @@ help:
 	@echo '  JOBS=1              one guest after the other instead of two at a time'
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
+	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'

@@ -167,13 +167,13 @@ def demo(choice: argparse.Namespace) -> int:
 def measure(choice: argparse.Namespace) -> int:
     """Prints the cost of both modules. Fails only if it could not be measured."""
     samples = bench.Samples()
-    suite = load("bench-instructions" if choice.count == "instructions" else "bench")
+    suite = load(f"{choice.suite}-instructions" if choice.count == "instructions" else choice.suite)
     result = run_suite(suite, prepare(suite, choice), lambda line, _: samples.feed(line))
     report.failures([result], choice.module)
     rows = samples.rows()
     if rows:
         bench.show(rows)
-        bench.save(rows, build.BUILD / "bench.json")
+        bench.save(rows, build.BUILD / f"{choice.suite}.json")
     return int(result.count(FAILED) > 0 or not rows)
 
 
@@ -213,6 +213,7 @@ def main() -> int:
             command.add_argument("suite")
         elif function is measure:
             command.add_argument("--count", choices=CLOCKS, default="time", help="what to measure")
+            command.add_argument("suite", nargs="?", default="bench")
     choice = parser.parse_args()
     try:
         return choice.function(choice)

@@ -10,6 +10,8 @@ from pathlib import Path
 import report
 
 _MODULES = ("c", "rust")
+# The Rust module without its native backend; only some benchmarks have it.
+_BY_DRIVER = "in_tree"
 # The format of the lines is described in selftests/guest/bench.c.
 _MARK = "sample "
 
@@ -26,6 +28,9 @@ class Row:
     unit: str
     # The larger interquartile range of both modules, relative to the median.
     spread: float
+    # The Rust module without its native backend, and what that takes relative to C.
+    in_tree: float | None = None
+    in_tree_ratio: float | None = None
 
 
 class Samples:
@@ -44,12 +49,17 @@ class Samples:
         """Returns the rows in the order of the run, without those that only one module has."""
         rows = []
         for (row, unit), modules in self._rows.items():
-            if set(modules) != set(_MODULES):
+            if not set(_MODULES) <= set(modules):
                 continue
             c, rust = (statistics.median(modules[module]) for module in _MODULES)
             spread = max(_spread(modules[module]) for module in _MODULES)
-            rows.append(Row(row, c, rust, rust / c if c > 0 else None, unit, spread))
+            in_tree = statistics.median(modules[_BY_DRIVER]) if _BY_DRIVER in modules else None
+            rows.append(Row(row, c, rust, _ratio(rust, c), unit, spread, in_tree, _ratio(in_tree, c)))
         return rows
+
+
+def _ratio(value: float | None, c: float) -> float | None:
+    return value / c if value is not None and c > 0 else None
 
 
 def save(rows: list[Row], path: Path) -> None:
@@ -60,6 +70,8 @@ def save(rows: list[Row], path: Path) -> None:
 def show(rows: list[Row]) -> None:
     """Returns the table as text."""
     cells = [_HEAD, *map(_cells, rows)]
+    if all(row.in_tree is None for row in rows):
+        cells = [cell[: -len(_MORE)] for cell in cells]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for name, *rest in cells:
         report.say("  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
@@ -72,13 +84,19 @@ _SCALES = {
     "bytes": [(" MiB", 2**20), (" KiB", 2**10), (" B", 1)],
 }
 
-_HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
+_MORE = ["in_tree", "in_tree / C"]
+_HEAD = ["row", "C", "Rust", "Rust / C", "spread", *_MORE]
 
 
 def _cells(row: Row) -> list[str]:
-    ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
     spread = f"{row.spread:.0%}" if row.spread else ""
-    return [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), ratio, spread]
+    in_tree = "-" if row.in_tree is None else _amount(row.in_tree, row.unit)
+    first = [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), _shown(row.ratio), spread]
+    return [*first, in_tree, _shown(row.in_tree_ratio)]
+
+
+def _shown(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"
 
 
 def _amount(value: float, unit: str) -> str:

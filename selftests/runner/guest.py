@@ -16,6 +16,7 @@ from shlex import quote
 from typing import TextIO
 
 import acpi
+import smmu_trace
 from build import BUILD
 from initramfs import Initramfs
 from server import FileServer
@@ -182,6 +183,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
         *("-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
+        *(smmu_trace.ARGUMENTS if suite.trace else []),
         *(_shared(parts.userland) if parts.userland else []),
         *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),
         *("-append", cmdline.strip()),

@@ -4,6 +4,7 @@ the guest ran to its end."""
 
 from collections.abc import Iterator
 
+import smmu_trace
 from build import LOGS
 from build import log_head
 from guest import KERNEL
@@ -89,7 +90,8 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
     initramfs = LOGS.parent / "initramfs" / f"{suite.name}.cpio"
     transcript = Transcript(raw=suite.kind != "guest")
     kernel = KernelLog(suite.expect)
-    qemu_said = []
+    qemu_said: list[str] = []
+    trace = smmu_trace.checker(suite.trace) if suite.trace else None
     with packed(parts, "test", initramfs), (LOGS / f"{suite.name}.log").open("w") as log:
         log.write(log_head())
         guest = Guest(parts, initramfs, log)
@@ -98,8 +100,12 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
                 if channel == KERNEL:
                     kernel.feed(line)
                 elif channel == QEMU:
-                    qemu_said.append(line)
+                    if trace:
+                        trace.qemu(line)
+                    qemu_said = [*qemu_said[-_CONTEXT:], line]
                 else:
+                    if trace:
+                        trace.program(line)
                     cases = transcript.feed(line)
                     yield line, None
                     yield from (("", case) for case in cases)
@@ -107,6 +113,8 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
             guest.kill()
             raise
     kernel.tainted(transcript.taints)
+    for case in trace.cases() if trace else []:
+        yield "", case
     for case in [*_ending(guest, transcript, qemu_said, suite.timeout), _verdict(kernel)]:
         yield "", case
 

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import smmu_trace
+
 SELFTESTS = Path(__file__).resolve().parent.parent
 TOP = SELFTESTS.parent
 
@@ -72,6 +74,8 @@ class Suite:
     inner: bool
     serve: int
     expect: str
+    # What is checked in QEMU's trace of an SMMUv3's commands, see smmu_trace.py.
+    trace: str
     checks: list[Check]
 
     @property
@@ -137,6 +141,7 @@ def load(name: str) -> Suite:
         inner=section.pop("inner", "no") == "yes",
         serve=int(section.pop("serve", "0")),
         expect=section.pop("expect", ""),
+        trace=section.pop("trace", ""),
         checks=[
             Check(title.split(maxsplit=1)[1], shlex.split(ini[title]["command"]), ini[title].get("results", "status"))
             for title in ini.sections()
@@ -149,6 +154,8 @@ def load(name: str) -> Suite:
         raise Mistake(f"{path}: unknown results in check {wrong[0]}")
     if suite.default not in DEFAULTS:
         raise Mistake(f"{path}: default is one of: {', '.join(DEFAULTS)}")
+    if suite.trace not in ("", *smmu_trace.CHECKS):
+        raise Mistake(f"{path}: trace is one of: {', '.join(smmu_trace.CHECKS)}")
     if suite.clock not in CLOCKS:
         raise Mistake(f"{path}: clock is one of: {', '.join(CLOCKS)}")
     if suite.kind not in KINDS or not suite.timeout or not suite.description:

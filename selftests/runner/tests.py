@@ -11,7 +11,9 @@ from collections.abc import Callable
 import acpi
 import build
 import report
+import result
 import side_by_side
+import smmu_trace
 from guest_suite import Transcript
 from host_suite import _cargo
 from kernel_log import KernelLog
@@ -33,6 +35,73 @@ def iort(*nodes: bytes) -> bytes:
 
 def node(kind: int, content: bytes) -> bytes:
     return struct.pack("<BHBIII", kind, 16 + len(content), 3, 0, 0, 0) + content
+
+
+def consumed(cons: int, *commands: str) -> list[str]:
+    """Returns the trace of commands that an SMMU reads at a place of its queue."""
+    lines = [f"smmuv3_cmdq_consume prod={cons + len(commands)} cons={cons} prod.wrap=0 cons.wrap=0"]
+    for command in commands:
+        opcode, _, rest = command.partition(" ")
+        lines.append(f"smmuv3_cmdq_opcode <--- SMMU_CMD_{opcode}")
+        if rest:
+            lines.append(rest)
+    return lines
+
+
+def marker(number: int) -> str:
+    return f"TLBI_NH_ASID smmuv3_cmdq_tlbi_nh_asid asid={0x4D00 + number}"
+
+
+def device(opcode: str, sid: int) -> str:
+    name = "streamid" if opcode == "CFGI_STE" else "sid"
+    return f"{opcode} smmuv3_cmdq_{opcode.lower()} {name}={sid:#x}"
+
+
+class SmmuTrace(unittest.TestCase):
+    PAGE = "TLBI_NH_VA smmuv3_range_inval vmid=1 asid=5 addr=0x30000 tg=1 num_pages=0x1 ttl=3 leaf=0 stage=1"
+
+    def judge(self, kind: str, lines: list[str], said: str = "") -> list[Case]:
+        checker = smmu_trace.checker(kind)
+        for line in lines:
+            checker.qemu(line)
+        checker.program(said)
+        return checker.cases()
+
+    def test_batches_are_counted(self) -> None:
+        begin, end = [consumed(0, marker(0), "SYNC"), consumed(7, marker(1), "SYNC")]
+        lines = begin + consumed(2, self.PAGE, self.PAGE) + consumed(4, self.PAGE, self.PAGE, "SYNC") + end
+        first, after = 0x4D00, 0x4D01
+        for wanted, passes in (
+            ("2 4 1", True),
+            ("<3 4 <2", True),
+            ("2 4 2", False),
+            ("1 4 1", False),
+            ("2 5 1", False),
+            ("<1 4 1", False),
+        ):
+            cases = self.judge("batches", lines, f"# between {first} and {after}: {wanted}")
+            self.assertEqual([case.outcome == result.PASSED for case in cases], [passes], wanted)
+
+    def test_no_batch_is_a_failure(self) -> None:
+        self.assertEqual(self.judge("batches", consumed(0, "SYNC"))[0].outcome, result.FAILED)
+        said = "# between 19712 and 19713: 1 1 1"
+        self.assertEqual(self.judge("batches", consumed(0, marker(0), "SYNC"), said)[0].outcome, result.FAILED)
+
+    def smmus(self, *others: str, sid: int = 0x1020) -> str:
+        first = consumed(0, device("CFGI_STE", 0x20), "SYNC") + consumed(2, device("CFGI_CD", 0x20), "SYNC")
+        first += consumed(4, marker(0), "SYNC", self.PAGE, "SYNC", marker(1), "SYNC")
+        other = consumed(0, device("CFGI_STE", 0x1020), device("CFGI_STE", 0x1020), "SYNC")
+        other += consumed(3, device("CFGI_CD", sid), "SYNC")
+        other += consumed(5, marker(0), "SYNC", *others, "SYNC", marker(1), "SYNC")
+        return self.judge("smmus", first + other)[0].outcome
+
+    def test_two_smmus(self) -> None:
+        self.assertEqual(self.smmus(self.PAGE.replace("vmid=1", "vmid=2")), result.PASSED)
+        self.assertEqual(self.smmus(), result.FAILED)
+        self.assertEqual(self.smmus(self.PAGE, self.PAGE), result.FAILED)
+        self.assertEqual(self.smmus(self.PAGE.replace("0x30000", "0x31000")), result.FAILED)
+        self.assertEqual(self.smmus(self.PAGE, sid=0x20), result.FAILED)
+        self.assertEqual(self.smmus(self.PAGE, sid=0x1021), result.FAILED)
 
 
 class Iort(unittest.TestCase):

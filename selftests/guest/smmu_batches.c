@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How many submissions, commands and CMD_SYNCs a batch of a guest's commands becomes. KTAP; the frame is
+ * that of uapi.c. The runner counts them in QEMU's trace: before and behind each batch is a command whose
+ * ASID is a number, and the program prints what must be between two of them,
+ *
+ *	# between FIRST and NEXT: SUBMISSIONS COMMANDS SYNCS
+ *
+ * "<" before a number says that it may be less.
+ *
+ * Usage: CDEV=... smmu-batches none
+ */
+#include <stdlib.h>
+
+#include "nested_batch.h"
+
+/* The ASID of the first marker. */
+#define MARKER		0x4d00u
+/* The most commands that are issued at once. */
+#define BLOCK		63
+
+static void check_batch(struct nested *n, enum batch_kind kind, uint32_t nr, uint32_t marker)
+{
+	static command commands[MOST_COMMANDS];
+	uint32_t done, blocks = (nr + BLOCK - 1) / BLOCK;
+
+	fill_batch(commands, kind, nr);
+	WANT(submit_one(n, by_asid(marker)), 0);
+	WANT(submit(n, commands, nr, &done), 0);
+	WANT(done, nr);
+	WANT(submit_one(n, by_asid(marker + 1)), 0);
+	if (by_the_driver())
+		note("between %u and %u: %u %u %u", marker, marker + 1, blocks, nr, blocks);
+	else if (kind == ADJACENT)
+		note("between %u and %u: 1 1 1", marker, marker + 1);
+	else if (kind == MIXED)
+		note("between %u and %u: <%u %u <%u", marker, marker + 1, 3 * blocks + 1, nr,
+		     2 * blocks + 1);
+	else
+		note("between %u and %u: %u %u 1", marker, marker + 1, blocks, nr);
+}
+
+static void check_kind(enum batch_kind kind)
+{
+	struct nested n;
+	uint32_t hwpt, i;
+
+	if (!open_attached(&n, &hwpt))
+		return;
+	for (i = 0; i < NR_BATCH_SIZES; i++)
+		check_batch(&n, kind, batch_sizes[i],
+			    MARKER + (by_the_driver() ? 64 : 0) + 16 * kind + 2 * i);
+	close_nested(&n);
+}
+
+static void check_adjacent(struct fixture *none)
+{
+	check_kind(ADJACENT);
+}
+
+static void check_scattered(struct fixture *none)
+{
+	check_kind(SCATTERED);
+}
+
+static void check_plain(struct fixture *none)
+{
+	check_kind(PLAIN);
+}
+
+static void check_mixed(struct fixture *none)
+{
+	check_kind(MIXED);
+}
+
+static const struct test tests[] = {
+	{ "adjacent pages", check_adjacent, ALONE },
+	{ "scattered pages", check_scattered, ALONE },
+	{ "scattered pages without a granule", check_plain, ALONE },
+	{ "pages, address spaces and descriptors", check_mixed, ALONE },
+};
+
+static const struct suite batches_suite = {
+	.name = "batches", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
+};
+
+const struct suite *const suites[] = { &batches_suite };
+const unsigned int nr_suites = ARRAY_SIZE(suites);
