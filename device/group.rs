@@ -198,8 +198,8 @@ impl Group {
         check_pasids(&state, pasid, hwpt)?;
         let attachment = match owner {
             Some(owner) => {
-                let domain = hwpt.attachable();
-                let doorbells = self.doorbells(pasid, hwpt)?;
+                let domain = hwpt.attachable(dev);
+                let doorbells = self.doorbells(dev, pasid, hwpt)?;
                 let made = Attachment::new(owner.clone(), pasid, domain, doorbells, id);
                 Some(made.because(Reason::AttachDriver, hwpt.id().into())?)
             }
@@ -290,9 +290,12 @@ impl Group {
         check_pasids(&state, pasid, hwpt)?;
         let attached = some_or_warn!(state.get_mut(&pasid))?;
         if let Some(attachment) = &mut attached.attachment {
-            let doorbells = self.doorbells(pasid, hwpt)?;
+            // The devices of a group are behind one IOMMU.
+            let first = attached.members.first();
+            let first = first.ok_or(Reason::Impossible.with(0))?;
+            let doorbells = self.doorbells(&first.dev, pasid, hwpt)?;
             attachment
-                .replace(hwpt.attachable(), doorbells, id)
+                .replace(hwpt.attachable(&first.dev), doorbells, id)
                 .because(Reason::AttachDriver, hwpt.id().into())?;
         }
 
@@ -334,10 +337,15 @@ impl Group {
     }
 
     /// Maps the doorbells of the group's interrupts, which carry no PASID. Returns `ENOMEM`.
-    fn doorbells(&self, pasid: Pasid, hwpt: &Hwpt) -> Result<Option<KBox<dyn Doorbells>>> {
+    fn doorbells(
+        &self,
+        dev: &IommuDevice,
+        pasid: Pasid,
+        hwpt: &Hwpt,
+    ) -> Result<Option<KBox<dyn Doorbells>>> {
         match &self.interrupts {
             Some(interrupts) if pasid.is_none() => {
-                Ok(Some(interrupts.enter(hwpt.paging().domain())?))
+                Ok(Some(interrupts.enter(hwpt.paging_for(dev).domain())?))
             }
             _ => Ok(None),
         }

@@ -89,9 +89,37 @@ pub(crate) trait Backend: Sync {
         request: viommu::Request,
     ) -> Result<KBox<dyn ViommuOps>>;
 
+    /// Returns whether [`Backend::alloc_viommu_over`] supports vIOMMUs of a kind.
+    fn has_viommu_over(&self, _dev: &IommuDevice, _kind: u32) -> bool {
+        false
+    }
+
+    /// Makes one vIOMMU on the IOMMUs of several devices. Returns `EOPNOTSUPP` if the backend has
+    /// none, `EINVAL` if two are behind the same IOMMU, `EINVAL` if another backend allocated a
+    /// parent.
+    fn alloc_viommu_over(
+        &self,
+        _identity: Identity,
+        _iommus: &[Share<'_>],
+    ) -> Result<KBox<dyn ViommuOps>> {
+        Err(EOPNOTSUPP)
+    }
+
     /// Describes the IOMMU of `dev`. `wanted` is an `enum iommu_hw_info_type`. Returns `EOPNOTSUPP`
     /// if the backend does not have that type.
     fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo>;
+}
+
+/// An IOMMU of a vIOMMU over several.
+#[cfg_attr(
+    not(CONFIG_ARM_SMMU_V3_IOMMUFD),
+    expect(dead_code, reason = "no backend reads it")
+)]
+pub(crate) struct Share<'a> {
+    /// A device behind it.
+    pub(crate) dev: &'a IommuDevice,
+    /// The page tables of the second stage there.
+    pub(crate) parent: Arc<Domain>,
 }
 
 /// The backend's part of the virtual IOMMU of a guest. It is dropped after all that was made on it.
@@ -99,10 +127,16 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
     fn serves(&self, dev: &IommuDevice) -> bool;
 
-    /// Allocates page tables for user space to fill. `flags` are the `IOMMU_HWPT_ALLOC_*` flags
-    /// that concern drivers. Returns `EOPNOTSUPP` if the backend does not support the flags or the
-    /// data.
-    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain>;
+    /// Allocates page tables for user space to fill, for each IOMMU of the vIOMMU in their order,
+    /// and passes each to `take`, whose errors it returns. `flags` are the `IOMMU_HWPT_ALLOC_*`
+    /// flags that concern drivers. Returns `EOPNOTSUPP` if the backend does not support the flags
+    /// or the data.
+    fn alloc_nested(
+        &self,
+        flags: u32,
+        data: UserData,
+        take: &mut dyn FnMut(NestedDomain) -> Result,
+    ) -> Result;
 
     /// Invalidates what the IOMMU and the guest's devices have cached. Fails with `EOPNOTSUPP` if
     /// nothing is cached, with `EINVAL` if the backend does not support the type of the requests.

@@ -11,6 +11,7 @@
 
 #include "shims.h"
 #include "tracepoints.h"
+#include "../uapi/iommufd_rs.h"
 
 #ifdef CONFIG_IOMMUFD_RS_TEST
 #include "iommufd_test.h"

@@ -11,7 +11,10 @@ use crate::{
     },
     ioas::Ioas,
     kapi::{
-        iommu::attachable::Attachable,
+        iommu::{
+            attachable::Attachable,
+            device::IommuDevice, //
+        },
         reason::{
             Reason,
             Result, //
@@ -63,15 +66,25 @@ impl Hwpt {
         }
     }
 
-    /// Returns the domain, for an attachment.
-    pub(crate) fn attachable(&self) -> Attachable {
+    /// Returns the domain, for an attachment of a device.
+    pub(crate) fn attachable(&self, dev: &IommuDevice) -> Attachable {
         match self {
             Self::Paging(hwpt) => Attachable::Paging(hwpt.domain().clone()),
-            Self::Nested(hwpt) => Attachable::Nested(hwpt.domain().clone()),
+            Self::Nested(hwpt) => Attachable::Nested(hwpt.domain_for(dev).clone()),
         }
     }
 
-    /// Returns the page tables that the kernel fills: these, or the parent of nested ones.
+    /// Returns the page tables that the kernel fills and that translate for a device: these, or the
+    /// parent of nested ones.
+    pub(crate) fn paging_for(&self, dev: &IommuDevice) -> &Ref<HwptPaging> {
+        match self {
+            Self::Paging(hwpt) => hwpt,
+            Self::Nested(hwpt) => hwpt.parent_for(dev),
+        }
+    }
+
+    /// Returns the page tables that the kernel fills: these, or the parent of nested ones. Nested
+    /// ones on a vIOMMU over several IOMMUs have a parent for each; this is one of them.
     pub(crate) fn paging(&self) -> &Ref<HwptPaging> {
         match self {
             Self::Paging(hwpt) => hwpt,
@@ -88,7 +101,7 @@ impl Hwpt {
     pub(crate) fn takes_faults(&self) -> bool {
         match self {
             Self::Paging(hwpt) => hwpt.domain().has_fault_sink(),
-            Self::Nested(hwpt) => hwpt.domain().has_fault_sink(),
+            Self::Nested(hwpt) => hwpt.takes_faults(),
         }
     }
 

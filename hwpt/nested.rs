@@ -15,6 +15,7 @@ use crate::{
     },
     kapi::{
         iommu::{
+            device::IommuDevice,
             domain::UserData,
             invalidate::{
                 Invalidated,
@@ -38,10 +39,11 @@ use crate::{
 /// Nested page tables.
 pub(crate) struct HwptNested {
     // Field order: each is dropped before what it was made on.
-    domain: Arc<NestedDomain>,
+    stage: Stage,
+    /// Those for the further IOMMUs of the vIOMMU.
+    others: KVec<Stage>,
     /// The vIOMMU that they were made on, if any.
     _viommu: Option<AnyRef>,
-    parent: Ref<HwptPaging>,
     /// See [`HwptNested::pasid_compatible`].
     pasids: bool,
     /// What invalidates them.
@@ -50,6 +52,28 @@ pub(crate) struct HwptNested {
 
 impl Kind for HwptNested {
     const NAME: &'static CStr = c"hwpt-nested";
+}
+
+/// The page tables as one IOMMU has them.
+struct Stage {
+    // Field order: the domain is dropped before what it was made on.
+    domain: Arc<NestedDomain>,
+    parent: Ref<HwptPaging>,
+}
+
+impl Stage {
+    /// `ENOMEM`.
+    fn new(
+        mut domain: NestedDomain,
+        parent: Ref<HwptPaging>,
+        faults: Option<&Ref<FaultQueue>>,
+    ) -> Result<Self> {
+        if let Some(queue) = faults {
+            domain.set_fault_sink(Arc::new(queue.clone(), GFP_KERNEL_ACCOUNT)?);
+        }
+        let domain = Arc::new(domain, GFP_KERNEL_ACCOUNT)?;
+        Ok(Self { domain, parent })
+    }
 }
 
 /// A request for nested page tables.
@@ -88,33 +112,68 @@ impl HwptNested {
     /// Returns the object for a domain that `backend` made for `request` on `parent`, by `viommu`
     /// if there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
     pub(crate) fn new(
-        mut domain: NestedDomain,
+        domain: NestedDomain,
         backend: &'static dyn Backend,
         request: &NestedRequest,
         parent: Ref<HwptPaging>,
         viommu: Option<AnyRef>,
-        faults: Option<Ref<FaultQueue>>,
+        faults: Option<&Ref<FaultQueue>>,
     ) -> Result<Self> {
-        if let Some(queue) = faults {
-            domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);
-        }
         Ok(Self {
-            domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,
+            stage: Stage::new(domain, parent, faults)?,
+            others: KVec::new(),
             _viommu: viommu,
-            parent,
             pasids: request.flags & hwpt::PASID != 0,
             backend,
         })
     }
 
-    /// Returns the domain.
-    pub(crate) fn domain(&self) -> &Arc<NestedDomain> {
-        &self.domain
+    /// Adds the domain for a further IOMMU of the vIOMMU, made for the same request. `parent` is the
+    /// vIOMMU's there, of the same address space. Returns `ENOMEM`.
+    pub(crate) fn add(
+        &mut self,
+        domain: NestedDomain,
+        parent: Ref<HwptPaging>,
+        faults: Option<&Ref<FaultQueue>>,
+    ) -> Result {
+        let stage = Stage::new(domain, parent, faults)?;
+        Ok(self.others.push(stage, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Returns the page tables of the second stage.
+    /// The stage for a device. Where no IOMMU of the vIOMMU translates for the device, the driver
+    /// refuses to attach it to any.
+    fn stage_of(&self, dev: &IommuDevice) -> &Stage {
+        let mut others = self.others.iter();
+        others
+            .find(|stage| stage.domain.is_on_viommu_of(dev))
+            .unwrap_or(&self.stage)
+    }
+
+    /// Returns the domain, of one IOMMU.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn domain(&self) -> &Arc<NestedDomain> {
+        &self.stage.domain
+    }
+
+    /// Returns the domain that a device can be attached to.
+    pub(crate) fn domain_for(&self, dev: &IommuDevice) -> &Arc<NestedDomain> {
+        &self.stage_of(dev).domain
+    }
+
+    /// Returns the page tables of the second stage for a device.
+    pub(crate) fn parent_for(&self, dev: &IommuDevice) -> &Ref<HwptPaging> {
+        &self.stage_of(dev).parent
+    }
+
+    /// Returns whether devices may have page faults.
+    pub(crate) fn takes_faults(&self) -> bool {
+        self.stage.domain.has_fault_sink()
+    }
+
+    /// Returns the page tables of the second stage: with several IOMMUs, those for the first. All
+    /// are of one address space.
     pub(crate) fn parent(&self) -> &Ref<HwptPaging> {
-        &self.parent
+        &self.stage.parent
     }
 
     /// Returns whether a PASID, or a device of which a PASID is attached, may be attached to it.
@@ -124,6 +183,6 @@ impl HwptNested {
 
     /// Invalidates what the IOMMU has cached of the page tables. Returns the errors of the driver.
     pub(crate) fn invalidate(&self, requests: Requests) -> Invalidated {
-        self.backend.invalidate(&self.domain, requests)
+        self.backend.invalidate(&self.stage.domain, requests)
     }
 }

@@ -160,7 +160,14 @@ fn nested(
             let domain = backend
                 .alloc_nested(dev, base, request.driver_flags(), request.data())
                 .because(Reason::HwptNestedDriver, kind)?;
-            return HwptNested::new(domain, backend, &request, parent.clone(), None, faults);
+            return HwptNested::new(
+                domain,
+                backend,
+                &request,
+                parent.clone(),
+                None,
+                faults.as_ref(),
+            );
         }
         Err(other) => other,
     };
@@ -171,17 +178,23 @@ fn nested(
         return Err(Reason::HwptViommu.with(viommu.id().into()));
     }
     let request = NestedRequest::new(flags, data)?;
-    let domain = viommu
+    let mut parents = viommu.parents();
+    let mut made: Option<HwptNested> = None;
+    viommu
         .ops()
-        .alloc_nested(request.driver_flags(), request.data())
+        .alloc_nested(request.driver_flags(), request.data(), &mut |domain| {
+            let parent = parents.next().ok_or(EINVAL)?.clone();
+            match &mut made {
+                Some(hwpt) => Ok(hwpt.add(domain, parent, faults.as_ref())?),
+                None => {
+                    let viommu = Some(viommu.clone().into());
+                    let faults = faults.as_ref();
+                    let hwpt = HwptNested::new(domain, backend, &request, parent, viommu, faults)?;
+                    made = Some(hwpt);
+                    Ok(())
+                }
+            }
+        })
         .because(Reason::HwptNestedDriver, request.data().kind.into())?;
-    let parent = viommu.parent().clone();
-    HwptNested::new(
-        domain,
-        backend,
-        &request,
-        parent,
-        Some(viommu.into()),
-        faults,
-    )
+    made.ok_or(Reason::Impossible.errno(ENOENT, 0))
 }

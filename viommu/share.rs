@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! vIOMMUs: a guest's share of an IOMMU.
+//! vIOMMUs: a guest's share of an IOMMU, or of several.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    uaccess::UserSlice, //
+};
 
 use crate::{
     device::BoundDevice,
-    drivers::ViommuOps,
+    drivers::{
+        Share,
+        ViommuOps, //
+    },
     hwpt::{
         HwptInUse,
         HwptPaging, //
@@ -32,7 +38,8 @@ use crate::{
             Reason,
             Result, //
         },
-        uapi, //
+        uapi,
+        units::to_u64, //
     },
     object::{
         Ctx,
@@ -42,11 +49,13 @@ use crate::{
     }, //
 };
 
-/// A guest's share of an IOMMU.
+/// A guest's share of an IOMMU, or of several.
 pub(crate) struct Viommu {
-    // Field order: the driver's part is dropped before its parent.
+    // Field order: the driver's part is dropped before its parents.
     ops: KBox<dyn ViommuOps>,
     parent: Ref<HwptPaging>,
+    /// The parents for the further IOMMUs, of the same address space.
+    others: KVec<Ref<HwptPaging>>,
 }
 
 impl Kind for Viommu {
@@ -59,7 +68,12 @@ impl Viommu {
         &*self.ops
     }
 
-    /// Returns the page tables of the second stage.
+    /// Returns the page tables of the second stage for each IOMMU, in their order.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &Ref<HwptPaging>> {
+        Iterator::chain(core::iter::once(&self.parent), &self.others)
+    }
+
+    /// Returns the page tables of the second stage for the first IOMMU.
     pub(crate) fn parent(&self) -> &Ref<HwptPaging> {
         &self.parent
     }
@@ -99,16 +113,13 @@ fn make<'c>(
 ) -> Result<Draft<'c, Viommu>> {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let (dev, backend) = (device.dev(), device.backend());
+    if backend.has_viommu_over(dev, cmd.type_) {
+        return make_over(ctx, cmd, device, data);
+    }
     if !backend.has_viommu(dev, cmd.type_) {
         return Err(Reason::ViommuType.with(cmd.type_.into()));
     }
-    let parent = HwptInUse::with_paging(ctx, cmd.hwpt_id, |parent| {
-        if parent.can_be_parent() {
-            Ok(parent.clone())
-        } else {
-            Err(Reason::ViommuNotParent.with(cmd.hwpt_id.into()))
-        }
-    })?;
+    let parent = find_parent(ctx, cmd.hwpt_id)?;
     let reservation = ctx.objects().reserve()?;
     let request = Request {
         identity: Identity::new(ctx, reservation.id()),
@@ -119,5 +130,78 @@ fn make<'c>(
     let ops = backend
         .alloc_viommu(dev, request)
         .because(Reason::ViommuDriver, cmd.type_.into())?;
-    reservation.fill(Ok(Viommu { ops, parent }))
+    reservation.fill(Ok(Viommu {
+        ops,
+        parent,
+        others: KVec::new(),
+    }))
+}
+
+/// Makes a vIOMMU over the IOMMU of `first`, and those that the data name. Returns `EINVAL` for data
+/// that is no array of `struct iommufd_rs_viommu_iommu`, and for parents that are not of one address
+/// space, `E2BIG` for too many IOMMUs.
+fn make_over<'c>(
+    ctx: &'c FileRef<Ctx>,
+    cmd: &uapi::ViommuAlloc,
+    first: Ref<BoundDevice>,
+    data: Option<UserData>,
+) -> Result<Draft<'c, Viommu>> {
+    let mut named: [uapi::ViommuIommu; uapi::viommu::MAX_IOMMUS - 1] = Default::default();
+    let count = data.map_or(0, |data| data.len / size_of::<uapi::ViommuIommu>());
+    let named = named
+        .get_mut(..count)
+        .ok_or(Reason::ViommuIommus.errno(E2BIG, to_u64(count)))?;
+    if let Some(data) = data {
+        if data.len != size_of_val(named) {
+            return Err(Reason::ViommuIommus.with(to_u64(count)));
+        }
+        let mut reader = UserSlice::new(data.ptr, data.len).reader();
+        for iommu in &mut *named {
+            *iommu = reader.read()?;
+        }
+    }
+    let parent = find_parent(ctx, cmd.hwpt_id)?;
+    let mut devices = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    let mut others = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    for iommu in named {
+        let device: Ref<BoundDevice> = ctx.objects().get(iommu.dev_id)?;
+        let other = find_parent(ctx, iommu.hwpt_id)?;
+        if !other.ioas().same(parent.ioas()) {
+            return Err(Reason::ViommuOtherIoas.with(iommu.hwpt_id.into()));
+        }
+        devices.push(device, GFP_KERNEL_ACCOUNT)?;
+        others.push(other, GFP_KERNEL_ACCOUNT)?;
+    }
+    let mut shares = KVec::with_capacity(count + 1, GFP_KERNEL_ACCOUNT)?;
+    let pairs = devices.iter().zip(&others);
+    for (device, parent) in Iterator::chain(core::iter::once((&first, &parent)), pairs) {
+        let share = Share {
+            dev: device.dev(),
+            parent: parent.domain().clone(),
+        };
+        shares.push(share, GFP_KERNEL_ACCOUNT)?;
+    }
+    let reservation = ctx.objects().reserve()?;
+    let identity = Identity::new(ctx, reservation.id());
+    let ops = first
+        .backend()
+        .alloc_viommu_over(identity, &shares)
+        .because(Reason::ViommuDriver, cmd.type_.into())?;
+    reservation.fill(Ok(Viommu {
+        ops,
+        parent,
+        others,
+    }))
+}
+
+/// Returns the nest parent with this id. Returns `ENOENT` if there are no such page tables, `EINVAL`
+/// if they are no nest parent.
+fn find_parent(ctx: &Ctx, id: u32) -> Result<Ref<HwptPaging>> {
+    HwptInUse::with_paging(ctx, id, |parent| {
+        if parent.can_be_parent() {
+            Ok(parent.clone())
+        } else {
+            Err(Reason::ViommuNotParent.with(id.into()))
+        }
+    })
 }

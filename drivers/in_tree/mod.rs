@@ -100,8 +100,13 @@ impl ViommuOps for InTreeViommu {
         self.0.serves(dev)
     }
 
-    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain> {
-        NestedDomain::on_viommu(&self.0, flags, data)
+    fn alloc_nested(
+        &self,
+        flags: u32,
+        data: UserData,
+        take: &mut dyn FnMut(NestedDomain) -> Result,
+    ) -> Result {
+        take(NestedDomain::on_viommu(&self.0, flags, data)?)
     }
 
     fn invalidate(&self, requests: Requests) -> Invalidated {

@@ -39,6 +39,7 @@ use crate::{
     drivers::{
         in_tree::InTree,
         Backend,
+        Share,
         ViommuOps, //
     },
     kapi::{
@@ -50,7 +51,10 @@ use crate::{
             },
             hwinfo::HwInfo,
             nested::NestedDomain,
-            viommu::Request, //
+            viommu::{
+                Identity,
+                Request, //
+            }, //
         },
         uapi, //
     }, //
@@ -101,6 +105,20 @@ impl Backend for SmmuV3 {
             return InTree.alloc_viommu(dev, request);
         }
         let viommu = viommu::NativeViommu::new(dev, request)?;
+        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn has_viommu_over(&self, dev: &IommuDevice, kind: u32) -> bool {
+        kind == uapi::viommu::TYPE_ARM_SMMUV3_MANY
+            && InTree.has_viommu(dev, uapi::viommu::TYPE_ARM_SMMUV3)
+    }
+
+    fn alloc_viommu_over(
+        &self,
+        identity: Identity,
+        iommus: &[Share<'_>],
+    ) -> Result<KBox<dyn ViommuOps>> {
+        let viommu = viommu::NativeViommu::over(identity, iommus)?;
         Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
     }
 

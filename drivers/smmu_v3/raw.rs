@@ -43,7 +43,9 @@ use crate::{
                 IommuDevice, //
             },
             nested::NestedDomain,
+            vdevice::Vdevice,
             viommu::{
+                Identity,
                 Request,
                 Viommu, //
             }, //
@@ -106,6 +108,15 @@ impl SmmuViommu {
         Ok(Self(Viommu::new(dev, request)?))
     }
 
+    /// As [`SmmuViommu::new`], with events that go where those of `self` go.
+    pub(crate) fn another(&self, dev: &IommuDevice, request: Request) -> Result<Self> {
+        if !owns(dev) || request.kind != viommu::TYPE_ARM_SMMUV3 {
+            return Err(EOPNOTSUPP);
+        }
+        // INVARIANT: Both were just checked, and `another` returns what the driver initialised.
+        Ok(Self(self.0.another(dev, request)?))
+    }
+
     /// The vIOMMU as any driver's.
     pub(crate) fn viommu(&self) -> &Arc<Viommu> {
         &self.0
@@ -143,6 +154,20 @@ impl SmmuViommu {
             sid,
             last: nth + 1 >= count,
         })
+    }
+
+    /// Makes the vDEVICE of a device. Returns `EINVAL` if another SMMU translates for it, `EEXIST`
+    /// if the id is used, `ENOMEM`.
+    pub(crate) fn make_vdevice(
+        &self,
+        dev: &IommuDevice,
+        virt_id: u64,
+        identity: Identity,
+    ) -> Result<Pin<KBox<Vdevice>>> {
+        // SAFETY: By the type's invariants the driver is that of the door, whose `vdevice_init` for
+        // such vIOMMUs changes nothing: it refuses devices with several StreamIDs, of which
+        // `cache_invalidate` would use one. Here `stream` returns each of them.
+        unsafe { Vdevice::without_init(&self.0, dev, virt_id, identity) }
     }
 
     /// Puts commands, at most [`MAX_ISSUED`](super::batch::MAX_ISSUED), on the command queue. With

@@ -28,6 +28,7 @@ use crate::{
             ste::Vste, //
         },
         HwQueueOps,
+        Share,
         VdeviceOps,
         ViommuOps, //
     },
@@ -41,6 +42,10 @@ use crate::{
                 Requests, //
             },
             nested::NestedDomain,
+            vdevice::{
+                Vdevice,
+                VirtId, //
+            },
             vevent::{
                 Connection,
                 EventReceiver, //
@@ -51,7 +56,10 @@ use crate::{
             }, //
         },
         mm::user::UserStruct,
-        uapi, //
+        uapi::{
+            self,
+            viommu::MAX_IOMMUS, //
+        }, //
     }, //
 };
 
@@ -62,26 +70,68 @@ const TWO_WORDS: usize = size_of::<Words>();
 /// Commands of a short batch, for which less memory is initialised.
 const SHORT: u32 = 16;
 
-/// A vIOMMU of an SMMUv3.
-pub(super) struct NativeViommu {
+/// An SMMU of a vIOMMU.
+struct Member {
     smmu: SmmuViommu,
-    /// What is the driver's to do.
-    in_tree: InTreeViommu,
-    rules: Rules,
+    /// What it knows the guest by.
     vmid: u16,
+}
+
+/// A vIOMMU on an SMMUv3, or on several.
+pub(super) struct NativeViommu {
+    /// There is one at least. With several, a guest's ids of devices are reserved on all of them.
+    members: KVec<Member>,
+    /// What is the driver's to do, by the first.
+    in_tree: InTreeViommu,
+    /// Of what is valid on all.
+    rules: Rules,
 }
 
 impl NativeViommu {
     /// Returns `EOPNOTSUPP` if the SMMU of `dev` cannot nest, and the driver's own errors.
     pub(super) fn new(dev: &IommuDevice, request: Request) -> Result<Self> {
-        let smmu = SmmuViommu::new(dev, request)?;
+        Self::on(SmmuViommu::new(dev, request)?)
+    }
+
+    /// Makes one over several SMMUs. Returns `EINVAL` if two are the same, `EOPNOTSUPP` if one
+    /// cannot nest, and the driver's own errors.
+    pub(super) fn over(identity: Identity, iommus: &[Share<'_>]) -> Result<Self> {
+        let request = |share: &Share<'_>| Request {
+            identity,
+            kind: uapi::viommu::TYPE_ARM_SMMUV3,
+            parent: share.parent.clone(),
+            data: None,
+        };
+        let (first, others) = iommus.split_first().ok_or(EINVAL)?;
+        let mut viommu = Self::new(first.dev, request(first))?;
+        for share in others {
+            if viommu.serves(share.dev) {
+                return Err(EINVAL);
+            }
+            let first = viommu.members.first().ok_or(EINVAL)?;
+            viommu.add(first.smmu.another(share.dev, request(share))?)?;
+        }
+        Ok(viommu)
+    }
+
+    fn on(smmu: SmmuViommu) -> Result<Self> {
+        let in_tree = InTreeViommu(smmu.viommu().clone());
         let (features, vmid) = smmu.info();
+        let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+        members.push(Member { smmu, vmid }, GFP_KERNEL_ACCOUNT)?;
         Ok(Self {
-            in_tree: InTreeViommu(smmu.viommu().clone()),
-            smmu,
+            members,
+            in_tree,
             rules: Rules::new(features),
-            vmid,
         })
+    }
+
+    fn add(&mut self, smmu: SmmuViommu) -> Result {
+        let (features, vmid) = smmu.info();
+        self.members
+            .push(Member { smmu, vmid }, GFP_KERNEL_ACCOUNT)?;
+        self.rules = Rules::new(self.rules.features().common(&features));
+        Ok(())
     }
 
     /// As [`batch::carry_out`], for one command on the only SMMU.
@@ -90,33 +140,50 @@ impl NativeViommu {
         if let Err(error) = source.read(&mut words) {
             return Invalidated::nothing(error);
         }
-        let [words] = words;
-        match batch::carry_out_one(self, &self.rules, self.vmid, words) {
+        let ([words], [member]) = (words, &*self.members) else {
+            return Invalidated::nothing(EINVAL);
+        };
+        match batch::carry_out_one(self, &self.rules, member.vmid, words) {
             Some(Ok(())) => Invalidated {
                 done: 1,
                 result: Ok(()),
             },
             Some(Err(error)) => Invalidated::nothing(error),
-            None => self.carry_out::<{ SHORT as usize }>(OneCommand(words), 1),
+            None => self.carry_out::<{ SHORT as usize }, 1>(OneCommand(words), 1),
         }
     }
 
-    /// As [`batch::carry_out`], in blocks of `N`. Memory is initialised for `N` commands.
-    fn carry_out<const N: usize>(&self, mut source: impl Source, count: u32) -> Invalidated {
-        let mut lanes = [Lane::<N>::new(self.vmid)];
-        batch::carry_out(self, &self.rules, &mut lanes, &mut source, count)
+    /// As [`batch::carry_out`], in blocks of `N`, for `M` SMMUs at most. Memory is initialised for
+    /// `N` commands of each.
+    fn carry_out<const N: usize, const M: usize>(
+        &self,
+        mut source: impl Source,
+        count: u32,
+    ) -> Invalidated {
+        let vmid = |smmu: usize| self.members.get(smmu).map_or(0, |member| member.vmid);
+        let mut lanes: [_; M] = core::array::from_fn(|smmu| Lane::<N>::new(vmid(smmu)));
+        match lanes.get_mut(..self.members.len()) {
+            Some(lanes) => batch::carry_out(self, &self.rules, lanes, &mut source, count),
+            None => Invalidated::nothing(EINVAL),
+        }
     }
 }
 
 impl ViommuOps for NativeViommu {
     fn serves(&self, dev: &IommuDevice) -> bool {
-        self.in_tree.serves(dev)
+        let viommus = self.members.iter().map(|member| member.smmu.viommu());
+        viommus.into_iter().any(|viommu| viommu.serves(dev))
     }
 
     /// Returns `EOPNOTSUPP` for any flag, `EINVAL` for data of another type or shorter than
     /// `struct iommu_hwpt_arm_smmuv3`, `E2BIG` for longer data whose further bytes are not zero,
     /// `EFAULT`, and `EIO` for an entry that is not valid.
-    fn alloc_nested(&self, flags: u32, data: UserData) -> Result<NestedDomain> {
+    fn alloc_nested(
+        &self,
+        flags: u32,
+        data: UserData,
+        take: &mut dyn FnMut(NestedDomain) -> Result,
+    ) -> Result {
         if flags != 0 {
             return Err(EOPNOTSUPP);
         }
@@ -126,7 +193,10 @@ impl ViommuOps for NativeViommu {
         let len = u32::try_from(data.len).map_err(|_| E2BIG)?;
         let words: Words = UserStruct::with_size(data.ptr, len).read()?;
         let vste = Vste::from_guest(words.map(u64::from_le), self.rules.features())?;
-        self.smmu.alloc_nested(vste)
+        let smmus = self.members.iter().map(|member| &member.smmu);
+        smmus
+            .into_iter()
+            .try_for_each(|smmu| take(smmu.alloc_nested(vste)?))
     }
 
     /// Returns `EINVAL` for another type of commands and for entries that are shorter than
@@ -139,10 +209,12 @@ impl ViommuOps for NativeViommu {
             Ok(source) => source,
             Err(error) => return Invalidated::nothing(error),
         };
-        match requests.count {
-            1 => self.carry_out_one(source),
-            count @ 0..=SHORT => self.carry_out::<{ SHORT as usize }>(source, count),
-            count => self.carry_out::<{ batch::MAX_ISSUED }>(source, count),
+        let count = requests.count;
+        match (self.members.len(), count) {
+            (1, 1) => self.carry_out_one(source),
+            (1, 0..=SHORT) => self.carry_out::<{ SHORT as usize }, 1>(source, count),
+            (1, _) => self.carry_out::<{ batch::MAX_ISSUED }, 1>(source, count),
+            _ => self.carry_out::<{ SHORT as usize }, MAX_IOMMUS>(source, count),
         }
     }
 
@@ -164,17 +236,53 @@ impl ViommuOps for NativeViommu {
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {
-        self.in_tree.make_vdevice(dev, virt_id, identity)
+        let place = self
+            .members
+            .iter()
+            .position(|member| member.smmu.viommu().serves(dev))
+            .ok_or(EINVAL)?;
+        // Of tasks that want the same id, the one that reserves it on the first SMMU gets it on all.
+        let mut elsewhere = KVec::new();
+        let mut vdevice = None;
+        for (nth, member) in self.members.iter().enumerate() {
+            if nth == place {
+                vdevice = Some(member.smmu.make_vdevice(dev, virt_id, identity)?);
+            } else {
+                let id = VirtId::reserve(member.smmu.viommu(), virt_id)?;
+                elsewhere.push(id, GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+        let vdevice = NativeVdevice {
+            _vdevice: vdevice.ok_or(EINVAL)?,
+            _elsewhere: elsewhere,
+        };
+        Ok(KBox::new(vdevice, GFP_KERNEL_ACCOUNT)?)
     }
 }
 
+/// A vDEVICE of a device behind one of the SMMUs of a vIOMMU.
+struct NativeVdevice {
+    // Field order: the id is free on the others, of which the first decides, when the vDEVICE has
+    // gone.
+    _vdevice: Pin<KBox<Vdevice>>,
+    /// The id on the other SMMUs.
+    _elsewhere: KVec<VirtId>,
+}
+
+impl VdeviceOps for NativeVdevice {}
+
 impl Smmus for NativeViommu {
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
-        self.smmu.stream(vsid, nth)
+        let mut members = self.members.iter().enumerate();
+        members.find_map(|(smmu, member)| {
+            let stream = member.smmu.stream(vsid, nth)?;
+            Some(Stream { smmu, ..stream })
+        })
     }
 
-    fn submit(&self, _smmu: usize, commands: &[Physical], sync: bool) -> Result {
-        self.smmu.submit(commands, sync)
+    fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
+        let member = self.members.get(smmu).ok_or(EIO)?;
+        member.smmu.submit(commands, sync)
     }
 }
 

@@ -37,18 +37,18 @@ use crate::{
 /// What a nested domain was made on. Its driver may refer to it until the domain is freed.
 enum Base {
     Parent(#[expect(dead_code, reason = "held")] Arc<Domain>),
-    Viommu(#[expect(dead_code, reason = "held")] Arc<Viommu>),
+    Viommu(Arc<Viommu>),
 }
 
 /// A nested domain, which is freed when this is dropped.
 ///
 /// # Invariants
 ///
-/// The domain is of type `IOMMU_DOMAIN_NESTED`, and refers to nothing that is freed before `_base`.
+/// The domain is of type `IOMMU_DOMAIN_NESTED`, and refers to nothing that is freed before `base`.
 pub(crate) struct NestedDomain {
     // The driver may use the base when it frees the domain, so the base is dropped after it.
     owned: OwnedDomain,
-    _base: Base,
+    base: Base,
 }
 
 impl NestedDomain {
@@ -156,7 +156,12 @@ impl NestedDomain {
             return Err(EOPNOTSUPP);
         }
         // INVARIANT: The type was checked, and the caller guarantees the rest.
-        Ok(Self { owned, _base: base })
+        Ok(Self { owned, base })
+    }
+
+    /// Returns whether the domain is on a vIOMMU on the IOMMU that translates for `dev`.
+    pub(crate) fn is_on_viommu_of(&self, dev: &IommuDevice) -> bool {
+        matches!(&self.base, Base::Viommu(viommu) if viommu.serves(dev))
     }
 
     /// Delivers the page faults of devices that are attached from now on to `sink`.

@@ -34,19 +34,20 @@ use crate::{
     }, //
 };
 
-/// A virtual id that is reserved on a vIOMMU. Dropping it frees the id.
+/// A virtual id that is reserved on a vIOMMU: no vDEVICE can be made there with that id. Dropping
+/// it frees the id.
 ///
 /// # Invariants
 ///
 /// The entry `id` of the array of `viommu` is reserved, or is a vDEVICE.
-struct VirtId {
+pub(crate) struct VirtId {
     viommu: Arc<Viommu>,
     id: usize,
 }
 
 impl VirtId {
     /// Reserves an id. Returns `EEXIST` if it is used, `ENOMEM` if there is no memory.
-    fn reserve(viommu: &Arc<Viommu>, id: u64) -> Result<Self> {
+    pub(crate) fn reserve(viommu: &Arc<Viommu>, id: u64) -> Result<Self> {
         let id = to_usize(id);
         let viommu = viommu.clone();
         // SAFETY: The array of a `Viommu` is initialised. A look-up of a reserved entry finds NULL.
@@ -129,6 +130,32 @@ impl Vdevice {
         virt_id: u64,
         identity: Identity,
     ) -> Result<Pin<KBox<Self>>> {
+        Self::make(viommu, dev, virt_id, identity, true)
+    }
+
+    /// As [`Vdevice::new`], but the driver does not initialise the vDEVICE, and so cannot refuse
+    /// the device.
+    ///
+    /// # Safety
+    ///
+    /// The driver must not rely on its `vdevice_init` having been called.
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    pub(crate) unsafe fn without_init(
+        viommu: &Arc<Viommu>,
+        dev: &IommuDevice,
+        virt_id: u64,
+        identity: Identity,
+    ) -> Result<Pin<KBox<Self>>> {
+        Self::make(viommu, dev, virt_id, identity, false)
+    }
+
+    fn make(
+        viommu: &Arc<Viommu>,
+        dev: &IommuDevice,
+        virt_id: u64,
+        identity: Identity,
+        by_driver: bool,
+    ) -> Result<Pin<KBox<Self>>> {
         if !viommu.serves(dev) {
             return Err(EINVAL);
         }
@@ -155,7 +182,7 @@ impl Vdevice {
         core.viommu = viommu.as_ptr();
         core.idev = core::ptr::from_ref(&*vdevice).cast_mut().cast();
         core.virt_id = virt_id;
-        if let Some(init) = init {
+        if let Some(init) = init.filter(|_| by_driver) {
             // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
             // initialised.
             to_result(unsafe { init(raw) })?;

@@ -159,6 +159,22 @@ impl Viommu {
     /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
     /// memory, or the error of the driver.
     pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
+        let receivers = Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?;
+        Self::with_receivers(dev, request, receivers)
+    }
+
+    /// Makes a vIOMMU whose events are received by the receivers of `self`. Fails as
+    /// [`Viommu::new`].
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    pub(crate) fn another(&self, dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
+        Self::with_receivers(dev, request, self.receivers.clone())
+    }
+
+    fn with_receivers(
+        dev: &IommuDevice,
+        request: Request,
+        receivers: Arc<Receivers>,
+    ) -> Result<Arc<Self>> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let driver = DriverRef::of(dev)?;
         let init = driver.ops().viommu_init.ok_or(EOPNOTSUPP)?;
@@ -170,7 +186,7 @@ impl Viommu {
             try_pin_init!(Self {
                 raw: DriverStruct::zeroed(size)?,
                 parent: request.parent,
-                receivers: Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?,
+                receivers,
                 driver,
             }? Error),
             GFP_KERNEL_ACCOUNT,

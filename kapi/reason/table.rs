@@ -259,6 +259,10 @@ reasons! {
         "HWPT {} was not made as a parent";
     ViommuDriver = 0x0f03, [EOPNOTSUPP ..], c"viommu-driver",
         "the driver of the IOMMU does not make a vIOMMU of type {} on this parent with this data";
+    ViommuIommus = 0x0f04, [EINVAL E2BIG], c"viommu-iommus",
+        "the data name {} further IOMMUs, too many, or are no whole number of them";
+    ViommuOtherIoas = 0x0f05, [EINVAL], c"viommu-other-ioas",
+        "HWPT {} is of another address space than the first parent";
 
     // vDEVICEs.
     VdeviceIommu = 0x1001, [EINVAL], c"vdevice-iommu",

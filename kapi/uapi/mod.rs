@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The structs and constants of `include/uapi/linux/iommufd.h` under the names that handlers use.
+//! The structs and constants of `include/uapi/linux/iommufd.h`, and of `uapi/iommufd_rs.h` here,
+//! under the names that handlers use.
 
 use kernel::transmute::{
     AsBytes,
@@ -54,6 +55,7 @@ uapi_structs! {
     VeventqAlloc = iommu_veventq_alloc;
     VfioIoas = iommu_vfio_ioas;
     ViommuAlloc = iommu_viommu_alloc;
+    ViommuIommu = iommufd_rs_viommu_iommu;
 }
 
 /// First command number of iommufd.
@@ -177,6 +179,11 @@ pub(crate) mod viommu {
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const TYPE_ARM_SMMUV3: u32 =
         bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_ARM_SMMUV3;
+    /// The most physical IOMMUs of a vIOMMU (`uapi/iommufd_rs.h`).
+    pub(crate) const MAX_IOMMUS: usize = bindings::IOMMUFD_RS_VIOMMU_MAX_IOMMUS as usize;
+    /// One SMMUv3 for devices behind several (`uapi/iommufd_rs.h`).
+    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    pub(crate) const TYPE_ARM_SMMUV3_MANY: u32 = bindings::IOMMUFD_RS_VIOMMU_TYPE_ARM_SMMUV3_MANY;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.

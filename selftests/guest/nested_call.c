@@ -97,11 +97,11 @@ static bool start_device(struct nested *n)
 	return registers != MAP_FAILED;
 }
 
-static int parent(struct nested *n)
+static int parent(struct nested *n, uint32_t ioas)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT, .dev_id = n->dev_id,
-		.pt_id = n->ioas,
+		.pt_id = ioas,
 	};
 	int r = call(n->fd, IOMMU_HWPT_ALLOC, &cmd);
 
@@ -109,7 +109,7 @@ static int parent(struct nested *n)
 	return r;
 }
 
-static int viommu(struct nested *n)
+int viommu(struct nested *n)
 {
 	struct iommu_viommu_alloc cmd = {
 		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_ARM_SMMUV3, .dev_id = n->dev_id,
@@ -121,10 +121,10 @@ static int viommu(struct nested *n)
 	return r;
 }
 
-static int vdevice(struct nested *n)
+int vdevice(struct nested *n)
 {
 	struct iommu_vdevice_alloc cmd = {
-		.size = sizeof(cmd), .viommu_id = n->viommu, .dev_id = n->dev_id, .virt_id = VSID,
+		.size = sizeof(cmd), .viommu_id = n->viommu, .dev_id = n->dev_id, .virt_id = n->vsid,
 	};
 	int r = call(n->fd, IOMMU_VDEVICE_ALLOC, &cmd);
 
@@ -132,28 +132,54 @@ static int vdevice(struct nested *n)
 	return r;
 }
 
-static int open_all(struct nested *n)
+/* Opens a device and binds it to n->fd. */
+static int open_device(struct nested *n, const char *path)
 {
-	const char *path = getenv("CDEV");
 	int r;
 
-	*n = (struct nested){ .stamp = 0x1000 };
-	n->fd = open_iommu();
 	n->dev = open(path ? path : "", O_RDWR | O_CLOEXEC);
-	if (n->fd < 0 || n->dev < 0)
+	if (n->dev < 0)
+		return -errno;
+	r = bind_device(n->dev, n->fd, &n->dev_id);
+	return r ?: start_device(n) ? 0 : -EIO;
+}
+
+int open_parent(struct nested *n, const char *path)
+{
+	int r;
+
+	*n = (struct nested){ .stamp = 0x1000, .vsid = VSID };
+	n->fd = open_iommu();
+	if (n->fd < 0)
 		return -errno;
 	n->memory = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (n->memory == MAP_FAILED)
 		return -ENOMEM;
 	fill_memory(n);
-	r = bind_device(n->dev, n->fd, &n->dev_id);
+	r = open_device(n, path);
 	r = r ?: ioas_alloc(n->fd, &n->ioas);
-	r = r ?: parent(n);
-	r = r ?: map(n->fd, n->ioas, n->memory, GUEST_PAGES * PAGE, GUEST_BASE);
+	r = r ?: parent(n, n->ioas);
+	return r ?: map(n->fd, n->ioas, n->memory, GUEST_PAGES * PAGE, GUEST_BASE);
+}
+
+int open_beside(struct nested *n, const struct nested *first, const char *path)
+{
+	int r;
+
+	*n = *first;
+	n->stamp = 0x2000;
+	n->vsid = VSID + 1;
+	r = open_device(n, path);
+	return r ?: parent(n, n->ioas);
+}
+
+static int open_all(struct nested *n)
+{
+	int r = open_parent(n, getenv("CDEV"));
+
 	r = r ?: viommu(n);
-	r = r ?: vdevice(n);
-	return r ?: start_device(n) ? 0 : -EIO;
+	return r ?: vdevice(n);
 }
 
 bool open_nested(struct nested *n)

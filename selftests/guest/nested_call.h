@@ -58,6 +58,7 @@ typedef struct iommu_viommu_arm_smmuv3_invalidate command;
 struct nested {
 	int fd, dev;
 	uint32_t dev_id, ioas, parent, viommu, vdevice;
+	uint32_t vsid;		/* of its vDEVICE */
 	char *memory;		/* GUEST_PAGES of it */
 	volatile char *bar;
 	uint32_t stamp;		/* what is written next */
@@ -72,6 +73,16 @@ bool open_nested(struct nested *n);
 
 /* Opens the device, makes nested page tables of the guest's first CD and attaches the device. */
 bool open_attached(struct nested *n, uint32_t *hwpt);
+
+/* Opens a device at a path and makes a parent with the guest's memory. Returns 0 or a negative errno. */
+int open_parent(struct nested *n, const char *path);
+
+/* Opens another device in the context of the first, by the next virtual id, with a parent of its own in
+ * the same address space. Closing the first closes all that they share. */
+int open_beside(struct nested *n, const struct nested *first, const char *path);
+
+int viommu(struct nested *n);
+int vdevice(struct nested *n);
 
 void close_nested(struct nested *n);
 

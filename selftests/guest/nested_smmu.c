@@ -3,7 +3,7 @@
  * Nested translation by an SMMUv3, as a VMM uses it: a device's DMA goes through page tables that a
  * guest fills and through those of the guest's memory. KTAP; the frame is that of uapi.c.
  *
- * Usage: CDEV=... nested-smmu none
+ * Usage: CDEV=... nested-smmu none nested, or "none bridge" if the device has several StreamIDs
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -509,5 +509,24 @@ static const struct suite nested_suite = {
 	.name = "nested", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &nested_suite };
+/* Of a device behind a PCIe-to-PCI bridge, which has the StreamID of the bridge as well. */
+static void several_streams(struct fixture *none)
+{
+	struct nested n;
+
+	WANT(open_parent(&n, getenv("CDEV")), 0);
+	WANT(viommu(&n), 0);
+	WANT(vdevice(&n), by_the_driver() ? -EOPNOTSUPP : 0);
+	close_nested(&n);
+}
+
+static const struct test bridge_tests[] = {
+	{ "a vDEVICE", several_streams, ALONE },
+};
+
+static const struct suite bridge_suite = {
+	.name = "bridge", .tests = bridge_tests, .nr_tests = ARRAY_SIZE(bridge_tests),
+};
+
+const struct suite *const suites[] = { &nested_suite, &bridge_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+load_iommufd
+load_vfio
+bind_device 1234 11e8
+export CDEV
+
+if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
+	cp /programs/nested-smmu /programs/nested-bridge-native
+	run nested-bridge-native none bridge
+	cp /programs/nested-smmu /programs/nested-smmu-native
+	run nested-smmu-native none nested
+	echo in_tree >/sys/module/iommufd_rs/parameters/backend
+fi
+export IN_TREE=1
+run nested-smmu none bridge
