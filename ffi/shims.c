@@ -16,6 +16,7 @@
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
+#include <linux/rbtree_augmented.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
@@ -437,4 +438,33 @@ unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 	if (borrow)
 		kthread_unuse_mm(mm);
 	return rc;
+}
+
+static u64 weight_of(struct iommufd_rs_weighted *node)
+{
+	return node->weight;
+}
+
+RB_DECLARE_CALLBACKS_MAX(static, weighted, struct iommufd_rs_weighted, rb, u64,
+			 heaviest, weight_of)
+
+void iommufd_rs_weighted_insert(struct iommufd_rs_weighted *node,
+				struct rb_node *parent, struct rb_node **link,
+				struct rb_root *root)
+{
+	node->heaviest = node->weight;
+	rb_link_node(&node->rb, parent, link);
+	weighted_propagate(parent, NULL);
+	rb_insert_augmented(&node->rb, root, &weighted);
+}
+
+void iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
+			       struct rb_root *root)
+{
+	rb_erase_augmented(&node->rb, root, &weighted);
+}
+
+void iommufd_rs_weighted_update(struct iommufd_rs_weighted *node)
+{
+	weighted_propagate(&node->rb, NULL);
 }

@@ -7,6 +7,7 @@
 #define IOMMUFD_RS_SHIMS_H
 
 #include <linux/iommu.h>
+#include <linux/rbtree.h>
 #include <linux/types.h>
 
 struct device;
@@ -142,6 +143,19 @@ unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
 				    const void *from, size_t len);
 unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 				      unsigned long from, size_t len);
+
+/* A node of a red-black tree that knows the largest weight in its subtree. */
+struct iommufd_rs_weighted {
+	struct rb_node rb;
+	u64 weight;
+	u64 heaviest;
+};
+void iommufd_rs_weighted_insert(struct iommufd_rs_weighted *node,
+				struct rb_node *parent, struct rb_node **link,
+				struct rb_root *root);
+void iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
+			       struct rb_root *root);
+void iommufd_rs_weighted_update(struct iommufd_rs_weighted *node);
 
 /* ffi/smmu_v3.c */
 struct iommufd_rs_smmu_v3_info {

@@ -99,8 +99,10 @@ impl Area {
         self.slice.pages.mmio().is_some()
     }
 
-    /// Returns true if the area can be mapped with pages of `alignment` bytes.
-    pub(crate) fn is_aligned(&self, range: IovaRange, alignment: u64) -> bool {
-        range.is_aligned(alignment) && page_offset(self.slice.start) & (alignment - 1) == 0
+    /// Returns the base-2 logarithm of the largest alignment, up to a page, that the addresses and
+    /// the memory of the area have.
+    pub(crate) fn alignment(&self, range: IovaRange) -> u32 {
+        let bits = range.start() | range.last().wrapping_add(1) | page_offset(self.slice.start);
+        bits.trailing_zeros().min(PAGE_SHIFT)
     }
 }

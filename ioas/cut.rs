@@ -78,15 +78,8 @@ impl Ioas {
         // Nothing fails from here on.
         let mut area = Area::building(tail, prot);
         area.state = State::Ready;
-        let refused = space.areas.split(vacancy, range, rest.start(), area);
+        let refused = space.split(vacancy, range, rest.start(), area);
         warn_on_once!(refused.is_err());
-        let head = IovaRange::new(range.start(), last);
-        match head.and_then(|head| space.areas.get_mut(head)) {
-            Some(area) => area.slice.length = length,
-            None => {
-                warn_on_once!(true);
-            }
-        }
         Ok(())
     }
 }

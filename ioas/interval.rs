@@ -2,48 +2,42 @@
 
 //! A map from disjoint ranges to values, in the order of the ranges.
 //!
-//! Pure logic over the kernel's red-black tree. Memory for a range is allocated before it is
-//! inserted ([`Vacancy`]), so inserting under a lock cannot fail. Removing needs no memory.
+//! Pure logic. Memory for a range is allocated before it is inserted ([`Vacancy`]), so inserting
+//! under a lock cannot fail. Removing needs no memory.
 
-use kernel::{
-    prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    }, //
+use kernel::prelude::*;
+
+use crate::kapi::{
+    bug::warn_on_once,
+    sync::range_tree::{
+        Cursor,
+        CursorMut,
+        RangeTree,
+        Reservation, //
+    },
+    units::Range, //
 };
-
-use crate::kapi::units::Range;
-
-struct Entry<V> {
-    start: u64,
-    value: V,
-}
 
 /// A map from disjoint ranges of `U` to values.
 pub(crate) struct IntervalMap<U, V> {
-    /// The key is the last element, so the first key that is not below an element belongs to the
-    /// only range that can contain the element. Invariant: no two ranges intersect.
-    tree: RBTree<u64, Entry<V>>,
-    _unit: core::marker::PhantomData<U>,
+    pub(super) tree: RangeTree<U, V>,
 }
 
 /// Memory for one more range.
-pub(crate) struct Vacancy<V>(RBTreeNodeReservation<u64, Entry<V>>);
+pub(crate) struct Vacancy<U, V>(pub(super) Reservation<U, V>);
 
-impl<V> Vacancy<V> {
+impl<U, V> Vacancy<U, V> {
     /// Allocates it. Returns `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?))
+        Ok(Self(Reservation::new(GFP_KERNEL_ACCOUNT)?))
     }
 }
 
 impl<U: Copy, V> IntervalMap<U, V> {
     /// Creates an empty map.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            tree: RBTree::new(),
-            _unit: core::marker::PhantomData,
+            tree: RangeTree::new(),
         }
     }
 
@@ -55,31 +49,21 @@ impl<U: Copy, V> IntervalMap<U, V> {
     /// Adds a range. Returns the value and changes nothing if the range intersects another one.
     pub(crate) fn insert(
         &mut self,
-        vacancy: Vacancy<V>,
+        vacancy: Vacancy<U, V>,
         range: Range<U>,
         value: V,
     ) -> Result<(), V> {
-        if self.is_taken(range) {
-            return Err(value);
-        }
-        let entry = Entry {
-            start: range.start(),
-            value,
-        };
-        self.tree.insert(vacancy.0.into_node(range.last(), entry));
-        Ok(())
+        self.tree.insert(vacancy.0, range, value).map(drop)
     }
 
     /// Removes exactly this range and returns its value.
     pub(crate) fn remove(&mut self, range: Range<U>) -> Option<V> {
-        let entry = self.tree.find_mut(&range.last())?;
-        (entry.get().start == range.start()).then(|| entry.remove().value)
+        self.at(range).map(CursorMut::remove)
     }
 
     /// Returns the value of exactly this range.
     pub(crate) fn get_mut(&mut self, range: Range<U>) -> Option<&mut V> {
-        let entry = self.tree.get_mut(&range.last())?;
-        (entry.start == range.start()).then_some(&mut entry.value)
+        self.at(range).map(CursorMut::into_value_mut)
     }
 
     /// Splits a range before `at`, which must be in it and not its start. The first part keeps the
@@ -87,22 +71,29 @@ impl<U: Copy, V> IntervalMap<U, V> {
     /// possible.
     pub(crate) fn split(
         &mut self,
-        vacancy: Vacancy<V>,
+        vacancy: Vacancy<U, V>,
         range: Range<U>,
         at: u64,
         value: V,
     ) -> Result<(), V> {
-        let inside = range.start() < at && at <= range.last();
-        let entry = self.tree.get_mut(&range.last());
-        let Some(entry) = entry.filter(|entry| inside && entry.start == range.start()) else {
+        let first = at
+            .checked_sub(1)
+            .filter(|last| *last < range.last())
+            .and_then(|last| Range::new(range.start(), last));
+        let (Some(first), Some(mut second)) = (first, self.at(range)) else {
             return Err(value);
         };
-        // The existing node becomes that of the second part, which has the same last element.
-        let first = Entry {
-            start: core::mem::replace(&mut entry.start, at),
-            value: core::mem::replace(&mut entry.value, value),
-        };
-        self.tree.insert(vacancy.0.into_node(at - 1, first));
+        let weight = second.as_ref().weight();
+        warn_on_once!(!second.set_start(at));
+        second.set_weight(0);
+        let kept = core::mem::replace(second.value_mut(), value);
+        match self.tree.insert(vacancy.0, first, kept) {
+            Ok(mut first) => first.set_weight(weight),
+            // The elements were those of the second part.
+            Err(_) => {
+                warn_on_once!(true);
+            }
+        }
         Ok(())
     }
 
@@ -110,13 +101,16 @@ impl<U: Copy, V> IntervalMap<U, V> {
     /// value of `second`. Returns the value of `first`, or `None` and changes nothing if there are
     /// no such ranges.
     pub(crate) fn join(&mut self, first: Range<U>, second: Range<U>) -> Option<V> {
-        self.get_mut(second)?;
+        self.at(second)?;
         if first.last().checked_add(1) != Some(second.start()) {
             return None;
         }
-        let value = self.remove(first)?;
-        // The node of the second range has the same last element.
-        self.tree.get_mut(&second.last())?.start = first.start();
+        let first = self.at(first)?;
+        let (start, weight) = (first.range().start(), first.as_ref().weight());
+        let value = first.remove();
+        let mut second = self.at(second)?;
+        warn_on_once!(!second.set_start(start));
+        second.set_weight(weight);
         Some(value)
     }
 
@@ -127,8 +121,8 @@ impl<U: Copy, V> IntervalMap<U, V> {
 
     /// As [`IntervalMap::first_in`], with the value mutable.
     pub(crate) fn first_in_mut(&mut self, within: Range<U>) -> Option<(Range<U>, &mut V)> {
-        let range = self.find(within)?;
-        Some((range, self.get_mut(range)?))
+        let place = self.first_place_in(within)?;
+        Some((place.range(), place.into_value_mut()))
     }
 
     /// Removes the first range that intersects `within` if `check` succeeds for it. Returns the
@@ -138,28 +132,22 @@ impl<U: Copy, V> IntervalMap<U, V> {
         within: Range<U>,
         check: impl FnOnce(Range<U>, &mut V) -> Result<(), E>,
     ) -> Option<Result<(Range<U>, V), E>> {
-        // In most calls the range is `within` itself, which one look-up finds.
-        let entry = self.tree.find_mut(&within.last());
-        if let Some(mut entry) = entry.filter(|entry| entry.get().start == within.start()) {
-            let result = check(within, &mut entry.get_mut().value);
-            return Some(result.map(|()| (within, entry.remove().value)));
-        }
-        let range = self.find(within)?;
-        let mut entry = self.tree.find_mut(&range.last())?;
-        let result = check(range, &mut entry.get_mut().value);
-        Some(result.map(|()| (range, entry.remove().value)))
+        let mut place = self.first_place_in(within)?;
+        let range = place.range();
+        let result = check(range, place.value_mut());
+        Some(result.map(|()| (range, place.remove())))
     }
 
     /// Returns true if a range intersects `within`.
     pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
-        self.find(within).is_some()
+        self.iter_in(within).next().is_some()
     }
 
     /// Returns the ranges that intersect `within`, in order. They are not cut to it.
     pub(crate) fn iter_in(&self, within: Range<U>) -> IterIn<'_, U, V> {
         IterIn {
-            map: self,
-            rest: Some(within),
+            next: self.tree.seek(within.start()),
+            last: within.last(),
         }
     }
 
@@ -173,30 +161,33 @@ impl<U: Copy, V> IntervalMap<U, V> {
         Gaps::new(self.iter_in(within), within)
     }
 
-    /// Returns the first range that intersects `within`, without its value.
-    fn find(&self, within: Range<U>) -> Option<Range<U>> {
-        let cursor = self.tree.cursor_lower_bound(&within.start())?;
-        let (last, entry) = cursor.current();
-        if entry.start > within.last() {
-            return None;
-        }
-        Range::new(entry.start, *last)
+    /// Returns the place of exactly this range.
+    pub(super) fn at(&mut self, range: Range<U>) -> Option<CursorMut<'_, U, V>> {
+        let place = self.tree.seek_mut(range.last())?;
+        let there = place.range();
+        let same = there.start() == range.start() && there.last() == range.last();
+        same.then_some(place)
+    }
+
+    /// Returns the place of the first range that intersects `within`.
+    pub(super) fn first_place_in(&mut self, within: Range<U>) -> Option<CursorMut<'_, U, V>> {
+        let place = self.tree.seek_mut(within.start())?;
+        (place.range().start() <= within.last()).then_some(place)
     }
 }
 
 /// See [`IntervalMap::iter_in`].
 pub(crate) struct IterIn<'a, U, V> {
-    map: &'a IntervalMap<U, V>,
-    /// The part of the range that was not searched yet.
-    rest: Option<Range<U>>,
+    next: Option<Cursor<'a, U, V>>,
+    last: u64,
 }
 
 // A derived implementation would require `V: Clone`.
 impl<U: Copy, V> Clone for IterIn<'_, U, V> {
     fn clone(&self) -> Self {
         Self {
-            map: self.map,
-            rest: self.rest,
+            next: self.next,
+            last: self.last,
         }
     }
 }
@@ -204,13 +195,15 @@ impl<U: Copy, V> Clone for IterIn<'_, U, V> {
 impl<'a, U: Copy, V> Iterator for IterIn<'a, U, V> {
     type Item = (Range<U>, &'a V);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let range = self.map.find(rest)?;
-        let entry = self.map.tree.get(&range.last())?;
-        let next = range.last().checked_add(1);
-        self.rest = next.and_then(|start| Range::new(start, rest.last()));
-        Some((range, &entry.value))
+        let here = self.next.filter(|here| here.range().start() <= self.last)?;
+        self.next = if here.range().last() < self.last {
+            here.next()
+        } else {
+            None
+        };
+        Some((here.range(), here.value()))
     }
 }
 

@@ -8,9 +8,10 @@
 use kernel::prelude::*;
 
 use crate::{
-    ioas::interval::{
-        Gaps,
-        IntervalMap, //
+    ioas::{
+        gap_map::GapMap,
+        interval::IntervalMap,
+        reserved::Reserved, //
     },
     kapi::units::{
         align_up,
@@ -27,52 +28,6 @@ const MOST_ALIGNMENT: u64 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
 } else {
     PAGE_SIZE
 };
-
-/// Ranges in the order of their first address. They may intersect.
-pub(crate) struct RangeList<T> {
-    list: KVVec<(IovaRange, T)>,
-}
-
-impl<T> RangeList<T> {
-    /// Creates an empty list.
-    pub(crate) const fn new() -> Self {
-        Self { list: KVVec::new() }
-    }
-
-    /// Adds a range. Returns `ENOMEM`.
-    pub(crate) fn insert(&mut self, range: IovaRange, value: T) -> Result {
-        self.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let at = self
-            .list
-            .partition_point(|(other, _)| other.start() <= range.start());
-        self.list
-            .insert_within_capacity(at, (range, value))
-            .map_err(|_| ENOMEM)
-    }
-
-    /// Removes the ranges for whose value `keep` returns false.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.list.retain(|(_, value)| keep(value));
-    }
-
-    /// Returns the ranges in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (IovaRange, &T)> {
-        self.list.iter().map(|(range, value)| (*range, value))
-    }
-
-    /// Returns the first range that intersects `within`.
-    pub(crate) fn conflict(&self, within: IovaRange) -> Option<IovaRange> {
-        self.iter()
-            .map(|(range, _)| range)
-            .take_while(|range| range.start() <= within.last())
-            .find(|range| range.intersects(&within))
-    }
-
-    /// Returns the addresses that are in no range, in order.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        Gaps::new(self.iter(), IovaRange::ALL)
-    }
-}
 
 /// Returns the best alignment of a mapping of `length` bytes whose memory begins at `addr`: that of
 /// the memory, as far as it helps to use large pages. Returns `EOVERFLOW` if `length` is half of
@@ -94,10 +49,12 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
 /// `ENOSPC` if there is none, `EINVAL` if the memory is not aligned to `alignment`, which the
 /// address space requires, and `EOVERFLOW` if `length` is half of all addresses or more.
 ///
+/// The room in the gaps between areas must be what `reserved` leaves of it.
+///
 /// The first and the last page of all addresses are never chosen.
-pub(crate) fn choose<V, R>(
-    areas: &IntervalMap<IovaUnit, V>,
-    reserved: &RangeList<R>,
+pub(crate) fn choose<V>(
+    areas: &GapMap<V>,
+    reserved: &Reserved,
     allowed: &IntervalMap<IovaUnit, ()>,
     addr: u64,
     length: u64,
@@ -136,9 +93,12 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
 /// Returns the lowest address that is a multiple of `alignment`, plus `offset`, and has room in a
 /// hole of `window`. It may miss a lower address in a hole that does not begin with a page. C
 /// iommufd chooses the same.
-fn first_fit<V, R>(
-    areas: &IntervalMap<IovaUnit, V>,
-    reserved: &RangeList<R>,
+///
+/// Takes logarithmic time for each hole that is long enough but for alignment, and for the one that
+/// is chosen.
+fn first_fit<V>(
+    areas: &GapMap<V>,
+    reserved: &Reserved,
     window: IovaRange,
     length: u64,
     alignment: u64,
@@ -152,38 +112,15 @@ fn first_fit<V, R>(
         // The last byte of a hole alone is never chosen, as in C iommufd.
         (at < hole.last() && last <= hole.last()).then_some(at)
     };
-    let mut rest = IovaRange::new(fit(window)?, window.last())?;
-    loop {
-        let by_area = areas.first_in(rest).map(|(range, _)| range);
-        let taken = match (by_area, reserved.conflict(rest)) {
-            (Some(a), Some(b)) => {
-                if a.start() < b.start() {
-                    a
-                } else {
-                    b
-                }
-            }
-            (Some(taken), None) | (None, Some(taken)) => taken,
-            (None, None) => return fit(rest),
-        };
-        let hole = taken
-            .start()
-            .checked_sub(1)
-            .and_then(|last| IovaRange::new(rest.start(), last));
-        if let Some(at) = hole.and_then(fit) {
-            return Some(at);
-        }
-        rest = IovaRange::new(taken.last().checked_add(1)?, window.last())?;
-    }
+    let rest = IovaRange::new(fit(window)?, window.last())?;
+    areas
+        .gaps_with_room(rest, length)
+        .find_map(|gap| reserved.gaps_with_room(gap, length).find_map(fit))
 }
 
 /// Checks that a mapping may be put at `range`. Returns `EINVAL` if part of it is reserved, and
 /// `EEXIST` if part of it is mapped.
-pub(crate) fn check<V, R>(
-    areas: &IntervalMap<IovaUnit, V>,
-    reserved: &RangeList<R>,
-    range: IovaRange,
-) -> Result {
+pub(crate) fn check<V>(areas: &GapMap<V>, reserved: &Reserved, range: IovaRange) -> Result {
     if reserved.conflict(range).is_some() {
         return Err(EINVAL);
     }

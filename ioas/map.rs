@@ -35,6 +35,7 @@ use crate::{
             align_up,
             page_offset,
             IovaRange,
+            IovaUnit,
             PAGE_SIZE, //
         }, //
     }, //
@@ -53,7 +54,7 @@ pub(crate) enum Placement {
 struct Part {
     slice: Slice,
     /// Memory for its area, until there is an area.
-    vacancy: Option<Vacancy<Area>>,
+    vacancy: Option<Vacancy<IovaUnit, Area>>,
     /// The range of its area, once there is an area.
     range: Option<IovaRange>,
 }
@@ -89,7 +90,7 @@ impl Drop for Taken<'_> {
         let mut space = self.ioas.space.write();
         for (range, _) in areas(&self.parts) {
             // The slice of the part keeps the memory from being dropped under the lock.
-            warn_on_once!(space.areas.remove(range).is_none());
+            warn_on_once!(space.remove(range).is_none());
         }
     }
 }
@@ -209,7 +210,7 @@ impl Ioas {
             let range = range.because(Reason::MapOverflow, start)?;
             let area = Area::building(slice.clone(), prot);
             let vacancy = some_or_warn!(part.vacancy.take())?;
-            let refused = space.areas.insert(vacancy, range, area);
+            let refused = space.insert(vacancy, range, area);
             // All of the range was checked above.
             if warn_on_once!(refused.is_err()) {
                 return Err(Reason::MapExists.with(start));

@@ -25,10 +25,7 @@ use crate::{
             unfill_one,
             Domains, //
         },
-        space::{
-            Owner,
-            Space, //
-        },
+        space::Space,
         Ioas, //
     },
     kapi::{
@@ -61,7 +58,7 @@ impl Ioas {
     pub(crate) fn add_domain(&self, domain: &Arc<Domain>) -> Result {
         let mut domains = self.domains.write();
         let mut space = self.space.write();
-        let owner = Owner::of(&**domain);
+        let owner = id_of(domain);
 
         let alignment = domain.min_page_size().max(space.alignment);
         if alignment > PAGE_SIZE {
@@ -71,9 +68,9 @@ impl Ioas {
             return Err(Reason::IoasUnaligned.with(alignment));
         }
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        reserve_outside(&mut space, domain.aperture(), owner)?;
+        space.add_aperture(owner, domain.aperture())?;
         if let Err(error) = fill_domain(&domains, &space, domain) {
-            space.unreserve(owner);
+            space.remove_aperture(owner);
             return Err(error);
         }
         space.alignment = alignment;
@@ -93,7 +90,7 @@ impl Ioas {
         warn_on_once!(domains.list.len() + 1 != before);
         self.has_domain.store(!domains.is_empty(), Relaxed);
         unfill_domain(&domains, &space, domain, None);
-        space.unreserve(Owner::of(&**domain));
+        space.remove_aperture(id_of(domain));
         space.alignment = domains.alignment();
     }
 
@@ -177,22 +174,9 @@ impl Ioas {
     }
 }
 
-/// Reserves the IOVAs outside of a domain's aperture.
-fn reserve_outside(space: &mut Space, aperture: IovaRange, owner: Owner) -> Result {
-    let below = aperture.start().checked_sub(1);
-    let above = aperture.last().checked_add(1);
-    let outside = [
-        below.and_then(|last| IovaRange::new(0, last)),
-        above.and_then(|start| IovaRange::new(start, u64::MAX)),
-    ];
-    let result = outside
-        .into_iter()
-        .flatten()
-        .try_for_each(|range| space.reserve(range, owner));
-    if result.is_err() {
-        space.unreserve(owner);
-    }
-    result
+/// Returns the address of a domain, which identifies it.
+fn id_of(domain: &Arc<Domain>) -> usize {
+    core::ptr::from_ref(&**domain).addr()
 }
 
 /// Maps every area into `domain`, which is not in `domains` yet. On failure nothing has changed.

@@ -2,16 +2,11 @@
 
 //! IOVAs that are reserved for devices, and those that user space allows.
 
-use kernel::{
-    device::Device,
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::prelude::*;
 
 use crate::{
     ioas::{
         interval::IntervalMap,
-        space::Owner,
         Ioas, //
     },
     kapi::{
@@ -20,7 +15,8 @@ use crate::{
             device::IommuDevice,
             resv::{
                 resv_regions,
-                ResvKind, //
+                ResvKind,
+                ResvRegion, //
             }, //
         },
         reason::{
@@ -30,6 +26,7 @@ use crate::{
         },
         units::{
             to_u64,
+            IovaRange,
             IovaUnit, //
         }, //
     },
@@ -47,8 +44,8 @@ impl Ioas {
     /// Reserves a range as long as the address space exists. Returns `EADDRINUSE` if part of it is
     /// mapped or allowed, and `ENOMEM`.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn reserve_range(&self, range: crate::kapi::units::IovaRange) -> Result {
-        self.space.write().reserve(range, Owner::of(self))
+    pub(crate) fn reserve_range(&self, range: IovaRange) -> Result {
+        self.space.write().reserve(core::iter::once(range))
     }
 
     /// Reserves the IOVAs that a device cannot use until the result is dropped. Returns
@@ -57,22 +54,14 @@ impl Ioas {
     pub(crate) fn reserve_for(ioas: &Ref<Ioas>, dev: &IommuDevice) -> Result<ReservedIovas> {
         fault_injection::point(EINVAL)?;
         let regions = resv_regions(dev).because(Reason::AttachRegions, 0)?;
-        let dev: &Device = dev;
-        let reserved = ReservedIovas {
-            ioas: ioas.clone(),
-            dev: dev.into(),
-        };
-        let owner = Owner::of(dev);
         let count = |kind| regions.iter().filter(|region| region.kind == kind).count();
         let (hw_msi, sw_msi) = (count(ResvKind::HwMsi), count(ResvKind::SwMsi));
 
-        let mut space = ioas.space.write();
-        let result = regions
-            .iter()
-            .filter(|region| region.kind != ResvKind::DirectRelaxable)
-            .try_for_each(|region| space.reserve(region.range, owner));
-        drop(space);
-        result?;
+        ioas.space.write().reserve(ranges(&regions))?;
+        let reserved = ReservedIovas {
+            ioas: ioas.clone(),
+            regions,
+        };
         // A driver has a hardware MSI window or one for software, and one of these at most.
         if (sw_msi != 0 && hw_msi != 0) || sw_msi > 1 {
             return Err(Reason::AttachMsi.with(to_u64(sw_msi + hw_msi)));
@@ -81,14 +70,22 @@ impl Ioas {
     }
 }
 
+/// Returns the ranges that a device cannot use when a driver is bound to it.
+fn ranges(regions: &[ResvRegion]) -> impl Iterator<Item = IovaRange> + Clone + '_ {
+    regions
+        .iter()
+        .filter(|region| region.kind != ResvKind::DirectRelaxable)
+        .map(|region| region.range)
+}
+
 /// The IOVAs that a device cannot use, reserved in an address space. Dropping it ends that.
 pub(crate) struct ReservedIovas {
     ioas: Ref<Ioas>,
-    dev: ARef<Device>,
+    regions: KVec<ResvRegion>,
 }
 
 impl Drop for ReservedIovas {
     fn drop(&mut self) {
-        self.ioas.space.write().unreserve(Owner::of(&*self.dev));
+        self.ioas.space.write().unreserve(ranges(&self.regions));
     }
 }

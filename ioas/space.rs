@@ -4,16 +4,21 @@
 //!
 //! Protected by `Ioas::space` (rank 25).
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    rbtree::RBTree, //
+};
 
 use crate::{
     ioas::{
         area::Area,
-        interval::IntervalMap,
-        iova_alloc::{
-            self,
-            RangeList, //
-        }, //
+        gap_map::GapMap,
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        },
+        iova_alloc,
+        reserved::Reserved, //
     },
     kapi::{
         reason::{
@@ -22,29 +27,22 @@ use crate::{
         },
         units::{
             IovaRange,
-            IovaUnit, //
+            IovaUnit,
+            PAGE_SHIFT, //
         }, //
     }, //
 };
 
-/// The owner of a reserved range, identified by the address of a device, domain or address space.
-/// The address is compared only.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Owner(usize);
-
-impl Owner {
-    /// Identifies `thing`, which must not move while it has reserved ranges.
-    pub(crate) fn of<T>(thing: &T) -> Self {
-        Self(core::ptr::from_ref(thing).addr())
-    }
-}
-
 /// See the module.
 pub(crate) struct Space {
-    /// The areas.
-    pub(crate) areas: IntervalMap<IovaUnit, Area>,
-    /// The ranges that devices and domains cannot use.
-    reserved: RangeList<Owner>,
+    /// The areas. They are added, removed and split by the functions of [`Space`] only.
+    pub(crate) areas: GapMap<Area>,
+    /// The number of areas by the alignment that they have, for each power of two below a page.
+    unaligned: [u64; PAGE_SHIFT as usize],
+    /// The addresses that devices and domains cannot use. No area has one of them.
+    reserved: Reserved,
+    /// The apertures of the domains, by the address of the domain, which is compared only.
+    apertures: RBTree<usize, IovaRange>,
     /// The ranges that must not be reserved. If there are none, all may be.
     allowed: IntervalMap<IovaUnit, ()>,
     /// The alignment of addresses and lengths in bytes: a power of two, at most a page.
@@ -55,11 +53,96 @@ impl Space {
     /// Creates an address space without areas, in which nothing is reserved.
     pub(crate) fn new() -> Self {
         Self {
-            areas: IntervalMap::new(),
-            reserved: RangeList::new(),
+            areas: GapMap::new(),
+            unaligned: [0; PAGE_SHIFT as usize],
+            reserved: Reserved::new(),
+            apertures: RBTree::new(),
             allowed: IntervalMap::new(),
             alignment: 1,
         }
+    }
+
+    /// Adds an area. Returns it and changes nothing if part of the range is taken.
+    pub(crate) fn insert(
+        &mut self,
+        vacancy: Vacancy<IovaUnit, Area>,
+        range: IovaRange,
+        area: Area,
+    ) -> Result<(), Area> {
+        let alignment = area.alignment(range);
+        let reserved = &self.reserved;
+        self.areas
+            .insert(vacancy, range, area, |gap| reserved.room(gap))?;
+        self.count(alignment, u64::wrapping_add);
+        Ok(())
+    }
+
+    /// Removes the area with exactly this range.
+    pub(crate) fn remove(&mut self, range: IovaRange) -> Option<Area> {
+        let reserved = &self.reserved;
+        let area = self.areas.remove(range, |gap| reserved.room(gap))?;
+        self.count(area.alignment(range), u64::wrapping_sub);
+        Some(area)
+    }
+
+    /// Removes the first area that intersects `within`. See [`IntervalMap::take_first_in`].
+    pub(crate) fn take_first_in<E>(
+        &mut self,
+        within: IovaRange,
+        check: impl FnOnce(IovaRange, &mut Area) -> Result<(), E>,
+    ) -> Option<Result<(IovaRange, Area), E>> {
+        let reserved = &self.reserved;
+        let taken = self
+            .areas
+            .take_first_in(within, check, |gap| reserved.room(gap));
+        if let Some(Ok((range, area))) = &taken {
+            self.count(area.alignment(*range), u64::wrapping_sub);
+        }
+        taken
+    }
+
+    /// Splits the area at `range` before `at`, which is in it and not its start. The second part is
+    /// `tail`. Returns `tail` and changes nothing if there is no such area.
+    pub(crate) fn split(
+        &mut self,
+        vacancy: Vacancy<IovaUnit, Area>,
+        range: IovaRange,
+        at: u64,
+        mut tail: Area,
+    ) -> Result<(), Area> {
+        let parts = at
+            .checked_sub(1)
+            .and_then(|last| IovaRange::new(range.start(), last))
+            .zip(IovaRange::new(at, range.last()));
+        let (Some((first, second)), Some(head)) = (parts, self.areas.get_mut(range)) else {
+            return Err(tail);
+        };
+        let whole = head.alignment(range);
+        head.slice.length = first.len();
+        tail.slice.length = second.len();
+        let (first, second) = (head.alignment(first), tail.alignment(second));
+        self.areas.split(vacancy, range, at, tail)?;
+        self.count(whole, u64::wrapping_sub);
+        self.count(first, u64::wrapping_add);
+        self.count(second, u64::wrapping_add);
+        Ok(())
+    }
+
+    /// Changes the number of areas with this alignment.
+    fn count(&mut self, alignment: u32, change: impl FnOnce(u64, u64) -> u64) {
+        if let Some(number) = self.unaligned.get_mut(alignment as usize) {
+            *number = change(*number, 1);
+        }
+    }
+
+    /// Returns true if every area can be mapped with pages of `alignment` bytes, which is a power
+    /// of two and at most a page.
+    pub(crate) fn fits(&self, alignment: u64) -> bool {
+        let less = self
+            .unaligned
+            .iter()
+            .take(alignment.trailing_zeros() as usize);
+        less.copied().all(|number| number == 0)
     }
 
     /// Chooses an IOVA. See [`iova_alloc::choose`].
@@ -99,19 +182,59 @@ impl Space {
         self.reserved.gaps()
     }
 
-    /// Reserves a range. Returns `EADDRINUSE` if part of it is mapped or allowed, and `ENOMEM`.
-    pub(crate) fn reserve(&mut self, range: IovaRange, owner: Owner) -> Result {
-        let mapped = self.areas.first_in(range).map(|(at, _)| at);
-        let allowed = self.allowed.first_in(range).map(|(at, ())| at);
-        if let Some(at) = mapped.or(allowed) {
-            return Err(Reason::IoasInUse.with(at.start()));
+    /// Reserves ranges, each once more. On failure nothing has changed. Returns `EADDRINUSE` if
+    /// part of one is mapped or allowed, and `ENOMEM`.
+    pub(crate) fn reserve(&mut self, ranges: impl Iterator<Item = IovaRange> + Clone) -> Result {
+        let mut count = 0;
+        let result = ranges.clone().try_for_each(|range| {
+            let mapped = self.areas.first_in(range).map(|(at, _)| at);
+            let allowed = self.allowed.first_in(range).map(|(at, ())| at);
+            if let Some(at) = mapped.or(allowed) {
+                return Err(Reason::IoasInUse.with(at.start()));
+            }
+            self.reserved.add(range)?;
+            self.update_room(range);
+            count += 1;
+            Ok(())
+        });
+        if result.is_err() {
+            self.unreserve(ranges.take(count));
         }
-        Ok(self.reserved.insert(range, owner)?)
+        result
     }
 
-    /// Removes the reserved ranges of `owner`.
-    pub(crate) fn unreserve(&mut self, owner: Owner) {
-        self.reserved.retain(|o| *o != owner);
+    /// Undoes [`Space::reserve`] of the same ranges. Needs no memory.
+    pub(crate) fn unreserve(&mut self, ranges: impl Iterator<Item = IovaRange>) {
+        for range in ranges {
+            self.reserved.remove(range);
+            self.update_room(range);
+        }
+    }
+
+    /// Corrects the room in the gap between areas that `range` is in.
+    fn update_room(&mut self, range: IovaRange) {
+        let reserved = &self.reserved;
+        self.areas.update(range, |gap| reserved.room(gap));
+    }
+
+    /// Reserves the addresses outside of the aperture of a domain, which `owner` identifies.
+    /// Returns the errors of [`Space::reserve`].
+    pub(crate) fn add_aperture(&mut self, owner: usize, aperture: IovaRange) -> Result {
+        self.apertures
+            .try_create_and_insert(owner, aperture, GFP_KERNEL_ACCOUNT)?;
+        let result = self.reserve(outside(aperture));
+        if result.is_err() {
+            self.apertures.remove(&owner);
+        }
+        result
+    }
+
+    /// Undoes [`Space::add_aperture`].
+    pub(crate) fn remove_aperture(&mut self, owner: usize) {
+        // A driver may have changed the domain's aperture meanwhile.
+        if let Some(aperture) = self.apertures.remove(&owner) {
+            self.unreserve(outside(aperture));
+        }
     }
 
     /// Replaces the allowed ranges and returns the old ones. Returns `EADDRINUSE` if one of them is
@@ -128,11 +251,15 @@ impl Space {
         }
         Ok(core::mem::replace(&mut self.allowed, allowed))
     }
+}
 
-    /// Returns true if every area can be mapped with pages of `alignment` bytes.
-    pub(crate) fn fits(&self, alignment: u64) -> bool {
-        self.areas
-            .iter()
-            .all(|(range, area)| area.is_aligned(range, alignment))
-    }
+/// Returns the addresses outside of a domain's aperture.
+fn outside(aperture: IovaRange) -> impl Iterator<Item = IovaRange> + Clone {
+    let below = aperture.start().checked_sub(1);
+    let above = aperture.last().checked_add(1);
+    let outside = [
+        below.and_then(|last| IovaRange::new(0, last)),
+        above.and_then(|start| IovaRange::new(start, u64::MAX)),
+    ];
+    outside.into_iter().flatten()
 }

@@ -126,9 +126,7 @@ fn take<const N: usize>(
     batch: &mut UnmapBatch<N>,
 ) -> Result<Collected> {
     while !batch.is_full() {
-        let area = space
-            .areas
-            .take_first_in(rest, |range, area| check(within, range, area));
+        let area = space.take_first_in(rest, |range, area| check(within, range, area));
         let range = match area {
             Some(Ok((range, area))) => {
                 batch.push(range, area.slice);
@@ -248,7 +246,7 @@ impl Ioas {
             for (range, _) in batch.areas() {
                 // The slices in `batch` keep the memory from being dropped under the lock. No other
                 // task removes an area in `State::Dying`.
-                warn_on_once!(space.areas.remove(range).is_none());
+                warn_on_once!(space.remove(range).is_none());
             }
         }
         result

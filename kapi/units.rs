@@ -107,11 +107,6 @@ impl<U> Range<U> {
         (self.last - self.start).saturating_add(1)
     }
 
-    /// Returns whether the two ranges have an element in common.
-    pub(crate) const fn intersects(&self, other: &Self) -> bool {
-        self.start <= other.last && other.start <= self.last
-    }
-
     /// Returns whether all elements of `other` are elements of `self`.
     pub(crate) const fn contains(&self, other: &Self) -> bool {
         self.start <= other.start && other.last <= self.last
@@ -120,13 +115,6 @@ impl<U> Range<U> {
     /// Returns the elements that the two ranges have in common, or `None` if there are none.
     pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
         Self::new(self.start.max(other.start), self.last.min(other.last))
-    }
-
-    /// Returns whether the first element, and the one behind the last, are multiples of
-    /// `alignment`, which must be a power of two.
-    pub(crate) const fn is_aligned(&self, alignment: u64) -> bool {
-        let mask = alignment - 1;
-        self.start & mask == 0 && self.last.wrapping_add(1) & mask == 0
     }
 }
 

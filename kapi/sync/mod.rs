@@ -7,6 +7,7 @@
 //! | `chunks` | `rust/kernel/alloc` |
 //! | `clear_on_drop` | private |
 //! | `complete_on_drop` | private |
+//! | `range_tree` | `rust/kernel` |
 //! | `raw_ref` | `rust/kernel/types` |
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
@@ -16,6 +17,9 @@
 pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
+pub(crate) mod range_tree;
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+mod range_tree_tests;
 pub(crate) mod raw_ref;
 pub(crate) mod rwsem;
 pub(crate) mod shared;

@@ -88,7 +88,7 @@ impl Held {
         let Inner { access, pinned, .. } = &mut *inner;
         let Some(access) = access else { return };
         pinned.retain(|pinned| {
-            let hit = pinned.range.intersects(&range);
+            let hit = pinned.range.intersection(&range).is_some();
             if hit {
                 access.unpin_pages(pinned.range);
             }

@@ -256,7 +256,7 @@ fn ranges_at_both_ends_of_64_bits() {
 #[test]
 fn only_a_vacancy_allocates() {
     let range = IovaRange::new(5, 9).expect("in order");
-    let (vacancy, _) = fault::failing(0, Vacancy::<u32>::new);
+    let (vacancy, _) = fault::failing(0, Vacancy::<IovaUnit, u32>::new);
     assert_eq!(vacancy.err(), Some(ENOMEM));
 
     let mut map = Map::new();

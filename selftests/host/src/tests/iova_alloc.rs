@@ -3,13 +3,11 @@
 //! Compares the addresses chosen for new mappings with two models: Linux's choice, and a search
 //! that tries every page.
 
-use kernel::{
-    alloc::fault,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 use crate::{
     ioas::{
+        gap_map::GapMap,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -17,9 +15,9 @@ use crate::{
         iova_alloc::{
             check,
             choose,
-            ideal_alignment,
-            RangeList, //
-        }, //
+            ideal_alignment, //
+        },
+        reserved::Reserved, //
     },
     kapi::units::{
         IovaRange,
@@ -64,17 +62,14 @@ impl Space {
     }
 
     fn choose(&self, addr: u64, length: u64) -> Result<u64> {
-        let map = |pairs: &[Pair]| {
-            let mut map = IntervalMap::<IovaUnit, ()>::new();
-            for (start, last) in pairs {
-                let vacancy = Vacancy::new().expect("nothing fails");
-                let disjoint = map.insert(vacancy, range(*start, *last), ());
-                assert!(disjoint.is_ok(), "not disjoint: {self:#x?}");
-            }
-            map
-        };
-        let (areas, allowed) = (map(&self.areas), map(&self.allowed));
-        let reserved = list(&self.reserved);
+        let reserved = reserved(&self.reserved);
+        let mut allowed = IntervalMap::<IovaUnit, ()>::new();
+        for (start, last) in &self.allowed {
+            let vacancy = Vacancy::new().expect("nothing fails");
+            let disjoint = allowed.insert(vacancy, range(*start, *last), ());
+            assert!(disjoint.is_ok(), "not disjoint: {self:#x?}");
+        }
+        let areas = areas(&self.areas, &reserved);
         choose(&areas, &reserved, &allowed, addr, length, self.alignment)
     }
 
@@ -162,13 +157,22 @@ fn linux_alignment(addr: u64, length: u64) -> Result<u64> {
     Ok(length.next_power_of_two().min(of_addr).min(HUGE))
 }
 
-fn list(pairs: &[Pair]) -> RangeList<usize> {
-    let mut list = RangeList::new();
-    for (at, (start, last)) in pairs.iter().enumerate() {
-        list.insert(range(*start, *last), at)
-            .expect("nothing fails");
+fn reserved(pairs: &[Pair]) -> Reserved {
+    let mut reserved = Reserved::new();
+    for (start, last) in pairs {
+        reserved.add(range(*start, *last)).expect("nothing fails");
     }
-    list
+    reserved
+}
+
+fn areas(pairs: &[Pair], reserved: &Reserved) -> GapMap<()> {
+    let mut areas = GapMap::new();
+    for (start, last) in pairs {
+        let vacancy = Vacancy::new().expect("nothing fails");
+        let disjoint = areas.insert(vacancy, range(*start, *last), (), |gap| reserved.room(gap));
+        assert!(disjoint.is_ok(), "not disjoint: {pairs:#x?}");
+    }
+    areas
 }
 
 /// Returns random disjoint ranges with ends in `points`, which must be sorted.
@@ -218,57 +222,6 @@ fn close_others(space: &mut Space, base: u64) {
     if let Some(end) = base.checked_add(PAGES * PAGE_SIZE) {
         space.reserved.push((end, MAX));
     }
-}
-
-#[test]
-fn lists_keep_ranges_that_intersect() {
-    cases(1500, |random| {
-        let points: Vec<u64> = (0..12).chain(MAX - 11..=MAX).collect();
-        let pairs = any(random, &points, 7);
-        let mut list = list(&pairs);
-        for _ in 0..4 {
-            let (first, last) = random.ends_within(0..=points.len() as u64 - 1);
-            let within = range(points[first as usize], points[last as usize]);
-            let meet = pairs
-                .iter()
-                .filter(|(a, b)| *a <= within.last() && within.start() <= *b);
-            // Of several ranges with the same start, the first added is found.
-            let first = meet.min_by_key(|(start, _)| *start).copied();
-            let found = list
-                .conflict(within)
-                .map(|found| (found.start(), found.last()));
-            assert_eq!(found, first, "{within:#x?} in {pairs:#x?}");
-        }
-        let space = Space {
-            reserved: pairs.clone(),
-            ..Space::new()
-        };
-        let gaps: Vec<_> = list.gaps().map(|gap| (gap.start(), gap.last())).collect();
-        assert_eq!(gaps, space.holes((0, MAX)), "{pairs:#x?}");
-
-        let odd = |at: &usize| at % 2 == 1;
-        list.retain(odd);
-        let kept: Vec<_> = list
-            .iter()
-            .map(|(r, at)| (r.start(), r.last(), *at))
-            .collect();
-        let with_index = pairs.iter().enumerate().map(|(at, (a, b))| (*a, *b, at));
-        let mut expected: Vec<_> = with_index.filter(|(_, _, at)| odd(at)).collect();
-        // Ranges with the same start stay in the order in which they were added.
-        expected.sort_by_key(|(start, _, at)| (*start, *at));
-        assert_eq!(kept, expected);
-    });
-}
-
-#[test]
-fn a_list_without_memory_stays_as_it_is() {
-    let mut list = list(&[(10, 20)]);
-    let (result, failed) = fault::failing(0, || list.insert(range(0, 5), 1));
-    assert_eq!((result, failed), (Err(ENOMEM), true));
-    assert_eq!(list.iter().count(), 1);
-    assert_eq!(list.insert(range(0, 5), 1), Ok(()));
-    let starts: Vec<_> = list.iter().map(|(range, _)| range.start()).collect();
-    assert_eq!(starts, [0, 10]);
 }
 
 #[test]
@@ -520,12 +473,8 @@ fn the_choice_is_linuxs_where_nothing_is_aligned() {
 
 #[test]
 fn reserved_addresses_are_refused_before_taken_ones() {
-    let mut areas = IntervalMap::<IovaUnit, ()>::new();
-    for (start, last) in [(0, 9), (20, 29), (MAX - 4, MAX)] {
-        let vacancy = Vacancy::new().expect("nothing fails");
-        assert!(areas.insert(vacancy, range(start, last), ()).is_ok());
-    }
-    let reserved = list(&[(40, 49), (25, 60), (MAX - 9, MAX - 3)]);
+    let reserved = reserved(&[(40, 49), (25, 60), (MAX - 9, MAX - 3)]);
+    let areas = areas(&[(0, 9), (20, 29), (MAX - 4, MAX)], &reserved);
     let table = [
         (0, 0, Err(EEXIST)),
         (9, 9, Err(EEXIST)),

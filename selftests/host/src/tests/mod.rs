@@ -4,10 +4,12 @@
 
 mod builder;
 mod chunks;
+mod gap_map;
 mod interval;
 mod iova_alloc;
 mod mocks;
 mod random;
+mod reserved;
 mod segments;
 mod smmu_v3;
 mod units;

@@ -39,7 +39,7 @@ pub fn failing<T>(nth: u64, f: impl FnOnce() -> T) -> (T, bool) {
 }
 
 /// Counts one allocation and returns whether it succeeds.
-pub(crate) fn allocate() -> Result<(), AllocError> {
+pub fn allocate() -> Result<(), AllocError> {
     TRIED.set(TRIED.get() + 1);
     match LEFT.get() {
         Some(0) => {

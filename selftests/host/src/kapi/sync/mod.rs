@@ -4,4 +4,5 @@
 
 #[path = "../../../../../kapi/sync/chunks.rs"]
 pub(crate) mod chunks;
+pub(crate) mod range_tree;
 pub(crate) mod vec;

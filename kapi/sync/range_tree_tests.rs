@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Compares trees of ranges with a model that has a place for each range.
+
+use kernel::prelude::*;
+
+#[kunit_tests(iommufd_rs_range_tree)]
+mod tests {
+    use kernel::{
+        prelude::*,
+        sync::{
+            atomic::{
+                ordering::Relaxed,
+                Atomic, //
+            },
+            Arc, //
+        }, //
+    };
+
+    use crate::kapi::{
+        sync::range_tree::{
+            Cursor,
+            CursorMut,
+            RangeTree,
+            Reservation, //
+        },
+        units::{
+            IovaRange,
+            IovaUnit, //
+        }, //
+    };
+
+    type Tree = RangeTree<IovaUnit, u64>;
+
+    /// The number of places where a range can begin. Ranges are at most `STEP` long.
+    const PLACES: u64 = 512;
+    const STEP: u64 = 8;
+
+    /// The weight of the range at each place, or `None` if there is no range.
+    type Model = KVec<Option<u64>>;
+
+    /// A generator of numbers that are the same in each run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1);
+            (self.0 >> 33) % limit
+        }
+    }
+
+    fn range_at(place: u64) -> Result<IovaRange> {
+        IovaRange::from_len(place * STEP, 1 + place % STEP)
+    }
+
+    /// Checks that `heaviest` is right in each node, and returns the number of nodes.
+    fn check_node(node: Option<Cursor<'_, IovaUnit, u64>>) -> Result<(u64, usize)> {
+        let Some(node) = node else {
+            return Ok((0, 0));
+        };
+        let (left, right) = (check_node(node.left())?, check_node(node.right())?);
+        let heaviest = node.weight().max(left.0).max(right.0);
+        assert_eq!(node.heaviest(), heaviest);
+        Ok((heaviest, left.1 + right.1 + 1))
+    }
+
+    /// Compares the tree with the model.
+    fn compare(tree: &Tree, model: &Model, numbers: &mut Numbers) -> Result {
+        let here = || {
+            model
+                .iter()
+                .zip(0..)
+                .filter_map(|(w, place)| Some((place, (*w)?)))
+        };
+        assert_eq!(check_node(tree.top())?.1, here().count());
+        assert_eq!(
+            tree.last().map(|node| *node.value()),
+            here().last().map(|(place, _)| place)
+        );
+
+        let mut next = tree.seek(0);
+        for (place, weight) in here() {
+            let node = next.ok_or(EINVAL)?;
+            assert_eq!((*node.value(), node.weight()), (place, weight));
+            assert_eq!(node.range(), range_at(place)?);
+            next = node.next();
+        }
+        assert!(next.is_none());
+        for _ in 0..8 {
+            let (at, until) = (numbers.below(PLACES * STEP), numbers.below(PLACES * STEP));
+            let weight = numbers.below(20);
+            let ends_behind = |place: u64| place * STEP + place % STEP >= at;
+            let mut behind = here().filter(|(place, _)| ends_behind(*place));
+            let found = tree.seek(at).map(|node| *node.value());
+            assert_eq!(found, behind.clone().next().map(|(place, _)| place));
+            let found = tree.first_heavy(at, weight).map(|node| *node.value());
+            assert_eq!(
+                found,
+                behind.find(|(_, w)| *w >= weight).map(|(place, _)| place)
+            );
+            let inside = here().filter(|(place, _)| at < place * STEP && place * STEP <= until);
+            let most = inside.map(|(_, weight)| weight).max().unwrap_or(0);
+            assert_eq!(tree.heaviest(at, until), most);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_tree_does_what_its_model_does() -> Result {
+        let mut numbers = Numbers(7);
+        let mut tree = Tree::new();
+        let mut model = Model::new();
+        for _ in 0..PLACES {
+            model.push(None, GFP_KERNEL)?;
+        }
+        for step in 0..4000 {
+            let place = numbers.below(PLACES);
+            let range = range_at(place)?;
+            let there = model.get_mut(place as usize).ok_or(EINVAL)?;
+            // The tree fills up and becomes empty again, several times.
+            let fills = (step / 500) % 2 == 0;
+            match there {
+                None if fills || numbers.below(4) == 0 => {
+                    let weight = numbers.below(20);
+                    let memory = Reservation::new(GFP_KERNEL)?;
+                    let mut node = tree.insert(memory, range, place).map_err(|_| EEXIST)?;
+                    node.set_weight(weight);
+                    *there = Some(weight);
+                }
+                Some(_) if !fills || numbers.below(4) == 0 => {
+                    let node = tree.seek_mut(range.last()).ok_or(ENOENT)?;
+                    assert_eq!(node.remove(), place);
+                    *there = None;
+                }
+                Some(weight) => {
+                    *weight = numbers.below(20);
+                    let mut node = tree.seek_mut(range.start()).ok_or(ENOENT)?;
+                    node.set_weight(*weight);
+                    let memory = Reservation::new(GFP_KERNEL)?;
+                    assert!(tree.insert(memory, range, 0).is_err());
+                }
+                None => {}
+            }
+            if step % 50 == 0 {
+                compare(&tree, &model, &mut numbers)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_start_stays_behind_the_range_before() -> Result {
+        let mut tree = Tree::new();
+        for (start, last) in [(10, 19), (30, 39)] {
+            let memory = Reservation::new(GFP_KERNEL)?;
+            let range = IovaRange::new(start, last).ok_or(EINVAL)?;
+            tree.insert(memory, range, 0).map_err(|_| EEXIST)?;
+        }
+        let mut node = tree.seek_mut(30).ok_or(ENOENT)?;
+        for (start, done) in [(19, false), (20, true), (39, true), (40, false), (25, true)] {
+            assert_eq!(node.set_start(start), done);
+        }
+        assert_eq!(Some(node.range()), IovaRange::new(25, 39));
+        assert_eq!(
+            node.as_ref().prev().map(|node| node.range().last()),
+            Some(19)
+        );
+        Ok(())
+    }
+
+    /// Counts how often it is dropped.
+    struct Counted(Arc<Atomic<i32>>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn each_value_is_dropped_once() -> Result {
+        let dropped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let mut tree = RangeTree::<IovaUnit, Counted>::new();
+        for place in 0..100 {
+            let memory = Reservation::new(GFP_KERNEL)?;
+            let node = tree.insert(memory, IovaRange::at(place), Counted(dropped.clone()));
+            assert!(node.is_ok());
+        }
+        drop(tree.seek_mut(50).map(CursorMut::remove));
+        assert_eq!(dropped.load(Relaxed), 1);
+        drop(tree);
+        assert_eq!(dropped.load(Relaxed), 100);
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The module's `kapi/sync/range_tree.rs` as a list, which is searched from its beginning.
+
+use kernel::{
+    alloc::{
+        fault,
+        Flags, //
+    },
+    prelude::*, //
+};
+
+use crate::kapi::units::Range;
+
+struct Node<U, V> {
+    range: Range<U>,
+    value: V,
+    weight: u64,
+}
+
+/// Disjoint ranges in order.
+pub(crate) struct RangeTree<U, V>(Vec<Node<U, V>>);
+
+/// Memory for one more range.
+pub(crate) struct Reservation<U, V>(core::marker::PhantomData<fn() -> (U, V)>);
+
+impl<U, V> Reservation<U, V> {
+    /// Counts the allocation.
+    pub(crate) fn new(_flags: Flags) -> Result<Self> {
+        fault::allocate()?;
+        Ok(Self(core::marker::PhantomData))
+    }
+}
+
+impl<U: Copy, V> RangeTree<U, V> {
+    /// A list of no ranges.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether there is no range.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a range of weight 0, unless it intersects another.
+    pub(crate) fn insert(
+        &mut self,
+        _memory: Reservation<U, V>,
+        range: Range<U>,
+        value: V,
+    ) -> Result<CursorMut<'_, U, V>, V> {
+        let at = self.0.partition_point(|n| n.range.last() < range.start());
+        if self
+            .0
+            .get(at)
+            .is_some_and(|n| n.range.intersection(&range).is_some())
+        {
+            return Err(value);
+        }
+        let weight = 0;
+        self.0.insert(
+            at,
+            Node {
+                range,
+                value,
+                weight,
+            },
+        );
+        Ok(CursorMut { tree: self, at })
+    }
+
+    fn cursor(&self, at: usize) -> Option<Cursor<'_, U, V>> {
+        (at < self.0.len()).then_some(Cursor { tree: self, at })
+    }
+
+    /// The range that contains `at` or the first behind it.
+    pub(crate) fn seek(&self, at: u64) -> Option<Cursor<'_, U, V>> {
+        self.cursor(self.0.partition_point(|n| n.range.last() < at))
+    }
+
+    /// As `seek`.
+    pub(crate) fn seek_mut(&mut self, at: u64) -> Option<CursorMut<'_, U, V>> {
+        let at = self.seek(at)?.at;
+        Some(CursorMut { tree: self, at })
+    }
+
+    /// The last range.
+    pub(crate) fn last(&self) -> Option<Cursor<'_, U, V>> {
+        self.cursor(self.0.len().checked_sub(1)?)
+    }
+
+    /// The first range of this weight from `at` on.
+    pub(crate) fn first_heavy(&self, at: u64, weight: u64) -> Option<Cursor<'_, U, V>> {
+        let heavy = |n: &Node<U, V>| n.range.last() >= at && n.weight >= weight;
+        self.cursor(self.0.iter().position(heavy)?)
+    }
+
+    /// The largest weight of the ranges that begin behind `after`, up to `until`.
+    pub(crate) fn heaviest(&self, after: u64, until: u64) -> u64 {
+        let inside = |n: &&Node<U, V>| after < n.range.start() && n.range.start() <= until;
+        let weights = self.0.iter().filter(inside).map(|n| n.weight);
+        weights.max().unwrap_or(0)
+    }
+}
+
+/// A place in the list.
+pub(crate) struct Cursor<'a, U, V> {
+    tree: &'a RangeTree<U, V>,
+    at: usize,
+}
+
+impl<U, V> Clone for Cursor<'_, U, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, V> Copy for Cursor<'_, U, V> {}
+
+impl<'a, U: Copy, V> Cursor<'a, U, V> {
+    /// The range.
+    pub(crate) fn range(self) -> Range<U> {
+        self.tree.0[self.at].range
+    }
+
+    /// The value.
+    pub(crate) fn value(self) -> &'a V {
+        &self.tree.0[self.at].value
+    }
+
+    /// The weight.
+    pub(crate) fn weight(self) -> u64 {
+        self.tree.0[self.at].weight
+    }
+
+    /// The range before it.
+    pub(crate) fn prev(self) -> Option<Self> {
+        self.tree.cursor(self.at.checked_sub(1)?)
+    }
+
+    /// The range behind it.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.tree.cursor(self.at + 1)
+    }
+}
+
+/// A place where the list can be changed.
+pub(crate) struct CursorMut<'a, U, V> {
+    tree: &'a mut RangeTree<U, V>,
+    at: usize,
+}
+
+impl<'a, U: Copy, V> CursorMut<'a, U, V> {
+    /// The place.
+    pub(crate) fn as_ref(&self) -> Cursor<'_, U, V> {
+        Cursor {
+            tree: self.tree,
+            at: self.at,
+        }
+    }
+
+    /// The range.
+    pub(crate) fn range(&self) -> Range<U> {
+        self.as_ref().range()
+    }
+
+    /// The value.
+    pub(crate) fn value_mut(&mut self) -> &mut V {
+        &mut self.tree.0[self.at].value
+    }
+
+    /// The value.
+    pub(crate) fn into_value_mut(self) -> &'a mut V {
+        &mut self.tree.0[self.at].value
+    }
+
+    /// Changes the weight.
+    pub(crate) fn set_weight(&mut self, weight: u64) {
+        self.tree.0[self.at].weight = weight;
+    }
+
+    /// Changes the start, if the result is a range that intersects no other.
+    pub(crate) fn set_start(&mut self, start: u64) -> bool {
+        let prev = self.as_ref().prev();
+        let free = prev.is_none_or(|prev| prev.range().last() < start);
+        match Range::new(start, self.range().last()) {
+            Some(range) if free => {
+                self.tree.0[self.at].range = range;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The range behind it.
+    pub(crate) fn next(self) -> Option<Self> {
+        let at = self.as_ref().next()?.at;
+        Some(Self { at, ..self })
+    }
+
+    /// Removes the range.
+    pub(crate) fn remove(self) -> V {
+        self.tree.0.remove(self.at).value
+    }
+}

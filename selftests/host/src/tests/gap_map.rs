@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Compares maps that know the room before each range with a model that records every address.
+
+use crate::{
+    ioas::{
+        gap_map::GapMap,
+        interval::Vacancy, //
+    },
+    kapi::units::IovaRange,
+    tests::random::{
+        cases,
+        Random, //
+    }, //
+};
+
+/// The addresses of the model.
+const ADDRESSES: u64 = 48;
+
+type Map = GapMap<u64>;
+
+/// The addresses that are in no range but cannot be used.
+type Closed = [bool; ADDRESSES as usize];
+
+fn range(first: u64, last: u64) -> IovaRange {
+    IovaRange::new(first, last).expect("in order")
+}
+
+/// Returns the runs of addresses in `within` of which `free` is true.
+fn runs(within: (u64, u64), free: impl Fn(u64) -> bool) -> Vec<IovaRange> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for at in (within.0..=within.1).filter(|at| free(*at)) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == at => *last = at,
+            _ => runs.push((at, at)),
+        }
+    }
+    runs.into_iter()
+        .map(|(first, last)| range(first, last))
+        .collect()
+}
+
+/// Returns the room in a gap: its longest run of addresses that can be used.
+fn room(closed: &Closed, gap: IovaRange) -> u64 {
+    let end = ADDRESSES - 1;
+    let (first, last) = (gap.start().min(end), gap.last().min(end));
+    let open = runs((first, last), |at| !closed[at as usize]);
+    open.iter().map(IovaRange::len).max().unwrap_or(0)
+}
+
+/// Returns a random range, and the one in the map that has its first address if there is one.
+fn pick(random: &mut Random, map: &Map) -> (IovaRange, Option<IovaRange>) {
+    let (first, last) = random.ends_within(0..=ADDRESSES - 1);
+    let at = IovaRange::at(first);
+    let there = map.first_in(at).map(|(range, _)| range);
+    (range(first, last.min(first + 5)), there)
+}
+
+/// Compares the room that the map knows with what is there.
+fn compare(map: &Map, closed: &Closed, random: &mut Random) {
+    let taken = |at: u64| map.is_taken(IovaRange::at(at));
+    let gaps = runs((0, ADDRESSES - 1), |at| !taken(at));
+    let behind = map.iter().last().map_or(0, |(range, _)| range.last() + 1);
+
+    for _ in 0..4 {
+        let (first, last) = random.ends_within(0..=ADDRESSES - 1);
+        let within = range(first, last);
+        let least = random.within(1..=5);
+        // The gap behind the last range is returned whatever its room is.
+        let wanted = gaps
+            .iter()
+            .filter(|gap| gap.start() >= behind || room(closed, **gap) >= least);
+        let expected: Vec<_> = wanted.filter_map(|gap| gap.intersection(&within)).collect();
+        let found: Vec<_> = map.gaps_with_room(within, least).collect();
+        assert_eq!(found, expected, "room for {least} in {within:?}");
+    }
+}
+
+#[test]
+fn the_room_is_that_of_the_gaps() {
+    cases(1500, |random| {
+        let mut map = Map::new();
+        let mut closed: Closed = [false; ADDRESSES as usize];
+
+        for step in 0..60 {
+            let (some, there) = pick(random, &map);
+            let weigh = |gap: IovaRange| room(&closed, gap);
+            match (random.within(0..=9), there) {
+                (0..=3, _) => {
+                    // Addresses that cannot be used are in no range.
+                    let open = (some.start()..=some.last()).all(|at| !closed[at as usize]);
+                    let free = !map.is_taken(some);
+                    if open {
+                        let vacancy = Vacancy::new().expect("nothing fails");
+                        let result = map.insert(vacancy, some, step, weigh);
+                        assert_eq!(result.is_ok(), free);
+                    }
+                }
+                (4, Some(there)) => assert!(map.remove(there, weigh).is_some()),
+                (5, Some(_)) => {
+                    let refuse = random.one_in(2);
+                    let check = |_, _: &mut u64| if refuse { Err(()) } else { Ok(()) };
+                    let taken = map.take_first_in(some, check, weigh);
+                    assert_eq!(taken.map(|it| it.is_err()), Some(refuse));
+                }
+                (6, Some(there)) => {
+                    let at = random.within(there.start()..=there.last());
+                    let vacancy = Vacancy::new().expect("nothing fails");
+                    let inside = at != there.start();
+                    assert_eq!(map.split(vacancy, there, at, step).is_ok(), inside);
+                }
+                (7, Some(there)) => {
+                    let next = there.last().checked_add(1).map(IovaRange::at);
+                    let next = next.and_then(|at| map.first_in(at)).map(|(next, _)| next);
+                    if let Some(next) = next {
+                        assert!(map.join(there, next).is_some());
+                    }
+                }
+                (8..=9, None) => {
+                    let at = some.start();
+                    closed[at as usize] = !closed[at as usize];
+                    map.update(IovaRange::at(at), |gap| room(&closed, gap));
+                }
+                _ => {}
+            }
+            compare(&map, &closed, random);
+        }
+    });
+}
+
+#[test]
+fn the_largest_gap_of_a_part() {
+    cases(3000, |random| {
+        let mut map = Map::new();
+        for step in 0..random.within(0..=8) {
+            let (some, _) = pick(random, &map);
+            let vacancy = Vacancy::new().expect("nothing fails");
+            let free = !map.is_taken(some);
+            assert_eq!(
+                map.insert(vacancy, some, step, |gap| gap.len()).is_ok(),
+                free
+            );
+        }
+        let within = random.ends_within(0..=ADDRESSES - 1);
+        let gaps = runs(within, |at| !map.is_taken(IovaRange::at(at)));
+        let expected = gaps.iter().map(IovaRange::len).max().unwrap_or(0);
+        assert_eq!(map.largest_gap(range(within.0, within.1)), expected);
+    });
+}
+
+#[test]
+fn gaps_at_both_ends_of_64_bits() {
+    let max = u64::MAX;
+    let mut map = Map::new();
+    let all = |map: &Map| map.gaps_with_room(IovaRange::ALL, 1).collect::<Vec<_>>();
+    assert_eq!(all(&map), [IovaRange::ALL]);
+    assert_eq!(map.largest_gap(IovaRange::ALL), max);
+
+    for (first, last) in [(max, max), (0, 0)] {
+        let vacancy = Vacancy::new().expect("nothing fails");
+        assert_eq!(
+            map.insert(vacancy, range(first, last), 0, |gap| gap.len()),
+            Ok(())
+        );
+    }
+    assert_eq!(all(&map), [range(1, max - 1)]);
+    assert_eq!(map.largest_gap(IovaRange::ALL), max - 1);
+    assert_eq!(map.remove(IovaRange::at(0), |gap| gap.len()), Some(0));
+    assert_eq!(all(&map), [range(0, max - 1)]);
+    let vacancy = Vacancy::new().expect("nothing fails");
+    assert_eq!(
+        map.insert(vacancy, range(0, max - 1), 0, |gap| gap.len()),
+        Ok(())
+    );
+    assert!(all(&map).is_empty());
+    assert_eq!(map.largest_gap(IovaRange::ALL), 0);
+}
