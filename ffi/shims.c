@@ -440,6 +440,11 @@ unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 	return rc;
 }
 
+void iommufd_rs_ida_init(struct ida *ida)
+{
+	ida_init(ida);
+}
+
 static u64 weight_of(struct iommufd_rs_weighted *node)
 {
 	return node->weight;

@@ -6,6 +6,7 @@
 #ifndef IOMMUFD_RS_SHIMS_H
 #define IOMMUFD_RS_SHIMS_H
 
+#include <linux/idr.h>
 #include <linux/iommu.h>
 #include <linux/rbtree.h>
 #include <linux/types.h>
@@ -143,6 +144,8 @@ unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
 				    const void *from, size_t len);
 unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 				      unsigned long from, size_t len);
+
+void iommufd_rs_ida_init(struct ida *ida);
 
 /* A node of a red-black tree that knows the largest weight in its subtree. */
 struct iommufd_rs_weighted {

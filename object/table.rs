@@ -47,6 +47,7 @@ use crate::kapi::{
     sync::{
         chunks::Chunks,
         clear_on_drop::Clear,
+        ida::Ida,
         rwsem::{
             new_rwsem,
             RwSem,
@@ -165,8 +166,6 @@ impl Slot {
 
 struct Slots {
     map: RBTree<u32, Slot>,
-    /// No id below this one is free.
-    lowest: u32,
     /// The marked object, which is live.
     marked: Option<u32>,
 }
@@ -175,18 +174,8 @@ impl Slots {
     const FIRST_ID: u32 = 1;
     const LAST_ID: u32 = i32::MAX as u32;
 
-    /// Returns the lowest free id.
-    fn free_id(&self) -> Option<u32> {
-        let mut id = self.lowest;
-        while self.map.get(&id).is_some() {
-            id += 1;
-        }
-        (id <= Self::LAST_ID).then_some(id)
-    }
-
     fn remove(&mut self, id: u32) -> Option<Slot> {
         let slot = self.map.remove(&id)?;
-        self.lowest = self.lowest.min(id);
         self.unmark(id);
         Some(slot)
     }
@@ -216,6 +205,9 @@ impl Slots {
 #[pin_data]
 pub(crate) struct Table {
     context: u64,
+    /// The ids that are taken. An id is taken before it has a slot and freed after it has none.
+    #[pin]
+    ids: Ida,
     #[pin]
     publishing: RwSem<()>,
     #[pin]
@@ -227,11 +219,11 @@ impl Table {
     pub(crate) fn new(context: u64) -> impl PinInit<Self> {
         pin_init!(Self {
             context,
+            ids <- Ida::new(),
             publishing <- new_rwsem!((), "Table::publishing"),
             slots <- new_mutex!(
                 Slots {
                     map: RBTree::new(),
-                    lowest: Slots::FIRST_ID,
                     marked: None,
                 },
                 "Table::slots"
@@ -242,10 +234,13 @@ impl Table {
     /// Reserves the lowest free id. Returns `ENOMEM`, or `EBUSY` if all ids are taken.
     pub(crate) fn reserve(&self) -> Result<Reservation<'_>> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let ids = Slots::FIRST_ID..=Slots::LAST_ID;
+        let id = self.ids.alloc(ids).map_err(|error| match error {
+            ENOSPC => Reason::ObjectIds.with(0),
+            error => error.into(),
+        })?;
         let mut slots = self.slots.lock();
-        let id = slots.free_id().ok_or(Reason::ObjectIds.with(0))?;
         slots.map.insert(node.into_node(id, Slot::Reserved));
-        slots.lowest = id + 1;
         Ok(Reservation {
             table: self,
             id,
@@ -530,6 +525,7 @@ impl Drop for Reservation<'_> {
         if !self.published {
             let slot = self.table.slots.lock().remove(self.id);
             drop(slot);
+            self.table.ids.free(self.id);
         }
     }
 }
