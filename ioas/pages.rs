@@ -364,6 +364,7 @@ impl Pages {
                 .because(Reason::AccessMemory, gap.start() << PAGE_SHIFT)?;
         }
 
+        let mut pinned = inner.segments.extents_in(range).peekable();
         let mut missing = missing.extents.iter().peekable();
         let mut done = 0;
         while done < transfer.len() {
@@ -371,11 +372,14 @@ impl Pages {
             let index = at >> PAGE_SHIFT;
             let len = to_usize(PAGE_SIZE - page_offset(at)).min(transfer.len() - done);
             let piece = some_or_warn!(transfer.part(done, len))?;
-            let found = inner.segments.extent_at(index).or_else(|| {
-                while missing.next_if(|found| found.last < index).is_some() {}
-                let found = missing.peek()?;
-                Some((&found.extent, index.checked_sub(found.first)?))
-            });
+            let before = |(first, extent): &(u64, &Extent)| first + extent.npages() <= index;
+            while pinned.next_if(before).is_some() {}
+            while missing.next_if(|found| found.last < index).is_some() {}
+            let pinned = pinned.peek().map(|(first, extent)| (*first, *extent));
+            let missing = missing.peek().map(|found| (found.first, &found.extent));
+            // A page is in one of them at most.
+            let found = Iterator::chain(pinned.into_iter(), missing)
+                .find_map(|(first, extent)| Some((extent, index.checked_sub(first)?)));
             // Every gap was pinned above.
             let (extent, skip) = some_or_warn!(found)?;
             copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)

@@ -338,17 +338,17 @@ impl Segments {
         self.map.iter().map(|(range, _)| range.len()).sum()
     }
 
-    /// Returns the extent that contains page `index`, and the place of the page in it.
-    pub(crate) fn extent_at(&self, index: u64) -> Option<(&Extent, u64)> {
-        let (found, segment) = self.map.first_in(PageRange::new(index, index)?)?;
-        let mut skip = index - found.start();
-        for extent in segment.extents.iter() {
-            if skip < extent.npages() {
-                return Some((extent, skip));
-            }
-            skip -= extent.npages();
-        }
-        None
+    /// Returns the extents that have pages of `range`, in order, each with the index of its first
+    /// page.
+    pub(crate) fn extents_in(&self, range: PageRange) -> impl Iterator<Item = (u64, &Extent)> {
+        self.map.iter_in(range).flat_map(move |(found, segment)| {
+            let mut index = found.start();
+            segment.extents.iter().filter_map(move |extent| {
+                let first = index;
+                index += extent.npages();
+                (index > range.start() && first <= range.last()).then_some((first, extent))
+            })
+        })
     }
 }
 

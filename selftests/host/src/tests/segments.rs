@@ -179,16 +179,28 @@ impl Model {
                 .filter(|other| memory.pfn(**other) == pfn)
                 .count();
             assert_eq!(ledger::pins(pfn), pins as u64, "page {index}");
-            let extent = segments
-                .extent_at(index)
-                .map(|(extent, skip)| extent.pfn() + skip);
-            assert_eq!(extent, self.held(index).then_some(pfn), "page {index}");
+            let mut extents = segments.extents_in(pages(index, index));
+            let found = extents
+                .next()
+                .map(|(first, extent)| extent.pfn() + (index - first));
+            assert_eq!(found, self.held(index).then_some(pfn), "page {index}");
+            assert!(extents.next().is_none(), "page {index}");
         }
         for _ in 0..4 {
             let (first, last) = random.ends_within(0..=INDEXES - 1);
             let until = (first..=last)
                 .find(|index| !self.held(*index))
                 .unwrap_or(last + 1);
+            let held = (first..=last).filter(|index| self.held(*index));
+            let expected: Vec<u64> = held.map(|index| memory.pfn(index)).collect();
+            let extents = segments.extents_in(pages(first, last));
+            let all = extents.flat_map(|(index, extent)| {
+                (0..extent.npages()).map(move |skip| (index + skip, extent.pfn() + skip))
+            });
+            let all = all.filter(|(index, _)| (first..=last).contains(index));
+            let found: Vec<u64> = all.map(|(_, pfn)| pfn).collect();
+            assert_eq!(found, expected, "{first} to {last}");
+
             let expected: Vec<u64> = (first..until).map(|index| memory.pfn(index)).collect();
             let found = physical(segments, pages(first, last));
             assert_eq!(found, expected, "{first} to {last}");
@@ -446,7 +458,8 @@ fn a_failed_pin_unpins_what_it_pinned() {
                 u64::from(pinned),
                 "page {index}"
             );
-            assert_eq!(segments.extent_at(index).is_some(), pinned, "page {index}");
+            let mut extents = segments.extents_in(pages(index, index));
+            assert_eq!(extents.next().is_some(), pinned, "page {index}");
         }
         if !failed {
             break;
