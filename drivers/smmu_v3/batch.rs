@@ -221,30 +221,24 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
             };
             if self.merger.knows(words) {
                 let (smmus, lanes) = (self.smmus, &mut *self.lanes);
-                let passed = self
+                let taken = self
                     .merger
-                    .pass(rest, |command| put_everywhere(smmus, lanes, command))?;
-                if passed != 0 {
-                    rest = rest.get(passed..).unwrap_or_default();
-                    continue;
-                }
-                if let Some(command) = self.merger.add_known(words) {
-                    put_everywhere(self.smmus, self.lanes, command)?;
-                }
-            } else {
-                let command = match self.rules.check(words) {
-                    Ok(command) => command,
-                    Err(error) => break (rest.len(), Err(error)),
-                };
-                let class = command.class();
-                if self.pending.is_some_and(|pending| pending != class) {
-                    self.accepted += (block.len() - rest.len()) as u32;
-                    return self.accept_by_class(rest);
-                }
-                self.pending = Some(class);
-                if !self.put(command)? {
-                    break (rest.len(), Err(EIO));
-                }
+                    .add_known(rest, |command| put_everywhere(smmus, lanes, command))?;
+                rest = rest.get(taken..).unwrap_or_default();
+                continue;
+            }
+            let command = match self.rules.check(words) {
+                Ok(command) => command,
+                Err(error) => break (rest.len(), Err(error)),
+            };
+            let class = command.class();
+            if self.pending.is_some_and(|pending| pending != class) {
+                self.accepted += (block.len() - rest.len()) as u32;
+                return self.accept_by_class(rest);
+            }
+            self.pending = Some(class);
+            if !self.put(command)? {
+                break (rest.len(), Err(EIO));
             }
             rest = later;
         };
@@ -253,45 +247,63 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         Ok(result)
     }
 
-    /// As [`Batch::accept`], for commands of several classes.
+    /// As [`Batch::accept`], for commands of several classes. Commands about configurations are put
+    /// into lanes at once; the others wait for them.
     #[inline(never)]
     fn accept_by_class(&mut self, block: &[Words]) -> Result<Result> {
         let mut commands = [Command::NONE; N];
         let mut has = [false; Class::ALL.len()];
-        let mut valid = 0;
+        let (mut valid, mut later) = (0, 0);
         let mut result = Ok(());
-        for (words, place) in block.iter().zip(&mut commands) {
-            match self.validate(*words) {
-                Ok(command) => {
-                    *place = command;
-                    valid += 1;
-                    if let Some(has) = has.get_mut(command.class() as usize) {
-                        *has = true;
-                    }
-                }
+        for words in block {
+            let command = match self.rules.check(*words) {
+                Ok(command) => command,
                 Err(error) => {
                     result = Err(error);
                     break;
                 }
+            };
+            let class = command.class();
+            let exists = match (class, command.target()) {
+                (Class::Configuration, _) => {
+                    self.enter(class)?;
+                    self.put(command)?
+                }
+                (_, Target::Device(vsid)) => self.smmus.stream(vsid, 0).is_some(),
+                _ => true,
+            };
+            if !exists {
+                result = Err(EIO);
+                break;
+            }
+            valid += 1;
+            if class != Class::Configuration {
+                if let Some(place) = commands.get_mut(later) {
+                    *place = command;
+                    later += 1;
+                }
+                if let Some(has) = has.get_mut(class as usize) {
+                    *has = true;
+                }
             }
         }
-        let commands = commands.get(..valid).unwrap_or_default();
+        let commands = commands.get(..later).unwrap_or_default();
         for (class, has) in Class::ALL.into_iter().zip(has) {
             if !has {
                 continue;
             }
-            if self.pending.is_some_and(|pending| pending < class) {
-                self.sync()?;
-                // Of this block, not all is issued.
-                self.complete = self.accepted;
-            } else {
-                self.close()?;
-            }
-            // None that is smaller is left.
-            self.pending = Some(class);
-            for command in commands.iter().filter(|command| command.class() == class) {
-                // A device that has gone since has nothing cached any more.
-                let _ = self.put(*command)?;
+            self.enter(class)?;
+            for command in commands {
+                match command.target() {
+                    Target::AddressSpaces(command) if class == Class::Translation => {
+                        self.put_translation(command)?;
+                    }
+                    Target::Device(_) if class == Class::DeviceCache => {
+                        // A device that has gone since has nothing cached any more.
+                        let _ = self.put(*command)?;
+                    }
+                    _ => {}
+                }
             }
         }
         // CAST: It is at most `N`, which is small.
@@ -299,14 +311,21 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         Ok(result)
     }
 
-    /// Returns the command if it is valid and the device that it is about exists.
+    /// Prepares for commands of a class. What is smaller and pending is complete afterwards.
     #[inline]
-    fn validate(&self, words: Words) -> Result<Command> {
-        let command = self.rules.check(words)?;
-        if let Target::Device(vsid) = command.target() {
-            self.smmus.stream(vsid, 0).ok_or(EIO)?;
+    fn enter(&mut self, class: Class) -> Result {
+        match self.pending {
+            Some(pending) if pending == class => return Ok(()),
+            Some(pending) if pending < class => {
+                self.sync()?;
+                // Of this block, not all is issued.
+                self.complete = self.accepted;
+            }
+            _ => self.close()?,
         }
-        Ok(command)
+        // None that is smaller is left.
+        self.pending = Some(class);
+        Ok(())
     }
 
     /// Puts a valid command into the lanes of the SMMUs that it concerns, or merges it. Returns
@@ -314,9 +333,7 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
     fn put(&mut self, command: Command) -> Result<bool> {
         match command.target() {
             Target::AddressSpaces(command) => {
-                if let Some(before) = self.merger.add(command) {
-                    put_everywhere(self.smmus, self.lanes, before)?;
-                }
+                self.put_translation(command)?;
                 Ok(true)
             }
             Target::Device(vsid) => {
@@ -333,6 +350,14 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
                 Ok(nth != 0)
             }
         }
+    }
+
+    /// Puts a command about address spaces into lanes, or merges it.
+    #[inline(always)]
+    fn put_translation(&mut self, command: Tlbi) -> Result {
+        let (smmus, lanes) = (self.smmus, &mut *self.lanes);
+        self.merger
+            .add(command, |command| put_everywhere(smmus, lanes, command))
     }
 
     /// Puts the merger's open command into lanes.

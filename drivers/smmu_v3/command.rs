@@ -215,7 +215,7 @@ impl Rules {
     /// Validates a guest's command. `EIO` for opcodes that a guest may not use, for reserved bits,
     /// for fields of features that the SMMU lacks and for values that the specification calls
     /// reserved or ILLEGAL.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check(&self, words: Words) -> Result<Command> {
         let [word0, word1] = words;
         let (reserved, valid) = match OPCODE.of(word0) {

@@ -12,8 +12,8 @@
 //! - CMD_TLBI_NH_ASID never takes the place of commands by address: it leaves global entries, which
 //!   CMD_TLBI_NH_VA invalidates whatever their ASID. CMD_TLBI_NH_ALL leaves none.
 //!
-//! A [`Merger`] holds one command, the open one, until a command follows that cannot be merged with
-//! it. A range is kept as two addresses meanwhile, and encoded when it is closed.
+//! A [`Merger`] passes other commands on and holds one range, the open one, as two addresses, until
+//! a command follows that does not continue it.
 
 use kernel::prelude::*;
 
@@ -51,10 +51,8 @@ const SPAN: u64 = NUM.mask() | SCALE.mask();
 /// The fields of word 1 that are no address.
 const LOW: u64 = !ADDRESS.mask();
 
-/// No command. The opcode is none.
-const NONE: Words = [0; 2];
-/// Word 0 of no command by address.
-const NOTHING: u64 = 0;
+/// Bits of word 1 without the address that no command has: there is nothing to compare with.
+const UNKNOWN: u64 = u64::MAX;
 
 /// What commands have in common that differ in nothing but their address.
 #[derive(Clone, Copy, Default)]
@@ -148,25 +146,29 @@ pub(crate) struct Merger {
     /// No two are merged: what must be issued twice has to stay there twice.
     repeats: bool,
     ds: bool,
-    /// The open command, its VMID 0. Without one, [`NONE`].
-    open: Words,
-    /// What the open command has become by other commands, if anything.
-    range: Range,
-    /// Whether `range` is valid.
-    ranged: bool,
-    /// Whether `range` is more than the open command says.
-    grown: bool,
+    /// CMD_TLBI_NH_ALL was passed on, which invalidates all that further commands would.
+    all: bool,
 
-    // Of the last command by address.
-    /// Its word 0, as the guest wrote it; [`NOTHING`] if the open command is another one.
+    // The open range.
+    /// Whether there is one.
+    ranged: bool,
+    /// Whether it is more than `open` says.
+    grown: bool,
+    /// Its first command, with VMID 0.
+    open: Words,
+    range: Range,
+
+    // The last command by address. Those that differ from it in the address alone are valid too.
+    /// Its word 0, as the guest wrote it.
     word0: u64,
-    /// Its word 1 without the address.
+    /// Its word 1 without the address; [`UNKNOWN`] if the last command was another one.
     low: u64,
-    /// Word 1 of the command that continues the range, and the last one that may.
-    next: u64,
-    until: u64,
     /// `None` if such commands make no ranges.
     shape: Option<Shape>,
+    /// Word 1 of the command that continues the open range, and the last one that may. Without a
+    /// range, `next` is greater than `until`.
+    next: u64,
+    until: u64,
 }
 
 impl Merger {
@@ -175,20 +177,21 @@ impl Merger {
         Self {
             repeats: features.repeat_erratum,
             ds: features.ds,
-            open: NONE,
-            range: Range { start: 0, last: 0 },
+            all: false,
             ranged: false,
             grown: false,
-            word0: NOTHING,
-            low: 0,
+            open: [0; 2],
+            range: Range { start: 0, last: 0 },
+            word0: 0,
+            low: UNKNOWN,
+            shape: None,
             next: u64::MAX,
             until: 0,
-            shape: None,
         }
     }
 
     /// Takes the commands in that begin `block` and continue the open range, and returns how many
-    /// they are. They differ from a valid command in their address alone, and so are valid.
+    /// they are.
     #[inline(always)]
     pub(crate) fn extend(&mut self, block: &[Words]) -> usize {
         let (word0, until, mut next) = (self.word0, self.until, self.next);
@@ -216,32 +219,29 @@ impl Merger {
         word0 == self.word0 && word1 & LOW == self.low
     }
 
-    /// Takes the commands in that begin `block`, that the merger [knows](Merger::knows) and that
-    /// are merged with none before them, and returns how many they are. `emit` gets those before
-    /// them, and fails for the caller.
+    /// Adds the commands that begin `block`, of which it [knows](Merger::knows) the first, as long
+    /// as none is merged, and returns how many they are; one at least. `emit` gets commands to be
+    /// issued, and fails for the caller.
     #[inline(always)]
-    pub(crate) fn pass(
+    pub(crate) fn add_known(
         &mut self,
         block: &[Words],
         mut emit: impl FnMut(Tlbi) -> Result,
     ) -> Result<usize> {
-        let mut open = self.open;
         let head = self.word0 & !VMID.mask();
         let mut taken = 0;
         match self.shape {
             None => {
                 for words in block {
-                    if !self.knows(*words) || words[1] == open[1] && !self.repeats {
+                    if !self.knows(*words) {
                         break;
                     }
-                    emit(Tlbi(open))?;
-                    open = [head, words[1]];
+                    emit(Tlbi([head, words[1]]))?;
                     taken += 1;
                 }
-                self.open = open;
             }
             Some(shape) if self.ranged && !self.grown => {
-                let mut range = self.range;
+                let (mut open, mut range) = (self.open, self.range);
                 for words in block {
                     let next = Range::at(words[1] & ADDRESS.mask(), &shape);
                     let Some(next) = next.filter(|_| self.knows(*words)) else {
@@ -256,88 +256,95 @@ impl Merger {
                     taken += 1;
                 }
                 self.open = open;
-                self.begin(Some(range));
+                self.begin(range);
             }
             Some(_) => {}
         }
-        Ok(taken)
-    }
-
-    /// Adds a command that [`Merger::knows`]. Returns the one before it if they cannot be merged.
-    pub(crate) fn add_known(&mut self, words: Words) -> Option<Tlbi> {
-        let start = words[1] & ADDRESS.mask();
-        let range = self.shape.and_then(|shape| Range::at(start, &shape));
-        if let (true, Some(range), Some(shape)) = (self.ranged, range, self.shape) {
-            if let Some(union) = self.range.union(range, shape.section) {
-                self.grow(union);
-                return None;
-            }
-        } else if !self.ranged && words[1] == self.open[1] && !self.repeats {
-            return None;
+        if taken != 0 {
+            return Ok(taken);
         }
-        let before = self.closed();
-        // The open command may be one of another length, of several that made a range.
-        self.open = [words[0] & !VMID.mask(), words[1]];
-        self.begin(range);
-        Some(before)
+        if let Some(words) = block.first() {
+            self.add_ranged([head, words[1]], self.shape, emit)?;
+        }
+        Ok(1)
     }
 
-    /// Adds a command. Returns the one before it if they cannot be
-    /// merged.
-    pub(crate) fn add(&mut self, command: Tlbi) -> Option<Tlbi> {
+    /// Adds a command. `emit` gets commands to be issued, and fails for the caller.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, command: Tlbi, mut emit: impl FnMut(Tlbi) -> Result) -> Result {
         let Tlbi([word0, word1]) = command;
+        if self.all {
+            return Ok(());
+        }
         let words = [word0 & !VMID.mask(), word1];
+        // Only commands by address have a granule.
+        if TG.is_set(word1) && !self.repeats {
+            let shape = Shape::of(words, self.ds);
+            self.add_ranged(words, shape, emit)?;
+            self.know(word0, word1, shape);
+            return Ok(());
+        }
         let opcode = OPCODE.of(word0);
-        let by_address = matches!(opcode, opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA);
-        let shape = if by_address && !self.repeats {
-            Shape::of(words, self.ds)
-        } else {
-            None
-        };
-        let range = shape.and_then(|shape| Range::at(word1 & ADDRESS.mask(), &shape));
-        let none = self.open == NONE;
-        if !none && !self.repeats {
-            if self.is_all() || words == self.open && !self.grown {
-                return None;
+        let is_all = opcode == opcode::TLBI_NH_ALL && !self.repeats;
+        if self.ranged {
+            let before = self.closed();
+            self.end();
+            if !is_all {
+                emit(before)?;
             }
-            if opcode == opcode::TLBI_NH_ALL {
-                self.open = words;
-                self.begin(None);
-                self.word0 = NOTHING;
-                return None;
-            }
+        }
+        emit(Tlbi(words))?;
+        self.all = is_all;
+        match opcode {
+            opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA => self.know(word0, word1, None),
+            _ => self.low = UNKNOWN,
+        }
+        Ok(())
+    }
+
+    /// Adds a command by address with a granule. It has this shape.
+    fn add_ranged(
+        &mut self,
+        words: Words,
+        shape: Option<Shape>,
+        mut emit: impl FnMut(Tlbi) -> Result,
+    ) -> Result {
+        let start = words[1] & ADDRESS.mask();
+        let range = shape.and_then(|shape| Some((Range::at(start, &shape)?, shape)));
+        if self.ranged {
             // Opcode and ASID; leaf, level and granule.
             let alike = (words[0] ^ self.open[0]) & !SPAN | (words[1] ^ self.open[1]) & LOW == 0;
-            if let (true, true, Some(range), Some(new)) = (alike, self.ranged, range, shape) {
-                if let Some(union) = self.range.union(range, new.section) {
-                    self.know(word0, word1, shape);
-                    self.grow(union);
-                    return None;
+            if let (true, Some((range, shape))) = (alike, range) {
+                if let Some(union) = self.range.union(range, shape.section) {
+                    self.grown |= union.start != self.range.start || union.last != self.range.last;
+                    self.range = union;
+                    self.look_ahead(words[1] & LOW, shape);
+                    return Ok(());
                 }
             }
+            let before = self.closed();
+            self.end();
+            emit(before)?;
         }
-        let before = self.closed();
-        self.open = words;
-        self.know(if by_address { word0 } else { NOTHING }, word1, shape);
-        self.begin(range);
-        (!none).then_some(before)
+        match range {
+            Some((range, shape)) => {
+                self.open = words;
+                self.shape = Some(shape);
+                self.low = words[1] & LOW;
+                self.begin(range);
+                Ok(())
+            }
+            None => emit(Tlbi(words)),
+        }
     }
 
-    /// Returns the open command, if there is one. None is open then.
+    /// Returns the open range, if there is one, as a command. All is forgotten.
     pub(crate) fn close(&mut self) -> Option<Tlbi> {
-        if self.open == NONE {
-            return None;
-        }
-        let before = self.closed();
-        self.open = NONE;
-        self.begin(None);
-        self.word0 = NOTHING;
-        Some(before)
-    }
-
-    /// Whether the open command invalidates all that any other would.
-    fn is_all(&self) -> bool {
-        OPCODE.of(self.open[0]) == opcode::TLBI_NH_ALL
+        let before = self.ranged.then(|| self.closed());
+        self.end();
+        self.all = false;
+        self.low = UNKNOWN;
+        before
     }
 
     /// Records what [`Merger::knows`] looks at.
@@ -347,40 +354,34 @@ impl Merger {
         self.shape = shape;
     }
 
-    /// Records what the open command invalidates, `None` if it makes no range.
+    /// Records the range of the open command.
     #[inline(always)]
-    fn begin(&mut self, range: Option<Range>) {
+    fn begin(&mut self, range: Range) {
+        self.ranged = true;
         self.grown = false;
-        self.ranged = range.is_some();
-        match range {
-            Some(range) => {
-                self.range = range;
-                self.look_ahead();
-            }
-            None => {
-                self.next = u64::MAX;
-                self.until = 0;
-            }
-        }
+        self.range = range;
+        self.look_ahead(self.low, self.shape.unwrap_or_default());
     }
 
-    fn grow(&mut self, union: Range) {
-        self.grown |= union.start != self.range.start || union.last != self.range.last;
-        self.range = union;
-        self.look_ahead();
+    /// Records that there is no open range.
+    #[inline(always)]
+    fn end(&mut self) {
+        self.ranged = false;
+        self.grown = false;
+        self.next = u64::MAX;
+        self.until = 0;
     }
 
     /// Computes what [`Merger::extend`] looks at.
     #[inline(always)]
-    fn look_ahead(&mut self) {
-        let shape = self.shape.unwrap_or_default();
-        self.next = self.range.last.wrapping_add(1) | self.low;
+    fn look_ahead(&mut self, low: u64, shape: Shape) {
+        self.next = self.range.last.wrapping_add(1) | low;
         // The last place in the section where a command of this shape has a range.
         let end = (self.range.start | shape.section).min(u64::MAX - 1);
-        self.until = (end.wrapping_sub(shape.length) & ADDRESS.mask()) | self.low;
+        self.until = (end.wrapping_sub(shape.length) & ADDRESS.mask()) | low;
     }
 
-    /// The open command as it has become.
+    /// The open range as a command.
     #[inline(always)]
     fn closed(&self) -> Tlbi {
         if self.grown {

@@ -255,7 +255,17 @@ fn classes_complete_in_order() {
 
 #[test]
 fn an_invalid_command_anywhere() {
-    let bad: [Words; 4] = [[0x46, 0], [0x03, 0], [0x12, 2], with([0x05, 0], 63, 32, 5)];
+    let bad: [Words; 8] = [
+        [0x46, 0],
+        [0x03, 0],
+        [0x12, 2],
+        with([0x05, 0], 63, 32, 5),
+        // What the merger begins with must not pass for a command.
+        [0, 0],
+        [0, 0x1000],
+        [0, u64::MAX],
+        [u64::MAX, u64::MAX],
+    ];
     for bad in bad {
         for place in 0..=130 {
             let recorder = Recorder::new(1);

@@ -52,28 +52,21 @@ fn sequence(commands: &[Words], features: &Features, short_cuts: bool) -> Vec<Wo
     let mut made = Vec::new();
     let mut rest = commands;
     while let [words, later @ ..] = rest {
-        if short_cuts {
-            let taken = merger.extend(rest);
-            let passed = if taken == 0 && merger.knows(*words) {
-                let emit = |command| {
-                    made.push(command);
-                    Ok(())
-                };
-                merger.pass(rest, emit).expect("`emit` does not fail")
-            } else {
-                0
-            };
-            if taken + passed != 0 {
-                rest = &rest[taken + passed..];
-                continue;
-            }
-        }
-        made.extend(if short_cuts && merger.knows(*words) {
-            merger.add_known(*words)
+        let emit = |command| {
+            made.push(command);
+            Ok(())
+        };
+        let taken = if short_cuts { merger.extend(rest) } else { 0 };
+        if taken != 0 {
+            rest = &rest[taken..];
+        } else if short_cuts && merger.knows(*words) {
+            let taken = merger.add_known(rest, emit).expect("`emit` does not fail");
+            rest = &rest[taken..];
         } else {
-            merger.add(tlbi(*words, features))
-        });
-        rest = later;
+            let command = tlbi(*words, features);
+            merger.add(command, emit).expect("`emit` does not fail");
+            rest = later;
+        }
     }
     made.extend(merger.close());
     assert_eq!(merger.close(), None);
@@ -285,9 +278,10 @@ fn all_takes_the_place_of_everything_and_an_asid_of_nothing() {
     let page = one(0, 0, 5, 0x1000);
     let made = with(all, 47, 32, u64::from(VMID));
     assert_eq!(merge(all, page), Some(made));
-    assert_eq!(merge(page, all), Some(made));
-    assert_eq!(merge(asid, all), Some(made));
+    assert_eq!(merge(all, asid), Some(made));
+    assert_eq!(merge(all, all), Some(made));
     assert_eq!(merge([0x30, 0], page), Some(made));
+    assert_eq!(merge(one(1, 3, 5, 0x1000), all), Some(made));
     // Invalidating by ASID would keep global entries at the address.
     assert_eq!(merge(asid, page), None);
     assert_eq!(merge(page, asid), None);
