@@ -517,11 +517,56 @@ static void several_streams(struct fixture *none)
 	WANT(open_parent(&n, getenv("CDEV")), 0);
 	WANT(viommu(&n), 0);
 	WANT(vdevice(&n), by_the_driver() ? -EOPNOTSUPP : 0);
+	/* What the runner looks for in QEMU's trace, see smmu_batches.c. */
+	WANT(submit_one(&n, by_asid(0x4d00)), 0);
+	WANT(submit_one(&n, by_op(OP_NH_ALL)), 0);
+	WANT(submit_one(&n, by_asid(0x4d01)), 0);
+	note("between %u and %u: 1 1 1", 0x4d00, 0x4d01);
+	if (!by_the_driver()) {
+		command both[2] = { by_vsid(OP_CFGI_CD, VSID), by_vsid(OP_CFGI_CD_ALL, VSID) };
+		uint32_t done;
+
+		WANT(submit_one(&n, by_asid(0x4d02)), 0);
+		WANT(submit_one(&n, both[0]), 0);
+		WANT(submit_one(&n, by_asid(0x4d03)), 0);
+		note("between %u and %u: 1 2 1 2", 0x4d02, 0x4d03);
+		WANT(submit_one(&n, by_asid(0x4d04)), 0);
+		WANT(submit(&n, both, 2, &done), 0);
+		WANT(done, 2);
+		WANT(submit_one(&n, by_asid(0x4d05)), 0);
+		note("between %u and %u: 1 4 1 2", 0x4d04, 0x4d05);
+	}
+	close_nested(&n);
+}
+
+/*
+ * The bridge is in the device's IOMMU group, so it is attached with it; but it is bound to no driver, so it
+ * has no vDEVICE, which a first stage needs.
+ */
+static void bridge_without_vdevice(struct fixture *none)
+{
+	uint32_t both, bypass, aborting;
+	struct nested n;
+
+	WANT(open_parent(&n, getenv("CDEV")), 0);
+	WANT(viommu(&n), 0);
+	WANT(vdevice(&n), by_the_driver() ? -EOPNOTSUPP : 0);
+	WANT(translate(&n, &both), 0);
+	WANT(vste(&n, STE_BYPASS, 0, &bypass), 0);
+	WANT(vste(&n, STE_ABORT, 0, &aborting), 0);
+	WANT(attach(n.dev, both, NULL), -ENOENT);
+	WANT(attach(n.dev, bypass, NULL), 0);
+	*(volatile uint32_t *)page_of(&n, SOURCE_PAGE) = ++n.stamp;
+	device_copies(&n, ipa_of(SOURCE_PAGE), ipa_of(B_PAGE));
+	WANT(*(volatile uint32_t *)page_of(&n, B_PAGE), n.stamp);
+	WANT(attach(n.dev, aborting, NULL), 0);
+	WANT(written_to(&n, ipa_of(A_PAGE)), 0);
 	close_nested(&n);
 }
 
 static const struct test bridge_tests[] = {
-	{ "a vDEVICE", several_streams, ALONE },
+	{ "a vDEVICE, and commands for all StreamIDs", several_streams, ALONE },
+	{ "DMA by the bridge's StreamID", bridge_without_vdevice, ALONE },
 };
 
 static const struct suite bridge_suite = {

@@ -6,7 +6,7 @@
  *
  *	# between FIRST and NEXT: SUBMISSIONS COMMANDS SYNCS
  *
- * "<" before a number says that it may be less.
+ * "<" before a number says that it may be less. A fourth number says for how many StreamIDs commands are.
  *
  * Usage: CDEV=... smmu-batches none
  */
@@ -18,11 +18,26 @@
 #define MARKER		0x4d00u
 /* The most commands that are issued at once. */
 #define BLOCK		63
+/* The most that our module passes to the driver at once. */
+#define IN_TREE_BLOCK	1024
+
+static uint32_t blocks_of(uint32_t nr)
+{
+	return (nr + BLOCK - 1) / BLOCK;
+}
+
+/* How many blocks the driver makes of a batch, with a CMD_SYNC each. */
+static uint32_t driver_blocks(uint32_t nr)
+{
+	if (on_c_module())
+		return blocks_of(nr);
+	return nr / IN_TREE_BLOCK * blocks_of(IN_TREE_BLOCK) + blocks_of(nr % IN_TREE_BLOCK);
+}
 
 static void check_batch(struct nested *n, enum batch_kind kind, uint32_t nr, uint32_t marker)
 {
 	static command commands[MOST_COMMANDS];
-	uint32_t done, blocks = (nr + BLOCK - 1) / BLOCK;
+	uint32_t done, blocks = by_the_driver() ? driver_blocks(nr) : blocks_of(nr);
 
 	fill_batch(commands, kind, nr);
 	WANT(submit_one(n, by_asid(marker)), 0);

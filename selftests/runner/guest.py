@@ -173,6 +173,11 @@ def _shared(tree: Path) -> list[str]:
     return ["-virtfs", f"local,path={tree},mount_tag=userland,security_model=none,readonly=on,multidevs=remap"]
 
 
+def trace_file(suite: Suite) -> Path:
+    """Returns the file that QEMU's trace of the suite's guest is in."""
+    return BUILD / "logs" / f"{suite.name}.trace"
+
+
 def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
     """Returns QEMU's command, without the serial ports. `loglevel` is a parameter of the kernel."""
     suite = parts.suite
@@ -183,7 +188,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
         *("-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
-        *(smmu_trace.ARGUMENTS if suite.trace else []),
+        *(smmu_trace.arguments(trace_file(suite)) if suite.trace else []),
         *(_shared(parts.userland) if parts.userland else []),
         *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),
         *("-append", cmdline.strip()),

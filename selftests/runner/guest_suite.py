@@ -12,6 +12,7 @@ from guest import QEMU
 from guest import Guest
 from guest import Parts
 from guest import packed
+from guest import trace_file
 from kernel_log import KernelLog
 from ktap import Program
 from result import Case
@@ -100,8 +101,6 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
                 if channel == KERNEL:
                     kernel.feed(line)
                 elif channel == QEMU:
-                    if trace:
-                        trace.qemu(line)
                     qemu_said = [*qemu_said[-_CONTEXT:], line]
                 else:
                     if trace:
@@ -113,8 +112,12 @@ def run(parts: Parts) -> Iterator[tuple[str, Case | None]]:
             guest.kill()
             raise
     kernel.tainted(transcript.taints)
-    for case in trace.cases() if trace else []:
-        yield "", case
+    if trace:
+        with trace_file(suite).open() as lines:
+            for line in lines:
+                trace.qemu(line)
+        for case in trace.cases():
+            yield "", case
     for case in [*_ending(guest, transcript, qemu_said, suite.timeout), _verdict(kernel)]:
         yield "", case
 

@@ -5,21 +5,26 @@ whose ASID is a number of their own."""
 import re
 from dataclasses import dataclass
 from dataclasses import field
+from pathlib import Path
 
 from result import Case
 from result import failed
 from result import passed
 
-# QEMU's arguments.
-ARGUMENTS = ["-trace", "smmuv3_cmdq_*", "-trace", "smmuv3_range_inval"]
+_EVENTS = ("smmuv3_cmdq_*", "smmuv3_range_inval")
 
 # What a suite may ask for.
 CHECKS = ("batches", "smmus")
 
 _MARKER = 0x4D00
 _EVENT = re.compile(r"\bsmmuv3_(cmdq_\w+|range_inval)\b ?(.*)$")
-_NUMBER = re.compile(r"([\w.]+) ?= ?(0x[0-9a-f]+|\d+)")
-_BETWEEN = re.compile(r"^# between (\d+) and (\d+): (<?)(\d+) (<?)(\d+) (<?)(\d+)$")
+_NUMBER = re.compile(r"([\w.]+) ?[=:] ?(0x[0-9a-f]+|\d+)")
+_BETWEEN = re.compile(r"^# between (\d+) and (\d+): (<?)(\d+) (<?)(\d+) (<?)(\d+)(?: (\d+))?$")
+
+
+def arguments(file: Path) -> list[str]:
+    """Returns QEMU's arguments for a trace in a file. Through a pipe it would hold up the guest."""
+    return ["-D", str(file), *(word for event in _EVENTS for word in ("-trace", event))]
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Command:
 
 @dataclass(eq=False)
 class Queue:
-    """The command queue of an SMMU. A submission is a list of commands, without its CMD_SYNC."""
+    """The command queue of an SMMU. A submission is what the SMMU reads after a write to its register."""
 
     # Where it will be read next.
     place: tuple[int, int]
@@ -63,11 +68,15 @@ class Trace:
         event, rest = match.groups()
         numbers = {name: int(value, 0) for name, value in _NUMBER.findall(rest)}
         if event == "cmdq_consume":
-            self._current = self._at((numbers["cons"], numbers["cons.wrap"]))
-            self._current.place = (numbers["prod"], numbers["prod.wrap"])
-            self._current.submissions.append([])
+            # There is one before each command, and a cmdq_consume_out behind the last.
+            if not self._current:
+                self._current = self._at((numbers["cons"], numbers["cons.wrap"]))
+                self._current.submissions.append([])
         elif not self._current:
             return
+        elif event == "cmdq_consume_out":
+            self._current.place = (numbers["cons"], numbers["cons_wrap"])
+            self._current = None
         elif event == "cmdq_opcode":
             opcode = rest.rpartition(" ")[2].removeprefix("SMMU_CMD_")
             self._current.submissions[-1].append(Command(opcode))
@@ -130,9 +139,12 @@ class Batches:
         commands = [command for submission in submissions for command in submission]
         syncs = sum(command.opcode == "SYNC" for command in commands)
         got = (len(submissions), len(commands) - syncs, syncs)
-        for number, less, want in zip(got, match.groups()[2::2], match.groups()[3::2]):
+        for number, less, want in zip(got, match.groups()[2:8:2], match.groups()[3:8:2]):
             if number > int(want) or (number < int(want) and not less):
                 return f"{match[0]}: got {' '.join(map(str, got))}"
+        streams = {command.numbers["sid"] for command in commands if "sid" in command.numbers}
+        if match[9] and len(streams) != int(match[9]):
+            return f"{match[0]}: got the streams {streams}"
         return None
 
 

@@ -39,13 +39,17 @@ def node(kind: int, content: bytes) -> bytes:
 
 def consumed(cons: int, *commands: str) -> list[str]:
     """Returns the trace of commands that an SMMU reads at a place of its queue."""
-    lines = [f"smmuv3_cmdq_consume prod={cons + len(commands)} cons={cons} prod.wrap=0 cons.wrap=0"]
+    lines = []
+    end = cons + len(commands)
     for command in commands:
+        lines.append(f"smmuv3_cmdq_consume prod={end} cons={cons} prod.wrap=0 cons.wrap=0")
+        cons += 1
         opcode, _, rest = command.partition(" ")
         lines.append(f"smmuv3_cmdq_opcode <--- SMMU_CMD_{opcode}")
         if rest:
             lines.append(rest)
-    return lines
+    # QEMU says it also when there was nothing to read.
+    return [*lines, *2 * [f"smmuv3_cmdq_consume_out prod:{end}, cons:{end}, prod_wrap:0, cons_wrap:0 "]]
 
 
 def marker(number: int) -> str:
@@ -81,6 +85,20 @@ class SmmuTrace(unittest.TestCase):
         ):
             cases = self.judge("batches", lines, f"# between {first} and {after}: {wanted}")
             self.assertEqual([case.outcome == result.PASSED for case in cases], [passes], wanted)
+
+    def test_streams_are_counted(self) -> None:
+        begin, end = [consumed(0, marker(0), "SYNC"), consumed(5, marker(1), "SYNC")]
+        for other, wanted, outcome in (
+            (0x108, "1 2 1 2", result.PASSED),
+            (0x100, "1 2 1 2", result.FAILED),
+            (0x108, "1 2 1", result.PASSED),
+            (0x108, "1 2 1 1", result.FAILED),
+        ):
+            # CMD_CFGI_CD_ALL is traced like CMD_CFGI_CD.
+            one, two = device("CFGI_CD", 0x100), device("CFGI_CD", other).replace("CFGI_CD ", "CFGI_CD_ALL ")
+            lines = begin + consumed(2, one, two, "SYNC") + end
+            cases = self.judge("batches", lines, f"# between 19712 and 19713: {wanted}")
+            self.assertEqual(cases[0].outcome, outcome)
 
     def test_no_batch_is_a_failure(self) -> None:
         self.assertEqual(self.judge("batches", consumed(0, "SYNC"))[0].outcome, result.FAILED)
