@@ -11,6 +11,7 @@ mod mocks;
 mod random;
 mod reserved;
 mod segments;
+mod small;
 mod smmu_v3;
 mod units;
 mod vtd;

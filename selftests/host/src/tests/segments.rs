@@ -98,7 +98,12 @@ impl Memory {
 
     /// Pins the pages of a range that are not pinned and adds a user of the range, as `Pages::pin`
     /// does. Changes nothing on failure.
-    fn pin_range(&self, segments: &mut Segments, range: PageRange, batch: Batch) -> Result {
+    pub(super) fn pin_range(
+        &self,
+        segments: &mut Segments,
+        range: PageRange,
+        batch: Batch,
+    ) -> Result {
         segments.cut(range)?;
         let before = segments.pinned();
         let mut builder = Builder::new(range.start());
