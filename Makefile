@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
 #
-# ARCH, BENCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE and JOBS are explained by `make help`.
+# ARCH, BENCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE, JOBS and TIME are explained by `make help`.
 
 # Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
 ARCH ?=
@@ -9,6 +9,8 @@ FLAVOUR ?= plain
 MODULE ?= rust
 SUITE ?= vfio-vtd
 JOBS ?= 2
+# Minutes, with or without an m.
+TIME ?=
 COUNT ?= time
 BENCH ?= bench
 # Empty for the one that scripts/lib.sh takes.
@@ -23,7 +25,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz soak bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
 
 all: modules
 
@@ -55,7 +57,13 @@ bench-vm:
 	@$(runner) demo l2-bench
 
 test:
-	@$(runner) test --jobs $(JOBS) $(SUITES)
+	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) $(SUITES)
+
+fuzz:
+	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long
+
+soak:
+	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) soak
 
 bench:
 	@$(runner) bench $(addprefix --count ,$(COUNT)) $(BENCH)
@@ -90,6 +98,9 @@ help:
 	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo '  JOBS=1              one guest after the other instead of two at a time'
+	@echo 'make fuzz             compare the C and the Rust module by random programs, guided by what code they reach'
+	@echo '  TIME=10m            so many minutes'
+	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"

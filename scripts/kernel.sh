@@ -7,6 +7,7 @@
 # most of the work: of the same flavour with other patches or options, or else of the flavour that the
 # fragment names by "# built-from: FLAVOUR". A fragment that says "# patches: none" is built of the kernel's
 # source as Debian has it, one that says "# patches: series and FILE" of the source with one patch more.
+# What follows "# make: " in a fragment is an argument of make.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -57,7 +58,10 @@ folder_of() {
 SRC=$(source_of "$FLAVOUR")
 OBJ=$(folder_of "$FLAVOUR")
 
-kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM="-$LLVM_MAJOR" "$@"; }
+# Of the fragments: arguments of make.
+mapfile -t WORDS < <(fragments "$FLAVOUR" | xargs sed -n 's/^# make: //p')
+
+kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM="-$LLVM_MAJOR" "${WORDS[@]}" "$@"; }
 
 unpack() {
 	local patch

@@ -5,6 +5,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import bench
@@ -44,7 +45,9 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     else:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
     userland = build.userland(arch) if suite.inner else None
-    return guest.Parts(suite, described, kernel, build.programs(suite, kernel, described), module, name, userland)
+    mistakes = build.mistakes(suite, arch) if suite.mistakes else None
+    programs = build.programs(suite, kernel, described)
+    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes)
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:
@@ -93,12 +96,18 @@ def chosen(choice: argparse.Namespace) -> list[Suite]:
     """Returns the suites to run."""
     everything = choice.suites == ["all"]
     if choice.suites and not everything:
-        return [load(name) for name in choice.suites]
-    suites = [suite for suite in load_all() if is_meant(suite, everything, choice.arch)]
+        return [_timed(load(name), choice.time) for name in choice.suites]
+    suites = [_timed(suite, choice.time) for suite in load_all() if is_meant(suite, everything, choice.arch)]
     if choice.module != "rust":
         report.say("The host suites check the Rust source; with another module they are left out.")
         suites = [suite for suite in suites if suite.kind != "host"]
     return suites
+
+
+def _timed(suite: Suite, minutes: int) -> Suite:
+    """Returns the suite with the time that it is to run, if it takes one, added to its limit."""
+    minutes = minutes or suite.time
+    return replace(suite, time=minutes, timeout=suite.timeout + 60 * minutes) if suite.time else suite
 
 
 def test(choice: argparse.Namespace) -> int:
@@ -207,6 +216,7 @@ def main() -> int:
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function is test:
+            command.add_argument("--time", type=int, default=0, help="minutes, for suites that take a time")
             command.add_argument("--jobs", type=int, default=2, help="how many guests run at a time")
             command.add_argument("suites", nargs="*")
         elif function in (demo, shell):

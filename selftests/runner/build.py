@@ -84,6 +84,15 @@ def _module(flavour: str, arch: str, *options: str) -> Path:
     return built
 
 
+def mistakes(suite: Suite, arch: str) -> Path:
+    """Builds modules with mistakes. Returns their folder."""
+    out = BUILD / arch / suite.kernel / "mistakes"
+    script = TOP / "selftests/fuzz/mistakes.py"
+    command = ["python3", "-B", str(script), str(out), suite.kernel, *suite.options]
+    _logged("a module with a mistake", LOGS / f"{arch}-{suite.kernel}-mistakes.log", arch, command)
+    return out
+
+
 def programs(suite: Suite, kernel_build: Path, machine: Machine) -> Path:
     """Builds the suite's test programs. Returns their folder."""
     out = BUILD / machine.arch / suite.kernel / "programs"

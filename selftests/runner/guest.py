@@ -74,6 +74,8 @@ class Parts:
     module_name: str
     # The tree of programs with the QEMU for a guest inside the guest.
     userland: Path | None = None
+    # The folder of modules with mistakes.
+    mistakes: Path | None = None
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -116,6 +118,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         "RESULTS": parts.machine.results,
         # If a program hangs there must be time left to report it.
         "LIMIT": str(parts.suite.timeout // 2),
+        "RUN_SECONDS": str(parts.suite.time * 60),
         "INNER_QEMU": parts.machine.inner,
         "INNER_CMDLINE": parts.machine.inner_cmdline,
         **served,
@@ -126,6 +129,8 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         module = parts.kernel / Path(listed).with_suffix(".ko")
         archive.file(f"modules/{module.name}", module.read_bytes())
     archive.file(f"modules/{parts.module_name}.ko", parts.module.read_bytes())
+    for mistake in sorted(parts.mistakes.glob("*.ko")) if parts.mistakes else []:
+        archive.file(f"mistakes/{mistake.name}", mistake.read_bytes())
     for program in parts.suite.programs:
         archive.file(f"programs/{program}", (parts.programs / program).read_bytes())
     if parts.suite.inner:

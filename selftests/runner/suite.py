@@ -77,6 +77,10 @@ class Suite:
     # What is checked in QEMU's trace of an SMMUv3's commands, see smmu_trace.py.
     trace: str
     checks: list[Check]
+    # The minutes that it runs at least, or 0 if its work is always the same. TIME= chooses them.
+    time: int = 0
+    # Whether the guest gets modules with the mistakes of fuzz/mistakes.txt.
+    mistakes: bool = False
 
     @property
     def script(self) -> Path:
@@ -142,6 +146,8 @@ def load(name: str) -> Suite:
         serve=int(section.pop("serve", "0")),
         expect=section.pop("expect", ""),
         trace=section.pop("trace", ""),
+        time=int(section.pop("time", "0")),
+        mistakes=section.pop("mistakes", "no") == "yes",
         checks=[
             Check(title.split(maxsplit=1)[1], shlex.split(ini[title]["command"]), ini[title].get("results", "status"))
             for title in ini.sections()

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the fuzzer uses of C: bindgen reads this file. Macros that bindgen cannot evaluate have a
+ * constant here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+#include <linux/iommufd.h>
+#include <linux/kcov.h>
+#include <linux/vfio.h>
+
+#include "iommufd_test.h"
+
+enum {
+	NR_DESTROY = IOMMU_DESTROY,
+	NR_IOAS_ALLOC = IOMMU_IOAS_ALLOC,
+	NR_IOAS_ALLOW_IOVAS = IOMMU_IOAS_ALLOW_IOVAS,
+	NR_IOAS_COPY = IOMMU_IOAS_COPY,
+	NR_IOAS_IOVA_RANGES = IOMMU_IOAS_IOVA_RANGES,
+	NR_IOAS_MAP = IOMMU_IOAS_MAP,
+	NR_IOAS_MAP_FILE = IOMMU_IOAS_MAP_FILE,
+	NR_IOAS_UNMAP = IOMMU_IOAS_UNMAP,
+	NR_IOAS_CHANGE_PROCESS = IOMMU_IOAS_CHANGE_PROCESS,
+	NR_IOAS_NOIOMMU_GET_PA = IOMMU_IOAS_NOIOMMU_GET_PA,
+	NR_OPTION = IOMMU_OPTION,
+	NR_VFIO_IOAS = IOMMU_VFIO_IOAS,
+	NR_HWPT_ALLOC = IOMMU_HWPT_ALLOC,
+	NR_GET_HW_INFO = IOMMU_GET_HW_INFO,
+	NR_HWPT_SET_DIRTY_TRACKING = IOMMU_HWPT_SET_DIRTY_TRACKING,
+	NR_HWPT_GET_DIRTY_BITMAP = IOMMU_HWPT_GET_DIRTY_BITMAP,
+	NR_HWPT_INVALIDATE = IOMMU_HWPT_INVALIDATE,
+	NR_FAULT_QUEUE_ALLOC = IOMMU_FAULT_QUEUE_ALLOC,
+	NR_VIOMMU_ALLOC = IOMMU_VIOMMU_ALLOC,
+	NR_VDEVICE_ALLOC = IOMMU_VDEVICE_ALLOC,
+	NR_VEVENTQ_ALLOC = IOMMU_VEVENTQ_ALLOC,
+	NR_HW_QUEUE_ALLOC = IOMMU_HW_QUEUE_ALLOC,
+	NR_TEST = IOMMU_TEST_CMD,
+
+	NR_VFIO_GET_API_VERSION = VFIO_GET_API_VERSION,
+	NR_VFIO_CHECK_EXTENSION = VFIO_CHECK_EXTENSION,
+	NR_VFIO_SET_IOMMU = VFIO_SET_IOMMU,
+	NR_VFIO_IOMMU_GET_INFO = VFIO_IOMMU_GET_INFO,
+	NR_VFIO_IOMMU_MAP_DMA = VFIO_IOMMU_MAP_DMA,
+	NR_VFIO_IOMMU_UNMAP_DMA = VFIO_IOMMU_UNMAP_DMA,
+
+	NR_KCOV_INIT_TRACE = KCOV_INIT_TRACE,
+	NR_KCOV_ENABLE = KCOV_ENABLE,
+	NR_KCOV_DISABLE = KCOV_DISABLE,
+};

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! VFIO's container ioctls, reads and writes of queues, mappings of the context, and what a process
+//! does to its memory and itself.
+
+use crate::{
+    sys::c,
+    table::*, //
+};
+
+use Action::{
+    Direct,
+    Ioctl, //
+};
+use Kind::*;
+
+const CONTEXT: Field = argument(FD, Fd(&[Res::Context]));
+
+/// What has no struct: the arguments are those of the call.
+macro_rules! plain {
+    ($name:ident $weight:literal $action:expr, { $($field:ident: $kind:expr),* $(,)? }) => {
+        CallType {
+            name: stringify!($name),
+            command: "",
+            action: $action,
+            layout: &Layout { name: "", size: 0, fields: &[$(argument(stringify!($field),
+            $kind)),*] },
+            weight: $weight,
+        }
+    };
+}
+
+/// A page response as a program writes it.
+pub(crate) static RESPONSE: &Layout = layout!(iommu_hwpt_page_response {
+    cookie: Id(&[Res::Cookie]),
+    code: Choice(set![IOMMUFD_PAGE_RESP_SUCCESS, IOMMUFD_PAGE_RESP_INVALID]),
+});
+
+/// A page fault as the kernel writes it.
+pub(crate) static FAULT: &Layout = layout!(iommu_hwpt_pgfault {
+    flags: Result,
+    dev_id: Echo,
+    pasid: Result,
+    grpid: Result,
+    perm: Result,
+    __reserved: Result,
+    addr: Result,
+    length: Result,
+    cookie: OutId(Res::Cookie),
+});
+
+const EXTENSIONS: &[Named] = set![
+    VFIO_TYPE1_IOMMU,
+    VFIO_TYPE1v2_IOMMU,
+    VFIO_DMA_CC_IOMMU,
+    VFIO_UNMAP_ALL,
+    VFIO_NOIOMMU_IOMMU,
+];
+
+pub(crate) static CALLS: &[CallType] = &[
+    plain!(vfio_get_api_version 1 Direct(c::NR_VFIO_GET_API_VERSION as u64), {
+        fd: Fd(&[Res::Context]), argument: Number(&[0]),
+    }),
+    plain!(vfio_check_extension 2 Direct(c::NR_VFIO_CHECK_EXTENSION as u64), {
+        fd: Fd(&[Res::Context]), argument: Choice(EXTENSIONS),
+    }),
+    plain!(vfio_set_iommu 2 Direct(c::NR_VFIO_SET_IOMMU as u64), {
+        fd: Fd(&[Res::Context]), argument: Choice(EXTENSIONS),
+    }),
+    CallType {
+        name: "vfio_get_info",
+        command: "",
+        action: Ioctl(c::NR_VFIO_IOMMU_GET_INFO as u64),
+        layout: layout!(vfio_iommu_type1_info [CONTEXT] {
+            argsz: Size, flags: Number(&[]), iova_pgsizes: Number(&[]), cap_offset: Number(&[]),
+            pad: Zero,
+        }),
+        weight: 2,
+    },
+    CallType {
+        name: "vfio_map_dma",
+        command: "",
+        action: Ioctl(c::NR_VFIO_IOMMU_MAP_DMA as u64),
+        layout: layout!(vfio_iommu_type1_dma_map [CONTEXT] {
+            argsz: Size,
+            flags: Flags(set![VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE]),
+            vaddr: Memory, iova: Iova, size: Length,
+        }),
+        weight: 5,
+    },
+    CallType {
+        name: "vfio_unmap_dma",
+        command: "",
+        action: Ioctl(c::NR_VFIO_IOMMU_UNMAP_DMA as u64),
+        layout: layout!(vfio_iommu_type1_dma_unmap [CONTEXT] {
+            argsz: Size,
+            flags: Flags(set![VFIO_DMA_UNMAP_FLAG_ALL, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+            VFIO_DMA_UNMAP_FLAG_VADDR]),
+            iova: Iova, size: Length,
+        }),
+        weight: 5,
+    },
+    // An operation of the mock that returns a descriptor.
+    CallType {
+        name: "dmabuf_get",
+        command: "TEST_CMD",
+        action: Ioctl(c::NR_TEST as u64),
+        layout: layout!(iommu_test_cmd [CONTEXT, argument("out_fd", OutFd(Res::DmaBuf))] {
+            size: Size, op: Fixed(set![IOMMU_TEST_OP_DMABUF_GET]), id: Zero, __reserved: Zero,
+            __bindgen_anon_1.dmabuf_get.length: Length,
+            __bindgen_anon_1.dmabuf_get.open_flags: Flags(set![O_RDWR, O_CLOEXEC]),
+        }),
+        weight: 1,
+    },
+    plain!(open 1 Action::Open, { out_fd: OutFd(Res::Context) }),
+    plain!(close 3 Action::Close, {
+        fd: Fd(&[Res::Context, Res::AccessFd, Res::FaultFd, Res::VeventqFd, Res::DmaBuf]),
+    }),
+    plain!(poll 2 Action::Poll, { fd: Fd(&[Res::FaultFd, Res::VeventqFd]) }),
+    plain!(read_faults 5 Action::ReadFaults, {
+        fd: Fd(&[Res::FaultFd]), length: Number(&[
+            size_of::<c::iommu_hwpt_pgfault>() as u64,
+            2 * size_of::<c::iommu_hwpt_pgfault>() as u64, 1, 0,
+        ]),
+        first: OutId(Res::Cookie), second: OutId(Res::Cookie),
+    }),
+    plain!(read_events 4 Action::ReadEvents, {
+        fd: Fd(&[Res::VeventqFd]), length: Number(&[
+            size_of::<c::iommufd_vevent_header>() as u64, 12, 24, 36, 64, 0, 7,
+        ]),
+    }),
+    plain!(respond 4 Action::Respond, {
+        fd: Fd(&[Res::FaultFd]), data: Array(&[RESPONSE], "length"), length: Count,
+    }),
+    plain!(map_context 3 Action::MapContext, {
+        fd: Fd(&[Res::Context]), offset: Number(&[0, 4096]), length: Number(&[4096, 8192]),
+        prot: Flags(set![PROT_READ, PROT_WRITE]), out_address: OutId(Res::Mapping),
+    }),
+    plain!(unmap_context 1 Action::UnmapContext, { address: Id(&[Res::Mapping]) }),
+    plain!(poke 2 Action::Poke, { address: Memory }),
+    plain!(protect 1 Action::Protect, {
+        address: Memory, length: Number(&[4096, 8192]), prot: Flags(set![PROT_READ, PROT_WRITE]),
+    }),
+    plain!(drop 1 Action::Drop, { address: Memory, length: Number(&[4096, 8192]) }),
+    plain!(unmap 1 Action::Unmap, { address: Memory, length: Number(&[4096, 8192]) }),
+    plain!(fork 1 Action::Fork, { out_child: OutId(Res::Child) }),
+    plain!(kill 1 Action::Kill, { child: Id(&[Res::Child]) }),
+    plain!(limit 2 Action::Limit, { bytes: Number(&[0, 4096, 65536, u64::MAX]) }),
+];

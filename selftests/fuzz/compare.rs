@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Compares what two modules answered to the same programs. `differences.txt` has the differences
+//! that are meant, each with its number in Documentation/uapi.rst.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    execute::Trace,
+    memory::Place,
+    program::{
+        Call,
+        Program,
+        Value, //
+    },
+};
+
+/// A difference that is meant: the call and both answers, all with `*`, and the name of a call that comes
+/// before it, or nothing.
+struct Meant {
+    call: String,
+    c: String,
+    ours: String,
+    after: String,
+}
+
+/// A call that is not made on the C module, which would warn or hang: its name, a field, its value, and
+/// the name of a call that comes before it, or nothing.
+struct Avoided {
+    call: String,
+    field: String,
+    test: Test,
+    after: String,
+}
+
+enum Test {
+    AtLeast(u64),
+    Equals(u64),
+    /// The field refers to something that a call made, of that kind if one is named.
+    Reference(String),
+    /// The kernel cannot write its answer.
+    ReadOnly,
+}
+
+#[derive(Default)]
+pub(crate) struct Differences {
+    meant: Vec<Meant>,
+    avoided: Vec<Avoided>,
+}
+
+impl Differences {
+    /// Reads the file, whose format its head describes.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut read = Self::default();
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let wrong = || format!("differences, line {}: {line}", number + 1);
+            match words[..] {
+                [] | ["#", ..] => {}
+                ["avoid", _, call, condition, ref after @ ..] if after.len() <= 1 => {
+                    let (field, test) = if condition == "ro" {
+                        ("", Test::ReadOnly)
+                    } else if let Some((field, number)) = condition.split_once(">=") {
+                        (field, Test::AtLeast(parse(number).ok_or_else(wrong)?))
+                    } else if let Some((field, kind)) = condition.split_once("=reference:") {
+                        (field, Test::Reference(kind.to_string()))
+                    } else {
+                        let (field, number) = condition.split_once('=').ok_or_else(wrong)?;
+                        (field, Test::Equals(parse(number).ok_or_else(wrong)?))
+                    };
+                    read.avoided.push(Avoided {
+                        call: call.to_string(),
+                        field: field.to_string(),
+                        test,
+                        after: after.concat(),
+                    });
+                }
+                ["meant", _, call, c, ours, ref after @ ..] if after.len() <= 1 => {
+                    read.meant.push(Meant {
+                        call: call.to_string(),
+                        c: c.to_string(),
+                        ours: ours.to_string(),
+                        after: after.concat(),
+                    })
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Whether a program has a call that is not made on the C module.
+    pub(crate) fn avoids(&self, program: &Program) -> bool {
+        let calls = &program.calls;
+        (0..calls.len()).any(|at| self.avoided.iter().any(|avoided| avoided.is(calls, at)))
+    }
+
+    fn means(&self, found: &Found, calls: &[Call]) -> bool {
+        self.meant.iter().any(|meant| {
+            let is_after = || {
+                calls
+                    .iter()
+                    .take(found.at)
+                    .any(|call| call.of.name == meant.after)
+            };
+            matches(&meant.call, &found.call)
+                && matches(&meant.c, &found.c)
+                && matches(&meant.ours, &found.ours)
+                && (meant.after.is_empty() || is_after())
+        })
+    }
+}
+
+impl Avoided {
+    fn is(&self, calls: &[Call], at: usize) -> bool {
+        let call = &calls[at];
+        if !matches(&self.call, call.of.name) {
+            return false;
+        }
+        if let Test::ReadOnly = self.test {
+            return call.place == Place::ReadOnly;
+        }
+        let is_after = calls[..at].iter().any(|call| call.of.name == self.after);
+        let Some(field) = call
+            .of
+            .field(&self.field)
+            .filter(|_| self.after.is_empty() || is_after)
+        else {
+            return false;
+        };
+        match (&self.test, &call.values[field]) {
+            (Test::AtLeast(least), Value::Number(number)) => number >= least,
+            (Test::Equals(equal), Value::Number(number)) => number == equal,
+            (Test::Reference(kind), Value::Of { call, field, .. }) => {
+                let made = calls[*call].of.makes().find(|(made, _)| made == field);
+                kind == "any" || made.is_some_and(|(_, res)| format!("{res:?}") == *kind)
+            }
+            // A number may be the id of anything.
+            (Test::Reference(_), Value::Number(number)) => *number != 0,
+            _ => false,
+        }
+    }
+}
+
+fn parse(number: &str) -> Option<u64> {
+    match number.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => number.parse().ok(),
+    }
+}
+
+/// Whether a text is that of a pattern, in which `*` stands for any text, and `_` for a space.
+fn matches(pattern: &str, text: &str) -> bool {
+    let pattern = pattern.replace('_', " ");
+    let text = text.replace('_', " ");
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// The first answer of a program that differs.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) at: usize,
+    /// The name of the call, or what the line is about.
+    pub(crate) call: String,
+    pub(crate) c: String,
+    pub(crate) ours: String,
+}
+
+impl Found {
+    /// Two programs with the same kind are taken for the same finding.
+    pub(crate) fn kind(&self) -> String {
+        let word = |line: &str| {
+            let fields = line
+                .split(' ')
+                .map(|word| word.split(['=', ':']).next().unwrap_or(word));
+            fields.collect::<Vec<_>>().join(" ")
+        };
+        let (c, ours) = (word(&self.c), word(&self.ours));
+        format!("{}: C {c}; ours {ours}", self.call)
+    }
+}
+
+/// Returns the first answer that differs and is not meant to.
+pub(crate) fn first(
+    program: &Program,
+    c: &Trace,
+    ours: &Trace,
+    differences: &Differences,
+) -> Option<Found> {
+    let at = c.iter().zip(ours).position(|(c, ours)| c != ours)?;
+    let (c, ours) = (c[at].clone(), ours[at].clone());
+    let call = match program.calls.get(at) {
+        Some(call) => call.of.name.to_string(),
+        None => c.split(':').next().unwrap_or("").to_string(),
+    };
+    let found = Found { at, call, c, ours };
+    (!differences.means(&found, &program.calls)).then_some(found)
+}
+
+/// Reads traces: lines, with an empty one after each program's.
+pub(crate) fn parse_traces(text: &str) -> Vec<Trace> {
+    let mut traces = Vec::new();
+    let mut trace = Trace::new();
+    for line in text.lines() {
+        if line.is_empty() {
+            traces.push(std::mem::take(&mut trace));
+        } else {
+            trace.push(line.to_string());
+        }
+    }
+    traces
+}
+
+/// Returns a finding of each kind, with its shortest program.
+pub(crate) fn findings(
+    programs: &[Program],
+    c: &[Trace],
+    ours: &[Trace],
+    differences: &Differences,
+) -> Vec<(Program, Found)> {
+    let mut kinds: BTreeMap<String, (Program, Found)> = BTreeMap::new();
+    for ((program, c), ours) in programs.iter().zip(c).zip(ours) {
+        let Some(found) = first(program, c, ours, differences) else {
+            continue;
+        };
+        // What follows the answer does not matter.
+        let program = program.without(&|index| index > found.at);
+        let shorter = kinds
+            .get(&found.kind())
+            .is_none_or(|(other, _)| other.calls.len() > program.calls.len());
+        if shorter {
+            kinds.insert(found.kind(), (program, found));
+        }
+    }
+    kinds.into_values().collect()
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Descriptions for syzkaller, in its language, of what its `sys/linux/dev_iommu.txt` does not
+//! have. `dev_iommu_rs.txt` is what `all` returns.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write, //
+};
+
+use crate::{
+    calls_other::{
+        FAULT,
+        RESPONSE, //
+    },
+    table::{
+        calls,
+        Action,
+        CallType,
+        Field,
+        Kind,
+        Layout,
+        Named,
+        Res, //
+    },
+};
+
+const HEAD: &str = "\
+# SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+# What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, hardware,
+nested
+# page tables, faults, vIOMMUs and what is on them,
+and the operations of the mock IOMMU for these. It
+# uses resources of dev_iommu.txt. Made by `fuzz describe` from the table in selftests/fuzz.
+
+include <uapi/linux/iommufd.h>
+include <../drivers/iommu/iommufd/iommufd_test.h>
+
+";
+
+const TAIL: &str = "
+read$iommu_fault(fd fd_iommu_fault, buf ptr[out, array[iommu_hwpt_pgfault]], len bytesize[buf])
+write$iommu_fault(fd fd_iommu_fault, buf ptr[in, array[iommu_hwpt_page_response]], len bytesize[buf])
+read$iommu_veventq(fd fd_iommu_veventq, buf ptr[out, array[int8]], len bytesize[buf])
+mmap$iommufd(addr vma, len len[addr], prot flags[mmap_prot], flags const[MAP_SHARED], \
+fd fd_iommufd, offset fileoff)
+";
+
+/// The types of calls that are described.
+const DESCRIBED: &[&str] = &[
+    "hwpt_alloc",
+    "get_hw_info",
+    "hwpt_invalidate",
+    "fault_queue_alloc",
+    "ioas_map_file",
+    "viommu_alloc",
+    "vdevice_alloc",
+    "ioas_change_process",
+    "veventq_alloc",
+    "hw_queue_alloc",
+    "ioas_noiommu_get_pa",
+    "destroy",
+    "mock_domain_flags",
+    "mock_replace",
+    "access_replace",
+    "check_iotlb",
+    "trigger_iopf",
+    "check_dev_cache",
+    "trigger_vevent",
+    "pasid_attach",
+    "pasid_replace",
+    "pasid_detach",
+    "pasid_check",
+    "dmabuf_get",
+    "dmabuf_revoke",
+];
+
+/// Returns the name of a resource, and what it is if it is not in dev_iommu.txt.
+const fn resource(res: Res) -> (&'static str, &'static str) {
+    match res {
+        Res::Context => ("fd_iommufd", ""),
+        Res::Ioas => ("ioas_handle", ""),
+        Res::Hwpt => ("hwpt_handle", ""),
+        Res::Mock => ("device_handle", ""),
+        Res::AccessFd => ("fd_access", ""),
+        Res::AccessPages => ("access_pages_handle", ""),
+        Res::Device => ("iommu_idev_handle", "int32"),
+        Res::Fault => ("iommu_fault_handle", "int32"),
+        Res::FaultFd => ("fd_iommu_fault", "fd"),
+        Res::Cookie => ("iommu_fault_cookie", "int32"),
+        Res::Viommu => ("iommu_viommu_handle", "int32"),
+        Res::Vdevice => ("iommu_vdevice_handle", "int32"),
+        Res::Veventq => ("iommu_veventq_handle", "int32"),
+        Res::VeventqFd => ("fd_iommu_veventq", "fd"),
+        Res::HwQueue => ("iommu_hw_queue_handle", "int32"),
+        Res::DmaBuf => ("fd_iommu_dmabuf", "fd"),
+        Res::Child | Res::Mapping => ("", ""),
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    resources: BTreeMap<&'static str, &'static str>,
+    calls: String,
+    structs: BTreeMap<String, String>,
+    flags: BTreeMap<String, String>,
+}
+
+/// Returns the descriptions.
+pub(crate) fn all() -> String {
+    let mut text = Text::default();
+    for call in calls().filter(|call| DESCRIBED.contains(&call.name)) {
+        text.call(call);
+    }
+    for layout in [FAULT, RESPONSE] {
+        text.layout(layout, layout.name, "");
+    }
+    let mut all = HEAD.to_string();
+    for (name, of) in &text.resources {
+        let _ = writeln!(all, "resource {name}[{of}]");
+    }
+    let _ = write!(all, "\n{}{TAIL}", text.calls);
+    for body in text.structs.values() {
+        let _ = write!(all, "\n{body}");
+    }
+    all.push('\n');
+    for (name, values) in &text.flags {
+        let _ = writeln!(all, "{name} = {values}");
+    }
+    all
+}
+
+impl Text {
+    fn call(&mut self, call: &'static CallType) {
+        let is_test = call.command == "TEST_CMD";
+        // These have a description in dev_iommu.txt, for fewer resources.
+        let variant = if is_test { call.name } else { "rs" };
+        let is_variant = is_test || matches!(call.name, "destroy" | "hwpt_alloc");
+        let suffix = if is_variant {
+            format!("${variant}")
+        } else {
+            String::new()
+        };
+        let name = format!("{}{suffix}", call.layout.name);
+        let operation = call
+            .layout
+            .fields
+            .iter()
+            .find_map(|field| match field.kind {
+                Kind::Fixed(of) => of.first().map(|named| named.name),
+                _ => None,
+            });
+        let ioctl = match operation {
+            Some(operation) => format!("ioctl${operation}"),
+            None => format!("ioctl$IOMMU_{}{}", call.command, suffix.replace('$', "_")),
+        };
+        // dmabuf_get returns a descriptor.
+        let returns = if call.name == "dmabuf_get" {
+            self.resource(Res::DmaBuf).to_string()
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            self.calls,
+            "{ioctl}(fd fd_iommufd, cmd const[IOMMU_{}], arg ptr[inout, {name}]){}{returns}",
+            call.command,
+            if returns.is_empty() { "" } else { " " },
+        );
+        debug_assert!(matches!(call.action, Action::Ioctl(_)));
+        self.layout(
+            call.layout,
+            &name,
+            if is_test {
+                " [size[IOMMU_TEST_CMD_SIZE]]"
+            } else {
+                ""
+            },
+        );
+    }
+
+    fn resource(&mut self, res: Res) -> &'static str {
+        let (name, of) = resource(res);
+        if !of.is_empty() {
+            self.resources.insert(name, of);
+        }
+        name
+    }
+
+    fn layout(&mut self, layout: &'static Layout, name: &str, attributes: &str) {
+        let mut body = format!("{name} {{\n");
+        let mut fields: Vec<_> = layout
+            .fields
+            .iter()
+            .filter(|field| field.size > 0)
+            .collect();
+        fields.sort_by_key(|field| field.offset);
+        for field in fields {
+            let (of, direction) = self.field(layout, field);
+            let _ = writeln!(
+                body,
+                "\t{}\t{of}{direction}",
+                field.name.trim_end_matches('_')
+            );
+        }
+        let _ = writeln!(body, "}}{attributes}");
+        self.structs.insert(name.to_string(), body);
+    }
+
+    /// Returns the type of a field, and which way it goes if not that of the struct.
+    fn field(&mut self, layout: &'static Layout, field: &Field) -> (String, &'static str) {
+        let int = format!("int{}", 8 * field.size);
+        match field.kind {
+            Kind::Size => (format!("len[parent, {int}]"), ""),
+            Kind::Zero if matches!(field.size, 1 | 2 | 4 | 8) => (format!("const[0x0, {int}]"), ""),
+            Kind::Zero => (format!("array[const[0x0, int8], {}]", field.size), ""),
+            Kind::Fixed(of) => (
+                format!(
+                    "const[{}, {int}]",
+                    of.first().map_or("0x0", |named| named.name)
+                ),
+                "",
+            ),
+            Kind::Flags([]) => (format!("const[0x0, {int}]"), ""),
+            Kind::Flags(of) | Kind::Choice(of) => (
+                format!("flags[{}, {int}]", self.flags(layout, field, of)),
+                "",
+            ),
+            Kind::Id([res]) | Kind::Fd([res]) => (self.resource(*res).to_string(), ""),
+            Kind::Id(of) | Kind::Fd(of) => (self.union(of), ""),
+            Kind::File => ("fd".to_string(), ""),
+            Kind::OutId(res) | Kind::OutFd(res) => (self.resource(res).to_string(), "\t(out)"),
+            Kind::Result | Kind::Echo => (int, "\t(out)"),
+            Kind::Number(_) | Kind::Iova | Kind::Length => (int, ""),
+            Kind::Memory | Kind::Bitmap => ("ptr64[in, array[int8]]".to_string(), ""),
+            Kind::Buffer(_) => ("ptr64[out, array[int8]]".to_string(), ""),
+            Kind::Count => (self.count(layout, field), ""),
+            Kind::Array(of, _) => {
+                for layout in of {
+                    self.layout(layout, layout.name, "");
+                }
+                match of {
+                    [one] => (format!("ptr64[inout, array[{}]]", one.name), ""),
+                    _ => (
+                        format!("ptr64[inout, array[{}]]", self.choice(layout, field, of)),
+                        "",
+                    ),
+                }
+            }
+        }
+    }
+
+    fn count(&self, layout: &Layout, field: &Field) -> String {
+        let counted = layout.fields.iter().find_map(|other| match other.kind {
+            Kind::Array(_, name) if name == field.name => Some((other.name, name == "data_len")),
+            Kind::Buffer(name) if name == field.name => Some((other.name, true)),
+            _ => None,
+        });
+        let (of, is_bytes) = counted.unwrap_or(("parent", false));
+        format!(
+            "{}[{of}, int{}]",
+            if is_bytes { "bytesize" } else { "len" },
+            8 * field.size
+        )
+    }
+
+    fn flags(&mut self, layout: &Layout, field: &Field, of: &[Named]) -> String {
+        let name = format!(
+            "{}_{}_values",
+            layout.name,
+            field.name.trim_end_matches('_')
+        );
+        let values: Vec<_> = of.iter().map(|named| named.name).collect();
+        self.flags.insert(name.clone(), values.join(", "));
+        name
+    }
+
+    fn union(&mut self, of: &[Res]) -> String {
+        let names: Vec<_> = of
+            .iter()
+            .map(|res| format!("{res:?}").to_lowercase())
+            .collect();
+        let name = format!("iommu_id_{}", names.join("_"));
+        let mut body = format!("{name} [\n");
+        for (member, res) in names.iter().zip(of) {
+            let _ = writeln!(body, "\t{member}\t{}", self.resource(*res));
+        }
+        body.push_str("]\n");
+        self.structs.insert(name.clone(), body);
+        name
+    }
+
+    fn choice(&mut self, layout: &Layout, field: &Field, of: &[&'static Layout]) -> String {
+        let name = format!("{}_{}", layout.name, field.name);
+        let mut body = format!("{name} [\n");
+        for layout in of {
+            let _ = writeln!(body, "\t{0}\t{0}", layout.name);
+        }
+        body.push_str("] [varlen]\n");
+        self.structs.insert(name.clone(), body);
+        name
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Makes programs out of programs that reached something new: code, if the kernel has KCOV, and
+//! answers.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use crate::{
+    compare::Differences,
+    coverage::Coverage,
+    execute::{
+        Executor,
+        Trace, //
+    },
+    generate::Generator,
+    program::Program,
+};
+
+/// The most programs that are kept to be changed.
+const MOST: usize = 4096;
+
+pub(crate) struct Evolution {
+    executor: Executor,
+    coverage: Option<Coverage>,
+    generator: Generator,
+    /// Answers by the call's name, its first word, and the names of the fields.
+    answers: HashSet<String>,
+    /// Those that reached something new.
+    pub(crate) pool: Vec<Program>,
+    pub(crate) programs: usize,
+    pub(crate) calls: usize,
+}
+
+impl Evolution {
+    pub(crate) fn new(seed: u64) -> Option<Self> {
+        // Its files are opened before those that programs may close.
+        let coverage = Coverage::open();
+        Some(Self {
+            coverage,
+            executor: Executor::new()?,
+            generator: Generator::new(seed),
+            answers: HashSet::new(),
+            pool: Vec::new(),
+            programs: 0,
+            calls: 0,
+        })
+    }
+
+    /// Runs a program. Returns its answers, and whether it reached something new.
+    pub(crate) fn run(&mut self, program: &Program) -> (Trace, bool) {
+        if let Some(coverage) = &self.coverage {
+            coverage.begin();
+        }
+        let trace = self.executor.run(program);
+        let mut is_new = self
+            .coverage
+            .as_mut()
+            .is_some_and(|coverage| coverage.end() > 0);
+        for (call, line) in program.calls.iter().zip(&trace) {
+            let word = line.split(' ').next().unwrap_or("");
+            is_new |= self.answers.insert(format!("{} {word}", call.of.name));
+        }
+        self.programs += 1;
+        self.calls += program.calls.len();
+        (trace, is_new)
+    }
+
+    /// Makes and runs programs for some time, and writes them and their answers.
+    pub(crate) fn go(
+        &mut self,
+        corpus: &[Program],
+        time: Duration,
+        most: usize,
+        differences: &Differences,
+        programs: &mut dyn Write,
+        answers: &mut dyn Write,
+    ) -> std::io::Result<()> {
+        let mut write = |program: &Program, trace: &Trace| {
+            writeln!(programs, "{program}")?;
+            writeln!(answers, "{}\n", trace.join("\n"))
+        };
+        for program in corpus {
+            let (trace, is_new) = self.run(program);
+            write(program, &trace)?;
+            if is_new {
+                self.pool.push(program.clone());
+            }
+        }
+        let end = Instant::now() + time;
+        while Instant::now() < end && self.programs < most {
+            let random = &mut self.generator.random;
+            let (one, other) = (
+                random.pick(&self.pool).cloned(),
+                random.pick(&self.pool).cloned(),
+            );
+            let program = match (one, other) {
+                (Some(one), Some(other)) if !random.one_in(6) => {
+                    self.generator.mutate(&one, &other)
+                }
+                _ => self.generator.program(12),
+            };
+            if !program.is_sound() || differences.avoids(&program) {
+                continue;
+            }
+            let (trace, is_new) = self.run(&program);
+            write(&program, &trace)?;
+            if is_new && self.pool.len() < MOST {
+                self.pool.push(program);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what was done and reached.
+    pub(crate) fn print(&self, seconds: f64) {
+        let rate = self.calls as f64 / seconds.max(0.001);
+        println!(
+            "# {} programs, {} calls, {rate:.0} calls a second",
+            self.programs, self.calls
+        );
+        println!(
+            "# {} kinds of answers, {} programs reached something new",
+            self.answers.len(),
+            self.pool.len()
+        );
+        if let Some(coverage) = &self.coverage {
+            println!(
+                "# {} places of the module's code reached",
+                coverage.seen.len()
+            );
+            coverage.print();
+        }
+    }
+}

@@ -1,0 +1,601 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Runs programs, and says as text what the kernel answered.
+//!
+//! The text has a line a call: its result, then each field that the kernel changed. Ids and
+//! descriptors are not in it, since two modules may number differently: an id that a call made is
+//! "+", and one that names what call N made is "@N".
+
+use std::{
+    fmt::Write,
+    sync::{
+        atomic::{
+            AtomicBool,
+            AtomicU64,
+            Ordering::SeqCst, //
+        },
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    answer::{
+        array,
+        mask,
+        read_faults,
+        result_name,
+        store,
+        tell,
+        FILL,
+        NO_FD, //
+    },
+    memory::{
+        get,
+        hash,
+        Memory,
+        Scratch,
+        ARENA,
+        ARENA_PAGES,
+        PAGE, //
+    },
+    program::{
+        Call,
+        Program,
+        Value,
+        Who, //
+    },
+    slots::Slots,
+    sys::{
+        self,
+        c, //
+    },
+    table::{
+        find,
+        Action,
+        Field,
+        Kind, //
+    }, //
+};
+
+/// What a program left behind as text: a line a call, and one each before and after all is closed.
+pub(crate) type Trace = Vec<String>;
+
+struct Child {
+    pid: i64,
+    /// To tell it the number of a call, and to learn that it was made.
+    ask: i64,
+    answer: i64,
+}
+
+/// Lets an allocation or an access of user memory of one call fail.
+pub(crate) struct Inject {
+    /// /proc/thread-self/fail-nth
+    pub(crate) file: i64,
+    pub(crate) call: usize,
+    pub(crate) nth: u32,
+    /// Whether there were so many.
+    pub(crate) happened: bool,
+}
+
+pub(crate) struct Executor {
+    memory: Memory,
+    slots: Slots,
+    status: i64,
+    /// The lowest descriptor that a program may use.
+    floor: i64,
+    children: Vec<Child>,
+    mappings: Mutex<Vec<(u64, u64)>>,
+    moved: AtomicBool,
+    limited: AtomicBool,
+    squeezed: AtomicBool,
+    injects: AtomicBool,
+    inject: Mutex<Option<Inject>>,
+}
+
+impl Executor {
+    /// Files that are to stay open must be open before.
+    pub(crate) fn new() -> Option<Self> {
+        sys::obey_limit();
+        sys::limit_locked(u64::MAX);
+        let memory = Memory::new();
+        let status = sys::open("/proc/self/status", c::O_RDONLY);
+        let floor = sys::open("/dev/null", c::O_RDONLY);
+        sys::close(floor);
+        Some(Self {
+            memory,
+            slots: Slots::new()?,
+            status,
+            floor,
+            children: Vec::new(),
+            mappings: Mutex::default(),
+            moved: AtomicBool::new(false),
+            limited: AtomicBool::new(false),
+            squeezed: AtomicBool::new(false),
+            injects: AtomicBool::new(false),
+            inject: Mutex::default(),
+        })
+    }
+
+    /// Runs a program.
+    pub(crate) fn run(&mut self, program: &Program) -> Trace {
+        for call in 0..program.calls.len() {
+            self.slots.clear(call);
+        }
+        let mut index = 0;
+        while index < program.calls.len() {
+            match program.calls[index].who {
+                Who::Thread(_) => {
+                    let end = index
+                        + program.calls[index..]
+                            .iter()
+                            .take_while(|call| is_thread(call))
+                            .count();
+                    self.run_threads(program, index..end);
+                    index = end;
+                    continue;
+                }
+                Who::Child(child) => self.ask(child, index),
+                Who::Main if program.calls[index].of.action == Action::Fork => {
+                    self.fork(program, index)
+                }
+                Who::Main => self.make(program, index, 0),
+            }
+            index += 1;
+        }
+        let mut trace: Trace = (0..program.calls.len())
+            .map(|call| self.line(call))
+            .collect();
+        trace.push(format!("before close: {} KiB pinned", self.pinned()));
+        let hash = self.memory_hash();
+        self.clean_up(program);
+        trace.push(format!(
+            "after close: {} KiB pinned, memory {hash:016x}",
+            self.pinned()
+        ));
+        self.memory.reset();
+        trace
+    }
+
+    /// Runs a program while something of one call fails. Returns also whether it did.
+    pub(crate) fn run_injected(&mut self, program: &Program, inject: Inject) -> (Trace, bool) {
+        if let Ok(mut held) = self.inject.lock() {
+            *held = Some(inject);
+        }
+        self.injects.store(true, SeqCst);
+        let trace = self.run(program);
+        self.injects.store(false, SeqCst);
+        let inject = self.inject.lock().ok().and_then(|mut held| held.take());
+        (trace, inject.is_some_and(|inject| inject.happened))
+    }
+
+    fn line(&self, call: usize) -> String {
+        let result = self.slots.result(call);
+        format!("{}{}", result_name(result), self.slots.text(call))
+    }
+
+    fn memory_hash(&mut self) -> u64 {
+        if self.moved.swap(false, SeqCst) {
+            self.memory.set_moved();
+        }
+        self.memory.hash()
+    }
+
+    /// Ends the children, closes and unmaps what the program left.
+    fn clean_up(&mut self, program: &Program) {
+        self.detach_pasids(program);
+        for child in self.children.drain(..) {
+            if child.pid > 0 {
+                sys::kill(child.pid);
+            }
+            sys::close(child.ask);
+            sys::close(child.answer);
+        }
+        for (address, length) in self
+            .mappings
+            .lock()
+            .into_iter()
+            .flat_map(|mut list| std::mem::take(&mut *list))
+        {
+            sys::munmap(address, length);
+        }
+        if self.squeezed.swap(false, SeqCst) {
+            self.restore_limit();
+        }
+        sys::close_from(self.floor);
+        if self.limited.swap(false, SeqCst) {
+            sys::limit_locked(u64::MAX);
+        }
+    }
+
+    /// Detaches PASIDs from mock devices, since the C mock does not do that when they are destroyed.
+    fn detach_pasids(&self, program: &Program) {
+        let Some(detach) = find("pasid_detach") else {
+            return;
+        };
+        for (index, call) in program.calls.iter().enumerate() {
+            if call.of.name != "pasid_attach" || self.slots.result(index) != 0 {
+                continue;
+            }
+            let mut undo = Call::new(detach);
+            for name in ["context", "id", "pasid"] {
+                if let (Some(from), Some(to)) = (call.of.field(name), detach.field(name)) {
+                    undo.values[to] = Value::Number(self.slots.value(index, from));
+                }
+            }
+            let mut calls = program.calls.clone();
+            calls[index] = undo;
+            self.make(&Program { calls }, index, 0);
+        }
+    }
+
+    /// Undoes what the mock's operation to limit temporary memory did, which is for all contexts.
+    fn restore_limit(&self) {
+        let Some(program) = find("memory_limit").map(|of| {
+            let mut program = Program::new();
+            let mut call = Call::new(of);
+            if let Some(limit) = of.field("limit") {
+                call.values[limit] = Value::Number(65536);
+            }
+            program.calls.push(call);
+            program
+        }) else {
+            return;
+        };
+        self.make(&program, 0, 0);
+        self.make(&program, 1, 0);
+    }
+
+    fn pinned(&self) -> u64 {
+        let status = sys::read_text(self.status);
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPin:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .unwrap_or(0)
+    }
+
+    fn fork(&mut self, program: &Program, index: usize) {
+        let (Some((requests, ask)), Some((answer, tell))) = (sys::pipe(), sys::pipe()) else {
+            return;
+        };
+        let pid = sys::fork();
+        if pid == 0 {
+            sys::close(ask);
+            sys::close(answer);
+            while let Some(call) = sys::receive(requests) {
+                self.make(program, call.into(), 0);
+                if !sys::send(tell, call) {
+                    break;
+                }
+            }
+            sys::exit(0);
+        }
+        sys::close(requests);
+        sys::close(tell);
+        self.children.push(Child { pid, ask, answer });
+        self.slots.set(index, 0, &[self.children.len() as u64], "");
+    }
+
+    fn ask(&self, child: usize, index: usize) {
+        let Some(child) = self.children.get(child).filter(|child| child.pid > 0) else {
+            self.slots.set(index, -i64::from(c::ESRCH), &[], "");
+            return;
+        };
+        if !sys::send(child.ask, index as u8) || sys::receive(child.answer).is_none() {
+            self.slots
+                .set(index, -i64::from(c::EPIPE), &[], " the child has ended");
+        }
+    }
+
+    fn run_threads(&self, program: &Program, range: std::ops::Range<usize>) {
+        let mut threads: Vec<usize> = program.calls[range.clone()]
+            .iter()
+            .filter_map(thread_of)
+            .collect();
+        threads.sort_unstable();
+        threads.dedup();
+        let waiting = AtomicU64::new(threads.len() as u64);
+        std::thread::scope(|scope| {
+            for (lane, &thread) in threads.iter().enumerate() {
+                let (range, waiting) = (range.clone(), &waiting);
+                scope.spawn(move || {
+                    // All begin at once.
+                    waiting.fetch_sub(1, SeqCst);
+                    while waiting.load(SeqCst) > 0 {
+                        std::hint::spin_loop();
+                    }
+                    for index in
+                        range.filter(|&index| thread_of(&program.calls[index]) == Some(thread))
+                    {
+                        self.make(program, index, lane as u64 + 1);
+                    }
+                });
+            }
+        });
+    }
+
+    /// Makes a call that is not a fork, with the scratch memory of a lane.
+    fn make(&self, program: &Program, index: usize, lane: u64) {
+        let call = &program.calls[index];
+        let mut scratch = Scratch::new(lane);
+        let layout = call.of.layout;
+        let mut values: Vec<u64> = layout
+            .fields
+            .iter()
+            .zip(&call.values)
+            .map(|(field, value)| self.resolve(&mut scratch, call, field, value))
+            .collect();
+        let mut text = String::new();
+        let result = match call.of.action {
+            Action::Ioctl(request) => {
+                let mut bytes = vec![0; layout.size];
+                store(layout, &values, &mut bytes);
+                let address = scratch.argument(call.place, &bytes);
+                let fd = values.first().copied().unwrap_or(0) as i64;
+                let result = self.injected(index, || sys::ioctl(fd, request, address));
+                self.answer(program, index, result, address, &mut values, &mut text);
+                result
+            }
+            _ => self.other(program, index, &mut scratch, &mut values, &mut text),
+        };
+        if call.of.name == "memory_limit" {
+            self.squeezed.store(true, SeqCst);
+        }
+        // What was not made is not there, rather than a value that it has from somewhere.
+        for (index, field) in layout.fields.iter().enumerate() {
+            match field.kind {
+                Kind::OutFd(_) if field.size == 0 && result > 0 => values[index] = result as u64,
+                Kind::OutId(_) if result < 0 => values[index] = 0,
+                Kind::OutFd(_) if result < 0 => values[index] = NO_FD,
+                _ => {}
+            }
+        }
+        // A descriptor that is the result is no more compared than others are.
+        let is_fd = |field: &Field| field.size == 0 && matches!(field.kind, Kind::OutFd(_));
+        let result = if layout.fields.iter().any(is_fd) {
+            result.min(0)
+        } else {
+            result
+        };
+        self.slots.set(index, result, &values, &text);
+    }
+
+    fn injected(&self, index: usize, call: impl Fn() -> i64) -> i64 {
+        // Threads must not wait for each other here.
+        if !self.injects.load(SeqCst) {
+            return call();
+        }
+        let Ok(mut inject) = self.inject.lock() else {
+            return call();
+        };
+        let Some(inject) = inject.as_mut().filter(|inject| inject.call == index) else {
+            return call();
+        };
+        sys::write_text(inject.file, &format!("{}\n", inject.nth));
+        let result = call();
+        // What is left to count, or 0 if the fault was injected.
+        inject.happened = sys::read_text(inject.file).trim() == "0";
+        sys::write_text(inject.file, "0\n");
+        result
+    }
+
+    fn resolve(&self, scratch: &mut Scratch, call: &Call, field: &Field, value: &Value) -> u64 {
+        let number = match value {
+            Value::Number(number) => *number,
+            Value::Of { call, field, plus } => self.slots.value(*call, *field).wrapping_add(*plus),
+            Value::Memory(offset) => ARENA.wrapping_add(*offset),
+            Value::File(number) => {
+                return self
+                    .memory
+                    .files
+                    .get(*number)
+                    .map_or(NO_FD, |&fd| fd as u64)
+            }
+            Value::Buffer(bytes) => {
+                let fill = match (field.kind, call.of.name) {
+                    (Kind::Bitmap, "dirty") => 0x35,
+                    (Kind::Bitmap, _) => 0,
+                    _ => FILL,
+                };
+                return scratch
+                    .push(&vec![fill; (*bytes).min(4 * PAGE) as usize])
+                    .unwrap_or(0);
+            }
+            Value::Array(elements) => {
+                let mut bytes = Vec::new();
+                for element in elements {
+                    let values: Vec<u64> = element
+                        .layout
+                        .fields
+                        .iter()
+                        .zip(&element.values)
+                        .map(|(field, value)| self.resolve(scratch, call, field, value))
+                        .collect();
+                    let start = bytes.len();
+                    bytes.resize(start + element.layout.size, 0);
+                    store(element.layout, &values, &mut bytes[start..]);
+                }
+                return scratch.push(&bytes).unwrap_or(0);
+            }
+        };
+        // The fuzzer's own files are not for programs.
+        let is_fd = matches!(field.kind, Kind::Fd(_) | Kind::File);
+        if is_fd && (number as i64) < self.floor {
+            return NO_FD;
+        }
+        number
+    }
+
+    /// Reads back the struct of a call, and writes what changed to `text`.
+    fn answer(
+        &self,
+        program: &Program,
+        call: usize,
+        result: i64,
+        address: u64,
+        values: &mut Vec<u64>,
+        text: &mut String,
+    ) {
+        let echo = |id| self.maker(&program.calls[..call], id);
+        let call = &program.calls[call];
+        let layout = call.of.layout;
+        let mut of_arrays = Vec::new();
+        for (index, field) in layout.fields.iter().enumerate() {
+            let before = values[index];
+            if field.size > 0 && call.place != crate::memory::Place::Cut {
+                values[index] = get(address + field.offset as u64, field.size);
+            }
+            let before = before & mask(field);
+            tell(field, result, before, values[index], &echo, text);
+            if let Kind::Array(layouts, _) = field.kind {
+                array(
+                    layouts,
+                    before,
+                    &call.values[index],
+                    &echo,
+                    text,
+                    &mut of_arrays,
+                );
+            }
+            if let (Value::Buffer(bytes), true) = (&call.values[index], before != 0) {
+                let bytes = (*bytes).min(4 * PAGE);
+                let _ = write!(
+                    text,
+                    " {}:{:x}",
+                    field.name,
+                    hash(before, bytes) & 0xffff_ffff
+                );
+            }
+        }
+        values.extend(of_arrays);
+    }
+
+    /// Returns the name of the object with that id: the last of these calls that made one.
+    fn maker(&self, calls: &[Call], id: u64) -> String {
+        let made = calls.iter().enumerate().rev().find(|(number, call)| {
+            call.of
+                .makes()
+                .any(|(field, _)| self.slots.value(*number, field) == id)
+        });
+        made.map_or(format!("{id:#x}"), |(number, _)| format!("@{number}"))
+    }
+
+    fn other(
+        &self,
+        program: &Program,
+        index: usize,
+        scratch: &mut Scratch,
+        values: &mut [u64],
+        text: &mut String,
+    ) -> i64 {
+        let call = &program.calls[index];
+        let value = |name: &str| call.of.field(name).map_or(0, |index| values[index]);
+        let fd = value("fd") as i64;
+        let (result, out) = match call.of.action {
+            Action::Direct(request) => (sys::ioctl(fd, request, value("argument")), 0),
+            Action::Open => {
+                let fd = sys::open("/dev/iommu", c::O_RDWR);
+                (fd.min(0), fd as u64)
+            }
+            Action::Close => (sys::close(fd), 0),
+            Action::Poll => (sys::poll(fd), 0),
+            Action::ReadFaults => {
+                let echo = |id| self.maker(&program.calls[..index], id);
+                return read_faults(call, &echo, scratch, values, text);
+            }
+            Action::ReadEvents => {
+                let length = value("length").min(PAGE);
+                let Some(at) = scratch.push(&vec![FILL; length as usize]) else {
+                    return 0;
+                };
+                let result = sys::read(fd, at, length);
+                for byte in 0..result.clamp(0, 64) as u64 {
+                    let _ = write!(
+                        text,
+                        "{}{:02x}",
+                        if byte == 0 { " " } else { "" },
+                        get(at + byte, 1)
+                    );
+                }
+                (result, 0)
+            }
+            Action::Respond => (sys::write(fd, value("data"), value("length").min(PAGE)), 0),
+            Action::MapContext => {
+                let length = value("length").min(4 * PAGE);
+                let address = sys::mmap(
+                    0,
+                    length,
+                    value("prot") as u32 & 7,
+                    c::MAP_SHARED,
+                    fd,
+                    value("offset"),
+                );
+                if address > 0 {
+                    if let Ok(mut mappings) = self.mappings.lock() {
+                        mappings.push((address as u64, length));
+                    }
+                }
+                (address.min(0), address as u64)
+            }
+            Action::UnmapContext => {
+                let address = value("address");
+                let mapping = self.mappings.lock().ok().and_then(|mut list| {
+                    let index = list.iter().position(|(at, _)| *at == address)?;
+                    Some(list.remove(index))
+                });
+                (
+                    mapping.map_or(-i64::from(c::EINVAL), |(at, length)| {
+                        sys::munmap(at, length)
+                    }),
+                    0,
+                )
+            }
+            Action::Poke => (sys::read(self.memory.files[2], value("address"), 8), 0),
+            Action::Protect | Action::Drop | Action::Unmap => (self.change_memory(call, &value), 0),
+            Action::Limit => {
+                self.limited.store(true, SeqCst);
+                (sys::limit_locked(value("bytes")), 0)
+            }
+            Action::Kill => {
+                let child = (value("child") as usize)
+                    .checked_sub(1)
+                    .and_then(|index| self.children.get(index));
+                (
+                    child.map_or(-i64::from(c::ESRCH), |child| {
+                        i64::from(c::SIGKILL) - sys::kill(child.pid)
+                    }),
+                    0,
+                )
+            }
+            Action::Fork | Action::Ioctl(_) => (0, 0),
+        };
+        if let Some((index, _)) = call.of.makes().next() {
+            values[index] = out;
+        }
+        result
+    }
+
+    /// Changes what is mapped in the arena, by whole pages.
+    fn change_memory(&self, call: &Call, value: &dyn Fn(&str) -> u64) -> i64 {
+        let start = value("address") / PAGE * PAGE;
+        let end = start.saturating_add(value("length").next_multiple_of(PAGE));
+        if start < ARENA || end > ARENA + ARENA_PAGES * PAGE || start >= end {
+            return -i64::from(c::EINVAL);
+        }
+        self.moved.store(true, SeqCst);
+        match call.of.action {
+            Action::Protect => sys::mprotect(start, end - start, value("prot") as u32 & 3),
+            Action::Drop => sys::drop_pages(start, end - start),
+            _ => sys::munmap(start, end - start),
+        }
+    }
+}
+
+fn is_thread(call: &Call) -> bool {
+    thread_of(call).is_some()
+}
+
+fn thread_of(call: &Call) -> Option<usize> {
+    match call.who {
+        Who::Thread(thread) => Some(thread),
+        _ => None,
+    }
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A fuzzer of `/dev/iommu` that compares two modules. Documentation/fuzzing.rst says how it is
+//! used.
+//!
+//! It runs in a guest in steps, because only one module is loaded at a time: programs are made, run
+//! on one module, run on the other, and the answers are compared.
+
+mod answer;
+mod calls;
+mod calls_other;
+mod calls_test;
+mod compare;
+mod coverage;
+mod describe;
+mod evolve;
+mod execute;
+mod generate;
+mod inject;
+mod memory;
+mod minimise;
+mod program;
+mod race;
+mod random;
+mod slots;
+mod sys;
+mod table;
+
+use std::{
+    fs,
+    io::Write,
+    process::ExitCode,
+    time::{
+        Duration,
+        Instant, //
+    },
+};
+
+use compare::{
+    parse_traces,
+    Differences,
+    Found, //
+};
+use execute::Executor;
+use generate::Generator;
+use program::{
+    parse_all,
+    Program, //
+};
+
+const USAGE: &str = "usage:
+  fuzz corpus                        print the programs of the tree that both modules can run
+  fuzz describe                      print descriptions for syzkaller
+  fuzz check                         check those of the tree, and that programs can be read
+  fuzz generate SEED COUNT           print programs
+  fuzz run PROGRAMS ANSWERS          run programs; write what the module answered
+  fuzz evolve SEED SECONDS MOST PROGRAMS ANSWERS POOL
+                                     make and run programs, at most so many, guided by what they
+                                     reach; write them, the answers, and those that reached
+                                     something new, with which the next run begins
+  fuzz inject STEP [PROGRAMS]        let each STEP-th thing that can fail in programs, or those of
+                                     the tree, fail
+  fuzz race SEED SECONDS             run programs of threads
+  fuzz compare PROGRAMS C OURS [KNOWN]
+                                     print findings, programs with different answers, without
+                                     those of the file KNOWN
+  fuzz smaller FINDINGS              print programs that are a step smaller
+  fuzz pick FINDINGS SMALLER C OURS  print findings: the smallest that differ in the same way
+  fuzz report PROGRAMS FINDINGS      print findings as KTAP";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["generate", seed, count] => generate(seed, count),
+        ["run", programs, traces] => run(programs, traces),
+        ["evolve", seed, seconds, most, programs, answers, pool] => {
+            evolve(seed, seconds, most, [programs, answers, pool])
+        }
+        ["inject", step] => inject(step, Vec::new()),
+        ["inject", step, programs] => {
+            read(programs).and_then(|text| inject(step, parse_all(&text)?))
+        }
+        ["race", seed, seconds] => race(seed, seconds),
+        ["describe"] => {
+            print!("{}", describe::all());
+            Ok(())
+        }
+        ["check"] => check(),
+        ["corpus"] => {
+            let avoided = differences();
+            corpus().and_then(|programs| {
+                let avoided = avoided?;
+                let compared = programs.iter().filter(|program| !avoided.avoids(program));
+                compared.for_each(|program| println!("{program}"));
+                Ok(())
+            })
+        }
+        ["compare", programs, c, ours] => compare(programs, c, ours, ""),
+        ["compare", programs, c, ours, known] => {
+            read(known).and_then(|known| compare(programs, c, ours, &known))
+        }
+        ["smaller", findings] => smaller(findings),
+        ["pick", findings, smaller, c, ours] => pick(findings, smaller, c, ours),
+        ["report", programs, findings] => report(programs, findings),
+        _ => Err(USAGE.to_string()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), String>;
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("no number: {text}"))
+}
+
+/// Returns the programs of the tree's corpus.
+fn corpus() -> Result<Vec<Program>, String> {
+    parse_all(include_str!(env!("FUZZ_CORPUS")))
+}
+
+fn differences() -> Result<Differences, String> {
+    Differences::parse(include_str!("differences.txt"))
+}
+
+fn check() -> Done {
+    let same = describe::all() == include_str!("dev_iommu_rs.txt");
+    let mut generator = Generator::new(1);
+    let programs: Vec<Program> = (0..500)
+        .map(|_| generator.program(12))
+        .filter(Program::is_sound)
+        .collect();
+    let mut reads = true;
+    for text in programs.iter().map(ToString::to_string) {
+        let again = match parse_all(&text) {
+            Ok(read) => read.iter().map(ToString::to_string).collect(),
+            Err(wrong) => wrong,
+        };
+        if again != text {
+            reads = false;
+            println!("# printed:\n{text}# read:\n{again}");
+        }
+    }
+    println!("KTAP version 1\n1..2");
+    println!(
+        "{} 1 dev_iommu_rs.txt is what the table says",
+        if same { "ok" } else { "not ok" }
+    );
+    println!(
+        "{} 2 programs are read as they were printed",
+        if reads { "ok" } else { "not ok" }
+    );
+    Ok(())
+}
+
+fn generate(seed: &str, count: &str) -> Done {
+    let (differences, corpus) = (differences()?, corpus()?);
+    let mut generator = Generator::new(number(seed)?);
+    let mut left = number(count)?;
+    while left > 0 {
+        let program = match (
+            generator.random.pick(&corpus).cloned(),
+            generator.random.pick(&corpus),
+        ) {
+            (Some(one), Some(other)) if generator.random.one_in(2) => generator.mutate(&one, other),
+            _ => generator.program(12),
+        };
+        if program.is_sound() && !differences.avoids(&program) {
+            println!("{program}");
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+fn run(programs: &str, traces: &str) -> Done {
+    let programs = parse_all(&read(programs)?)?;
+    let mut out = create(traces)?;
+    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut calls = 0;
+    for program in &programs {
+        for line in executor.run(program) {
+            writeln!(out, "{line}").map_err(|error| error.to_string())?;
+        }
+        writeln!(out).map_err(|error| error.to_string())?;
+        calls += program.calls.len();
+    }
+    println!("# {} programs, {calls} calls", programs.len());
+    Ok(())
+}
+
+fn create(path: &str) -> Result<std::io::BufWriter<fs::File>, String> {
+    fs::File::create(path)
+        .map(std::io::BufWriter::new)
+        .map_err(|error| format!("{path}: {error}"))
+}
+
+fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
+    // What an earlier run found is the beginning of this one.
+    let differences = differences()?;
+    let mut begin = corpus()?;
+    begin.retain(|program| !differences.avoids(program));
+    begin.extend(fs::read_to_string(files[2]).map_or(Ok(Vec::new()), |text| parse_all(&text))?);
+    let [mut programs, mut answers, mut pool] =
+        [create(files[0])?, create(files[1])?, create(files[2])?];
+    let mut evolution = evolve::Evolution::new(number(seed)?).ok_or("no memory")?;
+    let time = Duration::from_secs(number(seconds)?);
+    let (start, most) = (Instant::now(), number(most)? as usize);
+    evolution
+        .go(
+            &begin,
+            time,
+            most,
+            &differences,
+            &mut programs,
+            &mut answers,
+        )
+        .map_err(|error| error.to_string())?;
+    for program in &evolution.pool {
+        writeln!(pool, "{program}").map_err(|error| error.to_string())?;
+    }
+    evolution.print(start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn inject(step: &str, mut programs: Vec<Program>) -> Done {
+    let (file, step) = (inject::open()?, number(step)?.max(1) as u32);
+    let mut executor = Executor::new().ok_or("no memory")?;
+    if programs.is_empty() {
+        programs = corpus()?;
+    }
+    println!("KTAP version 1\n1..{}", programs.len());
+    for (number, program) in programs.iter().enumerate() {
+        let mut sum = inject::Sum::default();
+        let broken = inject::each(&mut executor, program, file, step, &mut sum);
+        for broken in &broken {
+            println!(
+                "# call {} fails at point {}: got {}, wanted {}",
+                broken.call, broken.nth, broken.got, broken.wanted
+            );
+            print!("{}", commented(&broken.program));
+        }
+        let state = if broken.is_empty() { "ok" } else { "not ok" };
+        let inject::Sum {
+            calls,
+            injected,
+            failed,
+        } = sum;
+        let number = number + 1;
+        println!(
+            "{state} {number} program {number}: {calls} calls, {injected} failures, {failed} answered"
+        );
+    }
+    Ok(())
+}
+
+fn commented(program: &Program) -> String {
+    program
+        .to_string()
+        .lines()
+        .map(|line| format!("# {line}\n"))
+        .collect()
+}
+
+fn race(seed: &str, seconds: &str) -> Done {
+    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut generator = Generator::new(number(seed)?);
+    let corpus = corpus()?;
+    let end = Instant::now() + Duration::from_secs(number(seconds)?);
+    let (mut count, mut wrong) = (0, 0);
+    println!("KTAP version 1\n1..1");
+    while Instant::now() < end && wrong < 5 {
+        let (Some(one), Some(other)) = (
+            generator.random.pick(&corpus).cloned(),
+            generator.random.pick(&corpus),
+        ) else {
+            break;
+        };
+        let changed = if generator.random.one_in(2) {
+            generator.mutate(&one, other)
+        } else {
+            one
+        };
+        let program = generator.spread(&changed);
+        if !program.is_sound() {
+            continue;
+        }
+        count += 1;
+        if let Some(message) = race::judge(&mut executor, &program) {
+            println!("# {message}");
+            print!("{}", commented(&program));
+            wrong += 1;
+        }
+    }
+    println!("# {count} programs");
+    println!(
+        "{} 1 programs of threads",
+        if wrong == 0 { "ok" } else { "not ok" }
+    );
+    Ok(())
+}
+
+fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {
+    let differences = differences()?;
+    let (programs, c, ours) = (
+        parse_all(&read(programs)?)?,
+        parse_traces(&read(c)?),
+        parse_traces(&read(ours)?),
+    );
+    if c.len() != programs.len() || ours.len() != programs.len() {
+        return Err(format!(
+            "{} programs, but {} and {} answers",
+            programs.len(),
+            c.len(),
+            ours.len()
+        ));
+    }
+    let known = findings_of(known)?;
+    for (program, found) in compare::findings(&programs, &c, &ours, &differences) {
+        if !known.iter().any(|(kind, _)| *kind == found.kind()) {
+            print_finding(&program, &found);
+        }
+    }
+    Ok(())
+}
+
+fn print_finding(program: &Program, found: &Found) {
+    println!(
+        "# {}\n# C:    {}\n# ours: {}\n{program}",
+        found.kind(),
+        found.c,
+        found.ours
+    );
+}
+
+/// Returns the kinds of findings in a file, with their programs.
+fn findings_of(text: &str) -> Result<Vec<(String, Program)>, String> {
+    let kinds = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.contains("; ours "));
+    Ok(kinds.map(str::to_string).zip(parse_all(text)?).collect())
+}
+
+fn smaller(findings: &str) -> Done {
+    for (_, program) in findings_of(&read(findings)?)? {
+        for smaller in minimise::smaller(&program) {
+            println!("{smaller}");
+        }
+    }
+    Ok(())
+}
+
+fn pick(findings: &str, candidates: &str, c: &str, ours: &str) -> Done {
+    let differences = differences()?;
+    let (candidates, c, ours) = (
+        parse_all(&read(candidates)?)?,
+        parse_traces(&read(c)?),
+        parse_traces(&read(ours)?),
+    );
+    let text = read(findings)?;
+    for (kind, program) in findings_of(&text)? {
+        let best = candidates
+            .iter()
+            .zip(c.iter().zip(&ours))
+            .filter(|(candidate, _)| minimise::size(candidate) < minimise::size(&program))
+            .filter_map(|(candidate, (c, ours))| {
+                let found = compare::first(candidate, c, ours, &differences)?;
+                (found.kind() == kind).then_some((candidate, found))
+            })
+            .min_by_key(|(candidate, _)| minimise::size(candidate));
+        match best {
+            Some((candidate, found)) => {
+                print_finding(&candidate.without(&|index| index > found.at), &found)
+            }
+            None => {
+                let comments = text
+                    .lines()
+                    .skip_while(|line| *line != format!("# {kind}"))
+                    .take(3);
+                comments.for_each(|line| println!("{line}"));
+                println!("{program}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(programs: &str, findings: &str) -> Done {
+    let text = read(findings)?;
+    let findings = findings_of(&text)?;
+    let count = read(programs)?
+        .lines()
+        .filter(|line| line.starts_with("r0"))
+        .count();
+    println!("KTAP version 1\n1..{}", findings.len() + 1);
+    println!("ok 1 {count} programs were compared");
+    for (number, (kind, program)) in findings.iter().enumerate() {
+        let comments = text
+            .lines()
+            .skip_while(|line| **line != format!("# {kind}"))
+            .skip(1)
+            .take(2);
+        comments.for_each(|line| println!("{line}"));
+        print!("{}", commented(program));
+        println!("not ok {} {kind}", number + 2);
+    }
+    Ok(())
+}

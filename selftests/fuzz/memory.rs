@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory at fixed addresses: the arena, which programs map for devices, and the scratch memory, in
+//! which the arguments of calls are. The same program has the same addresses in each run.
+
+use crate::sys::{
+    self,
+    c, //
+};
+
+pub(crate) const PAGE: u64 = 4096;
+
+/// The arena: where it begins, and its pages.
+pub(crate) const ARENA: u64 = 0x10_0000_0000;
+pub(crate) const ARENA_PAGES: u64 = 64;
+
+/// The pages of the arena that differ from the others, which are private anonymous memory.
+const READ_ONLY: std::ops::Range<u64> = 32..40;
+const SHARED: std::ops::Range<u64> = 40..48;
+const HOLE: std::ops::Range<u64> = 48..52;
+
+/// The scratch memory: its first page holds the struct of a call, the rest its arrays and buffers.
+/// A page that may only be read, and one that does not exist, follow.
+const SCRATCH: u64 = 0x20_0000_0000;
+const SCRATCH_PAGES: u64 = 32;
+/// No struct is larger. What follows it up to the fourth page is never written.
+const LARGEST: usize = 512;
+/// How much scratch memory each thread has.
+const LANE: u64 = 64 * PAGE;
+
+/// The files that programs may use, by number: memory, the same for reading only, a device, and a
+/// pipe.
+pub(crate) const FILES: usize = 4;
+
+pub(crate) struct Memory {
+    shared: i64,
+    pub(crate) files: [i64; FILES],
+    initial: u64,
+    moved: bool,
+}
+
+fn must(what: &str, result: i64) -> i64 {
+    if result < 0 {
+        eprintln!("{what}: errno {}", -result);
+        sys::exit(2);
+    }
+    result
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let shared = must("memfd_create", sys::memfd("fuzz", 0));
+        must(
+            "ftruncate",
+            sys::truncate(shared, (SHARED.end - SHARED.start) * PAGE),
+        );
+        let (pipe, _) = sys::pipe().unwrap_or_default();
+        let files = [
+            shared,
+            must(
+                "open",
+                sys::open(&format!("/proc/self/fd/{shared}"), c::O_RDONLY),
+            ),
+            must("open", sys::open("/dev/zero", c::O_RDWR)),
+            pipe,
+        ];
+        let mut memory = Self {
+            shared,
+            files,
+            initial: 0,
+            moved: true,
+        };
+        for lane in 0..5 {
+            Self::new_lane(lane);
+        }
+        memory.reset();
+        memory.initial = memory.hash();
+        memory
+    }
+
+    fn new_lane(lane: u64) {
+        let (at, flags) = (SCRATCH + lane * LANE, c::MAP_PRIVATE | c::MAP_ANONYMOUS);
+        let rw = c::PROT_READ | c::PROT_WRITE;
+        must(
+            "mmap",
+            sys::mmap(at, SCRATCH_PAGES * PAGE, rw, flags, -1, 0),
+        );
+        must(
+            "mmap",
+            sys::mmap(at + SCRATCH_PAGES * PAGE, PAGE, c::PROT_READ, flags, -1, 0),
+        );
+    }
+
+    /// Makes the arena what it was at first.
+    pub(crate) fn reset(&mut self) {
+        if self.moved {
+            let (anonymous, rw) = (
+                c::MAP_PRIVATE | c::MAP_ANONYMOUS,
+                c::PROT_READ | c::PROT_WRITE,
+            );
+            must(
+                "mmap",
+                sys::mmap(ARENA, ARENA_PAGES * PAGE, rw, anonymous, -1, 0),
+            );
+            let at = |pages: &std::ops::Range<u64>| {
+                (ARENA + pages.start * PAGE, (pages.end - pages.start) * PAGE)
+            };
+            let (start, length) = at(&SHARED);
+            must(
+                "mmap",
+                sys::mmap(start, length, rw, c::MAP_SHARED, self.shared, 0),
+            );
+            self.fill();
+            let (start, length) = at(&READ_ONLY);
+            must("mprotect", sys::mprotect(start, length, c::PROT_READ));
+            let (start, length) = at(&HOLE);
+            must("munmap", sys::munmap(start, length));
+            self.moved = false;
+        } else if self.hash() != self.initial {
+            self.moved = true;
+            self.reset();
+        }
+    }
+
+    /// Says that a program changed what is mapped in the arena.
+    pub(crate) fn set_moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// Writes all pages that can be written, those with even numbers first. Pages that follow one
+    /// another are then not in the same order in physical memory, in which they could have one entry
+    /// of a page table. That would be another one in each run, and dirty bitmaps would show it.
+    fn fill(&self) {
+        let (even, odd) = ((0..ARENA_PAGES).step_by(2), (1..ARENA_PAGES).step_by(2));
+        for page in even.chain(odd).filter(|page| !HOLE.contains(page)) {
+            for word in page * PAGE / 8..(page + 1) * PAGE / 8 {
+                let value = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                put(ARENA + word * 8, &value.to_le_bytes());
+            }
+        }
+    }
+
+    /// Returns a hash of the arena's pages that can be read in any case: the first 32 and those
+    /// shared. A program that changed what is mapped has none.
+    pub(crate) fn hash(&self) -> u64 {
+        if self.moved && self.initial != 0 {
+            return 0;
+        }
+        let first = hash(ARENA, READ_ONLY.start * PAGE);
+        first
+            ^ hash(
+                ARENA + SHARED.start * PAGE,
+                (SHARED.end - SHARED.start) * PAGE,
+            )
+            .rotate_left(1)
+    }
+}
+
+/// Returns a hash of memory, a word at a time. It must be readable.
+pub(crate) fn hash(address: u64, length: u64) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for at in (address..address + length / 8 * 8).step_by(8) {
+        // SAFETY: callers pass readable memory of this file, to which there are no references.
+        let word = unsafe { std::ptr::read_volatile(at as *const u64) };
+        hash = (hash ^ word)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23);
+    }
+    for at in address + length / 8 * 8..address + length {
+        // SAFETY: as above, a byte of readable memory of this file.
+        let byte = unsafe { std::ptr::read_volatile(at as *const u8) };
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash
+}
+
+/// Writes bytes to memory, which must be writable.
+pub(crate) fn put(address: u64, bytes: &[u8]) {
+    // SAFETY: callers pass writable memory of this file, or shared memory that mmap() returned, to
+    // which there are no references.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+}
+
+/// Reads a number of 1 to 8 bytes from memory, which must be readable.
+pub(crate) fn get(address: u64, size: usize) -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: callers pass readable memory of this file, or memory that mmap() returned, and at
+    // most 8 bytes.
+    unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), size.min(8)) };
+    u64::from_le_bytes(bytes)
+}
+
+/// Whether a struct is where it can be written, where it can only be read, or where it is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    #[default]
+    Normal,
+    /// The kernel cannot write its answer.
+    ReadOnly,
+    /// The last byte cannot be read.
+    Cut,
+}
+
+/// The scratch memory of one call. What is allocated is gone when the next call begins.
+pub(crate) struct Scratch {
+    base: u64,
+    next: u64,
+}
+
+impl Scratch {
+    /// Returns the scratch memory of a thread.
+    pub(crate) fn new(lane: u64) -> Self {
+        let base = SCRATCH + lane * LANE;
+        Self {
+            base,
+            next: base + 4 * PAGE,
+        }
+    }
+
+    /// Returns the address of a buffer with that content, or nothing if it does not fit.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<u64> {
+        let length = (bytes.len() as u64).next_multiple_of(16);
+        let address = self.next;
+        if address + length > self.base + (SCRATCH_PAGES - 3) * PAGE {
+            return None;
+        }
+        self.next += length;
+        put(address, bytes);
+        Some(address)
+    }
+
+    /// Returns the address of the struct of a call, in which it has that content. What follows it
+    /// is 0.
+    pub(crate) fn argument(&self, place: Place, bytes: &[u8]) -> u64 {
+        let read_only = self.base + SCRATCH_PAGES * PAGE;
+        match place {
+            Place::Normal => {
+                put(self.base, &[0; LARGEST]);
+                put(self.base, bytes);
+                self.base
+            }
+            Place::ReadOnly => {
+                let rw = c::PROT_READ | c::PROT_WRITE;
+                sys::mprotect(read_only, PAGE, rw);
+                put(read_only, bytes);
+                sys::mprotect(read_only, PAGE, c::PROT_READ);
+                read_only
+            }
+            Place::Cut => {
+                let address = read_only + PAGE - bytes.len() as u64 + 1;
+                sys::mprotect(read_only, PAGE, c::PROT_READ | c::PROT_WRITE);
+                put(address, &bytes[..bytes.len() - 1]);
+                sys::mprotect(read_only, PAGE, c::PROT_READ);
+                address
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What calls left behind: results, the values of their fields, and their answers as text. It is in
+//! memory that all processes and threads of a program share.
+
+use crate::{
+    memory::{
+        get,
+        put,
+        PAGE, //
+    },
+    program::MOST_CALLS,
+    sys::{
+        self,
+        c, //
+    },
+};
+
+const MOST_VALUES: usize = 40;
+const MOST_TEXT: usize = 1024;
+const SIZE: u64 = 8 + 8 * MOST_VALUES as u64 + 8 + MOST_TEXT as u64;
+
+pub(crate) struct Slots {
+    base: u64,
+}
+
+impl Slots {
+    /// Returns slots for the calls of one program.
+    pub(crate) fn new() -> Option<Self> {
+        let length = (SIZE * MOST_CALLS as u64).next_multiple_of(PAGE);
+        let (rw, flags) = (
+            c::PROT_READ | c::PROT_WRITE,
+            c::MAP_SHARED | c::MAP_ANONYMOUS,
+        );
+        let base = sys::mmap(0, length, rw, flags, -1, 0);
+        (base > 0).then_some(Self { base: base as u64 })
+    }
+
+    fn at(&self, call: usize) -> u64 {
+        self.base + call as u64 * SIZE
+    }
+
+    /// Makes a call one that left nothing behind.
+    pub(crate) fn clear(&self, call: usize) {
+        put(self.at(call), &[0; 8 + 8 * MOST_VALUES + 8]);
+    }
+
+    pub(crate) fn set(&self, call: usize, result: i64, values: &[u64], text: &str) {
+        let at = self.at(call);
+        put(at, &result.to_le_bytes());
+        for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
+            put(at + 8 + 8 * index as u64, &value.to_le_bytes());
+        }
+        let text = &text.as_bytes()[..text.len().min(MOST_TEXT)];
+        put(
+            at + 8 + 8 * MOST_VALUES as u64,
+            &(text.len() as u64).to_le_bytes(),
+        );
+        put(at + 16 + 8 * MOST_VALUES as u64, text);
+    }
+
+    pub(crate) fn result(&self, call: usize) -> i64 {
+        get(self.at(call), 8) as i64
+    }
+
+    pub(crate) fn value(&self, call: usize, field: usize) -> u64 {
+        if field < MOST_VALUES {
+            get(self.at(call) + 8 + 8 * field as u64, 8)
+        } else {
+            0
+        }
+    }
+
+    pub(crate) fn text(&self, call: usize) -> String {
+        let at = self.at(call) + 8 + 8 * MOST_VALUES as u64;
+        let length = get(at, 8).min(MOST_TEXT as u64);
+        let bytes: Vec<u8> = (0..length)
+            .map(|index| get(at + 8 + index, 1) as u8)
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+# Functions for suites that compare the C and the Rust module by the fuzzer.
+
+OURS=$MODULE
+
+fuzz() { /programs/fuzz "$@"; }
+
+# answers PROGRAMS MODULE FILE: write what a module answers to programs.
+answers() {
+	local status=0
+	MODULE=$2
+	load_iommufd
+	limited /programs/fuzz run "$1" "$3" || status=$?
+	rmmod "$MODULE" || die "rmmod $MODULE failed"
+	[ "$status" = 0 ] || die "fuzz run on $MODULE ended with status $status"
+}
+
+# both PROGRAMS: what both modules answer, as /tmp/c and /tmp/ours.
+both() {
+	answers "$1" "$OURS" /tmp/ours
+	answers "$1" iommufd /tmp/c
+}
+
+# minimise: make the programs of /tmp/findings as small as they can be.
+minimise() {
+	local round=0
+	while [ -s /tmp/findings ] && [ "$round" -lt 12 ]; do
+		fuzz smaller /tmp/findings >/tmp/smaller
+		[ -s /tmp/smaller ] || break
+		both /tmp/smaller
+		fuzz pick /tmp/findings /tmp/smaller /tmp/c /tmp/ours >/tmp/picked
+		! cmp -s /tmp/findings /tmp/picked || break
+		mv /tmp/picked /tmp/findings
+		round=$((round + 1))
+	done
+}
+
+# report_findings: report each finding as a failed test.
+report_findings() { run fuzz report /tmp/programs /tmp/findings; }
+
+# fail_everything: let allocations fail, if a program asks for it, that the kernel exempts by default, and
+# do not print each.
+fail_everything() {
+	local dir
+	for dir in failslab fail_page_alloc fail_usercopy fail_iommufd; do
+		dir=/sys/kernel/debug/$dir
+		[ -e "$dir" ] || continue
+		echo 0 >"$dir/verbose"
+		[ ! -e "$dir/ignore-gfp-wait" ] || echo N >"$dir/ignore-gfp-wait"
+		[ ! -e "$dir/ignore-gfp-highmem" ] || echo N >"$dir/ignore-gfp-highmem"
+		[ ! -e "$dir/min-order" ] || echo 0 >"$dir/min-order"
+	done
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/fuzz.sh
+
+quiet_console
+run fuzz check
+
+# Programs of the tree, and random ones: the same in each run.
+fuzz corpus >/tmp/programs
+fuzz generate 1 200 >>/tmp/programs
+both /tmp/programs
+fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
+minimise
+report_findings
+
+MODULE=$OURS
+load_iommufd
+fail_everything
+run fuzz inject 5
+run fuzz race 1 20

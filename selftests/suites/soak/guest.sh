@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/l2.sh
+
+# A task that is blocked for so many seconds is a complaint of the kernel.
+echo 20 >/proc/sys/kernel/hung_task_timeout_secs
+
+# go_on: whether the time is not over.
+go_on() {
+	seconds
+	[ "$NOW" -lt "$SOAK_END" ]
+}
+
+# press: fill memory, free it, and compact it, again and again.
+press() {
+	local mib
+	while go_on; do
+		mib=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) - 160 }' /proc/meminfo)
+		[ "$mib" -le 0 ] || dd if=/dev/zero of=/tmp/fill bs=1M count="$mib" 2>/dev/null || true
+		echo 1 >/proc/sys/vm/compact_memory
+		rm -f /tmp/fill
+		echo 3 >/proc/sys/vm/drop_caches
+		sleep 2
+	done
+}
+
+# second_card: every ioctl on the second card, then a reset; then it is unplugged while it is open, and
+# found and bound again. Writes how often to /tmp/rounds. What uapi says is not judged: it counts pinned
+# pages, which others pin meanwhile.
+second_card() {
+	local rounds=0
+	while go_on; do
+		/programs/uapi "$CDEV" >/tmp/uapi.log 2>&1 || true
+		echo 1 >"/sys/bus/pci/devices/$BDF/reset"
+		# The removal waits until the file is closed.
+		exec 7<>"$CDEV"
+		echo 1 >"/sys/bus/pci/devices/$BDF/remove" &
+		sleep 1
+		exec 7>&-
+		wait $!
+		echo 1 >/sys/bus/pci/rescan
+		bind_igb
+		rounds=$((rounds + 1))
+		echo "$rounds" >/tmp/rounds
+	done
+}
+
+l2_load
+l2_prepare
+bind_igb
+l2_allow /dev/iommu "$CDEV"
+set -- -object iommufd,id=iommufd0 -device "vfio-pci,host=$BDF,iommufd=iommufd0"
+bind_igb
+
+seconds
+SOAK_END=$((NOW + RUN_SECONDS))
+echo 0 >/tmp/rounds
+press &
+PRESS=$!
+second_card &
+SECOND=$!
+
+LIVES=0
+while go_on; do
+	check "life $LIVES: QEMU refuses to start with too little lockable memory" l2_too_little "$@"
+	l2_start "$@"
+	check "life $LIVES: boots and finds the card" l2_up 1
+	check "life $LIVES: gets an address by DHCP" l2_address eth0
+	check "life $LIVES: fetches a file, and its checksum is right" l2_fetch eth0 10.0.2.2
+	check "life $LIVES: is made to receive all the time" l2_ask flood eth0 "http://10.0.2.2:$SERVED_PORT/"
+	sleep 2
+	check "life $LIVES: the card writes to memory all the time" l2_receives eth0
+	kill -KILL "$L2_PID"
+	check "life $LIVES: QEMU ends when it is killed" l2_gone 60
+	LIVES=$((LIVES + 1))
+done
+
+wait $PRESS $SECOND
+check "the second card was unplugged $(cat /tmp/rounds) times" [ "$(cat /tmp/rounds)" -gt 0 ]
+sleep 1
+check "no DMA fault" l2_no_fault
+check "no page is pinned" l2_nothing_pinned
