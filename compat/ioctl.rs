@@ -7,6 +7,7 @@
 
 use kernel::{
     prelude::*,
+    sync::atomic::ordering::Relaxed,
     uaccess::UserSlice, //
 };
 
@@ -161,8 +162,11 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
         return Err(Reason::MapNoPermission.with(0));
     }
     let ioas = compat_ioas(ctx)?;
-    let process = ctx.process_accounting();
-    let result = ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, process);
+    let account = ctx.account();
+    let result = ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, account);
+    if result.is_ok() {
+        ctx.counters().maps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Map {
         context: ctx.id(),
         ioas: ioas.id(),
@@ -194,6 +198,9 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     } else {
         unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)?
     };
+    if unmapped != 0 {
+        ctx.counters().unmaps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Unmap {
         context: ctx.id(),
         ioas: ioas.id(),

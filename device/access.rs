@@ -26,6 +26,7 @@ use crate::{
     },
     kapi::{
         file::file_ref::FileRef,
+        lines::Lines,
         mm::pin::PagePtr,
         reason::{
             Reason,
@@ -63,6 +64,17 @@ pub(crate) struct Access {
 
 impl Kind for Access {
     const NAME: &'static CStr = c"access";
+
+    fn show(&self, lines: &Lines<'_>) {
+        match self.state.try_lock() {
+            Some(state) => {
+                if let Some(ioas) = &state.ioas {
+                    lines.number("ioas", ioas.id());
+                }
+            }
+            None => lines.busy(),
+        }
+    }
 }
 
 impl Access {

@@ -23,7 +23,8 @@ use crate::{
         iommu::{
             device::{
                 has_iommu,
-                IommuDevice, //
+                IommuDevice,
+                SysfsPath, //
             },
             group::{
                 capable,
@@ -32,6 +33,7 @@ use crate::{
                 IommuGroup, //
             }, //
         },
+        lines::Lines,
         reason::{
             Because,
             Reason,
@@ -77,11 +79,26 @@ pub(crate) struct BoundDevice {
     group: GroupUse,
     owner: Option<Arc<DmaOwner>>,
     backend: &'static dyn Backend,
+    /// The path in sysfs, if there was memory for it.
+    path: Option<SysfsPath>,
     dev: IommuDevice,
 }
 
 impl Kind for BoundDevice {
     const NAME: &'static CStr = c"device";
+
+    fn show(&self, lines: &Lines<'_>) {
+        if let Some(path) = &self.path {
+            lines.line("path", fmt!("{path}"));
+        }
+        if let Some(key) = self.group.key {
+            lines.number("group", key);
+        }
+        lines.line("backend", fmt!("{}", self.backend_name()));
+        if let Some(group) = &self.group.group {
+            group.show(lines);
+        }
+    }
 }
 
 impl BoundDevice {
@@ -127,6 +144,7 @@ impl BoundDevice {
             group,
             owner,
             backend: backend_of(&dev),
+            path: SysfsPath::of(&dev),
             dev,
         }? Refusal);
         let device = reservation.fill(device)?;

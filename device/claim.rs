@@ -23,6 +23,11 @@ impl Claim {
         Ok(Self(device.clone()))
     }
 
+    /// Returns the id of the device.
+    pub(crate) fn device(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Publishes a vDEVICE. `claim` returns its claim. Returns `ENOENT` if the device is being
     /// unbound.
     pub(crate) fn publish<K: Kind>(

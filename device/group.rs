@@ -25,6 +25,7 @@ use crate::{
     device::msi::Interrupts,
     hwpt::Hwpt,
     ioas::{
+        CountedAttachment,
         Ioas,
         ReservedIovas, //
     },
@@ -48,6 +49,7 @@ use crate::{
             },
             msi::Doorbells, //
         },
+        lines::Lines,
         reason::{
             Because,
             Reason,
@@ -68,6 +70,7 @@ struct Member {
     /// The IOVAs that the device cannot use. `None` for a PASID, and without an IOMMU, because the
     /// device does not use the addresses itself then.
     reserved: Option<ReservedIovas>,
+    counted: CountedAttachment,
     hwpt: Hwpt,
 }
 
@@ -309,6 +312,7 @@ impl Group {
             warn_on_once!(freed.push_within_capacity(old).is_err());
         };
         for member in &mut attached.members {
+            member.counted = CountedAttachment::new(hwpt.ioas());
             free(&mut member.hwpt);
         }
         free(&mut attached.hwpt);
@@ -332,6 +336,7 @@ impl Group {
             dev: dev.clone(),
             owner: owner.cloned(),
             reserved: self.reserve(dev, pasid, hwpt)?,
+            counted: CountedAttachment::new(hwpt.ioas()),
             hwpt: hwpt.clone(),
         })
     }
@@ -372,6 +377,31 @@ fn check_faults(dev: &IommuDevice, hwpt: &Hwpt) -> Result {
         Err(Reason::AttachFaults.with(hwpt.id().into()))
     } else {
         Ok(())
+    }
+}
+
+/// The most attachments of a group of which lines are written.
+const MOST_SHOWN: usize = 16;
+
+impl Group {
+    /// Writes lines about what the device that `lines` are about is attached to.
+    pub(super) fn show(&self, lines: &Lines<'_>) {
+        let Some(state) = self.state.try_lock() else {
+            lines.busy();
+            return;
+        };
+        let ours = |attached: &Attached| lines.id().is_some_and(|id| attached.has(id));
+        for (pasid, attached) in state.iter().take(MOST_SHOWN) {
+            let hwpt = attached.hwpt.id();
+            match pasid.is_none() {
+                _ if !ours(attached) => {}
+                true => lines.number("hwpt", hwpt),
+                false => lines.numbered("pasid", pasid.as_raw(), "hwpt", hwpt),
+            }
+        }
+        if state.iter().nth(MOST_SHOWN).is_some() {
+            lines.line("left-out", fmt!("further PASIDs"));
+        }
     }
 }
 

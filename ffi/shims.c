@@ -114,6 +114,17 @@ void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages)
 	atomic_long_sub(npages, &user->locked_vm);
 }
 
+u32 iommufd_rs_uid(struct user_struct *user)
+{
+	return from_kuid_munged(current_user_ns(), user->uid);
+}
+
+/* Returns 0 if the task has ended, or if the current one does not see it. */
+pid_t iommufd_rs_tgid(struct task_struct *task)
+{
+	return task_tgid_vnr(task);
+}
+
 /* In pages. */
 unsigned long iommufd_rs_memlock_limit(struct task_struct *task)
 {

@@ -73,6 +73,8 @@ void iommufd_rs_get_user(struct user_struct *user);
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages);
 void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages);
+u32 iommufd_rs_uid(struct user_struct *user);
+pid_t iommufd_rs_tgid(struct task_struct *task);
 unsigned long iommufd_rs_memlock_limit(struct task_struct *task);
 unsigned long iommufd_rs_user_locked_vm(struct user_struct *user);
 unsigned long iommufd_rs_locked_vm(struct mm_struct *mm);

@@ -123,7 +123,9 @@ impl HwptPaging {
         if enable {
             dirty.clear(stable.mappings.memory())?;
         }
-        Ok(dirty.track(enable)?)
+        dirty.track(enable)?;
+        self.set_tracking(enable);
+        Ok(())
     }
 
     /// Sets the bits of dirty pages of `range` in the bitmap at `data`, and leaves the other bits

@@ -46,6 +46,7 @@ use crate::{
             FaultList,
             FaultSink, //
         },
+        lines::Lines,
         mm::user::UserStruct,
         reason::{
             Reason,
@@ -100,6 +101,10 @@ struct Inner {
     reading_group: Option<FaultGroup>,
     /// Groups that have been read, by their cookies.
     delivered: RBTree<u32, FaultGroup>,
+    /// Their number.
+    answers_due: u32,
+    /// The number of groups that devices have reported.
+    reported: u64,
     /// The last cookie that was used.
     cookie: u32,
 }
@@ -132,6 +137,7 @@ impl Inner {
             let last = at.peek_next().is_none();
             let (next, node) = at.remove_current();
             taken.push_back(node.to_key_value().1);
+            self.answers_due = self.answers_due.saturating_sub(1);
             // After removal of the last one the cursor is at the one before.
             cursor = next.filter(|_| !last);
         }
@@ -159,6 +165,16 @@ pub(crate) struct FaultQueue {
 
 impl Kind for FaultQueue {
     const NAME: &'static CStr = c"fault-queue";
+
+    fn show(&self, lines: &Lines<'_>) {
+        let Some(inner) = self.inner.try_lock() else {
+            lines.busy();
+            return;
+        };
+        lines.number("waiting", inner.waiting.len());
+        lines.number("unanswered", inner.answers_due);
+        lines.number("reported", inner.reported);
+    }
 }
 
 impl FaultQueue {
@@ -170,6 +186,8 @@ impl FaultQueue {
                     waiting: FaultList::new(),
                     reading_group: None,
                     delivered: RBTree::new(),
+                    answers_due: 0,
+                    reported: 0,
                     cookie: 0,
                 },
                 "FaultQueue::inner"
@@ -193,6 +211,7 @@ impl FaultQueue {
                 Ok(()) => {
                     let replaced = inner.delivered.insert(buffer.node.into_node(cookie, group));
                     warn_on_once!(replaced.is_some());
+                    inner.answers_due = inner.answers_due.saturating_add(1);
                 }
                 Err(_) => inner.waiting.push_front(group),
             }
@@ -236,7 +255,12 @@ impl Object<FaultQueue> {
             fault::RESP_INVALID => Answer::Invalid,
             code => return Err(Reason::FaultAnswer.with(code.into())),
         };
-        let node = self.inner.lock().delivered.remove_node(&response.cookie);
+        let mut inner = self.inner.lock();
+        let node = inner.delivered.remove_node(&response.cookie);
+        if node.is_some() {
+            inner.answers_due = inner.answers_due.saturating_sub(1);
+        }
+        drop(inner);
         let (_, group) = node
             .map(RBTreeNode::to_key_value)
             .ok_or(Reason::FaultCookie.with(response.cookie.into()))?;
@@ -340,7 +364,10 @@ impl FaultSink for Ref<FaultQueue> {
                 });
             });
         }
-        self.inner.lock().waiting.push_back(group);
+        let mut inner = self.inner.lock();
+        inner.waiting.push_back(group);
+        inner.reported = inner.reported.wrapping_add(1);
+        drop(inner);
         self.arrived.notify_all();
     }
 

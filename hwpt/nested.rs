@@ -23,6 +23,7 @@ use crate::{
             },
             nested::NestedDomain, //
         },
+        lines::Lines,
         reason::{
             Reason,
             Result, //
@@ -42,16 +43,32 @@ pub(crate) struct HwptNested {
     stage: Stage,
     /// Those for the further IOMMUs of the vIOMMU.
     others: KVec<Stage>,
-    /// The vIOMMU that they were made on, if any.
-    _viommu: Option<AnyRef>,
+    /// The vIOMMU that they were made on, if any, and its id.
+    viommu: Option<(u32, AnyRef)>,
     /// See [`HwptNested::pasid_compatible`].
     pasids: bool,
     /// What invalidates them.
     backend: &'static dyn Backend,
+    /// `enum iommu_hwpt_data_type`.
+    kind: u32,
+    /// The id of the queue that receives page faults of the devices.
+    fault_queue: Option<u32>,
 }
 
 impl Kind for HwptNested {
     const NAME: &'static CStr = c"hwpt-nested";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("parent", self.stage.parent.id());
+        if let Some((id, _)) = &self.viommu {
+            lines.number("viommu", *id);
+        }
+        lines.number("type", self.kind);
+        lines.flag("pasid", self.pasids);
+        if let Some(queue) = self.fault_queue {
+            lines.number("fault-queue", queue);
+        }
+    }
 }
 
 /// The page tables as one IOMMU has them.
@@ -109,22 +126,24 @@ impl NestedRequest {
 }
 
 impl HwptNested {
-    /// Returns the object for a domain that `backend` made for `request` on `parent`, by `viommu`
-    /// if there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
+    /// Returns the object for a domain that `backend` made for `request` on `parent`, by the vIOMMU
+    /// with this id if there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
     pub(crate) fn new(
         domain: NestedDomain,
         backend: &'static dyn Backend,
         request: &NestedRequest,
         parent: Ref<HwptPaging>,
-        viommu: Option<AnyRef>,
+        viommu: Option<(u32, AnyRef)>,
         faults: Option<&Ref<FaultQueue>>,
     ) -> Result<Self> {
         Ok(Self {
             stage: Stage::new(domain, parent, faults)?,
             others: KVec::new(),
-            _viommu: viommu,
+            viommu,
             pasids: request.flags & hwpt::PASID != 0,
             backend,
+            kind: request.data.kind,
+            fault_queue: faults.map(|queue| queue.id()),
         })
     }
 

@@ -29,6 +29,7 @@ use crate::{
                 Capability, //
             }, //
         },
+        lines::Lines,
         reason::{
             Because,
             Reason,
@@ -52,12 +53,43 @@ pub(crate) struct HwptPaging {
     pasids: bool,
     /// See [`HwptPaging::can_be_parent`].
     parent: bool,
+    /// Made for dirty tracking.
+    tracked: bool,
+    /// Dirty tracking is on.
+    tracking: AtomicFlag,
+    /// The id of the queue that receives page faults of the devices.
+    fault_queue: Option<u32>,
     /// The address space's mappings are in the page tables.
     filled: AtomicFlag,
 }
 
 impl Kind for HwptPaging {
     const NAME: &'static CStr = c"hwpt-paging";
+
+    fn show(&self, lines: &Lines<'_>) {
+        let domain = &self.domain;
+        let aperture = domain.aperture();
+        lines.number("ioas", self.ioas.id());
+        lines.line("page-sizes", fmt!("{:#x}", domain.page_sizes()));
+        lines.line(
+            "aperture",
+            fmt!("{:#x}-{:#x}", aperture.start(), aperture.last()),
+        );
+        lines.flag("automatic", self.automatic);
+        lines.flag("parent", self.parent);
+        lines.flag("pasid", self.pasids);
+        let tracking = if !self.tracked {
+            "none"
+        } else if self.tracking.load(Relaxed) {
+            "on"
+        } else {
+            "off"
+        };
+        lines.line("dirty-tracking", fmt!("{tracking}"));
+        if let Some(queue) = self.fault_queue {
+            lines.number("fault-queue", queue);
+        }
+    }
 }
 
 /// A request for page tables.
@@ -109,6 +141,7 @@ impl HwptPaging {
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
             return Err(Reason::HwptCoherency.with(0));
         }
+        let fault_queue = faults.as_ref().map(|queue| queue.id());
         if let Some(queue) = faults {
             domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);
         }
@@ -118,6 +151,9 @@ impl HwptPaging {
             automatic,
             pasids: flags & hwpt::PASID != 0,
             parent: flags & hwpt::NEST_PARENT != 0,
+            tracked: flags & hwpt::DIRTY_TRACKING != 0,
+            tracking: AtomicFlag::new(false),
+            fault_queue,
             filled: AtomicFlag::new(false),
         })
     }
@@ -138,6 +174,11 @@ impl HwptPaging {
     /// Returns the domain.
     pub(crate) fn domain(&self) -> &Arc<Domain> {
         &self.domain
+    }
+
+    /// Records whether dirty tracking is on.
+    pub(super) fn set_tracking(&self, on: bool) {
+        self.tracking.store(on, Relaxed);
     }
 
     /// Returns whether the kernel made it for a device that was attached to the address space. Any

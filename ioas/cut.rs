@@ -80,6 +80,7 @@ impl Ioas {
         area.state = State::Ready;
         let refused = space.split(vacancy, range, rest.start(), area);
         warn_on_once!(refused.is_err());
+        self.stats.areas.fetch_add(1, Relaxed);
         Ok(())
     }
 }

@@ -5,7 +5,10 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
     uaccess::UserSlice, //
 };
 
@@ -184,6 +187,9 @@ fn map_pages(
 /// IOMMU_IOAS_MAP.
 pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Result {
     let result = map_user(ctx, &mut cmd, user);
+    if result.is_ok() {
+        ctx.counters().maps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Map {
         context: ctx.id(),
         ioas: cmd.ioas_id,
@@ -205,8 +211,8 @@ fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
     check_numbers(&[cmd.iova, cmd.length])?;
     let prot = prot_of(cmd.flags)?;
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
-    let process = ctx.process_accounting();
-    let pages = Pages::from_user(cmd.user_va, cmd.length, prot.write, process)?;
+    let account = ctx.account();
+    let pages = Pages::from_user(cmd.user_va, cmd.length, prot.write, account)?;
     let placement = placement_of(cmd.flags, cmd.iova);
     map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
         cmd.iova = iova;
@@ -217,6 +223,9 @@ fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
 /// IOMMU_IOAS_MAP_FILE.
 pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct) -> Result {
     let result = map_fd(ctx, &mut cmd, user);
+    if result.is_ok() {
+        ctx.counters().maps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Map {
         context: ctx.id(),
         ioas: cmd.ioas_id,
@@ -235,8 +244,8 @@ fn map_fd(ctx: &Ctx, cmd: &mut uapi::IoasMapFile, user: &UserStruct) -> Result {
     check_numbers(&[cmd.iova, cmd.length])?;
     let prot = prot_of(cmd.flags)?;
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
-    let process = ctx.process_accounting();
-    let pages = Pages::from_file(cmd.fd, cmd.start, cmd.length, prot.write, process)?;
+    let account = ctx.account();
+    let pages = Pages::from_file(cmd.fd, cmd.start, cmd.length, prot.write, account)?;
     let placement = placement_of(cmd.flags, cmd.iova);
     map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
         cmd.iova = iova;
@@ -247,6 +256,9 @@ fn map_fd(ctx: &Ctx, cmd: &mut uapi::IoasMapFile, user: &UserStruct) -> Result {
 /// IOMMU_IOAS_COPY.
 pub(crate) fn copy(ctx: &Ctx, mut cmd: uapi::IoasCopy, user: &UserStruct) -> Result {
     let result = copy_slices(ctx, &mut cmd, user);
+    if result.is_ok() {
+        ctx.counters().maps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Copied {
         context: ctx.id(),
         src_ioas: cmd.src_ioas_id,
@@ -280,6 +292,9 @@ pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> R
     let length = cmd.length;
     let mut unmapped = 0;
     let result = unmap_range(ctx, &mut cmd, user, &mut unmapped);
+    if unmapped != 0 {
+        ctx.counters().unmaps.fetch_add(1, Relaxed);
+    }
     emit(|| trace::Unmap {
         context: ctx.id(),
         ioas: cmd.ioas_id,

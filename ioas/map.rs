@@ -6,7 +6,10 @@
 //! then the memory is pinned and mapped into the domains; last the areas become ready. Each step
 //! has a guard that undoes it when it is dropped.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
 
 use crate::{
     ioas::{
@@ -146,9 +149,13 @@ impl Ioas {
 
         // No domain can be added that would lack these areas, because `domains` is held.
         let mut space = self.space.write();
+        let mut count = 0;
         for (range, _) in areas(&taken.parts) {
             match space.areas.get_mut(range) {
-                Some(area) => area.state = State::Ready,
+                Some(area) => {
+                    area.state = State::Ready;
+                    count += 1;
+                }
                 // No other task removes an area in `State::Building`.
                 None => {
                     warn_on_once!(true);
@@ -156,6 +163,8 @@ impl Ioas {
             }
         }
         drop(space);
+        self.stats.areas.fetch_add(count, Relaxed);
+        self.stats.bytes.fetch_add(length, Relaxed);
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
         taken.parts = Chunks::new();

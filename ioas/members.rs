@@ -77,6 +77,7 @@ impl Ioas {
         // There is room, which was reserved.
         warn_on_once!(domains.list.push_within_capacity(domain.clone()).is_err());
         self.has_domain.store(true, Relaxed);
+        self.stats.domains.fetch_add(1, Relaxed);
         Ok(())
     }
 
@@ -88,6 +89,7 @@ impl Ioas {
         let before = domains.list.len();
         domains.list.retain(|other| !Arc::ptr_eq(other, domain));
         warn_on_once!(domains.list.len() + 1 != before);
+        self.stats.domains.fetch_sub(1, Relaxed);
         self.has_domain.store(!domains.is_empty(), Relaxed);
         unfill_domain(&domains, &space, domain, None);
         space.remove_aperture(id_of(domain));
@@ -106,6 +108,7 @@ impl Ioas {
         }
         domains.accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
         space.alignment = alignment;
+        self.stats.accessors.fetch_add(1, Relaxed);
         Ok(())
     }
 
@@ -120,6 +123,7 @@ impl Ioas {
             .accessors
             .retain(|other| !Arc::ptr_eq(other, accessor));
         warn_on_once!(domains.accessors.len() + 1 != before);
+        self.stats.accessors.fetch_sub(1, Relaxed);
         space.alignment = domains.alignment();
     }
 

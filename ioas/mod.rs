@@ -16,6 +16,7 @@ pub(crate) mod access;
 pub(crate) mod accessor;
 mod area;
 mod builder;
+mod counted;
 mod cut;
 mod domains;
 mod extents;
@@ -37,6 +38,7 @@ mod reserve;
 mod reserved;
 mod segments;
 mod space;
+mod stats;
 pub(crate) mod transfer;
 mod type1;
 mod unmap;
@@ -53,9 +55,11 @@ use kernel::{
 use crate::{
     ioas::{
         domains::Domains,
-        space::Space, //
+        space::Space,
+        stats::Stats, //
     },
     kapi::{
+        lines::Lines,
         reason::Refusal,
         sync::rwsem::{
             new_rwsem,
@@ -66,6 +70,7 @@ use crate::{
 };
 
 pub(crate) use crate::ioas::{
+    counted::CountedAttachment,
     mappings::Mappings,
     phys_pin::PhysPin,
     ranges::IoasRanges,
@@ -88,10 +93,17 @@ pub(crate) struct Ioas {
     domains: RwSem<Domains>,
     #[pin]
     space: RwSem<Space>,
+    stats: Stats,
 }
 
 impl Kind for Ioas {
     const NAME: &'static CStr = c"ioas";
+
+    fn show(&self, lines: &Lines<'_>) {
+        for (key, number) in self.stats.numbers() {
+            lines.number(key, number);
+        }
+    }
 }
 
 impl Ioas {
@@ -102,6 +114,7 @@ impl Ioas {
             has_domain: Atomic::new(false),
             domains <- new_rwsem!(Domains::new(), "Ioas::domains"),
             space <- new_rwsem!(Space::new(), "Ioas::space"),
+            stats: Stats::new(),
         }? Refusal)
     }
 

@@ -52,6 +52,10 @@ use crate::{
                 PinnedRun,
                 Pinner,
                 Sink, //
+            },
+            usage::{
+                Account,
+                Usage, //
             }, //
         },
         reason::{
@@ -94,6 +98,8 @@ pub(crate) struct Pages {
 struct Inner {
     owner: AccountedMm,
     accounting: Accounting,
+    /// Where the context counts pinned pages.
+    usage: Arc<Usage>,
     /// The pinned pages, all of which are charged to `owner`.
     segments: Segments,
     /// The next `owner`, and the number of pages that are charged to it as well.
@@ -102,7 +108,7 @@ struct Inner {
 
 impl Pages {
     /// Creates a source of `length` bytes of the caller's memory from `addr`. Returns it with the
-    /// offset of the first byte into its page. `process` selects accounting by process if the
+    /// offset of the first byte into its page. `account` says how pages are charged if the
     /// caller has a limit.
     ///
     /// Returns `EINVAL` if `length` is 0, `EOVERFLOW` if the range passes the end of the address
@@ -111,7 +117,7 @@ impl Pages {
         addr: u64,
         length: u64,
         writable: bool,
-        process: bool,
+        account: Account,
     ) -> Result<(Arc<Self>, u64)> {
         addr.checked_add(length)
             .ok_or(Reason::MapOverflow.with(addr))?;
@@ -120,7 +126,7 @@ impl Pages {
         let source = Source::User {
             addr: addr - offset,
         };
-        Ok((Self::new(source, writable, process)?, offset))
+        Ok((Self::new(source, writable, account)?, offset))
     }
 
     /// As [`Pages::from_user`], with `length` bytes of a file or dma-buf from byte `start`. Returns
@@ -131,7 +137,7 @@ impl Pages {
         start: u64,
         length: u64,
         writable: bool,
-        process: bool,
+        account: Account,
     ) -> Result<(Arc<Self>, u64)> {
         let extra = length
             .checked_sub(1)
@@ -161,10 +167,11 @@ impl Pages {
                 }
             }
         };
-        Ok((Self::new(source, writable, process)?, offset))
+        Ok((Self::new(source, writable, account)?, offset))
     }
 
-    fn new(source: Source, writable: bool, process: bool) -> Result<Arc<Self>> {
+    fn new(source: Source, writable: bool, account: Account) -> Result<Arc<Self>> {
+        let Account { usage, process } = account;
         let accounting = if may_lock_without_limit() {
             Accounting::Unlimited
         } else if process {
@@ -173,6 +180,7 @@ impl Pages {
             Accounting::User
         };
         let owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
+        usage.charge_to(&owner, accounting);
         Ok(Arc::pin_init(
             pin_init!(Self {
                 source,
@@ -181,6 +189,7 @@ impl Pages {
                     Inner {
                         owner,
                         accounting,
+                        usage,
                         segments: Segments::new(),
                         pending_owner: None,
                     },
@@ -304,6 +313,7 @@ impl Pages {
         let mut inner = self.inner.lock();
         let old = inner.pending_owner.take().map(|(pending_owner, npages)| {
             let old = core::mem::replace(&mut inner.owner, pending_owner);
+            inner.usage.charge_to(&inner.owner, inner.accounting);
             old.uncharge_some(inner.accounting, npages);
             old
         });
@@ -436,6 +446,7 @@ fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
 impl Inner {
     fn uncharge(&self, npages: u64) {
         self.owner.uncharge_some(self.accounting, npages);
+        self.usage.sub(npages);
     }
 }
 
@@ -530,6 +541,7 @@ impl PendingPin<'_> {
         let Inner {
             owner,
             accounting,
+            usage,
             segments,
             ..
         } = &mut *self.inner;
@@ -540,6 +552,7 @@ impl PendingPin<'_> {
         // The charge comes first, so that a limit is never exceeded.
         fault_injection::point(ENOMEM)?;
         charge(owner, *accounting, wanted)?;
+        usage.add(wanted);
         self.charged = wanted;
 
         // If a part is pinned already then a run may begin in one part and end in the other.

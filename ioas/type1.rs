@@ -11,6 +11,7 @@ use crate::{
     },
     kapi::{
         iommu::domain::Prot,
+        mm::usage::Account,
         reason::Result,
         sync::chunks::Chunks,
         units::{
@@ -29,9 +30,9 @@ impl Ioas {
         addr: u64,
         length: u64,
         prot: Prot,
-        process: bool,
+        account: Account,
     ) -> Result {
-        let (pages, start) = Pages::from_user(addr, length, prot.write, process)?;
+        let (pages, start) = Pages::from_user(addr, length, prot.write, account)?;
         let slice = Slice {
             pages,
             start,

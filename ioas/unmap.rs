@@ -30,7 +30,10 @@ use crate::{
             Reason,
             Result, //
         },
-        units::IovaRange, //
+        units::{
+            to_u64,
+            IovaRange, //
+        }, //
     }, //
 };
 
@@ -226,7 +229,10 @@ impl Ioas {
                 take(&mut space, within, rest, &mut batch)
             }
         };
-        *unmapped = unmapped.saturating_add(batch.bytes());
+        let bytes = batch.bytes();
+        self.stats.areas.fetch_sub(to_u64(batch.count), Relaxed);
+        self.stats.bytes.fetch_sub(bytes, Relaxed);
+        *unmapped = unmapped.saturating_add(bytes);
         result
     }
 

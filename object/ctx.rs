@@ -4,15 +4,22 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        ordering::Relaxed,
-        Atomic,
-        AtomicFlag, //
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic,
+            AtomicFlag, //
+        },
+        Arc, //
     }, //
 };
 
 use crate::{
     kapi::{
+        mm::usage::{
+            Account,
+            Usage, //
+        },
         reason::{
             LastRefusal,
             Refusal,
@@ -35,6 +42,26 @@ use crate::{
     }, //
 };
 
+/// The numbers of calls since the file was opened, for reading without a lock.
+pub(crate) struct Counters {
+    /// Ranges that were mapped or copied.
+    pub(crate) maps: Atomic<u64>,
+    /// Calls that have unmapped something.
+    pub(crate) unmaps: Atomic<u64>,
+    /// Invalidation requests that were carried out.
+    pub(crate) invalidations: Atomic<u64>,
+}
+
+impl Counters {
+    const fn new() -> Self {
+        Self {
+            maps: Atomic::new(0),
+            unmaps: Atomic::new(0),
+            invalidations: Atomic::new(0),
+        }
+    }
+}
+
 /// The number of the context that was made last.
 static LAST_ID: Atomic<u64> = Atomic::new(0);
 
@@ -53,6 +80,8 @@ pub(crate) struct Ctx {
     offers: Offers,
     #[pin]
     last_refusal: LastRefusal,
+    usage: Arc<Usage>,
+    counters: Counters,
     groups: Shared<Registry>,
     windows: Shared<Registry>,
     process_accounting: AtomicFlag,
@@ -67,6 +96,8 @@ impl Ctx {
             objects <- ClearOnDrop::new(Table::new(id)),
             offers <- Offers::new(),
             last_refusal <- LastRefusal::new(),
+            usage: Arc::pin_init(Usage::new(), GFP_KERNEL_ACCOUNT)?,
+            counters: Counters::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             process_accounting: AtomicFlag::new(process_accounting),
@@ -116,6 +147,24 @@ impl Ctx {
             number: refusal.number(),
         });
         refusal.error()
+    }
+
+    /// Returns the pinned memory.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Returns how memory that is mapped now is charged.
+    pub(crate) fn account(&self) -> Account {
+        Account {
+            usage: self.usage.clone(),
+            process: self.process_accounting(),
+        }
+    }
+
+    /// Returns the numbers of calls.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Returns the last refusal.

@@ -21,10 +21,11 @@ use crate::{
             },
             file_ref::FileRef, //
         },
+        lines::Lines,
         reason::Result, //
     },
     object::{
-        table::Object,
+        kind::Object,
         Ctx,
         Draft,
         Kind,
@@ -74,6 +75,11 @@ impl<K: EventSource> EventFile for ObjectFile<K> {
     fn write(&self, from: &mut UserSliceReader) -> Result<usize, Error> {
         let result = K::write(&self.object, from);
         result.map_err(|refusal| self.ctx.refuse(K::WRITING, refusal))
+    }
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("context", self.ctx.id());
+        self.object.show(&lines.of(K::NAME, self.object.id()));
     }
 
     fn event(&self) -> &PollCondVar {

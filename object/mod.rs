@@ -9,6 +9,7 @@
 
 mod ctx;
 mod event_file;
+mod kind;
 mod offers;
 mod registry;
 mod table;
@@ -18,14 +19,16 @@ pub(crate) use event_file::{
     EventSource,
     NewObjectFile, //
 };
+pub(crate) use kind::{
+    AnyRef,
+    Kind,
+    Object,
+    Ref, //
+};
 pub(crate) use offers::Offers;
 pub(crate) use registry::Registry;
 pub(crate) use table::{
-    AnyRef,
     Draft,
-    Kind,
-    Object,
-    Ref,
     Reservation,
     Table, //
 };

@@ -21,7 +21,6 @@
 //! all objects ([`Table::freeze`]).
 
 use core::{
-    any::Any,
     marker::PhantomData,
     ops::Deref, //
 };
@@ -36,124 +35,64 @@ use kernel::{
     sync::Mutex, //
 };
 
-use crate::kapi::{
-    bug::warn_on_once,
-    fault_injection,
-    reason::{
-        Reason,
-        Refusal,
-        Result, //
-    },
-    sync::{
-        chunks::Chunks,
-        clear_on_drop::Clear,
-        ida::Ida,
-        rwsem::{
-            new_rwsem,
-            RwSem,
-            WriteGuard, //
+use crate::{
+    kapi::{
+        bug::warn_on_once,
+        fault_injection,
+        lines::Lines,
+        reason::{
+            Reason,
+            Refusal,
+            Result, //
         },
-        shared::{
-            Shared,
-            SharedAny, //
+        sync::{
+            chunks::Chunks,
+            clear_on_drop::Clear,
+            ida::Ida,
+            rwsem::{
+                new_rwsem,
+                RwSem,
+                WriteGuard, //
+            },
+            shared::{
+                Shared,
+                SharedAny, //
+            }, //
+        },
+        trace::{
+            self,
+            emit, //
         }, //
     },
-    trace::{
-        self,
-        emit, //
+    object::kind::{
+        About,
+        AnyRef,
+        Census,
+        Kind,
+        Name,
+        Object,
+        Ref, //
     }, //
 };
-
-/// A kind of object that can be in the table.
-pub(crate) trait Kind: Any + Send + Sync {
-    /// What objects of this kind are called where people read it. No two kinds have the same name,
-    /// and a name has no space in it.
-    const NAME: &'static CStr;
-}
-
-/// The name of an object. Hits the tracepoint when it is dropped.
-struct Name<K: Kind> {
-    context: u64,
-    id: u32,
-    _kind: PhantomData<fn() -> K>,
-}
-
-impl<K: Kind> Drop for Name<K> {
-    fn drop(&mut self) {
-        emit(|| trace::Destroyed {
-            context: self.context,
-            id: self.id,
-            kind: K::NAME,
-        });
-    }
-}
-
-/// An object with its id.
-#[pin_data]
-pub(crate) struct Object<K: Kind> {
-    // Field order: it is said that the object is destroyed before what it owns is.
-    name: Name<K>,
-    #[pin]
-    kind: K,
-}
-
-impl<K: Kind> Object<K> {
-    /// Returns the [number](crate::object::Ctx::id) of the context.
-    pub(crate) fn context(&self) -> u64 {
-        self.name.context
-    }
-
-    /// Returns the id by which user space names the object. It is unique in the context while the
-    /// object exists.
-    pub(crate) fn id(&self) -> u32 {
-        self.name.id
-    }
-}
-
-impl<K: Kind> Deref for Object<K> {
-    type Target = K;
-
-    fn deref(&self) -> &K {
-        &self.kind
-    }
-}
-
-/// A reference to an object of kind `K`. While there is one the object cannot be destroyed.
-pub(crate) type Ref<K> = Shared<Object<K>>;
-
-/// A reference to an object of some kind. While there is one the object cannot be destroyed.
-pub(crate) struct AnyRef(SharedAny);
-
-impl<K: Kind> From<Ref<K>> for AnyRef {
-    fn from(object: Ref<K>) -> Self {
-        Self(object.erase())
-    }
-}
-
-impl AnyRef {
-    /// Returns the reference as one of any type.
-    pub(crate) fn into_shared(self) -> SharedAny {
-        self.0
-    }
-
-    /// Returns the object as one of kind `K`, or the reference if it is of another kind.
-    pub(crate) fn downcast<K: Kind>(self) -> Result<Ref<K>, Self> {
-        self.0.downcast().map_err(Self)
-    }
-}
 
 /// The state of an id that is taken.
 enum Slot {
     /// An object that is not published yet, or not destroyed completely.
     Reserved,
-    Live(SharedAny),
+    Live(Live),
     /// The kernel destroyed the object without a request of user space. The id is not used again.
     Abandoned,
 }
 
+/// An object that look-ups find.
+struct Live {
+    object: SharedAny,
+    about: &'static About,
+}
+
 impl Slot {
     /// Replaces a live slot and returns its object.
-    fn take(&mut self, then: Self) -> Option<SharedAny> {
+    fn take(&mut self, then: Self) -> Option<Live> {
         match core::mem::replace(self, then) {
             Self::Live(object) => Some(object),
             other => {
@@ -168,6 +107,8 @@ struct Slots {
     map: RBTree<u32, Slot>,
     /// The marked object, which is live.
     marked: Option<u32>,
+    /// The live objects.
+    census: Census,
 }
 
 impl Slots {
@@ -182,7 +123,8 @@ impl Slots {
 
     /// Removes a live object and returns it. Its slot becomes `then`.
     fn take(&mut self, id: u32, then: Slot) -> Option<SharedAny> {
-        let object = self.map.get_mut(&id)?.take(then)?;
+        let Live { object, about } = self.map.get_mut(&id)?.take(then)?;
+        self.census.sub(about);
         self.unmark(id);
         Some(object)
     }
@@ -195,7 +137,7 @@ impl Slots {
 
     fn live(&self, id: u32) -> Option<&SharedAny> {
         match self.map.get(&id) {
-            Some(Slot::Live(object)) => Some(object),
+            Some(Slot::Live(live)) => Some(&live.object),
             _ => None,
         }
     }
@@ -225,6 +167,7 @@ impl Table {
                 Slots {
                     map: RBTree::new(),
                     marked: None,
+                    census: Census::new(),
                 },
                 "Table::slots"
             ),
@@ -437,6 +380,49 @@ impl Table {
     }
 }
 
+/// An object that [`Table::look`] shows.
+pub(crate) struct Seen<'a> {
+    id: u32,
+    live: &'a Live,
+}
+
+impl Seen<'_> {
+    /// Returns what objects of its kind are called.
+    pub(crate) fn kind(&self) -> &'static CStr {
+        self.live.about.name
+    }
+
+    /// Writes lines about the object.
+    pub(crate) fn show(&self, lines: &Lines<'_>) {
+        (self.live.about.show)(&self.live.object, &lines.of(self.kind(), self.id));
+    }
+}
+
+impl Table {
+    /// Calls `f` with each kind of which there has been an object, and the number of its objects.
+    pub(crate) fn count(&self, f: impl FnMut((&'static CStr, u64))) {
+        self.slots.lock().census.iter().for_each(f);
+    }
+
+    /// Calls `f` with the objects whose ids are above `after`, in order, under the table's lock, as
+    /// long as `most` ids were not looked at. Returns the id to go on after, or `None` at the end.
+    pub(crate) fn look(&self, after: u32, most: usize, mut f: impl FnMut(Seen<'_>)) -> Option<u32> {
+        let mut slots = self.slots.lock();
+        let mut cursor = slots.map.cursor_lower_bound_mut(&after.checked_add(1)?);
+        let mut last = after;
+        for _ in 0..most {
+            let at = cursor?;
+            let (&id, slot) = at.current();
+            last = id;
+            if let Slot::Live(live) = slot {
+                f(Seen { id, live });
+            }
+            cursor = at.move_next();
+        }
+        cursor.map(|_| last)
+    }
+}
+
 impl Clear for Table {
     fn clear(&self) {
         let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
@@ -456,8 +442,8 @@ impl<'t> Frozen<'t> {
         let mut all = Chunks::new();
         let slots = self.table.slots.lock();
         for slot in slots.map.values() {
-            let Slot::Live(object) = slot else { continue };
-            if let Some(object) = object.clone_as() {
+            let Slot::Live(live) = slot else { continue };
+            if let Some(object) = live.object.clone_as() {
                 all.push(object)?;
             }
         }
@@ -587,7 +573,13 @@ impl<K: Kind> Draft<'_, K> {
     fn publish_in(mut self, slots: &mut Slots) {
         self.reservation.published = true;
         match slots.map.get_mut(&self.reservation.id) {
-            Some(slot) => *slot = Slot::Live(self.object.clone().erase()),
+            Some(slot) => {
+                *slot = Slot::Live(Live {
+                    object: self.object.clone().erase(),
+                    about: Object::<K>::ABOUT,
+                });
+                slots.census.add(Object::<K>::ABOUT);
+            }
             // A reservation has a slot.
             None => {
                 warn_on_once!(true);

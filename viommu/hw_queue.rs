@@ -17,6 +17,7 @@ use crate::{
             hw_queue::Request,
             viommu::Identity, //
         },
+        lines::Lines,
         mm::user::UserStruct,
         reason::{
             Because,
@@ -35,18 +36,33 @@ use crate::{
         Kind,
         Ref, //
     },
-    viommu::Viommu, //
+    viommu::{
+        part::{
+            Part,
+            PartOf, //
+        },
+        Viommu, //
+    }, //
 };
 
 /// A queue that the hardware reads.
 struct HwQueue {
     /// Set when the driver has made the queue.
     ops: SetOnce<KBox<dyn HwQueueOps>>,
-    viommu: Ref<Viommu>,
+    viommu: PartOf,
+    /// `enum iommu_hw_queue_type`.
+    kind: u32,
+    index: u32,
 }
 
 impl Kind for HwQueue {
     const NAME: &'static CStr = c"hw-queue";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("viommu", self.viommu.id());
+        lines.number("type", self.kind);
+        lines.number("index", self.index);
+    }
 }
 
 impl HwQueue {
@@ -83,7 +99,9 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::HwQueueAlloc, user: &User
     let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
     let draft = reservation.fill(Ok(HwQueue {
         ops: SetOnce::new(),
-        viommu,
+        viommu: PartOf::new(viommu, Part::HwQueue),
+        kind: cmd.type_,
+        index: cmd.index,
     }))?;
     match start(ctx, &draft, memory, &mut cmd, user) {
         Ok(()) => draft.publish_and_get().disown(),

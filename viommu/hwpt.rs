@@ -187,7 +187,7 @@ fn nested(
             match &mut made {
                 Some(hwpt) => Ok(hwpt.add(domain, parent, faults.as_ref())?),
                 None => {
-                    let viommu = Some(viommu.clone().into());
+                    let viommu = Some((viommu.id(), viommu.clone().into()));
                     let faults = faults.as_ref();
                     let hwpt = HwptNested::new(domain, backend, &request, parent, viommu, faults)?;
                     made = Some(hwpt);

@@ -2,7 +2,10 @@
 
 //! Invalidation of what an IOMMU has cached of a guest's tables.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
 
 use crate::{
     hwpt::HwptNested,
@@ -43,6 +46,7 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
         }
         Err(refusal) => (0, Err(refusal)),
     };
+    ctx.counters().invalidations.fetch_add(done.into(), Relaxed);
     emit(|| trace::Invalidate {
         context: ctx.id(),
         object: cmd.hwpt_id,
@@ -87,5 +91,10 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     let viommu = target
         .downcast::<Viommu>()
         .map_err(|_| Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
-    Ok(viommu.ops().invalidate(requests))
+    let invalidated = viommu.ops().invalidate(requests);
+    viommu
+        .stats()
+        .invalidated
+        .fetch_add(invalidated.done.into(), Relaxed);
+    Ok(invalidated)
 }

@@ -9,7 +9,9 @@ pub(crate) mod hw_queue;
 pub(crate) mod hwpt;
 pub(crate) mod invalidate;
 pub(crate) mod mmap;
+mod part;
 mod share;
+mod stats;
 pub(crate) mod vdevice;
 pub(crate) mod veventq;
 

@@ -4,6 +4,7 @@
 
 use kernel::{
     prelude::*,
+    sync::Arc,          //
     uaccess::UserSlice, //
 };
 
@@ -26,6 +27,7 @@ use crate::{
                 Request, //
             }, //
         },
+        lines::Lines,
         mm::{
             retry_faults::retry_faults,
             user::{
@@ -46,7 +48,8 @@ use crate::{
         Draft,
         Kind,
         Ref, //
-    }, //
+    },
+    viommu::stats::Stats, //
 };
 
 /// A guest's share of an IOMMU, or of several.
@@ -56,16 +59,32 @@ pub(crate) struct Viommu {
     parent: Ref<HwptPaging>,
     /// The parents for the further IOMMUs, of the same address space.
     others: KVec<Ref<HwptPaging>>,
+    /// `enum iommu_viommu_type`.
+    kind: u32,
+    stats: Arc<Stats>,
 }
 
 impl Kind for Viommu {
     const NAME: &'static CStr = c"viommu";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("parent", self.parent.id());
+        lines.number("type", self.kind);
+        for (key, number) in self.stats.numbers() {
+            lines.number(key, number);
+        }
+    }
 }
 
 impl Viommu {
     /// Returns the operations of its backend.
     pub(crate) fn ops(&self) -> &dyn ViommuOps {
         &*self.ops
+    }
+
+    /// Returns the numbers.
+    pub(super) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Returns the page tables of the second stage for each IOMMU, in their order.
@@ -134,6 +153,8 @@ fn make<'c>(
         ops,
         parent,
         others: KVec::new(),
+        kind: cmd.type_,
+        stats: Arc::new(Stats::new(), GFP_KERNEL_ACCOUNT)?,
     }))
 }
 
@@ -191,6 +212,8 @@ fn make_over<'c>(
         ops,
         parent,
         others,
+        kind: cmd.type_,
+        stats: Arc::new(Stats::new(), GFP_KERNEL_ACCOUNT)?,
     }))
 }
 

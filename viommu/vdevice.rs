@@ -16,6 +16,7 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         iommu::viommu::Identity,
+        lines::Lines,
         mm::{
             retry_faults::retry_faults,
             user::UserStruct, //
@@ -32,7 +33,13 @@ use crate::{
         Kind,
         Ref, //
     },
-    viommu::Viommu, //
+    viommu::{
+        part::{
+            Part,
+            PartOf, //
+        },
+        Viommu, //
+    }, //
 };
 
 /// A guest's view of a device.
@@ -40,12 +47,20 @@ struct Vdevice {
     // Field order: the driver's part is dropped before the vIOMMU. The device may have another
     // vDEVICE when the claim has been dropped.
     _ops: KBox<dyn VdeviceOps>,
-    _viommu: Ref<Viommu>,
+    viommu: PartOf,
     claim: Claim,
+    /// What the guest calls the device.
+    virt_id: u64,
 }
 
 impl Kind for Vdevice {
     const NAME: &'static CStr = c"vdevice";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("viommu", self.viommu.id());
+        lines.number("device", self.claim.device());
+        lines.line("virtual-id", fmt!("{:#x}", self.virt_id));
+    }
 }
 
 /// Handles IOMMU_VDEVICE_ALLOC.
@@ -70,8 +85,9 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
         .because(Reason::VdeviceDriver, cmd.virt_id)?;
     let draft = reservation.fill(Ok(Vdevice {
         _ops: ops,
-        _viommu: viommu,
+        viommu: PartOf::new(viommu, Part::Vdevice),
         claim,
+        virt_id: cmd.virt_id,
     }))?;
     cmd.out_vdevice_id = draft.id();
     user.write(cmd)?;

@@ -18,6 +18,7 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
+        atomic::ordering::Relaxed,
         poll::{
             PollCondVar,
             PollCondVarBox, //
@@ -44,6 +45,7 @@ use crate::{
             Connection,
             EventReceiver, //
         },
+        lines::Lines,
         mm::user::UserStruct,
         reason::{
             Because,
@@ -68,7 +70,14 @@ use crate::{
         Object,
         Ref, //
     },
-    viommu::Viommu, //
+    viommu::{
+        part::{
+            Part,
+            PartOf, //
+        },
+        stats::Stats,
+        Viommu, //
+    }, //
 };
 
 /// The most events that a queue may hold.
@@ -93,11 +102,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         return Err(Reason::VeventqDepth.with(cmd.veventq_depth.into()));
     }
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
-    let queue = Queue::new(
-        cmd.veventq_depth,
-        (viommu.context(), viommu.id()),
-        cmd.type_,
-    );
+    let queue = Queue::new(cmd.veventq_depth, &viommu, cmd.type_);
     let queue = Arc::pin_init(queue, GFP_KERNEL_ACCOUNT)?;
     let connection = viommu
         .ops()
@@ -105,7 +110,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         .because(Reason::VeventqType, cmd.type_.into())?;
     let draft = ctx.objects().reserve()?.fill(Ok(VeventQ {
         _connection: connection,
-        _viommu: viommu,
+        viommu: PartOf::new(viommu, Part::VeventQ),
         queue,
     }))?;
     let file = NewObjectFile::new(c"[iommufd-viommu-event]")?;
@@ -120,12 +125,25 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
 struct VeventQ {
     // Field order: events are received no more when the rest is dropped.
     _connection: Connection,
-    _viommu: Ref<Viommu>,
+    viommu: PartOf,
     queue: Arc<Queue>,
 }
 
 impl Kind for VeventQ {
     const NAME: &'static CStr = c"veventq";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("viommu", self.viommu.id());
+        lines.number("type", self.queue.kind);
+        lines.number("depth", to_u64(self.queue.depth));
+        match self.queue.inner.try_lock() {
+            Some(inner) => {
+                lines.number("waiting", to_u64(inner.count));
+                lines.number("lost", inner.lost_in_all);
+            }
+            None => lines.busy(),
+        }
+    }
 }
 
 /// Events that have not been read.
@@ -136,6 +154,8 @@ struct Inner {
     count: usize,
     /// The number of the last event, if it was lost.
     lost: Option<u64>,
+    /// The number of all events that were lost.
+    lost_in_all: u64,
     /// The number of the next event.
     next: u64,
 }
@@ -154,6 +174,8 @@ struct Queue {
     context: u64,
     viommu: u32,
     kind: u32,
+    /// The numbers of the vIOMMU.
+    stats: Arc<Stats>,
     depth: usize,
     /// Held while events are read, so that one task removes them.
     #[pin]
@@ -174,11 +196,14 @@ fn header(flags: u32, number: u64) -> uapi::VeventHeader {
 }
 
 impl Queue {
-    fn new(depth: u32, (context, viommu): (u64, u32), kind: u32) -> impl PinInit<Self, Error> {
+    fn new(depth: u32, viommu: &Ref<Viommu>, kind: u32) -> impl PinInit<Self, Error> {
+        let stats = viommu.stats().clone();
+        let (context, viommu) = (viommu.context(), viommu.id());
         try_pin_init!(Self {
             context,
             viommu,
             kind,
+            stats,
             depth: depth as usize,
             reading <- new_mutex!((), "Queue::reading"),
             inner <- new_spinlock!(
@@ -186,6 +211,7 @@ impl Queue {
                     events: RBTree::new(),
                     count: 0,
                     lost: None,
+                    lost_in_all: 0,
                     next: 0,
                 },
                 "Queue::inner"
@@ -309,6 +335,8 @@ impl EventReceiver for Queue {
             // User space sees that it is lost. The driver gets an error for lack of memory only.
             other => {
                 inner.lost = Some(number);
+                inner.lost_in_all += 1;
+                self.stats.lost.fetch_add(1, Relaxed);
                 other.map(|_| ())
             }
         };

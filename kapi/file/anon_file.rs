@@ -24,6 +24,7 @@ use kernel::{
     },
     module::this_module,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         aref::ARef,
         poll::{
@@ -40,6 +41,7 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
+    kapi::lines::Lines,
     LocalModule, //
 };
 
@@ -131,6 +133,9 @@ pub(crate) trait EventFile: Send + Sync + 'static {
     /// Reads from user memory. Returns the number of bytes that were used.
     fn write(&self, from: &mut UserSliceReader) -> Result<usize>;
 
+    /// Writes lines about the file for `/proc/PID/fdinfo/N`.
+    fn show(&self, lines: &Lines<'_>);
+
     /// Returns the condition variable that is notified when [`EventFile::ready`] changes.
     fn event(&self) -> &PollCondVar;
 
@@ -147,6 +152,7 @@ impl<T: EventFile> EventFops<T> {
         read: Some(read::<T>),
         write: if T::WRITES { Some(write::<T>) } else { None },
         poll: Some(poll::<T>),
+        show_fdinfo: Some(show_fdinfo::<T>),
         release: Some(release::<T>),
         ..pin_init::zeroed()
     };
@@ -238,6 +244,21 @@ unsafe extern "C" fn poll<T: EventFile>(
     let table = unsafe { PollTable::from_raw(table) };
     table.register_wait(file, value.event());
     value.ready().as_raw()
+}
+
+/// # Safety
+///
+/// As for `show_fdinfo` of `struct file_operations`. The file must have the operations for a `T`.
+unsafe extern "C" fn show_fdinfo<T: EventFile>(
+    out: *mut bindings::seq_file,
+    file: *mut bindings::file,
+) {
+    // SAFETY: procfs found the file among those that user space has, and holds a reference to it.
+    let value = unsafe { value::<T>(file) };
+    // SAFETY: procfs holds the lock of the seq_file during the call.
+    let lines = Lines::new(unsafe { SeqFile::from_raw(out) });
+    lines.line("driver", fmt!("iommufd_rs"));
+    value.show(&lines);
 }
 
 /// # Safety

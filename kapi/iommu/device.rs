@@ -7,10 +7,14 @@
 //!
 //! C headers: `include/linux/iommu.h`, `include/linux/pci-ats.h`.
 
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
 
 use kernel::{
     device::Device,
+    fmt,
     prelude::*,
     sync::{
         aref::ARef,
@@ -80,6 +84,45 @@ impl Deref for IommuDevice {
 
     fn deref(&self) -> &Device {
         &self.0.dev
+    }
+}
+
+/// The path of a device below `/sys`.
+///
+/// # Invariants
+///
+/// It is a string on the heap that belongs to this value.
+pub(crate) struct SysfsPath(NonNull<c_char>);
+
+// SAFETY: The string is not changed, and may be freed by any task.
+unsafe impl Send for SysfsPath {}
+// SAFETY: The string is not changed.
+unsafe impl Sync for SysfsPath {}
+
+impl SysfsPath {
+    /// Returns the path of a device, or `None` if there is no memory for it.
+    pub(crate) fn of(dev: &Device) -> Option<Self> {
+        // SAFETY: A `Device` is a valid device, whose kobject has a name.
+        let path = unsafe {
+            bindings::kobject_get_path(&raw const (*as_raw(dev)).kobj, bindings::GFP_KERNEL)
+        };
+        // INVARIANT: kobject_get_path() returns a new string, or NULL.
+        NonNull::new(path).map(Self)
+    }
+}
+
+impl fmt::Display for SysfsPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: By the type invariants it is a string.
+        let path = unsafe { CStr::from_char_ptr(self.0.as_ptr()) };
+        fmt::Display::fmt(path, f)
+    }
+}
+
+impl Drop for SysfsPath {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the string belongs to this value.
+        unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }
 

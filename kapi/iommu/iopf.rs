@@ -291,6 +291,8 @@ impl Drop for FaultGroup {
 pub(crate) struct FaultList {
     first: *mut bindings::iopf_group,
     last: *mut bindings::iopf_group,
+    /// The number of groups.
+    len: u32,
 }
 
 // SAFETY: The list owns its groups, and a `FaultGroup` is `Send`.
@@ -303,7 +305,13 @@ impl FaultList {
         Self {
             first: core::ptr::null_mut(),
             last: core::ptr::null_mut(),
+            len: 0,
         }
+    }
+
+    /// Returns the number of groups.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
     }
 
     /// Returns whether the list is empty.
@@ -334,6 +342,7 @@ impl FaultList {
             unsafe { (*self.last).node.next = group.cast() };
         }
         self.last = group;
+        self.len = self.len.saturating_add(1);
     }
 
     /// Adds a group at the beginning.
@@ -346,6 +355,7 @@ impl FaultList {
             self.last = group;
         }
         self.first = group;
+        self.len = self.len.saturating_add(1);
     }
 
     /// Removes the first group, and returns it.
@@ -354,6 +364,7 @@ impl FaultList {
         // INVARIANT: The list begins with the second group.
         // SAFETY: By the type invariants the group is valid.
         self.first = unsafe { (*group.as_ptr()).node.next.cast() };
+        self.len = self.len.saturating_sub(1);
         // INVARIANT: The list owned the group until now.
         Some(FaultGroup(group))
     }

@@ -215,6 +215,24 @@ impl AccountedMm {
         }
     }
 
+    /// Returns whether `other` is the same address space and user.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw()) && self.user.0 == other.user.0
+    }
+
+    /// Returns the id of the user as the current task sees it.
+    pub(crate) fn uid(&self) -> u32 {
+        // SAFETY: `self` holds a reference to the user.
+        unsafe { bindings::iommufd_rs_uid(self.user.0.as_ptr()) }
+    }
+
+    /// Returns the id of the process as the current task sees it, or 0 if the process has ended or
+    /// is in no PID namespace that the current task sees.
+    pub(crate) fn pid(&self) -> i32 {
+        // SAFETY: `self` holds a reference to the task.
+        unsafe { bindings::iommufd_rs_tgid(self.task.as_ptr()) }
+    }
+
     /// Returns whether the current task runs in this address space.
     pub(crate) fn is_current(&self) -> bool {
         is_current(&self.mm)

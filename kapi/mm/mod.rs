@@ -10,6 +10,7 @@
 //! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
 //! | `pin` | `rust/kernel/mm` |
 //! | `retry_faults` | `rust/kernel/uaccess.rs` |
+//! | `usage` | private: the sum of what a context has pinned |
 //! | `user` | `rust/kernel/uaccess.rs` |
 //! | `user_page` | private: for the test module |
 //! | `vma` | private: its owner is a `kapi::sync::shared::SharedAny` |
@@ -19,6 +20,7 @@ pub(crate) mod locked_vm;
 pub(crate) mod phys;
 pub(crate) mod pin;
 pub(crate) mod retry_faults;
+pub(crate) mod usage;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod user_page;

@@ -15,6 +15,7 @@ use crate::{
     hwpt::Hwpt,
     kapi::{
         iommu::attachment::Pasid,
+        lines::Lines,
         mm::user::UserStruct,
         reason::Result,
         uapi::test::{
@@ -43,6 +44,10 @@ pub(crate) struct MockBinding {
 
 impl Kind for MockBinding {
     const NAME: &'static CStr = c"mock-device";
+
+    fn show(&self, lines: &Lines<'_>) {
+        lines.number("device", self.bound.id());
+    }
 }
 
 impl Drop for MockBinding {
