@@ -85,7 +85,8 @@ impl Drop for Door {
 /// Whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
     OPEN.load(Ordering::Acquire)
-        // SAFETY: The door is open, and the device is alive.
+        // SAFETY: The door is open. The IOMMU core does not release the device of an
+        // `IommuDevice`, as `IommuDevice::new` requires.
         && unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
 }
 

@@ -98,7 +98,8 @@ impl Drop for Door {
 /// Returns whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
     OPEN.load(Ordering::Acquire)
-        // SAFETY: The door is open, and the device is alive as long as the reference to it.
+        // SAFETY: The door is open. The IOMMU core does not release the device of an
+        // `IommuDevice`, as `IommuDevice::new` requires.
         && unsafe { bindings::iommufd_rs_vtd_owns(device::as_raw(dev)) }
 }
 
