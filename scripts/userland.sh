@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Makes, once, a tree of programs for another architecture and prints its path: the QEMU that a guest
-# of that architecture runs, with all it needs. Usage: userland.sh ARCH
+# Makes, once, a tree of programs for a guest of an architecture and prints its path: those of some
+# packages, with all they need; if none is named, the QEMU that a guest of another architecture runs.
+# Usage: userland.sh ARCH [PACKAGE...]
 #
 # The packages are those of the toolchain root's own Debian, unpacked and not installed: nothing in
-# them can run here. The cache entry is named by this script and by QEMU's version.
+# them can run here. The cache entry is named by this script, and by QEMU's version or the packages.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 inside || exec "$TOP/scripts/enter" "$0" "$@"
@@ -15,8 +16,15 @@ arm64) DEBIAN=arm64 QEMU=qemu-system-arm ;;
 x86_64) DEBIAN=amd64 QEMU=qemu-system-x86 ;;
 *) die "userland.sh: no list of packages for '${1:-}'" ;;
 esac
-VERSION=$(awk -v p="$QEMU" '$1 == p { print $2 }' /versions)
-TREE=$CACHE/userland-$1-$( (cat "$0"; echo "$VERSION") | key)
+ARCHITECTURE=$1
+shift
+TOOLS=("$@")
+WHAT=${TOOLS[*]}
+if [ ${#TOOLS[@]} = 0 ]; then
+	WHAT=QEMU
+	VERSION=$(awk -v p="$QEMU" '$1 == p { print $2 }' /versions)
+fi
+TREE=$CACHE/userland-$ARCHITECTURE-$( (cat "$0"; echo "${VERSION:-$WHAT}") | key)
 
 # As if nothing was installed, so that apt brings everything that is needed. The mirror may have moved
 # on since the root was made: then its index is fetched anew, and the newest QEMU taken if ours is gone.
@@ -29,6 +37,13 @@ download() {
 		--download-only install "${PACKAGES[@]}")
 	mkdir -p "$TREE.part/debs/partial" "$TREE.part/lists/partial"
 	: >"$TREE.part/status"
+	if [ ${#TOOLS[@]} != 0 ]; then
+		! TRIES=1 network 15 "${apt[@]}" "${install[@]}" "${TOOLS[@]}" || return 0
+		apt+=(-o "Dir::State::lists=$TREE.part/lists")
+		network 10 "${apt[@]}" --error-on=any update
+		network 15 "${apt[@]}" "${install[@]}" "${TOOLS[@]}"
+		return
+	fi
 	! TRIES=1 network 15 "${apt[@]}" "${install[@]}" "$QEMU=$VERSION" || return 0
 	apt+=(-o "Dir::State::lists=$TREE.part/lists")
 	network 10 "${apt[@]}" --error-on=any update
@@ -45,13 +60,13 @@ unpack() {
 
 make_tree() {
 	[ ! -e "$TREE" ] || return 0
-	say "Fetching QEMU for $1 (once, about 20 seconds): $TREE"
+	say "Fetching $WHAT for $ARCHITECTURE (once, about 20 seconds): $TREE"
 	rm -rf "$TREE.part"
-	step "userland: download" "$LOGS/userland-$1-download.log" download
-	step "userland: unpack" "$LOGS/userland-$1-unpack.log" unpack
+	step "userland: download" "$LOGS/userland-$ARCHITECTURE-download.log" download
+	step "userland: unpack" "$LOGS/userland-$ARCHITECTURE-unpack.log" unpack
 	mv "$TREE.part/tree" "$TREE"
 	rm -rf "$TREE.part"
 }
 
-if [ ! -e "$TREE" ]; then with_lock "$TREE.lock" make_tree "$1"; fi
+if [ ! -e "$TREE" ]; then with_lock "$TREE.lock" make_tree; fi
 echo "$TREE"

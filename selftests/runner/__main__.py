@@ -44,7 +44,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
         module = build.module(suite, arch, choice.option)
     else:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
-    userland = build.userland(arch) if suite.inner else None
+    userland = build.userland(arch, suite.tools) if suite.inner or suite.tools else None
     mistakes = build.mistakes(suite, arch) if suite.mistakes else None
     programs = build.programs(suite, kernel, described)
     return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes)

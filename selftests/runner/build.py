@@ -110,16 +110,17 @@ def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str)
     return out
 
 
-def userland(arch: str) -> Path:
-    """Returns the tree with the QEMU for a guest inside the guest: the runner's own if the architecture is."""
-    return Path("/") if arch == _HERE else _userland(arch)
+def userland(arch: str, tools: list[str]) -> Path:
+    """Returns the tree with the programs of these packages. If there is none, then the tree with the QEMU for a guest
+    inside the guest: the runner's own if the architecture is."""
+    return Path("/") if arch == _HERE and not tools else _userland(arch, *tools)
 
 
 @_once
-def _userland(arch: str) -> Path:
-    done = subprocess.run([str(TOP / "scripts/userland.sh"), arch], stdout=subprocess.PIPE, text=True)
+def _userland(arch: str, *tools: str) -> Path:
+    done = subprocess.run([str(TOP / "scripts/userland.sh"), arch, *tools], stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise Mistake(f"no QEMU that runs on {arch}: see above")
+        raise Mistake(f"no {' '.join(tools) or 'QEMU'} that runs on {arch}: see above")
     return Path(done.stdout.strip())
 
 

@@ -73,6 +73,8 @@ class Suite:
     # Whether the guest starts a guest of its own, and the MiB of the file that is served to that one.
     inner: bool
     serve: int
+    # The packages of Debian whose programs the guest runs.
+    tools: list[str]
     expect: str
     # What is checked in QEMU's trace of an SMMUv3's commands, see smmu_trace.py.
     trace: str
@@ -144,6 +146,7 @@ def load(name: str) -> Suite:
         programs=section.pop("programs", "").split(),
         inner=section.pop("inner", "no") == "yes",
         serve=int(section.pop("serve", "0")),
+        tools=section.pop("tools", "").split(),
         expect=section.pop("expect", ""),
         trace=section.pop("trace", ""),
         time=int(section.pop("time", "0")),
