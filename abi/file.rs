@@ -19,6 +19,12 @@ use kernel::{
     types::Opaque, //
 };
 
+#[cfg(CONFIG_DEBUG_FS)]
+use kernel::{
+    container_of,
+    sync::Arc, //
+};
+
 use crate::{
     ffi::bindings,
     kapi::{
@@ -40,6 +46,9 @@ use crate::{
 /// A registered device.
 #[pin_data(PinnedDrop)]
 pub(crate) struct MiscDevice {
+    /// Where contexts are shown.
+    #[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
+    shown: Shown,
     #[pin]
     raw: Opaque<bindings::miscdevice>,
 }
@@ -48,6 +57,20 @@ pub(crate) struct MiscDevice {
 unsafe impl Send for MiscDevice {}
 // SAFETY: Nothing can be done with a `&MiscDevice`.
 unsafe impl Sync for MiscDevice {}
+
+/// Where contexts are shown. `None` if debugfs has no memory for them.
+#[cfg(CONFIG_DEBUG_FS)]
+pub(super) type Shown = Option<Arc<observe::debugfs::Top>>;
+#[cfg(not(CONFIG_DEBUG_FS))]
+pub(super) type Shown = ();
+
+/// Makes the place where contexts are shown.
+pub(super) fn shown() -> Shown {
+    #[cfg(CONFIG_DEBUG_FS)]
+    return observe::debugfs::Top::new()
+        .and_then(|top| Ok(Arc::new(top, GFP_KERNEL)?))
+        .ok();
+}
 
 /// The file operations. Their address tells the files of this module from others.
 struct Fops(bindings::file_operations);
@@ -76,13 +99,14 @@ struct Node {
 impl MiscDevice {
     /// Registers `/dev/iommu`, mode 0660. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if the kernel
     /// has one already.
-    pub(crate) fn iommu() -> impl PinInit<Self, Error> {
-        let register = Self::register(Node {
+    pub(crate) fn iommu(shown: &Shown) -> impl PinInit<Self, Error> {
+        let node = Node {
             minor: bindings::MISC_DYNAMIC_MINOR,
             name: c"iommu",
             path: c"iommu",
             mode: 0o660,
-        });
+        };
+        let register = Self::register(node, shown);
         register.pin_chain(|device| {
             // SAFETY: The device is registered until the module is unloaded. No dma-buf is imported
             // any more then.
@@ -93,17 +117,21 @@ impl MiscDevice {
 
     /// Registers `/dev/vfio/vfio`, mode 0666. Returns `ENOMEM`, or `EBUSY` or `EEXIST` if vfio has
     /// registered its own.
-    pub(crate) fn vfio_container() -> impl PinInit<Self, Error> {
-        Self::register(Node {
+    pub(crate) fn vfio_container(shown: &Shown) -> impl PinInit<Self, Error> {
+        let node = Node {
             minor: bindings::VFIO_MINOR,
             name: c"vfio",
             path: c"vfio/vfio",
             mode: 0o666,
-        })
+        };
+        Self::register(node, shown)
     }
 
-    fn register(node: Node) -> impl PinInit<Self, Error> {
+    fn register(node: Node, shown: &Shown) -> impl PinInit<Self, Error> {
+        let shown = shown.clone();
         try_pin_init!(Self {
+            // Before the device can be opened.
+            shown,
             raw <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 let device = bindings::miscdevice {
                     minor: node.minor as c_int,
@@ -150,7 +178,9 @@ pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
 
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The file is being opened: its private data is the `struct miscdevice`.
-    let minor = unsafe { (*(*file).private_data.cast::<bindings::miscdevice>()).minor };
+    let device: *mut bindings::miscdevice = unsafe { (*file).private_data.cast() };
+    // SAFETY: It is registered.
+    let minor = unsafe { (*device).minor };
     // VFIO's own containers account pinned pages to the process.
     let is_vfio_container = minor == bindings::VFIO_MINOR as c_int;
     if is_vfio_container {
@@ -161,6 +191,17 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
     // SAFETY: The file is being opened, so its private data can be set. `release` below releases
     // the context.
     let opened = unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) };
+    #[cfg(CONFIG_DEBUG_FS)]
+    if opened.is_ok() {
+        // SAFETY: `open` above has set the private data, and the file is open during the call.
+        let ctx = unsafe { FileRef::<Ctx>::borrow_raw((*file).private_data) };
+        // SAFETY: `register` has registered a field of a `MiscDevice`, which exists during the call
+        // because misc_deregister() waits for it.
+        let shown = unsafe { &(*container_of!(Opaque::cast_from(device), MiscDevice, raw)).shown };
+        if let Some(top) = shown {
+            top.show(&ctx);
+        }
+    }
     from_result(|| opened.map(|()| 0))
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Module {
     _vfio_container: Option<Pin<KBox<file::MiscDevice>>>,
     #[pin]
     _iommu: file::MiscDevice,
+    // Field order: dropped after the devices, through which contexts get there.
+    shown: file::Shown,
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     _mock: crate::selftests::mock::Mock,
     _native: NativeBackends,
@@ -51,9 +53,10 @@ impl kernel::InPlaceModule for Module {
                 .ok(),
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
             _mock: crate::selftests::mock::Mock::register(this_module::<LocalModule>())?,
-            _iommu <- file::MiscDevice::iommu(),
+            shown: file::shown(),
+            _iommu <- file::MiscDevice::iommu(shown),
             _vfio_container: if cfg!(CONFIG_IOMMUFD_VFIO_CONTAINER) {
-                Some(KBox::pin_init(file::MiscDevice::vfio_container(), GFP_KERNEL)?)
+                Some(KBox::pin_init(file::MiscDevice::vfio_container(shown), GFP_KERNEL)?)
             } else {
                 None
             },

@@ -21,6 +21,7 @@ use crate::{
     ioas::Ioas,
     kapi::{
         iommu::domain::Prot,
+        latency::Timed,
         mm::{
             locked_vm::may_do_raw_io,
             user::UserStruct, //
@@ -163,7 +164,9 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     }
     let ioas = compat_ioas(ctx)?;
     let account = ctx.account();
-    let result = ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, account);
+    let result = ctx.latencies().time(Timed::Map, || {
+        ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, account)
+    });
     if result.is_ok() {
         ctx.counters().maps.fetch_add(1, Relaxed);
     }
@@ -194,9 +197,13 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
         if cmd.iova != 0 || cmd.size != 0 {
             return Err(Reason::ContainerAll.with(cmd.iova | cmd.size));
         }
-        ioas.unmap_all(&mut unmapped)
+        let latencies = ctx.latencies();
+        latencies.time(Timed::Unmap, || ioas.unmap_all(&mut unmapped))
     } else {
-        unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)?
+        let latencies = ctx.latencies();
+        latencies.time(Timed::Unmap, || {
+            unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)
+        })?
     };
     if unmapped != 0 {
         ctx.counters().unmaps.fetch_add(1, Relaxed);

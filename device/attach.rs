@@ -27,6 +27,7 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::attachment::Pasid,
+        latency::Timed,
         reason::{
             Reason,
             Result, //
@@ -70,7 +71,9 @@ impl Object<BoundDevice> {
     /// errors of [`Group::attach`](crate::device::Group::attach) and
     /// [`Group::replace`](crate::device::Group::replace).
     pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
-        let result = self.go_to_object(ctx, pasid, pt_id, how);
+        let result = ctx
+            .latencies()
+            .time(Timed::Attach, || self.go_to_object(ctx, pasid, pt_id, how));
         match how {
             How::Attach => emit(|| trace::Attach {
                 context: self.context(),

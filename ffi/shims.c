@@ -10,6 +10,7 @@
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/iommu.h>
+#include <linux/jump_label.h>
 #include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
@@ -24,6 +25,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/linux/iommufd.h>
 
@@ -243,6 +245,21 @@ int iommufd_rs_dev_pasid_status(struct device *dev)
 }
 
 /* Any task that holds several semaphores of the class must hold @outer. */
+struct workqueue_struct *iommufd_rs_alloc_ordered_workqueue(const char *name)
+{
+	return alloc_ordered_workqueue("%s", 0, name);
+}
+
+struct iommufd_rs_key iommufd_rs_timing = { .key = STATIC_KEY_FALSE_INIT };
+
+void iommufd_rs_time(bool on)
+{
+	if (on)
+		static_branch_enable(&iommufd_rs_timing.key);
+	else
+		static_branch_disable(&iommufd_rs_timing.key);
+}
+
 void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 				 struct rw_semaphore *outer)
 {

@@ -8,6 +8,7 @@
 
 #include <linux/idr.h>
 #include <linux/iommu.h>
+#include <linux/jump_label.h>
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
@@ -28,6 +29,7 @@ struct rw_semaphore;
 struct task_struct;
 struct user_struct;
 struct vm_area_struct;
+struct workqueue_struct;
 struct xarray;
 
 /* drivers/iommu/iommu-priv.h, exported in namespace IOMMUFD_INTERNAL */
@@ -120,6 +122,16 @@ void iommufd_rs_dma_buf_unlock(struct dma_buf *dmabuf);
 
 /* linux/generic_pt/iommu.h */
 void iommufd_rs_pt_iommu_deinit(struct pt_iommu *table);
+
+/* linux/workqueue.h */
+struct workqueue_struct *iommufd_rs_alloc_ordered_workqueue(const char *name);
+
+/* linux/jump_label.h: whether calls are timed */
+struct iommufd_rs_key {
+	struct static_key_false key;
+};
+extern struct iommufd_rs_key iommufd_rs_timing;
+void iommufd_rs_time(bool on);
 
 /* linux/rwsem.h */
 void iommufd_rs_down_write_under(struct rw_semaphore *sem,

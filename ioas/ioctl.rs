@@ -25,6 +25,7 @@ use crate::{
     },
     kapi::{
         iommu::domain::Prot,
+        latency::Timed,
         mm::{
             locked_vm::may_change_limits,
             user::{
@@ -186,7 +187,9 @@ fn map_pages(
 
 /// IOMMU_IOAS_MAP.
 pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Result {
-    let result = map_user(ctx, &mut cmd, user);
+    let result = ctx
+        .latencies()
+        .time(Timed::Map, || map_user(ctx, &mut cmd, user));
     if result.is_ok() {
         ctx.counters().maps.fetch_add(1, Relaxed);
     }
@@ -222,7 +225,9 @@ fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
 
 /// IOMMU_IOAS_MAP_FILE.
 pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct) -> Result {
-    let result = map_fd(ctx, &mut cmd, user);
+    let result = ctx
+        .latencies()
+        .time(Timed::Map, || map_fd(ctx, &mut cmd, user));
     if result.is_ok() {
         ctx.counters().maps.fetch_add(1, Relaxed);
     }
@@ -291,7 +296,9 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
 pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> Result {
     let length = cmd.length;
     let mut unmapped = 0;
-    let result = unmap_range(ctx, &mut cmd, user, &mut unmapped);
+    let result = ctx.latencies().time(Timed::Unmap, || {
+        unmap_range(ctx, &mut cmd, user, &mut unmapped)
+    });
     if unmapped != 0 {
         ctx.counters().unmaps.fetch_add(1, Relaxed);
     }

@@ -25,6 +25,8 @@ mod gap_map;
 mod interval;
 pub(crate) mod ioctl;
 mod iova_alloc;
+#[cfg(CONFIG_DEBUG_FS)]
+mod listing;
 mod map;
 mod mappings;
 mod members;

@@ -88,20 +88,20 @@ pub(crate) enum Source {
 /// A linear run of memory.
 #[pin_data]
 pub(crate) struct Pages {
-    source: Source,
+    pub(super) source: Source,
     /// Whether devices may be given permission to write.
     writable: bool,
     #[pin]
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     owner: AccountedMm,
     accounting: Accounting,
     /// Where the context counts pinned pages.
     usage: Arc<Usage>,
     /// The pinned pages, all of which are charged to `owner`.
-    segments: Segments,
+    pub(super) segments: Segments,
     /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(AccountedMm, u64)>,
 }

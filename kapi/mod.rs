@@ -5,8 +5,8 @@
 //!
 //! Each folder covers one kernel subsystem. Its `mod.rs` says for every file whether it is fit for
 //! `rust/kernel` or private to this module. Of the files beside the folders `bug` is fit for
-//! `rust/kernel`. `lines`, `reason`, `trace` and `units` are private, and so is `fault_injection`,
-//! which serves the test module.
+//! `rust/kernel`. `latency`, `lines`, `reason`, `trace` and `units` are private, and so is
+//! `fault_injection`, which serves the test module.
 
 pub(crate) mod bug;
 pub(crate) mod dma_buf;
@@ -15,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod iommu;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 pub(crate) mod iommu_driver;
+pub(crate) mod latency;
 pub(crate) mod lines;
 pub(crate) mod mm;
 pub(crate) mod reason;

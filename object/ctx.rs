@@ -10,12 +10,15 @@ use kernel::{
             Atomic,
             AtomicFlag, //
         },
-        Arc, //
+        Arc,
+        SetOnce, //
     }, //
 };
 
 use crate::{
     kapi::{
+        bug::warn_on_once,
+        latency::Latencies,
         mm::usage::{
             Account,
             Usage, //
@@ -65,6 +68,9 @@ impl Counters {
 /// The number of the context that was made last.
 static LAST_ID: Atomic<u64> = Atomic::new(0);
 
+/// Something that exists as long as a context.
+pub(crate) trait Companion: Send + Sync {}
+
 /// Everything that belongs to one open of `/dev/iommu`.
 ///
 /// The open file owns it. A reference to it is a reference to that file
@@ -73,9 +79,12 @@ static LAST_ID: Atomic<u64> = Atomic::new(0);
 /// drops all objects.
 #[pin_data]
 pub(crate) struct Ctx {
+    /// See [`Ctx::accompany`]. Dropped first.
+    companion: SetOnce<KBox<dyn Companion>>,
     // Field order: objects go before what they share, and drivers come back to us meanwhile.
     #[pin]
-    objects: ClearOnDrop<Table>,
+    objects: ClearOnDrop<Arc<Table>>,
+    latencies: Arc<Latencies>,
     #[pin]
     offers: Offers,
     #[pin]
@@ -93,7 +102,9 @@ impl Ctx {
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         let id = LAST_ID.fetch_add(1, Relaxed).wrapping_add(1);
         try_pin_init!(Self {
-            objects <- ClearOnDrop::new(Table::new(id)),
+            objects <- ClearOnDrop::new(Arc::pin_init(Table::new(id), GFP_KERNEL_ACCOUNT)?),
+            latencies: Arc::new(Latencies::new(), GFP_KERNEL_ACCOUNT)?,
+            companion: SetOnce::new(),
             offers <- Offers::new(),
             last_refusal <- LastRefusal::new(),
             usage: Arc::pin_init(Usage::new(), GFP_KERNEL_ACCOUNT)?,
@@ -113,8 +124,20 @@ impl Ctx {
     }
 
     /// Returns the table of its objects.
-    pub(crate) fn objects(&self) -> &Table {
+    pub(crate) fn objects(&self) -> &Arc<Table> {
         &self.objects
+    }
+
+    /// Returns how long calls took, if that was measured.
+    pub(crate) fn latencies(&self) -> &Arc<Latencies> {
+        &self.latencies
+    }
+
+    /// Keeps `companion` as long as the context exists. It is dropped before the objects are.
+    /// Called once.
+    #[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
+    pub(crate) fn accompany(&self, companion: KBox<dyn Companion>) {
+        warn_on_once!(!self.companion.populate(companion));
     }
 
     /// Returns the device memory of objects that user space may map.

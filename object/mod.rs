@@ -14,7 +14,10 @@ mod offers;
 mod registry;
 mod table;
 
-pub(crate) use ctx::Ctx;
+pub(crate) use ctx::{
+    Companion,
+    Ctx, //
+};
 pub(crate) use event_file::{
     EventSource,
     NewObjectFile, //

@@ -32,7 +32,10 @@ use kernel::{
         RBTree,
         RBTreeNodeReservation, //
     },
-    sync::Mutex, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::{
@@ -387,6 +390,16 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
+    /// Returns the id of the object.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Returns the object if it is of kind `K`.
+    pub(crate) fn as_kind<K: Kind>(&self) -> Option<&Object<K>> {
+        (*self.live.object).downcast_ref()
+    }
+
     /// Returns what objects of its kind are called.
     pub(crate) fn kind(&self) -> &'static CStr {
         self.live.about.name
@@ -402,6 +415,30 @@ impl Table {
     /// Calls `f` with each kind of which there has been an object, and the number of its objects.
     pub(crate) fn count(&self, f: impl FnMut((&'static CStr, u64))) {
         self.slots.lock().census.iter().for_each(f);
+    }
+
+    /// Calls `f` with objects, in the order of their ids from `from` on, under the table's lock,
+    /// until it returns a value. Returns that, or `None` if there is no object left. `f` must be
+    /// quick, and wait for no lock.
+    #[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
+    pub(crate) fn search<B>(
+        &self,
+        from: u32,
+        mut f: impl FnMut(&Seen<'_>) -> Option<B>,
+    ) -> Option<B> {
+        let slots = self.slots.lock();
+        let mut next = Some(from);
+        while let Some(at) = next.and_then(|next| slots.map.cursor_lower_bound(&next)) {
+            let (&id, slot) = at.current();
+            if let Slot::Live(live) = slot {
+                let found = f(&Seen { id, live });
+                if found.is_some() {
+                    return found;
+                }
+            }
+            next = id.checked_add(1);
+        }
+        None
     }
 
     /// Calls `f` with the objects whose ids are above `after`, in order, under the table's lock, as
@@ -423,7 +460,7 @@ impl Table {
     }
 }
 
-impl Clear for Table {
+impl Clear for Arc<Table> {
     fn clear(&self) {
         let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
         drop(objects);

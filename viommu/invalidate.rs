@@ -14,6 +14,7 @@ use crate::{
             Invalidated,
             Requests, //
         },
+        latency::Timed,
         mm::user::{
             self,
             UserStruct, //
@@ -40,7 +41,8 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// Handles IOMMU_HWPT_INVALIDATE. The answer has the number of requests that took effect, on
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
-    let (done, result) = match carry_out(ctx, &cmd) {
+    let latencies = ctx.latencies();
+    let (done, result) = match latencies.time(Timed::Invalidate, || carry_out(ctx, &cmd)) {
         Ok(Invalidated { done, result }) => {
             (done, result.because(Reason::InvalidateRequest, done.into()))
         }

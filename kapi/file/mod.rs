@@ -6,10 +6,13 @@
 //! |---|---|
 //! | `anon_file` | `rust/kernel/fs` |
 //! | `file_ref` | `rust/kernel/fs` |
+//! | `listing` | `rust/kernel/debugfs` |
 //! | `params` | private: the parameters of this module |
 //! | `pinnable` | `rust/kernel/fs` |
 
 pub(crate) mod anon_file;
 pub(crate) mod file_ref;
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) mod listing;
 pub(crate) mod params;
 pub(crate) mod pinnable;

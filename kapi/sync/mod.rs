@@ -14,6 +14,7 @@
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `signal` | `rust/kernel/task` |
 //! | `vec` | `rust/kernel/alloc/kvec` |
+//! | `work_queue` | `rust/kernel/workqueue` |
 
 pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
@@ -27,3 +28,5 @@ pub(crate) mod rwsem;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod vec;
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) mod work_queue;

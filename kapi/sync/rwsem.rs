@@ -91,6 +91,18 @@ impl<T> RwSem<T> {
         }
     }
 
+    /// Acquires the semaphore for reading if no task waits for it or holds it for writing.
+    #[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
+    pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        // SAFETY: `new` initialised the semaphore, and it stays in place because `self` is pinned.
+        let acquired = unsafe { bindings::down_read_trylock(self.raw.get()) } != 0;
+        // INVARIANT: The semaphore was just acquired for reading.
+        acquired.then(|| ReadGuard {
+            sem: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
     /// Acquires the semaphore for writing.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: `new` initialised the semaphore, and it stays in place because `self` is pinned.

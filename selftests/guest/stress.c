@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once.
+ * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once, and one that
+ * reads what the module shows of that.
  *
  * Usage: SECOND_CDEV=... STRESS_SEED=... stress VFIO_CDEV
  *
@@ -8,9 +9,11 @@
  * other error fails the test, and so does memory that is charged or pinned at the end. The random
  * numbers of a thread depend on the seed only, the order of the threads does not.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,6 +32,7 @@
 #define SLOT(n)		(FREE_IOVA + (n) * 2 * HUGE)
 #define SECONDS		20
 #define LIMIT		1024UL	/* pages, fewer than all mappings need */
+#define SHOWN		"/sys/kernel/debug/iommufd_rs"
 
 static struct {
 	int fd;
@@ -39,7 +43,7 @@ static struct {
 	int file;
 	char *memory;		/* NR_PAGES, and as many with a hole behind them */
 	time_t deadline;
-	atomic_ulong calls, done;
+	atomic_ulong calls, done, reads;
 } shared;
 
 struct stresser {
@@ -317,6 +321,43 @@ static void *run_stresser(void *arg)
 	return NULL;
 }
 
+/* Reads a file to its end. It may be gone meanwhile. */
+static void read_all(const char *path)
+{
+	char text[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	while (fd >= 0 && read(fd, text, sizeof(text)) > 0)
+		atomic_fetch_add(&shared.reads, 1);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Reads what the module shows of itself, if it does. */
+static void *run_reader(void *arg)
+{
+	static const char *const lists[] = { "areas", "extents", "latency", "objects" };
+	char path[320];
+	struct dirent *entry;
+	unsigned int i;
+	DIR *dir;
+
+	while (!has_failed() && time(NULL) < shared.deadline) {
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", shared.fd);
+		read_all(path);
+		dir = opendir(SHOWN);
+		while (dir && (entry = readdir(dir))) {
+			for (i = 0; i < ARRAY_SIZE(lists); i++) {
+				snprintf(path, sizeof(path), SHOWN "/%s/%s", entry->d_name, lists[i]);
+				read_all(path);
+			}
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return NULL;
+}
+
 static void make_shared(void)
 {
 	const char *second = getenv("SECOND_CDEV");
@@ -359,7 +400,7 @@ static void close_shared(void)
 static void run_threads(uint64_t seed)
 {
 	struct stresser s[NR_THREADS];
-	pthread_t threads[NR_THREADS];
+	pthread_t threads[NR_THREADS + 1];
 	unsigned int i;
 
 	for (i = 0; i < NR_THREADS; i++) {
@@ -370,9 +411,16 @@ static void run_threads(uint64_t seed)
 			break;
 		}
 	}
+	if (pthread_create(&threads[i], NULL, run_reader, NULL)) {
+		fail("no thread that reads");
+		shared.deadline = 0;
+	} else {
+		i++;
+	}
 	while (i--)
 		pthread_join(threads[i], NULL);
-	note("%lu calls, %lu of them succeeded", shared.calls, shared.done);
+	note("%lu calls, %lu of them succeeded; %lu reads", shared.calls, shared.done,
+	     shared.reads);
 }
 
 /*
@@ -409,6 +457,7 @@ static void run_limited(struct fixture *none)
 static void all_at_once(struct fixture *none)
 {
 	long idle = pinned();
+	pthread_t reader;
 	unsigned int i;
 
 	make_shared();
@@ -416,7 +465,11 @@ static void all_at_once(struct fixture *none)
 		return;
 	CHECK(!chmod("/dev/iommu", 0666));
 	CHECK(limit_memlock(LIMIT));
+	/* Only root may read all of it. */
+	CHECK(!pthread_create(&reader, NULL, run_reader, NULL));
 	CHECK(in_child(NULL, NOBODY, run_limited));
+	pthread_join(reader, NULL);
+	note("%lu reads by root", shared.reads);
 	CHECK(!chmod("/dev/iommu", 0600));
 	WANT(pinned(), idle);
 	for (i = 0; i < 2; i++)

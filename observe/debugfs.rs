@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `/sys/kernel/debug/iommufd_rs`, for root: a folder for each context, by its number, and a switch
+//! for measuring how long calls take. `Documentation/tracing.rst` says what is in the files.
+//!
+//! A reader gets a piece of at most a page at a time, which is written while the table of objects is
+//! locked. Everything else is read only if it is not locked: a reader waits for nobody. Folders are
+//! made and removed by a workqueue, because removing one waits for its readers; a context that is
+//! closed does not wait. What remains for readers of a closed context is a table without objects.
+
+use kernel::{
+    debugfs,
+    fmt,
+    prelude::*,
+    seq_file::seq_print,
+    str::CString,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        SetOnce, //
+    },
+    uaccess::UserSliceReader, //
+};
+
+use crate::{
+    ioas::Ioas,
+    kapi::{
+        file::listing::{
+            Dir,
+            Listing,
+            Piece, //
+        },
+        latency::{
+            self,
+            Latencies,
+            Timed,
+            CLASSES, //
+        },
+        lines::Lines,
+        sync::work_queue::{
+            OrderedQueue,
+            Owner,
+            Slow, //
+        }, //
+    },
+    object::{
+        Companion,
+        Ctx,
+        Object,
+        Table, //
+    }, //
+};
+
+/// The name of the folder of the module.
+const TOP: &CStr = c"iommufd_rs";
+
+/// The most contexts that have a folder. Each takes memory that is not the user's.
+const MOST_FOLDERS: u32 = 1024;
+
+/// The contexts that have a folder.
+static FOLDERS: Atomic<u32> = Atomic::new(0);
+
+/// The folder of the module. Dropping it waits for readers.
+pub(crate) struct Top {
+    // Field order: the folders of contexts are removed before the one that they are in.
+    queue: Arc<OrderedQueue>,
+    _switch: Pin<KBox<debugfs::File<Switch>>>,
+    _dir: debugfs::Dir,
+}
+
+impl Top {
+    /// Makes the folder. Returns `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        let dir = debugfs::Dir::new(TOP);
+        Ok(Self {
+            queue: Arc::new(OrderedQueue::new(c"iommufd_rs_debugfs")?, GFP_KERNEL)?,
+            _switch: KBox::pin_init(dir.read_write_file(c"timing", Switch), GFP_KERNEL)?,
+            _dir: dir,
+        })
+    }
+
+    /// Makes a folder for a context, which goes with it. Does nothing if there are too many, or
+    /// there is no memory.
+    pub(crate) fn show(&self, ctx: &Ctx) {
+        let Some(count) = Count::one() else { return };
+        let Ok(watched) = Arc::new(
+            Watched {
+                table: ctx.objects().clone(),
+                latencies: ctx.latencies().clone(),
+            },
+            GFP_KERNEL_ACCOUNT,
+        ) else {
+            return;
+        };
+        let folder = Folder {
+            dir: SetOnce::new(),
+            watched,
+            _count: count,
+        };
+        if let Ok(owner) = Owner::new(&self.queue, folder) {
+            if let Ok(companion) = KBox::new(Shown(owner), GFP_KERNEL_ACCOUNT) {
+                ctx.accompany(companion);
+            }
+        }
+    }
+}
+
+/// The switch for measuring.
+struct Switch;
+
+impl debugfs::Writer for Switch {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", u8::from(latency::is_on()))
+    }
+}
+
+impl debugfs::Reader for Switch {
+    fn read_from_slice(&self, reader: &mut UserSliceReader) -> Result {
+        let word: u8 = reader.read()?;
+        match word {
+            b'0' => latency::turn(false),
+            b'1' => latency::turn(true),
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+}
+
+/// What the files of a folder are about.
+struct Watched {
+    table: Arc<Table>,
+    latencies: Arc<Latencies>,
+}
+
+/// The folder of a context.
+struct Folder {
+    // Field order: the folder is removed before it is counted as such.
+    dir: SetOnce<Dir<Watched>>,
+    watched: Arc<Watched>,
+    _count: Count,
+}
+
+impl Slow for Folder {
+    fn complete(&self) {
+        let Ok(name) = CString::try_from_fmt(fmt!("{}", self.watched.table.context())) else {
+            return;
+        };
+        let Ok(dir) = Dir::new(TOP, &name, self.watched.clone()) else {
+            return;
+        };
+        dir.file::<Objects>(c"objects");
+        dir.file::<Areas>(c"areas");
+        dir.file::<Extents>(c"extents");
+        dir.file::<Latency>(c"latency");
+        self.dir.populate(dir);
+    }
+}
+
+/// Has the folder of a context removed when the context is closed.
+struct Shown(#[expect(dead_code, reason = "it is dropped")] Owner<Folder>);
+
+impl Companion for Shown {}
+
+/// One of the contexts that [`FOLDERS`] counts.
+struct Count;
+
+impl Count {
+    /// Counts one, if that is not too many.
+    fn one() -> Option<Self> {
+        let before = FOLDERS.fetch_add(1, Relaxed);
+        let counted = Self;
+        (before < MOST_FOLDERS).then_some(counted)
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        FOLDERS.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A place in address spaces: the id of one, and the IOVA in it.
+type Place = (u32, u64);
+
+/// The most objects that are looked at for a piece.
+const MOST_OBJECTS: usize = 256;
+
+/// Calls `list` for address spaces from a place on, until it returns where there was no more room.
+fn list_spaces(
+    table: &Table,
+    (first, iova): Place,
+    list: impl Fn(&Object<Ioas>, u64) -> Option<u64>,
+) -> Option<Place> {
+    let mut looked_at = 0;
+    table.search(first, |seen| {
+        let id = seen.id();
+        looked_at += 1;
+        if looked_at > MOST_OBJECTS {
+            return Some((id, 0));
+        }
+        let ioas = seen.as_kind::<Ioas>()?;
+        let from = if id == first { iova } else { 0 };
+        list(ioas, from).map(|iova| (id, iova))
+    })
+}
+
+/// All objects, each with lines as `/proc/PID/fdinfo/N` has them.
+struct Objects;
+
+impl Listing for Objects {
+    type Data = Watched;
+    /// The least id that is not listed yet.
+    type Place = u32;
+
+    fn list(data: &Watched, place: u32, out: &Piece<'_>) -> Option<u32> {
+        let lines = Lines::new(out.file());
+        data.table.search(place, |seen| {
+            if !out.has_room() {
+                return Some(seen.id());
+            }
+            seen.show(&lines);
+            None
+        })
+    }
+}
+
+/// The areas of all address spaces.
+struct Areas;
+
+impl Listing for Areas {
+    type Data = Watched;
+    type Place = Place;
+
+    fn list(data: &Watched, place: Place, out: &Piece<'_>) -> Option<Place> {
+        list_spaces(&data.table, place, |ioas, from| {
+            ioas.list_areas(ioas.id(), from, out)
+        })
+    }
+}
+
+/// The physical memory of all address spaces.
+struct Extents;
+
+impl Listing for Extents {
+    type Data = Watched;
+    type Place = Place;
+
+    fn list(data: &Watched, place: Place, out: &Piece<'_>) -> Option<Place> {
+        list_spaces(&data.table, place, |ioas, from| {
+            ioas.list_extents(ioas.id(), from, out)
+        })
+    }
+}
+
+/// How long calls took.
+struct Latency;
+
+impl Listing for Latency {
+    type Data = Watched;
+    /// The number of the line: each kind of calls has one for each class.
+    type Place = usize;
+
+    fn list(data: &Watched, place: usize, out: &Piece<'_>) -> Option<usize> {
+        for line in place..Timed::ALL.len() * CLASSES {
+            if !out.has_room() {
+                return Some(line);
+            }
+            let (what, name) = Timed::ALL.get(line / CLASSES)?;
+            let class = line % CLASSES;
+            let calls = data.latencies.get(*what, class);
+            if calls != 0 {
+                let least = 1_u64 << class;
+                seq_print!(out.file(), "{name} ns={least} calls={calls}\n");
+            }
+        }
+        None
+    }
+}
