@@ -98,6 +98,9 @@ impl<L: Listing> Ops<L> {
         show: Some(Self::show),
     };
 
+    /// # Safety
+    ///
+    /// Must be called by debugfs for a file that [`Dir::file`] has made.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: `Dir::file` has stored the address of the directory's data, which has a
@@ -124,6 +127,9 @@ impl<L: Listing> Ops<L> {
         })
     }
 
+    /// # Safety
+    ///
+    /// Must be called for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: `open` has stored both. The file is not read any more.
         drop(unsafe {
@@ -142,6 +148,9 @@ impl<L: Listing> Ops<L> {
         unsafe { &mut *(*seq).private.cast() }
     }
 
+    /// # Safety
+    ///
+    /// Must be called by seq_file for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn start(
         seq: *mut bindings::seq_file,
         pos: *mut bindings::loff_t,
@@ -159,6 +168,9 @@ impl<L: Listing> Ops<L> {
         }
     }
 
+    /// # Safety
+    ///
+    /// Must be called by seq_file for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn next(
         seq: *mut bindings::seq_file,
         _piece: *mut c_void,
@@ -175,8 +187,14 @@ impl<L: Listing> Ops<L> {
         }
     }
 
+    /// # Safety
+    ///
+    /// Must be called by seq_file for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn stop(_seq: *mut bindings::seq_file, _piece: *mut c_void) {}
 
+    /// # Safety
+    ///
+    /// Must be called by seq_file for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _piece: *mut c_void) -> c_int {
         // SAFETY: This is an operation of `SEQ`.
         let reading = unsafe { Self::reading(seq) };
