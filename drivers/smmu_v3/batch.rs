@@ -75,15 +75,20 @@ pub(crate) struct Lane<const N: usize> {
 }
 
 impl<const N: usize> Lane<N> {
-    /// No commands, for an SMMU that knows the guest by `vmid`.
-    pub(crate) const fn new(vmid: u16) -> Self {
-        const { assert!(N > 0 && N <= MAX_ISSUED) };
+    /// No commands, for no SMMU yet.
+    pub(crate) const EMPTY: Self = {
+        assert!(N > 0 && N <= MAX_ISSUED);
         Self {
-            vmid,
+            vmid: 0,
             commands: [Physical::NONE; N],
             len: 0,
             unsynced: false,
         }
+    };
+
+    /// Makes it the lane of an SMMU that knows the guest by `vmid`.
+    pub(crate) fn set_vmid(&mut self, vmid: u16) {
+        self.vmid = vmid;
     }
 
     /// Adds a command. Returns whether there was room.

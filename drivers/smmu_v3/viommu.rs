@@ -160,12 +160,14 @@ impl NativeViommu {
         mut source: impl Source,
         count: u32,
     ) -> Invalidated {
-        let vmid = |smmu: usize| self.members.get(smmu).map_or(0, |member| member.vmid);
-        let mut lanes: [_; M] = core::array::from_fn(|smmu| Lane::<N>::new(vmid(smmu)));
-        match lanes.get_mut(..self.members.len()) {
-            Some(lanes) => batch::carry_out(self, &self.rules, lanes, &mut source, count),
-            None => Invalidated::nothing(EINVAL),
+        let mut lanes = [const { Lane::<N>::EMPTY }; M];
+        let Some(lanes) = lanes.get_mut(..self.members.len()) else {
+            return Invalidated::nothing(EINVAL);
+        };
+        for (lane, member) in lanes.iter_mut().zip(&self.members) {
+            lane.set_vmid(member.vmid);
         }
+        batch::carry_out(self, &self.rules, lanes, &mut source, count)
     }
 }
 

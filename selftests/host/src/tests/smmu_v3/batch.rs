@@ -147,10 +147,18 @@ impl Source for Memory<'_> {
     }
 }
 
+/// Returns an empty lane for each SMMU, which knows the guest by the VMID.
+pub(super) fn lanes<const N: usize>(vmids: &[u16]) -> Vec<Lane<N>> {
+    let lane = |vmid: &u16| {
+        let mut lane = Lane::EMPTY;
+        lane.set_vmid(*vmid);
+        lane
+    };
+    vmids.iter().map(lane).collect()
+}
+
 fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usize) -> Invalidated {
-    let mut lanes: Vec<Lane<MAX_ISSUED>> = (0..recorder.smmus)
-        .map(|smmu| Lane::new(VMIDS[smmu]))
-        .collect();
+    let mut lanes = lanes::<MAX_ISSUED>(&VMIDS[..recorder.smmus]);
     let mut source = Memory(commands);
     batch::carry_out(
         recorder,
@@ -163,9 +171,7 @@ fn run(recorder: &Recorder, features: &Features, commands: &[Words], count: usiz
 
 /// Does the same as `run`, in blocks of one command.
 fn run_by_one(recorder: &Recorder, features: &Features, commands: &[Words]) -> Invalidated {
-    let mut lanes: Vec<Lane<1>> = (0..recorder.smmus)
-        .map(|smmu| Lane::new(VMIDS[smmu]))
-        .collect();
+    let mut lanes = lanes::<1>(&VMIDS[..recorder.smmus]);
     let rules = Rules::new(*features);
     let (mut source, count) = (Memory(commands), commands.len() as u32);
     batch::carry_out(recorder, &rules, &mut lanes, &mut source, count)

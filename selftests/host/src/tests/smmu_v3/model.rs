@@ -19,7 +19,6 @@ use crate::{
     drivers::smmu_v3::{
         batch::{
             self,
-            Lane,
             Smmus,
             Stream,
             MAX_ISSUED, //
@@ -38,7 +37,10 @@ use crate::{
             Random, //
         },
         smmu_v3::{
-            batch::Memory,
+            batch::{
+                lanes,
+                Memory, //
+            },
             guest::{
                 self,
                 FULL, //
@@ -412,9 +414,8 @@ fn carry_out<const N: usize>(
     features: Features,
     commands: &[Words],
 ) -> Invalidated {
-    let mut lanes: Vec<Lane<N>> = (0..smmus)
-        .map(|smmu| Lane::new(World::vmid(smmu, OURS)))
-        .collect();
+    let vmids: Vec<_> = (0..smmus).map(|smmu| World::vmid(smmu, OURS)).collect();
+    let mut lanes = lanes::<N>(&vmids);
     let (mut source, count) = (Memory(commands), commands.len() as u32);
     batch::carry_out(
         hardware,
