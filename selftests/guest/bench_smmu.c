@@ -58,6 +58,23 @@ static void measure_kind(struct nested *n, size_t kind)
 	}
 }
 
+/* A call without commands, which asks whether their type is supported. The driver does not know that. */
+static void measure_call(struct nested *n)
+{
+	static uint64_t took[NR_BATCHES];
+	uint32_t i, done;
+
+	for (i = 0; i < NR_BATCHES; i++) {
+		uint64_t begin = now();
+
+		submit(n, (command *)took, 0, &done);
+		took[i] = now() - begin;
+	}
+	qsort(took, NR_BATCHES, sizeof(*took), compare);
+	printf("sample %s %llu %s the call alone\n", label, (unsigned long long)took[NR_BATCHES / 2],
+	       unit);
+}
+
 static void measure(void)
 {
 	struct nested n;
@@ -66,6 +83,7 @@ static void measure(void)
 
 	if (!open_attached(&n, &hwpt))
 		exit(1);
+	measure_call(&n);
 	for (kind = 0; kind < NR_BATCH_KINDS; kind++)
 		measure_kind(&n, kind);
 	close_nested(&n);

@@ -292,9 +292,9 @@ static void virtual_ids(struct fixture *none)
 
 	if (!open_both(n, &hwpt))
 		return;
+	old = n[1].vdevice;
 	WANT(vdevice(&n[1]), -EEXIST);
 	WANT(detach(n[1].dev), 0);
-	old = n[1].vdevice;
 	WANT(destroy(n[1].fd, old), 0);
 	n[1].vsid = n[0].vsid;
 	WANT(vdevice(&n[1]), -EEXIST);

@@ -6,7 +6,8 @@
  *
  *	# between FIRST and NEXT: SUBMISSIONS COMMANDS SYNCS
  *
- * "<" before a number says that it may be less. A fourth number says for how many StreamIDs commands are.
+ * "<" before a number says that it may be less. A fourth number says how many StreamIDs, of
+ * those that QEMU has devices for, are in commands.
  *
  * Usage: CDEV=... smmu-batches none
  */
