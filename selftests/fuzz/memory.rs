@@ -167,7 +167,7 @@ pub(crate) fn hash(address: u64, length: u64) -> u64 {
             .rotate_left(23);
     }
     for at in address + length / 8 * 8..address + length {
-        // SAFETY: as above, a byte of readable memory of this file.
+        // SAFETY: callers pass readable memory of this file, to which there are no references.
         let byte = unsafe { std::ptr::read_volatile(at as *const u8) };
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }

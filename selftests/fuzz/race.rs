@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// How often a program runs.
-const RUNS: usize = 12;
+const RUNS: usize = 6;
 /// The most orders that are tried.
-const MOST_ORDERS: usize = 80;
+const MOST_ORDERS: usize = 24;
 
 /// Runs a program of threads. Returns what is wrong.
 pub(crate) fn judge(executor: &mut Executor, program: &Program) -> Option<String> {

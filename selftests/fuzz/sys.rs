@@ -48,7 +48,8 @@ pub(crate) fn ioctl(fd: i64, request: u64, argument: u64) -> i64 {
 
 /// Reads into memory at an address, with the same promise as `ioctl`.
 pub(crate) fn read(fd: i64, address: u64, count: u64) -> i64 {
-    // SAFETY: as for ioctl(), the memory is the scratch memory.
+    // SAFETY: the kernel writes at most `count` bytes to memory that is used by raw pointers only, or to
+    // the byte that `receive` owns.
     result(unsafe { c::read(fd as i32, address as *mut _, count as usize) } as i64)
 }
 
@@ -215,7 +216,7 @@ pub(crate) fn obey_limit() -> i64 {
     }
     sets[0].effective &= !(1 << c::CAP_IPC_LOCK);
     sets[0].permitted &= !(1 << c::CAP_IPC_LOCK);
-    // SAFETY: as for capget().
+    // SAFETY: version 3 has two sets, which live until after the call.
     result(unsafe { c::syscall(c::__NR_capset.into(), &mut header, sets.as_mut_ptr()) })
 }
 

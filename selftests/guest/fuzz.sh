@@ -22,9 +22,10 @@ both() {
 	answers "$1" iommufd /tmp/c
 }
 
-# minimise: make the programs of /tmp/findings as small as they can be.
+# minimise: print the programs of /tmp/findings, and make them as small as they can be.
 minimise() {
 	local round=0
+	cat /tmp/findings
 	while [ -s /tmp/findings ] && [ "$round" -lt 12 ]; do
 		fuzz smaller /tmp/findings >/tmp/smaller
 		[ -s /tmp/smaller ] || break

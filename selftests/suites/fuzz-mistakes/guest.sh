@@ -16,34 +16,47 @@ pinned() {
 # A WARN is printed once for each place in the code, unless this resets it.
 forget_warnings() { echo 1 >/sys/kernel/debug/clear_warn_once; }
 
-# find_mistake MODULE: whether the fuzzer finds the mistake of a module. HOW says by what.
-find_mistake() {
+# tried_with SET: run the programs of /tmp/SET, and set HOW if that shows the mistake.
+tried_with() {
 	local before pages status=0
-	dmesg -c >/dev/null
-	forget_warnings
 	before=$(complaints)
 	pages=$(pinned)
-	insmod "$1" || die "insmod $1 failed"
-	limited /programs/fuzz run /tmp/programs /tmp/ours || status=$?
-	fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings || status=$?
+	limited /programs/fuzz run "/tmp/$1" /tmp/ours || status=$?
+	fuzz compare "/tmp/$1" "/tmp/$1.c" /tmp/ours >/tmp/findings || status=$?
 	HOW=$(sed -n 's/^# \(.*; ours .*\)/\1/p' /tmp/findings | head -n 1)
 	[ "$(pinned)" = "$pages" ] || HOW="$(($(pinned) - pages)) pages stay pinned"
 	[ "$(complaints)" = "$before" ] || HOW="a complaint of the kernel"
 	[ "$status" = 0 ] || HOW="status $status"
+}
+
+# find_mistake MODULE: whether the fuzzer finds the mistake of a module, first by the corpus, then by
+# random programs. HOW says by what.
+find_mistake() {
+	dmesg -c >/dev/null
+	forget_warnings
+	insmod "$1" || die "insmod $1 failed"
+	tried_with corpus
+	[ -n "$HOW" ] || tried_with random
 	limited rmmod iommufd_rs || die "rmmod failed"
 	[ -n "$HOW" ]
 }
 
 quiet_console
 touch /tmp/leaks
-LIMIT=120
-fuzz corpus >/tmp/programs
-fuzz generate 1 300 >>/tmp/programs
-answers /tmp/programs iommufd /tmp/c
+LIMIT=300
+fuzz corpus >/tmp/corpus
+fuzz generate 1 300 >/tmp/random
 # Ours, without a mistake, differs from C in nothing.
-answers /tmp/programs "$OURS" /tmp/ours
-fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
-[ -s /tmp/findings ] && not_ok "without a mistake" "$(head -n 1 /tmp/findings)" || ok "without a mistake"
+for set in corpus random; do
+	answers "/tmp/$set" iommufd "/tmp/$set.c"
+	answers "/tmp/$set" "$OURS" /tmp/ours
+	fuzz compare "/tmp/$set" "/tmp/$set.c" /tmp/ours >/tmp/findings
+	if [ -s /tmp/findings ]; then
+		not_ok "without a mistake, $set" "$(head -n 1 /tmp/findings)"
+	else
+		ok "without a mistake, $set"
+	fi
+done
 for module in /mistakes/*.ko; do
 	name=$(basename "$module" .ko | tr - ' ')
 	begin=$(uptime)

@@ -8,7 +8,7 @@ run fuzz check
 
 # Programs of the tree, and random ones: the same in each run.
 fuzz corpus >/tmp/programs
-fuzz generate 1 200 >>/tmp/programs
+fuzz generate 1 120 >>/tmp/programs
 both /tmp/programs
 fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
 minimise
@@ -17,5 +17,5 @@ report_findings
 MODULE=$OURS
 load_iommufd
 fail_everything
-run fuzz inject 5
+run fuzz inject 11
 run fuzz race 1 20
