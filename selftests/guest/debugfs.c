@@ -20,6 +20,8 @@
 #define TOP_FOLDER	"/sys/kernel/debug/iommufd_rs"
 #define NR_PAGES	16UL
 #define MANY_AREAS	100000UL
+#define FEW_AREAS	5000UL
+#define SECONDS		20	/* of mapping */
 #define STEP		(2 * PAGE)
 #define NR_CALLS	50
 #define AT_ONCE		0.5	/* seconds that a call may take which must not wait, under emulation */
@@ -43,7 +45,7 @@ static double now(void)
 /* Waits until a folder is there, or is not; both are done after the call that causes it. */
 static bool comes(const char *path, bool is_there)
 {
-	double end = now() + 10;
+	double end = now() + 30;
 
 	while ((access(path, F_OK) == 0) != is_there) {
 		if (now() > end)
@@ -303,10 +305,13 @@ static void latencies(struct fixture *none)
 	close_folder(&f);
 }
 
-/* The list is long, and each read of it is short. */
+/*
+ * The list is long, and each read of it is short. A kernel that looks for mistakes is slow: there the
+ * list is shorter.
+ */
 static void many(struct fixture *none)
 {
-	double start, took, most = 0;
+	double start, took, most = 0, end = now() + SECONDS;
 	unsigned long lines = 0, i;
 	struct folder f;
 	char text[4096];
@@ -315,10 +320,8 @@ static void many(struct fixture *none)
 
 	if (!open_folder(&f))
 		return;
-	for (i = 0; i < MANY_AREAS; i++)
-		if (map(f.fd, f.ioas, mem.rw, PAGE, FREE_IOVA + i * STEP))
-			break;
-	WANT(i, MANY_AREAS);
+	for (i = 0; i < MANY_AREAS && (i < FEW_AREAS || now() < end); i++)
+		WANT(map(f.fd, f.ioas, mem.rw, PAGE, FREE_IOVA + i * STEP), 0);
 	fd = open_list(&f, "areas");
 	CHECK(fd >= 0);
 	for (;;) {
@@ -333,7 +336,7 @@ static void many(struct fixture *none)
 			lines += text[j] == '\n';
 	}
 	WANT(r, 0);
-	WANT(lines, MANY_AREAS);
+	WANT(lines, i);
 	note("%lu areas; the longest read took %.0f us", lines, most * 1e6);
 	CHECK(most < AT_ONCE);
 	/* A place in the list is known to the open file only. */
@@ -407,7 +410,7 @@ static const struct test tests[] = {
 	{ "extents", extents, ALONE },
 	{ "objects", objects, ALONE },
 	{ "latencies", latencies, ALONE },
-	{ "100,000 areas", many, ALONE },
+	{ "up to 100,000 areas", many, ALONE },
 	{ "a reader whose memory is late", late_reader, ALONE },
 	{ "a file that is kept open", kept_open, ALONE },
 };
