@@ -2,7 +2,7 @@
 /*
  * main() of the test programs, which print KTAP.
  *
- * Usage: PROGRAM VFIO_CDEV [SUITE], for instance uapi /dev/vfio/devices/vfio0. A program without
+ * Usage: PROGRAM VFIO_CDEV [SUITE...], for instance uapi /dev/vfio/devices/vfio0. A program without
  * tests on fixtures needs no device: any word will do.
  */
 #include <stdio.h>
@@ -14,6 +14,7 @@
 static const struct suite *suite;	/* the one that runs */
 static bool counting;
 static unsigned int plan;
+static char **wanted;			/* the names of the suites that run, if not all do */
 
 static void result(struct fixture *f, const char *name)
 {
@@ -146,12 +147,17 @@ void run_rows(struct fixture *f, const struct row *rows, size_t nr)
 		run_row(f, rows[i]);
 }
 
-static bool chosen(const char *name)
+static bool chosen(void)
 {
-	return !name || !strcmp(name, suite->name);
+	char **name;
+
+	for (name = wanted; *name; name++)
+		if (!strcmp(*name, suite->name))
+			return true;
+	return !*wanted;
 }
 
-static void count(const char *name)
+static void count(void)
 {
 	struct fixture none = { .fd = -1, .dev = -1 };
 	unsigned int i, mode;
@@ -161,7 +167,7 @@ static void count(const char *name)
 		unsigned int s;
 
 		suite = suites[i];
-		if (!chosen(name))
+		if (!chosen())
 			continue;
 		for (mode = NO_DOMAIN; mode <= ALONE; mode <<= 1) {
 			none.domain = mode == DOMAIN;
@@ -204,7 +210,7 @@ static bool needed(unsigned int mode)
 	return needs & mode;
 }
 
-static void run_on_fixture(unsigned int mode, const char *name)
+static void run_on_fixture(unsigned int mode)
 {
 	struct fixture f;
 	unsigned int i, s;
@@ -215,7 +221,7 @@ static void run_on_fixture(unsigned int mode, const char *name)
 		bail_out("no fixture");
 	for (i = 0; i < nr_suites; i++) {
 		suite = suites[i];
-		if (!chosen(name))
+		if (!chosen())
 			continue;
 		if (suite->needs & mode)
 			suite->rows(&f);
@@ -226,14 +232,14 @@ static void run_on_fixture(unsigned int mode, const char *name)
 	close_fixture(&f);
 }
 
-static void run_alone(const char *name)
+static void run_alone(void)
 {
 	unsigned int i, s;
 	long idle;
 
 	for (i = 0; i < nr_suites; i++) {
 		suite = suites[i];
-		if (!chosen(name))
+		if (!chosen())
 			continue;
 		for (s = 0; s < suite->nr_tests; s++) {
 			if (!(suite->tests[s].needs & ALONE))
@@ -251,20 +257,19 @@ static void run_alone(const char *name)
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 2 ? argv[2] : NULL;
-
 	if (argc < 2) {
-		fprintf(stderr, "usage: %s VFIO_CDEV [SUITE]\n", argv[0]);
+		fprintf(stderr, "usage: %s VFIO_CDEV [SUITE...]\n", argv[0]);
 		return 1;
 	}
 	device_path = argv[1];
+	wanted = argv + 2;
 	begin_results();
 	/* First of all: a later mmap() could fill the hole in mem.hole. */
 	make_memory();
-	count(name);
+	count();
 	plan_results(plan);
-	run_on_fixture(NO_DOMAIN, name);
-	run_on_fixture(DOMAIN, name);
-	run_alone(name);
+	run_on_fixture(NO_DOMAIN);
+	run_on_fixture(DOMAIN);
+	run_alone();
 	finish_results();
 }
