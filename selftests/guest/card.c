@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The card is an igb, 82576. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +14,7 @@
 #include <libvfio.h>
 
 #include "card.h"
+#include "cdev.h"
 
 /* How long an interrupt may take, in milliseconds. */
 #define PATIENCE	3000
@@ -25,30 +23,6 @@ struct card {
 	struct iommu iommu;
 	struct vfio_pci_device *dev;
 };
-
-/*
- * As libvfio's own, which does not find a device without an IOMMU, since its file has another
- * name.
- */
-static int open_cdev(const char *bdf)
-{
-	char path[PATH_MAX];
-	struct dirent *entry;
-	int fd = -1;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/dev/vfio/devices/%s", entry->d_name);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-	}
-	if (dir)
-		closedir(dir);
-	return fd;
-}
 
 struct card *card_open(const char *bdf)
 {
@@ -109,6 +83,37 @@ void card_close(struct card *card)
 int card_copy(struct card *card, uint64_t src, uint64_t dst, uint64_t size)
 {
 	return vfio_pci_driver_memcpy(card->dev, src, dst, size);
+}
+
+void card_start_copies(struct card *card, uint64_t src, uint64_t dst, uint64_t size, uint64_t count)
+{
+	vfio_pci_driver_memcpy_start(card->dev, src, dst, size, count);
+}
+
+int card_wait(struct card *card)
+{
+	return vfio_pci_driver_memcpy_wait(card->dev);
+}
+
+void card_reset(struct card *card)
+{
+	struct vfio_pci_driver *driver = &card->dev->driver;
+
+	vfio_pci_device_reset(card->dev);
+	driver->memcpy_in_progress = false;
+	vfio_pci_driver_remove(card->dev);
+	vfio_pci_driver_init(card->dev);
+	fcntl_set_nonblock(card->dev->msi_eventfds[driver->msi]);
+}
+
+void card_drop(struct card *card)
+{
+	struct vfio_pci_bar *bar = &card->dev->bars[0];
+
+	munmap(bar->vaddr, bar->info.size);
+	close(card->dev->fd);
+	vfio_pci_device_free(card->dev);
+	free(card);
 }
 
 bool card_interrupts(struct card *card)

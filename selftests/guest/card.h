@@ -28,6 +28,16 @@ void card_close(struct card *card);
  */
 int card_copy(struct card *card, uint64_t src, uint64_t dst, uint64_t size);
 
+/* Has the card copy the same count times, and does not wait: card_wait() does, and returns as card_copy(). */
+void card_start_copies(struct card *card, uint64_t src, uint64_t dst, uint64_t size, uint64_t count);
+int card_wait(struct card *card);
+
+/* Resets the function (FLR), whatever it does, and starts it again. */
+void card_reset(struct card *card);
+
+/* Closes the card without stopping it. */
+void card_drop(struct card *card);
+
 /* Has the card send an interrupt. Returns whether it arrives. */
 bool card_interrupts(struct card *card);
 

@@ -35,13 +35,16 @@ bool start_edu(struct edu *e)
 	    pwrite(e->dev, &command, sizeof(command), config.offset + 4) != sizeof(command))
 		return false;
 	registers = mmap(NULL, REGISTERS, PROT_READ | PROT_WRITE, MAP_SHARED, e->dev, bar.offset);
+	if (registers == MAP_FAILED)
+		return false;
 	e->registers = registers;
-	return registers != MAP_FAILED;
+	return true;
 }
 
 void stop_edu(struct edu *e)
 {
 	munmap((void *)e->registers, REGISTERS);
+	e->registers = NULL;
 }
 
 static void set_register(struct edu *e, uint32_t place, uint64_t value)
@@ -49,15 +52,19 @@ static void set_register(struct edu *e, uint32_t place, uint64_t value)
 	*(volatile uint64_t *)(e->registers + place) = value;
 }
 
-static void dma(struct edu *e, uint64_t source, uint64_t target, uint32_t command)
+static void begin(struct edu *e, uint64_t source, uint64_t target, uint32_t command)
 {
-	const struct timespec millisecond = { .tv_nsec = 1000000 };
-	int left = PATIENCE;
-
 	set_register(e, DMA_SOURCE, source);
 	set_register(e, DMA_TARGET, target);
 	set_register(e, DMA_COUNT, 4);
 	set_register(e, DMA_COMMAND, command | DMA_RUN);
+}
+
+void edu_ends(struct edu *e)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+	int left = PATIENCE;
+
 	while (*(volatile uint64_t *)(e->registers + DMA_COMMAND) & DMA_RUN) {
 		if (!left--) {
 			fail("a DMA does not end");
@@ -67,8 +74,20 @@ static void dma(struct edu *e, uint64_t source, uint64_t target, uint32_t comman
 	}
 }
 
+void edu_reads(struct edu *e, uint64_t source)
+{
+	begin(e, source, BUFFER, 0);
+	edu_ends(e);
+}
+
+void edu_begins_to_write(struct edu *e, uint64_t target)
+{
+	begin(e, BUFFER, target, DMA_WRITE);
+}
+
 void edu_copies(struct edu *e, uint64_t source, uint64_t target)
 {
-	dma(e, source, BUFFER, 0);
-	dma(e, BUFFER, target, DMA_WRITE);
+	edu_reads(e, source);
+	edu_begins_to_write(e, target);
+	edu_ends(e);
 }

@@ -20,4 +20,12 @@ void stop_edu(struct edu *e);
 /* Has the device read from source and write to target, 4 bytes. Both are addresses of the device. */
 void edu_copies(struct edu *e, uint64_t source, uint64_t target);
 
+/*
+ * The parts of it. The device has read when edu_reads() returns. It writes 100 milliseconds after
+ * edu_begins_to_write(), and has written when edu_ends() returns.
+ */
+void edu_reads(struct edu *e, uint64_t source);
+void edu_begins_to_write(struct edu *e, uint64_t target);
+void edu_ends(struct edu *e);
+
 #endif

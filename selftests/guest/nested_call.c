@@ -10,17 +10,11 @@
 
 #include "nested_call.h"
 
-/* Of edu, docs/specs/edu.rst of QEMU. */
-#define EDU_DMA_SOURCE	0x80
-#define EDU_DMA_TARGET	0x88
-#define EDU_DMA_COUNT	0x90
-#define EDU_DMA_COMMAND	0x98
-#define EDU_DMA_RUN	1u
-#define EDU_DMA_WRITE	2u
-#define EDU_BUFFER	0x40000
-
-/* Milliseconds that a DMA of edu may take: it is a timer's of 100. */
+/* Milliseconds that another process may take to begin. */
 #define PATIENCE	20000
+
+/* The memory that guests share, if they do. */
+static char *shared;
 
 bool by_the_driver(void)
 {
@@ -65,36 +59,27 @@ void set_cd(struct nested *n, int table, uint32_t asid)
 	__sync_synchronize();
 }
 
-static void fill_memory(struct nested *n)
+/* One of the guest's two tables: where the device reads and writes, its rings, and interrupts. */
+static void fill_table(struct nested *n, int table, uint32_t l1, uint32_t target)
 {
-	entries(n, L1_PAGE)[0] = ipa_of(L2_PAGE) | 3;
-	entries(n, L2_PAGE)[0] = ipa_of(L3_PAGE) | 3;
-	entries(n, OTHER_L1_PAGE)[0] = ipa_of(OTHER_L2_PAGE) | 3;
-	entries(n, OTHER_L2_PAGE)[0] = ipa_of(OTHER_L3_PAGE) | 3;
-	map_va(n, 0, SOURCE_VA, SOURCE_PAGE);
-	map_va(n, 0, TARGET_VA, A_PAGE);
-	map_va(n, 1, SOURCE_VA, SOURCE_PAGE);
-	map_va(n, 1, TARGET_VA, B_PAGE);
-	set_cd(n, 0, ASID);
+	uint32_t l2 = l1 + 1, i;
+
+	entries(n, l1)[0] = ipa_of(l2) | 3;
+	entries(n, l2)[0] = ipa_of(l2 + 1) | 3;
+	/* A valid block, RW for all, inner shareable, accessed, not global. */
+	entries(n, l2)[MSI_VA / HUGE] = MSI_VA | 1 | 1 << 6 | 3 << 8 | 1 << 10 | 1 << 11;
+	map_va(n, table, SOURCE_VA, SOURCE_PAGE);
+	map_va(n, table, TARGET_VA, target);
+	for (i = 0; i < RING_PAGES; i++)
+		map_va(n, table, RINGS_VA + i * PAGE, RINGS_PAGE + i);
 }
 
-/* Lets the device do DMA, and maps its registers. */
-static bool start_device(struct nested *n)
+static void fill_memory(struct nested *n)
 {
-	struct vfio_region_info config = {
-		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX,
-	};
-	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX };
-	uint16_t command = 6;
-	void *registers;
-
-	if (call(n->dev, VFIO_DEVICE_GET_REGION_INFO, &config) ||
-	    call(n->dev, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
-	    pwrite(n->dev, &command, sizeof(command), config.offset + 4) != sizeof(command))
-		return false;
-	registers = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, n->dev, bar.offset);
-	n->bar = registers;
-	return registers != MAP_FAILED;
+	memset(n->memory, 0, GUEST_PAGES * PAGE);
+	fill_table(n, 0, L1_PAGE, A_PAGE);
+	fill_table(n, 1, OTHER_L1_PAGE, B_PAGE);
+	set_cd(n, 0, ASID);
 }
 
 static int parent(struct nested *n, uint32_t ioas)
@@ -132,35 +117,55 @@ int vdevice(struct nested *n)
 	return r;
 }
 
-/* Opens a device and binds it to n->fd. */
-static int open_device(struct nested *n, const char *path)
+static char *new_memory(void)
+{
+	char *p = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+bool share_memory(void)
+{
+	shared = shared ?: new_memory();
+	return shared;
+}
+
+static int open_path(const char *path)
+{
+	return open(path ? path : "", O_RDWR | O_CLOEXEC);
+}
+
+static int start_device(struct nested *n)
+{
+	n->edu.dev = n->dev;
+	return start_edu(&n->edu) ? 0 : -EIO;
+}
+
+/* As open_parent() for any device, whose file is dev. */
+static int open_parent_on(struct nested *n, int dev)
 {
 	int r;
 
-	n->dev = open(path ? path : "", O_RDWR | O_CLOEXEC);
-	if (n->dev < 0)
+	*n = (struct nested){ .dev = dev, .stamp = 0x1000, .vsid = VSID };
+	n->fd = open_iommu();
+	if (n->fd < 0 || n->dev < 0)
 		return -errno;
+	n->memory = shared ?: new_memory();
+	if (!n->memory)
+		return -ENOMEM;
+	fill_memory(n);
 	r = bind_device(n->dev, n->fd, &n->dev_id);
-	return r ?: start_device(n) ? 0 : -EIO;
+	r = r ?: ioas_alloc(n->fd, &n->ioas);
+	r = r ?: parent(n, n->ioas);
+	return r ?: map(n->fd, n->ioas, n->memory, GUEST_PAGES * PAGE, GUEST_BASE);
 }
 
 int open_parent(struct nested *n, const char *path)
 {
-	int r;
+	int r = open_parent_on(n, open_path(path));
 
-	*n = (struct nested){ .stamp = 0x1000, .vsid = VSID };
-	n->fd = open_iommu();
-	if (n->fd < 0)
-		return -errno;
-	n->memory = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (n->memory == MAP_FAILED)
-		return -ENOMEM;
-	fill_memory(n);
-	r = open_device(n, path);
-	r = r ?: ioas_alloc(n->fd, &n->ioas);
-	r = r ?: parent(n, n->ioas);
-	return r ?: map(n->fd, n->ioas, n->memory, GUEST_PAGES * PAGE, GUEST_BASE);
+	return r ?: start_device(n);
 }
 
 int open_beside(struct nested *n, const struct nested *first, const char *path)
@@ -170,46 +175,82 @@ int open_beside(struct nested *n, const struct nested *first, const char *path)
 	*n = *first;
 	n->stamp = 0x2000;
 	n->vsid = VSID + 1;
-	r = open_device(n, path);
+	n->dev = open_path(path);
+	if (n->dev < 0)
+		return -errno;
+	r = bind_device(n->dev, n->fd, &n->dev_id);
+	r = r ?: start_device(n);
 	return r ?: parent(n, n->ioas);
 }
 
-static int open_all(struct nested *n)
+bool open_nested_on(struct nested *n, int dev)
 {
-	int r = open_parent(n, getenv("CDEV"));
+	int r = open_parent_on(n, dev);
 
 	r = r ?: viommu(n);
-	return r ?: vdevice(n);
-}
-
-bool open_nested(struct nested *n)
-{
-	int r = open_all(n);
-
+	r = r ?: vdevice(n);
 	if (r)
 		fail("no vIOMMU: %s", errno_name(r));
 	return !r;
 }
 
-bool open_attached(struct nested *n, uint32_t *hwpt)
+bool open_nested(struct nested *n)
 {
 	int r;
 
-	if (!open_nested(n))
+	if (!open_nested_on(n, open_path(getenv("CDEV"))))
 		return false;
-	r = translate(n, hwpt);
+	r = start_device(n);
+	if (r)
+		fail("the device cannot be driven: %s", errno_name(r));
+	return !r;
+}
+
+bool attach_nested(struct nested *n, uint32_t *hwpt)
+{
+	int r = translate(n, hwpt);
+
 	r = r ?: attach(n->dev, *hwpt, NULL);
 	if (r)
 		fail("not attached: %s", errno_name(r));
 	return !r;
 }
 
+bool open_attached(struct nested *n, uint32_t *hwpt)
+{
+	return open_nested(n) && attach_nested(n, hwpt);
+}
+
+char *guest_memory(void)
+{
+	return shared;
+}
+
+void close_device(struct nested *n)
+{
+	if (n->edu.registers)
+		stop_edu(&n->edu);
+	if (n->dev >= 0)
+		close(n->dev);
+	n->dev = -1;
+}
+
 void close_nested(struct nested *n)
 {
-	munmap((void *)n->bar, 1 << 20);
-	close(n->dev);
+	close_device(n);
 	close(n->fd);
-	munmap(n->memory, GUEST_PAGES * PAGE);
+	if (!shared)
+		munmap(n->memory, GUEST_PAGES * PAGE);
+}
+
+bool wait_for(const volatile uint32_t *counter, uint32_t value)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+	int left = PATIENCE;
+
+	while (*counter < value && left--)
+		nanosleep(&millisecond, NULL);
+	return *counter >= value;
 }
 
 int vste(struct nested *n, uint64_t word0, uint64_t word1, uint32_t *hwpt)
@@ -232,44 +273,51 @@ int translate(struct nested *n, uint32_t *hwpt)
 	return vste(n, STE_TRANSLATE | ipa_of(CD_PAGE), STE_CD_CACHED, hwpt);
 }
 
-static void set_register(struct nested *n, uint32_t place, uint64_t value)
+int second_vste(struct nested *n, uint32_t *hwpt)
 {
-	*(volatile uint64_t *)(n->bar + place) = value;
-}
+	uint64_t *first = entries(n, CD_PAGE), *second = first + 8;
 
-static void dma(struct nested *n, uint64_t source, uint64_t target, uint32_t command)
-{
-	const struct timespec millisecond = { .tv_nsec = 1000000 };
-	int left = PATIENCE;
-
-	set_register(n, EDU_DMA_SOURCE, source);
-	set_register(n, EDU_DMA_TARGET, target);
-	set_register(n, EDU_DMA_COUNT, 4);
-	set_register(n, EDU_DMA_COMMAND, command | EDU_DMA_RUN);
-	while (*(volatile uint64_t *)(n->bar + EDU_DMA_COMMAND) & EDU_DMA_RUN) {
-		if (!left--) {
-			fail("a DMA does not end");
-			return;
-		}
-		nanosleep(&millisecond, NULL);
-	}
+	memcpy(second, first, 64);
+	second[0] += 1ULL << 48;
+	second[1] = ipa_of(OTHER_L1_PAGE);
+	__sync_synchronize();
+	return vste(n, STE_TRANSLATE | (ipa_of(CD_PAGE) + 64), STE_CD_CACHED, hwpt);
 }
 
 void device_copies(struct nested *n, uint64_t source, uint64_t target)
 {
-	dma(n, source, EDU_BUFFER, 0);
-	dma(n, EDU_BUFFER, target, EDU_DMA_WRITE);
+	edu_copies(&n->edu, source, target);
+}
+
+void read_stamp(struct nested *n, uint64_t source)
+{
+	*(volatile uint32_t *)page_of(n, SOURCE_PAGE) = ++n->stamp;
+	edu_reads(&n->edu, source);
+}
+
+void start_write(struct nested *n, uint64_t target)
+{
+	edu_begins_to_write(&n->edu, target);
+}
+
+uint32_t stamped_page(struct nested *n)
+{
+	if (*(volatile uint32_t *)page_of(n, A_PAGE) == n->stamp)
+		return A_PAGE;
+	return *(volatile uint32_t *)page_of(n, B_PAGE) == n->stamp ? B_PAGE : 0;
+}
+
+uint32_t arrived_at(struct nested *n)
+{
+	edu_ends(&n->edu);
+	return stamped_page(n);
 }
 
 uint32_t written_to(struct nested *n, uint64_t target)
 {
-	uint32_t stamp = ++n->stamp;
-
-	*(volatile uint32_t *)page_of(n, SOURCE_PAGE) = stamp;
-	device_copies(n, SOURCE_VA, target);
-	if (*(volatile uint32_t *)page_of(n, A_PAGE) == stamp)
-		return A_PAGE;
-	return *(volatile uint32_t *)page_of(n, B_PAGE) == stamp ? B_PAGE : 0;
+	read_stamp(n, SOURCE_VA);
+	start_write(n, target);
+	return arrived_at(n);
 }
 
 command by_op(uint64_t op)
@@ -287,13 +335,16 @@ command by_va(uint64_t op, uint64_t va, uint32_t asid)
 	return (command){ .cmd = { op | (uint64_t)ANY_VMID << 32 | (uint64_t)asid << 48, va } };
 }
 
-command by_range(uint64_t va, uint32_t asid, uint32_t ttl, uint32_t num, uint32_t scale)
+command in_range(command c, uint32_t ttl, uint32_t num, uint32_t scale)
 {
-	command c = by_va(OP_NH_VA, va, asid);
-
 	c.cmd[0] |= (uint64_t)num << 12 | (uint64_t)scale << 20;
 	c.cmd[1] |= 1 << 10 | ttl << 8;
 	return c;
+}
+
+command by_range(uint64_t va, uint32_t asid, uint32_t ttl, uint32_t num, uint32_t scale)
+{
+	return in_range(by_va(OP_NH_VA, va, asid), ttl, num, scale);
 }
 
 command by_vsid(uint64_t op, uint32_t vsid)

@@ -7,6 +7,7 @@
 #ifndef NESTED_CALL_H
 #define NESTED_CALL_H
 
+#include "edu.h"
 #include "frame.h"
 
 /*
@@ -14,7 +15,7 @@
  * address bits.
  */
 #define GUEST_BASE	0x1000000UL
-#define GUEST_PAGES	32UL
+#define GUEST_PAGES	128UL
 
 /* What the guest calls its device. */
 #define VSID		0x77u
@@ -29,13 +30,18 @@ enum guest_page {
 	OTHER_L1_PAGE, OTHER_L2_PAGE, OTHER_L3_PAGE,
 	SOURCE_PAGE,
 	A_PAGE, B_PAGE,
-	FIRST_FREE_PAGE,
+	RINGS_PAGE = 32,	/* what a device's driver needs, RING_PAGES of them */
 };
+
+#define RING_PAGES	64UL
 
 /* Addresses that the device uses, of the first 2 MiB. */
 #define SOURCE_VA	0x10000UL
 #define TARGET_VA	0x20000UL
 #define HOLE_VA		0x30000UL	/* maps nothing */
+#define RINGS_VA	0x100000UL
+/* Where the kernel has its doorbell for interrupts be, which the guest maps to itself: 2 MiB. */
+#define MSI_VA		0x8000000UL
 
 #define STE_INVALID	0ULL
 #define STE_ABORT	(1ULL | 0ULL << 1)
@@ -43,6 +49,8 @@ enum guest_page {
 #define STE_TRANSLATE	(1ULL | 5ULL << 1)
 /* Write-back CDs, inner shareable. */
 #define STE_CD_CACHED	(1ULL << 2 | 1ULL << 4 | 3ULL << 6)
+/* Full ATS. */
+#define STE_ATS		(1ULL << 28)
 
 #define OP_CFGI_CD	0x05ULL
 #define OP_CFGI_CD_ALL	0x06ULL
@@ -60,31 +68,55 @@ struct nested {
 	uint32_t dev_id, ioas, parent, viommu, vdevice;
 	uint32_t vsid;		/* of its vDEVICE */
 	char *memory;		/* GUEST_PAGES of it */
-	volatile char *bar;
+	struct edu edu;		/* if the device is one */
 	uint32_t stamp;		/* what is written next */
 };
 
 /* Returns whether the IOMMU's driver serves guests by itself: on the C module, and by in_tree. */
 bool by_the_driver(void);
 
-/* Opens the device and makes all but nested page tables. Fails the test and returns false if that
- * cannot be. */
+/*
+ * Opens edu, $CDEV, and makes all but nested page tables. Fails the test and returns false if that
+ * cannot be.
+ */
 bool open_nested(struct nested *n);
 
-/* Opens the device, makes nested page tables of the guest's first CD and attaches the device. */
+/* As open_nested() for any device, whose file is dev. The caller drives the device. */
+bool open_nested_on(struct nested *n, int dev);
+
+/* Makes nested page tables of the guest's first CD and attaches the device. */
+bool attach_nested(struct nested *n, uint32_t *hwpt);
+
+/* Makes nested page tables of the guest's second CD, whose table 1 maps TARGET_VA to B_PAGE. */
+int second_vste(struct nested *n, uint32_t *hwpt);
+
+/* Opens edu and attaches it as attach_nested() does. */
 bool open_attached(struct nested *n, uint32_t *hwpt);
 
-/* Opens a device at a path and makes a parent with the guest's memory. Returns 0 or a negative errno. */
+/* Opens edu at a path and makes a parent with the guest's memory. Returns 0 or a negative errno. */
 int open_parent(struct nested *n, const char *path);
 
-/* Opens another device in the context of the first, by the next virtual id, with a parent of its own in
+/* Opens another edu in the context of the first, by the next virtual id, with a parent of its own in
  * the same address space. Closing the first closes all that they share. */
 int open_beside(struct nested *n, const struct nested *first, const char *path);
 
 int viommu(struct nested *n);
 int vdevice(struct nested *n);
 
+/* Closes the device; all else that the VMM made is left. */
+void close_device(struct nested *n);
 void close_nested(struct nested *n);
+
+/*
+ * Has all guests from now on have one memory, which is shared with child processes. Returns whether
+ * there is memory for it.
+ */
+bool share_memory(void);
+/* That memory. */
+char *guest_memory(void);
+
+/* Waits until *counter is at least value, some seconds. Returns whether it is. */
+bool wait_for(const volatile uint32_t *counter, uint32_t value);
 
 /* The guest's physical address of a page. */
 uint64_t ipa_of(enum guest_page page);
@@ -109,15 +141,30 @@ void device_copies(struct nested *n, uint64_t source, uint64_t target);
  */
 uint32_t written_to(struct nested *n, uint64_t target);
 
+/*
+ * The two halves of written_to(). The device has read a new number from source when the first returns.
+ * Between start_write() and arrived_at(), which waits for the end of the DMA, are 100 milliseconds.
+ */
+void read_stamp(struct nested *n, uint64_t source);
+void start_write(struct nested *n, uint64_t target);
+uint32_t arrived_at(struct nested *n);
+
+/* The page of A_PAGE and B_PAGE at the beginning of which the number is, or 0 for neither. */
+uint32_t stamped_page(struct nested *n);
+
 /* Commands of the guest. */
 command by_va(uint64_t op, uint64_t va, uint32_t asid);
 command by_range(uint64_t va, uint32_t asid, uint32_t ttl, uint32_t num, uint32_t scale);
 command by_op(uint64_t op);
 command by_asid(uint32_t asid);
 command by_vsid(uint64_t op, uint32_t vsid);
+command in_range(command c, uint32_t ttl, uint32_t num, uint32_t scale);
 
 /* Submits commands. Returns 0 or a negative errno; *done is how many were carried out. */
 int submit(struct nested *n, const command *commands, uint32_t nr, uint32_t *done);
 int submit_one(struct nested *n, command c);
+
+/* The suites of nested-smmu. */
+extern const struct suite during_dma_suite, card_suite, ats_suite, bridge_suite;
 
 #endif

@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../uapi/iommufd_rs.h"
@@ -47,7 +46,7 @@ static bool open_parents(struct nested n[2])
 
 static void close_both(struct nested n[2])
 {
-	munmap((void *)n[1].bar, 1 << 20);
+	stop_edu(&n[1].edu);
 	close(n[1].dev);
 	close_nested(&n[0]);
 }

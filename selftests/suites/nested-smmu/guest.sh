@@ -3,14 +3,18 @@
 
 load_iommufd
 load_vfio
+bind_igb
+export CARD_BDF="$BDF"
+bind_device 1af4 1044
+export RNG_BDF="$BDF"
 bind_device 1234 11e8
-export CDEV
+export EDU_BDF="$BDF" CDEV
 
 # Where the kernel has a door for it, by the backend of our own first.
 if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
 	cp /programs/nested-smmu /programs/nested-smmu-native
-	run nested-smmu-native none nested
+	run nested-smmu-native none nested "during DMA" card ATS
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend
 fi
 export IN_TREE=1
-run nested-smmu none nested
+run nested-smmu none nested "during DMA" card ATS
