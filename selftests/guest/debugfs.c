@@ -18,6 +18,7 @@
 #include "late.h"
 
 #define TOP_FOLDER	"/sys/kernel/debug/iommufd_rs"
+#define BACKEND		"/sys/module/iommufd_rs/parameters/backend"
 #define NR_PAGES	16UL
 #define MANY_AREAS	100000UL
 #define FEW_AREAS	5000UL
@@ -244,7 +245,9 @@ static void objects(struct fixture *none)
 		return;
 	dev = open(device_path, O_RDWR | O_CLOEXEC);
 	CHECK(dev >= 0);
+	CHECK(write_to(BACKEND, "in_tree"));
 	WANT(bind_device(dev, f.fd, &dev_id), 0);
+	CHECK(write_to(BACKEND, "native"));
 	WANT(attach(dev, f.ioas, &hwpt), 0);
 	snprintf(line, sizeof(line), "iommufd-device-%u-backend:\tin_tree\n", dev_id);
 	CHECK(strstr(list(&f, "objects"), line));
