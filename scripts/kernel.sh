@@ -5,8 +5,9 @@
 # entry is named by the kernel source's version, the patch series, the config fragments and the
 # compilers' versions. A build begins with a copy of a finished one by the same compilers, which saves
 # most of the work: of the same flavour with other patches or options, or else of the flavour that the
-# fragment names by "# built-from: FLAVOUR". A fragment that says "# patches: none" is built of the kernel's
-# source as Debian has it, one that says "# patches: series and FILE" of the source with one patch more.
+# fragment names by "# built-from: FLAVOUR". A fragment that says "# with: FLAVOUR" has that one's options
+# too. One that says "# patches: none" is built of the kernel's source as Debian has it, one that says
+# "# patches: series and FILE" of the source with one patch more.
 # What follows "# make: " in a fragment is an argument of make.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -23,7 +24,11 @@ PATCHES=$TOP/patches/$PATCHES_FOR
 fragments() {
 	echo "$PATCHES/config/common.config"
 	echo "$PATCHES/config/$ARCH.config"
-	if [ "$1" != plain ]; then echo "$PATCHES/config/$1.config"; fi
+	[ "$1" != plain ] || return 0
+	if [ -e "$PATCHES/config/$1.config" ]; then
+		sed -n "s|^# with: \(.*\)|$PATCHES/config/\1.config|p" "$PATCHES/config/$1.config"
+	fi
+	echo "$PATCHES/config/$1.config"
 }
 
 # series FLAVOUR: the patches of its source.

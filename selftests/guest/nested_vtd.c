@@ -1,223 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The first stage of a guest under an emulated VT-d, with QEMU's edu device. The kernel writes the
- * entries of nested page tables as those of a first stage alone (patches/7.3/test/vtd-nest.patch), so the
- * guest's tables have host physical addresses. KTAP; the frame is that of uapi.c.
+ * The first stage of a guest under an emulated VT-d, as vtd_call.h says. KTAP; the frame is that of uapi.c.
  *
- * Usage: CDEV=... [OTHER_CDEV=...] nested-vtd none
+ * Usage: BDF=... CDEV=... OTHER_CDEV=... nested-vtd none
  */
-#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "edu.h"
-#include "frame.h"
-
-/* Pages of the guest's memory. */
-enum guest_page {
-	L4_PAGE, L3_PAGE, L2_PAGE, L1_PAGE,
-	OTHER_L4_PAGE, OTHER_L3_PAGE, OTHER_L2_PAGE, OTHER_L1_PAGE,
-	SOURCE_PAGE,
-	A_PAGE, B_PAGE,
-	GUEST_PAGES,
-};
-
-/* Addresses that the device uses, of the first 2 MiB: it has 28 address bits. */
-#define SOURCE_VA	0x10000UL
-#define TARGET_VA	0x20000UL
-#define HOLE_VA		0x30000UL	/* maps nothing */
-/* Where the guest's memory is for the second stage, which this kernel does not use for DMA. */
-#define GUEST_BASE	0x1000000UL
-
-typedef struct iommu_hwpt_vtd_s1_invalidate request;
-
-struct guest {
-	int fd;
-	uint32_t dev_id, ioas, parent;
-	struct edu edu;
-	char *memory;
-	uint32_t stamp;		/* what is written next */
-};
-
-/* Whether the IOMMU's driver serves guests by itself: on the C module, and by in_tree. */
-static bool by_the_driver(void)
-{
-	return on_c_module() || getenv("IN_TREE");
-}
-
-static char *page_of(struct guest *g, uint32_t page)
-{
-	return g->memory + page * PAGE;
-}
-
-static uint64_t *entries(struct guest *g, uint32_t page)
-{
-	return (uint64_t *)page_of(g, page);
-}
-
-/* Has one of the guest's two tables (0 or 1) map an address to a page, or with page 0 to nothing. */
-static void map_va(struct guest *g, int table, uint64_t va, uint32_t page)
-{
-	/* Present, writeable, for users, accessed, dirty. */
-	uint64_t entry = phys_of(page_of(g, page)) | 0x67;
-
-	entries(g, table ? OTHER_L1_PAGE : L1_PAGE)[va / PAGE] = page ? entry : 0;
-	__sync_synchronize();
-}
-
-static void point(struct guest *g, uint32_t from, uint32_t to)
-{
-	entries(g, from)[0] = phys_of(page_of(g, to)) | 0x67;
-	__sync_synchronize();
-}
-
-static int make_parent(struct guest *g)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT, .dev_id = g->dev_id,
-		.pt_id = g->ioas,
-	};
-	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
-
-	g->parent = cmd.out_hwpt_id;
-	return r;
-}
-
-static int first_stage_of(struct guest *g, uint32_t flags, const void *data, uint32_t len,
-			  uint32_t *hwpt)
-{
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = flags, .dev_id = g->dev_id, .pt_id = g->parent,
-		.data_type = IOMMU_HWPT_DATA_VTD_S1, .data_len = len, .data_uptr = PTR(data),
-	};
-	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
-
-	if (!r && hwpt)
-		*hwpt = cmd.out_hwpt_id;
-	return r;
-}
-
-/* Makes nested page tables of one of the guest's two tables. */
-static int first_stage(struct guest *g, int table, uint32_t *hwpt)
-{
-	struct iommu_hwpt_vtd_s1 s1 = {
-		.pgtbl_addr = phys_of(page_of(g, table ? OTHER_L4_PAGE : L4_PAGE)), .addr_width = 48,
-	};
-
-	return first_stage_of(g, 0, &s1, sizeof(s1), hwpt);
-}
-
-static int open_all(struct guest *g, const char *device)
-{
-	int r;
-
-	*g = (struct guest){ .stamp = 0x1000 };
-	g->fd = open_iommu();
-	g->edu.dev = open(device ? device : "", O_RDWR | O_CLOEXEC);
-	if (g->fd < 0 || g->edu.dev < 0)
-		return -errno;
-	g->memory = mmap(NULL, GUEST_PAGES * PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (g->memory == MAP_FAILED || mlock(g->memory, GUEST_PAGES * PAGE))
-		return -ENOMEM;
-	for (int n = 0; n < 3; n++) {
-		point(g, L4_PAGE + n, L4_PAGE + n + 1);
-		point(g, OTHER_L4_PAGE + n, OTHER_L4_PAGE + n + 1);
-	}
-	map_va(g, 0, SOURCE_VA, SOURCE_PAGE);
-	map_va(g, 0, TARGET_VA, A_PAGE);
-	map_va(g, 1, SOURCE_VA, SOURCE_PAGE);
-	map_va(g, 1, TARGET_VA, B_PAGE);
-	r = bind_device(g->edu.dev, g->fd, &g->dev_id);
-	r = r ?: ioas_alloc(g->fd, &g->ioas);
-	r = r ?: make_parent(g);
-	/* Pins the pages: their physical addresses stay. */
-	r = r ?: map(g->fd, g->ioas, g->memory, GUEST_PAGES * PAGE, GUEST_BASE);
-	return r ?: start_edu(&g->edu) ? 0 : -EIO;
-}
-
-static bool open_guest_of(struct guest *g, const char *device)
-{
-	int r = open_all(g, device);
-
-	if (r)
-		fail("no device with nested page tables: %s", errno_name(r));
-	return !r;
-}
-
-static bool open_guest(struct guest *g)
-{
-	return open_guest_of(g, getenv("CDEV"));
-}
-
-static bool open_attached(struct guest *g, uint32_t *hwpt)
-{
-	int r;
-
-	if (!open_guest(g))
-		return false;
-	r = first_stage(g, 0, hwpt);
-	r = r ?: attach(g->edu.dev, *hwpt, NULL);
-	if (r)
-		fail("not attached: %s", errno_name(r));
-	return !r;
-}
-
-static void close_guest(struct guest *g)
-{
-	stop_edu(&g->edu);
-	close(g->edu.dev);
-	close(g->fd);
-	munmap(g->memory, GUEST_PAGES * PAGE);
-}
-
-/*
- * Has the device write a new number to the target, by way of SOURCE_VA, and returns the page that it
- * is at the beginning of then: A_PAGE, B_PAGE or 0 for neither.
- */
-static uint32_t written_to(struct guest *g, uint64_t target)
-{
-	uint32_t stamp = ++g->stamp;
-
-	*(volatile uint32_t *)page_of(g, SOURCE_PAGE) = stamp;
-	edu_copies(&g->edu, SOURCE_VA, target);
-	if (*(volatile uint32_t *)page_of(g, A_PAGE) == stamp)
-		return A_PAGE;
-	return *(volatile uint32_t *)page_of(g, B_PAGE) == stamp ? B_PAGE : 0;
-}
-
-static int invalidate_of(struct guest *g, uint32_t hwpt, const void *requests, uint32_t len,
-			 uint32_t nr, uint32_t *done)
-{
-	struct iommu_hwpt_invalidate cmd = {
-		.size = sizeof(cmd), .hwpt_id = hwpt, .data_uptr = PTR(requests),
-		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, .entry_len = len, .entry_num = nr,
-	};
-	int r = call(g->fd, IOMMU_HWPT_INVALIDATE, &cmd);
-
-	*done = cmd.entry_num;
-	return r;
-}
-
-static int invalidate(struct guest *g, uint32_t hwpt, const request *requests, uint32_t nr)
-{
-	uint32_t done;
-	int r = invalidate_of(g, hwpt, requests, sizeof(*requests), nr, &done);
-
-	if (!r && done != nr)
-		fail("%u requests of %u were carried out", done, nr);
-	return r;
-}
-
-static request pages(uint64_t va, uint64_t npages, uint32_t flags)
-{
-	return (request){ .addr = va, .npages = npages, .flags = flags };
-}
-
-#define LEAF	IOMMU_VTD_INV_FLAGS_LEAF
-#define ALL	UINT64_MAX
+#include "vtd_call.h"
 
 static void first_stage_dma(struct fixture *none)
 {
@@ -440,6 +232,71 @@ static void replaced(struct fixture *none)
 	close_guest(&g);
 }
 
+/* The entry of the device in the driver's table, for requests without a PASID, or all zeroes. */
+static void read_entry(uint64_t words[3])
+{
+	const char *bdf = getenv("BDF") ?: "0000:";
+	char line[256];
+	FILE *file = fopen("/sys/kernel/debug/iommu/intel/dmar_translation_struct", "r");
+
+	memset(words, 0, 3 * sizeof(*words));
+	if (!file) {
+		fail("the driver does not show its tables: %s", errno_name(-errno));
+		return;
+	}
+	while (fgets(line, sizeof(line), file)) {
+		char *end;
+
+		/* Bus, device and function; entries of the root and context tables; the PASID. */
+		if (strncmp(line, bdf + strlen("0000:"), strlen("00:00.0")))
+			continue;
+		strtok_r(line, "\t", &end);
+		strtok_r(NULL, "\t", &end);
+		strtok_r(NULL, "\t", &end);
+		if (strtol(strtok_r(NULL, "\t", &end), NULL, 10))
+			continue;
+		if (sscanf(end, "%" SCNx64 ":%" SCNx64 ":%" SCNx64, &words[2], &words[1], &words[0]) != 3)
+			fail("the entry is %s", end);
+	}
+	fclose(file);
+}
+
+#define PRESENT		1UL
+#define TYPE_OF(word)	((word) >> 6 & 7)
+#define ID_OF(word)	((word) & 0xffff)
+
+static void entry_in_the_table(struct fixture *none)
+{
+	struct iommu_hwpt_vtd_s1 wide = { .addr_width = 57, .flags = IOMMU_VTD_S1_WPE };
+	uint64_t one[3], two[3], gone[3];
+	uint32_t hwpts[2], five;
+	struct guest g;
+
+	if (!open_attached(&g, &hwpts[0]))
+		return;
+	WANT(first_stage(&g, 1, &hwpts[1]), 0);
+	read_entry(one);
+	WANT(one[0] & PRESENT, PRESENT);
+	/* This kernel writes "first stage" in place of "nested". */
+	WANT(TYPE_OF(one[0]), 1);
+	WANT(one[2], phys_of(page_of(&g, L4_PAGE)));
+	WANT(attach(g.edu.dev, hwpts[1], NULL), 0);
+	read_entry(two);
+	WANT(two[2], phys_of(page_of(&g, OTHER_L4_PAGE)));
+	WANT(ID_OF(two[1]) != ID_OF(one[1]), true);
+	/* The second stage is the same. */
+	WANT(two[0], one[0]);
+	wide.pgtbl_addr = phys_of(page_of(&g, OTHER_L4_PAGE));
+	if (!first_stage_of(&g, 0, &wide, sizeof(wide), &five) && !attach(g.edu.dev, five, NULL)) {
+		read_entry(two);
+		WANT(two[2], wide.pgtbl_addr | 1 << 2);
+	}
+	WANT(detach(g.edu.dev), 0);
+	read_entry(gone);
+	WANT(gone[0] & PRESENT, 0);
+	close_guest(&g);
+}
+
 /* Two devices, each with a first stage of its own: an invalidation concerns one of them. */
 static void two_devices(struct fixture *none)
 {
@@ -550,6 +407,7 @@ static const struct test tests[] = {
 	{ "wrong requests", wrong_requests, ALONE },
 	{ "long requests", long_requests, ALONE },
 	{ "one first stage after another", replaced, ALONE },
+	{ "an entry in the table", entry_in_the_table, ALONE },
 	{ "two devices", two_devices, ALONE },
 	{ "a first stage that the IOMMU lacks", lacking, ALONE },
 	{ "wrong first stages", wrong_first_stages, ALONE },

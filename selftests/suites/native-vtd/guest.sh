@@ -6,7 +6,7 @@ load_vfio
 bind_device 1234 11e8
 export OTHER_CDEV="$CDEV"
 bind_device 1234 11e8
-export CDEV
+export CDEV BDF
 
 # By the backend of our own first.
 if dmesg | grep -q 'iommufd_rs: native backends: .*vtd'; then
