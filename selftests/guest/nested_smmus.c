@@ -77,6 +77,7 @@ static bool open_both(struct nested n[2], uint32_t *hwpt)
 /* Gives both SMMUs a command that tells the runner where a test begins. */
 static void mark(struct nested n[2], uint32_t number)
 {
+	note("compare both queues");
 	WANT(submit_one(&n[0], by_asid(MARKER + number)), 0);
 }
 

@@ -150,18 +150,22 @@ class Batches:
 
 class Smmus:
     """Two SMMUs: commands about a device are in the queue in which the driver has its entries, and between
-    two markers both queues have the same commands about address spaces."""
+    two markers both queues have the same commands about address spaces. By the C module, which has no vIOMMU
+    over two SMMUs, there are no markers, and the program does not ask for it."""
 
     def __init__(self) -> None:
         self._trace = Trace()
+        self._asked = False
 
     def qemu(self, line: str) -> None:
         self._trace.feed(line)
 
     def program(self, line: str) -> None:
-        pass
+        self._asked |= line == "# compare both queues"
 
     def cases(self) -> list[Case]:
+        if not self._asked:
+            return []
         name = "trace: each command reached the right SMMU"
         reason = self._reason()
         return [failed(name, reason) if reason else passed(name)]
