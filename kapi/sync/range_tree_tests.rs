@@ -98,9 +98,14 @@ mod tests {
                 found,
                 behind.find(|(_, w)| *w >= weight).map(|(place, _)| place)
             );
-            let inside = here().filter(|(place, _)| at < place * STEP && place * STEP <= until);
-            let most = inside.map(|(_, weight)| weight).max().unwrap_or(0);
-            assert_eq!(tree.heaviest(at, until), most);
+            // Of few ranges each one counts, those that begin with `after` and `until` too.
+            let near = at - at % STEP;
+            for (after, until) in [(at, until), (near, near + numbers.below(5) * STEP)] {
+                let inside = |place: u64| after < place * STEP && place * STEP <= until;
+                let inside = here().filter(|(place, _)| inside(*place));
+                let most = inside.map(|(_, weight)| weight).max().unwrap_or(0);
+                assert_eq!(tree.heaviest(after, until), most);
+            }
         }
         Ok(())
     }
