@@ -69,8 +69,9 @@ fn check(segments: &Segments, memory: &Memory, users: &[Range]) {
     }
     for index in 0..PAGES {
         let found = segments
-            .extent_at(index)
-            .map(|(extent, skip)| extent.pfn() + skip);
+            .extents_in(pages(index, index))
+            .map(|(first, extent)| extent.pfn() + (index - first))
+            .next();
         let expected = held(&index).then_some(memory.pfn(index));
         assert_eq!(found, expected, "page {index} of {users:?}");
     }
