@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Makes, once, a tree of programs for a guest of an architecture and prints its path: those of some
-# packages, with all they need; if none is named, the QEMU that a guest of another architecture runs.
-# Usage: userland.sh ARCH [PACKAGE...]
+# packages, with all they need; if none is named, the QEMU that a guest of another architecture runs,
+# and the firmware of that QEMU's guests. Usage: userland.sh ARCH [PACKAGE...]
 #
 # The packages are those of the toolchain root's own Debian, unpacked and not installed: nothing in
 # them can run here. The cache entry is named by this script, and by QEMU's version or the packages.
@@ -12,8 +12,8 @@ inside || exec "$TOP/scripts/enter" "$0" "$@"
 
 PACKAGES=(base-files coreutils libc-bin util-linux)
 case ${1:-} in
-arm64) DEBIAN=arm64 QEMU=qemu-system-arm ;;
-x86_64) DEBIAN=amd64 QEMU=qemu-system-x86 ;;
+arm64) DEBIAN=arm64 QEMU=qemu-system-arm FIRMWARE=qemu-efi-aarch64 ;;
+x86_64) DEBIAN=amd64 QEMU=qemu-system-x86 FIRMWARE=seabios ;;
 *) die "userland.sh: no list of packages for '${1:-}'" ;;
 esac
 ARCHITECTURE=$1
@@ -22,6 +22,7 @@ TOOLS=("$@")
 WHAT=${TOOLS[*]}
 if [ ${#TOOLS[@]} = 0 ]; then
 	WHAT=QEMU
+	PACKAGES+=("$FIRMWARE")
 	VERSION=$(awk -v p="$QEMU" '$1 == p { print $2 }' /versions)
 fi
 TREE=$CACHE/userland-$ARCHITECTURE-$( (cat "$0"; echo "${VERSION:-$WHAT}") | key)

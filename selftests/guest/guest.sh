@@ -64,17 +64,19 @@ run() {
 	echo "@@ exit $status"
 }
 
-# module NAME: load a module unless the kernel has it built in.
+# module NAME PARAMETER...: load a module unless the kernel has it built in.
 module() {
-	[ -e "/modules/$1.ko" ] || return 0
-	insmod "/modules/$1.ko" || die "insmod $1.ko failed, the log has the kernel's reason"
+	local name=$1
+	[ -e "/modules/$name.ko" ] || return 0
+	shift
+	insmod "/modules/$name.ko" "$@" || die "insmod $name.ko failed, the log has the kernel's reason"
 }
 
-# load_iommufd: load the module under test, and check that it and no other provides /dev/iommu.
+# load_iommufd PARAMETER...: load the module under test, and check that it and no other provides /dev/iommu.
 load_iommufd() {
 	[ ! -e /dev/iommu ] || die "/dev/iommu is there before a module was loaded"
 	[ -e "/modules/$MODULE.ko" ] || die "$MODULE.ko is not in the initramfs"
-	module "$MODULE"
+	module "$MODULE" "$@"
 	[ -c /dev/iommu ] || die "no /dev/iommu after loading $MODULE.ko"
 }
 

@@ -21,9 +21,12 @@ L2_CMDLINE=
 L2_WATCH=
 L2_PID=
 
+# What stands before the names of tests, if they are made more than once.
+L2_VARIANT=
+
 # check NAME COMMAND...: one test, which passes if COMMAND succeeds. If it fails, WHY has the reason.
 check() {
-	local name=$1
+	local name=$L2_VARIANT$1
 	shift
 	WHY=
 	if "$@"; then
@@ -40,9 +43,9 @@ seconds() {
 	NOW=${NOW%.*}
 }
 
-# l2_load: load the module under test, VFIO, and KVM.
+# l2_load PARAMETER...: load the module under test with these parameters, VFIO, and KVM.
 l2_load() {
-	load_iommufd
+	load_iommufd "$@"
 	load_vfio
 	module kvm
 	module kvm-amd
