@@ -42,6 +42,30 @@ static bool judge(struct fixture *f, const struct row *row, int got)
 	return false;
 }
 
+/*
+ * Checks that the module has recorded why it refused the call, and that it has recorded nothing else.
+ * `before` is the state before the call. The C module tells nothing.
+ */
+static void check_reason(struct fixture *f, const struct row *row, int got, const struct refusal *before)
+{
+	const char *why = f->domain ? row->why.domain : row->why.no_domain;
+	unsigned long long more = got < 0 && !(why && !strcmp(why, BY_VFIO));
+	struct refusal r;
+
+	if (!last_refusal(f->fd, &r)) {
+		if (!on_c_module())
+			fail("the module does not tell why it refuses");
+		return;
+	}
+	if (r.count != before->count + more)
+		fail("%lld refusals were recorded, expected %llu", r.count - before->count, more);
+	if (more && r.error != -got)
+		fail("errno %d is recorded", r.error);
+	if (more && (!why || strcmp(r.reason, why)))
+		fail("reason: got %s, expected %s (%s: %s)", r.reason, why ? why : "none", r.command,
+		     r.text);
+}
+
 /* Checks what a successful call did, by undoing it or by reading it back. */
 static void check_effect(struct fixture *f, const struct row *row, const union command *arg)
 {
@@ -104,6 +128,7 @@ static void undo(struct fixture *f, const struct state *before)
 
 void run_call(struct fixture *f, const struct row *row, void *arg)
 {
+	struct refusal refused;
 	struct state before;
 	union command made = {};
 	size_t size = row->arg.size;
@@ -111,8 +136,10 @@ void run_call(struct fixture *f, const struct row *row, void *arg)
 	int got;
 
 	look(f, &before);
+	last_refusal(f->fd, &refused);
 	got = call(row->flags & ON_DEVICE ? f->dev : f->fd, row->cmd, arg);
 	good = judge(f, row, got);
+	check_reason(f, row, got, &refused);
 	if (got < 0) {
 		check_unchanged(f, &before);
 		/* A refused call must not have written to its struct. */

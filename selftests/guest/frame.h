@@ -9,6 +9,7 @@
 #define FRAME_H
 
 #include "child.h"
+#include "fdinfo.h"
 #include "fixture.h"
 #include "result.h"
 
@@ -23,6 +24,14 @@ struct answer {
 };
 
 #define SAME(e)		{ (e), (e) }
+
+/* The names of the reasons that our module gives, see Documentation/reasons.rst. NULL for success. */
+struct reasons {
+	const char *no_domain, *domain;
+};
+
+/* In place of a reason: the call fails before it reaches the module. */
+#define BY_VFIO		"refused by vfio"
 
 union command {
 	__u32 size;
@@ -53,7 +62,7 @@ enum row_flags {
 };
 
 /*
- * `want` is what the contract says. Where the C module does not keep it, `finding` names the line
+ * `want` and `why` are what the contract says. Where the C module does not keep it, `finding` names the line
  * of the table of differences, and `c` is what the C module returns.
  */
 struct row {
@@ -61,6 +70,7 @@ struct row {
 	unsigned long cmd;
 	union command arg;
 	struct answer want;
+	struct reasons why;
 	const char *finding;
 	struct answer c;
 	unsigned int flags;

@@ -12,13 +12,16 @@
 #include "frame.h"
 
 
-#define PA(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_NOIOMMU_GET_PA, .want = SAME(e), \
+#define PA(what, e, reason, ...) { .name = what, .cmd = IOMMU_IOAS_NOIOMMU_GET_PA, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.pa = { .size = sizeof(struct iommu_ioas_noiommu_get_pa), .ioas_id = f->ioas, \
 		    .iova = HELD_IOVA, .length = PAGE, ##__VA_ARGS__ } }
-#define HWPT(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_ALLOC, .want = SAME(e), \
+#define HWPT(what, e, reason, ...) { .name = what, .cmd = IOMMU_HWPT_ALLOC, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.hwpt = { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = f->dev_id, \
 		      .pt_id = f->other, ##__VA_ARGS__ } }
-#define INFO(what, e, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, .want = SAME(e), \
+#define INFO(what, e, reason, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = f->dev_id, ##__VA_ARGS__ } }
 
 static uint64_t data[8];
@@ -26,58 +29,58 @@ static uint64_t data[8];
 static void noiommu_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		PA("where: the call on which the others are based", 0),
-		PA("where: the page's last byte", 0, .iova = HELD_IOVA + PAGE - 1),
-		PA("where: one byte", 0, .length = 1),
-		PA("where: all of the mapping", 0, .length = TOP),
-		PA("where: an address given is ignored", 0, .out_phys = TOP),
-		PA("where: flag 0", EOPNOTSUPP, .flags = 1),
-		PA("where: flag 31", EOPNOTSUPP, .flags = 1u << 31),
-		PA("where: reserved field", EOPNOTSUPP, .__reserved = 1),
-		PA("where: no length", EINVAL, .length = 0),
-		PA("where: the last byte of the mapping", EOVERFLOW, .iova = TOP),
-		PA("where: the last but one", ENOENT, .iova = TOP - 1),
-		PA("where: id 0", ENOENT, .ioas_id = 0),
-		PA("where: id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		PA("where: id of the device", ENOENT, .ioas_id = f->dev_id),
-		PA("where: id of page tables", ENOENT, .ioas_id = f->hwpt),
-		PA("where: nothing is mapped", ENOENT, .iova = FREE_IOVA),
-		PA("where: the byte before the page", ENOENT, .iova = HELD_IOVA - 1),
-		PA("where: the byte behind the page", ENOENT, .iova = HELD_IOVA + PAGE),
-		PA("where: address 0", ENOENT, .iova = 0),
-		PA("where: no device uses the IOAS", EOPNOTSUPP, .ioas_id = f->other),
-		PA("where: not mapped before no device", ENOENT, .ioas_id = f->other,
+		PA("where: the call on which the others are based", 0, NULL),
+		PA("where: the page's last byte", 0, NULL, .iova = HELD_IOVA + PAGE - 1),
+		PA("where: one byte", 0, NULL, .length = 1),
+		PA("where: all of the mapping", 0, NULL, .length = TOP),
+		PA("where: an address given is ignored", 0, NULL, .out_phys = TOP),
+		PA("where: flag 0", EOPNOTSUPP, "command-flags", .flags = 1),
+		PA("where: flag 31", EOPNOTSUPP, "command-flags", .flags = 1u << 31),
+		PA("where: reserved field", EOPNOTSUPP, "command-reserved", .__reserved = 1),
+		PA("where: no length", EINVAL, "command-range", .length = 0),
+		PA("where: the last byte of the mapping", EOVERFLOW, "command-overflow", .iova = TOP),
+		PA("where: the last but one", ENOENT, "phys-gap", .iova = TOP - 1),
+		PA("where: id 0", ENOENT, "object-none", .ioas_id = 0),
+		PA("where: id 0xffffffff", ENOENT, "object-none", .ioas_id = ~0u),
+		PA("where: id of the device", ENOENT, "object-kind", .ioas_id = f->dev_id),
+		PA("where: id of page tables", ENOENT, "object-kind", .ioas_id = f->hwpt),
+		PA("where: nothing is mapped", ENOENT, "phys-gap", .iova = FREE_IOVA),
+		PA("where: the byte before the page", ENOENT, "phys-gap", .iova = HELD_IOVA - 1),
+		PA("where: the byte behind the page", ENOENT, "phys-gap", .iova = HELD_IOVA + PAGE),
+		PA("where: address 0", ENOENT, "phys-gap", .iova = 0),
+		PA("where: no device uses the IOAS", EOPNOTSUPP, "phys-no-device", .ioas_id = f->other),
+		PA("where: not mapped before no device", ENOENT, "phys-gap", .ioas_id = f->other,
 		   .iova = FREE_IOVA),
-		PA("where: flag before length", EOPNOTSUPP, .flags = 1, .length = 0),
-		PA("where: length before address", EINVAL, .iova = TOP, .length = 0),
-		PA("where: address before id", EOVERFLOW, .iova = TOP, .ioas_id = 0),
+		PA("where: flag before length", EOPNOTSUPP, "command-flags", .flags = 1, .length = 0),
+		PA("where: length before address", EINVAL, "command-range", .iova = TOP, .length = 0),
+		PA("where: address before id", EOVERFLOW, "command-overflow", .iova = TOP, .ioas_id = 0),
 
-		INFO("info: no data requested", EOPNOTSUPP),
-		INFO("info: any type", EOPNOTSUPP, .flags = 1, .in_data_type = ~0u),
-		INFO("info: id 0", ENOENT, .dev_id = 0),
+		INFO("info: no data requested", EOPNOTSUPP, "hw-info-type"),
+		INFO("info: any type", EOPNOTSUPP, "hw-info-type", .flags = 1, .in_data_type = ~0u),
+		INFO("info: id 0", ENOENT, "object-none", .dev_id = 0),
 
-		HWPT("tables: the call that the others vary", 0),
-		HWPT("tables: on the IOAS that the device is attached to", 0, .pt_id = f->ioas),
-		HWPT("tables: nest parent", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_NEST_PARENT),
-		HWPT("tables: dirty tracking", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
-		HWPT("tables: for PASIDs", EOPNOTSUPP, .flags = IOMMU_HWPT_ALLOC_PASID),
-		HWPT("tables: with an unknown fault queue", ENOENT,
+		HWPT("tables: the call that the others vary", 0, NULL),
+		HWPT("tables: on the IOAS that the device is attached to", 0, NULL, .pt_id = f->ioas),
+		HWPT("tables: nest parent", EOPNOTSUPP, "hwpt-driver", .flags = IOMMU_HWPT_ALLOC_NEST_PARENT),
+		HWPT("tables: dirty tracking", EOPNOTSUPP, "hwpt-dirty", .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
+		HWPT("tables: for PASIDs", EOPNOTSUPP, "hwpt-driver", .flags = IOMMU_HWPT_ALLOC_PASID),
+		HWPT("tables: with an unknown fault queue", ENOENT, "object-none",
 		     .flags = IOMMU_HWPT_FAULT_ID_VALID),
-		HWPT("tables: unknown flag", EOPNOTSUPP, .flags = 1u << 31),
-		HWPT("tables: with data", EOPNOTSUPP, .data_type = IOMMU_HWPT_DATA_VTD_S1,
+		HWPT("tables: unknown flag", EOPNOTSUPP, "command-flags", .flags = 1u << 31),
+		HWPT("tables: with data", EOPNOTSUPP, "hwpt-driver", .data_type = IOMMU_HWPT_DATA_VTD_S1,
 		     .data_len = sizeof(data), .data_uptr = PTR(data)),
-		HWPT("tables: a type without data", EINVAL, .data_type = IOMMU_HWPT_DATA_VTD_S1),
-		HWPT("tables: on page tables", EOPNOTSUPP, .pt_id = f->hwpt),
-		HWPT("tables: on page tables, with data", EOPNOTSUPP, .pt_id = f->hwpt,
+		HWPT("tables: a type without data", EINVAL, "hwpt-data", .data_type = IOMMU_HWPT_DATA_VTD_S1),
+		HWPT("tables: on page tables", EOPNOTSUPP, "hwpt-nested-flags", .pt_id = f->hwpt),
+		HWPT("tables: on page tables, with data", EOPNOTSUPP, "hwpt-no-nesting", .pt_id = f->hwpt,
 		     .data_type = IOMMU_HWPT_DATA_VTD_S1, .data_len = sizeof(data),
 		     .data_uptr = PTR(data)),
 
 		{ .name = "dirty tracking: on", .cmd = IOMMU_HWPT_SET_DIRTY_TRACKING,
-		  .want = SAME(EOPNOTSUPP),
+		  .want = SAME(EOPNOTSUPP), .why = SAME("hwpt-untracked"),
 		  .arg.track = { .size = sizeof(struct iommu_hwpt_set_dirty_tracking), .flags = 1,
 				 .hwpt_id = f->hwpt } },
 		{ .name = "dirty tracking: read", .cmd = IOMMU_HWPT_GET_DIRTY_BITMAP,
-		  .want = SAME(EOPNOTSUPP),
+		  .want = SAME(EOPNOTSUPP), .why = SAME("hwpt-untracked"),
 		  .arg.dirty = { .size = sizeof(struct iommu_hwpt_get_dirty_bitmap),
 				 .hwpt_id = f->hwpt, .iova = HELD_IOVA, .length = PAGE,
 				 .page_size = PAGE, .data = PTR(data) } },

@@ -7,17 +7,18 @@
 
 #include "uapi.h"
 
-#define INFO(what, e, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, .want = SAME(e), \
+#define INFO(what, e, reason, ...) { .name = what, .cmd = IOMMU_GET_HW_INFO, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.info = { .size = sizeof(struct iommu_hw_info), .dev_id = f->dev_id, ##__VA_ARGS__ } }
-#define ATTACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_ATTACH_IOMMUFD_PT, \
-	.want = SAME(e), .flags = ON_DEVICE, \
+#define ATTACH(what, e, reason, ...) { .name = what, .cmd = VFIO_DEVICE_ATTACH_IOMMUFD_PT, \
+	.want = SAME(e), .why = SAME(reason), .flags = ON_DEVICE, \
 	.arg.attach = { .argsz = sizeof(struct vfio_device_attach_iommufd_pt), \
 			.pt_id = f->ioas, ##__VA_ARGS__ } }
-#define DETACH(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_DETACH_IOMMUFD_PT, \
-	.want = SAME(e), .flags = ON_DEVICE, \
+#define DETACH(what, e, reason, ...) { .name = what, .cmd = VFIO_DEVICE_DETACH_IOMMUFD_PT, \
+	.want = SAME(e), .why = SAME(reason), .flags = ON_DEVICE, \
 	.arg.detach = { .argsz = sizeof(struct vfio_device_detach_iommufd_pt), ##__VA_ARGS__ } }
-#define BIND(what, e, ...) { .name = what, .cmd = VFIO_DEVICE_BIND_IOMMUFD, \
-	.want = SAME(e), .flags = ON_DEVICE, \
+#define BIND(what, e, reason, ...) { .name = what, .cmd = VFIO_DEVICE_BIND_IOMMUFD, \
+	.want = SAME(e), .why = SAME(reason), .flags = ON_DEVICE, \
 	.arg.bind = { .argsz = sizeof(struct vfio_device_bind_iommufd), .iommufd = f->fd, \
 		      ##__VA_ARGS__ } }
 
@@ -29,55 +30,68 @@ static void device_rows(struct fixture *f)
 {
 	const void *cut = cut_off(&vtd, sizeof(vtd));
 	const struct row rows[] = {
-		INFO("info: no data requested", 0),
-		INFO("info: flag 1", EOPNOTSUPP, .flags = 2),
-		INFO("info: flag 31", EOPNOTSUPP, .flags = 1u << 31),
-		INFO("info: first reserved byte", EOPNOTSUPP, .__reserved = { 1 }),
-		INFO("info: second reserved byte", EOPNOTSUPP, .__reserved = { 0, 1 }),
-		INFO("info: third reserved byte", EOPNOTSUPP, .__reserved = { 0, 0, 1 }),
-		INFO("info: id 0", ENOENT, .dev_id = 0),
-		INFO("info: id 0xffffffff", ENOENT, .dev_id = ~0u),
-		INFO("info: id of an IOAS", ENOENT, .dev_id = f->ioas),
-		INFO("info: id of a page table", ENOENT, .dev_id = f->hwpt),
-		INFO("info: flag before id", EOPNOTSUPP, .flags = 2, .dev_id = 0),
-		INFO("info: reserved byte before id", EOPNOTSUPP, .__reserved = { 1 },
+		INFO("info: no data requested", 0, NULL),
+		INFO("info: flag 1", EOPNOTSUPP, "command-flags", .flags = 2),
+		INFO("info: flag 31", EOPNOTSUPP, "command-flags", .flags = 1u << 31),
+		INFO("info: first reserved byte", EOPNOTSUPP, "command-reserved",
+		     .__reserved = { 1 }),
+		INFO("info: second reserved byte", EOPNOTSUPP, "command-reserved",
+		     .__reserved = { 0, 1 }),
+		INFO("info: third reserved byte", EOPNOTSUPP, "command-reserved", .__reserved = { 0,
+		     0, 1 }),
+		INFO("info: id 0", ENOENT, "object-none", .dev_id = 0),
+		INFO("info: id 0xffffffff", ENOENT, "object-none", .dev_id = ~0u),
+		INFO("info: id of an IOAS", ENOENT, "object-kind", .dev_id = f->ioas),
+		INFO("info: id of a page table", ENOENT, "object-kind", .dev_id = f->hwpt),
+		INFO("info: flag before id", EOPNOTSUPP, "command-flags", .flags = 2, .dev_id = 0),
+		INFO("info: reserved byte before id", EOPNOTSUPP, "command-reserved",
+		     .__reserved = { 1 },
 		     .dev_id = 0),
-		INFO("info: any type if none is requested", 0, .in_data_type = ~0u),
-		INFO("info: the default type requested", 0, .flags = 1),
-		INFO("info: an unknown type requested", EOPNOTSUPP, .flags = 1, .in_data_type = ~0u),
-		INFO("info: data at NULL", EFAULT, .data_len = sizeof(vtd)),
-		INFO("info: data unmapped", EFAULT, .data_len = 1, .data_uptr = PTR(mem.gone)),
-		INFO("info: data read-only", EFAULT, .data_len = 1, .data_uptr = PTR(mem.ro)),
-		INFO("info: data at a kernel address", EFAULT, .data_len = 1,
+		INFO("info: any type if none is requested", 0, NULL, .in_data_type = ~0u),
+		INFO("info: the default type requested", 0, NULL, .flags = 1),
+		INFO("info: an unknown type requested", EOPNOTSUPP, "hw-info-type", .flags = 1,
+		     .in_data_type = ~0u),
+		INFO("info: data at NULL", EFAULT, "user-memory", .data_len = sizeof(vtd)),
+		INFO("info: data unmapped", EFAULT, "user-memory", .data_len = 1,
+		     .data_uptr = PTR(mem.gone)),
+		INFO("info: data read-only", EFAULT, "user-memory", .data_len = 1,
+		     .data_uptr = PTR(mem.ro)),
+		INFO("info: data at a kernel address", EFAULT, "user-memory", .data_len = 1,
 		     .data_uptr = 0xffff888000000000),
-		INFO("info: no data, a bad address", 0, .data_uptr = PTR(mem.gone)),
-		INFO("info: data is cut off", EFAULT, .data_len = sizeof(vtd) + 1,
+		INFO("info: no data, a bad address", 0, NULL, .data_uptr = PTR(mem.gone)),
+		INFO("info: data is cut off", EFAULT, "user-memory", .data_len = sizeof(vtd) + 1,
 		     .data_uptr = PTR(cut)),
-		INFO("info: data_len 0xffffffff", EFAULT, .data_len = ~0u, .data_uptr = PTR(cut)),
+		INFO("info: data_len 0xffffffff", EFAULT, "user-memory", .data_len = ~0u,
+		     .data_uptr = PTR(cut)),
 
-		ATTACH("attach: again to what it is attached to", 0),
-		ATTACH("attach: id 0", ENOENT, .pt_id = 0),
-		ATTACH("attach: id 0xffffffff", ENOENT, .pt_id = ~0u),
-		ATTACH("attach: an unused id", ENOENT, .pt_id = NO_ID),
-		ATTACH("attach: id of the device", EINVAL, .pt_id = f->dev_id),
-		ATTACH("attach: unknown flag", EINVAL, .flags = 2),
-		ATTACH("attach: a PASID to an IOAS", EINVAL, .flags = BY_PASID, .pasid = 1),
-		ATTACH("attach: a PASID to page tables that are not compatible", EINVAL,
-		       .flags = BY_PASID, .pasid = 1, .pt_id = f->hwpt),
-		ATTACH("attach: PASID 0, which is the device as a whole", EBUSY,
-		       .flags = BY_PASID),
-		ATTACH("attach: a PASID to id 0", ENOENT, .flags = BY_PASID, .pasid = 1,
-		       .pt_id = 0),
-		ATTACH("attach: a PASID to the device", EINVAL, .flags = BY_PASID, .pasid = 1,
-		       .pt_id = f->dev_id),
-		ATTACH("attach: no room for a PASID", EINVAL, .argsz = 15, .flags = BY_PASID,
+		ATTACH("attach: again to what it is attached to", 0, NULL),
+		ATTACH("attach: id 0", ENOENT, "object-none", .pt_id = 0),
+		ATTACH("attach: id 0xffffffff", ENOENT, "object-none", .pt_id = ~0u),
+		ATTACH("attach: an unused id", ENOENT, "object-none", .pt_id = NO_ID),
+		ATTACH("attach: id of the device", EINVAL, "attach-kind", .pt_id = f->dev_id),
+		ATTACH("attach: unknown flag", EINVAL, BY_VFIO, .flags = 2),
+		ATTACH("attach: a PASID to an IOAS", EINVAL, "attach-pasid", .flags = BY_PASID,
 		       .pasid = 1),
-		DETACH("detach: unknown flag", EINVAL, .flags = 2),
-		DETACH("detach: a PASID that is not attached", 0,
+		ATTACH("attach: a PASID to page tables that are not compatible", EINVAL,
+		       "attach-pasid",
+		       .flags = BY_PASID, .pasid = 1, .pt_id = f->hwpt),
+		ATTACH("attach: PASID 0, which is the device as a whole", EBUSY, "attach-again",
+		       .flags = BY_PASID),
+		ATTACH("attach: a PASID to id 0", ENOENT, "object-none", .flags = BY_PASID,
+		       .pasid = 1,
+		       .pt_id = 0),
+		ATTACH("attach: a PASID to the device", EINVAL, "attach-kind", .flags = BY_PASID,
+		       .pasid = 1,
+		       .pt_id = f->dev_id),
+		ATTACH("attach: no room for a PASID", EINVAL, BY_VFIO, .argsz = 15,
+		       .flags = BY_PASID,
+		       .pasid = 1),
+		DETACH("detach: unknown flag", EINVAL, BY_VFIO, .flags = 2),
+		DETACH("detach: a PASID that is not attached", 0, NULL,
 		       .flags = VFIO_DEVICE_DETACH_PASID, .pasid = 1),
-		BIND("bind: bound already", EINVAL),
-		BIND("bind: unknown flag", EINVAL, .flags = 2),
-		BIND("bind: fd -1", EINVAL, .iommufd = -1),
+		BIND("bind: bound already", EINVAL, BY_VFIO),
+		BIND("bind: unknown flag", EINVAL, BY_VFIO, .flags = 2),
+		BIND("bind: fd -1", EINVAL, BY_VFIO, .iommufd = -1),
 	};
 
 	run_rows(f, rows, ARRAY_SIZE(rows));

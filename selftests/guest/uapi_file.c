@@ -12,14 +12,16 @@
 
 #define FILE_PAGES	16
 
-#define ROW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \
-	.want = { no_domain, domain }, .arg.file = ARG(__VA_ARGS__) }
-#define BOTH(what, e, ...) ROW(what, e, e, ##__VA_ARGS__)
+#define ROW(what, no_domain, domain, why_no, why_domain, ...) { .name = what, \
+	.cmd = IOMMU_IOAS_MAP_FILE, \
+	.want = { no_domain, domain }, .why = { why_no, why_domain }, .arg.file = ARG(__VA_ARGS__) }
+#define BOTH(what, e, why, ...) ROW(what, e, e, why, why, ##__VA_ARGS__)
 #define ARG(...) { .size = sizeof(struct iommu_ioas_map_file), .flags = FIXED | RW, \
 	.ioas_id = f->ioas, .fd = files.memory, .length = PAGE, .iova = FREE_IOVA, ##__VA_ARGS__ }
 
 /* A file that cannot be pinned. Without a domain the C module maps it all the same. */
-#define NO_MEMORY(what, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, .want = SAME(EINVAL), \
+#define NO_MEMORY(what, reason, ...) { .name = what, .cmd = IOMMU_IOAS_MAP_FILE, \
+	.want = SAME(EINVAL), .why = SAME(reason), \
 	.finding = "11", .c = { 0, EINVAL }, .arg.file = ARG(__VA_ARGS__) }
 
 static struct {
@@ -60,43 +62,53 @@ static void open_files(void)
 static void field_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		BOTH("the call on which the others are based", 0),
-		BOTH("unknown flag 3", EOPNOTSUPP, .flags = FIXED | RW | 8),
-		BOTH("unknown flag 31", EOPNOTSUPP, .flags = FIXED | RW | 1u << 31),
-		BOTH("neither readable nor writeable", EINVAL, .flags = FIXED),
-		BOTH("id 0", ENOENT, .ioas_id = 0),
-		BOTH("id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		BOTH("id of a device", ENOENT, .ioas_id = f->dev_id),
-		BOTH("id of a page table", ENOENT, .ioas_id = f->hwpt),
-		BOTH("length 0", EINVAL, .length = 0),
-		BOTH("length ULONG_MAX", EOVERFLOW, .length = TOP),
-		BOTH("iova ULONG_MAX", EOVERFLOW, .iova = TOP),
-		BOTH("iova ULONG_MAX, which is ignored", EOVERFLOW, .iova = TOP, .flags = RW),
-		BOTH("iova + length wraps", EOVERFLOW, .iova = -PAGE, .length = 2 * PAGE),
-		BOTH("start + length wraps", EOVERFLOW, .start = -PAGE, .length = 2 * PAGE),
-		BOTH("start + length wraps by one byte", EOVERFLOW, .start = -PAGE,
+		BOTH("the call on which the others are based", 0, NULL),
+		BOTH("unknown flag 3", EOPNOTSUPP, "command-flags", .flags = FIXED | RW | 8),
+		BOTH("unknown flag 31", EOPNOTSUPP, "command-flags",
+		     .flags = FIXED | RW | 1u << 31),
+		BOTH("neither readable nor writeable", EINVAL, "map-no-permission", .flags = FIXED),
+		BOTH("id 0", ENOENT, "object-none", .ioas_id = 0),
+		BOTH("id 0xffffffff", ENOENT, "object-none", .ioas_id = ~0u),
+		ROW("id of a device", ENOENT, ENOENT, "object-none", "object-kind",
+		    .ioas_id = f->dev_id),
+		ROW("id of a page table", ENOENT, ENOENT, "object-none", "object-kind",
+		    .ioas_id = f->hwpt),
+		BOTH("length 0", EINVAL, "map-length", .length = 0),
+		BOTH("length ULONG_MAX", EOVERFLOW, "command-overflow", .length = TOP),
+		BOTH("iova ULONG_MAX", EOVERFLOW, "command-overflow", .iova = TOP),
+		BOTH("iova ULONG_MAX, which is ignored", EOVERFLOW, "command-overflow", .iova = TOP,
+		     .flags = RW),
+		BOTH("iova + length wraps", EOVERFLOW, "map-overflow", .iova = -PAGE,
+		     .length = 2 * PAGE),
+		BOTH("start + length wraps", EOVERFLOW, "map-overflow", .start = -PAGE,
+		     .length = 2 * PAGE),
+		BOTH("start + length wraps by one byte", EOVERFLOW, "map-overflow", .start = -PAGE,
 		     .length = PAGE + 1),
-		BOTH("length ULONG_MAX - 1", EINVAL, .length = TOP - 1),
-		BOTH("fd -1", EBADF, .fd = -1),
-		BOTH("fd of nothing", EBADF, .fd = 1000000),
-		BOTH("fd -2147483648", EBADF, .fd = INT32_MIN),
-		BOTH("fd closed", EBADF, .fd = files.closed),
-		BOTH("fd of a path only", EBADF, .fd = files.path),
-		BOTH("flag before id", EOPNOTSUPP, .flags = 8, .ioas_id = 0),
-		BOTH("overflow before protection", EOVERFLOW, .flags = 0, .length = TOP),
-		BOTH("protection before id", EINVAL, .flags = 0, .ioas_id = 0),
-		BOTH("id before length", ENOENT, .ioas_id = 0, .length = 0),
-		BOTH("length before fd", EINVAL, .length = 0, .fd = -1),
-		BOTH("wrapping start before fd", EOVERFLOW, .start = TOP, .length = 2, .fd = -1),
-		BOTH("fd before what is mapped", EBADF, .fd = -1, .iova = HELD_IOVA),
-		BOTH("over a mapping", EEXIST, .iova = HELD_IOVA),
-		BOTH("around a mapping", EEXIST, .iova = HELD_IOVA - PAGE, .length = 3 * PAGE),
-		BOTH("all of the file", 0, .length = FILE_PAGES * PAGE),
-		BOTH("the last page", 0, .start = (FILE_PAGES - 1) * PAGE),
-		BOTH("no address named", 0, .flags = RW),
-		BOTH("readable", 0, .flags = FIXED | READ),
-		BOTH("opened read-only, readable", 0, .fd = files.read_only, .flags = FIXED | READ),
-		BOTH("sealed against writing, readable", 0, .fd = files.sealed,
+		BOTH("length ULONG_MAX - 1", EINVAL, "map-length", .length = TOP - 1),
+		BOTH("fd -1", EBADF, "map-file", .fd = -1),
+		BOTH("fd of nothing", EBADF, "map-file", .fd = 1000000),
+		BOTH("fd -2147483648", EBADF, "map-file", .fd = INT32_MIN),
+		BOTH("fd closed", EBADF, "map-file", .fd = files.closed),
+		BOTH("fd of a path only", EBADF, "map-file", .fd = files.path),
+		BOTH("flag before id", EOPNOTSUPP, "command-flags", .flags = 8, .ioas_id = 0),
+		BOTH("overflow before protection", EOVERFLOW, "command-overflow", .flags = 0,
+		     .length = TOP),
+		BOTH("protection before id", EINVAL, "map-no-permission", .flags = 0, .ioas_id = 0),
+		BOTH("id before length", ENOENT, "object-none", .ioas_id = 0, .length = 0),
+		BOTH("length before fd", EINVAL, "map-length", .length = 0, .fd = -1),
+		BOTH("wrapping start before fd", EOVERFLOW, "map-overflow", .start = TOP,
+		     .length = 2, .fd = -1),
+		BOTH("fd before what is mapped", EBADF, "map-file", .fd = -1, .iova = HELD_IOVA),
+		BOTH("over a mapping", EEXIST, "map-exists", .iova = HELD_IOVA),
+		BOTH("around a mapping", EEXIST, "map-exists", .iova = HELD_IOVA - PAGE,
+		     .length = 3 * PAGE),
+		BOTH("all of the file", 0, NULL, .length = FILE_PAGES * PAGE),
+		BOTH("the last page", 0, NULL, .start = (FILE_PAGES - 1) * PAGE),
+		BOTH("no address named", 0, NULL, .flags = RW),
+		BOTH("readable", 0, NULL, .flags = FIXED | READ),
+		BOTH("opened read-only, readable", 0, NULL, .fd = files.read_only,
+		     .flags = FIXED | READ),
+		BOTH("sealed against writing, readable", 0, NULL, .fd = files.sealed,
 		     .flags = FIXED | READ),
 	};
 
@@ -106,31 +118,38 @@ static void field_rows(struct fixture *f)
 static void device_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		ROW("iova not a whole page", 0, EINVAL, .iova = FREE_IOVA + 1),
-		ROW("length not a whole page", 0, EINVAL, .length = PAGE - 1),
-		ROW("start not a whole page", 0, EINVAL, .start = 1),
-		ROW("start not a whole page, no address named", 0, EINVAL, .start = 1, .flags = RW),
-		ROW("the MSI window", 0, EINVAL, .iova = MSI_IOVA),
-		ROW("one page into the MSI window", 0, EINVAL, .iova = MSI_IOVA - PAGE,
+		ROW("iova not a whole page", 0, EINVAL, NULL, "map-unaligned",
+		    .iova = FREE_IOVA + 1),
+		ROW("length not a whole page", 0, EINVAL, NULL, "map-length", .length = PAGE - 1),
+		ROW("start not a whole page", 0, EINVAL, NULL, "map-memory-unaligned", .start = 1),
+		ROW("start not a whole page, no address named", 0, EINVAL, NULL,
+		    "map-memory-unaligned", .start = 1, .flags = RW),
+		ROW("the MSI window", 0, EINVAL, NULL, "map-reserved", .iova = MSI_IOVA),
+		ROW("one page into the MSI window", 0, EINVAL, NULL, "map-reserved",
+		    .iova = MSI_IOVA - PAGE,
 		    .length = 2 * PAGE),
 
 		/* Without a domain the size is not checked yet: the file may still grow. */
-		ROW("one page more than the file", 0, EINVAL, .length = (FILE_PAGES + 1) * PAGE),
-		ROW("starts at the end of the file", 0, EINVAL, .start = FILE_PAGES * PAGE),
-		ROW("starts far behind the file", 0, EINVAL, .start = 1ULL << 40),
-		ROW("starts at 1 << 63", 0, EINVAL, .start = 1ULL << 63),
-		ROW("ends at 1 << 64", 0, EINVAL, .start = -PAGE),
-		ROW("an empty file", 0, EINVAL, .fd = files.shrunk),
-		ROW("a page of which only a part is in the file", 0, EINVAL, .fd = files.odd,
+		ROW("one page more than the file", 0, EINVAL, NULL, "map-pin",
+		    .length = (FILE_PAGES + 1) * PAGE),
+		ROW("starts at the end of the file", 0, EINVAL, NULL, "map-pin",
+		    .start = FILE_PAGES * PAGE),
+		ROW("starts far behind the file", 0, EINVAL, NULL, "map-pin", .start = 1ULL << 40),
+		ROW("starts at 1 << 63", 0, EINVAL, NULL, "map-pin", .start = 1ULL << 63),
+		ROW("ends at 1 << 64", 0, EINVAL, NULL, "map-pin", .start = -PAGE),
+		ROW("an empty file", 0, EINVAL, NULL, "map-pin", .fd = files.shrunk),
+		ROW("a page of which only a part is in the file", 0, EINVAL, NULL, "map-pin",
+		    .fd = files.odd,
 		    .start = PAGE),
-		ROW("a full page of a file that ends in a page", 0, 0, .fd = files.odd),
+		ROW("a full page of a file that ends in a page", 0, 0, NULL, NULL, .fd = files.odd),
 
-		NO_MEMORY("/dev/null", .fd = files.null),
-		NO_MEMORY("a pipe", .fd = files.pipe),
-		NO_MEMORY("a directory", .fd = files.directory),
-		NO_MEMORY("an event counter", .fd = files.event),
-		NO_MEMORY("the iommufd itself", .fd = f->fd),
-		NO_MEMORY("/dev/null, readable", .fd = files.null, .flags = FIXED | READ),
+		NO_MEMORY("/dev/null", "map-file", .fd = files.null),
+		NO_MEMORY("a pipe", "map-file", .fd = files.pipe),
+		NO_MEMORY("a directory", "map-file", .fd = files.directory),
+		NO_MEMORY("an event counter", "map-file", .fd = files.event),
+		NO_MEMORY("the iommufd itself", "map-file", .fd = f->fd),
+		NO_MEMORY("/dev/null, readable", "map-file", .fd = files.null,
+			  .flags = FIXED | READ),
 	};
 
 	run_rows(f, rows, ARRAY_SIZE(rows));

@@ -127,6 +127,22 @@ static const struct format {
 	{ FORMAT(GET_HW_INFO, iommu_hw_info, __reserved), make_info, EFAULT, .domain = true },
 };
 
+/* Returns the name of the reason for which a malformed call is refused. */
+static const char *reason(int error)
+{
+	switch (error) {
+	case 0:
+		return NULL;
+	case EFAULT:
+		return "user-memory";
+	case E2BIG:
+		return "command-too-long";
+	case ENOTTY:
+		return "command-unknown";
+	}
+	return "command-too-short";
+}
+
 enum base { NUMBER, MIN, FULL };
 enum tail { ZERO, FIRST_BYTE, LAST_BYTE };
 
@@ -202,7 +218,8 @@ static void run_sizes(struct fixture *f, const struct format *fmt)
 
 	for (s = sizes; s < sizes + ARRAY_SIZE(sizes); s++) {
 		size = (s->base == MIN ? fmt->min : s->base == FULL ? fmt->full : 0) + s->delta;
-		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(s->want) };
+		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(s->want),
+				.why = SAME(reason(s->want)) };
 		fmt->make(f, &row.arg);
 		row.arg.size = size;
 		snprintf(name, sizeof(name), "%s: %s", fmt->name, s->name);
@@ -265,7 +282,8 @@ static void run_places(struct fixture *f, const struct format *fmt)
 		want = p->want == NO_ROW ? fmt->read_only : p->want;
 		if (want == NO_ROW)
 			continue;
-		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(want) };
+		row = (struct row){ .name = name, .cmd = fmt->cmd, .want = SAME(want),
+				.why = SAME(reason(want)) };
 		fmt->make(f, &row.arg);
 		row.arg.size = fmt->full;
 		snprintf(name, sizeof(name), "%s: %s", fmt->name, p->name);
@@ -281,7 +299,8 @@ static void run_codes(struct fixture *f, const struct format *fmt)
 	struct row row;
 
 	for (c = codes; c < codes + ARRAY_SIZE(codes); c++) {
-		row = (struct row){ .name = name, .want = SAME(c->want) };
+		row = (struct row){ .name = name, .want = SAME(c->want),
+		    .why = SAME(reason(c->want)) };
 		row.cmd = _IOC(c->dir, c->type, _IOC_NR(fmt->cmd), c->sized ? fmt->full : 0);
 		fmt->make(f, &row.arg);
 		row.arg.size = fmt->full;
@@ -294,7 +313,8 @@ static void run_codes(struct fixture *f, const struct format *fmt)
 /* Unassigned numbers, and those of other drivers. */
 static void run_unknown(struct fixture *f)
 {
-#define UNKNOWN(what, number) { .name = what, .cmd = number, .arg.size = 8, .want = SAME(ENOTTY) }
+#define UNKNOWN(what, number) { .name = what, .cmd = number, .arg.size = 8, \
+	.want = SAME(ENOTTY), .why = SAME("command-unknown") }
 	const struct row rows[] = {
 		UNKNOWN("number 0", _IO(IOMMUFD_TYPE, 0)),
 		UNKNOWN("number below VFIO's", _IO(IOMMUFD_TYPE, 99)),
@@ -315,7 +335,8 @@ static void run_unknown(struct fixture *f)
 		run_call(f, &rows[i], guarded(&rows[i].arg, rows[i].arg.size));
 	/* The argument of an unassigned number is not read. */
 	run_call(f, &(struct row){ .name = "number 255, struct at NULL",
-				   .cmd = _IO(IOMMUFD_TYPE, 0xff), .want = SAME(ENOTTY) }, NULL);
+				   .cmd = _IO(IOMMUFD_TYPE, 0xff), .want = SAME(ENOTTY),
+				   .why = SAME("command-unknown") }, NULL);
 }
 
 static void format_rows(struct fixture *f)

@@ -4,7 +4,8 @@
 
 #include "uapi.h"
 
-#define ROW(what, e, ...) { .name = what, .cmd = IOMMU_HWPT_ALLOC, .want = SAME(e), \
+#define ROW(what, e, reason, ...) { .name = what, .cmd = IOMMU_HWPT_ALLOC, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.hwpt = ARG(__VA_ARGS__) }
 #define ARG(...) { .size = sizeof(struct iommu_hwpt_alloc), .dev_id = f->dev_id, \
 	.pt_id = f->other, ##__VA_ARGS__ }
@@ -14,41 +15,48 @@ static uint64_t data[8];
 static void hwpt_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		ROW("the call on which the others are based", 0),
-		ROW("on the IOAS that the device is attached to", 0, .pt_id = f->ioas),
-		ROW("an id given is ignored", 0, .out_hwpt_id = ~0u),
-		ROW("reserved field", EOPNOTSUPP, .__reserved = 1),
+		ROW("the call on which the others are based", 0, NULL),
+		ROW("on the IOAS that the device is attached to", 0, NULL, .pt_id = f->ioas),
+		ROW("an id given is ignored", 0, NULL, .out_hwpt_id = ~0u),
+		ROW("reserved field", EOPNOTSUPP, "command-reserved", .__reserved = 1),
 		/* The header says that the second reserved field must be 0. */
 		{ .name = "second reserved field", .cmd = IOMMU_HWPT_ALLOC,
-		  .want = SAME(EOPNOTSUPP), .finding = "__reserved2 is not looked at",
+		  .want = SAME(EOPNOTSUPP), .why = SAME("command-reserved"),
+		  .finding = "__reserved2 is not looked at",
 		  .c = SAME(0), .arg.hwpt = ARG(.__reserved2 = 1) },
-		ROW("a fault id without its flag", 0, .fault_id = 77),
-		ROW("unknown flag 4", EOPNOTSUPP, .flags = 1 << 4),
-		ROW("unknown flag 31", EOPNOTSUPP, .flags = 1u << 31),
-		ROW("nest parent with a fault id", EOPNOTSUPP,
+		ROW("a fault id without its flag", 0, NULL, .fault_id = 77),
+		ROW("unknown flag 4", EOPNOTSUPP, "command-flags", .flags = 1 << 4),
+		ROW("unknown flag 31", EOPNOTSUPP, "command-flags", .flags = 1u << 31),
+		ROW("nest parent with a fault id", EOPNOTSUPP, "hwpt-fault-parent",
 		    .flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_FAULT_ID_VALID),
-		ROW("device id 0", ENOENT, .dev_id = 0),
-		ROW("device id 0xffffffff", ENOENT, .dev_id = ~0u),
-		ROW("device id of an IOAS", ENOENT, .dev_id = f->ioas),
-		ROW("device id of a page table", ENOENT, .dev_id = f->hwpt),
+		ROW("device id 0", ENOENT, "object-none", .dev_id = 0),
+		ROW("device id 0xffffffff", ENOENT, "object-none", .dev_id = ~0u),
+		ROW("device id of an IOAS", ENOENT, "object-kind", .dev_id = f->ioas),
+		ROW("device id of a page table", ENOENT, "object-kind", .dev_id = f->hwpt),
 		/* EINVAL, where the other commands return ENOENT. */
-		ROW("parent id 0", EINVAL, .pt_id = 0),
-		ROW("parent id 0xffffffff", EINVAL, .pt_id = ~0u),
-		ROW("an unused parent id", EINVAL, .pt_id = NO_ID),
-		ROW("parent id of the device", EINVAL, .pt_id = f->dev_id),
-		ROW("parent is a page table, no data", EOPNOTSUPP, .pt_id = f->hwpt),
-		ROW("data without a type", EINVAL, .data_len = 8, .data_uptr = PTR(data)),
-		ROW("a type without data", EINVAL, .data_type = IOMMU_HWPT_DATA_VTD_S1),
-		ROW("an unknown type without data", EINVAL, .data_type = ~0u),
-		ROW("data on an IOAS", EOPNOTSUPP, .data_type = IOMMU_HWPT_DATA_VTD_S1,
+		ROW("parent id 0", EINVAL, "object-none", .pt_id = 0),
+		ROW("parent id 0xffffffff", EINVAL, "object-none", .pt_id = ~0u),
+		ROW("an unused parent id", EINVAL, "object-none", .pt_id = NO_ID),
+		ROW("parent id of the device", EINVAL, "hwpt-parent-kind", .pt_id = f->dev_id),
+		ROW("parent is a page table, no data", EOPNOTSUPP, "hwpt-nested-flags",
+		    .pt_id = f->hwpt),
+		ROW("data without a type", EINVAL, "hwpt-data", .data_len = 8,
+		    .data_uptr = PTR(data)),
+		ROW("a type without data", EINVAL, "hwpt-data",
+		    .data_type = IOMMU_HWPT_DATA_VTD_S1),
+		ROW("an unknown type without data", EINVAL, "hwpt-data", .data_type = ~0u),
+		ROW("data on an IOAS", EOPNOTSUPP, "hwpt-driver",
+		    .data_type = IOMMU_HWPT_DATA_VTD_S1,
 		    .data_len = sizeof(struct iommu_hwpt_vtd_s1), .data_uptr = PTR(data)),
-		ROW("data of an unknown type on an IOAS", EOPNOTSUPP, .data_type = ~0u,
+		ROW("data of an unknown type on an IOAS", EOPNOTSUPP, "hwpt-driver",
+		    .data_type = ~0u,
 		    .data_len = sizeof(data), .data_uptr = PTR(data)),
-		ROW("no data, a bad address", 0, .data_uptr = PTR(mem.gone)),
-		ROW("reserved field before type", EOPNOTSUPP, .__reserved = 1, .data_len = 8),
-		ROW("type before id", EINVAL, .data_len = 8, .dev_id = 0),
-		ROW("device id before parent id", ENOENT, .dev_id = 0, .pt_id = 0),
-		ROW("parent id before flag", EINVAL, .flags = 1 << 4, .pt_id = 0),
+		ROW("no data, a bad address", 0, NULL, .data_uptr = PTR(mem.gone)),
+		ROW("reserved field before type", EOPNOTSUPP, "command-reserved", .__reserved = 1,
+		    .data_len = 8),
+		ROW("type before id", EINVAL, "hwpt-data", .data_len = 8, .dev_id = 0),
+		ROW("device id before parent id", ENOENT, "object-none", .dev_id = 0, .pt_id = 0),
+		ROW("parent id before flag", EINVAL, "object-none", .flags = 1 << 4, .pt_id = 0),
 	};
 
 	run_rows(f, rows, ARRAY_SIZE(rows));

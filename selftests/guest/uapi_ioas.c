@@ -6,16 +6,20 @@
 
 #include "uapi.h"
 
-#define ALLOC(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOC, .want = SAME(e), \
+#define ALLOC(what, e, reason, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOC, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.alloc = { .size = sizeof(struct iommu_ioas_alloc), __VA_ARGS__ } }
-#define DESTROY(what, no_domain, domain, object) { .name = what, .cmd = IOMMU_DESTROY, \
-	.want = { no_domain, domain }, \
+#define DESTROY(what, no_domain, domain, why_no, why_domain, object) { .name = what, \
+	.cmd = IOMMU_DESTROY, \
+	.want = { no_domain, domain }, .why = { why_no, why_domain }, \
 	.arg.destroy = { .size = sizeof(struct iommu_destroy), .id = object } }
-#define RANGES(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_IOVA_RANGES, .want = SAME(e), \
+#define RANGES(what, e, reason, ...) { .name = what, .cmd = IOMMU_IOAS_IOVA_RANGES, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.ranges = { .size = sizeof(struct iommu_ioas_iova_ranges), .ioas_id = f->ioas, \
 			.num_iovas = MAX_RANGES, .allowed_iovas = PTR(room), ##__VA_ARGS__ } }
-#define ALLOW(what, no_domain, domain, ...) { .name = what, .cmd = IOMMU_IOAS_ALLOW_IOVAS, \
-	.want = { no_domain, domain }, \
+#define ALLOW(what, no_domain, domain, why_no, why_domain, ...) { .name = what, \
+	.cmd = IOMMU_IOAS_ALLOW_IOVAS, \
+	.want = { no_domain, domain }, .why = { why_no, why_domain }, \
 	.arg.allow = { .size = sizeof(struct iommu_ioas_allow_iovas), .ioas_id = f->ioas, \
 		       ##__VA_ARGS__ } }
 #define LIST(list) .num_iovas = ARRAY_SIZE(list), .allowed_iovas = PTR(list)
@@ -47,66 +51,97 @@ static void ioas_rows(struct fixture *f)
 	/* The mapping ends after the list. */
 	const void *cut = cut_off(low, sizeof(low));
 	const struct row rows[] = {
-		ALLOC("alloc: flag 0", EOPNOTSUPP, .flags = 1),
-		ALLOC("alloc: flag 31", EOPNOTSUPP, .flags = 1u << 31),
-		ALLOC("alloc: an id given is ignored", 0, .out_ioas_id = ~0u),
+		ALLOC("alloc: flag 0", EOPNOTSUPP, "command-flags", .flags = 1),
+		ALLOC("alloc: flag 31", EOPNOTSUPP, "command-flags", .flags = 1u << 31),
+		ALLOC("alloc: an id given is ignored", 0, NULL, .out_ioas_id = ~0u),
 
-		DESTROY("destroy: id 0", ENOENT, ENOENT, 0),
-		DESTROY("destroy: id 0xffffffff", ENOENT, ENOENT, ~0u),
-		DESTROY("destroy: id 0x80000000", ENOENT, ENOENT, 1u << 31),
-		DESTROY("destroy: id 0x7fffffff", ENOENT, ENOENT, ~0u >> 1),
-		DESTROY("destroy: an unused id", ENOENT, ENOENT, NO_ID),
+		DESTROY("destroy: id 0", ENOENT, ENOENT, "object-none", "object-none", 0),
+		DESTROY("destroy: id 0xffffffff", ENOENT, ENOENT, "object-none", "object-none",
+			~0u),
+		DESTROY("destroy: id 0x80000000", ENOENT, ENOENT, "object-none", "object-none",
+			1u << 31),
+		DESTROY("destroy: id 0x7fffffff", ENOENT, ENOENT, "object-none", "object-none",
+			~0u >> 1),
+		DESTROY("destroy: an unused id", ENOENT, ENOENT, "object-none", "object-none",
+			NO_ID),
 		/* In a fixture without a domain these two are id 0. */
-		DESTROY("destroy: a bound device", ENOENT, EBUSY, f->dev_id),
-		DESTROY("destroy: a page table in use", ENOENT, EBUSY, f->hwpt),
+		DESTROY("destroy: a bound device", ENOENT, EBUSY, "object-none", "object-in-use",
+			f->dev_id),
+		DESTROY("destroy: a page table in use", ENOENT, EBUSY, "object-none",
+			"object-in-use", f->hwpt),
 
-		RANGES("ranges: reserved field", EOPNOTSUPP, .__reserved = 1),
-		RANGES("ranges: id 0", ENOENT, .ioas_id = 0),
-		RANGES("ranges: id 0xffffffff", ENOENT, .ioas_id = ~0u),
-		RANGES("ranges: id of a device", ENOENT, .ioas_id = f->dev_id),
-		RANGES("ranges: id of a page table", ENOENT, .ioas_id = f->hwpt),
-		RANGES("ranges: reserved field before a wrong id", EOPNOTSUPP, .__reserved = 1,
+		RANGES("ranges: reserved field", EOPNOTSUPP, "command-reserved", .__reserved = 1),
+		RANGES("ranges: id 0", ENOENT, "object-none", .ioas_id = 0),
+		RANGES("ranges: id 0xffffffff", ENOENT, "object-none", .ioas_id = ~0u),
+		RANGES("ranges: id of a device", ENOENT, f->domain ? "object-kind" : "object-none",
+		       .ioas_id = f->dev_id),
+		RANGES("ranges: id of a page table", ENOENT, f->domain ? "object-kind" : "object-none",
+		       .ioas_id = f->hwpt),
+		RANGES("ranges: reserved field before a wrong id", EOPNOTSUPP, "command-reserved",
+		       .__reserved = 1,
 		       .ioas_id = 0),
-		RANGES("ranges: array at NULL", EFAULT, .allowed_iovas = 0),
-		RANGES("ranges: array unmapped", EFAULT, .allowed_iovas = PTR(mem.gone)),
-		RANGES("ranges: array at a kernel address", EFAULT,
+		RANGES("ranges: array at NULL", EFAULT, "user-memory", .allowed_iovas = 0),
+		RANGES("ranges: array unmapped", EFAULT, "user-memory",
+		       .allowed_iovas = PTR(mem.gone)),
+		RANGES("ranges: array at a kernel address", EFAULT, "user-memory",
 		       .allowed_iovas = 0xffff888000000000),
-		RANGES("ranges: array at the top of the address space", EFAULT,
+		RANGES("ranges: array at the top of the address space", EFAULT, "user-memory",
 		       .allowed_iovas = TOP),
-		RANGES("ranges: array read-only", EFAULT, .allowed_iovas = PTR(mem.ro)),
-		RANGES("ranges: a count that is larger than the array", 0,
+		RANGES("ranges: array read-only", EFAULT, "user-memory",
+		       .allowed_iovas = PTR(mem.ro)),
+		RANGES("ranges: a count that is larger than the array", 0, NULL,
 		       .num_iovas = ~0u),
 
-		ALLOW("allow: reserved field", EOPNOTSUPP, EOPNOTSUPP, .__reserved = 1),
-		ALLOW("allow: id 0", ENOENT, ENOENT, .ioas_id = 0),
-		ALLOW("allow: id 0xffffffff", ENOENT, ENOENT, .ioas_id = ~0u),
-		ALLOW("allow: id of a device", ENOENT, ENOENT, .ioas_id = f->dev_id),
-		ALLOW("allow: id of a page table", ENOENT, ENOENT, .ioas_id = f->hwpt),
-		ALLOW("allow: array at NULL", EFAULT, EFAULT, .num_iovas = 1),
-		ALLOW("allow: array unmapped", EFAULT, EFAULT, .num_iovas = 1,
+		ALLOW("allow: reserved field", EOPNOTSUPP, EOPNOTSUPP, "command-reserved",
+		      "command-reserved", .__reserved = 1),
+		ALLOW("allow: id 0", ENOENT, ENOENT, "object-none", "object-none", .ioas_id = 0),
+		ALLOW("allow: id 0xffffffff", ENOENT, ENOENT, "object-none", "object-none",
+		      .ioas_id = ~0u),
+		ALLOW("allow: id of a device", ENOENT, ENOENT, "object-none", "object-kind",
+		      .ioas_id = f->dev_id),
+		ALLOW("allow: id of a page table", ENOENT, ENOENT, "object-none", "object-kind",
+		      .ioas_id = f->hwpt),
+		ALLOW("allow: array at NULL", EFAULT, EFAULT, "user-memory", "user-memory",
+		      .num_iovas = 1),
+		ALLOW("allow: array unmapped", EFAULT, EFAULT, "user-memory", "user-memory",
+		      .num_iovas = 1,
 		      .allowed_iovas = PTR(mem.gone)),
-		ALLOW("allow: array at a kernel address", EFAULT, EFAULT, .num_iovas = 1,
+		ALLOW("allow: array at a kernel address", EFAULT, EFAULT, "user-memory",
+		      "user-memory", .num_iovas = 1,
 		      .allowed_iovas = 0xffff888000000000),
-		ALLOW("allow: none, array at NULL", 0, 0),
-		ALLOW("allow: none, array at a kernel address", 0, 0,
+		ALLOW("allow: none, array at NULL", 0, 0, NULL, NULL),
+		ALLOW("allow: none, array at a kernel address", 0, 0, NULL, NULL,
 		      .allowed_iovas = 0xffff888000000000),
-		ALLOW("allow: one range", 0, 0, LIST(low)),
-		ALLOW("allow: adjacent ranges", 0, 0, LIST(neighbours)),
-		ALLOW("allow: a range of one address", EINVAL, EINVAL, LIST(single)),
-		ALLOW("allow: a range of the last address", EINVAL, EINVAL, LIST(top)),
-		ALLOW("allow: backwards", EINVAL, EINVAL, LIST(backwards)),
-		ALLOW("allow: from the last address to the first", EINVAL, EINVAL, LIST(wrapped)),
-		ALLOW("allow: the same range twice", EINVAL, EINVAL, LIST(twice)),
-		ALLOW("allow: overlapping in one address", EINVAL, EINVAL, LIST(overlapping)),
-		ALLOW("allow: the second is malformed", EINVAL, EINVAL, LIST(second_bad)),
-		ALLOW("allow: the array ends after the first", EFAULT, EFAULT, .num_iovas = 2,
+		ALLOW("allow: one range", 0, 0, NULL, NULL, LIST(low)),
+		ALLOW("allow: adjacent ranges", 0, 0, NULL, NULL, LIST(neighbours)),
+		ALLOW("allow: a range of one address", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(single)),
+		ALLOW("allow: a range of the last address", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(top)),
+		ALLOW("allow: backwards", EINVAL, EINVAL, "ioas-bad-range", "ioas-bad-range",
+		      LIST(backwards)),
+		ALLOW("allow: from the last address to the first", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(wrapped)),
+		ALLOW("allow: the same range twice", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(twice)),
+		ALLOW("allow: overlapping in one address", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(overlapping)),
+		ALLOW("allow: the second is malformed", EINVAL, EINVAL, "ioas-bad-range",
+		      "ioas-bad-range", LIST(second_bad)),
+		ALLOW("allow: the array ends after the first", EFAULT, EFAULT, "user-memory",
+		      "user-memory", .num_iovas = 2,
 		      .allowed_iovas = PTR(cut)),
-		ALLOW("allow: 0xffffffff ranges claimed", EFAULT, EFAULT, .num_iovas = ~0u,
+		ALLOW("allow: 0xffffffff ranges claimed", EFAULT, EFAULT, "user-memory",
+		      "user-memory", .num_iovas = ~0u,
 		      .allowed_iovas = PTR(cut)),
-		ALLOW("allow: the whole address space", 0, EADDRINUSE, LIST(everything)),
-		ALLOW("allow: touching the MSI window", 0, EADDRINUSE, LIST(msi)),
-		ALLOW("allow: the second in the MSI window", 0, EADDRINUSE, LIST(second_msi)),
-		ALLOW("allow: above what the device can reach", 0, EADDRINUSE, LIST(high)),
+		ALLOW("allow: the whole address space", 0, EADDRINUSE, NULL, "ioas-allow-reserved",
+		      LIST(everything)),
+		ALLOW("allow: touching the MSI window", 0, EADDRINUSE, NULL, "ioas-allow-reserved",
+		      LIST(msi)),
+		ALLOW("allow: the second in the MSI window", 0, EADDRINUSE, NULL,
+		      "ioas-allow-reserved", LIST(second_msi)),
+		ALLOW("allow: above what the device can reach", 0, EADDRINUSE, NULL,
+		      "ioas-allow-reserved", LIST(high)),
 	};
 
 	run_rows(f, rows, ARRAY_SIZE(rows));

@@ -9,41 +9,54 @@
 #define SET		IOMMU_OPTION_OP_SET
 #define GET		IOMMU_OPTION_OP_GET
 
-#define OPTION(what, e, ...) { .name = what, .cmd = IOMMU_OPTION, .want = SAME(e), \
+#define OPTION(what, e, reason, ...) { .name = what, .cmd = IOMMU_OPTION, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.option = { .size = sizeof(struct iommu_option), .option_id = HUGE_PAGES, \
 			.op = SET, .object_id = f->ioas, .val64 = 1, ##__VA_ARGS__ } }
 
 static void option_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		OPTION("reserved field", EOPNOTSUPP, .__reserved = 1),
-		OPTION("unknown option", EOPNOTSUPP, .option_id = 2),
-		OPTION("unknown option 0xffffffff", EOPNOTSUPP, .option_id = ~0u),
-		OPTION("huge pages: unknown op", EOPNOTSUPP, .op = 2),
-		OPTION("huge pages: unknown op 0xffff", EOPNOTSUPP, .op = 0xffff),
-		OPTION("huge pages: value 2", EINVAL, .val64 = 2),
-		OPTION("huge pages: value 1 << 32", EINVAL, .val64 = 1ULL << 32),
-		OPTION("huge pages: value ULONG_MAX", EINVAL, .val64 = TOP),
-		OPTION("huge pages: id 0", ENOENT, .object_id = 0),
-		OPTION("huge pages: id 0xffffffff", ENOENT, .object_id = ~0u),
-		OPTION("huge pages: id of a device", ENOENT, .object_id = f->dev_id),
-		OPTION("huge pages: id of a page table", ENOENT, .object_id = f->hwpt),
-		OPTION("huge pages: wrong id before unknown op", ENOENT, .object_id = 0, .op = 2),
-		OPTION("huge pages: wrong id before wrong value", ENOENT, .object_id = 0,
+		OPTION("reserved field", EOPNOTSUPP, "command-reserved", .__reserved = 1),
+		OPTION("unknown option", EOPNOTSUPP, "option-unknown", .option_id = 2),
+		OPTION("unknown option 0xffffffff", EOPNOTSUPP, "option-unknown", .option_id = ~0u),
+		OPTION("huge pages: unknown op", EOPNOTSUPP, "option-operation", .op = 2),
+		OPTION("huge pages: unknown op 0xffff", EOPNOTSUPP, "option-operation",
+		       .op = 0xffff),
+		OPTION("huge pages: value 2", EINVAL, "option-value", .val64 = 2),
+		OPTION("huge pages: value 1 << 32", EINVAL, "option-value", .val64 = 1ULL << 32),
+		OPTION("huge pages: value ULONG_MAX", EINVAL, "option-value", .val64 = TOP),
+		OPTION("huge pages: id 0", ENOENT, "object-none", .object_id = 0),
+		OPTION("huge pages: id 0xffffffff", ENOENT, "object-none", .object_id = ~0u),
+		OPTION("huge pages: id of a device", ENOENT, f->domain ? "object-kind" : "object-none",
+		       .object_id = f->dev_id),
+		OPTION("huge pages: id of a page table", ENOENT, f->domain ? "object-kind" : "object-none",
+		       .object_id = f->hwpt),
+		OPTION("huge pages: wrong id before unknown op", ENOENT, "object-none",
+		       .object_id = 0, .op = 2),
+		OPTION("huge pages: wrong id before wrong value", ENOENT, "object-none",
+		       .object_id = 0,
 		       .val64 = 2),
-		OPTION("huge pages: get ignores the value", 0, .op = GET, .val64 = 2),
-		OPTION("huge pages: set what is set", 0),
-		OPTION("rlimit mode: with an object", EOPNOTSUPP, .option_id = RLIMIT),
-		OPTION("rlimit mode: get with an object", EOPNOTSUPP, .option_id = RLIMIT,
+		OPTION("huge pages: get ignores the value", 0, NULL, .op = GET, .val64 = 2),
+		OPTION("huge pages: set what is set", 0, NULL),
+		OPTION("rlimit mode: with an object", EOPNOTSUPP, "option-object",
+		       .option_id = RLIMIT),
+		OPTION("rlimit mode: get with an object", EOPNOTSUPP, "option-object",
+		       .option_id = RLIMIT,
 		       .op = GET),
-		OPTION("rlimit mode: unknown op", EOPNOTSUPP, .option_id = RLIMIT, .op = 2,
+		OPTION("rlimit mode: unknown op", EOPNOTSUPP, "option-operation",
+		       .option_id = RLIMIT, .op = 2,
 		       .object_id = 0),
-		OPTION("rlimit mode: objects exist", EBUSY, .option_id = RLIMIT, .object_id = 0),
+		OPTION("rlimit mode: objects exist", EBUSY, "option-has-objects",
+		       .option_id = RLIMIT, .object_id = 0),
 		OPTION("rlimit mode: objects exist, before a wrong value", EBUSY,
+		       "option-has-objects",
 		       .option_id = RLIMIT, .object_id = 0, .val64 = 2),
-		OPTION("rlimit mode: set what is set, objects exist", EBUSY, .option_id = RLIMIT,
+		OPTION("rlimit mode: set what is set, objects exist", EBUSY, "option-has-objects",
+		       .option_id = RLIMIT,
 		       .object_id = 0, .val64 = 0),
-		OPTION("rlimit mode: get with objects", 0, .option_id = RLIMIT, .object_id = 0,
+		OPTION("rlimit mode: get with objects", 0, NULL, .option_id = RLIMIT,
+		       .object_id = 0,
 		       .op = GET),
 	};
 

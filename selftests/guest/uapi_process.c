@@ -10,14 +10,15 @@
 #define NR		4		/* pages of the file */
 #define NEW_OWNER		(NOBODY + 1)	/* another user */
 
-#define ROW(what, e, ...) { .name = what, .cmd = IOMMU_IOAS_CHANGE_PROCESS, .want = SAME(e), \
+#define ROW(what, e, reason, ...) { .name = what, .cmd = IOMMU_IOAS_CHANGE_PROCESS, \
+	.want = SAME(e), .why = SAME(reason), \
 	.arg.process = { .size = sizeof(struct iommu_ioas_change_process), ##__VA_ARGS__ } }
 
 static void process_rows(struct fixture *f)
 {
 	const struct row rows[] = {
-		ROW("process memory is mapped", EINVAL),
-		ROW("reserved field", EOPNOTSUPP, .__reserved = 1),
+		ROW("process memory is mapped", EINVAL, "process-private"),
+		ROW("reserved field", EOPNOTSUPP, "command-reserved", .__reserved = 1),
 	};
 
 	run_rows(f, rows, ARRAY_SIZE(rows));
