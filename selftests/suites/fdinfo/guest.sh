@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+load_iommufd
+load_vfio
+bind_igb
+
+run observe "$CDEV"
