@@ -226,6 +226,32 @@ l2_pins() {
 	WHY="$((kib / 1024)) MiB"
 }
 
+# l2_top ARGUMENT...: run iommufd-top, if the tree has the language that it is written in.
+l2_top() {
+	[ -x "$L2_ROOT/usr/bin/python3" ] || return 0
+	chroot "$L2_ROOT" /usr/bin/python3 -B /mnt/programs/iommufd-top "$@" | sed 's/^/iommufd-top: /'
+}
+
+# l2_seen: print a screen of iommufd-top, and check that fdinfo says that QEMU has pinned all of L2's
+# memory, and against which limit. The C module says nothing there.
+l2_seen() {
+	local lines
+	l2_top --once
+	[ "$MODULE" = iommufd-rs ] || return 0
+	lines=$(cat "/proc/$L2_PID/fdinfo/"*)
+	# shellcheck disable=SC2046
+	set -- $(echo "$lines" | awk '$1 ~ /^iommufd-(pinned|account-uid|account-limit):$/ { print $2 }')
+	WHY="$1 KiB are pinned, for user $2 with a limit of $3 KiB"
+	[ "$1" -ge $((L2_MEMORY * 1024)) ] && [ "$2" = "$L2_USER" ] && [ "$3" = $((L2_MEMLOCK * 1024)) ]
+}
+
+# l2_unseen: check that no process has /dev/iommu open any more, as fdinfo tells it.
+l2_unseen() {
+	l2_top --once -d 0
+	WHY=$(grep -l '^iommufd-context:' /proc/[0-9]*/fdinfo/* 2>/dev/null || true)
+	[ -z "$WHY" ]
+}
+
 # l2_calls IOCTL: print how often QEMU has called it.
 l2_calls() {
 	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" '$1 == name { calls = $2 } END { print calls + 0 }'
@@ -299,6 +325,7 @@ l2_killed_in_flight() {
 	# Time for writes that the card may still have in flight.
 	sleep 1
 	l2_left_nothing "SIGKILL during DMA"
+	if [ -e /programs/iommufd-top ]; then check "it is not seen any more" l2_unseen; fi
 }
 
 # l2_comes_back ARGUMENT...: start QEMU again after one was killed, and end it in good order. It could not
@@ -339,6 +366,7 @@ l2_life() {
 	l2_start "$@"
 	check "boots and finds the card" l2_up 1
 	check "its memory is pinned" l2_pins 1
+	if [ -e /programs/iommufd-top ]; then check "it is seen from outside" l2_seen; fi
 	l2_network "first boot" eth0 10.0.2.2
 	check "reboots" l2_reboots 1
 	l2_network "second boot" eth0 10.0.2.2
