@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # People's entry point. The kernel's build, which comes here with M=, reads Kbuild instead.
 #
-# ARCH, BENCH, COUNT, FLAVOUR, KDIR, SUITES, MODULE, JOBS and TIME are explained by `make help`.
+# ARCH, BENCH, COUNT, ROWS, FLAVOUR, KDIR, SUITES, MODULE, JOBS and TIME are explained by `make help`.
 
 # Empty unless somebody says: then the module is built for x86-64, and each suite runs where it belongs.
 ARCH ?=
@@ -13,6 +13,7 @@ JOBS ?= 2
 TIME ?=
 COUNT ?= time
 BENCH ?= bench
+ROWS ?=
 # Empty for the one that scripts/lib.sh takes.
 TOOLCHAIN ?=
 export ARCH FLAVOUR KDIR OUT INSTALL_MOD_PATH TOOLCHAIN
@@ -66,7 +67,7 @@ soak:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) soak
 
 bench:
-	@$(runner) bench $(addprefix --count ,$(COUNT)) $(BENCH)
+	@$(runner) bench $(addprefix --count ,$(COUNT)) --rows '$(ROWS)' $(BENCH)
 
 suites:
 	@$(runner) list
@@ -103,7 +104,9 @@ help:
 	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
+	@echo '  BENCH=bench-mock    beside many mock devices and reserved ranges'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
+	@echo "  ROWS='beside*'       only rows whose names begin like that"
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'

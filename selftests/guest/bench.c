@@ -1,90 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What iommufd costs: bench UNIT ASK ANSWER. UNIT is what the guest's clock counts, "ns" or
- * "instructions". It measures whenever a line comes from the FIFO ASK,
- *
- *	LABEL CDEV
- *
- * and then writes one to the FIFO ANSWER, so that the module can be changed in between: what is mapped
- * is the same memory for all. Every line it prints is a sample,
- *
- *	sample LABEL VALUE UNIT ROW
- *
- * with ROW being the rest of the line. selftests/runner/bench.py makes a table of them.
- */
+/* What iommufd costs with a device of VFIO: CDEV is its file. See bench.h. */
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "call.h"
+#include "bench.h"
 
 #define MIB		(1UL << 20)
 #define GIB		(1UL << 30)
 #define RANGE		(256 * MIB)
-#define IOVA		(4 * GIB)
-#define NR_REPEATS	4		/* rounds, unless each gives the same number */
 #define NR_SHORT	200		/* calls of a few microseconds, whose median is a sample */
 #define NR_AREAS	4000
 
-static char label[16];
-static const char *unit;
-static int nr_repeats = NR_REPEATS;
 static int iommu, device;
 static uint32_t ioas;
-
-static void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	printf("bench: ");
-	vprintf(fmt, ap);
-	printf("\n");
-	va_end(ap);
-	exit(1);
-}
-
-static long long must(long long r, const char *what)
-{
-	if (r < 0)
-		give_up("%s: %s", what, strerror(-r));
-	return r;
-}
-
-static void sample(const char *row, double value, const char *of)
-{
-	printf("sample %s %.0f %s %s\n", label, value, of, row);
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-/* Returns the nanoseconds, or instructions, that an expression takes. */
-#define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t median(uint64_t *values, size_t nr)
-{
-	qsort(values, nr, sizeof(*values), compare);
-	return values[nr / 2];
-}
 
 /* Returns a number of kilobytes from a file in /proc. */
 static uint64_t kilobytes(const char *path, const char *name)
@@ -198,9 +131,10 @@ static int map_memory(const void *p, int file, uint64_t length, uint64_t iova)
 
 static void range_rows(const char *name, const char *p, int file)
 {
-	char row[80];
 	int i;
 
+	if (!wanted(name))
+		return;
 	/* The first round allocates the memory of the page tables, and is not a sample. */
 	for (i = -1; i < nr_repeats; i++) {
 		uint64_t mapped = TIMED(map_memory(p, file, RANGE, IOVA));
@@ -208,10 +142,8 @@ static void range_rows(const char *name, const char *p, int file)
 
 		if (i < 0)
 			continue;
-		snprintf(row, sizeof(row), "%s: map", name);
-		sample(row, mapped, unit);
-		snprintf(row, sizeof(row), "%s: unmap", name);
-		sample(row, unmapped, unit);
+		sample(mapped, unit, "%s: map", name);
+		sample(unmapped, unit, "%s: unmap", name);
 	}
 }
 
@@ -274,8 +206,8 @@ static void one_page_rows(void)
 			mapped[i] = TIMED(map(iommu, ioas, p, PAGE, IOVA));
 			unmapped[i] = TIMED(unmap(iommu, ioas, IOVA, PAGE));
 		}
-		sample("one page: map", median(mapped, NR_SHORT), unit);
-		sample("one page: unmap", median(unmapped, NR_SHORT), unit);
+		sample(median(mapped, NR_SHORT), unit, "one page: map");
+		sample(median(unmapped, NR_SHORT), unit, "one page: unmap");
 	}
 }
 
@@ -292,8 +224,8 @@ static void one_page_without_domain_rows(void)
 			mapped[i] = TIMED(map(iommu, other, p, PAGE, IOVA));
 			unmapped[i] = TIMED(unmap(iommu, other, IOVA, PAGE));
 		}
-		sample("one page without a domain: map", median(mapped, NR_SHORT), unit);
-		sample("one page without a domain: unmap", median(unmapped, NR_SHORT), unit);
+		sample(median(mapped, NR_SHORT), unit, "one page without a domain: map");
+		sample(median(unmapped, NR_SHORT), unit, "one page without a domain: unmap");
 	}
 	must(destroy(iommu, other), "DESTROY");
 }
@@ -324,11 +256,11 @@ static void area_rows(void)
 	int i;
 
 	for (i = 0; i < (nr_repeats + 1) / 2; i++) {
-		sample("4,000 areas: map", TIMED(map_areas(p)), unit);
-		sample("4,000 areas: unmap one by one", TIMED(unmap_areas()), unit);
+		sample(TIMED(map_areas(p)), unit, "4,000 areas: map");
+		sample(TIMED(unmap_areas()), unit, "4,000 areas: unmap one by one");
 		must(map_areas(p), "map");
-		sample("4,000 areas: unmap in one call",
-		       TIMED(unmap(iommu, ioas, IOVA, NR_AREAS * PAGE)), unit);
+		sample(TIMED(unmap(iommu, ioas, IOVA, NR_AREAS * PAGE)), unit,
+		       "4,000 areas: unmap in one call");
 	}
 }
 
@@ -347,7 +279,7 @@ static void copy_row(void)
 					       other, &iova));
 			must(unmap(iommu, other, IOVA, RANGE), "unmap");
 		}
-		sample("IOAS_COPY without a domain", median(copied, NR_SHORT), unit);
+		sample(median(copied, NR_SHORT), unit, "IOAS_COPY without a domain");
 	}
 	must(destroy(iommu, other), "DESTROY");
 	must(unmap(iommu, ioas, IOVA, RANGE), "unmap");
@@ -369,7 +301,7 @@ static void ioas_row(void)
 	for (repeat = 0; repeat < nr_repeats; repeat++) {
 		for (i = 0; i < NR_SHORT; i++)
 			made[i] = TIMED(make_ioas());
-		sample("IOAS_ALLOC and DESTROY", median(made, NR_SHORT), unit);
+		sample(median(made, NR_SHORT), unit, "IOAS_ALLOC and DESTROY");
 	}
 }
 
@@ -406,9 +338,10 @@ static void kept_rows(const char *name, const char *p, size_t length, unsigned i
 {
 	double gib = (double)length * times / GIB;
 	struct kept before = {}, after;
-	char row[80];
 	unsigned int i;
 
+	if (!wanted(name))
+		return;
 	/* Page tables that were used before may keep tables, so that new ones are made. */
 	must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
 	must(attach(device, ioas, NULL), "attach");
@@ -419,16 +352,28 @@ static void kept_rows(const char *name, const char *p, size_t length, unsigned i
 	}
 	after = kept();
 	must(unmap_all(iommu, ioas), "unmap");
-	snprintf(row, sizeof(row), "%s: page tables a GiB", name);
-	sample(row, ((double)after.tables - before.tables) * 1024 / gib, "bytes");
-	snprintf(row, sizeof(row), "%s: bookkeeping a GiB", name);
-	sample(row, ((double)after.books - before.books) * 1024 / gib, "bytes");
+	sample(((double)after.tables - before.tables) * 1024 / gib, "bytes",
+	       "%s: page tables a GiB", name);
+	sample(((double)after.books - before.books) * 1024 / gib, "bytes",
+	       "%s: bookkeeping a GiB", name);
 }
+
+/* Rows that have nothing to do with the kind of memory, by the beginning of their names. */
+static const struct {
+	const char *name;
+	void (*run)(void);
+} groups[] = {
+	{ "one page", one_page_rows },
+	{ "one page without a domain", one_page_without_domain_rows },
+	{ "4,000 areas", area_rows },
+	{ "IOAS_COPY without a domain", copy_row },
+	{ "IOAS_ALLOC and DESTROY", ioas_row },
+};
 
 static void measure(const char *cdev)
 {
 	uint32_t id;
-	int i;
+	size_t i;
 
 	device = open(cdev, O_RDWR | O_CLOEXEC);
 	if (device < 0)
@@ -439,11 +384,10 @@ static void measure(const char *cdev)
 	must(attach(device, ioas, NULL), "attach");
 
 	memory_rows();
-	one_page_rows();
-	one_page_without_domain_rows();
-	area_rows();
-	copy_row();
-	ioas_row();
+	for (i = 0; i < ARRAY_SIZE(groups); i++)
+		if (wanted(groups[i].name))
+			groups[i].run();
+	growth_rows(iommu, device, ioas, memory[SMALL]);
 	for (i = 0; i < NR_KINDS; i++)
 		if (kinds[i].times)
 			kept_rows(kinds[i].name, memory[i], kinds[i].length, kinds[i].times);
@@ -453,25 +397,5 @@ static void measure(const char *cdev)
 
 int main(int argc, char **argv)
 {
-	char line[128], cdev[100];
-	FILE *ask, *answer;
-
-	if (argc != 4)
-		give_up("usage: bench UNIT ASK ANSWER");
-	unit = argv[1];
-	/* The number of instructions is the same each time. */
-	if (!strcmp(unit, "instructions"))
-		nr_repeats = 1;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	touch_memory();
-	ask = fopen(argv[2], "r");
-	answer = fopen(argv[3], "w");
-	if (!ask || !answer)
-		give_up("%s, %s: %s", argv[2], argv[3], strerror(errno));
-	while (fgets(line, sizeof(line), ask) && sscanf(line, "%15s %99s", label, cdev) == 2) {
-		measure(cdev);
-		fprintf(answer, "%s\n", label);
-		fflush(answer);
-	}
-	return 0;
+	return bench(argc, argv, touch_memory, measure);
 }

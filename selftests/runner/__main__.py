@@ -40,6 +40,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     described = machine(arch, suite.machine)
     kernel = build.kernel(suite, arch)
     name = build.MODULES[choice.module]
+    rows = getattr(choice, "rows", "")
     if choice.module == "rust":
         module = build.module(suite, arch, choice.option)
     else:
@@ -47,7 +48,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     userland = build.userland(arch, suite.tools) if suite.inner or suite.tools else None
     mistakes = build.mistakes(suite, arch) if suite.mistakes else None
     programs = build.programs(suite, kernel, described)
-    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes)
+    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows)
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:
@@ -223,6 +224,7 @@ def main() -> int:
             command.add_argument("suite")
         elif function is measure:
             command.add_argument("--count", choices=CLOCKS, default="time", help="what to measure")
+            command.add_argument("--rows", default="", help="only groups of rows that match this shell pattern")
             command.add_argument("suite", nargs="?", default="bench")
     choice = parser.parse_args()
     try:

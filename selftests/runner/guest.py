@@ -76,6 +76,8 @@ class Parts:
     userland: Path | None = None
     # The folder of modules with mistakes.
     mistakes: Path | None = None
+    # A pattern of the rows to measure, or "" for all of them.
+    rows: str = ""
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -114,6 +116,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         "MODE": mode,
         "MODULE": parts.module_name,
         "CLOCK": parts.suite.clock,
+        "ROWS": parts.rows,
         "CONSOLE": parts.machine.console,
         "RESULTS": parts.machine.results,
         # If a program hangs there must be time left to report it.

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the programs that measure have in common: PROGRAM UNIT ASK ANSWER [ROWS]. UNIT is what the guest's
+ * clock counts, "ns" or "instructions". A program measures whenever a line comes from the FIFO ASK,
+ *
+ *	LABEL CDEV
+ *
+ * and then writes one to the FIFO ANSWER, so that the module can be changed in between: what is mapped
+ * is the same memory for all. Every line it prints is a sample,
+ *
+ *	sample LABEL VALUE UNIT ROW
+ *
+ * with ROW being the rest of the line. selftests/runner/bench.py makes a table of them. ROWS is a shell
+ * pattern: only groups of rows whose name matches are measured.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "call.h"
+
+#define IOVA		(4UL << 30)
+
+extern const char *unit;
+/* How often a row is measured each time. */
+extern int nr_repeats;
+
+void give_up(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+long long must(long long r, const char *what);
+
+/* Prints a sample of the row whose name is given as to printf(). */
+void sample(double value, const char *of, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+uint64_t now(void);
+uint64_t median(uint64_t *values, size_t nr);
+
+/* Returns the nanoseconds, or instructions, that an expression takes. */
+#define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
+
+/* Returns whether the rows of this group are wanted. */
+bool wanted(const char *rows);
+
+/* Runs a program: touch() before the first module is used, measure() for each line. */
+int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev));
+
+/* bench_growth.c: what one call costs beside many areas. `p` is a page. */
+void growth_rows(int iommu, int device, uint32_t ioas, const void *p);
+
+#endif

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+# The functions for suites that measure.
+
+uptime() { cut -d . -f 1 /proc/uptime; }
+
+# take_turns PROGRAM SECONDS: measure the C module and the one of the suite in turn. Starts the program,
+# and calls measure LABEL MODULE up to ten times for each module, as long as SECONDS are not over.
+take_turns() {
+	local ours=$MODULE rounds=10 unit=ns begin round=0
+	if [ "$CLOCK" = instructions ]; then
+		# A second round differs only by who comes first.
+		rounds=2
+		unit=instructions
+	fi
+	# One program measures both modules, so that both map the same memory. How fragmented the memory
+	# is matters more than the module.
+	mkfifo /tmp/ask /tmp/answer
+	run "$1" "$unit" /tmp/ask /tmp/answer "$ROWS" &
+	exec 5>/tmp/ask 6</tmp/answer
+	# The module that is measured second has warm caches, and the speed of the machine changes: the
+	# modules take turns at being first.
+	begin=$(uptime)
+	while [ $round -lt $rounds ] && [ $(($(uptime) - begin)) -lt "$2" ]; do
+		if [ $((round % 2)) = 0 ]; then
+			measure c iommufd
+			measure rust "$ours"
+		else
+			measure rust "$ours"
+			measure c iommufd
+		fi
+		round=$((round + 1))
+	done
+	# The program exits at the end of file.
+	exec 5>&-
+	wait
+}

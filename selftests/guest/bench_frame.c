@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+#define NR_REPEATS	4		/* rounds, unless each gives the same number */
+
+const char *unit;
+int nr_repeats = NR_REPEATS;
+
+static char label[16];
+static const char *pattern;
+
+void give_up(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	printf("bench: ");
+	vprintf(fmt, ap);
+	printf("\n");
+	va_end(ap);
+	exit(1);
+}
+
+long long must(long long r, const char *what)
+{
+	if (r < 0)
+		give_up("%s: %s", what, strerror(-r));
+	return r;
+}
+
+void sample(double value, const char *of, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	printf("sample %s %.0f %s ", label, value, of);
+	vprintf(fmt, ap);
+	printf("\n");
+	va_end(ap);
+}
+
+uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+uint64_t median(uint64_t *values, size_t nr)
+{
+	qsort(values, nr, sizeof(*values), compare);
+	return values[nr / 2];
+}
+
+bool wanted(const char *rows)
+{
+	return fnmatch(pattern, rows, 0) == 0;
+}
+
+int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev))
+{
+	char line[128], cdev[100];
+	FILE *ask, *answer;
+
+	if (argc != 4 && argc != 5)
+		give_up("usage: %s UNIT ASK ANSWER [ROWS]", argv[0]);
+	unit = argv[1];
+	/* The number of instructions is the same each time. */
+	if (!strcmp(unit, "instructions"))
+		nr_repeats = 1;
+	pattern = argc == 5 && *argv[4] ? argv[4] : "*";
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	touch();
+	ask = fopen(argv[2], "r");
+	answer = fopen(argv[3], "w");
+	if (!ask || !answer)
+		give_up("%s, %s: %s", argv[2], argv[3], strerror(errno));
+	while (fgets(line, sizeof(line), ask) && sscanf(line, "%15s %99s", label, cdev) == 2) {
+		measure(cdev);
+		fprintf(answer, "%s\n", label);
+		fflush(answer);
+	}
+	return 0;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What iommufd costs beside many mock devices and reserved ranges. See bench.h; CDEV is not used. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "mock_call.h"
+
+#define NR_CALLS	20		/* whose median is a sample */
+
+static const char *page;
+
+static void touch_memory(void)
+{
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		give_up("mmap: %s", strerror(errno));
+	memset(p, 1, 2 * PAGE);
+	page = p;
+}
+
+/* Maps at a chosen address, and at `iova`. */
+static void call_rows(const char *name, int fd, uint32_t ioas, uint64_t length, uint64_t iova)
+{
+	uint64_t chosen[NR_CALLS], given[NR_CALLS], unmapped[NR_CALLS];
+	uint64_t at;
+	int i;
+
+	for (i = 0; i < NR_CALLS; i++) {
+		chosen[i] = TIMED(map_as(fd, ioas, RW, page, length, &at));
+		must(unmap(fd, ioas, at, length), "unmap");
+		given[i] = TIMED(map(fd, ioas, page, length, iova));
+		unmapped[i] = TIMED(unmap(fd, ioas, iova, length));
+	}
+	sample(median(chosen, NR_CALLS), unit, "%s: map at a chosen address", name);
+	sample(median(given, NR_CALLS), unit, "%s: map at a given address", name);
+	sample(median(unmapped, NR_CALLS), unit, "%s: unmap one", name);
+}
+
+static int reserve(int fd, uint32_t ioas, uint64_t start)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_ADD_RESERVED, .id = ioas, .add_reserved = { start, PAGE },
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+/* Reserves every other page from the second on. */
+static int reserve_pages(int fd, uint32_t ioas, unsigned int nr)
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; !r && i < nr; i++)
+		r = reserve(fd, ioas, (2 * i + 2) * PAGE);
+	return r;
+}
+
+/* The gaps between the reserved pages are too small, or, if there are areas, full. */
+static void reserved_rows(const char *name, unsigned int nr, bool areas)
+{
+	uint32_t ioas;
+	unsigned int i;
+	int fd;
+
+	if (!wanted(name))
+		return;
+	fd = must(open_iommu(), "/dev/iommu");
+	must(ioas_alloc(fd, &ioas), "IOAS_ALLOC");
+	if (areas) {
+		must(reserve_pages(fd, ioas, nr), "ADD_RESERVED");
+		for (i = 0; i < nr; i++)
+			must(map(fd, ioas, page, PAGE, (2 * i + 1) * PAGE), "map");
+	} else {
+		sample(TIMED(reserve_pages(fd, ioas, nr)), unit, "%s: reserve them", name);
+	}
+	call_rows(name, fd, ioas, areas ? PAGE : 2 * PAGE, IOVA);
+	sample(TIMED(close(fd)), unit, "%s: close", name);
+}
+
+static void device_rows(const char *name, unsigned int nr)
+{
+	uint64_t moved_in[NR_CALLS], moved_out[NR_CALLS];
+	uint32_t ioas, other, device, dev_id, hwpt;
+	unsigned int i;
+	uint64_t t;
+	int fd;
+
+	if (!wanted(name))
+		return;
+	fd = must(open_iommu(), "/dev/iommu");
+	must(ioas_alloc(fd, &ioas), "IOAS_ALLOC");
+	must(ioas_alloc(fd, &other), "IOAS_ALLOC");
+	t = now();
+	for (i = 0; i < nr; i++)
+		must(mock_device(fd, ioas, &device, &dev_id, &hwpt), "MOCK_DOMAIN");
+	sample(now() - t, unit, "%s: make and attach them", name);
+	call_rows(name, fd, ioas, PAGE, MOCK_IOVA + 64 * PAGE);
+
+	/* Two, so that the page tables of this IOAS stay. */
+	for (i = 0; i < 2; i++)
+		must(mock_device(fd, other, &device, &dev_id, &hwpt), "MOCK_DOMAIN");
+	for (i = 0; i < NR_CALLS; i++) {
+		moved_in[i] = TIMED(mock_replace(fd, device, ioas));
+		moved_out[i] = TIMED(mock_replace(fd, device, other));
+	}
+	sample(median(moved_in, NR_CALLS), unit, "%s: attach one more", name);
+	sample(median(moved_out, NR_CALLS), unit, "%s: move one away", name);
+	sample(TIMED(close(fd)), unit, "%s: close", name);
+}
+
+/* Low ids are freed and taken again while there are many objects. */
+static void object_rows(const char *name, unsigned int nr)
+{
+	uint64_t made[NR_CALLS];
+	uint32_t ids[3], id;
+	unsigned int i, j;
+	int fd;
+
+	if (!wanted(name))
+		return;
+	fd = must(open_iommu(), "/dev/iommu");
+	for (i = 0; i < nr; i++)
+		must(ioas_alloc(fd, i < ARRAY_SIZE(ids) ? &ids[i] : &id), "IOAS_ALLOC");
+	for (i = 0; i < NR_CALLS; i++) {
+		for (j = 0; j < ARRAY_SIZE(ids) - 1; j++)
+			must(destroy(fd, ids[j]), "DESTROY");
+		for (j = 0; j < ARRAY_SIZE(ids) - 1; j++)
+			must(ioas_alloc(fd, &ids[j]), "IOAS_ALLOC");
+		/* There is no low id left. */
+		made[i] = TIMED(ioas_alloc(fd, &id));
+		must(destroy(fd, id), "DESTROY");
+	}
+	sample(median(made, NR_CALLS), unit, "%s: IOAS_ALLOC", name);
+	sample(TIMED(close(fd)), unit, "%s: close", name);
+}
+
+static void measure(const char *cdev)
+{
+	(void)cdev;
+	reserved_rows("beside 1,000 reserved ranges", 1000, false);
+	reserved_rows("beside 16,000 reserved ranges", 16000, false);
+	reserved_rows("between 4,000 reserved ranges", 4000, true);
+	device_rows("beside 100 devices", 100);
+	device_rows("beside 1,000 devices", 1000);
+	object_rows("beside 20,000 objects", 20000);
+}
+
+int main(int argc, char **argv)
+{
+	return bench(argc, argv, touch_memory, measure);
+}

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/bench.sh
+
+# measure LABEL MODULE: half a round, from loading the module to unloading it.
+measure() {
+	MODULE=$2
+	load_iommufd
+	echo "$1 mock" >&5
+	read -r _ <&6 || die "the program that measures has ended"
+	unload_modules
+}
+
+quiet_console
+take_turns bench-mock 60
