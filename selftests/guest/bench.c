@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What iommufd costs with a device of VFIO: CDEV is its file. See bench.h. */
+/*
+ * What iommufd costs with a device of VFIO: CDEV is its file. If the label is "type1" it is the file of
+ * the device's group, and VFIO's own container is measured. See bench.h.
+ */
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <stdio.h>
@@ -16,8 +19,10 @@
 #define NR_SHORT	200		/* calls of a few microseconds, whose median is a sample */
 #define NR_AREAS	4000
 
+/* With type1, the container and the group. */
 static int iommu, device;
 static uint32_t ioas;
+static bool type1;
 
 /* Returns a number of kilobytes from a file in /proc. */
 static uint64_t kilobytes(const char *path, const char *name)
@@ -124,9 +129,16 @@ static int file_of(size_t length, unsigned int flags)
 
 static int map_memory(const void *p, int file, uint64_t length, uint64_t iova)
 {
+	if (type1)
+		return type1_map(iommu, p, length, iova);
 	if (file >= 0)
 		return map_file(iommu, ioas, FIXED | READ | WRITE, file, 0, length, &iova);
 	return map(iommu, ioas, p, length, iova);
+}
+
+static long long unmap_memory(uint64_t iova, uint64_t length)
+{
+	return type1 ? type1_unmap(iommu, iova, length) : unmap(iommu, ioas, iova, length);
 }
 
 static void range_rows(const char *name, const char *p, int file)
@@ -138,7 +150,7 @@ static void range_rows(const char *name, const char *p, int file)
 	/* The first round allocates the memory of the page tables, and is not a sample. */
 	for (i = -1; i < nr_repeats; i++) {
 		uint64_t mapped = TIMED(map_memory(p, file, RANGE, IOVA));
-		uint64_t unmapped = TIMED(unmap(iommu, ioas, IOVA, RANGE));
+		uint64_t unmapped = TIMED(unmap_memory(IOVA, RANGE));
 
 		if (i < 0)
 			continue;
@@ -188,7 +200,7 @@ static void memory_rows(void)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(file_kinds); i++)
+	for (i = 0; i < ARRAY_SIZE(file_kinds) && !type1; i++)
 		range_rows(file_kinds[i].name, NULL, files[i]);
 	for (i = 0; i < NR_KINDS; i++)
 		if (kinds[i].length == RANGE)
@@ -203,8 +215,8 @@ static void one_page_rows(void)
 
 	for (repeat = 0; repeat < nr_repeats; repeat++) {
 		for (i = 0; i < NR_SHORT; i++) {
-			mapped[i] = TIMED(map(iommu, ioas, p, PAGE, IOVA));
-			unmapped[i] = TIMED(unmap(iommu, ioas, IOVA, PAGE));
+			mapped[i] = TIMED(map_memory(p, -1, PAGE, IOVA));
+			unmapped[i] = TIMED(unmap_memory(IOVA, PAGE));
 		}
 		sample(median(mapped, NR_SHORT), unit, "one page: map");
 		sample(median(unmapped, NR_SHORT), unit, "one page: unmap");
@@ -236,7 +248,7 @@ static int map_areas(const char *p)
 	int i;
 
 	for (i = 0; !r && i < NR_AREAS; i++)
-		r = map(iommu, ioas, p + i * PAGE, PAGE, IOVA + i * PAGE);
+		r = map_memory(p + i * PAGE, -1, PAGE, IOVA + i * PAGE);
 	return r;
 }
 
@@ -246,7 +258,7 @@ static int unmap_areas(void)
 	int i;
 
 	for (i = 0; r >= 0 && i < NR_AREAS; i++)
-		r = unmap(iommu, ioas, IOVA + i * PAGE, PAGE);
+		r = unmap_memory(IOVA + i * PAGE, PAGE);
 	return r < 0 ? r : 0;
 }
 
@@ -259,7 +271,7 @@ static void area_rows(void)
 		sample(TIMED(map_areas(p)), unit, "4,000 areas: map");
 		sample(TIMED(unmap_areas()), unit, "4,000 areas: unmap one by one");
 		must(map_areas(p), "map");
-		sample(TIMED(unmap(iommu, ioas, IOVA, NR_AREAS * PAGE)), unit,
+		sample(TIMED(unmap_memory(IOVA, NR_AREAS * PAGE)), unit,
 		       "4,000 areas: unmap in one call");
 	}
 }
@@ -362,12 +374,13 @@ static void kept_rows(const char *name, const char *p, size_t length, unsigned i
 static const struct {
 	const char *name;
 	void (*run)(void);
+	bool type1;
 } groups[] = {
-	{ "one page", one_page_rows },
-	{ "one page without a domain", one_page_without_domain_rows },
-	{ "4,000 areas", area_rows },
-	{ "IOAS_COPY without a domain", copy_row },
-	{ "IOAS_ALLOC and DESTROY", ioas_row },
+	{ "one page", one_page_rows, true },
+	{ "one page without a domain", one_page_without_domain_rows, false },
+	{ "4,000 areas", area_rows, true },
+	{ "IOAS_COPY without a domain", copy_row, false },
+	{ "IOAS_ALLOC and DESTROY", ioas_row, false },
 };
 
 static void measure(const char *cdev)
@@ -375,22 +388,29 @@ static void measure(const char *cdev)
 	uint32_t id;
 	size_t i;
 
-	device = open(cdev, O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		give_up("%s: %s", cdev, strerror(errno));
-	iommu = must(open_iommu(), "/dev/iommu");
-	must(bind_device(device, iommu, &id), "bind");
-	must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
-	must(attach(device, ioas, NULL), "attach");
-
+	type1 = !strcmp(label, "type1");
+	if (type1) {
+		iommu = must(type1_open(cdev, &device), cdev);
+	} else {
+		device = open(cdev, O_RDWR | O_CLOEXEC);
+		if (device < 0)
+			give_up("%s: %s", cdev, strerror(errno));
+		iommu = must(open_iommu(), "/dev/iommu");
+		must(bind_device(device, iommu, &id), "bind");
+		must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
+		must(attach(device, ioas, NULL), "attach");
+	}
 	memory_rows();
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
-		if (wanted(groups[i].name))
+		if (wanted(groups[i].name) && (groups[i].type1 || !type1))
 			groups[i].run();
-	growth_rows(iommu, device, ioas, memory[SMALL]);
-	for (i = 0; i < NR_KINDS; i++)
-		if (kinds[i].times)
-			kept_rows(kinds[i].name, memory[i], kinds[i].length, kinds[i].times);
+	if (!type1) {
+		growth_rows(iommu, device, ioas, memory[SMALL]);
+		for (i = 0; i < NR_KINDS; i++)
+			if (kinds[i].times)
+				kept_rows(kinds[i].name, memory[i], kinds[i].length,
+					  kinds[i].times);
+	}
 	close(device);
 	close(iommu);
 }

@@ -37,11 +37,19 @@ uint64_t median(uint64_t *values, size_t nr);
 /* Returns the nanoseconds, or instructions, that an expression takes. */
 #define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
 
+/* The name of what is measured. */
+extern char label[16];
+
 /* Returns whether the rows of this group are wanted. */
 bool wanted(const char *rows);
 
 /* Runs a program: touch() before the first module is used, measure() for each line. */
 int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev));
+
+/* bench_type1.c: VFIO's own container, and its operations. */
+int type1_open(const char *path, int *group);
+int type1_map(int container, const void *p, uint64_t length, uint64_t iova);
+long long type1_unmap(int container, uint64_t iova, uint64_t length);
 
 /* bench_growth.c: what one call costs beside many areas. `p` is a page. */
 void growth_rows(int iommu, int device, uint32_t ioas, const void *p);

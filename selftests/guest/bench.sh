@@ -4,8 +4,9 @@
 
 uptime() { cut -d . -f 1 /proc/uptime; }
 
-# take_turns PROGRAM SECONDS: measure the C module and the one of the suite in turn. Starts the program,
-# and calls measure LABEL MODULE up to ten times for each module, as long as SECONDS are not over.
+# take_turns PROGRAM SECONDS [LABEL]: measure the C module and the one of the suite in turn. Starts the
+# program, and calls measure LABEL MODULE up to ten times for each module, as long as SECONDS are not over.
+# LABEL is measured with the C module as well.
 take_turns() {
 	local ours=$MODULE rounds=10 unit=ns begin round=0
 	if [ "$CLOCK" = instructions ]; then
@@ -29,6 +30,7 @@ take_turns() {
 			measure rust "$ours"
 			measure c iommufd
 		fi
+		[ $# -lt 3 ] || measure "$3" iommufd
 		round=$((round + 1))
 	done
 	# The program exits at the end of file.

@@ -12,8 +12,8 @@
 
 const char *unit;
 int nr_repeats = NR_REPEATS;
+char label[16];
 
-static char label[16];
 static const char *pattern;
 
 void give_up(const char *fmt, ...)

@@ -10,8 +10,8 @@ from pathlib import Path
 import report
 
 _MODULES = ("c", "rust")
-# The Rust module without its native backend; only some benchmarks have it.
-_BY_DRIVER = "in_tree"
+# What only some benchmarks have: the Rust module without its native backend, and VFIO's own container.
+_MORE = ("in_tree", "type1")
 # The format of the lines is described in selftests/guest/bench.c.
 _MARK = "sample "
 
@@ -31,6 +31,9 @@ class Row:
     # The Rust module without its native backend, and what that takes relative to C.
     in_tree: float | None = None
     in_tree_ratio: float | None = None
+    # VFIO's type1 container, likewise.
+    type1: float | None = None
+    type1_ratio: float | None = None
 
 
 class Samples:
@@ -53,8 +56,9 @@ class Samples:
                 continue
             c, rust = (statistics.median(modules[module]) for module in _MODULES)
             spread = max(_spread(modules[module]) for module in _MODULES)
-            in_tree = statistics.median(modules[_BY_DRIVER]) if _BY_DRIVER in modules else None
-            rows.append(Row(row, c, rust, _ratio(rust, c), unit, spread, in_tree, _ratio(in_tree, c)))
+            more = {name: statistics.median(modules[name]) for name in _MORE if name in modules}
+            ratios = {f"{name}_ratio": _ratio(value, c) for name, value in more.items()}
+            rows.append(Row(row, c, rust, _ratio(rust, c), unit, spread, **more, **ratios))
         return rows
 
 
@@ -69,9 +73,9 @@ def save(rows: list[Row], path: Path) -> None:
 
 def show(rows: list[Row]) -> None:
     """Returns the table as text."""
-    cells = [_HEAD, *map(_cells, rows)]
-    if all(row.in_tree is None for row in rows):
-        cells = [cell[: -len(_MORE)] for cell in cells]
+    more = [name for name in _MORE if any(getattr(row, name) is not None for row in rows)]
+    head = [title for name in more for title in (name, f"{name} / C")]
+    cells = [[*_HEAD, *head], *([*_cells(row), *_more_cells(row, more)] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for name, *rest in cells:
         report.say("  ".join([name.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]))
@@ -84,15 +88,21 @@ _SCALES = {
     "bytes": [(" MiB", 2**20), (" KiB", 2**10), (" B", 1)],
 }
 
-_MORE = ["in_tree", "in_tree / C"]
-_HEAD = ["row", "C", "Rust", "Rust / C", "spread", *_MORE]
+_HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
 
 
 def _cells(row: Row) -> list[str]:
     spread = f"{row.spread:.0%}" if row.spread else ""
-    in_tree = "-" if row.in_tree is None else _amount(row.in_tree, row.unit)
-    first = [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), _shown(row.ratio), spread]
-    return [*first, in_tree, _shown(row.in_tree_ratio)]
+    return [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), _shown(row.ratio), spread]
+
+
+def _more_cells(row: Row, names: list[str]) -> list[str]:
+    cells = []
+    for name in names:
+        value = getattr(row, name)
+        cells.append("-" if value is None else _amount(value, row.unit))
+        cells.append(_shown(getattr(row, f"{name}_ratio")))
+    return cells
 
 
 def _shown(ratio: float | None) -> str:

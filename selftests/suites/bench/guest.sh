@@ -9,6 +9,9 @@ measure() {
 	load_iommufd
 	load_vfio
 	bind_igb
+	if [ "$1" = type1 ]; then
+		CDEV=/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$BDF/iommu_group")")
+	fi
 	echo "$1 $CDEV" >&5
 	read -r _ <&6 || die "the program that measures has ended"
 	unload_modules
@@ -17,4 +20,4 @@ measure() {
 }
 
 echo 1 >/proc/sys/vm/compact_memory
-take_turns bench 180
+take_turns bench 180 type1
