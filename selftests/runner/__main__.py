@@ -13,6 +13,7 @@ import build
 import guest
 import guest_suite
 import host_suite
+import plot
 import report
 import side_by_side
 from result import FAILED
@@ -184,6 +185,7 @@ def measure(choice: argparse.Namespace) -> int:
     if rows:
         bench.show(rows)
         bench.save(rows, build.BUILD / f"{choice.suite}.json")
+        plot.save(rows, build.BUILD / f"{choice.suite}.svg")
     return int(result.count(FAILED) > 0 or not rows)
 
 
