@@ -135,7 +135,7 @@ impl Census {
 
     fn entry(&mut self, name: &'static CStr) -> Option<&mut u64> {
         let place = self.0.iter().position(|(known, _)| match known {
-            Some(known) => core::ptr::eq(known.as_ptr(), name.as_ptr()),
+            Some(known) => core::ptr::eq(*known, name),
             None => true,
         })?;
         let (known, count) = self.0.get_mut(place)?;

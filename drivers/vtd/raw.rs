@@ -62,9 +62,7 @@ const _: () = {
     assert!(first_stage::SRE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_SRE as u64);
     assert!(first_stage::EAFE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_EAFE as u64);
     assert!(first_stage::WPE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as u64);
-    assert!(
-        range::LEAF == bindings::iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF as u32
-    );
+    assert!(range::LEAF == bindings::iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF);
 };
 
 /// Whether there is a [`Door`].

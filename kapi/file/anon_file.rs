@@ -80,7 +80,10 @@ impl Ready {
 /// # Examples
 ///
 /// ```
-/// use crate::kapi::file::anon_file::{EventFile, NewEventFile, Ready};
+/// use crate::kapi::{
+///     file::anon_file::{EventFile, NewEventFile, Ready},
+///     lines::Lines,
+/// };
 /// use kernel::{
 ///     sync::poll::{PollCondVar, PollCondVarBox},
 ///     uaccess::{UserSliceReader, UserSliceWriter},
@@ -111,6 +114,8 @@ impl Ready {
 ///     fn ready(&self) -> Ready {
 ///         Ready { read: true, write: false }
 ///     }
+///
+///     fn show(&self, _lines: &Lines<'_>) {}
 /// }
 ///
 /// /// Returns a descriptor of the current process.
