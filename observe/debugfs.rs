@@ -82,8 +82,8 @@ impl Top {
         })
     }
 
-    /// Makes a folder for a context, which goes with it. Does nothing if there are too many, or
-    /// there is no memory.
+    /// Makes a folder for a context. It is removed when the context is dropped. Does nothing if
+    /// there are too many folders, or there is no memory.
     pub(crate) fn show(&self, ctx: &Ctx) {
         let Some(count) = Count::one() else { return };
         let Ok(watched) = Arc::new(

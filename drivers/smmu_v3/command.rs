@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Invalidation commands: what a guest may ask for, and what the SMMU is told.
+//! Invalidation commands: which ones a guest may issue, and which ones the SMMU gets for them.
 //!
 //! A guest's command names an address space of the guest or a device by the guest's id. The SMMU's
 //! names our VMID or StreamID instead, and there is no other way to make one of a guest's command.

@@ -41,7 +41,7 @@ pub(crate) struct FileRef<T> {
     _value: PhantomData<Inner<T>>,
 }
 
-// SAFETY: A file's references are counted atomically, and whoever has one may use `&T`, hence
+// SAFETY: A file's references are counted atomically. The owner of a reference may use `&T`, hence
 // `T: Sync`. Any task may release the file and drop `T`, hence `T: Send`.
 unsafe impl<T: Send + Sync> Send for FileRef<T> {}
 // SAFETY: By a `&FileRef<T>` nothing can be done that cannot be done by sending a clone of it.

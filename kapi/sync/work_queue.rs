@@ -124,7 +124,7 @@ impl<T: Slow> Owner<T> {
 impl<T: Slow> Drop for Owner<T> {
     fn drop(&mut self) {
         if let Some(item) = self.item.take() {
-            // It is enqueued here only. The reference goes with it.
+            // Nothing else enqueues the item, so this succeeds. The queue takes over the reference.
             let _ = self.queue.enqueue::<_, 1>(item);
         }
     }
