@@ -37,3 +37,41 @@ take_turns() {
 	exec 5>&-
 	wait
 }
+
+# measure_backend LABEL MODULE BACKEND: from loading the module to unloading it, with QEMU's edu device.
+measure_backend() {
+	MODULE=$2
+	load_iommufd
+	if [ "$3" ]; then
+		echo "$3" >/sys/module/iommufd_rs/parameters/backend
+	fi
+	load_vfio
+	bind_device 1234 11e8
+	echo "$1 $CDEV" >&5
+	read -r _ <&6 || die "the program that measures has ended"
+	unload_modules
+	# Else the next vfio-pci takes it by itself.
+	echo >"/sys/bus/pci/devices/$BDF/driver_override"
+}
+
+# compare_backends PROGRAM: measure the C module, and that of the suite by in_tree and by its native backend,
+# in turn. Starts the program.
+compare_backends() {
+	local ours=$MODULE rounds=5 unit=ns round=0
+	if [ "$CLOCK" = instructions ]; then
+		rounds=2
+		unit=instructions
+	fi
+	mkfifo /tmp/ask /tmp/answer
+	run "$1" "$unit" /tmp/ask /tmp/answer &
+	exec 5>/tmp/ask 6</tmp/answer
+	while [ $round -lt $rounds ]; do
+		measure_backend c iommufd ""
+		[ "$ours" = iommufd ] || measure_backend in_tree "$ours" in_tree
+		measure_backend rust "$ours" "$([ "$ours" = iommufd ] || echo native)"
+		round=$((round + 1))
+	done
+	# The program exits at the end of file.
+	exec 5>&-
+	wait
+}
