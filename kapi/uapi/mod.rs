@@ -37,8 +37,6 @@ uapi_structs! {
     HwptPageResponse = iommu_hwpt_page_response;
     HwptPgfault = iommu_hwpt_pgfault;
     HwptSetDirtyTracking = iommu_hwpt_set_dirty_tracking;
-    HwptVtdS1 = iommu_hwpt_vtd_s1;
-    HwptVtdS1Invalidate = iommu_hwpt_vtd_s1_invalidate;
     IoasAlloc = iommu_ioas_alloc;
     IoasAllowIovas = iommu_ioas_allow_iovas;
     IoasChangeProcess = iommu_ioas_change_process;
@@ -56,6 +54,12 @@ uapi_structs! {
     VfioIoas = iommu_vfio_ioas;
     ViommuAlloc = iommu_viommu_alloc;
     ViommuIommu = iommufd_rs_viommu_iommu;
+}
+
+#[cfg(CONFIG_INTEL_IOMMU)]
+uapi_structs! {
+    HwptVtdS1 = iommu_hwpt_vtd_s1;
+    HwptVtdS1Invalidate = iommu_hwpt_vtd_s1_invalidate;
 }
 
 /// First command number of iommufd.
