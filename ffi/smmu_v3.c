@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The door of the SMMUv3 driver (linux/arm-smmu-v3-door.h), where the kernel
- * has it: the functions of its table, made callable from Rust. All but the
- * first are called only between an iommufd_rs_smmu_v3_open() that returned
- * true and the iommufd_rs_smmu_v3_close() that follows it.
+ * has it: the functions of its table, made callable from Rust. The caller must
+ * call iommufd_rs_smmu_v3_open() first. iommufd_rs_smmu_v3_owns() may then be
+ * called at any time, the others only if that returned true, and not after
+ * iommufd_rs_smmu_v3_close().
  */
 #include <linux/err.h>
 #include <linux/iommu.h>
@@ -15,6 +16,7 @@
 #if __has_include(<linux/arm-smmu-v3-door.h>)
 #include <linux/arm-smmu-v3-door.h>
 
+/* NULL if the kernel has no door, and after iommufd_rs_smmu_v3_close(). */
 static const struct arm_smmu_v3_door *door;
 
 bool iommufd_rs_smmu_v3_open(void)
@@ -25,12 +27,13 @@ bool iommufd_rs_smmu_v3_open(void)
 
 void iommufd_rs_smmu_v3_close(void)
 {
+	door = NULL;
 	symbol_put(arm_smmu_v3_door);
 }
 
 bool iommufd_rs_smmu_v3_owns(struct device *dev)
 {
-	return door->owns(dev);
+	return door && door->owns(dev);
 }
 
 void iommufd_rs_smmu_v3_info(struct iommufd_viommu *viommu,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The door of the VT-d driver (linux/intel-iommu-door.h), where the kernel has
- * it: the functions of its table, made callable from Rust. All but the first
- * are called only between an iommufd_rs_vtd_open() that returned true and the
- * iommufd_rs_vtd_close() that follows it.
+ * it: the functions of its table, made callable from Rust. The caller must call
+ * iommufd_rs_vtd_open() first. iommufd_rs_vtd_owns() may then be called at any
+ * time, the others only if that returned true, and not after
+ * iommufd_rs_vtd_close().
  */
 #include <linux/err.h>
 #include <linux/iommu.h>
@@ -14,6 +15,7 @@
 #if __has_include(<linux/intel-iommu-door.h>)
 #include <linux/intel-iommu-door.h>
 
+/* NULL if the kernel has no door, and after iommufd_rs_vtd_close(). */
 static const struct intel_iommu_door *door;
 
 bool iommufd_rs_vtd_open(void)
@@ -24,12 +26,13 @@ bool iommufd_rs_vtd_open(void)
 
 void iommufd_rs_vtd_close(void)
 {
+	door = NULL;
 	symbol_put(intel_iommu_door);
 }
 
 bool iommufd_rs_vtd_owns(struct device *dev)
 {
-	return door->owns(dev);
+	return door && door->owns(dev);
 }
 
 bool iommufd_rs_vtd_info(struct device *dev, u64 *cap, u64 *ecap)

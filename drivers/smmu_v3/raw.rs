@@ -8,13 +8,7 @@
 //!
 //! C header: `include/linux/arm-smmu-v3-door.h`.
 
-use core::{
-    ffi::c_void,
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
-    }, //
-};
+use core::ffi::c_void;
 
 use kernel::{
     error::{
@@ -54,9 +48,6 @@ use crate::{
     }, //
 };
 
-/// Whether there is a [`Door`].
-static OPEN: AtomicBool = AtomicBool::new(false);
-
 /// The driver's table of functions, held until it is dropped.
 pub(crate) struct Door(());
 
@@ -68,14 +59,12 @@ impl Door {
         if !unsafe { bindings::iommufd_rs_smmu_v3_open() } {
             return None;
         }
-        OPEN.store(true, Ordering::Release);
         Some(Self(()))
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        OPEN.store(false, Ordering::Release);
         // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
         // vIOMMU or domain of this backend is left that calls the door.
         unsafe { bindings::iommufd_rs_smmu_v3_close() };
@@ -84,10 +73,10 @@ impl Drop for Door {
 
 /// Whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
-    OPEN.load(Ordering::Acquire)
-        // SAFETY: The door is open. The IOMMU core does not release the device of an
-        // `IommuDevice`, as `IommuDevice::new` requires.
-        && unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
+    // SAFETY: The function returns false if the door is not open. `Door::open` has returned, since
+    // the module makes an `IommuDevice` later. The IOMMU core does not release the device of an
+    // `IommuDevice`, as `IommuDevice::new` requires.
+    unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
 }
 
 /// A vIOMMU of the driver that has the door.

@@ -11,11 +11,7 @@
 use core::{
     ffi::c_void,
     ptr::NonNull,
-    slice,
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
-    }, //
+    slice, //
 };
 
 use kernel::{
@@ -65,9 +61,6 @@ const _: () = {
     assert!(range::LEAF == bindings::iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF);
 };
 
-/// Whether there is a [`Door`].
-static OPEN: AtomicBool = AtomicBool::new(false);
-
 /// The driver's table of functions, held until it is dropped.
 pub(crate) struct Door(());
 
@@ -79,14 +72,12 @@ impl Door {
         if !unsafe { bindings::iommufd_rs_vtd_open() } {
             return None;
         }
-        OPEN.store(true, Ordering::Release);
         Some(Self(()))
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        OPEN.store(false, Ordering::Release);
         // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
         // domain of this backend is left that calls the door.
         unsafe { bindings::iommufd_rs_vtd_close() };
@@ -95,10 +86,10 @@ impl Drop for Door {
 
 /// Returns whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
-    OPEN.load(Ordering::Acquire)
-        // SAFETY: The door is open. The IOMMU core does not release the device of an
-        // `IommuDevice`, as `IommuDevice::new` requires.
-        && unsafe { bindings::iommufd_rs_vtd_owns(device::as_raw(dev)) }
+    // SAFETY: The function returns false if the door is not open. `Door::open` has returned, since
+    // the module makes an `IommuDevice` later. The IOMMU core does not release the device of an
+    // `IommuDevice`, as `IommuDevice::new` requires.
+    unsafe { bindings::iommufd_rs_vtd_owns(device::as_raw(dev)) }
 }
 
 /// Returns what the IOMMU of `dev` implements, or `None` if it is another driver's or cannot nest.
