@@ -140,32 +140,34 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         archive.file("inner/kernel", (parts.kernel / parts.machine.image).read_bytes())
         archive.file("inner/initramfs", _pack_inner(parts))
     path.parent.mkdir(parents=True, exist_ok=True)
-    early = acpi.upgrade("iort", _coherent_iort(parts)) if parts.machine.coherent else b""
+    table = parts.machine.table
+    early = acpi.upgrade(table, _nesting_table(table, parts)) if table else b""
     path.write_bytes(early + archive.content())
 
 
-def _coherent_iort(parts: Parts) -> bytes:
-    """Returns an IORT in which the guest's root complexes are coherent, made from the guest's own."""
+def _nesting_table(table: str, parts: Parts) -> bytes:
+    """Returns an ACPI table by which Linux nests, made from the guest's own."""
     version = subprocess.run([parts.machine.qemu[0], "--version"], stdout=subprocess.PIPE).stdout
     words = [version.decode(), *parts.machine.qemu, *parts.suite.devices]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
-    path = BUILD / parts.machine.arch / f"iort-{key}"
+    path = BUILD / parts.machine.arch / f"{table}-{key}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_read_iort(parts, path.with_suffix(".initramfs"), path.with_suffix(".log")))
+        path.write_bytes(_read_table(table, parts, path.with_suffix(".initramfs"), path.with_suffix(".log")))
     try:
-        return acpi.with_coherent_root(path.read_bytes())
+        return acpi.NESTING[table](path.read_bytes())
     except acpi.Unexpected as error:
         raise Mistake(f"{path}: {error}") from None
 
 
-def _read_iort(parts: Parts, initramfs: Path, log: Path) -> bytes:
-    """Boots the guest to read its IORT. It is always the same, so it is read once."""
+def _read_table(table: str, parts: Parts, initramfs: Path, log: Path) -> bytes:
+    """Boots the guest to read an ACPI table. It is always the same, so it is read once."""
     archive = Initramfs()
     archive.device("dev/console", 5, 1)
     archive.file("bin/busybox", parts.machine.busybox.read_bytes())
-    archive.file("init", (SELFTESTS / "guest/read-iort").read_bytes())
-    archive.file("etc/suite", f"RESULTS={quote(parts.machine.results)}\n".encode())
+    archive.file("init", (SELFTESTS / "guest/read-table").read_bytes())
+    settings = f"RESULTS={quote(parts.machine.results)}\nTABLE={table.upper()}\n"
+    archive.file("etc/suite", settings.encode())
     initramfs.write_bytes(archive.content())
     with log.open("w") as file:
         guest = Guest(parts, initramfs, file)
@@ -173,7 +175,7 @@ def _read_iort(parts: Parts, initramfs: Path, log: Path) -> bytes:
     try:
         return base64.b64decode("".join(said), validate=True)
     except ValueError:
-        raise Mistake(f"the guest did not print its IORT: see {log}") from None
+        raise Mistake(f"the guest did not print its {table.upper()}: see {log}") from None
 
 
 def _shared(tree: Path) -> list[str]:

@@ -41,8 +41,8 @@ class Machine:
     results: str
     qemu: list[str]
     cmdline: str
-    # Whether the guest gets an IORT in which its root complexes are coherent.
-    coherent: bool
+    # The ACPI table that the guest gets changed so that Linux nests, see acpi.py. Empty if it gets its own.
+    table: str
     # The beginning of the QEMU command for a guest inside the guest, and parameters of that one's kernel.
     inner: str
     inner_cmdline: str
@@ -195,7 +195,7 @@ def machine(arch: str, name: str) -> Machine:
         results=base["results"],
         qemu=[base["qemu"], *shlex.split(base["base"]), *shlex.split(ini[title]["qemu"])],
         cmdline=" ".join([f"console={base['console']}", base.get("cmdline", ""), ini[title].get("cmdline", "")]),
-        coherent=ini[title].get("coherent", "no") == "yes",
+        table=ini[title].get("table", ""),
         inner=base["inner"],
         inner_cmdline=base.get("inner_cmdline", ""),
     )

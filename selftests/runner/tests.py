@@ -33,6 +33,21 @@ def iort(*nodes: bytes) -> bytes:
     return bytes(table)
 
 
+def ivrs(*blocks: bytes) -> bytes:
+    """Returns an ACPI table with these blocks at its end."""
+    body = struct.pack("<IQ", 40 << 8, 0) + b"".join(blocks)
+    head = b"IVRS" + struct.pack("<IBB6s8sI4sI", 36 + len(body), 1, 0, b"BOCHS ", b"BXPC    ", 1, b"BXPC", 1)
+    table = bytearray(head + body)
+    table[9] = -sum(table) % 256
+    return bytes(table)
+
+
+def ivhd(kind: int, *features: int) -> bytes:
+    """Returns the block of an IOMMU with these Extended Feature registers and one entry for all devices."""
+    body = struct.pack("<HHQHHI", 0x10, 0x40, 0xFED80000, 0, 0, 0) + struct.pack(f"<{len(features)}Q", *features)
+    return struct.pack("<BBH", kind, 0, 4 + len(body) + 4) + body + b"\x01\0\0\0"
+
+
 def node(kind: int, content: bytes) -> bytes:
     return struct.pack("<BHBIII", kind, 16 + len(content), 3, 0, 0, 0) + content
 
@@ -123,7 +138,7 @@ class SmmuTrace(unittest.TestCase):
         self.assertEqual(self.smmus(self.PAGE, sid=0x1021), result.FAILED)
 
 
-class Iort(unittest.TestCase):
+class Acpi(unittest.TestCase):
     ROOT = node(2, bytes(7) + b"\x01" + bytes(12))
 
     def test_root_is_coherent(self) -> None:
@@ -143,6 +158,28 @@ class Iort(unittest.TestCase):
         for table in (b"", good[:-1], b"MCFG" + good[4:], wrong_sum, iort(node(4, bytes(52)))):
             with self.assertRaises(acpi.Unexpected):
                 acpi.with_coherent_root(table)
+
+    def test_iommus_nest(self) -> None:
+        old = ivrs(ivhd(0x10), ivhd(0x11, 0x29D3 | 1 << 1 | 2 << 14, 0), ivhd(0x40, 0x8000000000000000, 0xF0))
+        new = acpi.with_guest_translation(old)
+        self.assertEqual(sum(new) % 256, 0)
+        self.assertEqual(new[36] & 1, 1)
+        self.assertEqual(struct.unpack_from("<I", new, 24)[0], struct.unpack_from("<I", old, 24)[0] + 1)
+        # The first block is 28 bytes long, the second 44.
+        wanted = 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48
+        self.assertEqual(struct.unpack_from("<QQ", new, 76 + 24), (0x29D1 | wanted, 8))
+        self.assertEqual(struct.unpack_from("<QQ", new, 120 + 24), (1 << 63 | wanted, 0xF8))
+        registers = range(76 + 24, 76 + 40), range(120 + 24, 120 + 40)
+        changed = {at for at, (one, other) in enumerate(zip(old, new)) if one != other}
+        self.assertEqual({at for at in changed if not any(at in some for some in registers)}, {9, 24, 36})
+
+    def test_what_is_no_ivrs(self) -> None:
+        good = ivrs(ivhd(0x11, 0, 0))
+        wrong_sum = good[:-1] + bytes([good[-1] ^ 1])
+        without = ivrs(ivhd(0x10))
+        for table in (b"", good[:-1], b"IORT" + good[4:], wrong_sum, without, ivrs(ivhd(0x11, 0, 0)[:-4])):
+            with self.assertRaises(acpi.Unexpected):
+                acpi.with_guest_translation(table)
 
     def test_kernel_finds_it_first(self) -> None:
         archive = acpi.upgrade("iort", b"table")
