@@ -34,7 +34,7 @@ use crate::{
 
 // SAFETY: Only `ioas` can make a value.
 // - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in
-//   one `GapMap`. An area is mapped and unmapped by the task that has put it into
+//   one `IntervalMap`. An area is mapped and unmapped by the task that has put it into
 //   `State::Building` or `State::Dying`, or with `Ioas::domains` held for writing, which excludes
 //   such tasks; see `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`,
 //   which also covers the other changes of its areas.

@@ -473,31 +473,77 @@ void iommufd_rs_ida_init(struct ida *ida)
 	ida_init(ida);
 }
 
-static u64 weight_of(struct iommufd_rs_weighted *node)
+/*
+ * Marks `heaviest` of a node and of those above it as unknown, up to `stop`. Those above a node that is
+ * marked are marked already.
+ */
+static void weighted_propagate(struct rb_node *rb, struct rb_node *stop)
 {
-	return node->weight;
+	while (rb != stop) {
+		struct iommufd_rs_weighted *node =
+			rb_entry(rb, struct iommufd_rs_weighted, rb);
+
+		if (node->heaviest == IOMMUFD_RS_UNKNOWN)
+			break;
+		node->heaviest = IOMMUFD_RS_UNKNOWN;
+		rb = rb_parent(rb);
+	}
 }
 
-RB_DECLARE_CALLBACKS_MAX(static, weighted, struct iommufd_rs_weighted, rb, u64,
-			 heaviest, weight_of)
+static void weighted_copy(struct rb_node *rb_old, struct rb_node *rb_new)
+{
+	struct iommufd_rs_weighted *old =
+		rb_entry(rb_old, struct iommufd_rs_weighted, rb);
+	struct iommufd_rs_weighted *new =
+		rb_entry(rb_new, struct iommufd_rs_weighted, rb);
+
+	new->heaviest = old->heaviest;
+}
+
+/* The tree is balanced below nodes that were marked before. */
+static void weighted_rotate(struct rb_node *rb_old, struct rb_node *rb_new)
+{
+	rb_entry(rb_old, struct iommufd_rs_weighted, rb)->heaviest =
+		IOMMUFD_RS_UNKNOWN;
+	rb_entry(rb_new, struct iommufd_rs_weighted, rb)->heaviest =
+		IOMMUFD_RS_UNKNOWN;
+}
+
+static const struct rb_augment_callbacks weighted = {
+	.propagate = weighted_propagate,
+	.copy = weighted_copy,
+	.rotate = weighted_rotate,
+};
+
+void iommufd_rs_weighted_forget(struct iommufd_rs_weighted *node)
+{
+	node->weight = IOMMUFD_RS_UNKNOWN;
+	weighted_propagate(&node->rb, NULL);
+}
 
 void iommufd_rs_weighted_insert(struct iommufd_rs_weighted *node,
 				struct rb_node *parent, struct rb_node **link,
+				struct iommufd_rs_weighted *next,
 				struct rb_root *root)
 {
-	node->heaviest = node->weight;
+	node->weight = IOMMUFD_RS_UNKNOWN;
+	node->heaviest = IOMMUFD_RS_UNKNOWN;
 	rb_link_node(&node->rb, parent, link);
 	weighted_propagate(parent, NULL);
+	/* The next node is above the new one, so its `heaviest` is marked. */
+	if (next)
+		next->weight = IOMMUFD_RS_UNKNOWN;
 	rb_insert_augmented(&node->rb, root, &weighted);
 }
 
-void iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
-			       struct rb_root *root)
+struct rb_node *iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
+					  struct rb_root *root)
 {
-	rb_erase_augmented(&node->rb, root, &weighted);
-}
+	struct rb_node *next = rb_next(&node->rb);
 
-void iommufd_rs_weighted_update(struct iommufd_rs_weighted *node)
-{
-	weighted_propagate(&node->rb, NULL);
+	if (next)
+		iommufd_rs_weighted_forget(
+			rb_entry(next, struct iommufd_rs_weighted, rb));
+	rb_erase_augmented(&node->rb, root, &weighted);
+	return next;
 }

@@ -161,18 +161,25 @@ unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 
 void iommufd_rs_ida_init(struct ida *ida);
 
-/* A node of a red-black tree that knows the largest weight in its subtree. */
+/*
+ * A node of a red-black tree that knows the largest weight in its subtree, or that it does not know it. The
+ * weight of a node depends on the node before it, so it is forgotten if there is another one.
+ */
+#define IOMMUFD_RS_UNKNOWN U64_MAX
 struct iommufd_rs_weighted {
 	struct rb_node rb;
 	u64 weight;
 	u64 heaviest;
 };
+void iommufd_rs_weighted_forget(struct iommufd_rs_weighted *node);
+/* Takes the place of the node, and the node behind that. */
 void iommufd_rs_weighted_insert(struct iommufd_rs_weighted *node,
 				struct rb_node *parent, struct rb_node **link,
+				struct iommufd_rs_weighted *next,
 				struct rb_root *root);
-void iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
-			       struct rb_root *root);
-void iommufd_rs_weighted_update(struct iommufd_rs_weighted *node);
+/* Returns the node behind the one that is removed. */
+struct rb_node *iommufd_rs_weighted_erase(struct iommufd_rs_weighted *node,
+					  struct rb_root *root);
 
 /* ffi/smmu_v3.c */
 struct iommufd_rs_smmu_v3_info {

@@ -83,17 +83,10 @@ impl<U: Copy, V> IntervalMap<U, V> {
         let (Some(first), Some(mut second)) = (first, self.at(range)) else {
             return Err(value);
         };
-        let weight = second.as_ref().weight();
         warn_on_once!(!second.set_start(at));
-        second.set_weight(0);
         let kept = core::mem::replace(second.value_mut(), value);
-        match self.tree.insert(vacancy.0, first, kept) {
-            Ok(mut first) => first.set_weight(weight),
-            // The elements were those of the second part.
-            Err(_) => {
-                warn_on_once!(true);
-            }
-        }
+        // The elements were those of the second part.
+        warn_on_once!(self.tree.insert(vacancy.0, first, kept).is_err());
         Ok(())
     }
 
@@ -106,11 +99,10 @@ impl<U: Copy, V> IntervalMap<U, V> {
             return None;
         }
         let first = self.at(first)?;
-        let (start, weight) = (first.range().start(), first.as_ref().weight());
+        let start = first.range().start();
         let value = first.remove();
         let mut second = self.at(second)?;
         warn_on_once!(!second.set_start(start));
-        second.set_weight(weight);
         Some(value)
     }
 
@@ -136,11 +128,6 @@ impl<U: Copy, V> IntervalMap<U, V> {
         let range = place.range();
         let result = check(range, place.value_mut());
         Some(result.map(|()| (range, place.remove())))
-    }
-
-    /// Returns true if a range intersects `within`.
-    pub(crate) fn is_taken(&self, within: Range<U>) -> bool {
-        self.iter_in(within).next().is_some()
     }
 
     /// Returns the ranges that intersect `within`, in order. They are not cut to it.

@@ -9,9 +9,12 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
-        gap_map::GapMap,
         interval::IntervalMap,
-        reserved::Reserved, //
+        reserved::{
+            Piece,
+            Reserved, //
+        },
+        room::Room, //
     },
     kapi::units::{
         align_up,
@@ -53,8 +56,8 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
 ///
 /// The first and the last page of all addresses are never chosen.
 pub(crate) fn choose<V>(
-    areas: &GapMap<V>,
-    reserved: &Reserved,
+    areas: Room<'_, V>,
+    reserved: Room<'_, Piece>,
     allowed: &IntervalMap<IovaUnit, ()>,
     addr: u64,
     length: u64,
@@ -97,8 +100,8 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
 /// Takes logarithmic time for each hole that is long enough but for alignment, and for the one that
 /// is chosen.
 fn first_fit<V>(
-    areas: &GapMap<V>,
-    reserved: &Reserved,
+    areas: Room<'_, V>,
+    reserved: Room<'_, Piece>,
     window: IovaRange,
     length: u64,
     alignment: u64,
@@ -114,17 +117,23 @@ fn first_fit<V>(
     };
     let rest = IovaRange::new(fit(window)?, window.last())?;
     areas
-        .gaps_with_room(rest, length)
-        .find_map(|gap| reserved.gaps_with_room(gap, length).find_map(fit))
+        .gaps(rest, length)
+        .find_map(|gap| reserved.gaps(gap, length).find_map(fit))
 }
 
 /// Checks that a mapping may be put at `range`. Returns `EINVAL` if part of it is reserved, and
 /// `EEXIST` if part of it is mapped.
-pub(crate) fn check<V>(areas: &GapMap<V>, reserved: &Reserved, range: IovaRange) -> Result {
+///
+/// `areas` remembers the place, for the area that is put there next.
+pub(crate) fn check<V>(
+    areas: &mut IntervalMap<IovaUnit, V>,
+    reserved: &Reserved,
+    range: IovaRange,
+) -> Result {
     if reserved.conflict(range).is_some() {
         return Err(EINVAL);
     }
-    if areas.is_taken(range) {
+    if areas.first_in_mut(range).is_some() {
         return Err(EEXIST);
     }
     Ok(())

@@ -13,11 +13,11 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
-        gap_map::{
-            GapMap,
-            GapsWithRoom, //
+        interval::{
+            IntervalMap,
+            Vacancy, //
         },
-        interval::Vacancy, //
+        room::Room, //
     },
     kapi::{
         bug::warn_on_once,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A range that the same users have reserved.
-struct Piece {
+pub(crate) struct Piece {
     users: u64,
     /// The number of reserved ranges that begin with the first address.
     begins: u64,
@@ -39,19 +39,14 @@ struct Piece {
 
 /// See the module.
 pub(crate) struct Reserved {
-    pieces: GapMap<Piece>,
-}
-
-/// How much room there is in a gap between pieces: all of it.
-fn whole(gap: IovaRange) -> u64 {
-    gap.len()
+    pieces: IntervalMap<IovaUnit, Piece>,
 }
 
 impl Reserved {
     /// Creates a set in which nothing is reserved.
     pub(crate) const fn new() -> Self {
         Self {
-            pieces: GapMap::new(),
+            pieces: IntervalMap::new(),
         }
     }
 
@@ -98,20 +93,9 @@ impl Reserved {
         self.pieces.gaps_in(IovaRange::ALL)
     }
 
-    /// Returns the parts of `within` that are not reserved, in order. Parts of less than `least`
-    /// addresses may be left out.
-    pub(crate) fn gaps_with_room(
-        &self,
-        within: IovaRange,
-        least: u64,
-    ) -> impl Iterator<Item = IovaRange> + '_ {
-        let gaps: GapsWithRoom<'_, Piece> = self.pieces.gaps_with_room(within, least);
-        gaps
-    }
-
-    /// Returns the largest number of contiguous addresses of `within` that are not reserved.
-    pub(crate) fn room(&self, within: IovaRange) -> u64 {
-        self.pieces.largest_gap(within)
+    /// Finds out how much room there is in the gaps between pieces: all of each.
+    pub(crate) fn room(&mut self) -> Room<'_, Piece> {
+        self.pieces.room(|gap| gap.len())
     }
 
     /// Returns the number of pieces.
@@ -134,7 +118,7 @@ impl Reserved {
                 begins: 0,
                 ends: 0,
             };
-            let refused = self.pieces.insert(Vacancy::new()?, gap, piece, whole);
+            let refused = self.pieces.insert(Vacancy::new()?, gap, piece);
             warn_on_once!(refused.is_err());
             next = behind(gap, range);
         }
@@ -169,7 +153,7 @@ impl Reserved {
                 break;
             };
             if piece.users == 0 {
-                warn_on_once!(self.pieces.remove(found, whole).is_none());
+                warn_on_once!(self.pieces.remove(found).is_none());
             }
             next = behind(found, range);
         }

@@ -12,7 +12,6 @@ use kernel::{
 use crate::{
     ioas::{
         area::Area,
-        gap_map::GapMap,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -36,7 +35,7 @@ use crate::{
 /// See the module.
 pub(crate) struct Space {
     /// The areas. They are added, removed and split by the functions of [`Space`] only.
-    pub(crate) areas: GapMap<Area>,
+    pub(crate) areas: IntervalMap<IovaUnit, Area>,
     /// The number of areas by the alignment that they have, for each power of two below a page.
     unaligned: [u64; PAGE_SHIFT as usize],
     /// The addresses that devices and domains cannot use. No area has one of them.
@@ -53,7 +52,7 @@ impl Space {
     /// Creates an address space without areas, in which nothing is reserved.
     pub(crate) fn new() -> Self {
         Self {
-            areas: GapMap::new(),
+            areas: IntervalMap::new(),
             unaligned: [0; PAGE_SHIFT as usize],
             reserved: Reserved::new(),
             apertures: RBTree::new(),
@@ -70,17 +69,14 @@ impl Space {
         area: Area,
     ) -> Result<(), Area> {
         let alignment = area.alignment(range);
-        let reserved = &self.reserved;
-        self.areas
-            .insert(vacancy, range, area, |gap| reserved.room(gap))?;
+        self.areas.insert(vacancy, range, area)?;
         self.count(alignment, u64::wrapping_add);
         Ok(())
     }
 
     /// Removes the area with exactly this range.
     pub(crate) fn remove(&mut self, range: IovaRange) -> Option<Area> {
-        let reserved = &self.reserved;
-        let area = self.areas.remove(range, |gap| reserved.room(gap))?;
+        let area = self.areas.remove(range)?;
         self.count(area.alignment(range), u64::wrapping_sub);
         Some(area)
     }
@@ -91,10 +87,7 @@ impl Space {
         within: IovaRange,
         check: impl FnOnce(IovaRange, &mut Area) -> Result<(), E>,
     ) -> Option<Result<(IovaRange, Area), E>> {
-        let reserved = &self.reserved;
-        let taken = self
-            .areas
-            .take_first_in(within, check, |gap| reserved.room(gap));
+        let taken = self.areas.take_first_in(within, check);
         if let Some(Ok((range, area))) = &taken {
             self.count(area.alignment(*range), u64::wrapping_sub);
         }
@@ -146,26 +139,24 @@ impl Space {
     }
 
     /// Chooses an IOVA. See [`iova_alloc::choose`].
-    pub(crate) fn choose(&self, addr: u64, length: u64) -> Result<u64> {
-        iova_alloc::choose(
-            &self.areas,
-            &self.reserved,
-            &self.allowed,
-            addr,
-            length,
-            self.alignment,
-        )
-        .map_err(|error| match error {
-            ENOSPC => Reason::MapNoRoom.with(length),
-            EINVAL => Reason::MapMemoryUnaligned.with(addr),
-            EOVERFLOW => Reason::MapOverflow.with(length),
-            error => error.into(),
+    pub(crate) fn choose(&mut self, addr: u64, length: u64) -> Result<u64> {
+        let reserved = self.reserved.room();
+        // The room between areas is the largest part of a gap that is not reserved.
+        let areas = self.areas.room(|gap| reserved.largest_gap(gap));
+        let (allowed, alignment) = (&self.allowed, self.alignment);
+        iova_alloc::choose(areas, reserved, allowed, addr, length, alignment).map_err(|error| {
+            match error {
+                ENOSPC => Reason::MapNoRoom.with(length),
+                EINVAL => Reason::MapMemoryUnaligned.with(addr),
+                EOVERFLOW => Reason::MapOverflow.with(length),
+                error => error.into(),
+            }
         })
     }
 
     /// Checks a range that the user has chosen. See [`iova_alloc::check`].
-    pub(crate) fn check(&self, range: IovaRange) -> Result {
-        let areas = &self.areas;
+    pub(crate) fn check(&mut self, range: IovaRange) -> Result {
+        let areas = &mut self.areas;
         iova_alloc::check(areas, &self.reserved, range).map_err(|error| {
             let reserved = self.reserved.conflict(range).map(|at| at.start());
             let mapped = areas.first_in(range).map(|(at, _)| at.start());
@@ -193,7 +184,7 @@ impl Space {
                 return Err(Reason::IoasInUse.with(at.start()));
             }
             self.reserved.add(range)?;
-            self.update_room(range);
+            self.areas.room_changed(range);
             count += 1;
             Ok(())
         });
@@ -207,14 +198,8 @@ impl Space {
     pub(crate) fn unreserve(&mut self, ranges: impl Iterator<Item = IovaRange>) {
         for range in ranges {
             self.reserved.remove(range);
-            self.update_room(range);
+            self.areas.room_changed(range);
         }
-    }
-
-    /// Corrects the room in the gap between areas that `range` is in.
-    fn update_room(&mut self, range: IovaRange) {
-        let reserved = &self.reserved;
-        self.areas.update(range, |gap| reserved.room(gap));
     }
 
     /// Reserves the addresses outside of the aperture of a domain, which `owner` identifies.

@@ -3,7 +3,14 @@
 //! Trees of disjoint ranges, each with a value and a weight.
 //!
 //! The tree knows the largest weight in each of its subtrees, so that the first range that is heavy
-//! enough is found in logarithmic time. What a weight means is up to the user.
+//! enough is found in logarithmic time. What a weight means is up to the user: it is a function of a
+//! range and the one before it.
+//!
+//! Weights are computed when they are asked for ([`RangeTree::weigh`]), and not when a range is
+//! added or removed. A change marks the ranges whose weight it may change, and the nodes above
+//! them. Of these only, weights and largest weights are computed anew: so weighing takes logarithmic
+//! time for each change since the last time. If nobody asks, a change marks nothing that is not
+//! marked already.
 //!
 //! Fit for `rust/kernel`. [`RBTree`](kernel::rbtree::RBTree) cannot be augmented.
 //!
@@ -12,6 +19,7 @@
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
+    ops::Deref,
     ptr::NonNull, //
 };
 
@@ -31,8 +39,12 @@ use crate::{
 /// # Invariants
 ///
 /// `root` is a red-black tree of the field `links` of nodes of type [`Node`], which the tree owns.
-/// The ranges of the nodes are disjoint and in order. `links.heaviest` of a node is the largest
-/// `links.weight` in the subtree of that node.
+/// The ranges of the nodes are disjoint and in order. `links.heaviest` of a node is [`UNKNOWN`], or
+/// all weights in the subtree of that node are known and it is the largest of them. If it is
+/// `UNKNOWN`, it is that of all nodes above too.
+///
+/// `recent.node` is a node of the tree, or `None`. It is what [`RangeTree::seek`] returns for each
+/// address from `recent.from` up to its last one; if it is `None`, for each from `recent.from` on.
 ///
 /// # Examples
 ///
@@ -40,23 +52,39 @@ use crate::{
 /// use crate::kapi::{sync::range_tree::{RangeTree, Reservation}, units::IovaRange};
 ///
 /// let mut tree = RangeTree::new();
-/// for (start, weight) in [(10, 1), (30, 5), (50, 2), (70, 5)] {
+/// for start in [1, 15, 20, 23] {
 ///     let memory = Reservation::new(GFP_KERNEL)?;
-///     let range = IovaRange::from_len(start, 10)?;
-///     let mut node = tree.insert(memory, range, start).map_err(|_| EEXIST)?;
-///     node.set_weight(weight);
+///     let range = IovaRange::from_len(start, 1)?;
+///     assert!(tree.insert(memory, range, start).is_ok());
 /// }
-/// let first = |at, weight| tree.first_heavy(at, weight).map(|node| *node.value());
-/// assert_eq!(first(0, 2), Some(30));
-/// assert_eq!(first(40, 2), Some(50));
-/// assert_eq!(first(40, 3), Some(70));
-/// assert_eq!(first(0, 6), None);
+/// // How far a range is from the one before it.
+/// let far = |prev: Option<IovaRange>, range: IovaRange| {
+///     prev.map_or(0, |prev| range.start() - prev.last())
+/// };
+/// let weighed = tree.weigh(far);
+/// let first = |at, weight| weighed.first_heavy(at, weight).map(|node| *node.value());
+/// assert_eq!(first(0, 4), Some(15));
+/// assert_eq!(first(16, 4), Some(20));
+/// assert_eq!(first(21, 1), Some(23));
+/// assert_eq!(first(21, 4), None);
+/// assert_eq!(weighed.heaviest(15, 23), 5);
 /// # Ok::<(), Error>(())
 /// ```
 pub(crate) struct RangeTree<U, V> {
     root: bindings::rb_root,
+    /// What was found, added or passed last: often it is what is looked for next.
+    recent: Recent<U, V>,
     _nodes: PhantomData<Node<U, V>>,
 }
+
+/// The result of a search. See [`RangeTree`].
+struct Recent<U, V> {
+    node: Option<NonNull<Node<U, V>>>,
+    from: u64,
+}
+
+/// Instead of a weight: it is not known. Weights are less. `IOMMUFD_RS_UNKNOWN` of `ffi/shims.h`.
+const UNKNOWN: u64 = u64::MAX;
 
 // SAFETY: The tree owns its nodes, and their values with them.
 unsafe impl<U, V: Send> Send for RangeTree<U, V> {}
@@ -98,10 +126,14 @@ unsafe fn node_of<U, V>(links: *mut bindings::rb_node) -> Option<NonNull<Node<U,
 impl<U: Copy, V> RangeTree<U, V> {
     /// Creates an empty tree.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: The tree has no nodes.
+        // INVARIANT: The tree has no nodes, and a search finds none.
         Self {
             root: bindings::rb_root {
                 rb_node: core::ptr::null_mut(),
+            },
+            recent: Recent {
+                node: None,
+                from: 0,
             },
             _nodes: PhantomData,
         }
@@ -112,53 +144,64 @@ impl<U: Copy, V> RangeTree<U, V> {
         self.root.rb_node.is_null()
     }
 
-    /// Adds a range of weight 0. Returns the value if the range intersects another one; the memory
-    /// is freed then.
-    #[inline]
+    /// Adds a range. Returns the value if the range intersects another one; the memory is freed
+    /// then.
     pub(crate) fn insert(
         &mut self,
         memory: Reservation<U, V>,
         range: Range<U>,
         value: V,
     ) -> Result<CursorMut<'_, U, V>, V> {
-        let root: *mut bindings::rb_root = &mut self.root;
-        let mut parent = core::ptr::null_mut();
-        // SAFETY: `root` is a field of `self`.
-        let mut link = unsafe { &raw mut (*root).rb_node };
-        loop {
-            // SAFETY: `link` is the pointer of the root or one of a node, all of which are valid.
-            let below = unsafe { *link };
-            // SAFETY: By the invariants of the tree `below` is null or the links of a node.
-            let Some(node) = (unsafe { node_of::<U, V>(below) }) else {
-                break;
-            };
-            // SAFETY: By the invariants of the tree the node is valid.
-            let there = unsafe { (*node.as_ptr()).range };
-            link = if range.last() < there.start() {
-                // SAFETY: `below` is the links of a node, which is valid.
-                unsafe { &raw mut (*below).rb_left }
-            } else if range.start() > there.last() {
-                // SAFETY: `below` is the links of a node, which is valid.
-                unsafe { &raw mut (*below).rb_right }
-            } else {
-                return Err(value);
-            };
-            parent = below;
+        let next = self.seek(range.start());
+        if next.is_some_and(|next| next.range().start() <= range.last()) {
+            return Err(value);
         }
+        // The place is right of the last node before `next`. If that is not below `next`, then
+        // nothing is left of `next`, and the place is there.
+        let before = match next {
+            Some(next) => next.left(),
+            None => self.top(),
+        };
+        let before = before.map(|below| below.rightmost().node);
+        let next = next.map(|next| next.node);
         let node = memory.0.write(Node {
             links: Default::default(),
             range,
             value,
         });
         let node = NonNull::from(KBox::leak(node));
-        // INVARIANT: The search has ended at the null pointer where a node with this range has its
-        // place in the order. The weight is 0, so it changes no `heaviest`.
+        let root: *mut bindings::rb_root = &mut self.root;
+        // SAFETY: The nodes are in the tree, and `root` is a field of `self`.
+        let (parent, link) = unsafe {
+            match (before, next) {
+                (Some(before), _) => {
+                    let rb = &raw mut (*before.as_ptr()).links.rb;
+                    (rb, &raw mut (*rb).rb_right)
+                }
+                (None, Some(next)) => {
+                    let rb = &raw mut (*next.as_ptr()).links.rb;
+                    (rb, &raw mut (*rb).rb_left)
+                }
+                (None, None) => (core::ptr::null_mut(), &raw mut (*root).rb_node),
+            }
+        };
+        let next = next.map_or(core::ptr::null_mut(), |next| {
+            // SAFETY: The node is in the tree.
+            unsafe { &raw mut (*next.as_ptr()).links }
+        });
+        // INVARIANT: The place is between the last node before the range and the first one behind
+        // it. The function marks the nodes whose `heaviest` may change.
         // SAFETY: `parent` and `link` are the place of a node that is missing in the tree `root`,
-        // and `node` is in no tree.
+        // `next` is the node behind that place or null, and `node` is in no tree.
         unsafe {
             let links = &raw mut (*node.as_ptr()).links;
-            bindings::iommufd_rs_weighted_insert(links, parent, link, root);
+            bindings::iommufd_rs_weighted_insert(links, parent, link, next, root);
         }
+        // INVARIANT: The range of the node contains these addresses.
+        self.recent = Recent {
+            node: Some(node),
+            from: range.start(),
+        };
         // INVARIANT: The node is in the tree.
         Ok(CursorMut { tree: self, node })
     }
@@ -171,6 +214,21 @@ impl<U: Copy, V> RangeTree<U, V> {
     /// Returns the range that contains `at`, or else the first one behind it.
     #[inline]
     pub(crate) fn seek(&self, at: u64) -> Option<Cursor<'_, U, V>> {
+        if at >= self.recent.from {
+            // INVARIANT: The node is in the tree, which is borrowed as long as the result.
+            let recent = self.recent.node.map(|node| Cursor {
+                node,
+                _tree: PhantomData,
+            });
+            if recent.is_none_or(|recent| at <= recent.range().last()) {
+                return recent;
+            }
+        }
+        self.descend(at)
+    }
+
+    /// As [`RangeTree::seek`], from the top of the tree.
+    fn descend(&self, at: u64) -> Option<Cursor<'_, U, V>> {
         let mut found = None;
         let mut next = self.top();
         while let Some(here) = next {
@@ -187,28 +245,97 @@ impl<U: Copy, V> RangeTree<U, V> {
         found
     }
 
-    /// As [`RangeTree::seek`], for changing the tree.
+    /// As [`RangeTree::seek`], for changing the tree. Remembers the result, so that seeking the
+    /// same again and adding a range there takes constant time.
     #[inline]
     pub(crate) fn seek_mut(&mut self, at: u64) -> Option<CursorMut<'_, U, V>> {
-        let node = self.seek(at)?.node;
+        let found = self.seek(at).map(|found| (found.node, found.range()));
+        // INVARIANT: There is no other range from `at` up to the one that was found.
+        self.recent = Recent {
+            node: found.map(|(node, _)| node),
+            from: found.map_or(at, |(_, range)| range.start().min(at)),
+        };
+        let (node, _) = found?;
         // INVARIANT: The node was found in the tree.
         Some(CursorMut { tree: self, node })
     }
 
-    /// Returns the last range.
-    pub(crate) fn last(&self) -> Option<Cursor<'_, U, V>> {
-        let mut last = self.top()?;
-        while let Some(right) = last.right() {
-            last = right;
+    /// Computes the weights that are not known, by the range before each range, if there is one, and
+    /// the range. A weight of `u64::MAX` counts as one less.
+    ///
+    /// `weight` must be the same function each time. If its result for a range changes, call
+    /// [`CursorMut::forget_weight`]. Otherwise weights are not what they should be, but the tree is
+    /// in order.
+    pub(crate) fn weigh(
+        &mut self,
+        weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
+    ) -> Weighed<'_, U, V> {
+        let mut next = self.top().and_then(Cursor::unknown);
+        while let Some(here) = next {
+            let (left, right) = (here.left(), here.right());
+            let below = left.and_then(Cursor::unknown);
+            let below = below.or_else(|| right.and_then(Cursor::unknown));
+            if below.is_some() {
+                next = below;
+                continue;
+            }
+            let mut most = here.weight();
+            if most == UNKNOWN {
+                let prev = here.prev().map(Cursor::range);
+                most = weight(prev, here.range()).min(UNKNOWN - 1);
+                // SAFETY: The node is in the tree, which is borrowed mutably. No reference to the
+                // node is used meanwhile.
+                unsafe { (*here.node.as_ptr()).links.weight = most };
+            }
+            for child in [left, right].into_iter().flatten() {
+                most = most.max(child.heaviest());
+            }
+            // INVARIANT: The weight of the node is known, and those below it are; `most` is the
+            // largest.
+            // SAFETY: As for the weight above.
+            unsafe { (*here.node.as_ptr()).links.heaviest = most };
+            next = here.parent();
         }
-        Some(last)
+        // INVARIANT: No node is left whose `heaviest` is unknown: there would be one at the top.
+        Weighed(self)
     }
 
+    /// Returns the last range.
+    pub(crate) fn last(&self) -> Option<Cursor<'_, U, V>> {
+        self.top().map(Cursor::rightmost)
+    }
+}
+
+/// A tree whose weights are known.
+///
+/// # Invariants
+///
+/// `heaviest` is known in all nodes.
+pub(crate) struct Weighed<'a, U, V>(&'a RangeTree<U, V>);
+
+// Deriving it would ask the same of `U` and `V`.
+impl<U, V> Clone for Weighed<'_, U, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, V> Copy for Weighed<'_, U, V> {}
+
+impl<'a, U, V> Deref for Weighed<'a, U, V> {
+    type Target = RangeTree<U, V>;
+
+    fn deref(&self) -> &RangeTree<U, V> {
+        self.0
+    }
+}
+
+impl<'a, U: Copy, V> Weighed<'a, U, V> {
     /// Returns the first range of at least this weight that contains `at` or lies behind it.
-    pub(crate) fn first_heavy(&self, at: u64, weight: u64) -> Option<Cursor<'_, U, V>> {
+    pub(crate) fn first_heavy(self, at: u64, weight: u64) -> Option<Cursor<'a, U, V>> {
         // The result is `found`, or in the right subtree of `found`.
         let mut found = None;
-        let mut next = self.top();
+        let mut next = self.0.top();
         while let Some(here) = next {
             next = if here.range().last() < at {
                 here.right()
@@ -236,9 +363,9 @@ impl<U: Copy, V> RangeTree<U, V> {
 
     /// Returns the largest weight of the ranges that begin behind `after` and not behind `until`,
     /// or 0 if there is none.
-    pub(crate) fn heaviest(&self, after: u64, until: u64) -> u64 {
+    pub(crate) fn heaviest(self, after: u64, until: u64) -> u64 {
         // Finds the node that has all these ranges in its subtree.
-        let mut next = self.top();
+        let mut next = self.0.top();
         let top = loop {
             let Some(here) = next else {
                 return 0;
@@ -343,6 +470,25 @@ impl<'a, U: Copy, V> Cursor<'a, U, V> {
         unsafe { Self::new(self.get().links.rb.rb_right) }
     }
 
+    fn parent(self) -> Option<Self> {
+        // The two low bits are not part of the address; see `include/linux/rbtree_types.h`.
+        let parent = self.get().links.rb.__rb_parent_color & !3;
+        // SAFETY: The parent pointer is null or that of the links of a node of the same tree.
+        unsafe { Self::new(core::ptr::with_exposed_provenance_mut(parent)) }
+    }
+
+    fn rightmost(mut self) -> Self {
+        while let Some(right) = self.right() {
+            self = right;
+        }
+        self
+    }
+
+    /// Returns `self` if its `heaviest` is not known.
+    fn unknown(self) -> Option<Self> {
+        (self.heaviest() == UNKNOWN).then_some(self)
+    }
+
     pub(super) fn heaviest(self) -> u64 {
         self.get().links.heaviest
     }
@@ -357,8 +503,7 @@ impl<'a, U: Copy, V> Cursor<'a, U, V> {
         &self.get().value
     }
 
-    /// Returns the weight.
-    pub(crate) fn weight(self) -> u64 {
+    pub(super) fn weight(self) -> u64 {
         self.get().links.weight
     }
 
@@ -412,18 +557,11 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         unsafe { &mut (*self.node.as_ptr()).value }
     }
 
-    /// Changes the weight.
-    pub(crate) fn set_weight(&mut self, weight: u64) {
-        if self.as_ref().weight() == weight {
-            return;
-        }
+    /// Has the weight computed anew by the next [`RangeTree::weigh`].
+    pub(crate) fn forget_weight(&mut self) {
+        // INVARIANT: The function marks `heaviest` of this node and of those above it.
         // SAFETY: The node is in the tree, which is borrowed mutably.
-        let links = unsafe { &raw mut (*self.node.as_ptr()).links };
-        // SAFETY: The links are valid.
-        unsafe { (*links).weight = weight };
-        // INVARIANT: The function corrects `heaviest` of this node and of those above it.
-        // SAFETY: The node is in the tree, which is borrowed mutably.
-        unsafe { bindings::iommufd_rs_weighted_update(links) };
+        unsafe { bindings::iommufd_rs_weighted_forget(&raw mut (*self.node.as_ptr()).links) };
     }
 
     /// Has the range begin at `start`. Returns false and changes nothing if it would be empty or
@@ -436,29 +574,31 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         let range = Range::new(start, self.range().last());
         match range {
             Some(range) if free => {
-                // INVARIANT: The range is still between its neighbours.
+                // INVARIANT: The range is still between its neighbours. If the node is the recent
+                // one: there still is no other range from `from` up to its last address.
                 // SAFETY: The node is in the tree, which is borrowed mutably.
                 unsafe { (*self.node.as_ptr()).range = range };
+                self.forget_weight();
                 true
             }
             _ => false,
         }
     }
 
-    /// Goes to the range behind this one.
-    pub(crate) fn next(self) -> Option<Self> {
-        let node = self.as_ref().next()?.node;
-        // INVARIANT: The next node is in the tree too.
-        Some(Self { node, ..self })
-    }
-
     /// Removes the range. Needs no memory.
     pub(crate) fn remove(self) -> V {
+        let from = self.range().start();
         // SAFETY: By the invariants the node is in the tree, which is borrowed mutably.
-        unsafe {
+        let next = unsafe {
             let links = &raw mut (*self.node.as_ptr()).links;
-            bindings::iommufd_rs_weighted_erase(links, &mut self.tree.root);
-        }
+            bindings::iommufd_rs_weighted_erase(links, &mut self.tree.root)
+        };
+        // INVARIANT: There is no range any more from `from` up to the next one.
+        self.tree.recent = Recent {
+            // SAFETY: The function returns null or the links of a node of the tree.
+            node: unsafe { node_of(next) },
+            from,
+        };
         // SAFETY: The node came from a box. The tree does not have it any more.
         let node = unsafe { KBox::from_raw(self.node.as_ptr()) };
         KBox::into_inner(node).value

@@ -36,7 +36,8 @@ mod tests {
     const PLACES: u64 = 512;
     const STEP: u64 = 8;
 
-    /// The weight of the range at each place, or `None` if there is no range.
+    /// What the weight of the range at each place depends on beside the range before it, or `None`
+    /// if there is no range.
     type Model = KVec<Option<u64>>;
 
     /// A generator of numbers that are the same in each run.
@@ -53,26 +54,47 @@ mod tests {
         IovaRange::from_len(place * STEP, 1 + place % STEP)
     }
 
-    /// Checks that `heaviest` is right in each node, and returns the number of nodes.
-    fn check_node(node: Option<Cursor<'_, IovaUnit, u64>>) -> Result<(u64, usize)> {
+    /// Returns the weight of a range.
+    fn weigh(model: &Model, prev: Option<IovaRange>, range: IovaRange) -> u64 {
+        let own = model.get((range.start() / STEP) as usize);
+        let own = own.and_then(|own| *own).unwrap_or(u64::MAX);
+        (range.start() - prev.map_or(0, |prev| prev.last())).wrapping_add(own) % 20
+    }
+
+    /// Checks that `heaviest` of each node is right or unknown, and then unknown above it too, and
+    /// returns it with the number of nodes.
+    fn check_node(node: Option<Cursor<'_, IovaUnit, u64>>) -> Result<(Option<u64>, usize)> {
         let Some(node) = node else {
-            return Ok((0, 0));
+            return Ok((Some(0), 0));
         };
         let (left, right) = (check_node(node.left())?, check_node(node.right())?);
-        let heaviest = node.weight().max(left.0).max(right.0);
-        assert_eq!(node.heaviest(), heaviest);
+        let known = |heaviest| (heaviest != u64::MAX).then_some(heaviest);
+        let heaviest = known(node.heaviest());
+        if let Some(heaviest) = heaviest {
+            let below = left.0.zip(right.0).map(|(left, right)| left.max(right));
+            let most = known(node.weight()).zip(below).map(|(a, b)| a.max(b));
+            assert_eq!(Some(heaviest), most);
+        }
         Ok((heaviest, left.1 + right.1 + 1))
     }
 
     /// Compares the tree with the model.
-    fn compare(tree: &Tree, model: &Model, numbers: &mut Numbers) -> Result {
+    fn compare(tree: &mut Tree, model: &Model, numbers: &mut Numbers) -> Result {
         let here = || {
-            model
-                .iter()
-                .zip(0..)
-                .filter_map(|(w, place)| Some((place, (*w)?)))
+            let mut prev = None;
+            let there = model.iter().zip(0..);
+            there.filter_map(move |(own, place)| {
+                (*own)?;
+                let range = range_at(place).ok()?;
+                let weight = weigh(model, prev.replace(range), range);
+                Some((place, weight))
+            })
         };
         assert_eq!(check_node(tree.top())?.1, here().count());
+        let tree = tree.weigh(|prev, range| weigh(model, prev, range));
+        let (heaviest, count) = check_node(tree.top())?;
+        let most = here().map(|(_, weight)| weight).max();
+        assert_eq!((heaviest, count), (most.or(Some(0)), here().count()));
         assert_eq!(
             tree.last().map(|node| *node.value()),
             here().last().map(|(place, _)| place)
@@ -126,28 +148,37 @@ mod tests {
             let fills = (step / 500) % 2 == 0;
             match there {
                 None if fills || numbers.below(4) == 0 => {
-                    let weight = numbers.below(20);
                     let memory = Reservation::new(GFP_KERNEL)?;
-                    let mut node = tree.insert(memory, range, place).map_err(|_| EEXIST)?;
-                    node.set_weight(weight);
-                    *there = Some(weight);
+                    tree.insert(memory, range, place).map_err(|_| EEXIST)?;
+                    *there = Some(numbers.below(20));
                 }
                 Some(_) if !fills || numbers.below(4) == 0 => {
                     let node = tree.seek_mut(range.last()).ok_or(ENOENT)?;
                     assert_eq!(node.remove(), place);
                     *there = None;
                 }
-                Some(weight) => {
-                    *weight = numbers.below(20);
+                Some(own) => {
+                    *own = numbers.below(20);
                     let mut node = tree.seek_mut(range.start()).ok_or(ENOENT)?;
-                    node.set_weight(*weight);
+                    node.forget_weight();
                     let memory = Reservation::new(GFP_KERNEL)?;
                     assert!(tree.insert(memory, range, 0).is_err());
                 }
                 None => {}
             }
-            if step % 50 == 0 {
-                compare(&tree, &model, &mut numbers)?;
+            // What is sought now is remembered for the next steps.
+            if numbers.below(4) == 0 {
+                let at = numbers.below(PLACES * STEP);
+                let found = tree.seek_mut(at).map(|node| node.range());
+                let mut behind = (0..PLACES).filter_map(|place| {
+                    let there = *model.get(place as usize)?;
+                    there.and(range_at(place).ok())
+                });
+                assert_eq!(found, behind.find(|range| range.last() >= at));
+            }
+            // Weights are computed after one change and after many.
+            if step % 50 == 0 || step % 50 == 1 || step % 1000 > 900 {
+                compare(&mut tree, &model, &mut numbers)?;
             }
         }
         Ok(())

@@ -6,13 +6,13 @@
 pub(crate) mod builder;
 #[path = "../../../../ioas/extents.rs"]
 pub(crate) mod extents;
-#[path = "../../../../ioas/gap_map.rs"]
-pub(crate) mod gap_map;
 #[path = "../../../../ioas/interval.rs"]
 pub(crate) mod interval;
 #[path = "../../../../ioas/iova_alloc.rs"]
 pub(crate) mod iova_alloc;
 #[path = "../../../../ioas/reserved.rs"]
 pub(crate) mod reserved;
+#[path = "../../../../ioas/room.rs"]
+pub(crate) mod room;
 #[path = "../../../../ioas/segments.rs"]
 pub(crate) mod segments;

@@ -7,7 +7,6 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
-        gap_map::GapMap,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -62,15 +61,17 @@ impl Space {
     }
 
     fn choose(&self, addr: u64, length: u64) -> Result<u64> {
-        let reserved = reserved(&self.reserved);
+        let mut reserved = reserved(&self.reserved);
         let mut allowed = IntervalMap::<IovaUnit, ()>::new();
         for (start, last) in &self.allowed {
             let vacancy = Vacancy::new().expect("nothing fails");
             let disjoint = allowed.insert(vacancy, range(*start, *last), ());
             assert!(disjoint.is_ok(), "not disjoint: {self:#x?}");
         }
-        let areas = areas(&self.areas, &reserved);
-        choose(&areas, &reserved, &allowed, addr, length, self.alignment)
+        let mut areas = areas(&self.areas);
+        let reserved = reserved.room();
+        let areas = areas.room(|gap| reserved.largest_gap(gap));
+        choose(areas, reserved, &allowed, addr, length, self.alignment)
     }
 
     /// Returns the runs of addresses that are neither mapped nor reserved, as inclusive pairs.
@@ -165,11 +166,11 @@ fn reserved(pairs: &[Pair]) -> Reserved {
     reserved
 }
 
-fn areas(pairs: &[Pair], reserved: &Reserved) -> GapMap<()> {
-    let mut areas = GapMap::new();
+fn areas(pairs: &[Pair]) -> IntervalMap<IovaUnit, ()> {
+    let mut areas = IntervalMap::new();
     for (start, last) in pairs {
         let vacancy = Vacancy::new().expect("nothing fails");
-        let disjoint = areas.insert(vacancy, range(*start, *last), (), |gap| reserved.room(gap));
+        let disjoint = areas.insert(vacancy, range(*start, *last), ());
         assert!(disjoint.is_ok(), "not disjoint: {pairs:#x?}");
     }
     areas
@@ -474,7 +475,7 @@ fn the_choice_is_linuxs_where_nothing_is_aligned() {
 #[test]
 fn reserved_addresses_are_refused_before_taken_ones() {
     let reserved = reserved(&[(40, 49), (25, 60), (MAX - 9, MAX - 3)]);
-    let areas = areas(&[(0, 9), (20, 29), (MAX - 4, MAX)], &reserved);
+    let mut areas = areas(&[(0, 9), (20, 29), (MAX - 4, MAX)]);
     let table = [
         (0, 0, Err(EEXIST)),
         (9, 9, Err(EEXIST)),
@@ -494,7 +495,7 @@ fn reserved_addresses_are_refused_before_taken_ones() {
         (0, MAX, Err(EINVAL)),
     ];
     for (start, last, expected) in table {
-        let found = check(&areas, &reserved, range(start, last));
+        let found = check(&mut areas, &reserved, range(start, last));
         assert_eq!(found, expected, "{start:#x} to {last:#x}");
     }
 }

@@ -4,12 +4,12 @@
 
 mod builder;
 mod chunks;
-mod gap_map;
 mod interval;
 mod iova_alloc;
 mod mocks;
 mod random;
 mod reserved;
+mod room;
 mod segments;
 mod small;
 mod smmu_v3;

@@ -15,7 +15,8 @@ use crate::kapi::units::Range;
 struct Node<U, V> {
     range: Range<U>,
     value: V,
-    weight: u64,
+    /// `None` if it must be computed.
+    weight: Option<u64>,
 }
 
 /// Disjoint ranges in order.
@@ -43,7 +44,14 @@ impl<U: Copy, V> RangeTree<U, V> {
         self.0.is_empty()
     }
 
-    /// Adds a range of weight 0, unless it intersects another.
+    /// Has the weight of a range computed anew.
+    fn forget(&mut self, at: usize) {
+        if let Some(node) = self.0.get_mut(at) {
+            node.weight = None;
+        }
+    }
+
+    /// Adds a range, unless it intersects another.
     pub(crate) fn insert(
         &mut self,
         _memory: Reservation<U, V>,
@@ -58,7 +66,7 @@ impl<U: Copy, V> RangeTree<U, V> {
         {
             return Err(value);
         }
-        let weight = 0;
+        let weight = None;
         self.0.insert(
             at,
             Node {
@@ -67,6 +75,7 @@ impl<U: Copy, V> RangeTree<U, V> {
                 weight,
             },
         );
+        self.forget(at + 1);
         Ok(CursorMut { tree: self, at })
     }
 
@@ -90,17 +99,52 @@ impl<U: Copy, V> RangeTree<U, V> {
         self.cursor(self.0.len().checked_sub(1)?)
     }
 
+    /// Computes the weights that are missing.
+    pub(crate) fn weigh(
+        &mut self,
+        weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
+    ) -> Weighed<'_, U, V> {
+        let mut prev = None;
+        for node in &mut self.0 {
+            node.weight
+                .get_or_insert_with(|| weight(prev, node.range).min(u64::MAX - 1));
+            prev = Some(node.range);
+        }
+        Weighed(self)
+    }
+}
+
+/// A list whose weights are known.
+pub(crate) struct Weighed<'a, U, V>(&'a RangeTree<U, V>);
+
+impl<U, V> Clone for Weighed<'_, U, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, V> Copy for Weighed<'_, U, V> {}
+
+impl<U, V> core::ops::Deref for Weighed<'_, U, V> {
+    type Target = RangeTree<U, V>;
+
+    fn deref(&self) -> &RangeTree<U, V> {
+        self.0
+    }
+}
+
+impl<'a, U: Copy, V> Weighed<'a, U, V> {
     /// The first range of this weight from `at` on.
-    pub(crate) fn first_heavy(&self, at: u64, weight: u64) -> Option<Cursor<'_, U, V>> {
-        let heavy = |n: &Node<U, V>| n.range.last() >= at && n.weight >= weight;
-        self.cursor(self.0.iter().position(heavy)?)
+    pub(crate) fn first_heavy(self, at: u64, weight: u64) -> Option<Cursor<'a, U, V>> {
+        let heavy = |n: &Node<U, V>| n.range.last() >= at && n.weight >= Some(weight);
+        self.0.cursor(self.0 .0.iter().position(heavy)?)
     }
 
     /// The largest weight of the ranges that begin behind `after`, up to `until`.
-    pub(crate) fn heaviest(&self, after: u64, until: u64) -> u64 {
+    pub(crate) fn heaviest(self, after: u64, until: u64) -> u64 {
         let inside = |n: &&Node<U, V>| after < n.range.start() && n.range.start() <= until;
-        let weights = self.0.iter().filter(inside).map(|n| n.weight);
-        weights.max().unwrap_or(0)
+        let weights = self.0 .0.iter().filter(inside).map(|n| n.weight);
+        weights.max().flatten().unwrap_or(0)
     }
 }
 
@@ -127,11 +171,6 @@ impl<'a, U: Copy, V> Cursor<'a, U, V> {
     /// The value.
     pub(crate) fn value(self) -> &'a V {
         &self.tree.0[self.at].value
-    }
-
-    /// The weight.
-    pub(crate) fn weight(self) -> u64 {
-        self.tree.0[self.at].weight
     }
 
     /// The range before it.
@@ -175,9 +214,9 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         &mut self.tree.0[self.at].value
     }
 
-    /// Changes the weight.
-    pub(crate) fn set_weight(&mut self, weight: u64) {
-        self.tree.0[self.at].weight = weight;
+    /// Has the weight computed anew.
+    pub(crate) fn forget_weight(&mut self) {
+        self.tree.forget(self.at);
     }
 
     /// Changes the start, if the result is a range that intersects no other.
@@ -187,20 +226,17 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         match Range::new(start, self.range().last()) {
             Some(range) if free => {
                 self.tree.0[self.at].range = range;
+                self.forget_weight();
                 true
             }
             _ => false,
         }
     }
 
-    /// The range behind it.
-    pub(crate) fn next(self) -> Option<Self> {
-        let at = self.as_ref().next()?.at;
-        Some(Self { at, ..self })
-    }
-
     /// Removes the range.
     pub(crate) fn remove(self) -> V {
-        self.tree.0.remove(self.at).value
+        let node = self.tree.0.remove(self.at);
+        self.tree.forget(self.at);
+        node.value
     }
 }

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Compares maps that know the room before each range with a model that records every address.
+//! Compares the room in the gaps of maps with a model that records every address.
 
 use crate::{
     ioas::{
-        gap_map::GapMap,
-        interval::Vacancy, //
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        },
+        room::Room, //
     },
-    kapi::units::IovaRange,
+    kapi::units::{
+        IovaRange,
+        IovaUnit, //
+    },
     tests::random::{
         cases,
         Random, //
@@ -17,7 +23,7 @@ use crate::{
 /// The addresses of the model.
 const ADDRESSES: u64 = 48;
 
-type Map = GapMap<u64>;
+type Map = IntervalMap<IovaUnit, u64>;
 
 /// The addresses that are in no range but cannot be used.
 type Closed = [bool; ADDRESSES as usize];
@@ -57,9 +63,10 @@ fn pick(random: &mut Random, map: &Map) -> (IovaRange, Option<IovaRange>) {
 }
 
 /// Compares the room that the map knows with what is there.
-fn compare(map: &Map, closed: &Closed, random: &mut Random) {
-    let taken = |at: u64| map.is_taken(IovaRange::at(at));
-    let gaps = runs((0, ADDRESSES - 1), |at| !taken(at));
+fn compare(map: &mut Map, closed: &Closed, random: &mut Random) {
+    let gaps = runs((0, ADDRESSES - 1), |at| {
+        !map.first_in(IovaRange::at(at)).is_some()
+    });
     let behind = map.iter().last().map_or(0, |(range, _)| range.last() + 1);
 
     for _ in 0..4 {
@@ -71,7 +78,8 @@ fn compare(map: &Map, closed: &Closed, random: &mut Random) {
             .iter()
             .filter(|gap| gap.start() >= behind || room(closed, **gap) >= least);
         let expected: Vec<_> = wanted.filter_map(|gap| gap.intersection(&within)).collect();
-        let found: Vec<_> = map.gaps_with_room(within, least).collect();
+        let known = map.room(|gap| room(closed, gap));
+        let found: Vec<_> = known.gaps(within, least).collect();
         assert_eq!(found, expected, "room for {least} in {within:?}");
     }
 }
@@ -84,23 +92,22 @@ fn the_room_is_that_of_the_gaps() {
 
         for step in 0..60 {
             let (some, there) = pick(random, &map);
-            let weigh = |gap: IovaRange| room(&closed, gap);
             match (random.within(0..=9), there) {
                 (0..=3, _) => {
                     // Addresses that cannot be used are in no range.
                     let open = (some.start()..=some.last()).all(|at| !closed[at as usize]);
-                    let free = !map.is_taken(some);
+                    let free = !map.first_in(some).is_some();
                     if open {
                         let vacancy = Vacancy::new().expect("nothing fails");
-                        let result = map.insert(vacancy, some, step, weigh);
+                        let result = map.insert(vacancy, some, step);
                         assert_eq!(result.is_ok(), free);
                     }
                 }
-                (4, Some(there)) => assert!(map.remove(there, weigh).is_some()),
+                (4, Some(there)) => assert!(map.remove(there).is_some()),
                 (5, Some(_)) => {
                     let refuse = random.one_in(2);
                     let check = |_, _: &mut u64| if refuse { Err(()) } else { Ok(()) };
-                    let taken = map.take_first_in(some, check, weigh);
+                    let taken = map.take_first_in(some, check);
                     assert_eq!(taken.map(|it| it.is_err()), Some(refuse));
                 }
                 (6, Some(there)) => {
@@ -119,13 +126,21 @@ fn the_room_is_that_of_the_gaps() {
                 (8..=9, None) => {
                     let at = some.start();
                     closed[at as usize] = !closed[at as usize];
-                    map.update(IovaRange::at(at), |gap| room(&closed, gap));
+                    map.room_changed(IovaRange::at(at));
                 }
                 _ => {}
             }
-            compare(&map, &closed, random);
+            // Several changes come between two searches.
+            if random.one_in(2) {
+                compare(&mut map, &closed, random);
+            }
         }
     });
+}
+
+/// All of a gap is room.
+fn whole(map: &mut Map) -> Room<'_, u64> {
+    map.room(|gap| gap.len())
 }
 
 #[test]
@@ -135,16 +150,14 @@ fn the_largest_gap_of_a_part() {
         for step in 0..random.within(0..=8) {
             let (some, _) = pick(random, &map);
             let vacancy = Vacancy::new().expect("nothing fails");
-            let free = !map.is_taken(some);
-            assert_eq!(
-                map.insert(vacancy, some, step, |gap| gap.len()).is_ok(),
-                free
-            );
+            let free = !map.first_in(some).is_some();
+            assert_eq!(map.insert(vacancy, some, step).is_ok(), free);
         }
         let within = random.ends_within(0..=ADDRESSES - 1);
-        let gaps = runs(within, |at| !map.is_taken(IovaRange::at(at)));
+        let gaps = runs(within, |at| !map.first_in(IovaRange::at(at)).is_some());
         let expected = gaps.iter().map(IovaRange::len).max().unwrap_or(0);
-        assert_eq!(map.largest_gap(range(within.0, within.1)), expected);
+        let within = range(within.0, within.1);
+        assert_eq!(whole(&mut map).largest_gap(within), expected);
     });
 }
 
@@ -152,26 +165,25 @@ fn the_largest_gap_of_a_part() {
 fn gaps_at_both_ends_of_64_bits() {
     let max = u64::MAX;
     let mut map = Map::new();
-    let all = |map: &Map| map.gaps_with_room(IovaRange::ALL, 1).collect::<Vec<_>>();
-    assert_eq!(all(&map), [IovaRange::ALL]);
-    assert_eq!(map.largest_gap(IovaRange::ALL), max);
-
-    for (first, last) in [(max, max), (0, 0)] {
+    let all = |map: &mut Map| whole(map).gaps(IovaRange::ALL, 1).collect::<Vec<_>>();
+    let largest = |map: &mut Map| whole(map).largest_gap(IovaRange::ALL);
+    let insert = |map: &mut Map, range| {
         let vacancy = Vacancy::new().expect("nothing fails");
-        assert_eq!(
-            map.insert(vacancy, range(first, last), 0, |gap| gap.len()),
-            Ok(())
-        );
-    }
-    assert_eq!(all(&map), [range(1, max - 1)]);
-    assert_eq!(map.largest_gap(IovaRange::ALL), max - 1);
-    assert_eq!(map.remove(IovaRange::at(0), |gap| gap.len()), Some(0));
-    assert_eq!(all(&map), [range(0, max - 1)]);
-    let vacancy = Vacancy::new().expect("nothing fails");
-    assert_eq!(
-        map.insert(vacancy, range(0, max - 1), 0, |gap| gap.len()),
-        Ok(())
-    );
-    assert!(all(&map).is_empty());
-    assert_eq!(map.largest_gap(IovaRange::ALL), 0);
+        assert_eq!(map.insert(vacancy, range, 0), Ok(()));
+    };
+    assert_eq!(all(&mut map), [IovaRange::ALL]);
+    assert_eq!(largest(&mut map), max);
+
+    // This gap has more addresses than a weight can say.
+    insert(&mut map, range(max, max));
+    assert_eq!(all(&mut map), [range(0, max - 1)]);
+    assert_eq!(largest(&mut map), max);
+    insert(&mut map, range(0, 0));
+    assert_eq!(all(&mut map), [range(1, max - 1)]);
+    assert_eq!(largest(&mut map), max - 1);
+    assert_eq!(map.remove(IovaRange::at(0)), Some(0));
+    assert_eq!(all(&mut map), [range(0, max - 1)]);
+    insert(&mut map, range(0, max - 1));
+    assert!(all(&mut map).is_empty());
+    assert_eq!(largest(&mut map), 0);
 }
