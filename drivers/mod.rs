@@ -2,6 +2,9 @@
 
 //! Backends: how the objects of the user API use an IOMMU driver.
 
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[forbid(unsafe_code)]
+mod field;
 #[forbid(unsafe_code)]
 mod in_tree;
 #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
@@ -17,31 +20,32 @@ use kernel::{
     sync::Arc, //
 };
 
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
-use crate::kapi::file::params;
-use crate::kapi::iommu::{
-    device::{
-        self,
-        IommuDevice, //
-    },
-    domain::{
-        Domain,
-        UserData, //
-    },
-    hw_queue,
-    hwinfo::HwInfo,
-    invalidate::{
-        Invalidated,
-        Requests, //
-    },
-    nested::NestedDomain,
-    vevent::{
-        Connection,
-        EventReceiver, //
-    },
-    viommu::{
-        self,
-        Identity, //
+use crate::kapi::{
+    file::params,
+    iommu::{
+        device::{
+            self,
+            IommuDevice, //
+        },
+        domain::{
+            Domain,
+            UserData, //
+        },
+        hw_queue,
+        hwinfo::HwInfo,
+        invalidate::{
+            Invalidated,
+            Requests, //
+        },
+        nested::NestedDomain,
+        vevent::{
+            Connection,
+            EventReceiver, //
+        },
+        viommu::{
+            self,
+            Identity, //
+        }, //
     }, //
 };
 
@@ -180,13 +184,15 @@ pub(crate) fn backend_of(dev: &IommuDevice) -> &'static dyn Backend {
     if !device::has_iommu(dev) {
         return &noiommu::NoIommu;
     }
-    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
-    if params::native_backends() && smmu_v3::owns(dev) {
-        return &smmu_v3::SmmuV3;
-    }
-    #[cfg(CONFIG_INTEL_IOMMU)]
-    if params::native_backends() && vtd::owns(dev) {
-        return &vtd::Vtd;
+    if params::native_backends() {
+        #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+        if smmu_v3::owns(dev) {
+            return &smmu_v3::SmmuV3;
+        }
+        #[cfg(CONFIG_INTEL_IOMMU)]
+        if vtd::owns(dev) {
+            return &vtd::Vtd;
+        }
     }
     &in_tree::InTree
 }

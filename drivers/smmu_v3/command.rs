@@ -11,9 +11,9 @@
 
 use kernel::prelude::*;
 
-use crate::drivers::smmu_v3::{
-    features::Features,
-    field::Field, //
+use crate::drivers::{
+    field::Field,
+    smmu_v3::features::Features, //
 };
 
 /// A command as it stands in a queue.

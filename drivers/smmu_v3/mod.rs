@@ -21,8 +21,6 @@ mod command;
 #[forbid(unsafe_code)]
 mod features;
 #[forbid(unsafe_code)]
-mod field;
-#[forbid(unsafe_code)]
 mod merge;
 mod raw;
 #[forbid(unsafe_code)]

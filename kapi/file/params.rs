@@ -14,7 +14,6 @@ pub(crate) fn allow_unsafe_interrupts() -> bool {
 }
 
 /// Returns whether devices that are bound from now on get a native backend, if their IOMMU has one.
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 pub(crate) fn native_backends() -> bool {
     // SAFETY: It reads a variable.
     unsafe { bindings::iommufd_rs_native_backends() }

@@ -2,5 +2,7 @@
 
 //! The files of the module's `drivers/` that are pure logic.
 
+#[path = "../../../../drivers/field.rs"]
+pub(crate) mod field;
 pub(crate) mod smmu_v3;
 pub(crate) mod vtd;

@@ -8,8 +8,6 @@ pub(crate) mod batch;
 pub(crate) mod command;
 #[path = "../../../../../drivers/smmu_v3/features.rs"]
 pub(crate) mod features;
-#[path = "../../../../../drivers/smmu_v3/field.rs"]
-pub(crate) mod field;
 #[path = "../../../../../drivers/smmu_v3/merge.rs"]
 pub(crate) mod merge;
 #[path = "../../../../../drivers/smmu_v3/ste.rs"]

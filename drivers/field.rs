@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Fields of the 64-bit words that the SMMU's structures and commands consist of.
+//! Fields of the 64-bit words that an IOMMU's structures and commands consist of.
 //!
 //! The module is compiled on the host too, where the kernel crate's `bitfield!` is not available.
 
