@@ -2,6 +2,7 @@
 
 //! The tests, one file for each file under test.
 
+mod amd_vi;
 mod builder;
 mod chunks;
 mod interval;

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Batches of a guest's commands, for one IOMMU or for several that translate for it.
+//!
+//! A batch is read in blocks. Commands are validated one after the other and put, in their order,
+//! into a lane for each IOMMU that they concern. When a lane is full, all lanes are submitted, and
+//! each is waited for: all IOMMUs are given their commands before any is waited for, and the number
+//! of commands that are complete is known after each submission.
+//!
+//! An IOMMU may execute commands in any order until a COMPLETION_WAIT (2.4.1). Without its F bit a
+//! guest's COMPLETION_WAIT asks for no order, and the end of the batch completes it. With the F bit
+//! what is in lanes is submitted and waited for.
+
+use kernel::prelude::*;
+
+use crate::drivers::amd_vi::{
+    command::{
+        Command,
+        Device,
+        Pages,
+        Physical,
+        Words, //
+    },
+    hardware::Hardware, //
+};
+
+/// The most commands that are submitted at once (`AMD_IOMMU_DOOR_MAX`).
+pub(crate) const MAX: usize = 64;
+
+/// Where a guest's commands come from.
+pub(crate) trait Source {
+    /// Fills `block` with the next commands. Returns `EFAULT`, or `E2BIG` for entries that are no
+    /// commands; the next call then begins with the same command.
+    fn read(&mut self, block: &mut [Words]) -> Result;
+}
+
+/// The IOMMUs that translate for a guest, by number.
+pub(crate) trait Iommus {
+    /// Returns the guest's first domain ID from `from` on that an IOMMU has a domain ID for, and
+    /// that domain ID.
+    fn domain(&self, iommu: usize, from: u16) -> Option<(u16, u16)>;
+
+    /// Returns the first device behind an IOMMU whose DeviceID for the guest is not less than
+    /// `from`, and that id.
+    fn device(&self, iommu: usize, from: u16) -> Option<(u16, Device)>;
+
+    /// Submits commands to an IOMMU. The last place of `commands` is for the COMPLETION_WAIT and has
+    /// no command; there are at most [`MAX`] before it. Returns what [`Iommus::wait`] takes, `EIO`
+    /// if the IOMMU does not take the commands.
+    fn submit(&self, iommu: usize, commands: &mut [Physical]) -> Result<u64>;
+
+    /// Waits until a submission is complete. Returns `EIO` if that takes too long.
+    fn wait(&self, iommu: usize, submission: u64) -> Result;
+}
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// How many commands are complete, from the first on.
+    pub(crate) done: u32,
+    /// The error of the next one, if it failed.
+    pub(crate) result: Result,
+    /// How many times commands were submitted to an IOMMU. Each was waited for once.
+    pub(crate) submissions: u32,
+}
+
+/// Commands that an IOMMU is to be given: at most `N - 1`, which is at most [`MAX`].
+pub(crate) struct Lane<const N: usize> {
+    /// The commands, and the place of the COMPLETION_WAIT behind them.
+    commands: [Physical; N],
+    len: usize,
+    /// What was submitted and not waited for.
+    submitted: Option<u64>,
+}
+
+impl<const N: usize> Lane<N> {
+    /// No commands.
+    pub(crate) const EMPTY: Self = {
+        assert!(N > 1 && N - 1 <= MAX);
+        Self {
+            commands: [Physical::NONE; N],
+            len: 0,
+            submitted: None,
+        }
+    };
+
+    /// Adds a command. Returns whether there was room.
+    fn push(&mut self, command: Physical) -> bool {
+        // The last place remains for the COMPLETION_WAIT.
+        match self.commands.get_mut(self.len) {
+            Some(place) if self.len < N - 1 => {
+                *place = command;
+                self.len += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the commands out, in order, with a place behind them.
+    fn take(&mut self) -> &mut [Physical] {
+        let len = core::mem::take(&mut self.len);
+        self.commands.get_mut(..=len).unwrap_or_default()
+    }
+}
+
+/// Carries out `count` commands of a guest, in blocks of `N - 1`. `lanes` has an empty lane for each
+/// of `iommus`.
+///
+/// The result is that of the first command that is not complete: `EIO` for one that is not valid,
+/// `ENOENT` for one that names a domain or device that the guest does not have, what `source` fails
+/// with, or `EIO` if an IOMMU does not complete what it was given.
+pub(crate) fn carry_out<const N: usize>(
+    iommus: &impl Iommus,
+    hardware: &Hardware,
+    lanes: &mut [Lane<N>],
+    source: &mut impl Source,
+    count: u32,
+) -> Outcome {
+    let mut batch = Batch {
+        iommus,
+        lanes,
+        accepted: 0,
+        complete: 0,
+        submissions: 0,
+        all_invalidated: false,
+    };
+    // The outer error is that of an IOMMU. With the inner one, all that was accepted is complete.
+    let (done, result) = match batch.run(hardware, source, count) {
+        Ok(result) => (batch.accepted, result),
+        Err(error) => (batch.complete, Err(error)),
+    };
+    Outcome {
+        done,
+        result,
+        submissions: batch.submissions,
+    }
+}
+
+/// A batch that is being carried out.
+struct Batch<'a, I, const N: usize> {
+    iommus: &'a I,
+    lanes: &'a mut [Lane<N>],
+    /// How many commands, from the first on, are in lanes or complete.
+    accepted: u32,
+    /// How many of them are known to be complete.
+    complete: u32,
+    submissions: u32,
+    /// INVALIDATE_IOMMU_ALL was carried out. What the guest had changed before it issued the next
+    /// one, it had changed before the batch was submitted, so the next ones find nothing that is
+    /// stale. This bounds the duration of a batch.
+    all_invalidated: bool,
+}
+
+impl<I: Iommus, const N: usize> Batch<'_, I, N> {
+    /// Carries out commands until one fails, and completes those that were accepted.
+    fn run(&mut self, hardware: &Hardware, source: &mut impl Source, count: u32) -> Result<Result> {
+        let mut block = [[0; 2]; N];
+        let mut most = N - 1;
+        let mut result = Ok(());
+        while self.accepted < count && result.is_ok() {
+            let len = most.min((count - self.accepted) as usize);
+            let block = block.get_mut(..len).unwrap_or_default();
+            result = match source.read(block) {
+                Ok(()) => self.accept(hardware, block)?,
+                Err(error) if len == 1 => Err(error),
+                Err(_) => {
+                    // Those before the one that cannot be read are carried out.
+                    most = 1;
+                    Ok(())
+                }
+            };
+        }
+        self.flush()?;
+        Ok(result)
+    }
+
+    /// Accepts the commands of a block. The inner result says why one is not accepted.
+    fn accept(&mut self, hardware: &Hardware, block: &[Words]) -> Result<Result> {
+        for words in block {
+            let command = match Command::new(*words, hardware) {
+                Ok(command) => command,
+                Err(error) => return Ok(Err(error)),
+            };
+            let exists = match command {
+                Command::Wait { flush } => {
+                    if flush {
+                        self.flush()?;
+                    }
+                    true
+                }
+                Command::DeviceEntry { device } => match self.find(device) {
+                    Some((iommu, found)) => {
+                        self.put(iommu, Physical::device_entry(found.device_id))?;
+                        true
+                    }
+                    None => false,
+                },
+                Command::DevicePages { device, pages } => match self.find(device) {
+                    Some((iommu, found)) => {
+                        if let Some(command) = pages.on_device(&found) {
+                            self.put(iommu, command)?;
+                        }
+                        true
+                    }
+                    None => false,
+                },
+                Command::DomainPages { domain, pages } => self.put_pages(domain, &pages)?,
+                Command::All => {
+                    self.put_all()?;
+                    true
+                }
+            };
+            if !exists {
+                return Ok(Err(ENOENT));
+            }
+            self.accepted += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Returns the device that the guest knows by `id`, and the IOMMU that it is behind.
+    fn find(&self, id: u16) -> Option<(usize, Device)> {
+        (0..self.lanes.len()).find_map(|iommu| {
+            let (found, device) = self.iommus.device(iommu, id)?;
+            (found == id).then_some((iommu, device))
+        })
+    }
+
+    /// Puts the command about a guest's domain into the lane of each IOMMU that has the domain.
+    /// Returns whether there is one.
+    fn put_pages(&mut self, domain: u16, pages: &Pages) -> Result<bool> {
+        let mut exists = false;
+        for iommu in 0..self.lanes.len() {
+            if let Some((found, host)) = self.iommus.domain(iommu, domain) {
+                if found == domain {
+                    self.put(iommu, pages.on_domain(host))?;
+                    exists = true;
+                }
+            }
+        }
+        Ok(exists)
+    }
+
+    /// Puts commands about all domains and devices of the guest into lanes. An IOMMU has the domains
+    /// and devices of others as well, so it must not be given INVALIDATE_IOMMU_ALL.
+    fn put_all(&mut self) -> Result {
+        if self.all_invalidated {
+            return Ok(());
+        }
+        for iommu in 0..self.lanes.len() {
+            let mut next = Some(0);
+            while let Some((id, device)) = next.and_then(|from| self.iommus.device(iommu, from)) {
+                self.put(iommu, Physical::device_entry(device.device_id))?;
+                next = id.checked_add(1);
+            }
+            let mut next = Some(0);
+            while let Some((id, host)) = next.and_then(|from| self.iommus.domain(iommu, from)) {
+                self.put(iommu, Physical::all_of_domain(host))?;
+                next = id.checked_add(1);
+            }
+        }
+        self.all_invalidated = true;
+        Ok(())
+    }
+
+    /// Puts a command into the lane of an IOMMU. If there is no room, all lanes are completed first.
+    fn put(&mut self, iommu: usize, command: Physical) -> Result {
+        if self.lane(iommu)?.push(command) {
+            return Ok(());
+        }
+        self.flush()?;
+        // There is room now.
+        self.lane(iommu)?.push(command);
+        Ok(())
+    }
+
+    fn lane(&mut self, iommu: usize) -> Result<&mut Lane<N>> {
+        self.lanes.get_mut(iommu).ok_or(EIO)
+    }
+
+    /// Submits what is in lanes and waits until it is complete. Returns the error of the first IOMMU
+    /// that fails, after all that was submitted has been waited for.
+    fn flush(&mut self) -> Result {
+        let mut result = Ok(());
+        for (iommu, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.len == 0 {
+                continue;
+            }
+            match self.iommus.submit(iommu, lane.take()) {
+                Ok(submission) => {
+                    lane.submitted = Some(submission);
+                    self.submissions += 1;
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        for (iommu, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(submission) = lane.submitted.take() {
+                result = result.and(self.iommus.wait(iommu, submission));
+            }
+        }
+        result?;
+        self.complete = self.accepted;
+        Ok(())
+    }
+}

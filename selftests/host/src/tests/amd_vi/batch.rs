@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Batches: what is submitted, and what is returned to the caller.
+
+use std::cell::RefCell;
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::amd_vi::{
+        batch::{
+            self,
+            Iommus,
+            Lane,
+            Outcome,
+            Source, //
+        },
+        command::{
+            Device,
+            Physical,
+            Words, //
+        }, //
+    },
+    tests::{
+        amd_vi::{
+            bits,
+            command::{
+                range,
+                with_pasid, //
+            },
+            guest,
+            with,
+            FULL, //
+        },
+        random::cases, //
+    }, //
+};
+
+/// Commands in memory, of which the one with number `bad` cannot be read.
+pub(super) struct Memory<'a> {
+    pub(super) commands: &'a [Words],
+    pub(super) next: usize,
+    pub(super) bad: Option<usize>,
+}
+
+impl Source for Memory<'_> {
+    fn read(&mut self, block: &mut [Words]) -> Result {
+        let places = self.next..self.next + block.len();
+        if self.bad.is_some_and(|bad| places.contains(&bad)) {
+            return Err(EFAULT);
+        }
+        block.copy_from_slice(&self.commands[places.clone()]);
+        self.next = places.end;
+        Ok(())
+    }
+}
+
+/// What happened at an IOMMU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Submitted(usize, Vec<Words>),
+    Waited(usize),
+}
+
+/// IOMMUs that record what they are given.
+pub(super) struct Recorder {
+    /// For each IOMMU, the guest's domains and the host's.
+    pub(super) domains: Vec<Vec<(u16, u16)>>,
+    pub(super) devices: Vec<Vec<(u16, Device)>>,
+    pub(super) seen: RefCell<Vec<Seen>>,
+    /// The submission, and the wait, that fails.
+    pub(super) bad_submission: Option<usize>,
+    pub(super) bad_wait: Option<usize>,
+}
+
+impl Recorder {
+    fn new(iommus: usize) -> Self {
+        let host = |iommu: usize, guest: u16| 0x1000 * (iommu as u16 + 1) + guest;
+        let device = |iommu: usize, guest: u16| Device {
+            device_id: host(iommu, guest),
+            queue_depth: 8,
+            ats: guest & 8 != 0,
+        };
+        Self {
+            domains: (0..iommus)
+                .map(|iommu| {
+                    [0, 1, 7, 0xfff]
+                        .map(|guest| (guest, host(iommu, guest)))
+                        .into()
+                })
+                .collect(),
+            devices: (0..iommus)
+                .map(|iommu| {
+                    let ids = [0x10, 0x18].map(|id| id + 0x100 * iommu as u16);
+                    ids.map(|id| (id, device(iommu, id))).into()
+                })
+                .collect(),
+            seen: RefCell::default(),
+            bad_submission: None,
+            bad_wait: None,
+        }
+    }
+
+    /// Returns the submissions to an IOMMU.
+    fn submissions(&self, of: usize) -> Vec<Vec<Words>> {
+        let seen = self.seen.borrow();
+        let submitted = seen.iter().filter_map(|seen| match seen {
+            Seen::Submitted(iommu, commands) if *iommu == of => Some(commands.clone()),
+            _ => None,
+        });
+        submitted.collect()
+    }
+
+    fn count(&self, of: impl Fn(&Seen) -> bool) -> usize {
+        self.seen.borrow().iter().filter(|seen| of(seen)).count()
+    }
+}
+
+impl Iommus for Recorder {
+    fn domain(&self, iommu: usize, from: u16) -> Option<(u16, u16)> {
+        self.domains[iommu]
+            .iter()
+            .find(|(guest, _)| *guest >= from)
+            .copied()
+    }
+
+    fn device(&self, iommu: usize, from: u16) -> Option<(u16, Device)> {
+        self.devices[iommu]
+            .iter()
+            .find(|(guest, _)| *guest >= from)
+            .copied()
+    }
+
+    fn submit(&self, iommu: usize, commands: &mut [Physical]) -> Result<u64> {
+        let (_, commands) = commands.split_last().expect("there is room for the wait");
+        assert!(!commands.is_empty() && commands.len() <= batch::MAX);
+        let number = self.count(|seen| matches!(seen, Seen::Submitted(..)));
+        if self.bad_submission == Some(number) {
+            return Err(EIO);
+        }
+        let words = commands.iter().map(|command| (*command).into()).collect();
+        self.seen.borrow_mut().push(Seen::Submitted(iommu, words));
+        Ok(number as u64)
+    }
+
+    fn wait(&self, iommu: usize, submission: u64) -> Result {
+        let last = self.submissions(iommu).len();
+        assert!(last > 0 && submission < self.seen.borrow().len() as u64);
+        let number = self.count(|seen| matches!(seen, Seen::Waited(_)));
+        self.seen.borrow_mut().push(Seen::Waited(iommu));
+        if self.bad_wait == Some(number) {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn carry_out<const N: usize>(
+    iommus: &impl Iommus,
+    count: usize,
+    commands: &[Words],
+    bad: Option<usize>,
+) -> Outcome {
+    let mut lanes: Vec<Lane<N>> = (0..count).map(|_| Lane::EMPTY).collect();
+    let mut source = Memory {
+        commands,
+        next: 0,
+        bad,
+    };
+    batch::carry_out(
+        iommus,
+        &FULL,
+        &mut lanes,
+        &mut source,
+        commands.len() as u32,
+    )
+}
+
+const FULL_LANE: usize = batch::MAX + 1;
+const SHORT_LANE: usize = 17;
+
+fn run(recorder: &Recorder, commands: &[Words], bad: Option<usize>) -> Outcome {
+    carry_out::<FULL_LANE>(recorder, recorder.domains.len(), commands, bad)
+}
+
+fn pages(domain: u64, page: u64) -> Words {
+    let words = with(with([0; 2], 63, 60, 3), 47, 32, domain);
+    with(with_pasid(words, 5), 127, 76, page)
+}
+
+fn device_pages(device: u64, page: u64) -> Words {
+    let words = with(with([0; 2], 63, 60, 4), 15, 0, device);
+    with(with_pasid(words, 5), 127, 76, page)
+}
+
+const ALL: Words = [8 << 60, 0];
+
+fn wait(flush: bool) -> Words {
+    with([1 << 60, 0], 2, 2, u64::from(flush))
+}
+
+fn outcome(done: u32, result: Result, submissions: u32) -> Outcome {
+    Outcome {
+        done,
+        result,
+        submissions,
+    }
+}
+
+#[test]
+fn submissions_and_waits() {
+    for (count, expected) in [
+        (0, 0),
+        (1, 1),
+        (15, 1),
+        (16, 1),
+        (17, 1),
+        (63, 1),
+        (64, 1),
+        (65, 2),
+        (128, 2),
+        (129, 3),
+        (300, 5),
+        (4096, 64),
+    ] {
+        let recorder = Recorder::new(1);
+        let commands: Vec<_> = (0..count).map(|page| pages(7, page * 2)).collect();
+        let result = run(&recorder, &commands, None);
+        assert_eq!(result, outcome(count as u32, Ok(()), expected));
+        assert_eq!(
+            recorder.count(|seen| *seen == Seen::Waited(0)),
+            expected as usize
+        );
+        let given = recorder.submissions(0).concat();
+        let wanted: Vec<_> = commands
+            .iter()
+            .map(|words| with(*words, 47, 32, 0x1007))
+            .collect();
+        assert_eq!(given, wanted);
+    }
+}
+
+#[test]
+fn commands_that_fail() {
+    let unreadable = pages(7, 0);
+    for place in [0, 1, 15, 16, 17, 63, 64, 65, 299] {
+        for (bad, error) in [
+            (with(pages(7, 0), 60, 60, 0), EIO),
+            ([0, 0], EIO),
+            (pages(8, 0), ENOENT),
+            (device_pages(0x11, 0), ENOENT),
+            (with([0; 2], 63, 60, 2), ENOENT),
+            (unreadable, EFAULT),
+        ] {
+            let recorder = Recorder::new(1);
+            let mut commands: Vec<_> = (0..300).map(|page| pages(7, page)).collect();
+            commands[place] = bad;
+            let unread = (error == EFAULT).then_some(place);
+            let result = run(&recorder, &commands, unread);
+            assert_eq!((result.done, result.result), (place as u32, Err(error)));
+            let given = recorder.submissions(0).concat().len();
+            assert_eq!(given, place, "{error:?}");
+            let waits = recorder.count(|seen| *seen == Seen::Waited(0));
+            assert_eq!(waits, recorder.submissions(0).len());
+        }
+    }
+}
+
+#[test]
+fn iommus_that_fail() {
+    for number in 0..5 {
+        let commands: Vec<_> = (0..300).map(|page| pages(7, page)).collect();
+        let mut recorder = Recorder::new(1);
+        recorder.bad_submission = Some(number);
+        let result = run(&recorder, &commands, None);
+        assert_eq!(result, outcome(64 * number as u32, Err(EIO), number as u32));
+        let mut recorder = Recorder::new(1);
+        recorder.bad_wait = Some(number);
+        let result = run(&recorder, &commands, None);
+        assert_eq!(
+            result,
+            outcome(64 * number as u32, Err(EIO), number as u32 + 1)
+        );
+    }
+    // The other IOMMU is waited for nevertheless.
+    let mut recorder = Recorder::new(2);
+    recorder.bad_wait = Some(0);
+    let result = run(&recorder, &[pages(7, 0)], None);
+    assert_eq!(result, outcome(0, Err(EIO), 2));
+    assert_eq!(recorder.count(|seen| *seen == Seen::Waited(1)), 1);
+    let mut recorder = Recorder::new(2);
+    recorder.bad_submission = Some(1);
+    let result = run(&recorder, &[pages(7, 0)], None);
+    assert_eq!(result, outcome(0, Err(EIO), 1));
+    assert_eq!(recorder.count(|seen| *seen == Seen::Waited(0)), 1);
+}
+
+#[test]
+fn completion_waits() {
+    let commands = [
+        pages(7, 0),
+        wait(false),
+        pages(7, 1),
+        wait(true),
+        pages(7, 2),
+        wait(true),
+    ];
+    let recorder = Recorder::new(1);
+    assert_eq!(run(&recorder, &commands, None), outcome(6, Ok(()), 2));
+    let lengths: Vec<_> = recorder.submissions(0).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [2, 1]);
+    // A wait that the IOMMU does not complete is not done.
+    let mut recorder = Recorder::new(1);
+    recorder.bad_wait = Some(0);
+    assert_eq!(run(&recorder, &commands, None), outcome(0, Err(EIO), 1));
+    let mut recorder = Recorder::new(1);
+    recorder.bad_wait = Some(1);
+    assert_eq!(run(&recorder, &commands, None), outcome(3, Err(EIO), 2));
+    // Waits alone need no submission.
+    let recorder = Recorder::new(1);
+    assert_eq!(
+        run(&recorder, &[wait(true), wait(false)], None),
+        outcome(2, Ok(()), 0)
+    );
+}
+
+#[test]
+fn devices_without_ats_have_nothing_cached() {
+    let recorder = Recorder::new(1);
+    assert_eq!(
+        run(&recorder, &[device_pages(0x10, 1)], None),
+        outcome(1, Ok(()), 0)
+    );
+    assert_eq!(
+        run(&recorder, &[device_pages(0x18, 1)], None),
+        outcome(1, Ok(()), 1)
+    );
+    let given = recorder.submissions(0).concat();
+    assert_eq!(
+        (bits(&given[0], 15, 0), bits(&given[0], 47, 32)),
+        (0x1018, 0x1018)
+    );
+    assert_eq!(bits(&given[0], 31, 24), 8);
+}
+
+#[test]
+fn all_is_all_of_the_guest_once() {
+    for iommus in 1..=3 {
+        let recorder = Recorder::new(iommus);
+        let result = run(&recorder, &[ALL, pages(7, 0), ALL], None);
+        assert_eq!(result, outcome(3, Ok(()), iommus as u32));
+        for iommu in 0..iommus {
+            let given = recorder.submissions(iommu).concat();
+            let (devices, rest) = given.split_at(2);
+            let (domains, last) = rest.split_at(4);
+            let ids =
+                |of: &[(u16, Device)]| of.iter().map(|(_, device)| device.device_id).collect();
+            let expected: Vec<u16> = ids(&recorder.devices[iommu]);
+            let given: Vec<_> = devices
+                .iter()
+                .map(|words| bits(words, 15, 0) as u16)
+                .collect();
+            assert_eq!(given, expected);
+            for (words, (_, host)) in domains.iter().zip(&recorder.domains[iommu]) {
+                assert_eq!(bits(words, 47, 32), u64::from(*host));
+                assert_eq!((bits(words, 66, 64), range(*words)), (3, (0, 1 << 52)));
+            }
+            assert_eq!(last.len(), 1);
+        }
+    }
+    // More than there is room for.
+    let mut recorder = Recorder::new(1);
+    recorder.domains[0] = (0..=u16::MAX).map(|id| (id, !id)).collect();
+    let result = run(&recorder, &[ALL], None);
+    assert_eq!(result, outcome(1, Ok(()), (65536 + 2u32).div_ceil(64)));
+    // It is not done if a part of it fails.
+    let mut recorder = Recorder::new(1);
+    recorder.domains[0] = (0..200).map(|id| (id, !id)).collect();
+    recorder.bad_wait = Some(1);
+    assert_eq!(
+        run(&recorder, &[pages(7, 0), ALL], None),
+        outcome(1, Err(EIO), 2)
+    );
+}
+
+#[test]
+fn each_iommu_gets_what_concerns_it() {
+    let recorder = Recorder::new(2);
+    let entry = |device| with(with([0; 2], 63, 60, 2), 15, 0, device);
+    let commands = [
+        pages(1, 4),
+        device_pages(0x118, 4),
+        entry(0x110),
+        device_pages(0x18, 5),
+    ];
+    assert_eq!(run(&recorder, &commands, None), outcome(4, Ok(()), 2));
+    let ids = |iommu| -> Vec<_> {
+        let given = recorder.submissions(iommu).concat();
+        let id = |words: &Words| match bits(words, 63, 60) {
+            3 => bits(words, 47, 32),
+            _ => bits(words, 15, 0),
+        };
+        given.iter().map(id).collect()
+    };
+    assert_eq!(ids(0), [0x1001, 0x1018]);
+    assert_eq!(ids(1), [0x2001, 0x2118, 0x2110]);
+    // All are given their commands before any is waited for.
+    let seen = recorder.seen.borrow();
+    assert!(matches!(
+        seen.as_slice(),
+        [
+            Seen::Submitted(0, _),
+            Seen::Submitted(1, _),
+            Seen::Waited(0),
+            Seen::Waited(1)
+        ]
+    ));
+}
+
+/// Whatever a guest issues, an IOMMU is given only commands that it knows, about the guest's
+/// domains and devices.
+#[test]
+fn nothing_of_others() {
+    cases(3_000, |random| {
+        let iommus = random.within(1..=3) as usize;
+        let recorder = Recorder::new(iommus);
+        let count = random.within(1..=40);
+        let commands: Vec<_> = (0..count).map(|_| guest::any_command(random)).collect();
+        let result = carry_out::<SHORT_LANE>(&recorder, iommus, &commands, None);
+        assert!(result.done <= commands.len() as u32);
+        assert_eq!(result.done == commands.len() as u32, result.result.is_ok());
+        for iommu in 0..iommus {
+            for words in recorder.submissions(iommu).concat() {
+                guest::check_physical(&words);
+                let device = |id: u64| {
+                    let mut known = recorder.devices[iommu].iter();
+                    known.any(|(_, device)| u64::from(device.device_id) == id)
+                };
+                match bits(&words, 63, 60) {
+                    3 => {
+                        let id = bits(&words, 47, 32);
+                        let mut known = recorder.domains[iommu].iter();
+                        assert!(known.any(|(_, host)| u64::from(*host) == id), "{words:x?}");
+                    }
+                    2 => assert!(device(bits(&words, 15, 0)), "{words:x?}"),
+                    4 => {
+                        assert!(device(bits(&words, 15, 0)), "{words:x?}");
+                        assert_eq!(bits(&words, 15, 0), bits(&words, 47, 32));
+                    }
+                    other => panic!("opcode {other}"),
+                }
+            }
+        }
+    });
+}
