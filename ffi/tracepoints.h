@@ -180,16 +180,18 @@ TRACE_EVENT(iommufd_detach,
 		  __entry->device, __entry->pasid)
 );
 
+/* "submissions" is -1 if the kernel's driver was asked, which does not tell. */
 TRACE_EVENT(iommufd_invalidate,
 	TP_PROTO(u64 context, u32 object, u32 type, u32 asked, u32 done,
-		 int error),
-	TP_ARGS(context, object, type, asked, done, error),
+		 int submissions, int error),
+	TP_ARGS(context, object, type, asked, done, submissions, error),
 	TP_STRUCT__entry(
 		__field(u64, context)
 		__field(u32, object)
 		__field(u32, type)
 		__field(u32, asked)
 		__field(u32, done)
+		__field(int, submissions)
 		__field(int, errno)
 	),
 	TP_fast_assign(
@@ -198,11 +200,13 @@ TRACE_EVENT(iommufd_invalidate,
 		__entry->type = type;
 		__entry->asked = asked;
 		__entry->done = done;
+		__entry->submissions = submissions;
 		__entry->errno = error;
 	),
-	TP_printk("context=%llu object=%u type=%u asked=%u done=%u errno=%d",
+	TP_printk("context=%llu object=%u type=%u asked=%u done=%u submissions=%d errno=%d",
 		  __entry->context, __entry->object, __entry->type,
-		  __entry->asked, __entry->done, __entry->errno)
+		  __entry->asked, __entry->done, __entry->submissions,
+		  __entry->errno)
 );
 
 TRACE_EVENT(iommufd_fault,

@@ -207,6 +207,9 @@ events! {
         kind: u32,
         asked: u32,
         done: u32,
+        /// How many times the IOMMU was given commands, or -1 if its kernel driver did that, which
+        /// does not tell.
+        submissions: c_int,
         error: c_int,
     }
 

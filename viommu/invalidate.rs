@@ -42,12 +42,18 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
     let latencies = ctx.latencies();
-    let (done, result) = match latencies.time(Timed::Invalidate, || carry_out(ctx, &cmd)) {
-        Ok(Invalidated { done, result }) => {
-            (done, result.because(Reason::InvalidateRequest, done.into()))
-        }
-        Err(refusal) => (0, Err(refusal)),
-    };
+    let (done, submissions, result) =
+        match latencies.time(Timed::Invalidate, || carry_out(ctx, &cmd)) {
+            Ok(Invalidated {
+                done,
+                result,
+                submissions,
+            }) => {
+                let result = result.because(Reason::InvalidateRequest, done.into());
+                (done, submissions, result)
+            }
+            Err(refusal) => (0, Some(0), Err(refusal)),
+        };
     ctx.counters().invalidations.fetch_add(done.into(), Relaxed);
     emit(|| trace::Invalidate {
         context: ctx.id(),
@@ -55,6 +61,7 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
         kind: cmd.data_type,
         asked: cmd.entry_num,
         done,
+        submissions: submissions.map_or(-1, |count| count.min(i32::MAX as u32) as c_int),
         error: trace::errno(&result),
     });
     cmd.entry_num = done;

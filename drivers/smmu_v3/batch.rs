@@ -62,6 +62,9 @@ pub(crate) trait Smmus {
     /// Gives commands, [`MAX_ISSUED`] at most, to an SMMU. With `sync` it returns once all that the
     /// SMMU was given before and now is complete. `ETIMEDOUT` where that does not happen.
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result;
+
+    /// How many times [`Smmus::submit`] was called.
+    fn submissions(&self) -> u32;
 }
 
 /// Commands that an SMMU is to be given, `N` at once. `N` is at most [`MAX_ISSUED`].
@@ -134,15 +137,14 @@ pub(crate) fn carry_out<S: Smmus, const N: usize>(
         accepted: 0,
         complete: 0,
     };
-    match batch.run(source, count) {
-        Ok(result) => Invalidated {
-            done: batch.accepted,
-            result,
-        },
-        Err(error) => Invalidated {
-            done: batch.complete,
-            result: Err(error),
-        },
+    let (done, result) = match batch.run(source, count) {
+        Ok(result) => (batch.accepted, result),
+        Err(error) => (batch.complete, Err(error)),
+    };
+    Invalidated {
+        done,
+        result,
+        submissions: Some(smmus.submissions()),
     }
 }
 

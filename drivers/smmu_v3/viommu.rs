@@ -2,6 +2,8 @@
 
 //! vIOMMUs of an SMMUv3: a guest's entries and batches of commands, read from user memory.
 
+use core::cell::Cell;
+
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -143,12 +145,13 @@ impl NativeViommu {
         let ([words], [member]) = (words, &*self.members) else {
             return Invalidated::nothing(EINVAL);
         };
-        match batch::carry_out_one(self, &self.rules, member.vmid, words) {
-            Some(Ok(())) => Invalidated {
-                done: 1,
-                result: Ok(()),
+        let smmus = Members::of(self);
+        match batch::carry_out_one(&smmus, &self.rules, member.vmid, words) {
+            Some(result) => Invalidated {
+                done: result.is_ok().into(),
+                result,
+                submissions: Some(smmus.submissions()),
             },
-            Some(Err(error)) => Invalidated::nothing(error),
             None => self.carry_out::<{ SHORT as usize }, 1>(OneCommand(words), 1),
         }
     }
@@ -167,7 +170,7 @@ impl NativeViommu {
         for (lane, member) in lanes.iter_mut().zip(&self.members) {
             lane.set_vmid(member.vmid);
         }
-        batch::carry_out(self, &self.rules, lanes, &mut source, count)
+        batch::carry_out(&Members::of(self), &self.rules, lanes, &mut source, count)
     }
 }
 
@@ -273,7 +276,22 @@ struct NativeVdevice {
 
 impl VdeviceOps for NativeVdevice {}
 
-impl Smmus for NativeViommu {
+/// The SMMUs of a vIOMMU during a call.
+struct Members<'a> {
+    members: &'a [Member],
+    submissions: Cell<u32>,
+}
+
+impl<'a> Members<'a> {
+    fn of(viommu: &'a NativeViommu) -> Self {
+        Self {
+            members: &viommu.members,
+            submissions: Cell::new(0),
+        }
+    }
+}
+
+impl Smmus for Members<'_> {
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let mut members = self.members.iter().enumerate();
         members.find_map(|(smmu, member)| {
@@ -284,7 +302,13 @@ impl Smmus for NativeViommu {
 
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
         let member = self.members.get(smmu).ok_or(EIO)?;
+        // A call has fewer than 2^20 requests, of which each is submitted to 64 SMMUs at most.
+        self.submissions.set(self.submissions.get().wrapping_add(1));
         member.smmu.submit(commands, sync)
+    }
+
+    fn submissions(&self) -> u32 {
+        self.submissions.get()
     }
 }
 

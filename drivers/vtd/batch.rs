@@ -38,6 +38,9 @@ pub(crate) trait Caches {
     /// as there is `room` for, one at least, are submitted at once. Returns the error of the
     /// invalidation queue.
     fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result;
+
+    /// Returns how many times descriptors were submitted since this was made.
+    fn submissions(&self) -> u32;
 }
 
 /// The ranges of a batch.
@@ -128,6 +131,22 @@ pub(crate) fn carry_out<const N: usize>(
     source: &mut impl Source,
     count: u32,
 ) -> Invalidated {
+    let (done, result) = carry_out_all(batch, caches, hardware, source, count);
+    Invalidated {
+        done,
+        result,
+        submissions: Some(caches.submissions()),
+    }
+}
+
+/// Returns how many requests are complete, and the error of the next one.
+fn carry_out_all<const N: usize>(
+    batch: &mut Batch<N>,
+    caches: &impl Caches,
+    hardware: &Hardware,
+    source: &mut impl Source,
+    count: u32,
+) -> (u32, Result) {
     // How many are complete, and how many are in `batch` or complete.
     let (mut done, mut taken) = (0, 0);
     let mut result = Ok(());
@@ -135,7 +154,7 @@ pub(crate) fn carry_out<const N: usize>(
         if !batch.has_room() {
             result = batch.flush(caches);
             if result.is_err() {
-                return Invalidated { done, result };
+                return (done, result);
             }
             done = taken;
         }
@@ -149,13 +168,7 @@ pub(crate) fn carry_out<const N: usize>(
         });
     }
     match batch.flush(caches) {
-        Ok(()) => Invalidated {
-            done: taken,
-            result,
-        },
-        failed => Invalidated {
-            done,
-            result: failed,
-        },
+        Ok(()) => (taken, result),
+        failed => (done, failed),
     }
 }

@@ -9,6 +9,7 @@
 //! C header: `include/linux/intel-iommu-door.h`.
 
 use core::{
+    cell::Cell,
     ffi::c_void,
     ptr::NonNull,
     slice, //
@@ -151,6 +152,7 @@ pub(crate) fn alloc_nested(
 pub(crate) struct NestedVtd<'a> {
     domain: NonNull<bindings::iommu_domain>,
     private: &'a Private,
+    submissions: Cell<u32>,
 }
 
 impl<'a> NestedVtd<'a> {
@@ -166,6 +168,7 @@ impl<'a> NestedVtd<'a> {
         Some(Self {
             domain: raw,
             private,
+            submissions: Cell::new(0),
         })
     }
 
@@ -179,18 +182,35 @@ impl Caches for NestedVtd<'_> {
     fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result {
         // The driver submits at most `batch::MAX` at once.
         let count = room.len().min(batch::MAX) as u32;
+        let encoding = Encoding {
+            ranges,
+            first: room.as_mut_ptr(),
+            submissions: &self.submissions,
+        };
         let mut encoder = bindings::iommufd_rs_vtd_encoder {
             encode: Some(encode),
-            ranges: core::ptr::from_ref(ranges).cast_mut().cast(),
+            ranges: core::ptr::from_ref(&encoding).cast_mut().cast(),
             descs: room.as_mut_ptr(),
             room: count,
         };
-        // SAFETY: By the type invariant the domain came from the door. `encode` gets the ranges,
+        // SAFETY: By the type invariant the domain came from the door. `encode` gets `encoding`,
         // and `room` has at least `count` descriptors; both are valid during the call.
         to_result(unsafe {
             bindings::iommufd_rs_vtd_invalidate(self.domain.as_ptr(), &mut encoder)
         })
     }
+
+    fn submissions(&self) -> u32 {
+        self.submissions.get()
+    }
+}
+
+/// What [`encode`] needs during a call of the door.
+struct Encoding<'a> {
+    ranges: &'a Ranges<'a>,
+    /// Where the first descriptor of a submission is.
+    first: *mut Descriptor,
+    submissions: &'a Cell<u32>,
 }
 
 /// The operations of the domains that [`alloc_nested`] makes.
@@ -218,17 +238,18 @@ unsafe extern "C" fn fill(private: *const c_void, entry: *mut u64) {
 ///
 /// # Safety
 ///
-/// `ranges` must be what `invalidate` of [`NestedVtd`] passed, and `descriptors` must have room for
-/// `room` of them.
+/// `encoding` must be what `invalidate` of [`NestedVtd`] passed, and `descriptors` must have room
+/// for `room` of them.
 unsafe extern "C" fn encode(
-    ranges: *mut c_void,
+    encoding: *mut c_void,
     tag: *const bindings::iommufd_rs_vtd_tag,
     from: u32,
     descriptors: *mut [u64; 4],
     room: u32,
 ) -> u32 {
     // SAFETY: `invalidate` passed a reference that is valid during its call of the door.
-    let ranges = unsafe { &*ranges.cast::<Ranges<'_>>() };
+    let encoding = unsafe { &*encoding.cast::<Encoding<'_>>() };
+    let begins = descriptors == encoding.first;
     // SAFETY: The driver passes a tag of its own.
     let tag = unsafe { &*tag };
     // SAFETY: The caller guarantees the room, in the slice of `invalidate`.
@@ -251,8 +272,15 @@ unsafe extern "C" fn encode(
             usize::from(times),
         ),
     };
+    let written = encoding
+        .ranges
+        .encode(&cache, times, from as usize, descriptors);
+    if begins && written != 0 {
+        let submissions = &encoding.submissions;
+        submissions.set(submissions.get().wrapping_add(1));
+    }
     // At most `room`, which is a `u32`.
-    ranges.encode(&cache, times, from as usize, descriptors) as u32
+    written as u32
 }
 
 /// `free` of `OPS`.

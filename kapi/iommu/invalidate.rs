@@ -36,6 +36,9 @@ pub(crate) struct Invalidated {
     pub(crate) done: u32,
     /// The error of the next request, if it failed.
     pub(crate) result: Result,
+    /// How many times the IOMMU was given commands, or `None` if the kernel's driver did that,
+    /// which does not tell.
+    pub(crate) submissions: Option<u32>,
 }
 
 impl Invalidated {
@@ -44,6 +47,7 @@ impl Invalidated {
         Self {
             done: 0,
             result: Err(error),
+            submissions: Some(0),
         }
     }
 }
@@ -81,7 +85,11 @@ impl Requests {
             };
             done += answered;
             if result.is_err() || answered == 0 || done == self.count {
-                return Invalidated { done, result };
+                return Invalidated {
+                    done,
+                    result,
+                    submissions: None,
+                };
             }
         }
     }

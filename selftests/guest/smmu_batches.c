@@ -7,13 +7,15 @@
  *	# between FIRST and NEXT: SUBMISSIONS COMMANDS SYNCS
  *
  * "<" before a number says that it may be less. A fourth number says how many StreamIDs, of
- * those that QEMU has devices for, are in commands.
+ * those that QEMU has devices for, are in commands. On a kernel with tracepoints the submissions are those that
+ * the module's tracepoint has counted.
  *
  * Usage: CDEV=... smmu-batches none
  */
 #include <stdlib.h>
 
 #include "nested_batch.h"
+#include "trace_log.h"
 
 /* The ASID of the first marker. */
 #define MARKER		0x4d00u
@@ -39,21 +41,36 @@ static void check_batch(struct nested *n, enum batch_kind kind, uint32_t nr, uin
 {
 	static command commands[MOST_COMMANDS];
 	uint32_t done, blocks = by_the_driver() ? driver_blocks(nr) : blocks_of(nr);
+	bool traces = can_trace();
+	long long submissions = 0;
 
 	fill_batch(commands, kind, nr);
+	CHECK(!traces || trace_on());
 	WANT(submit_one(n, by_asid(marker)), 0);
 	WANT(submit(n, commands, nr, &done), 0);
 	WANT(done, nr);
 	WANT(submit_one(n, by_asid(marker + 1)), 0);
+	if (traces) {
+		WANT(traced_submissions(), by_the_driver() ? -1 : 1);
+		submissions = traced_submissions();
+		WANT(traced_submissions(), by_the_driver() ? -1 : 1);
+		trace_off();
+	}
+	if (by_the_driver() && traces)
+		WANT(submissions, -1);
 	if (by_the_driver())
 		note("between %u and %u: %u %u %u", marker, marker + 1, blocks, nr, blocks);
 	else if (kind == ADJACENT)
-		note("between %u and %u: 1 1 1", marker, marker + 1);
-	else if (kind == MIXED)
-		note("between %u and %u: <%u %u <%u", marker, marker + 1, 3 * blocks + 1, nr,
+		note("between %u and %u: %lld 1 1", marker, marker + 1, traces ? submissions : 1);
+	else if (kind != MIXED)
+		note("between %u and %u: %lld %u 1", marker, marker + 1,
+		     traces ? submissions : blocks, nr);
+	else if (traces)
+		note("between %u and %u: %lld %u <%u", marker, marker + 1, submissions, nr,
 		     2 * blocks + 1);
 	else
-		note("between %u and %u: %u %u 1", marker, marker + 1, blocks, nr);
+		note("between %u and %u: <%u %u <%u", marker, marker + 1, 3 * blocks + 1, nr,
+		     2 * blocks + 1);
 }
 
 static void check_kind(enum batch_kind kind)

@@ -39,11 +39,16 @@ static void fill_log(void)
 	log.text[log.length] = 0;
 }
 
-bool trace_on(void)
+bool can_trace(void)
 {
 	if (access(TRACING "/events", F_OK))
 		mount("tracefs", TRACING, "tracefs", 0, NULL);
-	if (access(GROUP, F_OK)) {
+	return !access(GROUP, F_OK);
+}
+
+bool trace_on(void)
+{
+	if (!can_trace()) {
 		if (!on_c_module())
 			fail("there is no %s", GROUP);
 		return on_c_module();
@@ -141,4 +146,15 @@ uint64_t traced_field(const char *event, const char *name)
 	}
 	fail("no field %s in %s", name, event);
 	return 0;
+}
+
+long long traced_submissions(void)
+{
+	const char *event = next_traced();
+
+	if (!event || strncmp(event, "iommufd_invalidate: ", 20)) {
+		fail("traced %s, expected an invalidation", event ?: "nothing");
+		return -1;
+	}
+	return (int)traced_field(event, "submissions");
 }

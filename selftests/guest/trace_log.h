@@ -13,6 +13,9 @@
  */
 bool trace_on(void);
 
+/* Returns whether the module has tracepoints. The kernels for measuring have none. */
+bool can_trace(void);
+
 /* Turns the tracepoints off. */
 void trace_off(void);
 
@@ -30,5 +33,11 @@ void nothing_traced(void);
 
 /* Returns a field of an event, as a number. Fails the test if it has none of that name. */
 uint64_t traced_field(const char *event, const char *name);
+
+/*
+ * Returns how many times the IOMMU was given commands in the invalidation that is the next event, or -1 if its
+ * driver does not tell. Fails the test if the next event is not an invalidation.
+ */
+long long traced_submissions(void);
 
 #endif

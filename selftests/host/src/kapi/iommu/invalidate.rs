@@ -10,4 +10,6 @@ pub(crate) struct Invalidated {
     pub(crate) done: u32,
     /// The error of the request after those, if it failed.
     pub(crate) result: Result,
+    /// How many times the IOMMU was given commands.
+    pub(crate) submissions: Option<u32>,
 }

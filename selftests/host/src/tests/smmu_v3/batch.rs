@@ -133,6 +133,10 @@ impl Smmus for Recorder {
         });
         Ok(())
     }
+
+    fn submissions(&self) -> u32 {
+        self.log.borrow().len() as u32
+    }
 }
 
 /// Commands in memory. Reading past the end fails.
@@ -179,7 +183,7 @@ fn run_by_one(recorder: &Recorder, features: &Features, commands: &[Words]) -> I
 
 /// Runs commands that are all valid.
 fn run_all(recorder: &Recorder, features: &Features, commands: &[Words]) {
-    let Invalidated { done, result } = run(recorder, features, commands, commands.len());
+    let Invalidated { done, result, .. } = run(recorder, features, commands, commands.len());
     assert_eq!((done as usize, result), (commands.len(), Ok(())));
 }
 
@@ -277,7 +281,7 @@ fn an_invalid_command_anywhere() {
             let recorder = Recorder::new(1);
             let mut commands: Vec<_> = (0..131).map(page).collect();
             commands[place] = bad;
-            let Invalidated { done, result } = run(&recorder, &FULL, &commands, 131);
+            let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 131);
             assert_eq!((done as usize, result), (place, Err(EIO)));
             // Only the commands before the invalid one were issued.
             let expected: Vec<_> = (0..place)
@@ -294,7 +298,7 @@ fn memory_that_cannot_be_read() {
     for readable in [0, 1, 63, 64, 65, 128, 200] {
         let recorder = Recorder::new(1);
         let commands: Vec<_> = (0..readable).map(page).collect();
-        let Invalidated { done, result } = run(&recorder, &FULL, &commands, 300);
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 300);
         assert_eq!(result, Err(EFAULT));
         assert_eq!(recorder.given(0).len(), done as usize);
         assert!(recorder.log().last().is_none_or(|last| last.sync));
@@ -309,7 +313,7 @@ fn an_smmu_that_fails() {
         recorder.fails_at = Some(random.within(0..=12) as usize);
         let count = random.within(1..=500) as usize;
         let commands: Vec<_> = (0..count).map(|_| guest::command(random, &FULL)).collect();
-        let Invalidated { done, result } = run(&recorder, &FULL, &commands, count);
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, count);
         if result == Ok(()) {
             assert_eq!(done as usize, count);
             return;
@@ -372,7 +376,7 @@ fn nothing_is_lost_and_nobody_else_is_hit() {
             .map(|_| guest::command(random, &features))
             .collect();
         if random.one_in(4) {
-            let Invalidated { done, result } = run_by_one(&recorder, &features, &commands);
+            let Invalidated { done, result, .. } = run_by_one(&recorder, &features, &commands);
             assert_eq!((done as usize, result), (count, Ok(())));
         } else {
             run_all(&recorder, &features, &commands);

@@ -287,6 +287,10 @@ impl Smmus for Hardware {
         }
         Ok(())
     }
+
+    fn submissions(&self) -> u32 {
+        0
+    }
 }
 
 fn world(random: &mut Random) -> World {

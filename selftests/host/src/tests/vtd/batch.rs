@@ -102,6 +102,10 @@ impl Caches for Driver {
         }
         Ok(())
     }
+
+    fn submissions(&self) -> u32 {
+        self.log.borrow().len() as u32
+    }
 }
 
 pub(super) const IOTLB: Cache = Cache::Iotlb { did: 7, pasid: 0 };
