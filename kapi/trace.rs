@@ -5,7 +5,7 @@
 //! An event is a struct with the fields that `ffi/tracepoints.h` records. [`emit`] makes it only if
 //! somebody reads the tracepoint; until then a call costs a no-op that the kernel replaces by a jump
 //! (on kernels without `CONFIG_JUMP_LABEL` it reads a counter). Takes no locks and does not sleep,
-//! so a tracepoint may be hit anywhere.
+//! so a tracepoint may be hit anywhere. Without `CONFIG_IOMMUFD_RS_TRACEPOINTS` a call costs nothing.
 //!
 //! The kernel crate's `declare_trace!` is for tracepoints in the crate's own bindings.
 //!
@@ -13,7 +13,7 @@
 
 use kernel::prelude::*;
 
-#[cfg(CONFIG_TRACEPOINTS)]
+#[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
 use crate::ffi::bindings;
 
 /// Something that a tracepoint records.
@@ -52,7 +52,7 @@ macro_rules! events {
         }
     )*) => { $(
         $(#[$attr])*
-        #[cfg_attr(not(CONFIG_TRACEPOINTS), allow(dead_code))]
+        #[cfg_attr(not(CONFIG_IOMMUFD_RS_TRACEPOINTS), allow(dead_code))]
         pub(crate) struct $name {
             $( $(#[$field_attr])* pub(crate) $field: $type, )*
         }
@@ -60,7 +60,7 @@ macro_rules! events {
         impl Event for $name {
             #[inline(always)]
             fn is_read() -> bool {
-                #[cfg(CONFIG_TRACEPOINTS)]
+                #[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
                 kernel::macros::paste! {
                     // SAFETY: `ffi/tracepoints.c` defines the tracepoint, in which there is a key.
                     return unsafe {
@@ -71,13 +71,13 @@ macro_rules! events {
                         )
                     };
                 }
-                #[cfg(not(CONFIG_TRACEPOINTS))]
+                #[cfg(not(CONFIG_IOMMUFD_RS_TRACEPOINTS))]
                 false
             }
 
             #[cold]
             fn record(self) {
-                #[cfg(CONFIG_TRACEPOINTS)]
+                #[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
                 kernel::macros::paste! {
                     // SAFETY: The arguments are numbers, and strings that are static.
                     unsafe {
@@ -92,19 +92,19 @@ macro_rules! events {
 }
 
 /// A field as C takes it.
-#[cfg(CONFIG_TRACEPOINTS)]
+#[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
 trait Argument<T> {
     fn of(self) -> T;
 }
 
-#[cfg(CONFIG_TRACEPOINTS)]
+#[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
 impl<T> Argument<T> for T {
     fn of(self) -> T {
         self
     }
 }
 
-#[cfg(CONFIG_TRACEPOINTS)]
+#[cfg(CONFIG_IOMMUFD_RS_TRACEPOINTS)]
 impl Argument<*const c_char> for &'static CStr {
     fn of(self) -> *const c_char {
         self.as_char_ptr()

@@ -4,9 +4,26 @@
 
 uptime() { cut -d . -f 1 /proc/uptime; }
 
-# take_turns PROGRAM SECONDS [LABEL]: measure the C module and the one of the suite in turn. Starts the
+# measure LABEL MODULE: half a round, from loading the module to unloading it, with an igb. A suite may define
+# its own.
+measure() {
+	MODULE=$2
+	load_iommufd
+	load_vfio
+	bind_igb
+	if [ "$1" = type1 ]; then
+		CDEV=/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$BDF/iommu_group")")
+	fi
+	echo "$1 $CDEV" >&5
+	read -r _ <&6 || die "the program that measures has ended"
+	unload_modules
+	# Else the next vfio-pci takes it by itself.
+	echo >"/sys/bus/pci/devices/$BDF/driver_override"
+}
+
+# take_turns PROGRAM SECONDS [LABEL [MODULE]]: measure the C module and the one of the suite in turn. Starts the
 # program, and calls measure LABEL MODULE up to ten times for each module, as long as SECONDS are not over.
-# LABEL is measured with the C module as well.
+# LABEL is measured with the C module as well, or with MODULE.
 take_turns() {
 	local ours=$MODULE rounds=10 unit=ns begin round=0
 	if [ "$CLOCK" = instructions ]; then
@@ -30,7 +47,7 @@ take_turns() {
 			measure rust "$ours"
 			measure c iommufd
 		fi
-		[ $# -lt 3 ] || measure "$3" iommufd
+		[ $# -lt 3 ] || measure "$3" "${4:-iommufd}"
 		round=$((round + 1))
 	done
 	# The program exits at the end of file.

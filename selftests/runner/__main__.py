@@ -48,8 +48,9 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
     userland = build.userland(arch, suite.tools) if suite.inner or suite.tools else None
     mistakes = build.mistakes(suite, arch) if suite.mistakes else None
+    second = build.module(suite, arch, [*choice.option, *suite.second]) if suite.second else None
     programs = build.programs(suite, kernel, described)
-    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows)
+    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows, second)
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import report
 
 _MODULES = ("c", "rust")
-# What only some benchmarks have: the Rust module without its native backend, and VFIO's own container.
-_MORE = ("in_tree", "type1")
+# What only some benchmarks have: the Rust module without its native backend, VFIO's own container, and the Rust
+# module without tracepoints.
+_MORE = ("in_tree", "type1", "untraced")
 # The format of the lines is described in selftests/guest/bench.c.
 _MARK = "sample "
 
@@ -26,7 +27,7 @@ class Row:
     # rust / c, or None if the C module's median is 0.
     ratio: float | None
     unit: str
-    # The larger interquartile range of both modules, relative to the median.
+    # The largest interquartile range of the modules that are compared, relative to the median.
     spread: float
     # The Rust module without its native backend, and what that takes relative to C.
     in_tree: float | None = None
@@ -34,6 +35,9 @@ class Row:
     # VFIO's type1 container, likewise.
     type1: float | None = None
     type1_ratio: float | None = None
+    # The Rust module without tracepoints, likewise.
+    untraced: float | None = None
+    untraced_ratio: float | None = None
 
 
 class Samples:
@@ -55,7 +59,8 @@ class Samples:
             if not set(_MODULES) <= set(modules):
                 continue
             c, rust = (statistics.median(modules[module]) for module in _MODULES)
-            spread = max(_spread(modules[module]) for module in _MODULES)
+            compared = [module for module in (*_MODULES, "untraced") if module in modules]
+            spread = max(_spread(modules[module]) for module in compared)
             more = {name: statistics.median(modules[name]) for name in _MORE if name in modules}
             ratios = {f"{name}_ratio": _ratio(value, c) for name, value in more.items()}
             rows.append(Row(row, c, rust, _ratio(rust, c), unit, spread, **more, **ratios))
@@ -74,7 +79,7 @@ def save(rows: list[Row], path: Path) -> None:
 def show(rows: list[Row]) -> None:
     """Returns the table as text."""
     more = [name for name in _MORE if any(getattr(row, name) is not None for row in rows)]
-    head = [title for name in more for title in (name, f"{name} / C")]
+    head = [title for name in more for title in (name, _COMPARED.get(name, f"{name} / C"))]
     cells = [[*_HEAD, *head], *([*_cells(row), *_more_cells(row, more)] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for name, *rest in cells:
@@ -90,6 +95,9 @@ _SCALES = {
 
 _HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
 
+# How a column is compared, if not with C.
+_COMPARED = {"untraced": "tracepoints"}
+
 
 def _cells(row: Row) -> list[str]:
     spread = f"{row.spread:.0%}" if row.spread else ""
@@ -101,8 +109,17 @@ def _more_cells(row: Row, names: list[str]) -> list[str]:
     for name in names:
         value = getattr(row, name)
         cells.append("-" if value is None else _amount(value, row.unit))
-        cells.append(_shown(getattr(row, f"{name}_ratio")))
+        cells.append(_tracepoints(row) if name in _COMPARED else _shown(getattr(row, f"{name}_ratio")))
     return cells
+
+
+def _tracepoints(row: Row) -> str:
+    """Returns what tracepoints cost: the number of instructions, or by which factor it takes longer."""
+    if row.untraced is None:
+        return "-"
+    if row.unit == "instructions":
+        return f"{row.rust - row.untraced:+.0f}"
+    return _shown(_ratio(row.rust, row.untraced))
 
 
 def _shown(ratio: float | None) -> str:

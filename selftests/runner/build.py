@@ -73,7 +73,7 @@ def _module(flavour: str, arch: str, *options: str) -> Path:
     # One folder for each set of options, so that suites do not rebuild the module of others.
     folder = "module"
     for option in options:
-        folder += "+" + option.removeprefix("CONFIG_IOMMUFD_RS_").replace("=y", "").lower()
+        folder += "+" + option.removeprefix("CONFIG_IOMMUFD_RS_").replace("=y", "").replace("=", "-").lower()
     out = BUILD / arch / flavour / folder
     log = LOGS / f"{arch}-{flavour}-{folder}.log"
     command = ["make", "-C", str(TOP), "modules", f"FLAVOUR={flavour}", f"OUT={out}", *options]

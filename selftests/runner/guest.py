@@ -78,6 +78,8 @@ class Parts:
     mistakes: Path | None = None
     # A pattern of the rows to measure, or "" for all of them.
     rows: str = ""
+    # The file of a second module, which the guest has as iommufd-rs-second.ko.
+    second: Path | None = None
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -132,6 +134,8 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         module = parts.kernel / Path(listed).with_suffix(".ko")
         archive.file(f"modules/{module.name}", module.read_bytes())
     archive.file(f"modules/{parts.module_name}.ko", parts.module.read_bytes())
+    if parts.second:
+        archive.file("modules/iommufd-rs-second.ko", parts.second.read_bytes())
     for mistake in sorted(parts.mistakes.glob("*.ko")) if parts.mistakes else []:
         archive.file(f"mistakes/{mistake.name}", mistake.read_bytes())
     for program in parts.suite.programs:

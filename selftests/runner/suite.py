@@ -83,6 +83,8 @@ class Suite:
     time: int = 0
     # Whether the guest gets modules with the mistakes of fuzz/mistakes.txt.
     mistakes: bool = False
+    # The options of a second module for the guest, if it gets one.
+    second: tuple[str, ...] = ()
 
     @property
     def script(self) -> Path:
@@ -151,6 +153,7 @@ def load(name: str) -> Suite:
         trace=section.pop("trace", ""),
         time=int(section.pop("time", "0")),
         mistakes=section.pop("mistakes", "no") == "yes",
+        second=tuple(section.pop("second", "").split()),
         checks=[
             Check(title.split(maxsplit=1)[1], shlex.split(ini[title]["command"]), ini[title].get("results", "status"))
             for title in ini.sections()

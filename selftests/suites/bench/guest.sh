@@ -3,21 +3,5 @@
 
 . /lib/bench.sh
 
-# measure LABEL MODULE: half a round, from loading the module to unloading it.
-measure() {
-	MODULE=$2
-	load_iommufd
-	load_vfio
-	bind_igb
-	if [ "$1" = type1 ]; then
-		CDEV=/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$BDF/iommu_group")")
-	fi
-	echo "$1 $CDEV" >&5
-	read -r _ <&6 || die "the program that measures has ended"
-	unload_modules
-	# Else the next vfio-pci takes it by itself.
-	echo >"/sys/bus/pci/devices/$BDF/driver_override"
-}
-
 echo 1 >/proc/sys/vm/compact_memory
 take_turns bench 180 type1
