@@ -17,6 +17,7 @@
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
+#include <linux/preempt.h>
 #include <linux/rbtree_augmented.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
@@ -54,6 +55,16 @@ int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src)
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
 {
 	return clear_user(to, n);
+}
+
+void iommufd_rs_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+void iommufd_rs_preempt_enable(void)
+{
+	preempt_enable();
 }
 
 void iommufd_rs_pagefault_disable(void)

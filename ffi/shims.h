@@ -59,6 +59,10 @@ unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
 void iommufd_rs_pagefault_disable(void);
 void iommufd_rs_pagefault_enable(void);
 
+/* linux/preempt.h */
+void iommufd_rs_preempt_disable(void);
+void iommufd_rs_preempt_enable(void);
+
 /* linux/fs.h */
 void iommufd_rs_get_file(struct file *file);
 

@@ -37,6 +37,10 @@ impl Timed {
 /// than 2^(n+1); the last class has longer ones too.
 pub(crate) const CLASSES: usize = 36;
 
+fn to_class(exponent: u32) -> usize {
+    (exponent as usize).min(CLASSES - 1)
+}
+
 /// The histograms of a context.
 pub(crate) struct Latencies([[Atomic<u32>; CLASSES]; Timed::ALL.len()]);
 
@@ -62,8 +66,8 @@ impl Latencies {
     #[cold]
     fn count(&self, what: Timed, start: Option<u64>) {
         let Some(start) = start else { return };
-        let took = now().saturating_sub(start).max(1);
-        let class = (took.ilog2() as usize).min(CLASSES - 1);
+        let took = now().saturating_sub(start);
+        let class = took.checked_ilog2().map_or(0, to_class);
         if let Some(count) = self.class(what, class) {
             count.fetch_add(1, Relaxed);
         }

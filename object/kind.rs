@@ -123,7 +123,8 @@ impl AnyRef {
 }
 
 /// The number of live objects of each kind.
-pub(super) struct Census([(Option<&'static CStr>, u64); Self::KINDS]);
+#[derive(Clone, Copy)]
+pub(crate) struct Census([(Option<&'static CStr>, u64); Self::KINDS]);
 
 impl Census {
     /// At least the number of kinds.
@@ -158,7 +159,7 @@ impl Census {
     }
 
     /// Returns the kinds of which there has been an object, and their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static CStr, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static CStr, u64)> + '_ {
         self.0
             .iter()
             .filter_map(|(name, count)| Some(((*name)?, *count)))

@@ -52,6 +52,7 @@ use crate::{
             chunks::Chunks,
             clear_on_drop::Clear,
             ida::Ida,
+            look::look,
             rwsem::{
                 new_rwsem,
                 RwSem,
@@ -412,51 +413,35 @@ impl Seen<'_> {
 }
 
 impl Table {
-    /// Calls `f` with each kind of which there has been an object, and the number of its objects.
-    pub(crate) fn count(&self, f: impl FnMut((&'static CStr, u64))) {
-        self.slots.lock().census.iter().for_each(f);
+    /// Returns the numbers of objects.
+    pub(crate) fn census(&self) -> Census {
+        look(&self.slots, |slots| slots.census)
     }
 
-    /// Calls `f` with objects, in the order of their ids from `from` on, under the table's lock,
-    /// until it returns a value. Returns that, or `None` if there is no object left. `f` must be
-    /// quick, and wait for no lock.
-    #[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
-    pub(crate) fn search<B>(
+    /// Calls `f` with objects, in the order of their ids from `from` on, until it returns false or
+    /// `most` ids were looked at. Returns the next id to look at, or `None` at the end.
+    ///
+    /// `f` is called under the table's lock. It must be quick and must not sleep.
+    pub(crate) fn look(
         &self,
         from: u32,
-        mut f: impl FnMut(&Seen<'_>) -> Option<B>,
-    ) -> Option<B> {
-        let slots = self.slots.lock();
-        let mut next = Some(from);
-        while let Some(at) = next.and_then(|next| slots.map.cursor_lower_bound(&next)) {
-            let (&id, slot) = at.current();
-            if let Slot::Live(live) = slot {
-                let found = f(&Seen { id, live });
-                if found.is_some() {
-                    return found;
+        most: usize,
+        mut f: impl FnMut(&Seen<'_>) -> bool,
+    ) -> Option<u32> {
+        look(&self.slots, |slots| {
+            let mut next = from;
+            for _ in 0..most {
+                let at = slots.map.cursor_lower_bound(&next)?;
+                let (&id, slot) = at.current();
+                next = id.checked_add(1)?;
+                if let Slot::Live(live) = slot {
+                    if !f(&Seen { id, live }) {
+                        break;
+                    }
                 }
             }
-            next = id.checked_add(1);
-        }
-        None
-    }
-
-    /// Calls `f` with the objects whose ids are above `after`, in order, under the table's lock, as
-    /// long as `most` ids were not looked at. Returns the id to go on after, or `None` at the end.
-    pub(crate) fn look(&self, after: u32, most: usize, mut f: impl FnMut(Seen<'_>)) -> Option<u32> {
-        let mut slots = self.slots.lock();
-        let mut cursor = slots.map.cursor_lower_bound_mut(&after.checked_add(1)?);
-        let mut last = after;
-        for _ in 0..most {
-            let at = cursor?;
-            let (&id, slot) = at.current();
-            last = id;
-            if let Slot::Live(live) = slot {
-                f(Seen { id, live });
-            }
-            cursor = at.move_next();
-        }
-        cursor.map(|_| last)
+            Some(next)
+        })
     }
 }
 

@@ -3,10 +3,13 @@
 //! `/sys/kernel/debug/iommufd_rs`, for root: a folder for each context, by its number, and a switch
 //! for measuring how long calls take. `Documentation/tracing.rst` says what is in the files.
 //!
-//! A reader gets a piece of at most a page at a time, which is written while the table of objects is
-//! locked. Everything else is read only if it is not locked: a reader waits for nobody. Folders are
-//! made and removed by a workqueue, because removing one waits for its readers; a context that is
-//! closed does not wait. What remains for readers of a closed context is a table without objects.
+//! A reader gets some pieces of a few lines each, which are written while the table of objects is
+//! locked and the reader is not preempted. Everything else is read only if it is not locked. So a
+//! reader waits for nobody, and others wait for a reader no longer than a piece takes.
+//!
+//! Folders are made and removed by a workqueue, because removing one waits for its readers; a
+//! context that is closed does not wait. What remains for readers of a closed context is a table
+//! without objects.
 
 use kernel::{
     debugfs,
@@ -194,17 +197,16 @@ fn list_spaces(
     (first, iova): Place,
     list: impl Fn(&Object<Ioas>, u64) -> Option<u64>,
 ) -> Option<Place> {
-    let mut looked_at = 0;
-    table.search(first, |seen| {
+    let mut rest = None;
+    let next = table.look(first, MOST_OBJECTS, |seen| {
         let id = seen.id();
-        looked_at += 1;
-        if looked_at > MOST_OBJECTS {
-            return Some((id, 0));
+        if let Some(ioas) = seen.as_kind::<Ioas>() {
+            let from = if id == first { iova } else { 0 };
+            rest = list(ioas, from).map(|iova| (id, iova));
         }
-        let ioas = seen.as_kind::<Ioas>()?;
-        let from = if id == first { iova } else { 0 };
-        list(ioas, from).map(|iova| (id, iova))
-    })
+        rest.is_none()
+    });
+    rest.or(next.map(|id| (id, 0)))
 }
 
 /// All objects, each with lines as `/proc/PID/fdinfo/N` has them.
@@ -217,12 +219,10 @@ impl Listing for Objects {
 
     fn list(data: &Watched, place: u32, out: &Piece<'_>) -> Option<u32> {
         let lines = Lines::new(out.file());
-        data.table.search(place, |seen| {
-            if !out.has_room() {
-                return Some(seen.id());
-            }
+        data.table.look(place, MOST_OBJECTS, |seen| {
             seen.show(&lines);
-            None
+            // One at a time.
+            false
         })
     }
 }

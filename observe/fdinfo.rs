@@ -4,8 +4,8 @@
 //! drm-usage-stats.rst of the kernel has them. `Documentation/observing.rst` says what each means.
 //! Programs read them, so a key keeps its name and its meaning.
 //!
-//! Reading takes the table's lock for a few objects at a time and no lock that a long operation
-//! holds, and allocates nothing. The number of lines is bounded.
+//! Reading takes the table's lock for an object at a time and no lock that a long operation holds,
+//! and allocates nothing. The number of lines is bounded.
 
 use kernel::{
     prelude::*,
@@ -30,7 +30,8 @@ use crate::{
 const MOST_OF_A_KIND: u64 = 64;
 /// The most ids that are looked at.
 const MOST_IDS: usize = 4096;
-/// The most ids that are looked at without releasing the table's lock in between.
+/// The most ids that are looked at without releasing the table's lock in between. Of them one
+/// object is shown at most.
 const IDS_AT_ONCE: usize = 16;
 
 /// Shows a context.
@@ -90,29 +91,32 @@ fn refusals(ctx: &Ctx, lines: &Lines<'_>) {
 /// Shows the numbers of objects of each kind, and the first objects of each.
 fn objects(ctx: &Ctx, lines: &Lines<'_>) {
     let mut total = 0_u64;
-    ctx.objects().count(|(kind, number)| {
+    for (kind, number) in ctx.objects().census().iter() {
         total = total.saturating_add(number);
         lines.number_of(kind, number);
-    });
+    }
     let mut shown = [const { (None, 0_u64) }; 16];
     let mut all = 0;
-    let mut after = Some(0);
+    let mut next = Some(0);
     let mut looked_at = 0;
-    while let (Some(id), true) = (after, looked_at < MOST_IDS) {
-        after = ctx.objects().look(id, IDS_AT_ONCE, |seen| {
+    while let (Some(from), true) = (next, looked_at < MOST_IDS) {
+        next = ctx.objects().look(from, IDS_AT_ONCE, |seen| {
+            looked_at += 1;
             let kind = seen.kind();
             let known = |known: &(Option<&CStr>, u64)| known.0.is_none_or(|known| known == kind);
             let Some(entry) = shown.iter_mut().find(|entry| known(entry)) else {
-                return;
+                return true;
             };
             entry.0 = Some(kind);
-            if entry.1 < MOST_OF_A_KIND {
-                entry.1 += 1;
-                all += 1;
-                seen.show(lines);
+            if entry.1 >= MOST_OF_A_KIND {
+                return true;
             }
+            entry.1 += 1;
+            all += 1;
+            seen.show(lines);
+            // The table is unlocked in between.
+            false
         });
-        looked_at += IDS_AT_ONCE;
     }
     let left_out = total.saturating_sub(all);
     if left_out != 0 {

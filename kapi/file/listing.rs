@@ -2,9 +2,9 @@
 
 //! Files of debugfs that are written piece by piece, as they are read.
 //!
-//! The kernel crate's debugfs writes a file as a whole. Here a read gets one piece, of a page at
-//! most, so the length of a file bounds neither the time in which locks are held nor memory. The
-//! piece is composed in kernel memory and copied to the reader when it is complete, so no lock is
+//! The kernel crate's debugfs writes a file as a whole. Here a read gets some pieces of a few lines,
+//! together a page at most, so the length of a file bounds neither the time in which locks are held
+//! nor memory. A piece is composed in kernel memory and copied to the reader when it is complete, so no lock is
 //! held while the reader's memory is accessed.
 //!
 //! Removing a directory waits for reads of its files, hence for the memory of their readers. It
@@ -14,6 +14,7 @@
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 
 use core::{
+    cell::Cell,
     ffi::c_void,
     marker::PhantomData, //
 };
@@ -39,15 +40,27 @@ use crate::{
 /// may be longer: then the kernel has the piece written again, with more room or as the next one.
 const ROOM: usize = 1024;
 
+/// The most lines of a piece, so that its writer holds locks for a short time only.
+const LINES: usize = 8;
+
 /// The piece of a file that is being written.
 pub(crate) struct Piece<'a> {
     raw: *mut bindings::seq_file,
     file: &'a SeqFile,
+    /// How often [`Piece::has_room`] was called.
+    asked: Cell<usize>,
 }
 
 impl Piece<'_> {
-    /// Returns whether there is room for a few more lines: for 1,024 bytes.
+    /// Returns whether there is room for 1,024 bytes, and this was called 8 times at most. Must be
+    /// called before each line, or a few that belong together.
     pub(crate) fn has_room(&self) -> bool {
+        let asked = self.asked.get();
+        self.asked.set(asked + 1);
+        asked < LINES && self.has_bytes()
+    }
+
+    fn has_bytes(&self) -> bool {
         // SAFETY: The reader's task, which this is, owns the struct during the call.
         unsafe { (*self.raw).size.saturating_sub((*self.raw).count) >= ROOM }
     }
@@ -65,7 +78,7 @@ pub(crate) trait Listing: 'static {
     /// Where a piece begins. The first one begins at the default.
     type Place: Copy + Default + Send;
 
-    /// Writes lines from `place` on as long as there is room, and returns where the next piece
+    /// Writes lines from `place` on as long as there [is room](Piece::has_room), and returns where the next piece
     /// begins, or `None` at the end. It may write less, and nothing at all.
     fn list(data: &Self::Data, place: Self::Place, out: &Piece<'_>) -> Option<Self::Place>;
 }
@@ -205,8 +218,9 @@ impl<L: Listing> Ops<L> {
             raw: seq,
             // SAFETY: The struct belongs to this task during the operation.
             file: unsafe { SeqFile::from_raw(seq) },
+            asked: Cell::new(0),
         };
-        if piece.has_room() {
+        if piece.has_bytes() {
             reading.next = L::list(&reading.data, place, &piece);
         } else {
             // This is how an operation says that it has no room. The next read begins with it.

@@ -8,6 +8,7 @@
 //! | `clear_on_drop` | private |
 //! | `complete_on_drop` | private |
 //! | `ida` | `rust/kernel` |
+//! | `look` | `rust/kernel/sync/lock` |
 //! | `range_tree` | `rust/kernel` |
 //! | `raw_ref` | `rust/kernel/types` |
 //! | `rwsem` | `rust/kernel/sync` |
@@ -20,6 +21,7 @@ pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
 pub(crate) mod ida;
+pub(crate) mod look;
 pub(crate) mod range_tree;
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
 mod range_tree_tests;

@@ -4,7 +4,9 @@
 
 #include "observe.h"
 
-const struct suite *const suites[] = { &fdinfo_suite, &refused_suite, &bounds_suite, &cases_suite };
+const struct suite *const suites[] = {
+	&fdinfo_suite, &refused_suite, &readers_suite, &bounds_suite, &cases_suite,
+};
 const unsigned int nr_suites = ARRAY_SIZE(suites);
 
 /* Returns whether there is nothing to compare, because this is the C module. It must be silent. */

@@ -8,7 +8,7 @@
 
 #include "frame.h"
 
-extern const struct suite fdinfo_suite, refused_suite, bounds_suite, cases_suite;
+extern const struct suite fdinfo_suite, refused_suite, bounds_suite, cases_suite, readers_suite;
 
 /* Fails the test unless fdinfo of fd has the key with this number, or lacks it if value is -1. */
 void want_number(int fd, const char *key, long long value);
