@@ -3,6 +3,7 @@
 //! Errors: negative error numbers.
 
 use core::{
+    convert::Infallible,
     fmt,
     num::{
         NonZeroI32,
@@ -73,7 +74,9 @@ codes! {
     ENOTTY = 25,
     EFBIG = 27,
     ENOSPC = 28,
+    ESPIPE = 29,
     ERANGE = 34,
+    EDEADLK = 35,
     EOVERFLOW = 75,
     EMSGSIZE = 90,
     EOPNOTSUPP = 95,
@@ -90,5 +93,11 @@ impl From<AllocError> for Error {
 impl From<TryFromIntError> for Error {
     fn from(_: TryFromIntError) -> Self {
         code::EINVAL
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }

@@ -97,6 +97,12 @@ impl<K: Ord, V> RBTree<K, V> {
         self.map.remove(key)
     }
 
+    /// Removes the node of a key.
+    pub fn remove_node(&mut self, key: &K) -> Option<RBTreeNode<K, V>> {
+        let (key, value) = self.map.remove_entry(key)?;
+        Some(RBTreeNode { key, value })
+    }
+
     /// Returns the node with the smallest key that is not below this one.
     pub fn cursor_lower_bound(&self, key: &K) -> Option<Cursor<'_, K, V>> {
         self.cursor(self.map.range(key..).next())
@@ -110,6 +116,30 @@ impl<K: Ord, V> RBTree<K, V> {
     /// The node with the largest key.
     pub fn cursor_back(&self) -> Option<Cursor<'_, K, V>> {
         self.cursor(self.map.last_key_value())
+    }
+
+    /// The node with the smallest key that is not below this one, to be changed.
+    pub fn cursor_lower_bound_mut(&mut self, key: &K) -> Option<CursorMut<'_, K, V>>
+    where
+        K: Copy,
+    {
+        let key = *self.map.range(key..).next()?.0;
+        Some(CursorMut {
+            map: &mut self.map,
+            key,
+        })
+    }
+
+    /// The node with the smallest key, to be changed.
+    pub fn cursor_front_mut(&mut self) -> Option<CursorMut<'_, K, V>>
+    where
+        K: Copy,
+    {
+        let key = *self.map.first_key_value()?.0;
+        Some(CursorMut {
+            map: &mut self.map,
+            key,
+        })
     }
 
     fn cursor<'a>(&'a self, current: Option<(&'a K, &'a V)>) -> Option<Cursor<'a, K, V>> {
@@ -171,6 +201,53 @@ impl<'a, K: Ord, V> Cursor<'a, K, V> {
         };
 
         self.map.range((Excluded(self.current.0), Unbounded)).next()
+    }
+}
+
+/// A position at a node of a tree, which can be changed there.
+pub struct CursorMut<'a, K, V> {
+    map: &'a mut BTreeMap<K, V>,
+    key: K,
+}
+
+impl<'a, K: Ord + Copy, V> CursorMut<'a, K, V> {
+    /// The node's key and value.
+    pub fn current(&self) -> (&K, &V) {
+        (&self.key, &self.map[&self.key])
+    }
+
+    /// The node's key and value, to be changed.
+    pub fn current_mut(&mut self) -> (&K, &mut V) {
+        let value = self.map.get_mut(&self.key);
+        (&self.key, value.expect("the cursor is at a node"))
+    }
+
+    /// Moves to the node after it.
+    pub fn move_next(self) -> Option<Self> {
+        let key = *self.peek_next()?.0;
+        Some(Self { key, ..self })
+    }
+
+    /// The node after it.
+    pub fn peek_next(&self) -> Option<(&K, &V)> {
+        use core::ops::Bound::{
+            Excluded,
+            Unbounded, //
+        };
+
+        self.map.range((Excluded(self.key), Unbounded)).next()
+    }
+
+    /// Removes the node. The cursor moves to the node after it, or else to the one before it.
+    pub fn remove_current(self) -> (Option<Self>, RBTreeNode<K, V>) {
+        let before = self.map.range(..self.key).next_back().map(|(key, _)| *key);
+        let next = self.peek_next().map(|(key, _)| *key).or(before);
+        let (key, value) = self
+            .map
+            .remove_entry(&self.key)
+            .expect("the cursor is at a node");
+        let cursor = next.map(|key| Self { key, ..self });
+        (cursor, RBTreeNode { key, value })
     }
 }
 

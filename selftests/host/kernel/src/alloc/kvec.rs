@@ -65,6 +65,11 @@ impl<T> KVec<T> {
         self.capacity
     }
 
+    /// Returns the elements.
+    pub fn as_slice(&self) -> &[T] {
+        &self.list
+    }
+
     /// Reserves capacity for `additional` more elements.
     pub fn reserve(&mut self, additional: usize, _flags: Flags) -> Result<(), AllocError> {
         if self.capacity - self.list.len() >= additional {

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A stand-in for the kernel crate, for models of concurrency.
+//!
+//! Names, signatures and semantics are those of Linux 7.3's `rust/kernel`, as far as the files under
+//! test use them. Locks and reference counts are loom's. Memory, errors and trees are those of
+//! `selftests/host/kernel`. Values are not pinned: nothing here depends on its address.
+
+pub mod init;
+pub mod sync;
+pub mod uaccess;
+
+pub use core::fmt;
+pub use host::{
+    alloc,
+    error,
+    page,
+    rbtree, //
+};
+
+/// Strings as C has them.
+pub mod str {
+    pub use core::ffi::CStr;
+}
+
+/// Views of values as bytes.
+pub mod transmute {
+    /// A type without padding.
+    ///
+    /// # Safety
+    ///
+    /// Every byte of a value must be initialised.
+    pub unsafe trait AsBytes {
+        /// Returns the bytes of the value.
+        fn as_bytes(&self) -> &[u8] {
+            // SAFETY: By the promise of the trait all bytes are initialised.
+            unsafe {
+                core::slice::from_raw_parts(
+                    core::ptr::from_ref(self).cast(),
+                    core::mem::size_of_val(self),
+                )
+            }
+        }
+    }
+
+    // SAFETY: The bytes of the elements are initialised, and there are no others.
+    unsafe impl<T: AsBytes> AsBytes for [T] {}
+}
+
+/// Names a class of locks for lockdep, which the stand-in does not have.
+#[macro_export]
+macro_rules! static_lock_class {
+    () => {
+        ()
+    };
+}
+
+/// The names that kernel code imports by default.
+pub mod prelude {
+    pub use crate::{
+        alloc::{
+            flags::*,
+            KVVec,
+            KVec,
+            VVec, //
+        },
+        error::{
+            code::*,
+            Error,
+            Result, //
+        },
+        init::{
+            KBox,
+            PinInit, //
+        },
+        pin_init,
+        str::CStr,
+        try_pin_init, //
+    };
+    pub use core::{
+        ffi::c_int,
+        mem::{
+            align_of,
+            align_of_val,
+            size_of,
+            size_of_val, //
+        },
+        pin::Pin, //
+    };
+    pub use macros::{
+        pin_data,
+        pinned_drop, //
+    };
+}

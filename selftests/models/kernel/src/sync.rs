@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Locks and reference counts.
+
+pub mod atomic;
+pub mod poll;
+
+use core::ops::Deref;
+
+use crate::{
+    alloc::{
+        fault,
+        AllocError,
+        Flags, //
+    },
+    init::{
+        By,
+        PinInit, //
+    }, //
+};
+
+use atomic::Count;
+
+/// A value that one task at a time uses.
+pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+/// The stand-in has no interrupts, so this is the same.
+pub type SpinLock<T> = Mutex<T>;
+
+/// The right to use the value of a [`Mutex`].
+pub type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+impl<T> Mutex<T> {
+    /// Returns an initialiser of a lock that is free.
+    pub fn new(value: T) -> impl PinInit<Self> {
+        By(move || Ok(Self(loom::sync::Mutex::new(value))))
+    }
+
+    /// Waits until the lock is free, and takes it.
+    pub fn lock(&self) -> Guard<'_, T> {
+        self.0.lock().expect("no holder of a lock panics")
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.0.try_lock().ok()
+    }
+}
+
+/// An initialiser of a lock with a name.
+#[macro_export]
+macro_rules! new_mutex {
+    ($value:expr, $name:literal) => {
+        $crate::sync::Mutex::new($value)
+    };
+}
+
+/// An initialiser of a lock with a name.
+#[macro_export]
+macro_rules! new_spinlock {
+    ($value:expr, $name:literal) => {
+        $crate::sync::SpinLock::new($value)
+    };
+}
+
+/// A counted reference. Its count is not looked at by what is modelled, so it is not loom's.
+pub struct Arc<T: ?Sized>(std::sync::Arc<T>);
+
+impl<T> Arc<T> {
+    /// Allocates a value.
+    pub fn pin_init<E: From<AllocError>>(
+        init: impl PinInit<T, E>,
+        _flags: Flags,
+    ) -> Result<Self, E> {
+        fault::allocate()?;
+        Ok(Self(std::sync::Arc::new(init.make()?)))
+    }
+}
+
+impl<T: ?Sized> Arc<T> {
+    /// Returns the standard library's reference, which can be one to a trait object.
+    pub fn into_std(self) -> std::sync::Arc<T> {
+        self.0
+    }
+
+    /// Returns the standard library's reference as one of this type.
+    pub fn from_std(arc: std::sync::Arc<T>) -> Self {
+        Self(arc)
+    }
+}
+
+impl<T: ?Sized> Clone for Arc<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> Deref for Arc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A count of references, with the memory orderings of the kernel's `refcount_t`.
+pub struct Refcount(Count);
+
+impl Refcount {
+    /// Returns a count.
+    pub fn new(count: i32) -> Self {
+        Self(Count::new(count))
+    }
+
+    /// Returns the number, to be read.
+    pub fn as_atomic(&self) -> &Count {
+        &self.0
+    }
+
+    /// Counts one more.
+    pub fn inc(&self) {
+        let before = self
+            .0
+            .raw()
+            .fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+        assert!(before > 0, "a reference is made of none");
+    }
+
+    /// Counts one less. Whether it was the last one.
+    pub fn dec_and_test(&self) -> bool {
+        let before = self
+            .0
+            .raw()
+            .fetch_sub(1, loom::sync::atomic::Ordering::Release);
+        assert!(before > 0, "a reference is dropped that is not there");
+        if before == 1 {
+            loom::sync::atomic::fence(loom::sync::atomic::Ordering::Acquire);
+        }
+        before == 1
+    }
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The object table: look-ups, destruction, publication, marks.
+
+use std::sync::{
+    atomic::{
+        AtomicBool,
+        AtomicU32,
+        Ordering::SeqCst, //
+    },
+    Arc, //
+};
+
+use kernel::prelude::*;
+use loom::cell::UnsafeCell;
+
+use crate::{
+    kapi::{
+        lines::Lines,
+        reason::Reason, //
+    },
+    object::{
+        Ctx,
+        Kind,
+        Ref,
+        Table, //
+    },
+    tests::{
+        at_once,
+        every_order, //
+    },
+};
+
+/// What became of objects: how many were dropped.
+type Dropped = Arc<AtomicU32>;
+
+/// An object whose memory is read by its users, and written when it is dropped.
+struct Thing {
+    memory: UnsafeCell<u32>,
+    dropped: Dropped,
+}
+
+// SAFETY: Loom checks that nothing reads the memory while it is written.
+unsafe impl Send for Thing {}
+// SAFETY: Loom checks that nothing reads the memory while it is written.
+unsafe impl Sync for Thing {}
+
+impl Thing {
+    fn new(dropped: &Dropped) -> Self {
+        Self {
+            memory: UnsafeCell::new(5),
+            dropped: dropped.clone(),
+        }
+    }
+
+    fn touch(&self) {
+        // SAFETY: The cell is there as long as the object.
+        assert_eq!(self.memory.with(|memory| unsafe { *memory }), 5);
+    }
+}
+
+impl Drop for Thing {
+    fn drop(&mut self) {
+        // SAFETY: The cell is there until the end of the drop.
+        self.memory.with_mut(|memory| unsafe { *memory = 0 });
+        self.dropped.fetch_add(1, SeqCst);
+    }
+}
+
+impl Kind for Thing {
+    const NAME: &'static CStr = c"thing";
+
+    fn show(&self, _lines: &Lines<'_>) {}
+}
+
+/// An empty context, and the count of objects that were dropped.
+fn context() -> (Arc<Ctx>, Dropped) {
+    (Arc::new(Ctx::new()), Dropped::default())
+}
+
+fn publish(table: &Table, dropped: &Dropped) -> Ref<Thing> {
+    let draft = table.reserve().unwrap().fill(Ok(Thing::new(dropped)));
+    draft.unwrap().publish_and_get()
+}
+
+/// Destroying an object succeeds only if nobody uses it, and it is gone when the call returns.
+#[test]
+fn users_keep_an_object() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let id = publish(ctx.objects(), &dropped).id();
+        let (user, counted) = (ctx.clone(), dropped.clone());
+        at_once!(
+            move || match user.objects().get::<Thing>(id) {
+                Ok(thing) => thing.touch(),
+                Err(refusal) => {
+                    assert_eq!(refusal.reason(), Reason::ObjectNone);
+                }
+            };
+            || match ctx.objects().destroy(id) {
+                Ok(()) => assert_eq!(counted.load(SeqCst), 1),
+                Err(refusal) => assert_eq!(refusal.reason(), Reason::ObjectInUse),
+            }
+        );
+        drop(ctx);
+        assert_eq!(dropped.load(SeqCst), 1);
+    });
+}
+
+/// Of two tasks that destroy an object one does.
+#[test]
+fn one_destroys() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let id = publish(ctx.objects(), &dropped).id();
+        let other = ctx.clone();
+        let done = Arc::new(AtomicU32::new(0));
+        let count = done.clone();
+        at_once!(
+            move || if other.objects().destroy(id).is_ok() {
+                count.fetch_add(1, SeqCst);
+            };
+            || if ctx.objects().destroy(id).is_ok() {
+                done.fetch_add(1, SeqCst);
+            }
+        );
+        assert_eq!((done.load(SeqCst), dropped.load(SeqCst)), (1, 1));
+        assert!(ctx.objects().get::<Thing>(id).is_err());
+    });
+}
+
+/// An id is free when its object is gone, not before.
+#[test]
+fn an_id_is_free_after_its_object() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let id = publish(ctx.objects(), &dropped).id();
+        let (other, counted, second) = (ctx.clone(), dropped.clone(), Dropped::default());
+        let second_dropped = second.clone();
+        at_once!(
+            move || {
+                let new = publish(other.objects(), &second);
+                new.touch();
+                if new.id() == id {
+                    assert_eq!(counted.load(SeqCst), 1);
+                } else {
+                    assert_eq!(new.id(), id + 1);
+                }
+            };
+            || {
+                // The new object may have the id already, and its maker uses it.
+                let first = ctx.objects().destroy(id);
+                assert!(first.is_ok(), "{first:?}");
+            }
+        );
+        drop(ctx);
+        assert_eq!((dropped.load(SeqCst), second_dropped.load(SeqCst)), (1, 1));
+    });
+}
+
+/// The last of several users that release an object destroys it, and exactly one does.
+#[test]
+fn the_last_release_destroys() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let first = publish(ctx.objects(), &dropped);
+        let (id, second, other) = (first.id(), first.clone(), ctx.clone());
+        at_once!(
+            move || {
+                // As long as there is a user the id names the object.
+                let again = other.objects().get::<Thing>(id).unwrap();
+                again.touch();
+                other.objects().release(again);
+                second.touch();
+                other.objects().release(second);
+            };
+            || {
+                first.touch();
+                ctx.objects().release(first);
+            }
+        );
+        assert_eq!(dropped.load(SeqCst), 1);
+        assert!(ctx.objects().get::<Thing>(id).is_err());
+        // The id is free.
+        assert_eq!(ctx.objects().reserve().unwrap().id(), id);
+    });
+}
+
+/// A release and a destruction at once: one of them destroys the object.
+#[test]
+fn a_release_meets_a_destruction() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let user = publish(ctx.objects(), &dropped);
+        let (id, other, counted) = (user.id(), ctx.clone(), dropped.clone());
+        at_once!(
+            move || {
+                user.touch();
+                other.objects().release(user);
+            };
+            || if let Err(refusal) = ctx.objects().destroy(id) {
+                let reasons = [Reason::ObjectInUse, Reason::ObjectNone];
+                assert!(reasons.contains(&refusal.reason()));
+            }
+        );
+        assert_eq!(counted.load(SeqCst), 1);
+    });
+}
+
+/// An object that the kernel destroys keeps its id, and only one task gets it.
+#[test]
+fn an_abandoned_object_keeps_its_id() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let id = publish(ctx.objects(), &dropped).id();
+        let (other, abandoned) = (ctx.clone(), Arc::new(AtomicBool::new(false)));
+        let said = abandoned.clone();
+        let destroyed = Arc::new(AtomicBool::new(false));
+        at_once!(
+            move || said.store(other.objects().abandon(id).is_some(), SeqCst);
+            || destroyed.store(ctx.objects().destroy(id).is_ok(), SeqCst)
+        );
+        let (abandoned, destroyed) = (abandoned.load(SeqCst), destroyed.load(SeqCst));
+        assert!(abandoned != destroyed);
+        assert_eq!(dropped.load(SeqCst), 1);
+        let next = ctx.objects().reserve().unwrap().id();
+        assert_eq!(next, if abandoned { id + 1 } else { id });
+    });
+}
+
+/// An object that is withdrawn is not found, and what was found stays.
+#[test]
+fn a_withdrawn_object_stays_with_its_users() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let owner = publish(ctx.objects(), &dropped);
+        let (id, other) = (owner.id(), ctx.clone());
+        at_once!(
+            move || if let Ok(thing) = other.objects().get::<Thing>(id) {
+                thing.touch();
+            };
+            || {
+                let reservation = ctx.objects().withdraw(&owner);
+                assert!(reservation.is_some());
+                assert!(ctx.objects().get::<Thing>(id).is_err());
+                owner.touch();
+            }
+        );
+        drop(owner);
+        assert_eq!(dropped.load(SeqCst), 1);
+    });
+}
+
+/// While the table is frozen no object is published, and a task that freezes it sees all of them.
+#[test]
+fn a_frozen_table_is_complete() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let other = ctx.clone();
+        let published = Arc::new(AtomicBool::new(false));
+        let said = published.clone();
+        let thing = dropped.clone();
+        at_once!(
+            move || {
+                publish(other.objects(), &thing);
+                said.store(true, SeqCst);
+            };
+            || {
+                let was = published.load(SeqCst);
+                let frozen = ctx.objects().freeze();
+                let seen = frozen.all::<Thing>().unwrap().into_iter().count();
+                let again = frozen.all::<Thing>().unwrap().into_iter().count();
+                assert_eq!(seen, again);
+                assert!(seen == 1 || !was);
+            }
+        );
+        drop(ctx);
+        assert_eq!(dropped.load(SeqCst), 1);
+    });
+}
+
+/// Of two objects that are published as the marked one, one is.
+#[test]
+fn one_object_is_marked() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let other = ctx.clone();
+        let (first, second) = (dropped.clone(), dropped.clone());
+        let make = |ctx: &Ctx, dropped: &Dropped| {
+            let draft = ctx
+                .objects()
+                .reserve()
+                .unwrap()
+                .fill(Ok(Thing::new(dropped)));
+            draft.unwrap().publish_as_marked(|| Ok(())).unwrap();
+            let marked = ctx.objects().marked::<Thing>().unwrap();
+            marked.touch();
+        };
+        at_once!(
+            move || make(&other, &first);
+            || make(&ctx, &second)
+        );
+        assert_eq!(dropped.load(SeqCst), 1);
+        let marked = ctx.objects().marked::<Thing>().unwrap();
+        let id = marked.id();
+        drop(marked);
+        ctx.objects().destroy(id).unwrap();
+        assert!(ctx.objects().marked::<Thing>().is_none());
+        assert!(ctx.objects().while_empty(|| ()).is_ok());
+    });
+}
