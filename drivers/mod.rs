@@ -49,7 +49,8 @@ use crate::kapi::{
     }, //
 };
 
-/// The operations of a backend. Errors of the IOMMU driver are returned as they are.
+/// The operations of a backend. Unless a backend has its own, they are those of the kernel's driver
+/// for the IOMMU, whose errors are returned as they are.
 pub(crate) trait Backend: Sync {
     /// Returns the name of the backend: that of its folder of `drivers/`.
     fn name(&self) -> &'static str;
@@ -57,11 +58,19 @@ pub(crate) trait Backend: Sync {
     /// Allocates page tables for the kernel to fill, which `dev` can be attached to. `flags` are
     /// the `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend
     /// does not support the flags or the data.
-    fn alloc_paging(&self, dev: &IommuDevice, flags: u32, data: Option<UserData>)
-        -> Result<Domain>;
+    fn alloc_paging(
+        &self,
+        dev: &IommuDevice,
+        flags: u32,
+        data: Option<UserData>,
+    ) -> Result<Domain> {
+        Domain::alloc(dev, flags, data)
+    }
 
     /// Returns whether [`Backend::alloc_nested`] supports `dev`.
-    fn has_nested(&self, dev: &IommuDevice) -> bool;
+    fn has_nested(&self, dev: &IommuDevice) -> bool {
+        NestedDomain::are_there(dev)
+    }
 
     /// Allocates page tables for user space to fill, on top of `parent`. `flags` are the
     /// `IOMMU_HWPT_ALLOC_*` flags that concern drivers. Returns `EOPNOTSUPP` if the backend does
@@ -72,7 +81,9 @@ pub(crate) trait Backend: Sync {
         parent: Arc<Domain>,
         flags: u32,
         data: UserData,
-    ) -> Result<NestedDomain>;
+    ) -> Result<NestedDomain> {
+        NestedDomain::on_parent(dev, parent, flags, data)
+    }
 
     /// Invalidates what the IOMMU has cached of page tables that [`Backend::alloc_nested`] or a
     /// vIOMMU of this backend allocated. Fails with `EOPNOTSUPP` if they have no such operation,
@@ -83,7 +94,9 @@ pub(crate) trait Backend: Sync {
 
     /// Returns whether [`Backend::alloc_viommu`] supports vIOMMUs of a kind (`enum
     /// iommu_viommu_type`) on the IOMMU of `dev`.
-    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool;
+    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
+        viommu::has_viommu(dev, kind)
+    }
 
     /// Makes a vIOMMU on the IOMMU of `dev`. Returns `EOPNOTSUPP` if the backend does not support
     /// its kind or its data, `EINVAL` if another backend allocated the parent.
@@ -91,7 +104,9 @@ pub(crate) trait Backend: Sync {
         &self,
         dev: &IommuDevice,
         request: viommu::Request,
-    ) -> Result<KBox<dyn ViommuOps>>;
+    ) -> Result<KBox<dyn ViommuOps>> {
+        in_tree::alloc_viommu(dev, request)
+    }
 
     /// Returns whether [`Backend::alloc_viommu_over`] supports vIOMMUs of a kind.
     fn has_viommu_over(&self, _dev: &IommuDevice, _kind: u32) -> bool {
@@ -111,7 +126,9 @@ pub(crate) trait Backend: Sync {
 
     /// Describes the IOMMU of `dev`. `wanted` is an `enum iommu_hw_info_type`. Returns `EOPNOTSUPP`
     /// if the backend does not have that type.
-    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo>;
+    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
+        HwInfo::of(dev, wanted)
+    }
 }
 
 /// An IOMMU of a vIOMMU over several.

@@ -16,15 +16,11 @@ use crate::{
     },
     kapi::iommu::{
         device::IommuDevice,
-        domain::{
-            Domain,
-            UserData, //
-        },
+        domain::UserData,
         hw_queue::{
             self,
             HwQueue, //
         },
-        hwinfo::HwInfo,
         invalidate::{
             Invalidated,
             Requests, //
@@ -43,53 +39,23 @@ use crate::{
     }, //
 };
 
-/// The backend for every IOMMU that Linux has a driver for.
+/// The backend for every IOMMU that Linux has a driver for. Its operations are the defaults of
+/// [`Backend`].
 pub(crate) struct InTree;
 
 impl Backend for InTree {
     fn name(&self) -> &'static str {
         "in_tree"
     }
+}
 
-    fn alloc_paging(
-        &self,
-        dev: &IommuDevice,
-        flags: u32,
-        data: Option<UserData>,
-    ) -> Result<Domain> {
-        Domain::alloc(dev, flags, data)
-    }
-
-    fn has_nested(&self, dev: &IommuDevice) -> bool {
-        NestedDomain::are_there(dev)
-    }
-
-    fn alloc_nested(
-        &self,
-        dev: &IommuDevice,
-        parent: Arc<Domain>,
-        flags: u32,
-        data: UserData,
-    ) -> Result<NestedDomain> {
-        NestedDomain::on_parent(dev, parent, flags, data)
-    }
-
-    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
-        viommu::has_viommu(dev, kind)
-    }
-
-    fn alloc_viommu(
-        &self,
-        dev: &IommuDevice,
-        request: viommu::Request,
-    ) -> Result<KBox<dyn ViommuOps>> {
-        let viommu = InTreeViommu(Viommu::new(dev, request)?);
-        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
-    }
-
-    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
-        HwInfo::of(dev, wanted)
-    }
+/// Makes a vIOMMU by the driver. Returns the errors of [`Backend::alloc_viommu`].
+pub(super) fn alloc_viommu(
+    dev: &IommuDevice,
+    request: viommu::Request,
+) -> Result<KBox<dyn ViommuOps>> {
+    let viommu = InTreeViommu(Viommu::new(dev, request)?);
+    Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
 }
 
 /// A vIOMMU of a C driver.

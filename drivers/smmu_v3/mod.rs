@@ -28,14 +28,11 @@ mod ste;
 #[forbid(unsafe_code)]
 mod viommu;
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     drivers::{
-        in_tree::InTree,
+        in_tree,
         Backend,
         Share,
         ViommuOps, //
@@ -43,12 +40,6 @@ use crate::{
     kapi::{
         iommu::{
             device::IommuDevice,
-            domain::{
-                Domain,
-                UserData, //
-            },
-            hwinfo::HwInfo,
-            nested::NestedDomain,
             viommu::{
                 Identity,
                 Request, //
@@ -71,36 +62,9 @@ impl Backend for SmmuV3 {
         "smmu_v3"
     }
 
-    fn alloc_paging(
-        &self,
-        dev: &IommuDevice,
-        flags: u32,
-        data: Option<UserData>,
-    ) -> Result<Domain> {
-        InTree.alloc_paging(dev, flags, data)
-    }
-
-    fn has_nested(&self, dev: &IommuDevice) -> bool {
-        InTree.has_nested(dev)
-    }
-
-    fn alloc_nested(
-        &self,
-        dev: &IommuDevice,
-        parent: Arc<Domain>,
-        flags: u32,
-        data: UserData,
-    ) -> Result<NestedDomain> {
-        InTree.alloc_nested(dev, parent, flags, data)
-    }
-
-    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
-        InTree.has_viommu(dev, kind)
-    }
-
     fn alloc_viommu(&self, dev: &IommuDevice, request: Request) -> Result<KBox<dyn ViommuOps>> {
         if request.kind != uapi::viommu::TYPE_ARM_SMMUV3 {
-            return InTree.alloc_viommu(dev, request);
+            return in_tree::alloc_viommu(dev, request);
         }
         let viommu = viommu::NativeViommu::new(dev, request)?;
         Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
@@ -108,7 +72,7 @@ impl Backend for SmmuV3 {
 
     fn has_viommu_over(&self, dev: &IommuDevice, kind: u32) -> bool {
         kind == uapi::viommu::TYPE_ARM_SMMUV3_MANY
-            && InTree.has_viommu(dev, uapi::viommu::TYPE_ARM_SMMUV3)
+            && self.has_viommu(dev, uapi::viommu::TYPE_ARM_SMMUV3)
     }
 
     fn alloc_viommu_over(
@@ -118,9 +82,5 @@ impl Backend for SmmuV3 {
     ) -> Result<KBox<dyn ViommuOps>> {
         let viommu = viommu::NativeViommu::over(identity, iommus)?;
         Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
-    }
-
-    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
-        InTree.hw_info(dev, wanted)
     }
 }

@@ -6,8 +6,7 @@ use core::cell::Cell;
 
 use kernel::{
     prelude::*,
-    sync::Arc,
-    uaccess::UserSlice, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -43,6 +42,7 @@ use crate::{
                 Invalidated,
                 Requests, //
             },
+            native::RequestReader,
             nested::NestedDomain,
             vdevice::{
                 Vdevice,
@@ -57,17 +57,12 @@ use crate::{
                 Request, //
             }, //
         },
-        mm::user::UserStruct,
         uapi::{
             self,
             viommu::MAX_IOMMUS, //
         }, //
     }, //
 };
-
-/// Bytes of the first version of `struct iommu_hwpt_arm_smmuv3` and of
-/// `struct iommu_viommu_arm_smmuv3_invalidate`, which both are two words.
-const TWO_WORDS: usize = size_of::<Words>();
 
 /// Commands of a short batch, for which less memory is initialised.
 const SHORT: u32 = 16;
@@ -192,11 +187,11 @@ impl ViommuOps for NativeViommu {
         if flags != 0 {
             return Err(EOPNOTSUPP);
         }
-        if data.kind != uapi::hwpt::DATA_ARM_SMMUV3 || data.len < TWO_WORDS {
+        if data.kind != uapi::hwpt::DATA_ARM_SMMUV3 {
             return Err(EINVAL);
         }
-        let len = u32::try_from(data.len).map_err(|_| E2BIG)?;
-        let words: Words = UserStruct::with_size(data.ptr, len).read()?;
+        // `struct iommu_hwpt_arm_smmuv3` is two words.
+        let words: Words = data.read_longer()?;
         let vste = Vste::from_guest(words.map(u64::from_le), self.rules.features())?;
         let smmus = self.members.iter().map(|member| &member.smmu);
         smmus
@@ -207,11 +202,8 @@ impl ViommuOps for NativeViommu {
     /// Returns `EINVAL` for another type of commands and for entries that are shorter than
     /// `struct iommu_viommu_arm_smmuv3_invalidate`, and otherwise what [`batch::carry_out`] says.
     fn invalidate(&self, requests: Requests) -> Invalidated {
-        if requests.kind != uapi::invalidate::DATA_ARM_SMMUV3 {
-            return Invalidated::nothing(EINVAL);
-        }
-        let source = match UserCommands::new(&requests) {
-            Ok(source) => source,
+        let source = match requests.reader(uapi::invalidate::DATA_ARM_SMMUV3) {
+            Ok(reader) => UserCommands(reader),
             Err(error) => return Invalidated::nothing(error),
         };
         let count = requests.count;
@@ -322,48 +314,16 @@ impl Source for OneCommand {
     }
 }
 
-/// A guest's commands in user memory.
-struct UserCommands {
-    /// Where the next one is.
-    next: UserPtr,
-    /// Bytes from one to the next.
-    entry_len: u32,
-}
-
-impl UserCommands {
-    /// `EINVAL` for entries that are shorter than a command. Without entries their length is not
-    /// looked at.
-    fn new(requests: &Requests) -> Result<Self> {
-        if requests.count != 0 && (requests.entry_len as usize) < TWO_WORDS {
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            next: requests.ptr,
-            entry_len: requests.entry_len,
-        })
-    }
-}
+/// A guest's commands in user memory. `struct iommu_viommu_arm_smmuv3_invalidate` is two words.
+struct UserCommands(RequestReader<Words>);
 
 impl Source for UserCommands {
-    /// `EFAULT`, or `E2BIG` for entries that are longer than a command and whose further bytes are
-    /// not zero.
+    /// As [`RequestReader`].
     fn read(&mut self, block: &mut [Words]) -> Result {
-        let entry_len = self.entry_len as usize;
-        let next = |place: usize| self.next.wrapping_byte_add(place.wrapping_mul(entry_len));
-        if entry_len == TWO_WORDS {
-            let bytes = block.as_mut_bytes();
-            UserSlice::new(self.next, bytes.len())
-                .reader()
-                .read_slice(bytes)?;
-        } else {
-            for (place, words) in block.iter_mut().enumerate() {
-                *words = UserStruct::with_size(next(place), self.entry_len).read()?;
-            }
-        }
-        for words in &mut *block {
+        self.0.read_block(block)?;
+        for words in block {
             *words = words.map(u64::from_le);
         }
-        self.next = next(block.len());
         Ok(())
     }
 }

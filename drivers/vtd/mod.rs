@@ -40,11 +40,7 @@ use self::{
     raw::NestedVtd, //
 };
 use crate::{
-    drivers::{
-        in_tree::InTree,
-        Backend,
-        ViommuOps, //
-    },
+    drivers::Backend,
     kapi::{
         iommu::{
             device::IommuDevice,
@@ -52,15 +48,13 @@ use crate::{
                 Domain,
                 UserData, //
             },
-            hwinfo::HwInfo,
             invalidate::{
                 Invalidated,
                 Requests, //
             },
-            nested::NestedDomain,
-            viommu, //
+            native::RequestReader,
+            nested::NestedDomain, //
         },
-        mm::user::UserStruct,
         uapi, //
     }, //
 };
@@ -78,19 +72,6 @@ impl Backend for Vtd {
         "vtd"
     }
 
-    fn alloc_paging(
-        &self,
-        dev: &IommuDevice,
-        flags: u32,
-        data: Option<UserData>,
-    ) -> Result<Domain> {
-        InTree.alloc_paging(dev, flags, data)
-    }
-
-    fn has_nested(&self, dev: &IommuDevice) -> bool {
-        InTree.has_nested(dev)
-    }
-
     /// Returns `EOPNOTSUPP` if the IOMMU cannot nest, for flags other than `IOMMU_HWPT_ALLOC_PASID`
     /// and for data of another type, `EINVAL` for data shorter than `struct iommu_hwpt_vtd_s1`,
     /// `E2BIG` for longer data whose further bytes are not zero, `EFAULT`, the errors of
@@ -106,11 +87,7 @@ impl Backend for Vtd {
         if flags & !uapi::hwpt::PASID != 0 || data.kind != uapi::hwpt::DATA_VTD_S1 {
             return Err(EOPNOTSUPP);
         }
-        if data.len < size_of::<uapi::HwptVtdS1>() {
-            return Err(EINVAL);
-        }
-        let len = u32::try_from(data.len).map_err(|_| E2BIG)?;
-        let s1: uapi::HwptVtdS1 = UserStruct::with_size(data.ptr, len).read()?;
+        let s1: uapi::HwptVtdS1 = data.read_longer()?;
         let stage = FirstStage::new(
             s1.flags,
             s1.pgtbl_addr,
@@ -128,12 +105,9 @@ impl Backend for Vtd {
         let Some(domain) = NestedVtd::of(domain) else {
             return domain.invalidate(requests);
         };
-        if requests.kind != uapi::invalidate::DATA_VTD_S1 {
-            return Invalidated::nothing(EINVAL);
-        }
-        let mut source = UserRequests {
-            next: requests.ptr,
-            entry_len: requests.entry_len,
+        let mut source = match requests.reader(uapi::invalidate::DATA_VTD_S1) {
+            Ok(reader) => UserRequests(reader),
+            Err(error) => return Invalidated::nothing(error),
         };
         // Most calls have one request.
         if requests.count <= 1 {
@@ -157,42 +131,15 @@ impl Backend for Vtd {
             Err(error) => Invalidated::nothing(error.into()),
         }
     }
-
-    fn has_viommu(&self, dev: &IommuDevice, kind: u32) -> bool {
-        InTree.has_viommu(dev, kind)
-    }
-
-    fn alloc_viommu(
-        &self,
-        dev: &IommuDevice,
-        request: viommu::Request,
-    ) -> Result<KBox<dyn ViommuOps>> {
-        InTree.alloc_viommu(dev, request)
-    }
-
-    fn hw_info(&self, dev: &IommuDevice, wanted: u32) -> Result<HwInfo> {
-        InTree.hw_info(dev, wanted)
-    }
 }
 
 /// A guest's requests in user memory.
-struct UserRequests {
-    /// Where the next one is.
-    next: UserPtr,
-    /// Bytes from one to the next.
-    entry_len: u32,
-}
+struct UserRequests(RequestReader<uapi::HwptVtdS1Invalidate>);
 
 impl Source for UserRequests {
-    /// `EINVAL` for entries that are shorter than a request, `EFAULT`, `E2BIG` for entries that are
-    /// longer and whose further bytes are not zero, and the errors of [`Request::new`].
+    /// As [`RequestReader`], and the errors of [`Request::new`].
     fn next(&mut self) -> Result<Request> {
-        if (self.entry_len as usize) < size_of::<uapi::HwptVtdS1Invalidate>() {
-            return Err(EINVAL);
-        }
-        let entry = UserStruct::with_size(self.next, self.entry_len);
-        let entry: uapi::HwptVtdS1Invalidate = entry.read()?;
-        self.next = self.next.wrapping_byte_add(self.entry_len as usize);
+        let entry = self.0.read()?;
         Request::new(entry.addr, entry.npages, entry.flags, entry.__reserved)
     }
 }

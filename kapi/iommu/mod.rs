@@ -18,6 +18,7 @@
 //! | `invalidate` | private: `struct iommu_user_data_array` serves iommufd only |
 //! | `iopf` | `rust/kernel/iommu` |
 //! | `msi` | private: the interface between an attach handle and `device/msi.rs` |
+//! | `native` | private: what native backends read from user space
 //! | `nested` | private: nested domains exist for iommufd only |
 //! | `owned_domain` | private: the common part of `domain` and `nested` |
 //! | `provider` | private: needs the patch series |
@@ -41,6 +42,8 @@ pub(crate) mod hwinfo;
 pub(crate) mod invalidate;
 pub(crate) mod iopf;
 pub(crate) mod msi;
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
+pub(crate) mod native;
 pub(crate) mod nested;
 mod owned_domain;
 pub(crate) mod provider;

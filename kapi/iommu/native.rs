@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What native backends read from user space: structs in the format of their vendor.
+
+use core::marker::PhantomData;
+
+use kernel::{
+    prelude::*,
+    transmute::FromBytes, //
+};
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+use kernel::{
+    transmute::AsBytes,
+    uaccess::UserSlice, //
+};
+
+use crate::kapi::{
+    iommu::{
+        domain::UserData,
+        invalidate::Requests, //
+    },
+    mm::user::UserStruct, //
+};
+
+impl UserData {
+    /// Reads the struct, whose first version is a `T`. Returns `EINVAL` if the data is shorter than
+    /// that, `E2BIG` if it is longer and its further bytes are not zero, and `EFAULT` if it cannot
+    /// be read.
+    pub(crate) fn read_longer<T: FromBytes>(self) -> Result<T> {
+        if self.len < size_of::<T>() {
+            return Err(EINVAL);
+        }
+        let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
+        Ok(UserStruct::with_size(self.ptr, len).read()?)
+    }
+}
+
+impl Requests {
+    /// Returns a reader of the requests, which are of type `kind`; the first version of their
+    /// struct is a `T`. Returns `EINVAL` if they are of another type or shorter than a `T`. The
+    /// length does not matter if there are no requests.
+    #[inline]
+    pub(crate) fn reader<T: FromBytes>(&self, kind: u32) -> Result<RequestReader<T>> {
+        let too_short = self.count != 0 && (self.entry_len as usize) < size_of::<T>();
+        if self.kind != kind || too_short {
+            return Err(EINVAL);
+        }
+        Ok(RequestReader {
+            next: self.ptr,
+            entry_len: self.entry_len,
+            requests: PhantomData,
+        })
+    }
+}
+
+/// Reads [`Requests`] one after the other, each once.
+///
+/// Reading returns `EFAULT` if user memory cannot be read, and `E2BIG` if requests are longer than
+/// a `T` and their further bytes are not zero. The reader then remains where it was. If the sum of
+/// an address and a length wraps, it is no address of user memory.
+pub(crate) struct RequestReader<T> {
+    /// The address of the next one.
+    next: UserPtr,
+    /// The number of bytes from one to the next, at least the size of a `T`.
+    entry_len: u32,
+    requests: PhantomData<T>,
+}
+
+impl<T: FromBytes> RequestReader<T> {
+    /// Reads the next request.
+    #[inline]
+    pub(crate) fn read(&mut self) -> Result<T> {
+        let request = UserStruct::with_size(self.next, self.entry_len).read()?;
+        self.next = self.next.wrapping_byte_add(self.entry_len as usize);
+        Ok(request)
+    }
+}
+
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+impl<T: FromBytes + AsBytes> RequestReader<T> {
+    /// Fills `block` with the next requests. If it fails, some may have been overwritten.
+    #[inline]
+    pub(crate) fn read_block(&mut self, block: &mut [T]) -> Result {
+        let start = self.next;
+        if self.entry_len as usize == size_of::<T>() {
+            let bytes = block.as_bytes_mut();
+            UserSlice::new(start, bytes.len())
+                .reader()
+                .read_slice(bytes)?;
+            self.next = start.wrapping_byte_add(bytes.len());
+            return Ok(());
+        }
+        for request in block {
+            match self.read() {
+                Ok(read) => *request = read,
+                Err(error) => {
+                    self.next = start;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
