@@ -2,7 +2,9 @@
 
 //! Backends: how the objects of the user API use an IOMMU driver.
 
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+mod amd_vi;
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
 #[forbid(unsafe_code)]
 mod field;
 #[forbid(unsafe_code)]
@@ -133,7 +135,7 @@ pub(crate) trait Backend: Sync {
 
 /// An IOMMU of a vIOMMU over several.
 #[cfg_attr(
-    not(CONFIG_ARM_SMMU_V3_IOMMUFD),
+    not(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD)),
     expect(dead_code, reason = "no backend reads it")
 )]
 pub(crate) struct Share<'a> {
@@ -210,6 +212,10 @@ pub(crate) fn backend_of(dev: &IommuDevice) -> &'static dyn Backend {
         if vtd::owns(dev) {
             return &vtd::Vtd;
         }
+        #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+        if amd_vi::owns(dev) {
+            return &amd_vi::AmdVi;
+        }
     }
     &in_tree::InTree
 }
@@ -222,6 +228,8 @@ pub(crate) struct NativeBackends {
     _smmu_v3: Option<smmu_v3::Door>,
     #[cfg(CONFIG_INTEL_IOMMU)]
     _vtd: Option<vtd::Door>,
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    _amd_vi: Option<amd_vi::Door>,
 }
 
 impl NativeBackends {
@@ -232,6 +240,8 @@ impl NativeBackends {
             _smmu_v3: smmu_v3::Door::open(),
             #[cfg(CONFIG_INTEL_IOMMU)]
             _vtd: vtd::Door::open(),
+            #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+            _amd_vi: amd_vi::Door::open(),
         };
         let mut any = false;
         #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
@@ -243,6 +253,11 @@ impl NativeBackends {
         if found._vtd.is_some() {
             any = true;
             pr_info!("native backends: vtd\n");
+        }
+        #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+        if found._amd_vi.is_some() {
+            any = true;
+            pr_info!("native backends: amd_vi\n");
         }
         if !any {
             pr_info!("no native backends on this kernel\n");

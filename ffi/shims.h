@@ -253,6 +253,36 @@ int iommufd_rs_vtd_set_dev_pasid_nested(struct iommu_domain *domain,
 int iommufd_rs_vtd_invalidate(struct iommu_domain *domain,
 			      struct iommufd_rs_vtd_encoder *encoder);
 
+/* ffi/amd_vi.c */
+struct iommufd_rs_amd_vi_callbacks {
+	void (*fill)(const void *priv, u64 *dte);
+	bool (*report)(void *priv, const u32 *event);
+};
+struct iommufd_rs_amd_vi_device {
+	u16 devid;
+	u8 qdep;
+	bool ats;
+};
+bool iommufd_rs_amd_vi_open(const struct iommufd_rs_amd_vi_callbacks *callbacks);
+void iommufd_rs_amd_vi_close(void);
+bool iommufd_rs_amd_vi_owns(struct device *dev);
+bool iommufd_rs_amd_vi_info(u64 *efr);
+struct iommu_domain *
+iommufd_rs_amd_vi_alloc_nested(struct iommufd_viommu *viommu, u16 gdom_id,
+			       const struct iommu_domain_ops *ops, bool ats,
+			       void *priv);
+void *iommufd_rs_amd_vi_free_nested(struct iommu_domain *domain);
+int iommufd_rs_amd_vi_attach_nested(struct iommu_domain *domain,
+				    struct device *dev,
+				    struct iommu_domain *old);
+bool iommufd_rs_amd_vi_domain(struct iommufd_viommu *viommu, u16 *gdom_id,
+			      u16 *domain_id);
+bool iommufd_rs_amd_vi_device(struct iommufd_viommu *viommu, u64 *virt_id,
+			      struct iommufd_rs_amd_vi_device *device);
+int iommufd_rs_amd_vi_submit(struct iommufd_viommu *viommu, u64 (*cmds)[2],
+			     unsigned int n, u64 *seq);
+int iommufd_rs_amd_vi_wait(struct iommufd_viommu *viommu, u64 seq);
+
 /* abi/exports.c */
 bool iommufd_rs_allow_unsafe_interrupts(void);
 bool iommufd_rs_native_backends(void);

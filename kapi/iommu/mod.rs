@@ -42,7 +42,11 @@ pub(crate) mod hwinfo;
 pub(crate) mod invalidate;
 pub(crate) mod iopf;
 pub(crate) mod msi;
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
+#[cfg(any(
+    CONFIG_ARM_SMMU_V3_IOMMUFD,
+    CONFIG_AMD_IOMMU_IOMMUFD,
+    CONFIG_INTEL_IOMMU
+))]
 pub(crate) mod native;
 pub(crate) mod nested;
 mod owned_domain;

@@ -8,7 +8,7 @@ use kernel::{
     prelude::*,
     transmute::FromBytes, //
 };
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
 use kernel::{
     transmute::AsBytes,
     uaccess::UserSlice, //
@@ -76,7 +76,7 @@ impl<T: FromBytes> RequestReader<T> {
     }
 }
 
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
 impl<T: FromBytes + AsBytes> RequestReader<T> {
     /// Fills `block` with the next requests. If it fails, some may have been overwritten.
     #[inline]

@@ -104,7 +104,8 @@ pub(crate) struct Request {
 }
 
 /// Whether no built-in IOMMU driver calls functions of the kernel that look into the objects of
-/// iommufd. The drivers of x86 do not. On other architectures such calls must come to this module.
+/// iommufd. The drivers of x86 do not, except behind AMD-Vi's door, which the native backend uses
+/// only if such calls come to this module. On other architectures they always must.
 const DRIVERS_NEVER_CALL: bool = cfg!(CONFIG_X86);
 
 /// Returns the size of the driver's struct for a vIOMMU in bytes, or `None` if the driver of `dev`
@@ -165,7 +166,7 @@ impl Viommu {
 
     /// Makes a vIOMMU whose events are received by the receivers of `self`. Fails as
     /// [`Viommu::new`].
-    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+    #[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
     pub(crate) fn another(&self, dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
         Self::with_receivers(dev, request, self.receivers.clone())
     }
@@ -226,6 +227,12 @@ impl Viommu {
         receiver: Arc<dyn EventReceiver>,
     ) -> Result<Connection> {
         Connection::new(&self.receivers, kind, receiver)
+    }
+
+    /// Passes an event to the receiver of its type, as [`report`] does for drivers.
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    pub(crate) fn report(&self, kind: u32, event: &[u8]) -> Result {
+        self.receivers.report(kind, event)
     }
 
     /// Returns the IOMMU driver.

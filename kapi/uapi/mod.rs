@@ -132,10 +132,17 @@ pub(crate) mod hwpt {
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const DATA_ARM_SMMUV3: u32 =
         bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_ARM_SMMUV3;
+    /// A guest's device table entry (`struct iommu_hwpt_amd_guest`).
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    pub(crate) const DATA_AMD_GUEST: u32 = bindings::iommu_hwpt_data_type_IOMMU_HWPT_DATA_AMD_GUEST;
 }
 
 /// `enum iommu_hwpt_invalidate_data_type`.
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
+#[cfg(any(
+    CONFIG_ARM_SMMU_V3_IOMMUFD,
+    CONFIG_AMD_IOMMU_IOMMUFD,
+    CONFIG_INTEL_IOMMU
+))]
 pub(crate) mod invalidate {
     use super::bindings;
 
@@ -147,6 +154,9 @@ pub(crate) mod invalidate {
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const DATA_ARM_SMMUV3: u32 =
         bindings::iommu_hwpt_invalidate_data_type_IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
+    /// A guest's commands (`struct iommufd_rs_viommu_amd_invalidate`).
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    pub(crate) const DATA_AMD: u32 = bindings::IOMMUFD_RS_VIOMMU_INVALIDATE_DATA_AMD;
 }
 
 /// `enum iommufd_hwpt_set_dirty_tracking_flags` and `enum iommufd_hwpt_get_dirty_bitmap_flags`.
@@ -188,6 +198,9 @@ pub(crate) mod viommu {
     /// One SMMUv3 for devices behind several (`uapi/iommufd_rs.h`).
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const TYPE_ARM_SMMUV3_MANY: u32 = bindings::IOMMUFD_RS_VIOMMU_TYPE_ARM_SMMUV3_MANY;
+    /// An AMD IOMMU, for devices behind one or several (`uapi/iommufd_rs.h`).
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    pub(crate) const TYPE_AMD: u32 = bindings::IOMMUFD_RS_VIOMMU_TYPE_AMD;
 }
 
 /// `enum iommu_hw_info_type`, its flags and `enum iommufd_hw_capabilities`.
@@ -233,6 +246,9 @@ pub(crate) mod veventq {
     pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_veventq_type_IOMMU_VEVENTQ_TYPE_DEFAULT;
     /// A header without an event: the last ones were lost.
     pub(crate) const LOST_EVENTS: u32 = bindings::iommu_veventq_flag_IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+    /// Entries of an event log (`struct iommufd_rs_vevent_amd`).
+    #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+    pub(crate) const TYPE_AMD: u32 = bindings::IOMMUFD_RS_VEVENTQ_TYPE_AMD;
 }
 
 /// `enum iommu_hw_queue_type`.
