@@ -35,9 +35,9 @@ use crate::{
 // SAFETY: Only `ioas` can make a value.
 // - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in
 //   one `IntervalMap`. An area is mapped and unmapped by the task that has put it into
-//   `State::Building` or `State::Dying`, or with `Ioas::domains` held for writing, which excludes
-//   such tasks; see `Documentation/locking.rst`. A revoked dma-buf is unmapped under `Mmio::inner`,
-//   which also covers the other changes of its areas.
+//   `State::Building`, `State::Moving` or `State::Dying`; other tasks leave it alone meanwhile, see
+//   `ioas/area.rs`. A revoked dma-buf is unmapped under `Mmio::inner`, which also covers the other
+//   changes of its areas.
 // - An area's memory is pinned before the first domain has it and unpinned after the last domain
 //   has lost it (`ioas/domains.rs`). That of a dma-buf is unmapped in `Importer::revoked`.
 unsafe impl RangeOwner for IoasRanges {}
@@ -49,10 +49,13 @@ unsafe impl RangeOwner for IoasRanges {}
 // - Doorbells are never removed.
 unsafe impl RangeOwner for DoorbellRanges {}
 
-// SAFETY: Only `hwpt/dirty.rs` can make a value. It has `Ioas::space` held for reading in it, and
-// passes areas in `State::Ready` to `Dirty`. An area of the domain's address space leaves that
-// state with `Ioas::space` held for writing, before it is unmapped. Revocation, which unmaps areas
-// of dma-bufs in any state, does not concern these areas: `Mappings` leaves those of dma-bufs out.
+// SAFETY: Only `hwpt/dirty.rs` can make a value. It passes to `Dirty` the ranges of a `Mappings`,
+// each of which has a `Reader` at its area until the next one is asked for. The area is in
+// `State::Ready` or `State::Moving`, and is not put into `State::Dying` while it has readers. An area
+// in `State::Moving` is moved into or out of a domain that joins or leaves, which is another one: a
+// HWPT joins before it is published, and leaves when its last reference is dropped. Revocation, which
+// unmaps areas of dma-bufs in any state, does not concern these areas: `Mappings` leaves those of
+// dma-bufs out.
 unsafe impl StableTables for StableHwpt<'_> {
     fn domain(&self) -> &Domain {
         StableHwpt::domain(self)

@@ -98,6 +98,13 @@ bool iommufd_rs_fatal_signal_pending(void)
 	return fatal_signal_pending(current);
 }
 
+/* The tasks that wait have queued themselves under a lock that the caller held after them. */
+void iommufd_rs_wake_up_all(struct wait_queue_head *queue)
+{
+	if (waitqueue_active(queue))
+		wake_up_all(queue);
+}
+
 struct user_struct *iommufd_rs_get_current_user(void)
 {
 	return get_uid(current_user());

@@ -29,6 +29,7 @@ struct rw_semaphore;
 struct task_struct;
 struct user_struct;
 struct vm_area_struct;
+struct wait_queue_head;
 struct workqueue_struct;
 struct xarray;
 
@@ -72,6 +73,9 @@ size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size);
 
 /* linux/sched/signal.h */
 bool iommufd_rs_fatal_signal_pending(void);
+
+/* linux/wait.h */
+void iommufd_rs_wake_up_all(struct wait_queue_head *queue);
 
 /* linux/sched/user.h, linux/sched/signal.h, linux/cred.h */
 struct user_struct *iommufd_rs_get_current_user(void);

@@ -2,7 +2,8 @@
 
 //! Dirty tracking: which pages devices have written to.
 //!
-//! `Ioas::space` is held for reading meanwhile, so mappings do not change.
+//! Each mapping is counted as being read while its part of the page tables is, so it stays. No lock
+//! of the address space is held, since drivers fault in pages of the user's bitmap.
 
 use kernel::prelude::*;
 
@@ -11,7 +12,7 @@ use crate::{
         HwptInUse,
         HwptPaging, //
     },
-    ioas::Mappings,
+    ioas::Ioas,
     kapi::{
         iommu::{
             dirty::{
@@ -38,18 +39,18 @@ use crate::{
     object::Ctx, //
 };
 
-/// The page tables of an address space, the mappings of which stay as they are while this exists.
-/// Only this file can make one: see `abi/contracts.rs`.
+/// The page tables of an address space. Only ranges that [`Ioas::memory`] and [`Ioas::contiguous_memory`]
+/// return are read, while these keep them mapped. Only this file can make one: see `abi/contracts.rs`.
 pub(crate) struct StableHwpt<'a> {
     domain: &'a Domain,
-    mappings: Mappings<'a>,
+    ioas: &'a Ioas,
 }
 
 impl<'a> StableHwpt<'a> {
     fn new(hwpt: &'a HwptPaging) -> Self {
         Self {
             domain: hwpt.domain(),
-            mappings: hwpt.ioas().mappings(),
+            ioas: hwpt.ioas(),
         }
     }
 
@@ -100,14 +101,14 @@ pub(crate) fn get_dirty_bitmap(
 }
 
 /// Returns `EINVAL` if an end of `range` lies inside a page of the page tables or of the bitmap.
-fn check_pages(mappings: &Mappings<'_>, range: IovaRange, page_size: u64) -> Result {
+fn check_pages(alignment: u64, range: IovaRange, page_size: u64) -> Result {
     // The size may be a sum of powers of two, as the C module permits. Then the range must be
     // aligned to each of them, and the lowest is used.
     let fits = |size: u64| {
         let mask = size - 1;
         range.start() & mask == 0 && range.last().wrapping_add(1) & mask == 0
     };
-    if page_size != 0 && fits(mappings.alignment()) && fits(page_size) {
+    if page_size != 0 && fits(alignment) && fits(page_size) {
         Ok(())
     } else {
         Err(Reason::HwptBitmapRange.with(range.start()))
@@ -121,7 +122,7 @@ impl HwptPaging {
         let stable = StableHwpt::new(self);
         let dirty = Dirty::of(&stable).ok_or(Reason::HwptUntracked.with(0))?;
         if enable {
-            dirty.clear(stable.mappings.memory())?;
+            dirty.clear(stable.ioas.memory())?;
         }
         dirty.track(enable)?;
         self.set_tracking(enable);
@@ -136,13 +137,14 @@ impl HwptPaging {
     /// bitmap cannot be written. Neither is an error.
     fn read_dirty(&self, range: IovaRange, page_size: u64, data: UserPtr, clear: bool) -> Result {
         let stable = StableHwpt::new(self);
-        let mappings = &stable.mappings;
-        check_pages(mappings, range, page_size)?;
+        check_pages(stable.ioas.alignment(), range, page_size)?;
         let dirty = Dirty::of(&stable).ok_or(Reason::HwptUntracked.with(0))?;
         let mut bitmap =
             UserBitmap::new(range, page_size, data).because(Reason::HwptBitmap, range.start())?;
         dirty
-            .report(&mut bitmap, clear, |part| mappings.contiguous_memory(part))
+            .report(&mut bitmap, clear, |part| {
+                stable.ioas.contiguous_memory(part)
+            })
             .because(Reason::HwptBitmap, range.start())
     }
 }

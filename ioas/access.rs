@@ -2,8 +2,8 @@
 
 //! Access to the memory of an address space without a domain, for emulated devices and HW queues.
 //!
-//! Pins and copies hold `Ioas::space` (rank 25) for reading, and `Pages::inner` (rank 30) inside
-//! it.
+//! Pages are pinned and bytes are copied with no lock of the address space held: the area counts a
+//! [`Reader`](crate::ioas::reader::Reader) meanwhile.
 
 use kernel::sync::atomic::ordering::Relaxed;
 
@@ -11,8 +11,9 @@ use crate::{
     ioas::{
         area::{
             Area,
-            State, //
+            Slice, //
         },
+        reader::Reader,
         space::Space,
         transfer::Transfer,
         Ioas, //
@@ -41,9 +42,40 @@ use crate::{
     }, //
 };
 
+/// What an access pins. Each is counted in the areas.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pinner {
+    /// The driver of an emulated device, which unpins pages when it is asked to.
+    Driver,
+    /// A HW queue, which does not.
+    Hardware,
+}
+
+impl Pinner {
+    fn count(self, area: &Area) {
+        area.accesses.add(1, Relaxed);
+        if self == Self::Hardware {
+            area.phys_pins.add(1, Relaxed);
+        }
+    }
+
+    /// Undoes [`Pinner::count`]. Returns false and does nothing if the area counts none.
+    fn uncount(self, area: &Area) -> bool {
+        // A driver that unpins more than it has pinned must not unpin the pages of others.
+        if area.accesses.fetch_sub(1, Relaxed) <= 0 {
+            area.accesses.add(1, Relaxed);
+            return false;
+        }
+        if self == Self::Hardware {
+            warn_on_once!(area.phys_pins.fetch_sub(1, Relaxed) <= 0);
+        }
+        true
+    }
+}
+
 /// Returns the areas that cover `range`, in order, each with its own range and the part of `range`
 /// that it covers. Returns `ENOENT` at a gap.
-pub(super) fn covering<'a>(
+fn covering<'a>(
     space: &'a Space,
     range: IovaRange,
 ) -> impl Iterator<Item = Result<(IovaRange, IovaRange, &'a Area)>> + 'a {
@@ -53,7 +85,7 @@ pub(super) fn covering<'a>(
         let wanted = rest.take()?;
         let found = areas
             .next()
-            .filter(|(mapped, area)| area.state == State::Ready && mapped.start() <= wanted.start())
+            .filter(|(mapped, area)| area.is_mapped() && mapped.start() <= wanted.start())
             .and_then(|(mapped, area)| Some((mapped, mapped.intersection(&wanted)?, area)));
         let Some((mapped, part, area)) = found else {
             return Some(Err(Reason::AccessGap.with(wanted.start())));
@@ -62,6 +94,34 @@ pub(super) fn covering<'a>(
         rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
         Some(Ok((mapped, part, area)))
     })
+}
+
+/// Goes to the areas that cover `range`, in order. Calls `check` with the range of each, the part of
+/// `range` that it covers, and the area, under `Ioas::space` held for reading; then calls `f` with
+/// the part, the memory and what `check` has returned, with no lock held. Returns `ENOENT` at a gap,
+/// and the errors of `check` and `f`.
+fn for_each_covering<T>(
+    mut reader: Reader<'_>,
+    range: IovaRange,
+    mut check: impl FnMut(IovaRange, IovaRange, &Area) -> Result<T>,
+    mut f: impl FnMut(IovaRange, &Slice, T) -> Result,
+) -> Result {
+    let mut rest = Some(range);
+    while let Some(wanted) = rest {
+        let found = reader.next(wanted, |mapped, area| {
+            let gap = Reason::AccessGap.with(wanted.start());
+            let part = mapped.intersection(&wanted).ok_or(gap)?;
+            if part.start() != wanted.start() {
+                return Err(gap);
+            }
+            Ok((part, area.slice.clone(), check(mapped, part, area)?))
+        })?;
+        let (part, slice, value) = found.ok_or(Reason::AccessGap.with(wanted.start()))?;
+        f(part, &slice, value)?;
+        let next = part.last().checked_add(1);
+        rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
+    }
+    Ok(())
 }
 
 /// Returns the offset of `iova` in the memory source of the area, which is mapped at `mapped`.
@@ -118,7 +178,7 @@ impl Ioas {
         // The lock is not held while a driver is called. An accessor that is added or removed
         // meanwhile may be missed or called twice; unmapping tries again.
         for place in 0.. {
-            let accessor = self.domains.read().accessor(place).cloned();
+            let accessor = self.space.read().domains.accessor(place).cloned();
             match accessor {
                 Some(accessor) => accessor.notify(range),
                 None => break,
@@ -134,8 +194,7 @@ impl Ioas {
     /// `ENOMEM`, and `EFAULT`.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
         let mut place = 0;
-        let space = self.space.read();
-        pin(&space, range, write, |run| {
+        pin(self, range, write, Pinner::Driver, |run| {
             for page in run.pages() {
                 *some_or_warn!(out.get_mut(place))? = page;
                 place += 1;
@@ -146,7 +205,7 @@ impl Ioas {
 
     /// Undoes [`Ioas::pin_pages`] of the same range.
     pub(crate) fn unpin_pages(&self, range: IovaRange) {
-        unpin(&self.space.read(), range);
+        unpin(self, range, Pinner::Driver);
     }
 
     /// Copies bytes at `iova`. `borrow_mm` says that the caller is a kernel thread, which may use
@@ -166,69 +225,174 @@ impl Ioas {
         let range = IovaRange::from_len(iova, crate::kapi::units::to_u64(transfer.len()))
             .because(Reason::CommandRange, iova)?;
         let write = transfer.is_write();
-        let space = self.space.read();
-        let mut done = 0;
+        let mut copied = 0;
 
-        let result = covering(&space, range).try_for_each(|found| {
-            let (mapped, part, area) = found?;
-            check_open(area, mapped)?;
-            check_permission(area, mapped, write)?;
-            let len = crate::kapi::units::to_usize(part.len());
-            let piece = some_or_warn!(transfer.part(done, len))?;
-            let start = byte_of(area, mapped, part.start());
-            area.slice.pages.copy_bytes(start, piece, borrow_mm, slow)?;
-            done += len;
-            Ok(())
+        for_each_covering(
+            self.reader(),
+            range,
+            |mapped, part, area| {
+                check_open(area, mapped)?;
+                check_permission(area, mapped, write)?;
+                Ok(byte_of(area, mapped, part.start()))
+            },
+            |part, slice, start| {
+                let len = crate::kapi::units::to_usize(part.len());
+                let piece = some_or_warn!(transfer.part(copied, len))?;
+                slice.pages.copy_bytes(start, piece, borrow_mm, slow)?;
+                copied += len;
+                Ok(())
+            },
+        )
+    }
+}
+
+/// Areas that are counted as being read, one behind the other from the start of `range` to `last`.
+/// Dropping it ends that.
+struct Held<'a> {
+    ioas: &'a Ioas,
+    range: IovaRange,
+    last: Option<u64>,
+}
+
+impl Held<'_> {
+    /// Returns the range that the areas cover.
+    fn covered(&self) -> Option<IovaRange> {
+        IovaRange::new(self.range.start(), self.last?)
+    }
+
+    /// Calls `f` with each area, under `Ioas::space` held for reading.
+    fn for_each(&self, mut f: impl FnMut(&Area)) {
+        if let Some(covered) = self.covered() {
+            let space = self.ioas.space.read();
+            space.areas.iter_in(covered).for_each(|(_, area)| f(area));
+        }
+    }
+
+    /// Ends the reading. Calls `f` with each area before.
+    fn release(&mut self, mut f: impl FnMut(&Area)) {
+        self.for_each(|area| {
+            f(area);
+            area.readers.fetch_sub(1, Relaxed);
         });
-        result
+        if self.last.take().is_some() {
+            self.ioas.settled.wake_all();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.release(|_| {});
     }
 }
 
 /// Pins the pages of `range` and passes each run of them to `f`, in order. On failure, also of `f`,
 /// nothing is pinned. Returns the errors of [`Ioas::pin_pages`] and of `f`.
+///
+/// No area can be unmapped until all of them are pinned, so the driver is not asked to unpin pages
+/// of which it does not know yet.
 pub(super) fn pin(
-    space: &Space,
+    ioas: &Ioas,
     range: IovaRange,
     write: bool,
+    pinner: Pinner,
     mut f: impl FnMut(PinnedRun<'_>) -> Result,
 ) -> Result {
-    let mut pinned = None;
-
-    let result = covering(space, range).try_for_each(|found| {
-        let (mapped, part, area) = found?;
+    let mut held = Held {
+        ioas,
+        range,
+        last: None,
+    };
+    let find = |mapped: IovaRange, part: IovaRange, area: &Area| {
         check_open(area, mapped)?;
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
         check_permission(area, mapped, write)?;
-        area.slice.pages.pin(pages, &mut f)?;
-        area.accesses.add(1, Relaxed);
-        pinned = Some(part.last());
-        Ok(())
-    });
-    if let (Err(_), Some(last)) = (result, pinned) {
-        if let Some(done) = IovaRange::new(range.start(), last) {
-            unpin(space, done);
+        Ok(pages)
+    };
+    // In most calls there is one area.
+    let mut first;
+    let found = loop {
+        let mut wanted_at = None;
+        first = None;
+        let space = ioas.space.read();
+        let found = covering(&space, range).try_for_each(|found| {
+            let (mapped, part, area) = found?;
+            if area.wanted {
+                wanted_at = Some(part.start());
+            }
+            let pages = find(mapped, part, area)?;
+            area.readers.add(1, Relaxed);
+            if held.last.is_none() {
+                first = Some((part, area.slice.clone(), pages));
+            }
+            held.last = Some(part.last());
+            Ok(())
+        });
+        drop(space);
+        let Some(iova) = wanted_at else {
+            break found;
+        };
+        // Nothing may be held while the task waits.
+        held.release(|_| {});
+        ioas.give_way(iova)?;
+    };
+
+    // The areas before the first one that is refused are pinned all the same, since one of them may
+    // be refused for a reason of its own, which comes first.
+    let mut pinned = None;
+    let result = match (held.covered(), first) {
+        (Some(covered), Some((part, slice, pages))) if part.last() == covered.last() => {
+            let result = slice.pages.pin(pages, &mut f);
+            pinned = result.is_ok().then_some(part.last());
+            result
         }
+        (Some(covered), _) => for_each_covering(
+            ioas.reader_of_held(),
+            covered,
+            find,
+            |part, slice, pages| {
+                slice.pages.pin(pages, &mut f)?;
+                pinned = Some(part.last());
+                Ok(())
+            },
+        ),
+        (None, _) => Ok(()),
+    };
+    let result = result.and(found);
+    if result.is_ok() {
+        held.release(|area| pinner.count(area));
+    } else if let Some(done) = pinned.and_then(|last| IovaRange::new(range.start(), last)) {
+        // This cannot fail: these areas were found before, and are held.
+        let unpinned = for_each_covering(ioas.reader_of_held(), done, find, |_, slice, pages| {
+            slice.pages.unpin(pages);
+            Ok(())
+        });
+        warn_on_once!(unpinned.is_err());
     }
     result
 }
 
 /// Undoes [`pin`] of the same range.
-pub(super) fn unpin(space: &Space, range: IovaRange) {
-    for found in covering(space, range) {
+pub(super) fn unpin(ioas: &Ioas, range: IovaRange, pinner: Pinner) {
+    let mut rest = Some(range);
+    while let Some(wanted) = rest {
+        let space = ioas.space.read();
+        let found = covering(&space, wanted).next().and_then(Result::ok);
+        let found = found.map(|(mapped, part, area)| {
+            let start = byte_of(area, mapped, part.start());
+            let last = byte_of(area, mapped, part.last());
+            let pages = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT);
+            let pages = pages.filter(|_| pinner.uncount(area));
+            (part, area.slice.clone(), pages)
+        });
+        drop(space);
         // An area cannot be unmapped while an access has pinned pages of it.
-        let Ok((mapped, part, area)) = found else {
-            warn_on_once!(true);
-            return;
-        };
-        let start = byte_of(area, mapped, part.start());
-        let last = byte_of(area, mapped, part.last());
-        let pages = PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT);
-        // A driver that unpins more than it has pinned must not unpin the pages of others.
-        let ours = area.accesses.fetch_sub(1, Relaxed) > 0;
-        warn_on_once!(!ours || pages.is_none());
-        match pages {
-            Some(pages) if ours => area.slice.pages.unpin(pages),
-            _ => area.accesses.add(1, Relaxed),
-        }
+        warn_on_once!(found.is_none());
+        rest = found.and_then(|(part, slice, pages)| {
+            warn_on_once!(pages.is_none());
+            // The area may be unmapped already, but the pages were pinned for the access.
+            pages.into_iter().for_each(|pages| slice.pages.unpin(pages));
+            IovaRange::new(part.last().checked_add(1)?, wanted.last())
+        });
     }
 }

@@ -8,7 +8,10 @@ use kernel::sync::{
 };
 
 use crate::{
-    ioas::pages::Pages,
+    ioas::{
+        membership::Followed,
+        pages::Pages, //
+    },
     kapi::{
         bug::some_or_warn,
         iommu::domain::Prot,
@@ -52,13 +55,18 @@ impl Slice {
     }
 }
 
-/// The state of an area. Its IOVA range is taken in all of them.
+/// The state of an area. Its IOVA range is taken in all of them. In all but [`State::Ready`] a task
+/// works on the area without `Ioas::space`; only that task changes the state, and the area is
+/// neither removed nor cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// A task maps it, or undoes that. No domain has it.
+    /// A task maps it, or undoes that. Its domains are being filled.
     Building,
-    /// Every domain of the address space has it.
+    /// The domains that have it, according to [`Area::followed`], are filled.
     Ready,
+    /// As [`State::Ready`] for all others: a task fills it into the domain that joins, or empties it
+    /// from the one that leaves.
+    Moving,
     /// A task unmaps it.
     Dying,
 }
@@ -71,26 +79,50 @@ pub(crate) struct Area {
     pub(crate) prot: Prot,
     /// See [`State`].
     pub(crate) state: State,
+    /// Tells which domains have it: see [`Membership`](crate::ioas::membership::Membership).
+    pub(crate) followed: Followed,
     /// The number of accesses that pin pages of it. Changes while `Ioas::space` is held for
     /// reading.
     pub(crate) accesses: Atomic<i32>,
     /// The number of these accesses that are HW queues. Changes likewise.
     pub(crate) phys_pins: Atomic<i32>,
+    /// The number of [`Reader`](crate::ioas::reader::Reader)s that are at the area. Changes
+    /// likewise. Unless it is 0 the area is neither unmapped nor cut.
+    pub(crate) readers: Atomic<i32>,
     /// A task waits for the accesses to end. No new access may begin.
     pub(crate) prevent_access: bool,
+    /// A task waits for the readers to leave, in `Ioas::settled`. Others wait there until it has
+    /// had its turn.
+    pub(crate) wanted: bool,
 }
 
 impl Area {
     /// Creates an area in [`State::Building`].
-    pub(crate) fn building(slice: Slice, prot: Prot) -> Self {
+    pub(crate) fn building(slice: Slice, prot: Prot, followed: Followed) -> Self {
         Self {
             slice,
             prot,
             state: State::Building,
+            followed,
             accesses: Atomic::new(0),
             phys_pins: Atomic::new(0),
+            readers: Atomic::new(0),
             prevent_access: false,
+            wanted: false,
         }
+    }
+
+    /// Returns true if the area is mapped, for everyone but the task that maps or unmaps it.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.state, State::Ready | State::Moving)
+    }
+
+    /// Returns true if another task moves or reads the area, which must be waited for before it is
+    /// unmapped or cut. No reader can come to the area then until this returns false, or
+    /// [`Area::wanted`] is cleared.
+    pub(crate) fn must_wait(&mut self) -> bool {
+        self.wanted = self.state == State::Moving || *self.readers.get_mut() != 0;
+        self.wanted
     }
 
     /// Returns true if the memory is a dma-buf's, which may be unmapped from page tables at any

@@ -48,6 +48,21 @@ impl Builder {
         self.start + self.npages
     }
 
+    /// Returns the index of the first page that is in no segment yet.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Returns the number of pages that are in no segment yet.
+    pub(crate) fn npages(&self) -> u64 {
+        self.npages
+    }
+
+    /// Returns the number of pages of the last extent, which may go on with the next pages.
+    pub(crate) fn open(&self) -> u64 {
+        self.extents.last().map_or(0, Extent::npages)
+    }
+
     /// Adds the next pages. No extent may continue the one before it in memory, but the first one
     /// may continue the last one of an earlier call. Calls `complete`. Returns `ENOMEM` and the
     /// errors of `pages` and `complete`.

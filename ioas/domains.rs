@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The domains of an address space. Each of them has all of its mappings.
+//! The domains of an address space, and how an area gets into a domain and out of it.
 //!
-//! The first domain pins the memory of the areas, and the last one to be removed unpins it.
+//! The first domain that has an area pins its memory, and the last one unpins it.
 
 use kernel::{
     prelude::*,
@@ -14,6 +14,7 @@ use crate::{
         accessor::Accessor,
         area::Slice,
         filler::Filler,
+        membership::Membership,
         ranges::RANGES, //
     },
     kapi::{
@@ -27,14 +28,16 @@ use crate::{
             page_offset,
             IovaRange,
             PageRange,
+            PAGE_SHIFT,
             PAGE_SIZE, //
         }, //
     }, //
 };
 
-/// The domains of an address space, and what else uses its memory. Protected by `Ioas::domains`.
+/// The domains of an address space, and what else uses its memory. Protected by `Ioas::space`.
 pub(crate) struct Domains {
-    pub(super) list: KVVec<Arc<Domain>>,
+    /// The domains, and which of them has which areas.
+    pub(super) members: Membership<Arc<Domain>>,
     /// The emulated devices.
     pub(super) accessors: KVVec<Arc<Accessor>>,
     /// The number of HW queues.
@@ -45,66 +48,39 @@ pub(crate) struct Domains {
 
 impl Domains {
     /// Creates an empty set.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            list: KVVec::new(),
+            members: Membership::new(),
             accessors: KVVec::new(),
             phys_pins: 0,
             small_pages: false,
         }
     }
 
-    /// Returns true if there is no domain. Then only accesses pin memory.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// The domains, in the order in which they were added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Domain> {
-        self.list.iter().map(|domain| &**domain)
-    }
-
     /// Returns true if a page table entry may be for several CPU pages.
     pub(crate) fn may_have_large_pages(&self) -> bool {
-        !self.small_pages && !self.list.is_empty()
-    }
-
-    /// Pins an area's memory and maps it into every domain. On failure nothing has changed.
-    /// Returns `ENOMEM`, and what [`Pages::pin`](crate::ioas::pages::Pages::pin) fails with.
-    pub(crate) fn fill(&self, range: IovaRange, slice: &Slice, prot: Prot) -> Result {
-        for (done, domain) in self.list.iter().enumerate() {
-            if let Err(error) = fill_one(domain, range, slice, prot, self.small_pages, done == 0) {
-                let filled = self.list.get(..done).unwrap_or(&[]);
-                unfill_domains(filled, core::iter::once((range, slice)));
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Unmaps areas from every domain and unpins their memory. Cannot fail and does not allocate.
-    pub(crate) fn unfill<'a>(&self, areas: impl Iterator<Item = (IovaRange, &'a Slice)> + Clone) {
-        unfill_domains(&self.list, areas);
+        !self.small_pages && !self.members.is_empty()
     }
 
     /// Returns the alignment that the domains, accessors and HW queues need, in bytes.
     pub(super) fn alignment(&self) -> u64 {
         let whole_pages = self.small_pages || self.phys_pins != 0;
         let least = if whole_pages { PAGE_SIZE } else { 1 };
-        let domains = self.list.iter().map(|domain| domain.min_page_size());
+        let domains = self.members.iter().map(|domain| domain.min_page_size());
         let accessors = self.accessors.iter().map(|accessor| accessor.alignment());
         domains.fold(accessors.fold(least, u64::max), u64::max)
     }
 
-    /// Returns the accessor with this index. The indexes change only while the lock is held for
-    /// writing.
+    /// Returns the accessor with this index. The indexes change only while `Ioas::space` is held
+    /// for writing.
     pub(crate) fn accessor(&self, place: usize) -> Option<&Arc<Accessor>> {
         self.accessors.get(place)
     }
 }
 
 /// Maps an area into a domain. Pins its memory if this is the `first` domain; otherwise it is
-/// pinned. On failure nothing has changed.
+/// pinned. On failure nothing has changed. Returns `ENOMEM`, and what
+/// [`PendingPin::pin`](crate::ioas::pin::PendingPin::pin) fails with.
 pub(super) fn fill_one(
     domain: &Arc<Domain>,
     range: IovaRange,
@@ -122,24 +98,22 @@ pub(super) fn fill_one(
         return mmio.map(domain, range, pages, filler);
     }
     if !first {
-        let pinned = slice.pages.pinned(pages);
         let mut filler = Filler::new(domain, range, skip, prot, small_pages);
-        filler.push_pieces(pinned.runs().map(Into::into))?;
+        slice.pages.for_pinned(pages, &mut filler)?;
         filler.keep();
         return Ok(());
     }
-    let mut pending = slice.pages.begin_pin(pages)?;
+    let phase = (range.start() >> PAGE_SHIFT).wrapping_sub(pages.start());
+    let mut pending = slice.pages.begin_pin(pages, phase);
     // Dropped before `pending`, so that memory is unmapped before it is unpinned.
     let mut filler = Filler::new(domain, range, skip, prot, small_pages);
-    if !pending.pin(|extents| filler.push(extents))? {
-        filler.push_pieces(pending.runs().map(Into::into))?;
-    }
+    pending.pin(&mut filler)?;
     filler.keep();
     pending.commit();
     Ok(())
 }
 
-/// Unmaps areas from a domain.
+/// Unmaps areas from a domain. Cannot fail and does not allocate.
 pub(super) fn unfill_one<'a>(
     domain: &Arc<Domain>,
     areas: impl Iterator<Item = (IovaRange, &'a Slice)>,
@@ -154,23 +128,8 @@ pub(super) fn unfill_one<'a>(
     domain.unmap(RANGES, ranges);
 }
 
-/// Unmaps areas from the domains that have them, and unpins their memory.
-fn unfill_domains<'a>(
-    domains: &[Arc<Domain>],
-    areas: impl Iterator<Item = (IovaRange, &'a Slice)> + Clone,
-) {
-    if domains.is_empty() {
-        return;
-    }
-    for domain in domains {
-        unfill_one(domain, areas.clone());
-    }
-    for (_, slice) in areas {
-        release(slice);
-    }
-}
-
-/// Unpins an area's memory, except for pages that have other users.
+/// Unpins an area's memory, except for pages that have other users. Comes after the area was
+/// unmapped from every domain. Cannot fail and does not allocate.
 pub(super) fn release(slice: &Slice) {
     if slice.pages.mmio().is_none() {
         let pages = slice.page_range();

@@ -3,7 +3,10 @@
 //! Filling page tables with an area.
 
 use crate::{
-    ioas::ranges::RANGES,
+    ioas::{
+        consumer::Consumer,
+        ranges::RANGES, //
+    },
     kapi::{
         bug::warn_on_once,
         iommu::domain::{
@@ -12,7 +15,7 @@ use crate::{
         },
         mm::{
             phys::PhysPiece,
-            pin::Extent, //
+            pin::PinnedRun, //
         },
         reason::{
             Because,
@@ -55,12 +58,8 @@ impl<'a> Filler<'a> {
         }
     }
 
-    /// Maps the next pages of the area. Returns `ENOMEM` and the errors of the IOMMU driver.
-    pub(crate) fn push(&mut self, extents: &[Extent]) -> Result {
-        self.push_pieces(extents.iter().map(|extent| extent.run().into()))
-    }
-
-    /// As [`Filler::push`], for pieces that begin and end with pages.
+    /// Maps the next pages of the area: pieces that begin and end with pages. Returns `ENOMEM` and
+    /// the errors of the IOMMU driver.
     pub(crate) fn push_pieces<'p>(
         &mut self,
         mut pieces: impl Iterator<Item = PhysPiece<'p>>,
@@ -92,6 +91,12 @@ impl<'a> Filler<'a> {
         // The memory of an area is pinned as a whole, so there is a page for every address.
         warn_on_once!(self.done != self.range.len());
         self.done = 0;
+    }
+}
+
+impl Consumer for Filler<'_> {
+    fn take<'p>(&mut self, runs: impl Iterator<Item = PinnedRun<'p>>) -> Result {
+        self.push_pieces(runs.map(Into::into))
     }
 }
 

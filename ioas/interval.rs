@@ -62,6 +62,12 @@ impl<U: Copy, V> IntervalMap<U, V> {
     }
 
     /// Returns the value of exactly this range.
+    pub(crate) fn get(&self, range: Range<U>) -> Option<&V> {
+        let (found, value) = self.first_in(range)?;
+        (found.start() == range.start() && found.last() == range.last()).then_some(value)
+    }
+
+    /// As [`IntervalMap::get`], with the value mutable.
     pub(crate) fn get_mut(&mut self, range: Range<U>) -> Option<&mut V> {
         self.at(range).map(CursorMut::into_value_mut)
     }

@@ -37,6 +37,7 @@ impl State {
         match self {
             Self::Building => "building",
             Self::Ready => "ready",
+            Self::Moving => "moving",
             Self::Dying => "dying",
         }
     }
@@ -90,7 +91,7 @@ impl Ioas {
         if !out.has_room() {
             return Some(from);
         }
-        // Held for writing for a few instructions, or while a domain is added or removed.
+        // Held for writing for a few instructions.
         let Some(space) = self.space.try_read() else {
             seq_print!(out.file(), "ioas={id} busy\n");
             return None;

@@ -3,12 +3,16 @@
 //! Mapping of memory, and of memory that is mapped elsewhere.
 //!
 //! First the addresses are taken by areas in [`State::Building`], which other tasks do not change;
-//! then the memory is pinned and mapped into the domains; last the areas become ready. Each step
-//! has a guard that undoes it when it is dropped.
+//! then the memory is pinned and mapped into the domains that there were at that moment; last the
+//! areas become ready. `Ioas::space` is held for the first and the last step only. Each step has a
+//! guard that undoes it when it is dropped.
 
 use kernel::{
     prelude::*,
-    sync::atomic::ordering::Relaxed, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -18,8 +22,16 @@ use crate::{
             Slice,
             State, //
         },
-        domains::Domains,
+        domains::{
+            fill_one,
+            release,
+            unfill_one, //
+        },
         interval::Vacancy,
+        membership::{
+            Followed,
+            Next, //
+        },
         Ioas, //
     },
     kapi::{
@@ -27,7 +39,10 @@ use crate::{
             some_or_warn,
             warn_on_once, //
         },
-        iommu::domain::Prot,
+        iommu::domain::{
+            Domain,
+            Prot, //
+        },
         reason::{
             Because,
             Reason,
@@ -95,32 +110,115 @@ impl Drop for Taken<'_> {
             // The slice of the part keeps the memory from being dropped under the lock.
             warn_on_once!(space.remove(range).is_none());
         }
+        drop(space);
+        self.ioas.settled.wake_all();
     }
 }
 
-/// Areas that every domain has. Dropping it unmaps them from the domains.
+/// What was decided when the addresses were taken.
+struct Terms {
+    /// The first IOVA.
+    iova: u64,
+    prot: Prot,
+    /// Tells which domains the areas are mapped into.
+    followed: Followed,
+    /// The first of these domains.
+    first: Option<Next<Arc<Domain>>>,
+    small_pages: bool,
+}
+
+/// Areas that domains have. Dropping it unmaps them.
 struct Filled<'a> {
-    domains: &'a Domains,
+    ioas: &'a Ioas,
     parts: &'a Chunks<Part>,
-    /// The number of the parts that are mapped, from the first.
+    followed: Followed,
+    /// The slot up to which all domains have all areas.
+    slot: usize,
+    /// The number of the parts that the domain of that slot has as well, from the first.
     count: usize,
+    /// The number of the parts whose memory is pinned, from the first.
+    pinned: usize,
+}
+
+impl<'a> Filled<'a> {
+    /// Maps the areas into every domain that is to have them. What is mapped on failure is unmapped
+    /// when the result is dropped. Returns the errors of [`fill_one`].
+    fn fill(ioas: &'a Ioas, parts: &'a Chunks<Part>, terms: Terms) -> Result<Self> {
+        let mut filled = Self {
+            ioas,
+            parts,
+            followed: terms.followed,
+            slot: 0,
+            count: 0,
+            pinned: 0,
+        };
+        let mut first = true;
+        let mut next = terms.first;
+        while let Some(Next { slot, domain, more }) = next {
+            filled.slot = slot;
+            for (range, slice) in areas(parts) {
+                fill_one(&domain, range, slice, terms.prot, terms.small_pages, first)?;
+                filled.count += 1;
+                filled.pinned += usize::from(first);
+            }
+            first = false;
+            filled.slot = slot + 1;
+            filled.count = 0;
+            next = ioas.next_domain(more, slot, terms.followed);
+        }
+        Ok(filled)
+    }
 }
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        self.domains.unfill(areas(self.parts).take(self.count));
+        let mut next = self.ioas.first_domain(self.followed);
+        while let Some(Next { slot, domain, more }) = next {
+            if slot > self.slot || (slot == self.slot && self.count == 0) {
+                break;
+            }
+            let count = if slot == self.slot {
+                self.count
+            } else {
+                usize::MAX
+            };
+            unfill_one(&domain, areas(self.parts).take(count));
+            next = self.ioas.next_domain(more, slot, self.followed);
+        }
+        for (_, slice) in areas(self.parts).take(self.pinned) {
+            release(slice);
+        }
     }
 }
 
 impl Ioas {
+    /// Returns the first domain that has the areas that have followed these changes. The caller
+    /// must work on such an area, so that domains keep their slots.
+    fn first_domain(&self, followed: Followed) -> Option<Next<Arc<Domain>>> {
+        self.space.read().domains.members.next(0, followed)
+    }
+
+    /// Returns the domain behind that of `slot`, if there are `more`. See [`Ioas::first_domain`].
+    pub(super) fn next_domain(
+        &self,
+        more: bool,
+        slot: usize,
+        followed: Followed,
+    ) -> Option<Next<Arc<Domain>>> {
+        if !more {
+            return None;
+        }
+        self.space.read().domains.members.next(slot + 1, followed)
+    }
+
     /// Maps slices of memory one behind the other, `length` bytes in all. Calls `commit` with the
     /// IOVA of the first byte when all is mapped, before other tasks can see it. On failure, also
     /// of `commit`, nothing has changed.
     ///
     /// Returns `EINVAL` for misalignment and reserved addresses, `EEXIST` if part of the range is
     /// mapped, `ENOSPC` if no address fits, `EOVERFLOW` if the range passes the end of the address
-    /// space, `EPERM` if devices shall write to memory that permits only reads, `ENOMEM`, and
-    /// `EFAULT`.
+    /// space, `EPERM` if devices shall write to memory that permits only reads, `ENOMEM`, `EINTR`
+    /// if the task is being killed, and `EFAULT`.
     pub(crate) fn map(
         &self,
         slices: Chunks<Slice>,
@@ -133,21 +231,13 @@ impl Ioas {
             ioas: self,
             parts: slices.try_map(Part::new)?,
         };
-        let iova = self.take(&mut taken.parts, length, placement, prot)?;
+        let terms = self.take(&mut taken.parts, length, placement, prot)?;
 
-        let domains = self.domains.read();
-        let mut filled = Filled {
-            domains: &domains,
-            parts: &taken.parts,
-            count: 0,
-        };
-        for (range, slice) in areas(&taken.parts) {
-            domains.fill(range, slice, prot)?;
-            filled.count += 1;
-        }
+        let iova = terms.iova;
+        let filled = Filled::fill(self, &taken.parts, terms)?;
         commit(iova)?;
 
-        // No domain can be added that would lack these areas, because `domains` is held.
+        // A domain that was added meanwhile fills these areas when they are ready.
         let mut space = self.space.write();
         let mut count = 0;
         for (range, _) in areas(&taken.parts) {
@@ -168,20 +258,21 @@ impl Ioas {
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
         taken.parts = Chunks::new();
+        self.settled.wake_all();
         Ok(())
     }
 
-    /// Takes the addresses for `parts` and returns the first one. The parts say which areas were
-    /// made, also on failure.
+    /// Takes the addresses for `parts`. The parts say which areas were made, also on failure.
     fn take(
         &self,
         parts: &mut Chunks<Part>,
         length: u64,
         placement: Placement,
         prot: Prot,
-    ) -> Result<u64> {
+    ) -> Result<Terms> {
         let mut space = self.space.write();
         let mask = space.alignment - 1;
+        let followed = space.domains.members.up_to_date();
 
         if length == 0 || length & mask != 0 {
             return Err(Reason::MapLength.with(length));
@@ -217,7 +308,7 @@ impl Ioas {
                 .ok_or(Reason::MapOverflow.with(slice.start))?;
             let range = IovaRange::from_len(start, slice.length);
             let range = range.because(Reason::MapOverflow, start)?;
-            let area = Area::building(slice.clone(), prot);
+            let area = Area::building(slice.clone(), prot, followed);
             let vacancy = some_or_warn!(part.vacancy.take())?;
             let refused = space.insert(vacancy, range, area);
             // All of the range was checked above.
@@ -227,7 +318,13 @@ impl Ioas {
             part.range = Some(range);
             start = start.wrapping_add(slice.length);
         }
-        Ok(iova)
+        Ok(Terms {
+            iova,
+            prot,
+            followed,
+            first: space.domains.members.next(0, followed),
+            small_pages: space.domains.small_pages,
+        })
     }
 
     /// Returns the memory that is mapped at `range`, as slices in order. Returns `ENOENT` if part
@@ -239,7 +336,7 @@ impl Ioas {
         let space = self.space.read();
         for (mapped, area) in space.areas.iter_in(range) {
             let start = mapped.start().max(range.start());
-            if area.state != State::Ready || next != Some(start) {
+            if !area.is_mapped() || next != Some(start) {
                 return Err(Reason::MapGap.with(next.unwrap_or(start)));
             }
             let last = mapped.last().min(range.last());

@@ -6,16 +6,17 @@
 //! cannot use), allowed ranges (which user space wants to be able to map), and domains, each of
 //! which has all mappings. The memory of areas is pinned as long as there is a domain.
 //!
-//! Locks: `Ioas::hwpts` (rank 10), `Ioas::domains` (20), `Ioas::space` (25), `Pages::inner` (30)
-//! and `Mmio::inner` (31). Mapping and unmapping hold `domains` for reading all the time and
-//! `space` for writing only to insert and to remove areas, so disjoint ranges are mapped in
-//! parallel. The state of an area says that a task works on it without `space`. Adding and removing
-//! a domain holds both for writing. Only `process.rs` holds the `space` of several address spaces.
+//! Locks: `Ioas::hwpts` (rank 10), `Ioas::space` (25), `Pages::inner` (30) and `Mmio::inner` (31).
+//! `space` is held for moments: no memory is pinned and no page table is walked under it. A task
+//! that does so puts the areas that it works on into a state in which others leave them alone, or
+//! wait in `Ioas::settled`. So disjoint ranges are mapped and unmapped in parallel, also while a
+//! domain is filled or emptied. Only `process.rs` holds the `space` of several address spaces.
 
 pub(crate) mod access;
 pub(crate) mod accessor;
 mod area;
 mod builder;
+mod consumer;
 mod counted;
 mod cut;
 mod domains;
@@ -29,12 +30,15 @@ mod listing;
 mod map;
 mod mappings;
 mod members;
+mod membership;
 mod mmio;
 pub(crate) mod pages;
 pub(crate) mod phys;
 mod phys_pin;
+mod pin;
 pub(crate) mod process;
 mod ranges;
+mod reader;
 mod reserve;
 mod reserved;
 mod room;
@@ -48,24 +52,26 @@ mod unmap;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{
-        atomic::Atomic,
-        Mutex, //
-    }, //
+    sync::Mutex, //
 };
 
 use crate::{
     ioas::{
-        domains::Domains,
         space::Space,
         stats::Stats, //
     },
     kapi::{
         lines::Lines,
         reason::Refusal,
-        sync::rwsem::{
-            new_rwsem,
-            RwSem, //
+        sync::{
+            rwsem::{
+                new_rwsem,
+                RwSem, //
+            },
+            wait_queue::{
+                new_wait_queue,
+                WaitQueue, //
+            }, //
         }, //
     },
     object::Kind, //
@@ -73,7 +79,6 @@ use crate::{
 
 pub(crate) use crate::ioas::{
     counted::CountedAttachment,
-    mappings::Mappings,
     phys_pin::PhysPin,
     ranges::IoasRanges,
     reserve::ReservedIovas, //
@@ -88,14 +93,13 @@ pub(crate) struct Ioas {
     /// See [`Ioas::hwpts`].
     #[pin]
     hwpts: Mutex<KVVec<u32>>,
-    /// Whether `domains` has a domain. Changes while that and `space` are held for writing, so it
-    /// can be read under either.
-    has_domain: Atomic<bool>,
-    #[pin]
-    domains: RwSem<Domains>,
     #[pin]
     space: RwSem<Space>,
     stats: Stats,
+    /// Tasks that wait until others have changed the state of an area, or until no domain joins or
+    /// leaves. They have looked at that with `space` held for writing.
+    #[pin]
+    settled: WaitQueue,
 }
 
 impl Kind for Ioas {
@@ -113,10 +117,9 @@ impl Ioas {
     pub(crate) fn new() -> impl PinInit<Self, Refusal> {
         try_pin_init!(Self {
             hwpts <- new_mutex!(KVVec::new(), "Ioas::hwpts"),
-            has_domain: Atomic::new(false),
-            domains <- new_rwsem!(Domains::new(), "Ioas::domains"),
             space <- new_rwsem!(Space::new(), "Ioas::space"),
             stats: Stats::new(),
+            settled <- new_wait_queue!("Ioas::settled"),
         }? Refusal)
     }
 

@@ -6,11 +6,9 @@
 //! any number of address spaces share it. It pins pages for its users and charges them to the
 //! process that made it. [`Segments`] has the pinned pages.
 //!
-//! The lock `Pages::inner` (rank 30) is held while pages are pinned and while they are mapped into
-//! a domain. The mmap lock and the locks of page tables are taken inside it. No two of these locks
-//! are held at once.
-
-use core::cell::Cell;
+//! The lock `Pages::inner` (rank 30) is held while a piece of memory is pinned and mapped into a
+//! domain (`ioas/pin.rs`). The mmap lock and the locks of page tables are taken inside it. No two of
+//! these locks are held at once.
 
 use kernel::{
     new_mutex,
@@ -24,7 +22,6 @@ use kernel::{
 
 use crate::{
     ioas::{
-        builder::Builder,
         mmio::Mmio,
         segments::Segments,
         transfer::Transfer, //
@@ -38,7 +35,6 @@ use crate::{
             Attachment,
             DmaBuf, //
         },
-        fault_injection,
         file::pinnable::PinnableFile,
         mm::{
             locked_vm::{
@@ -49,7 +45,6 @@ use crate::{
             },
             pin::{
                 Extent,
-                PinnedRun,
                 Pinner,
                 Sink, //
             },
@@ -76,7 +71,7 @@ use crate::{
 };
 
 /// The origin of the memory.
-pub(crate) enum Source {
+pub(super) enum Source {
     /// The owner's memory from this page-aligned address.
     User { addr: u64 },
     /// A memfd's memory from this page-aligned byte.
@@ -95,6 +90,7 @@ pub(crate) struct Pages {
     pub(super) inner: Mutex<Inner>,
 }
 
+/// See [`Pages::inner`].
 pub(super) struct Inner {
     owner: AccountedMm,
     accounting: Accounting,
@@ -102,6 +98,8 @@ pub(super) struct Inner {
     usage: Arc<Usage>,
     /// The pinned pages, all of which are charged to `owner`.
     pub(super) segments: Segments,
+    /// The number of pages that are charged to `owner`.
+    charged: u64,
     /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(AccountedMm, u64)>,
 }
@@ -191,6 +189,7 @@ impl Pages {
                         accounting,
                         usage,
                         segments: Segments::new(),
+                        charged: 0,
                         pending_owner: None,
                     },
                     "Pages::inner"
@@ -218,43 +217,14 @@ impl Pages {
         }
     }
 
-    /// Begins to pin `range`. Returns `ENOMEM`.
-    pub(crate) fn begin_pin(&self, range: PageRange) -> Result<PendingPin<'_>> {
-        let mut inner = self.inner.lock();
-        inner.segments.cut(range)?;
-        Ok(PendingPin {
-            pages: self,
-            inner,
-            range,
-            builder: Builder::new(range.start()),
-            charged: 0,
-            committed: false,
-        })
+    /// Locks the pinned pages.
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 
-    /// Pins the pages of `range` that are not pinned, keeps all of it pinned until
-    /// [`Pages::unpin`], and passes its physical memory to `each` in order. Returns the errors of
-    /// [`PendingPin::pin`] and of `each`, and then nothing has changed.
-    pub(crate) fn pin(
-        &self,
-        range: PageRange,
-        mut each: impl FnMut(PinnedRun<'_>) -> Result,
-    ) -> Result {
-        let mut pending = self.begin_pin(range)?;
-        if !pending.pin(|new| new.iter().try_for_each(|extent| each(extent.run())))? {
-            pending.runs().try_for_each(each)?;
-        }
-        pending.commit();
-        Ok(())
-    }
-
-    /// Returns the memory of `range`, which the caller must have pinned. The lock is held as long
-    /// as the result exists.
-    pub(crate) fn pinned(&self, range: PageRange) -> Pinned<'_> {
-        Pinned {
-            inner: self.inner.lock(),
-            range,
-        }
+    /// Returns the origin of the memory.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Divides a user of pages, if they are `pinned`: one user has the pages up to byte `at`, and
@@ -269,7 +239,7 @@ impl Pages {
         Ok(inner.segments.divide(at >> PAGE_SHIFT, shared)?)
     }
 
-    /// Undoes a [`Pages::pin`] of `range`.
+    /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin).
     pub(crate) fn unpin(&self, range: PageRange) {
         let mut inner = self.inner.lock();
         let npages = inner.segments.put(range);
@@ -289,16 +259,16 @@ impl Pages {
         matches!(self.source, Source::File { .. })
     }
 
-    /// Charges the pinned pages to `pending_owner` as well, once. The caller must prevent pages
-    /// from being pinned or unpinned until it calls [`Pages::commit_owner`] or
-    /// [`Pages::revert_owner`]. Returns `ENOMEM` and changes nothing if that exceeds a limit.
+    /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
+    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns
+    /// `ENOMEM` and changes nothing if that exceeds a limit.
     pub(crate) fn charge_pending_owner(&self, pending_owner: &AccountedMm) -> Result {
         let mut inner = self.inner.lock();
         if inner.pending_owner.is_none() {
             let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
                 0
             } else {
-                inner.segments.pinned()
+                inner.charged
             };
             if npages != 0 {
                 charge(pending_owner, inner.accounting, npages)?;
@@ -402,7 +372,7 @@ impl Pages {
 
 impl Source {
     /// Returns the address in its process, or the byte of its file, at which page `index` begins.
-    fn addr_of(&self, index: u64) -> u64 {
+    pub(super) fn addr_of(&self, index: u64) -> u64 {
         let start = match self {
             Self::User { addr } => *addr,
             Self::File { start, .. } | Self::Mmio { start, .. } => *start,
@@ -411,8 +381,9 @@ impl Source {
     }
 
     /// Pins `pages` of the memory and hands them to `sink`. Returns `EFAULT` if there is no memory,
-    /// `EINVAL` if a file is shorter or for device memory, `ENOMEM`, and the errors of `sink`.
-    fn pin(
+    /// `EINVAL` if a file is shorter or for device memory, `EINTR` if the task is being killed,
+    /// `ENOMEM`, and the errors of `sink`.
+    pub(super) fn pin(
         &self,
         pinner: &mut Pinner,
         owner: &AccountedMm,
@@ -444,25 +415,40 @@ fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
 }
 
 impl Inner {
-    fn uncharge(&self, npages: u64) {
-        self.owner.uncharge_some(self.accounting, npages);
-        self.usage.sub(npages);
+    /// Returns the owner and the pinned pages.
+    pub(super) fn owner_and_segments(&mut self) -> (&AccountedMm, &mut Segments) {
+        (&self.owner, &mut self.segments)
     }
-}
 
-/// Puts pinned pages into segments, and passes them to `each`.
-struct ToSegments<'a, F> {
-    builder: &'a mut Builder,
-    segments: &'a mut Segments,
-    each: &'a mut F,
-}
+    /// Charges pages that are about to be pinned to the owner, and to the next one if that is
+    /// decided. Returns `ENOMEM` and changes nothing if that exceeds a limit.
+    pub(super) fn charge(&mut self, npages: u64) -> Result {
+        charge(&self.owner, self.accounting, npages)?;
+        if let Some((next, charged)) = &mut self.pending_owner {
+            if !self.owner.same_account(next, self.accounting) {
+                if let Err(refusal) = charge(next, self.accounting, npages) {
+                    self.owner.uncharge_some(self.accounting, npages);
+                    return Err(refusal);
+                }
+                *charged += npages;
+            }
+        }
+        self.charged += npages;
+        self.usage.add(npages);
+        Ok(())
+    }
 
-impl<F: FnMut(&[Extent]) -> Result<(), Error>> Sink for ToSegments<'_, F> {
-    fn take(
-        &mut self,
-        pages: &mut impl Iterator<Item = Result<Extent, Error>>,
-    ) -> Result<(), Error> {
-        self.builder.push(self.segments, pages, self.each)
+    /// Undoes the charge of `npages` pages.
+    pub(super) fn uncharge(&mut self, npages: u64) {
+        self.owner.uncharge_some(self.accounting, npages);
+        if let Some((next, charged)) = &mut self.pending_owner {
+            if !self.owner.same_account(next, self.accounting) {
+                next.uncharge_some(self.accounting, npages);
+                *charged = charged.saturating_sub(npages);
+            }
+        }
+        self.charged = self.charged.saturating_sub(npages);
+        self.usage.sub(npages);
     }
 }
 
@@ -499,120 +485,6 @@ impl Sink for Missing {
             })?;
         }
         Ok(())
-    }
-}
-
-/// Pinned memory. Holds `Pages::inner`.
-pub(crate) struct Pinned<'a> {
-    inner: MutexGuard<'a, Inner>,
-    range: PageRange,
-}
-
-impl Pinned<'_> {
-    /// Returns the physical memory in order, in runs that are as long as possible.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
-        self.inner.segments.runs(self.range)
-    }
-}
-
-/// A pin of a range that is not complete. Holds `Pages::inner`. Dropping it unpins what it has
-/// pinned, so memory that was passed to `each` must not be in use any more.
-pub(crate) struct PendingPin<'a> {
-    pages: &'a Pages,
-    inner: MutexGuard<'a, Inner>,
-    range: PageRange,
-    /// Pages that are pinned and are in no segment yet.
-    builder: Builder,
-    /// The number of pages that were charged.
-    charged: u64,
-    committed: bool,
-}
-
-impl PendingPin<'_> {
-    /// Pins the pages of the range that are not pinned.
-    ///
-    /// If none was pinned before, passes the physical memory to `each` in order, as soon as it is
-    /// pinned, and returns true. Returns false if `each` has not been called; [`PendingPin::runs`]
-    /// has the memory then.
-    ///
-    /// Returns `ENOMEM` also if RLIMIT_MEMLOCK is reached, `EFAULT` if there is no memory, `EINVAL`
-    /// if a file is shorter, and the errors of `each`.
-    pub(crate) fn pin(&mut self, mut each: impl FnMut(&[Extent]) -> Result) -> Result<bool> {
-        let Inner {
-            owner,
-            accounting,
-            usage,
-            segments,
-            ..
-        } = &mut *self.inner;
-        let wanted: u64 = segments.gaps(self.range).map(|gap| gap.len()).sum();
-        if wanted == 0 {
-            return Ok(false);
-        }
-        // The charge comes first, so that a limit is never exceeded.
-        fault_injection::point(ENOMEM)?;
-        charge(owner, *accounting, wanted)?;
-        usage.add(wanted);
-        self.charged = wanted;
-
-        // If a part is pinned already then a run may begin in one part and end in the other.
-        let all = wanted == self.range.len();
-        let refused = Cell::new(None);
-        let mut each = |extents: &[Extent]| {
-            if !all {
-                return Ok(());
-            }
-            each(extents).map_err(|refusal| {
-                refused.set(Some(refusal));
-                refusal.error()
-            })
-        };
-        let source = &self.pages.source;
-        let mut pinner = Pinner::new(wanted, self.pages.writable)?;
-        let mut rest = Some(self.range);
-        while let Some(gap) = rest.and_then(|rest| segments.gaps(rest).next()) {
-            self.builder = Builder::new(gap.start());
-            let mut sink = ToSegments {
-                builder: &mut self.builder,
-                segments,
-                each: &mut each,
-            };
-            source
-                .pin(&mut pinner, owner, gap, &mut sink)
-                .and_then(|()| self.builder.finish(segments, &mut each))
-                .map_err(|error| {
-                    refused.take().unwrap_or_else(|| match error {
-                        ENOMEM => error.into(),
-                        _ => Reason::MapPin.errno(error, source.addr_of(self.builder.next())),
-                    })
-                })?;
-            let next = gap.last().checked_add(1);
-            rest = next.and_then(|start| PageRange::new(start, self.range.last()));
-        }
-        Ok(all)
-    }
-
-    /// Returns the physical memory of the range, as [`Pinned::runs`].
-    pub(crate) fn runs(&self) -> impl Iterator<Item = PinnedRun<'_>> {
-        self.inner.segments.runs(self.range)
-    }
-
-    /// Keeps the range pinned until [`Pages::unpin`].
-    pub(crate) fn commit(mut self) {
-        self.inner.segments.get(self.range);
-        self.committed = true;
-    }
-}
-
-impl Drop for PendingPin<'_> {
-    fn drop(&mut self) {
-        if self.committed {
-            return;
-        }
-        self.builder = Builder::new(0);
-        // The pages that were just pinned have no users. The others have.
-        self.inner.segments.discard_unused(self.range);
-        self.inner.uncharge(self.charged);
     }
 }
 

@@ -3,10 +3,7 @@
 //! The physical address of mapped memory, for devices without an IOMMU.
 
 use crate::{
-    ioas::{
-        area::State,
-        Ioas, //
-    },
+    ioas::Ioas,
     kapi::{
         bug::some_or_warn,
         mm::{
@@ -69,36 +66,30 @@ impl Ioas {
     /// without an IOMMU uses the address space, and `EINVAL` for device memory that was revoked.
     fn phys(&self, iova: u64) -> Result<(u64, u64)> {
         let point = IovaRange::from_len(iova, 1).because(Reason::CommandRange, iova)?;
-        let domains = self.domains.read();
-        let space = self.space.read();
-
-        let (range, area) = space
-            .areas
-            .first_in(point)
-            .ok_or(Reason::PhysGap.with(iova))?;
-        if area.state != State::Ready {
-            return Err(Reason::PhysGap.with(iova));
-        }
-        let pages = &area.slice.pages;
-        let start = area.slice.start + (iova - range.start());
+        let mut reader = self.reader();
+        let found = reader.next(point, |range, area| Ok((range, area.slice.clone())))?;
+        let (range, slice) = found.ok_or(Reason::PhysGap.with(iova))?;
+        let start = slice.start + (iova - range.start());
         let offset = page_offset(start);
-        let last = area.slice.start + (range.last() - range.start());
+        let last = slice.start + (range.last() - range.start());
         let wanted = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
 
-        let found = match pages.mmio() {
+        let found = match slice.pages.mmio() {
             Some((mmio, first)) => {
                 let phys = mmio
                     .phys(first + wanted.start())
                     .ok_or(Reason::PhysRevoked.with(iova))?;
                 Some((phys, wanted.len()))
             }
-            None => pages.contiguous(wanted),
+            None => slice.pages.contiguous(wanted),
         };
-        if !domains.iter().any(|domain| domain.is_software()) {
+        let space = self.space.read();
+        let mut domains = space.domains.members.full();
+        if !domains.any(|domain| domain.is_software()) {
             return Err(Reason::PhysNoDevice.with(0));
         }
-        // All pages are pinned because there is a domain.
-        let (phys, npages) = some_or_warn!(found)?;
+        // All pages are pinned if there was a domain already when they were looked up.
+        let (phys, npages) = found.ok_or(Reason::PhysNoDevice.with(0))?;
         let bytes = (npages << PAGE_SHIFT) - offset;
         Ok((phys + offset, bytes.min(range.last() - iova + 1)))
     }

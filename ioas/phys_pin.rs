@@ -3,25 +3,19 @@
 //! Memory that hardware accesses by its physical address, without page tables. Hardware does not
 //! stop when it is asked to, so such memory cannot be unmapped.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::ordering::Relaxed, //
-};
+use kernel::prelude::*;
 
 use crate::{
     ioas::{
         access::{
-            covering,
             pin,
-            unpin, //
+            unpin,
+            Pinner, //
         },
         Ioas, //
     },
     kapi::{
-        bug::{
-            some_or_warn,
-            warn_on_once, //
-        },
+        bug::some_or_warn,
         reason::{
             Because,
             Reason,
@@ -77,8 +71,7 @@ impl PhysPin {
         let ioas = WholePages::new(ioas)?;
         let mut first = None;
         let mut next = None;
-        let space = ioas.0.space.read();
-        pin(&space, range, false, |run| {
+        pin(&ioas.0, range, false, Pinner::Hardware, |run| {
             if next.is_some_and(|next| next != run.phys()) {
                 return Err(Reason::HwQueueMemory.with(iova));
             }
@@ -86,10 +79,6 @@ impl PhysPin {
             next = Some(run.phys() + (run.npages() << PAGE_SHIFT));
             Ok(())
         })?;
-        for (_, _, area) in covering(&space, range).map_while(Result::ok) {
-            area.phys_pins.add(1, Relaxed);
-        }
-        drop(space);
         Ok(Self {
             ioas,
             range,
@@ -111,10 +100,6 @@ impl PhysPin {
 
 impl Drop for PhysPin {
     fn drop(&mut self) {
-        let space = self.ioas.0.space.read();
-        for (_, _, area) in covering(&space, self.range).map_while(Result::ok) {
-            warn_on_once!(area.phys_pins.fetch_sub(1, Relaxed) <= 0);
-        }
-        unpin(&space, self.range);
+        unpin(&self.ioas.0, self.range, Pinner::Hardware);
     }
 }

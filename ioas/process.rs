@@ -3,13 +3,13 @@
 //! Moving a context's mappings to another process, to which their memory is charged from then on.
 //!
 //! No object can be published meanwhile (`Table::publishing`, rank 18), and `Ioas::space` (rank 25)
-//! of every address space is held for writing, in the order of their ids, so no memory is pinned or
-//! unpinned. Only this file holds more than one of these locks. `Pages::inner` (rank 30) is taken
-//! inside, one at a time.
+//! of every address space is held for writing, in the order of their ids, so no area is made or
+//! removed. Only this file holds more than one of these locks. `Pages::inner` (rank 30) is taken
+//! inside, one at a time. What accesses and domains that join or leave pin and unpin meanwhile
+//! counts for both processes.
 
 use crate::{
     ioas::{
-        area::State,
         pages::Pages,
         space::Space,
         Ioas, //
@@ -68,7 +68,7 @@ impl Spaces<'_> {
     /// and `EINVAL` if its memory is private to a process or that of a device.
     fn check(&self) -> Result {
         for (range, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
-            if area.state != State::Ready {
+            if !area.is_mapped() {
                 return Err(Reason::ProcessBusy.with(range.start()));
             }
             if !area.slice.pages.is_file() {

@@ -265,6 +265,21 @@ impl Segments {
         })
     }
 
+    /// Makes one user of two, of which one ends before page `at`, and the other one begins with it.
+    /// This undoes [`Segments::divide`]. Cannot fail.
+    pub(crate) fn unite(&mut self, at: u64) {
+        let before = at.checked_sub(1).map(page);
+        if let Some((_, head)) = before.and_then(|before| self.map.first_in_mut(before)) {
+            warn_on_once!(head.ends == 0);
+            head.ends = head.ends.saturating_sub(1);
+        }
+        if let Some((_, tail)) = self.map.first_in_mut(page(at)) {
+            warn_on_once!(tail.begins == 0);
+            tail.begins = tail.begins.saturating_sub(1);
+        }
+        self.join_before(at);
+    }
+
     /// Returns the first segment that `rest` touches if it lies in `range`.
     fn step(&mut self, rest: PageRange, range: PageRange) -> Option<(PageRange, &mut Segment)> {
         let found = self.map.first_in_mut(rest);
@@ -334,6 +349,7 @@ impl Segments {
 
 impl Segments {
     /// Returns the number of pinned pages.
+    #[cfg(test)]
     pub(crate) fn pinned(&self) -> u64 {
         self.map.iter().map(|(range, _)| range.len()).sum()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The IOVAs of an address space: areas, reserved ranges and allowed ranges.
+//! The IOVAs of an address space: areas, reserved ranges and allowed ranges; and its domains.
 //!
 //! Protected by `Ioas::space` (rank 25).
 
@@ -12,6 +12,7 @@ use kernel::{
 use crate::{
     ioas::{
         area::Area,
+        domains::Domains,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -34,6 +35,8 @@ use crate::{
 
 /// See the module.
 pub(crate) struct Space {
+    /// The domains that have the areas, and what else uses them.
+    pub(crate) domains: Domains,
     /// The areas. They are added, removed and split by the functions of [`Space`] only.
     pub(crate) areas: IntervalMap<IovaUnit, Area>,
     /// The number of areas by the alignment that they have, for each power of two below a page.
@@ -52,6 +55,7 @@ impl Space {
     /// Creates an address space without areas, in which nothing is reserved.
     pub(crate) fn new() -> Self {
         Self {
+            domains: Domains::new(),
             areas: IntervalMap::new(),
             unaligned: [0; PAGE_SHIFT as usize],
             reserved: Reserved::new(),

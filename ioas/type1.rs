@@ -50,12 +50,12 @@ impl Ioas {
     /// Returns the page sizes that all domains have, as a bit mask. Sizes below a CPU page are
     /// reported as a CPU page. The result is at least the alignment of the address space.
     pub(crate) fn page_sizes(&self) -> u64 {
-        let domains = self.domains.read();
         let space = self.space.read();
 
         let small = PAGE_SIZE - 1;
+        let domains = &space.domains.members;
         let mut sizes = domains
-            .iter()
+            .full()
             .fold(u64::MAX, |sizes, domain| sizes & domain.page_sizes());
         if sizes & small != 0 {
             sizes = (sizes & !small) | PAGE_SIZE;
@@ -65,10 +65,9 @@ impl Ioas {
 
     /// Returns true if no device can bypass the CPU's caches, in any domain.
     pub(crate) fn is_coherent(&self) -> bool {
-        self.domains
-            .read()
-            .iter()
-            .all(|domain| domain.is_coherent())
+        let space = self.space.read();
+        let mut domains = space.domains.members.full();
+        domains.all(|domain| domain.is_coherent())
     }
 
     /// Calls `f` for each range that can be mapped, in order. Returns the first error of `f`, which

@@ -4,11 +4,15 @@
 //!
 //! Areas are put into [`State::Dying`] under the lock, unmapped from the domains without it,
 //! several at a time so that the IOTLB is flushed once for them, and then removed. Nothing here
-//! needs memory.
+//! needs memory. An area that another task moves into a domain, or out of one, or reads, is waited
+//! for.
 
 use kernel::{
     prelude::*,
-    sync::atomic::ordering::Relaxed, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -18,6 +22,14 @@ use crate::{
             Slice,
             State, //
         },
+        domains::{
+            release,
+            unfill_one, //
+        },
+        membership::{
+            Followed,
+            Next, //
+        },
         space::Space,
         Ioas, //
     },
@@ -26,8 +38,10 @@ use crate::{
             some_or_warn,
             warn_on_once, //
         },
+        iommu::domain::Domain,
         reason::{
             Reason,
+            Refusal,
             Result, //
         },
         units::{
@@ -43,10 +57,14 @@ const BATCH: usize = 16;
 /// How many times the drivers of emulated devices are called for one area.
 const MOST_TRIES: u32 = 100;
 
-/// At most `N` areas that are being unmapped.
+/// At most `N` areas that are being unmapped. The same domains have them.
 struct UnmapBatch<const N: usize> {
     areas: [Option<(IovaRange, Slice)>; N],
     count: usize,
+    /// Tells which domains have the areas, if there are any.
+    followed: Option<Followed>,
+    /// The first of these domains.
+    first: Option<Next<Arc<Domain>>>,
 }
 
 impl<const N: usize> UnmapBatch<N> {
@@ -54,6 +72,8 @@ impl<const N: usize> UnmapBatch<N> {
         Self {
             areas: [const { None }; N],
             count: 0,
+            followed: None,
+            first: None,
         }
     }
 
@@ -87,29 +107,44 @@ impl<const N: usize> UnmapBatch<N> {
 enum Collected {
     /// No area is left.
     Done,
-    /// The batch is full, and there may be more areas in this range.
+    /// There may be more areas in this range, which do not fit in the batch.
     More(IovaRange),
+    /// Another task moves or reads this area, which must be waited for.
+    Wait(IovaRange),
     /// Accesses use this area; their drivers must be called first.
     InUse(IovaRange),
+}
+
+/// What collecting ends with at an area that cannot be unmapped.
+enum Stop {
+    Error(Refusal),
+    Wait,
+    InUse,
 }
 
 /// Adds areas of `within` that lie in `rest` to the batch, as many as fit, and puts them into
 /// [`State::Dying`].
 ///
 /// Returns `ENOENT` at an area that is not whole in `within`, and `EBUSY` at one that another task
-/// works on or that a HW queue is in. The areas before it are in the batch all the same.
+/// maps or unmaps or that a HW queue is in. The areas before it are in the batch all the same.
 fn collect<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
     batch: &mut UnmapBatch<N>,
 ) -> Result<Collected> {
+    let Space { domains, areas, .. } = space;
+    let members = &domains.members;
     while !batch.is_full() {
-        let Some((range, area)) = space.areas.first_in_mut(rest) else {
+        let Some((range, area)) = areas.first_in_mut(rest) else {
             return Ok(Collected::Done);
         };
         if let Err(stop) = check(within, range, area) {
-            return stop;
+            return stop.at(range);
+        }
+        let first = *batch.followed.get_or_insert(area.followed);
+        if members.is_behind(first) != members.is_behind(area.followed) {
+            break;
         }
         area.state = State::Dying;
         batch.push(range, area.slice.clone());
@@ -129,16 +164,17 @@ fn take<const N: usize>(
     batch: &mut UnmapBatch<N>,
 ) -> Result<Collected> {
     while !batch.is_full() {
-        let area = space.take_first_in(rest, |range, area| check(within, range, area));
-        let range = match area {
-            Some(Ok((range, area))) => {
-                batch.push(range, area.slice);
-                range
-            }
-            Some(Err(stop)) => return stop,
+        let mut at = rest;
+        let area = space.take_first_in(rest, |range, area| {
+            at = range;
+            check(within, range, area)
+        });
+        match area {
+            Some(Ok((range, area))) => batch.push(range, area.slice),
+            Some(Err(stop)) => return stop.at(at),
             None => return Ok(Collected::Done),
-        };
-        match behind(range, within) {
+        }
+        match behind(at, within) {
             Some(next) => rest = next,
             None => return Ok(Collected::Done),
         }
@@ -151,23 +187,39 @@ fn behind(range: IovaRange, within: IovaRange) -> Option<IovaRange> {
     IovaRange::new(range.last().checked_add(1)?, within.last())
 }
 
-/// Checks that an area can be unmapped. If not, returns what collecting ends with.
-fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Result<Collected>> {
+impl Stop {
+    /// Returns the result of collecting, which has come to the area `at`.
+    fn at(self, at: IovaRange) -> Result<Collected> {
+        match self {
+            Self::Error(error) => Err(error),
+            Self::Wait => Ok(Collected::Wait(at)),
+            Self::InUse => Ok(Collected::InUse(at)),
+        }
+    }
+}
+
+/// Checks that an area can be unmapped.
+fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Stop> {
+    // If the area is not unmapped now then readers may come to it again.
+    area.wanted = false;
     // Accesses begin and end under the lock held for reading, so none does now. The pin of a HW
     // queue is one of them.
     let in_use = *area.accesses.get_mut() != 0;
-    if area.state != State::Ready {
-        return Err(Err(Reason::UnmapBusy.with(range.start())));
+    if !area.is_mapped() {
+        return Err(Stop::Error(Reason::UnmapBusy.with(range.start())));
     }
     if in_use && *area.phys_pins.get_mut() != 0 {
-        return Err(Err(Reason::UnmapHwQueue.with(range.start())));
+        return Err(Stop::Error(Reason::UnmapHwQueue.with(range.start())));
     }
     if !within.contains(&range) {
-        return Err(Err(Reason::UnmapPart.with(range.start())));
+        return Err(Stop::Error(Reason::UnmapPart.with(range.start())));
+    }
+    if area.must_wait() {
+        return Err(Stop::Wait);
     }
     if in_use {
         area.prevent_access = true;
-        return Err(Ok(Collected::InUse(range)));
+        return Err(Stop::InUse);
     }
     Ok(())
 }
@@ -176,19 +228,36 @@ impl Ioas {
     /// Unmaps every area in `within`, and adds the number of bytes to `unmapped`, also on failure.
     ///
     /// Stops and returns `ENOENT` at an area that is not whole in `within`, `EBUSY` at one that
-    /// another task makes or unmaps or that a HW queue is in, and `EDEADLK` at one whose accesses
-    /// do not end.
+    /// another task makes or unmaps or that a HW queue is in, `EDEADLK` at one whose accesses do
+    /// not end, and `EINTR` if the task is killed while it waits for one that another task moves or
+    /// reads.
     pub(crate) fn unmap(&self, within: IovaRange, unmapped: &mut u64) -> Result {
+        let mut waited_for = None;
+        let result = self.unmap_rounds(within, unmapped, &mut waited_for);
+        if let Some(area) = waited_for {
+            self.let_readers_in(area.start());
+        }
+        result
+    }
+
+    /// As [`Ioas::unmap`]. Stores the area that it has waited for last.
+    fn unmap_rounds(
+        &self,
+        within: IovaRange,
+        unmapped: &mut u64,
+        waited_for: &mut Option<IovaRange>,
+    ) -> Result {
         let mut rest = within;
         let mut waiting_at = None;
         let mut tries = 0;
 
         // In most calls there is one area.
-        let mut round = self.unmap_some::<1>(within, rest, unmapped)?;
+        let mut round = self.unmap_some::<1>(within, rest, unmapped, waited_for)?;
         loop {
             match round {
                 Collected::Done => return Ok(()),
                 Collected::More(more) => rest = more,
+                Collected::Wait(_) => {}
                 Collected::InUse(area) => {
                     if waiting_at != Some(area.start()) {
                         waiting_at = Some(area.start());
@@ -204,31 +273,47 @@ impl Ioas {
                     rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;
                 }
             }
-            round = self.unmap_some::<BATCH>(within, rest, unmapped)?;
+            round = self.unmap_some::<BATCH>(within, rest, unmapped, waited_for)?;
         }
     }
 
-    /// Unmaps areas from `rest` on, as many as fit in a batch.
+    /// Unmaps areas from `rest` on, as many as fit in a batch. If the first one is being moved or
+    /// read, waits until that is over.
     fn unmap_some<const N: usize>(
         &self,
         within: IovaRange,
         rest: IovaRange,
         unmapped: &mut u64,
+        waited_for: &mut Option<IovaRange>,
     ) -> Result<Collected> {
-        // Dropped after the locks, because dropping it may free the memory source.
+        // Dropped after the lock, because dropping it may free the memory source.
         let mut batch = UnmapBatch::<N>::new();
-        let result = if self.has_domain.load(Relaxed) {
-            self.unmap_batch(within, rest, &mut batch)
+        let mut space = self.space.write();
+        let in_domain = !space.domains.members.is_empty();
+        let result = if in_domain {
+            collect(&mut space, within, rest, &mut batch)
         } else {
-            let mut space = self.space.write();
-            if self.has_domain.load(Relaxed) {
-                // A domain was added meanwhile.
-                drop(space);
-                self.unmap_batch(within, rest, &mut batch)
-            } else {
-                take(&mut space, within, rest, &mut batch)
-            }
+            take(&mut space, within, rest, &mut batch)
         };
+        let mut other = None;
+        if let Ok(Collected::Wait(area)) = result {
+            other = waited_for.replace(area).filter(|other| *other != area);
+        }
+        if batch.count == 0 && other.is_none() && matches!(result, Ok(Collected::Wait(_))) {
+            self.settled.wait_killable(space)?;
+            return result;
+        }
+        if let Some(followed) = batch.followed {
+            batch.first = space.domains.members.next(0, followed);
+        }
+        drop(space);
+        if in_domain {
+            self.unmap_batch(&mut batch);
+        }
+        match other {
+            Some(other) => self.let_readers_in(other.start()),
+            None => self.settled.wake_all(),
+        }
         let bytes = batch.bytes();
         self.stats.areas.fetch_sub(to_u64(batch.count), Relaxed);
         self.stats.bytes.fetch_sub(bytes, Relaxed);
@@ -236,26 +321,39 @@ impl Ioas {
         result
     }
 
-    /// Unmaps a batch of areas from the domains.
-    fn unmap_batch<const N: usize>(
-        &self,
-        within: IovaRange,
-        rest: IovaRange,
-        batch: &mut UnmapBatch<N>,
-    ) -> Result<Collected> {
-        // No domain may be added or removed while areas are between two states.
-        let domains = self.domains.read();
-        let result = collect(&mut self.space.write(), within, rest, batch);
-        if batch.count != 0 {
-            domains.unfill(batch.areas());
-            let mut space = self.space.write();
-            for (range, _) in batch.areas() {
-                // The slices in `batch` keep the memory from being dropped under the lock. No other
-                // task removes an area in `State::Dying`.
-                warn_on_once!(space.remove(range).is_none());
-            }
+    /// Unmaps areas in [`State::Dying`] from the domains that have them, unpins them, and removes
+    /// them.
+    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) {
+        let Some(followed) = batch.followed else {
+            return;
+        };
+        let mut next = batch.first.take();
+        let pinned = next.is_some();
+        // The domains keep their slots as long as the areas exist.
+        while let Some(Next { slot, domain, more }) = next {
+            unfill_one(&domain, batch.areas());
+            next = self.next_domain(more, slot, followed);
         }
-        result
+        if pinned {
+            batch.areas().for_each(|(_, slice)| release(slice));
+        }
+        let mut space = self.space.write();
+        for (range, _) in batch.areas() {
+            // The slices in `batch` keep the memory from being dropped under the lock. No other task
+            // removes an area in `State::Dying`.
+            warn_on_once!(space.remove(range).is_none());
+        }
+    }
+
+    /// Lets readers come to the area at `iova` again, for which the caller has waited. If another
+    /// task waits for it, too, that task keeps them out again when it is woken.
+    pub(super) fn let_readers_in(&self, iova: u64) {
+        let mut space = self.space.write();
+        if let Some((_, area)) = space.areas.first_in_mut(IovaRange::at(iova)) {
+            area.wanted = false;
+        }
+        drop(space);
+        self.settled.wake_all();
     }
 
     /// Unmaps everything.

@@ -15,6 +15,7 @@
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `signal` | `rust/kernel/task` |
 //! | `vec` | `rust/kernel/alloc/kvec` |
+//! | `wait_queue` | `rust/kernel/sync` |
 //! | `work_queue` | `rust/kernel/workqueue` |
 
 pub(crate) mod chunks;
@@ -30,5 +31,6 @@ pub(crate) mod rwsem;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod vec;
+pub(crate) mod wait_queue;
 #[cfg(CONFIG_DEBUG_FS)]
 pub(crate) mod work_queue;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that map, copy, unmap, attach, pin, close and fork on the same IOASes at once, and one that
- * reads what the module shows of that.
+ * Threads that map, copy, unmap, attach, pin, read dirty pages, close, fork and kill on the same IOASes at
+ * once, and one that reads what the module shows of that.
  *
- * Usage: SECOND_CDEV=... STRESS_SEED=... stress VFIO_CDEV
+ * Usage: SECOND_CDEV=... STRESS_SEED=... STRESS_SECONDS=... stress VFIO_CDEV
  *
  * Each kind of call has a list of the errors that it may return because another thread was faster. Any
  * other error fails the test, and so does memory that is charged or pinned at the end. The random
@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@
 #define NR_SLOTS	6
 #define NR_PAGES	64UL
 #define SLOT(n)		(FREE_IOVA + (n) * 2 * HUGE)
-#define SECONDS		20
+#define SECONDS		20	/* unless STRESS_SECONDS says otherwise */
+#define KILL_AFTER	20000	/* microseconds, at most */
 #define LIMIT		1024UL	/* pages, fewer than all mappings need */
 #define SHOWN		"/sys/kernel/debug/iommufd_rs"
 
@@ -38,9 +40,11 @@ static struct {
 	int fd;
 	int dev[2];
 	uint32_t dev_id[2];
+	uint32_t mock_id;	/* a mock device, whose IOMMU tracks dirty pages */
 	_Atomic uint32_t ioas[NR_IOAS];
 	int pinning[2], reading; /* in-kernel accesses of the mock */
 	int file;
+	char *bits;		/* a bitmap of all slots */
 	char *memory;		/* NR_PAGES, and as many with a hole behind them */
 	time_t deadline;
 	atomic_ulong calls, done, reads;
@@ -212,7 +216,8 @@ static void do_ranges(struct stresser *s)
 	uint32_t nr = MAX_RANGES;
 
 	ACCEPT(iova_ranges(shared.fd, any_ioas(s), ranges, &nr, NULL), ENOENT);
-	ACCEPT(allow(shared.fd, any_ioas(s), &low, roll(s, 2)), ENOENT);
+	/* EADDRINUSE: page tables of the mock cannot translate the lowest addresses. */
+	ACCEPT(allow(shared.fd, any_ioas(s), &low, roll(s, 2)), ENOENT, EADDRINUSE);
 }
 
 static void do_change_process(struct stresser *s)
@@ -285,6 +290,56 @@ static void do_move(struct stresser *s)
 	       ENOENT, EBUSY);
 }
 
+/*
+ * Makes page tables that track dirty pages, which are filled with all mappings, and reads them while
+ * other threads map and unmap. EADDRINUSE: a mapping is outside of the mock's aperture.
+ */
+static void do_dirty(struct stresser *s)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		.dev_id = shared.mock_id, .pt_id = any_ioas(s),
+	};
+	struct iommu_hwpt_set_dirty_tracking on = {
+		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .iova = SLOT(0), .length = SLOT(NR_SLOTS) - SLOT(0),
+		.page_size = PAGE,
+	};
+	int r = call(shared.fd, IOMMU_HWPT_ALLOC, &alloc), i;
+
+	ACCEPT(r, ENOENT, EADDRINUSE, EFAULT, ENOMEM);
+	if (r)
+		return;
+	on.hwpt_id = get.hwpt_id = alloc.out_hwpt_id;
+	get.data = PTR(shared.bits);
+	ACCEPT(call(shared.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on), 0);
+	for (i = 0; i < 4; i++) {
+		get.flags = roll(s, 2) ? IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR : 0;
+		ACCEPT(call(shared.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), 0);
+	}
+	ACCEPT(destroy(shared.fd, alloc.out_hwpt_id), 0);
+}
+
+/* A process is killed in the middle of a call, which leaves nothing half done. */
+static void do_kill(struct stresser *s)
+{
+	static void (*const calls[])(struct stresser *s) = {
+		do_map, do_map_file, do_copy, do_unmap, do_attach, do_detach, do_read, do_attach,
+	};
+	int pid = fork(), status = 0;
+
+	if (!pid) {
+		while (!has_failed())
+			calls[roll(s, ARRAY_SIZE(calls))](s);
+		_exit(1);
+	}
+	usleep(roll(s, KILL_AFTER));
+	if (pid < 0 || kill(pid, SIGKILL) || waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+		fail("a child that was killed ended with status %#x", status);
+}
+
 /* Writes to mapped memory, and discards it. */
 static void do_memory(struct stresser *s)
 {
@@ -302,7 +357,7 @@ static const struct {
 	{ do_copy, 12 }, { do_unmap, 16 }, { do_unmap_all, 3 }, { do_attach, 8 },
 	{ do_detach, 4 }, { do_page_table, 2 }, { do_ioas, 4 }, { do_ranges, 2 },
 	{ do_change_process, 2 }, { do_fork, 1 }, { do_close, 2 }, { do_memory, 4 },
-	{ do_pin, 12 }, { do_read, 4 }, { do_move, 2 },
+	{ do_pin, 12 }, { do_read, 4 }, { do_move, 2 }, { do_dirty, 6 }, { do_kill, 1 },
 };
 
 static void *run_stresser(void *arg)
@@ -358,11 +413,18 @@ static void *run_reader(void *arg)
 	return NULL;
 }
 
+static unsigned int seconds(void)
+{
+	const char *given = getenv("STRESS_SECONDS");
+
+	return given ? strtoul(given, NULL, 0) : SECONDS;
+}
+
 static void make_shared(void)
 {
 	const char *second = getenv("SECOND_CDEV");
 	unsigned int i;
-	uint32_t id;
+	uint32_t id, own, device;
 
 	shared.fd = open_iommu();
 	shared.dev[0] = open(device_path, O_RDWR | O_CLOEXEC);
@@ -377,6 +439,12 @@ static void make_shared(void)
 		WANT(ioas_alloc(shared.fd, &id), 0);
 		atomic_store(&shared.ioas[i], id);
 	}
+	shared.bits = mmap(NULL, (SLOT(NR_SLOTS) - SLOT(0)) / PAGE / 8 + 2 * PAGE,
+			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(shared.bits != MAP_FAILED);
+	/* It stays attached to an IOAS of its own. */
+	WANT(ioas_alloc(shared.fd, &own), 0);
+	WANT(mock_device_flags(shared.fd, own, 0, &device, &shared.mock_id), 0);
 	for (i = 0; i < 2; i++)
 		WANT(bind_device(shared.dev[i], shared.fd, &shared.dev_id[i]), 0);
 	for (i = 0; i < 2; i++)
@@ -384,7 +452,7 @@ static void make_shared(void)
 						MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES);
 	shared.reading = access_open(shared.fd, shared.ioas[0], 0);
 	CHECK(shared.pinning[0] >= 0 && shared.pinning[1] >= 0 && shared.reading >= 0);
-	shared.deadline = time(NULL) + SECONDS;
+	shared.deadline = time(NULL) + seconds();
 }
 
 static void close_shared(void)
@@ -488,7 +556,7 @@ static void closed_in_use(struct fixture *none)
 	make_shared();
 	if (has_failed())
 		return;
-	shared.deadline = time(NULL) + SECONDS / 4;
+	shared.deadline = time(NULL) + seconds() / 4;
 	run_threads(1);
 	close_shared();
 	WANT(pinned(), idle);

@@ -161,7 +161,7 @@ pub(super) fn lists(segments: &Segments) -> Vec<u64> {
     lists.map(Extent::npages).collect()
 }
 
-const INDEXES: u64 = 40;
+pub(super) const INDEXES: u64 = 40;
 
 /// Users by page index.
 struct Model {
@@ -220,7 +220,7 @@ impl Model {
 }
 
 /// Returns memory with runs of random length: scattered pages, or a few long runs.
-fn memory(random: &mut Random) -> Memory {
+pub(super) fn memory(random: &mut Random) -> Memory {
     let longest = *random.pick(&[1, 4, INDEXES]);
     let mut runs = Vec::new();
     let mut index = 0;

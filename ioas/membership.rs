@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Which domains have which areas while a domain joins or leaves an address space.
+//!
+//! A domain that joins is filled area by area, and one that leaves is emptied area by area, while
+//! other areas are mapped and unmapped. Each area keeps in a [`Followed`] which changes it has
+//! followed, so [`Membership::has`] says at any time whether a domain has it:
+//!
+//! ```text
+//!            begin_join()          end()               begin_leave()            end()
+//!   (free) -------------> Joining -------> Full member --------------> Leaving -------> (free)
+//!                            |                                                            ^
+//!                            | begin_undo()                   end()                       |
+//!                            +-------------> Undoing -------------------------------------+
+//!
+//!   an area                  has the domain, while it is
+//!                            Joining        Undoing       Leaving       a full member
+//!   that existed before      once followed  until followed  until followed  yes
+//!   made meanwhile           yes            no            no            yes
+//! ```
+//!
+//! One domain joins or leaves at a time. The change ends when no area is behind it.
+//!
+//! Pure logic. Protected by `Ioas::space` (rank 25).
+
+use kernel::prelude::*;
+
+/// The last change of the domains that an area has followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Followed(u64);
+
+/// Where the domain that joins or leaves is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No domain joins or leaves.
+    Settled,
+    /// The domain of this slot joins.
+    Joining(usize),
+    /// The domain of this slot has failed to join.
+    Undoing(usize),
+    /// The domain of this slot leaves.
+    Leaving(usize),
+}
+
+/// The domains of an address space.
+///
+/// # Invariants
+///
+/// - The slot that `stage` names has a domain.
+/// - No area has followed a change later than `change`. If no domain joins, `change` is not below
+///   that of any area; while one does, an area has followed `change` exactly if the domain has it.
+pub(crate) struct Membership<D> {
+    /// A domain keeps its slot as long as an area has it, so a task that works on an area can go
+    /// from slot to slot without a lock.
+    slots: KVVec<Option<D>>,
+    stage: Stage,
+    /// The number of the present change, or of the last one. The first is 1: see `follow`.
+    change: u64,
+}
+
+/// A domain that has an area.
+pub(crate) struct Next<D> {
+    /// Its slot.
+    pub(crate) slot: usize,
+    /// The domain.
+    pub(crate) domain: D,
+    /// Whether a domain of a later slot has the area, too.
+    pub(crate) more: bool,
+}
+
+impl<D: Clone> Membership<D> {
+    /// Creates an empty set.
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: KVVec::new(),
+            stage: Stage::Settled,
+            change: 1,
+        }
+    }
+
+    /// Returns true if no domain joins or leaves.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stage == Stage::Settled
+    }
+
+    /// Returns true if there is no domain, not even one that joins or leaves.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none)
+    }
+
+    /// Returns the domains, also one that joins or leaves.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
+        self.slots.iter().flatten()
+    }
+
+    /// Returns the domains that have every area.
+    pub(crate) fn full(&self) -> impl Iterator<Item = &D> {
+        let changing = self.changing();
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(move |(slot, _)| Some(*slot) != changing)
+            .filter_map(|(_, domain)| domain.as_ref())
+    }
+
+    /// Returns the slot of the domain that joins or leaves.
+    fn changing(&self) -> Option<usize> {
+        match self.stage {
+            Stage::Settled => None,
+            Stage::Joining(slot) | Stage::Undoing(slot) | Stage::Leaving(slot) => Some(slot),
+        }
+    }
+
+    /// Returns true if a domain other than the one that joins or leaves has every area.
+    pub(crate) fn has_full(&self) -> bool {
+        self.full().next().is_some()
+    }
+
+    /// Returns what a new area has followed.
+    pub(crate) fn up_to_date(&self) -> Followed {
+        match self.stage {
+            Stage::Undoing(_) => Followed(self.change - 1),
+            _ => Followed(self.change),
+        }
+    }
+
+    /// Returns true if an area has not followed the present change, for which it must be filled
+    /// into the domain, or emptied from it.
+    pub(crate) fn is_behind(&self, followed: Followed) -> bool {
+        match self.stage {
+            Stage::Settled => false,
+            Stage::Joining(_) | Stage::Leaving(_) => followed.0 != self.change,
+            Stage::Undoing(_) => followed.0 == self.change,
+        }
+    }
+
+    /// Returns true if the domain of a slot has an area.
+    fn has(&self, slot: usize, followed: Followed) -> bool {
+        match self.stage {
+            Stage::Joining(changing) | Stage::Undoing(changing) if changing == slot => {
+                followed.0 == self.change
+            }
+            Stage::Leaving(changing) if changing == slot => followed.0 != self.change,
+            _ => true,
+        }
+    }
+
+    /// Returns the domains from `slot` on that have an area, and their slots.
+    fn having(&self, slot: usize, followed: Followed) -> impl Iterator<Item = (usize, &D)> {
+        let slots = self.slots.iter().enumerate().skip(slot);
+        slots
+            .filter(move |(slot, _)| self.has(*slot, followed))
+            .filter_map(|(slot, domain)| Some((slot, domain.as_ref()?)))
+    }
+
+    /// Returns the first domain from `slot` on that has an area.
+    pub(crate) fn next(&self, slot: usize, followed: Followed) -> Option<Next<D>> {
+        let mut having = self.having(slot, followed);
+        let (slot, domain) = having.next()?;
+        Some(Next {
+            slot,
+            domain: domain.clone(),
+            more: having.next().is_some(),
+        })
+    }
+
+    /// Returns true if a domain has an area. Then its memory is pinned.
+    pub(crate) fn is_pinned(&self, followed: Followed) -> bool {
+        self.having(0, followed).next().is_some()
+    }
+
+    /// Begins to add a domain. All areas are behind then. The set must be settled. Returns
+    /// `ENOMEM`, and then nothing has changed.
+    pub(crate) fn begin_join(&mut self, domain: D) -> Result {
+        let free = self.slots.iter().position(Option::is_none);
+        let slot = free.unwrap_or(self.slots.len());
+        if free.is_none() {
+            self.slots.push(None, GFP_KERNEL_ACCOUNT)?;
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(domain);
+        }
+        self.stage = Stage::Joining(slot);
+        self.change += 1;
+        Ok(())
+    }
+
+    /// Begins to remove the domain that joins. The areas that it has are behind then.
+    pub(crate) fn begin_undo(&mut self) {
+        if let Stage::Joining(slot) = self.stage {
+            self.stage = Stage::Undoing(slot);
+        }
+    }
+
+    /// Begins to remove the domain for which `which` returns true. All areas are behind then. The
+    /// set must be settled. Returns false if there is no such domain.
+    pub(crate) fn begin_leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
+        let found = self
+            .slots
+            .iter()
+            .position(|d| d.as_ref().is_some_and(&which));
+        if let Some(slot) = found {
+            self.stage = Stage::Leaving(slot);
+            self.change += 1;
+        }
+        found.is_some()
+    }
+
+    /// Returns true if an area has followed the present change, or the last one.
+    #[cfg(test)]
+    pub(crate) fn is_last(&self, followed: Followed) -> bool {
+        followed.0 == self.change
+    }
+
+    /// Returns what an area that was behind has followed after it was filled or emptied.
+    pub(crate) fn follow(&self) -> Followed {
+        self.up_to_date()
+    }
+
+    /// Ends the present change. No area may be behind. Returns the domain if it is no member any
+    /// more.
+    pub(crate) fn end(&mut self) -> Option<D> {
+        let stage = core::mem::replace(&mut self.stage, Stage::Settled);
+        let gone = match stage {
+            Stage::Settled | Stage::Joining(_) => None,
+            Stage::Undoing(slot) | Stage::Leaving(slot) => {
+                self.slots.get_mut(slot).and_then(Option::take)
+            }
+        };
+        // Free slots at the end would be looked at for each area.
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+        }
+        gone
+    }
+}

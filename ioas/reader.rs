@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Use of areas without a lock of the address space: for dirty pages, for accesses, and for
+//! physical addresses.
+
+use kernel::sync::atomic::ordering::Relaxed;
+
+use crate::{
+    ioas::{
+        area::Area,
+        Ioas, //
+    },
+    kapi::{
+        reason::Result,
+        units::IovaRange, //
+    }, //
+};
+
+/// Goes from area to area, and is counted in [`Area::readers`] of the one that it is at. That area
+/// is neither unmapped nor cut meanwhile; the tasks that want to do so wait.
+pub(super) struct Reader<'a> {
+    ioas: &'a Ioas,
+    at: Option<IovaRange>,
+    /// The caller is counted in the areas already, as a reader or as an access. The reader ignores
+    /// [`Area::wanted`] then, because the task that has set it waits for the caller.
+    held: bool,
+}
+
+impl Ioas {
+    /// Returns a reader that is at no area.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader {
+            ioas: self,
+            at: None,
+            held: false,
+        }
+    }
+
+    /// Returns a reader of areas in which the caller is counted as a reader or an access, so that
+    /// they are neither unmapped nor cut. It never waits.
+    pub(super) fn reader_of_held(&self) -> Reader<'_> {
+        Reader {
+            ioas: self,
+            at: None,
+            held: true,
+        }
+    }
+
+    /// If a task waits to unmap or cut the area at `iova`, waits until something has changed.
+    /// Returns `EINTR` if the task is killed.
+    pub(super) fn give_way(&self, iova: u64) -> Result {
+        let space = self.space.write();
+        let area = space.areas.first_in(IovaRange::at(iova));
+        if area.is_some_and(|(_, area)| area.wanted) {
+            self.settled.wait_killable(space)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the alignment of addresses and lengths in bytes: a power of two, at most a page.
+    pub(crate) fn alignment(&self) -> u64 {
+        self.space.read().alignment
+    }
+}
+
+impl Reader<'_> {
+    /// Leaves the area that the reader is at, and goes to the first mapped area in `within`. Calls
+    /// `f` with it, under `Ioas::space` held for reading. Returns `None` if there is no such area,
+    /// `EINTR` if the task is killed while it waits for another one to unmap or cut the area, and
+    /// the error of `f`; the reader is at no area then.
+    pub(super) fn next<T>(
+        &mut self,
+        within: IovaRange,
+        mut f: impl FnMut(IovaRange, &Area) -> Result<T>,
+    ) -> Result<Option<T>> {
+        loop {
+            let left = self.at.take();
+            let space = self.ioas.space.read();
+            if let Some(area) = left.and_then(|at| space.areas.get(at)) {
+                area.readers.fetch_sub(1, Relaxed);
+            }
+            let mut mapped = space.areas.iter_in(within);
+            let found = mapped.find(|(_, area)| area.is_mapped());
+            let wanted_at = found
+                .filter(|(_, area)| area.wanted && !self.held)
+                .map(|(range, _)| range.start().max(within.start()));
+            let result = match found {
+                Some((range, area)) if wanted_at.is_none() => f(range, area).map(|value| {
+                    area.readers.add(1, Relaxed);
+                    self.at = Some(range);
+                    Some(value)
+                }),
+                _ => Ok(None),
+            };
+            drop(space);
+            if left.is_some() {
+                self.ioas.settled.wake_all();
+            }
+            match wanted_at {
+                Some(iova) => self.ioas.give_way(iova)?,
+                None => return result,
+            }
+        }
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let Some(at) = self.at.take() else {
+            return;
+        };
+        let space = self.ioas.space.read();
+        if let Some(area) = space.areas.get(at) {
+            area.readers.fetch_sub(1, Relaxed);
+        }
+        drop(space);
+        self.ioas.settled.wake_all();
+    }
+}

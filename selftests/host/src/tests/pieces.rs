@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Pins of a range in pieces, which `Segments::unite` makes one user.
+
+use crate::{
+    ioas::segments::Segments,
+    kapi::ledger,
+    tests::{
+        random::cases,
+        segments::{
+            memory,
+            pages,
+            pfns,
+            INDEXES, //
+        }, //
+    }, //
+};
+
+/// The segments, with the pages of their extents.
+fn contents(segments: &Segments) -> Vec<(u64, u64, Vec<u64>)> {
+    let lists = segments.lists();
+    lists
+        .map(|(range, list)| {
+            (
+                range.start(),
+                range.last(),
+                list.iter().flat_map(pfns).collect(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn pieces_of_a_pin_become_one_user() {
+    cases(2000, |random| {
+        let memory = memory(random);
+        let others: Vec<_> = (0..random.within(0..=3))
+            .map(|_| random.ends_within(0..=INDEXES - 1))
+            .collect();
+        let (first, last) = random.ends_within(0..=INDEXES - 1);
+        let (mut whole, mut pieces) = (Segments::new(), Segments::new());
+        let pin = |segments: &mut Segments, first, last| {
+            let pinned = memory.pin_range(segments, pages(first, last), 7);
+            pinned.expect("nothing fails");
+        };
+        // Some of the others come before, and some between two pieces.
+        let (before, between) = others.split_at(random.within(0..=others.len() as u64) as usize);
+        for (first, last) in &others {
+            pin(&mut whole, *first, *last);
+        }
+        pin(&mut whole, first, last);
+        for (first, last) in before {
+            pin(&mut pieces, *first, *last);
+        }
+        let mut between = between.iter();
+        let mut start = first;
+        while start <= last {
+            let end = random.within(start..=last);
+            pin(&mut pieces, start, end);
+            if start != first {
+                pieces.unite(start);
+            }
+            start = end + 1;
+            if let Some((first, last)) = between.next() {
+                pin(&mut pieces, *first, *last);
+            }
+        }
+        for (first, last) in between {
+            pin(&mut pieces, *first, *last);
+        }
+        let range = pages(first, last);
+        assert_eq!(whole.put(range), pieces.put(range));
+        assert_eq!(contents(&whole), contents(&pieces));
+        for (first, last) in &others {
+            assert_eq!(
+                whole.put(pages(*first, *last)),
+                pieces.put(pages(*first, *last))
+            );
+        }
+        assert_eq!((whole.pinned(), pieces.pinned()), (0, 0));
+        assert_eq!(ledger::total(), 0);
+    });
+}
