@@ -28,6 +28,7 @@ use crate::{
         latency::Timed,
         mm::{
             locked_vm::may_change_limits,
+            retry_faults::retry_faults,
             user::{
                 self,
                 UserStruct, //
@@ -77,10 +78,9 @@ pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserS
     let bytes = size_of::<uapi::IovaRangeElm>().saturating_mul(room as usize);
     let mut out = UserSlice::new(user::ptr(cmd.allowed_iovas), bytes).writer();
 
-    let space = ioas.space.read();
     cmd.num_iovas = 0;
-    cmd.out_iova_alignment = space.alignment;
-    for range in space.usable() {
+    cmd.out_iova_alignment = ioas.alignment();
+    ioas.try_for_each_usable(|range| {
         if cmd.num_iovas < room {
             out.write(&uapi::IovaRangeElm {
                 start: range.start(),
@@ -88,8 +88,8 @@ pub(crate) fn iova_ranges(ctx: &Ctx, mut cmd: uapi::IoasIovaRanges, user: &UserS
             })?;
         }
         cmd.num_iovas += 1;
-    }
-    drop(space);
+        Ok(())
+    })?;
     user.write(&cmd)?;
     if cmd.num_iovas > room {
         return Err(Reason::IoasMoreRanges.with(cmd.num_iovas.into()));
@@ -362,7 +362,11 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
             match op {
                 uapi::option::GET => cmd.val64 = u64::from(ioas.large_pages()),
                 uapi::option::SET => {
-                    return ioas.set_large_pages(bool_of(cmd.val64)?, || user.write(&cmd));
+                    let large = bool_of(cmd.val64)?;
+                    // `Ioas::space` is held while the answer is written.
+                    return retry_faults(&[user.range()], || {
+                        ioas.set_large_pages(large, || user.write(&cmd))
+                    });
                 }
                 _ => return Err(Reason::OptionOperation.with(op.into())),
             }

@@ -88,9 +88,9 @@ impl Reserved {
         self.pieces.first_in(within).map(|(range, _)| range)
     }
 
-    /// Returns the ranges that are not reserved, in order.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        self.pieces.gaps_in(IovaRange::ALL)
+    /// Returns the parts of `within` that are not reserved, in order.
+    pub(crate) fn gaps(&self, within: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+        self.pieces.gaps_in(within)
     }
 
     /// Finds out how much room there is in the gaps between pieces: all of each.

@@ -172,9 +172,9 @@ impl Space {
         })
     }
 
-    /// Returns the ranges that are not reserved, in order.
-    pub(crate) fn usable(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        self.reserved.gaps()
+    /// Returns the parts of `within` that are not reserved, in order.
+    pub(crate) fn usable(&self, within: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+        self.reserved.gaps(within)
     }
 
     /// Reserves ranges, each once more. On failure nothing has changed. Returns `EADDRINUSE` if

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the VFIO type1 container needs besides mapping and unmapping.
+//! What the VFIO type1 container needs besides mapping and unmapping, and the ranges that can be
+//! mapped.
 
 use crate::{
     ioas::{
@@ -20,6 +21,9 @@ use crate::{
         }, //
     }, //
 };
+
+/// The number of usable ranges that are looked up at once.
+const USABLE_AT_ONCE: usize = 32;
 
 impl Ioas {
     /// Maps `length` bytes of the caller's memory from `addr` at `iova`. Returns the errors of
@@ -70,9 +74,24 @@ impl Ioas {
         domains.all(|domain| domain.is_coherent())
     }
 
-    /// Calls `f` for each range that can be mapped, in order. Returns the first error of `f`, which
-    /// may write user memory.
-    pub(crate) fn try_for_each_usable(&self, f: impl FnMut(IovaRange) -> Result) -> Result {
-        self.space.read().usable().try_for_each(f)
+    /// Calls `f` for each range that can be mapped, in order. No lock is held meanwhile, so `f` may
+    /// write user memory. The first [`USABLE_AT_ONCE`] ranges were all usable at one time, and so
+    /// were the next ones. Returns the first error of `f`.
+    pub(crate) fn try_for_each_usable(&self, mut f: impl FnMut(IovaRange) -> Result) -> Result {
+        let mut rest = Some(IovaRange::ALL);
+        while let Some(within) = rest {
+            let mut found = [None; USABLE_AT_ONCE];
+            let space = self.space.read();
+            for (place, range) in found.iter_mut().zip(space.usable(within)) {
+                *place = Some(range);
+            }
+            drop(space);
+            found.iter().flatten().try_for_each(|range| f(*range))?;
+            // If there is a last one then there may be more.
+            let last = found.last().copied().flatten();
+            let next = last.and_then(|last| last.last().checked_add(1));
+            rest = next.and_then(|start| IovaRange::new(start, u64::MAX));
+        }
+        Ok(())
     }
 }
