@@ -19,10 +19,15 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         poll::{
             PollCondVar,
             PollCondVarBox, //
         },
+        Arc,
         Mutex, //
     },
     transmute::AsBytes,
@@ -349,13 +354,39 @@ fn compose(group: &FaultGroup, cookie: u32, messages: &mut KVec<uapi::HwptPgfaul
     });
 }
 
-impl FaultSink for Ref<FaultQueue> {
+/// Delivers the page faults of page tables to a queue, and counts those that are not answered.
+pub(super) struct Faults {
+    queue: Ref<FaultQueue>,
+    /// The number of groups.
+    pending: Atomic<u32>,
+}
+
+impl Faults {
+    /// Delivers to `queue`, if there is one. Returns `ENOMEM`.
+    pub(super) fn to(queue: Option<Ref<FaultQueue>>) -> Result<Option<Arc<Self>>> {
+        let Some(queue) = queue else { return Ok(None) };
+        let faults = Self {
+            queue,
+            pending: Atomic::new(0),
+        };
+        Ok(Some(Arc::new(faults, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    /// Writes lines about the queue and the faults.
+    pub(super) fn show(&self, lines: &Lines<'_>) {
+        lines.number("fault-queue", self.queue.id());
+        lines.number("faults-pending", self.pending.load(Relaxed));
+    }
+}
+
+impl FaultSink for Faults {
     fn deliver(&self, group: FaultGroup) {
+        let queue = &self.queue;
         if trace::Fault::is_read() {
             group.for_each(|request| {
                 emit(|| trace::Fault {
-                    context: self.context(),
-                    queue: self.id(),
+                    context: queue.context(),
+                    queue: queue.id(),
                     device: group.device(),
                     pasid: request.pasid,
                     group: request.group,
@@ -364,16 +395,21 @@ impl FaultSink for Ref<FaultQueue> {
                 });
             });
         }
-        let mut inner = self.inner.lock();
+        self.pending.fetch_add(1, Relaxed);
+        let mut inner = queue.inner.lock();
         inner.waiting.push_back(group);
         inner.reported = inner.reported.wrapping_add(1);
         drop(inner);
-        self.arrived.notify_all();
+        queue.arrived.notify_all();
     }
 
     fn end(&self, attachment: AttachmentId) {
-        let left = self.inner.lock().take(attachment);
+        let left = self.queue.inner.lock().take(attachment);
         // Dropping a group answers it.
         drop(left);
+    }
+
+    fn answered(&self) {
+        self.pending.fetch_sub(1, Relaxed);
     }
 }

@@ -10,6 +10,7 @@ use kernel::{
 use crate::{
     drivers::Backend,
     hwpt::{
+        fault::Faults,
         FaultQueue,
         HwptPaging, //
     },
@@ -51,8 +52,8 @@ pub(crate) struct HwptNested {
     backend: &'static dyn Backend,
     /// `enum iommu_hwpt_data_type`.
     kind: u32,
-    /// The id of the queue that receives page faults of the devices.
-    fault_queue: Option<u32>,
+    /// What receives page faults of the devices.
+    faults: Option<Arc<Faults>>,
 }
 
 impl Kind for HwptNested {
@@ -65,8 +66,8 @@ impl Kind for HwptNested {
         }
         lines.number("type", self.kind);
         lines.flag("pasid", self.pasids);
-        if let Some(queue) = self.fault_queue {
-            lines.number("fault-queue", queue);
+        if let Some(faults) = &self.faults {
+            faults.show(lines);
         }
     }
 }
@@ -83,10 +84,10 @@ impl Stage {
     fn new(
         mut domain: NestedDomain,
         parent: Ref<HwptPaging>,
-        faults: Option<&Ref<FaultQueue>>,
+        faults: &Option<Arc<Faults>>,
     ) -> Result<Self> {
-        if let Some(queue) = faults {
-            domain.set_fault_sink(Arc::new(queue.clone(), GFP_KERNEL_ACCOUNT)?);
+        if let Some(faults) = faults {
+            domain.set_fault_sink(faults.clone());
         }
         let domain = Arc::new(domain, GFP_KERNEL_ACCOUNT)?;
         Ok(Self { domain, parent })
@@ -136,26 +137,22 @@ impl HwptNested {
         viommu: Option<(u32, AnyRef)>,
         faults: Option<&Ref<FaultQueue>>,
     ) -> Result<Self> {
+        let faults = Faults::to(faults.cloned())?;
         Ok(Self {
-            stage: Stage::new(domain, parent, faults)?,
+            stage: Stage::new(domain, parent, &faults)?,
             others: KVec::new(),
             viommu,
             pasids: request.flags & hwpt::PASID != 0,
             backend,
             kind: request.data.kind,
-            fault_queue: faults.map(|queue| queue.id()),
+            faults,
         })
     }
 
     /// Adds the domain for a further IOMMU of the vIOMMU, made for the same request. `parent` is the
     /// vIOMMU's there, of the same address space. Returns `ENOMEM`.
-    pub(crate) fn add(
-        &mut self,
-        domain: NestedDomain,
-        parent: Ref<HwptPaging>,
-        faults: Option<&Ref<FaultQueue>>,
-    ) -> Result {
-        let stage = Stage::new(domain, parent, faults)?;
+    pub(crate) fn add(&mut self, domain: NestedDomain, parent: Ref<HwptPaging>) -> Result {
+        let stage = Stage::new(domain, parent, &self.faults)?;
         Ok(self.others.push(stage, GFP_KERNEL_ACCOUNT)?)
     }
 

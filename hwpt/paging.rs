@@ -15,7 +15,10 @@ use kernel::{
 
 use crate::{
     drivers::Backend,
-    hwpt::FaultQueue,
+    hwpt::{
+        fault::Faults,
+        FaultQueue, //
+    },
     ioas::Ioas,
     kapi::{
         iommu::{
@@ -57,8 +60,8 @@ pub(crate) struct HwptPaging {
     tracked: bool,
     /// Dirty tracking is on.
     tracking: AtomicFlag,
-    /// The id of the queue that receives page faults of the devices.
-    fault_queue: Option<u32>,
+    /// What receives page faults of the devices.
+    faults: Option<Arc<Faults>>,
     /// The address space's mappings are in the page tables.
     filled: AtomicFlag,
 }
@@ -86,8 +89,8 @@ impl Kind for HwptPaging {
             "off"
         };
         lines.line("dirty-tracking", fmt!("{tracking}"));
-        if let Some(queue) = self.fault_queue {
-            lines.number("fault-queue", queue);
+        if let Some(faults) = &self.faults {
+            faults.show(lines);
         }
     }
 }
@@ -141,9 +144,9 @@ impl HwptPaging {
         if capable(dev, Capability::EnforceCacheCoherency) && !domain.enforce_cache_coherency() {
             return Err(Reason::HwptCoherency.with(0));
         }
-        let fault_queue = faults.as_ref().map(|queue| queue.id());
-        if let Some(queue) = faults {
-            domain.set_fault_sink(Arc::new(queue, GFP_KERNEL_ACCOUNT)?);
+        let faults = Faults::to(faults)?;
+        if let Some(faults) = &faults {
+            domain.set_fault_sink(faults.clone());
         }
         Ok(Self {
             domain: Arc::new(domain, GFP_KERNEL_ACCOUNT)?,
@@ -153,7 +156,7 @@ impl HwptPaging {
             parent: flags & hwpt::NEST_PARENT != 0,
             tracked: flags & hwpt::DIRTY_TRACKING != 0,
             tracking: AtomicFlag::new(false),
-            fault_queue,
+            faults,
             filled: AtomicFlag::new(false),
         })
     }

@@ -185,7 +185,7 @@ fn nested(
         .alloc_nested(request.driver_flags(), request.data(), &mut |domain| {
             let parent = parents.next().ok_or(EINVAL)?.clone();
             match &mut made {
-                Some(hwpt) => Ok(hwpt.add(domain, parent, faults.as_ref())?),
+                Some(hwpt) => Ok(hwpt.add(domain, parent)?),
                 None => {
                     let viommu = Some((viommu.id(), viommu.clone().into()));
                     let faults = faults.as_ref();

@@ -45,6 +45,8 @@ use crate::ffi::bindings;
 ///     fn end(&self, _attachment: AttachmentId) {
 ///         // No group is left: `deliver` answers each.
 ///     }
+///
+///     fn answered(&self) {}
 /// }
 /// ```
 pub(crate) trait FaultSink: Send + Sync {
@@ -55,6 +57,9 @@ pub(crate) trait FaultSink: Send + Sync {
     /// Answers the groups that came by an attachment. No more come by it. The caller waits until
     /// all are answered, so this must not wait for user space.
     fn end(&self, attachment: AttachmentId);
+
+    /// A group that was delivered has been answered. Must not sleep.
+    fn answered(&self);
 }
 
 /// Identifies an attachment among those that exist at the same time.
@@ -268,8 +273,12 @@ impl FaultGroup {
         // SAFETY: By the type invariants nothing else frees the group.
         unsafe { bindings::iopf_free_group(group) };
         // SAFETY: By the type invariants the handle counts the group, so it exists until it is put
-        // here.
-        unsafe { (*handle).put() };
+        // below.
+        let handle = unsafe { &*handle };
+        if let Some(sink) = &handle.sink {
+            sink.answered();
+        }
+        handle.put();
     }
 }
 

@@ -5,7 +5,7 @@
 #include "observe.h"
 
 const struct suite *const suites[] = {
-	&fdinfo_suite, &refused_suite, &readers_suite, &bounds_suite, &cases_suite,
+	&fdinfo_suite, &refused_suite, &readers_suite, &bounds_suite, &cases_suite, &mock_suite,
 };
 const unsigned int nr_suites = ARRAY_SIZE(suites);
 
@@ -22,6 +22,14 @@ static bool silent(const char *text)
 	if (strstr(text, "iommufd-"))
 		fail("the C module has lines in fdinfo");
 	return true;
+}
+
+const char *of(const char *kind, uint32_t id, const char *what)
+{
+	static char key[64];
+
+	snprintf(key, sizeof(key), "%s-%u-%s", kind, id, what);
+	return key;
 }
 
 void want_number(int fd, const char *key, long long value)

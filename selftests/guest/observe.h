@@ -8,7 +8,11 @@
 
 #include "frame.h"
 
-extern const struct suite fdinfo_suite, refused_suite, bounds_suite, cases_suite, readers_suite;
+extern const struct suite fdinfo_suite, refused_suite, bounds_suite, cases_suite, readers_suite,
+	mock_suite;
+
+/* Returns the key of an object. The next call overwrites it. */
+const char *of(const char *kind, uint32_t id, const char *what);
 
 /* Fails the test unless fdinfo of fd has the key with this number, or lacks it if value is -1. */
 void want_number(int fd, const char *key, long long value);

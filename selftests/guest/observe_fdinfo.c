@@ -9,15 +9,6 @@
 
 #include "observe.h"
 
-static char key[64];
-
-/* Returns a key of an object. The next call overwrites it. */
-static const char *of(const char *kind, uint32_t id, const char *what)
-{
-	snprintf(key, sizeof(key), "%s-%u-%s", kind, id, what);
-	return key;
-}
-
 static void empty(struct fixture *f)
 {
 	int fd = open_iommu(), other = open_iommu();

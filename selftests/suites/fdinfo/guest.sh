@@ -5,4 +5,4 @@ load_iommufd
 load_vfio
 bind_igb
 
-run observe "$CDEV"
+run observe "$CDEV" fdinfo refused readers bounds cases

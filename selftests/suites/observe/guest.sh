@@ -7,3 +7,4 @@ bind_igb
 
 run tracing "$CDEV"
 run debugfs "$CDEV"
+run observe "$CDEV" mock
