@@ -15,6 +15,7 @@ use crate::{
             Area,
             State, //
         },
+        leaves::leaves,
         pages::{
             Pages,
             Source, //
@@ -27,7 +28,8 @@ use crate::{
         units::{
             IovaRange,
             PageRange,
-            PAGE_SHIFT, //
+            PAGE_SHIFT,
+            PAGE_SIZE, //
         }, //
     }, //
 };
@@ -66,7 +68,7 @@ impl Ioas {
     /// Writes a line for each area from address `from` on, as long as there is room. Returns the
     /// address from which on the rest is, if there is a rest. `id` is the id of the address space.
     pub(crate) fn list_areas(&self, id: u32, from: u64, out: &Piece<'_>) -> Option<u64> {
-        self.list(id, from, out, |range, area, _| {
+        self.list(id, from, out, |_, range, area, _| {
             list_area(id, range, area, out);
             None
         })
@@ -74,8 +76,24 @@ impl Ioas {
 
     /// As [`Ioas::list_areas`], with a line for each run of physical memory.
     pub(crate) fn list_extents(&self, id: u32, from: u64, out: &Piece<'_>) -> Option<u64> {
-        self.list(id, from, out, |range, area, from| {
+        self.list(id, from, out, |_, range, area, from| {
             list_runs(id, range, area, from, out)
+        })
+    }
+
+    /// As [`Ioas::list_areas`], with lines for the entries of page tables that map the memory. `id`
+    /// is the id of the page tables, `sizes` a bit mask of their page sizes.
+    pub(crate) fn list_leaves(
+        &self,
+        id: u32,
+        sizes: u64,
+        from: u64,
+        out: &Piece<'_>,
+    ) -> Option<u64> {
+        self.list(id, from, out, |space, range, area, from| {
+            let small = space.domains.small_pages;
+            let sizes = if small { PAGE_SIZE } else { sizes };
+            list_leaves(id, sizes, range, area, from, out)
         })
     }
 
@@ -86,7 +104,7 @@ impl Ioas {
         id: u32,
         from: u64,
         out: &Piece<'_>,
-        mut f: impl FnMut(IovaRange, &Area, u64) -> Option<u64>,
+        mut f: impl FnMut(&Space, IovaRange, &Area, u64) -> Option<u64>,
     ) -> Option<u64> {
         if !out.has_room() {
             return Some(from);
@@ -101,7 +119,7 @@ impl Ioas {
         space.areas.iter_in(rest).find_map(|(range, area)| {
             let from = from.max(range.start());
             if out.has_room() {
-                f(range, area, from)
+                f(space, range, area, from)
             } else {
                 Some(from)
             }
@@ -128,39 +146,93 @@ fn list_area(id: u32, range: IovaRange, area: &Area, out: &Piece<'_>) {
     );
 }
 
-/// Writes a line for each run of the memory of an area, from address `from` in it on. Returns the
-/// address from which on there was no more room.
-fn list_runs(
-    id: u32,
+/// Calls `f` for each run of the memory of an area from address `from` in it on, with its address,
+/// physical address and length, until `f` returns false. Returns the address from which on the rest
+/// is, if there is a rest. Returns `None` if pages are being pinned or unpinned.
+fn each_run(
     range: IovaRange,
     area: &Area,
     mut from: u64,
-    out: &Piece<'_>,
-) -> Option<u64> {
+    mut f: impl FnMut(u64, u64, u64) -> bool,
+) -> Option<Option<u64>> {
     let (start, last) = (range.start(), range.last());
     let Ok(pages) = area.slice.page_range() else {
-        return None;
+        return Some(None);
     };
     // The first page, from its beginning.
     let first = (area.slice.start + (from - start)) >> PAGE_SHIFT;
-    let mut offset = (area.slice.start + (from - start)) & ((1 << PAGE_SHIFT) - 1);
+    let mut offset = (area.slice.start + (from - start)) & (PAGE_SIZE - 1);
     // Held while memory is pinned.
-    let listed = area.slice.pages.try_runs(pages, first, |phys, npages| {
-        if !out.has_room() {
-            return Some(from);
-        }
+    area.slice.pages.try_runs(pages, first, |phys, npages| {
         let skip = core::mem::take(&mut offset);
         let length = ((npages << PAGE_SHIFT) - skip).min(last - from + 1);
-        let phys = phys + skip;
-        seq_print!(
-            out.file(),
-            "ioas={id} iova={from:#x} phys={phys:#x} length={length:#x}\n"
-        );
+        if !f(from, phys + skip, length) {
+            return Some(from);
+        }
         from = from.saturating_add(length);
         None
+    })
+}
+
+/// Writes a line for each run of the memory of an area, from address `from` in it on. Returns the
+/// address from which on there was no more room.
+fn list_runs(id: u32, range: IovaRange, area: &Area, from: u64, out: &Piece<'_>) -> Option<u64> {
+    let listed = each_run(range, area, from, |iova, phys, length| {
+        let has_room = out.has_room();
+        if has_room {
+            seq_print!(
+                out.file(),
+                "ioas={id} iova={iova:#x} phys={phys:#x} length={length:#x}\n"
+            );
+        }
+        has_room
     });
     listed.unwrap_or_else(|| {
         seq_print!(out.file(), "ioas={id} iova={from:#x} busy\n");
         None
     })
+}
+
+/// The most runs of a line about entries.
+const MOST_RUNS: usize = 64;
+
+/// Writes a line about the entries that map the memory of an area, from address `from` in it on, or
+/// the first [`MOST_RUNS`] runs of it. Returns the address from which on the rest is.
+fn list_leaves(
+    id: u32,
+    sizes: u64,
+    range: IovaRange,
+    area: &Area,
+    from: u64,
+    out: &Piece<'_>,
+) -> Option<u64> {
+    let mut counts = [0_u64; 64];
+    let (mut runs, mut bytes) = (0, 0);
+    let listed = each_run(range, area, from, |iova, phys, length| {
+        runs += 1;
+        if runs > MOST_RUNS {
+            return false;
+        }
+        leaves(iova, phys, length, sizes, |size, count| {
+            if let Some(counted) = counts.get_mut(size.trailing_zeros() as usize) {
+                *counted += count;
+            }
+        });
+        bytes += length;
+        true
+    });
+    let Some(rest) = listed else {
+        seq_print!(out.file(), "hwpt={id} iova={from:#x} busy\n");
+        return None;
+    };
+    if bytes != 0 {
+        seq_print!(out.file(), "hwpt={id} iova={from:#x} length={bytes:#x}");
+        for (bit, count) in counts.iter().enumerate() {
+            if *count != 0 {
+                seq_print!(out.file(), " {:#x}={count}", 1_u64 << bit);
+            }
+        }
+        seq_print!(out.file(), "\n");
+    }
+    rest
 }

@@ -26,6 +26,8 @@ mod interval;
 pub(crate) mod ioctl;
 mod iova_alloc;
 #[cfg(CONFIG_DEBUG_FS)]
+mod leaves;
+#[cfg(CONFIG_DEBUG_FS)]
 mod listing;
 mod map;
 mod mappings;

@@ -29,6 +29,7 @@ use kernel::{
 };
 
 use crate::{
+    hwpt::HwptPaging,
     ioas::Ioas,
     kapi::{
         file::listing::{
@@ -52,6 +53,7 @@ use crate::{
     object::{
         Companion,
         Ctx,
+        Kind,
         Object,
         Table, //
     }, //
@@ -157,6 +159,7 @@ impl Slow for Folder {
         dir.file::<Objects>(c"objects");
         dir.file::<Areas>(c"areas");
         dir.file::<Extents>(c"extents");
+        dir.file::<Tables>(c"tables");
         dir.file::<Latency>(c"latency");
         self.dir.populate(dir);
     }
@@ -185,24 +188,25 @@ impl Drop for Count {
     }
 }
 
-/// A place in address spaces: the id of one, and the IOVA in it.
+/// A place in address spaces or page tables: the id of one, and the IOVA in it.
 type Place = (u32, u64);
 
 /// The most objects that are looked at for a piece.
 const MOST_OBJECTS: usize = 256;
 
-/// Calls `list` for address spaces from a place on, until it returns where there was no more room.
-fn list_spaces(
+/// Calls `list` for objects of a kind from a place on, until it returns where there was no more
+/// room.
+fn list_objects<K: Kind>(
     table: &Table,
     (first, iova): Place,
-    list: impl Fn(&Object<Ioas>, u64) -> Option<u64>,
+    list: impl Fn(&Object<K>, u64) -> Option<u64>,
 ) -> Option<Place> {
     let mut rest = None;
     let next = table.look(first, MOST_OBJECTS, |seen| {
         let id = seen.id();
-        if let Some(ioas) = seen.as_kind::<Ioas>() {
+        if let Some(object) = seen.as_kind::<K>() {
             let from = if id == first { iova } else { 0 };
-            rest = list(ioas, from).map(|iova| (id, iova));
+            rest = list(object, from).map(|iova| (id, iova));
         }
         rest.is_none()
     });
@@ -235,7 +239,7 @@ impl Listing for Areas {
     type Place = Place;
 
     fn list(data: &Watched, place: Place, out: &Piece<'_>) -> Option<Place> {
-        list_spaces(&data.table, place, |ioas, from| {
+        list_objects::<Ioas>(&data.table, place, |ioas, from| {
             ioas.list_areas(ioas.id(), from, out)
         })
     }
@@ -249,8 +253,23 @@ impl Listing for Extents {
     type Place = Place;
 
     fn list(data: &Watched, place: Place, out: &Piece<'_>) -> Option<Place> {
-        list_spaces(&data.table, place, |ioas, from| {
+        list_objects::<Ioas>(&data.table, place, |ioas, from| {
             ioas.list_extents(ioas.id(), from, out)
+        })
+    }
+}
+
+/// The entries of all page tables that the kernel fills.
+struct Tables;
+
+impl Listing for Tables {
+    type Data = Watched;
+    type Place = Place;
+
+    fn list(data: &Watched, place: Place, out: &Piece<'_>) -> Option<Place> {
+        list_objects::<HwptPaging>(&data.table, place, |hwpt, from| {
+            let sizes = hwpt.domain().page_sizes();
+            hwpt.ioas().list_leaves(hwpt.id(), sizes, from, out)
         })
     }
 }

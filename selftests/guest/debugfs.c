@@ -148,9 +148,9 @@ static void folders(struct fixture *none)
 	WANT(two.number, one.number + 1);
 	lists(&one, "areas", "");
 	lists(&one, "extents", "");
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 5; i++) {
 		snprintf(path, sizeof(path), "%s/%s", one.path,
-			 (const char *[]){ "objects", "areas", "extents", "latency" }[i]);
+			 (const char *[]){ "objects", "areas", "extents", "tables", "latency" }[i]);
 		CHECK(!stat(path, &s));
 		WANT(s.st_mode & 07777, 0400);
 		WANT(s.st_uid, 0);
@@ -230,6 +230,95 @@ static void extents(struct fixture *none)
 	lists(&f, "extents", "");
 	close(dev);
 	munmap(memory, NR_PAGES * PAGE);
+	close_folder(&f);
+}
+
+/* Returns how many entries the IOMMU's driver finds in the page tables of the device, or -1. */
+static long entries_of_the_driver(void)
+{
+	char path[256], real[256], line[512];
+	long entries = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/vfio-dev/%s/device", basename(device_path));
+	if (!realpath(path, real))
+		return -1;
+	snprintf(path, sizeof(path), "/sys/kernel/debug/iommu/intel/%s/domain_translation_struct",
+		 basename(real));
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		entries += !strncmp(line, "0x", 2);
+	if (!f)
+		return -1;
+	fclose(f);
+	return entries;
+}
+
+/* Adds up the entries of all lines. Each line must be as long as its entries. */
+static unsigned long entries_of(const char *line, uint32_t hwpt, unsigned long *large)
+{
+	unsigned long entries = 0, size, count, iova, length, sum;
+	uint32_t id;
+	int at, used;
+
+	for (*large = 0; *line; line = strchr(line, '\n') + 1) {
+		if (sscanf(line, "hwpt=%u iova=%lx length=%lx%n", &id, &iova, &length, &at) != 3 ||
+		    id != hwpt) {
+			fail("not a line of entries: %s", line);
+			break;
+		}
+		for (sum = 0; sscanf(line + at, " %lx=%lu%n", &size, &count, &used) == 2; at += used) {
+			sum += size * count;
+			entries += count;
+			*large += size > PAGE ? count : 0;
+		}
+		if (sum != length || line[at] != '\n')
+			fail("entries for %lu bytes in %s", sum, line);
+	}
+	return entries;
+}
+
+/* There are as many entries as the IOMMU's driver finds in its page tables. */
+static void tables(struct fixture *none)
+{
+	uint32_t dev_id, hwpt;
+	unsigned long entries, large;
+	struct folder f;
+	char *memory;
+	int dev;
+
+	if (!open_folder(&f))
+		return;
+	memory = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(memory != MAP_FAILED);
+	memory = (char *)((PTR(memory) + HUGE - 1) & ~(HUGE - 1));
+	CHECK(!madvise(memory, 3 * HUGE, MADV_HUGEPAGE));
+	memset(memory, 1, 3 * HUGE);
+	dev = open(device_path, O_RDWR | O_CLOEXEC);
+	CHECK(dev >= 0);
+	WANT(bind_device(dev, f.fd, &dev_id), 0);
+	WANT(attach(dev, f.ioas, &hwpt), 0);
+	lists(&f, "tables", "");
+	/* Large pages; such that do not fit; and the memory of other tests. */
+	WANT(map(f.fd, f.ioas, memory, 2 * HUGE, FREE_IOVA), 0);
+	WANT(map(f.fd, f.ioas, memory + PAGE, 2 * HUGE, FREE_IOVA + 4 * HUGE + 3 * PAGE), 0);
+	WANT(map(f.fd, f.ioas, mem.rw, NR_PAGES * PAGE, HELD_IOVA), 0);
+	entries = entries_of(list(&f, "tables"), hwpt, &large);
+	note("%lu entries, %lu of them large; the IOMMU's driver has %ld", entries, large,
+	     entries_of_the_driver());
+	WANT(entries, entries_of_the_driver());
+	CHECK(entries >= 512 + NR_PAGES);
+	WANT(unmap_all(f.fd, f.ioas), 4 * HUGE + NR_PAGES * PAGE);
+	lists(&f, "tables", "");
+	/* Without large pages. */
+	WANT(detach(dev), 0);
+	WANT(set_option(f.fd, IOMMU_OPTION_HUGE_PAGES, f.ioas, 0), 0);
+	WANT(attach(dev, f.ioas, &hwpt), 0);
+	WANT(map(f.fd, f.ioas, memory, 2 * HUGE, FREE_IOVA), 0);
+	entries = entries_of(list(&f, "tables"), hwpt, &large);
+	WANT(entries, 2 * HUGE / PAGE);
+	WANT(entries_of_the_driver(), 2 * HUGE / PAGE);
+	close(dev);
 	close_folder(&f);
 }
 
@@ -411,6 +500,7 @@ static const struct test tests[] = {
 	{ "a context has a folder, which goes with it", folders, ALONE },
 	{ "areas", areas, ALONE },
 	{ "extents", extents, ALONE },
+	{ "entries of page tables", tables, ALONE },
 	{ "objects", objects, ALONE },
 	{ "latencies", latencies, ALONE },
 	{ "up to 100,000 areas", many, ALONE },

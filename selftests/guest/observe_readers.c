@@ -31,7 +31,7 @@ static void read_all(const char *path)
 /* Reads all that is shown of the context, again and again, and counts that. Does not return. */
 static void keep_reading(int fd, volatile unsigned long *reads)
 {
-	static const char *const lists[] = { "objects", "areas", "extents", "latency" };
+	static const char *const lists[] = { "objects", "areas", "extents", "tables", "latency" };
 	long long context = key_number(read_fdinfo(fd), "iommufd-context");
 	char path[128];
 

@@ -391,7 +391,7 @@ static void read_all(const char *path)
 /* Reads what the module shows of itself, if it does. */
 static void *run_reader(void *arg)
 {
-	static const char *const lists[] = { "areas", "extents", "latency", "objects" };
+	static const char *const lists[] = { "areas", "extents", "tables", "latency", "objects" };
 	char path[320];
 	struct dirent *entry;
 	unsigned int i;

@@ -10,6 +10,8 @@ pub(crate) mod extents;
 pub(crate) mod interval;
 #[path = "../../../../ioas/iova_alloc.rs"]
 pub(crate) mod iova_alloc;
+#[path = "../../../../ioas/leaves.rs"]
+pub(crate) mod leaves;
 #[path = "../../../../ioas/membership.rs"]
 pub(crate) mod membership;
 #[path = "../../../../ioas/reserved.rs"]

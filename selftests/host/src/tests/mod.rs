@@ -7,6 +7,7 @@ mod builder;
 mod chunks;
 mod interval;
 mod iova_alloc;
+mod leaves;
 mod membership;
 mod mocks;
 mod pieces;
