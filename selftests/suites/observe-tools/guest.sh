@@ -47,4 +47,12 @@ else
 	debian perf stat -e iommufd_rs:iommufd_map -e iommufd_rs:iommufd_unmap "$CALLS"
 	said "perf: maps" 1 "^ *4 +iommufd_rs:iommufd_map"
 	said "perf: unmaps" 1 "^ *2 +iommufd_rs:iommufd_unmap"
+
+	cat >/tmp/bytes.bt <<-END
+		#define u64 __u64
+		#define u32 __u32
+		tracepoint:iommufd_rs:iommufd_map /args.errno == 0/ { @bytes[comm] = sum(args.length); }
+	END
+	debian bpftrace -I /usr/include/x86_64-linux-gnu -c "$CALLS" /tmp/bytes.bt
+	said "bpftrace: bytes that were mapped" 1 '^@bytes\[few_calls\]: 24576$'
 fi
