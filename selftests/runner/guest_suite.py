@@ -59,7 +59,7 @@ class Transcript:
                 name, _, reason = rest.removeprefix("ok ").partition(": ")
                 return [failed(f"guest: {name}", reason)]
             case "script":
-                self.doing = "unloading the modules"
+                self.doing = "looking for memory that leaked, and unloading the modules"
                 if rest != "0":
                     reason = [f"the suite's guest.sh ended with status {rest}", *self._said]
                     return [failed("guest: script", "\n".join(reason))]
