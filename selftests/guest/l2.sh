@@ -93,7 +93,7 @@ l2_qemu() {
 l2_watch() {
 	local line part=
 	while true; do
-		if read -r line; then
+		if IFS= read -r line; then
 			echo "      L2 | $part$line"
 			part=
 		else
@@ -132,8 +132,8 @@ l2_hear() {
 	local end line part=
 	seconds
 	end=$((NOW + $1))
-	until read -r line <&5; do
-		# The beginning of a line whose end is not written yet.
+	until IFS= read -r line <&5; do
+		# The beginning of a line whose end is not written yet. It may end with a space.
 		part=$part$line
 		seconds
 		if ! l2_runs; then
@@ -176,6 +176,7 @@ l2_fetch() {
 	l2_ask fetch "$1" "http://$2:$SERVED_PORT/" || return 1
 	# shellcheck disable=SC2086
 	set -- $SAID
+	[ $# = 3 ] || { WHY="L2 answers to fetch: $SAID"; return 1; }
 	WHY="$1 bytes in $3 s"
 	[ "$1" = "$SERVED_BYTES" ] || { WHY="$1 bytes arrived of $SERVED_BYTES"; return 1; }
 	[ "$2" = "$SERVED_SHA256" ] || { WHY="sha256 $2, not $SERVED_SHA256"; return 1; }

@@ -16,6 +16,7 @@ l2_driver_translates() {
 	l2_ask behind eth0 || return 1
 	# shellcheck disable=SC2086
 	set -- $SAID
+	[ $# = 3 ] || { WHY="L2 answers to behind: $SAID"; return 1; }
 	WHY="eth0 is $3, behind $1, type $2"
 	BDF_IN_L2=$3
 	case "$1 $2" in
