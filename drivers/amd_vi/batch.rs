@@ -13,15 +13,18 @@
 
 use kernel::prelude::*;
 
-use crate::drivers::amd_vi::{
-    command::{
-        Command,
-        Device,
-        Pages,
-        Physical,
-        Words, //
+use crate::{
+    drivers::amd_vi::{
+        command::{
+            Command,
+            Device,
+            Pages,
+            Physical,
+            Words, //
+        },
+        hardware::Hardware, //
     },
-    hardware::Hardware, //
+    kapi::iommu::invalidate::Invalidated, //
 };
 
 /// The most commands that are submitted at once (`AMD_IOMMU_DOOR_MAX`).
@@ -51,17 +54,6 @@ pub(crate) trait Iommus {
 
     /// Waits until a submission is complete. Returns `EIO` if that takes too long.
     fn wait(&self, iommu: usize, submission: u64) -> Result;
-}
-
-/// What became of a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// How many commands are complete, from the first on.
-    pub(crate) done: u32,
-    /// The error of the next one, if it failed.
-    pub(crate) result: Result,
-    /// How many times commands were submitted to an IOMMU. Each was waited for once.
-    pub(crate) submissions: u32,
 }
 
 /// Commands that an IOMMU is to be given: at most `N - 1`, which is at most [`MAX`].
@@ -107,7 +99,7 @@ impl<const N: usize> Lane<N> {
 /// Carries out `count` commands of a guest, in blocks of `N - 1`. `lanes` has an empty lane for each
 /// of `iommus`.
 ///
-/// The result is that of the first command that is not complete: `EIO` for one that is not valid,
+/// Each submission is waited for once. The error is that of the first command that is not complete: `EIO` for one that is not valid,
 /// `ENOENT` for one that names a domain or device that the guest does not have, what `source` fails
 /// with, or `EIO` if an IOMMU does not complete what it was given.
 pub(crate) fn carry_out<const N: usize>(
@@ -116,7 +108,7 @@ pub(crate) fn carry_out<const N: usize>(
     lanes: &mut [Lane<N>],
     source: &mut impl Source,
     count: u32,
-) -> Outcome {
+) -> Invalidated {
     let mut batch = Batch {
         iommus,
         lanes,
@@ -130,10 +122,10 @@ pub(crate) fn carry_out<const N: usize>(
         Ok(result) => (batch.accepted, result),
         Err(error) => (batch.complete, Err(error)),
     };
-    Outcome {
+    Invalidated {
         done,
         result,
-        submissions: batch.submissions,
+        submissions: Some(batch.submissions),
     }
 }
 
@@ -145,6 +137,7 @@ struct Batch<'a, I, const N: usize> {
     accepted: u32,
     /// How many of them are known to be complete.
     complete: u32,
+    /// How many times commands were submitted.
     submissions: u32,
     /// INVALIDATE_IOMMU_ALL was carried out. What the guest had changed before it issued the next
     /// one, it had changed before the batch was submitted, so the next ones find nothing that is

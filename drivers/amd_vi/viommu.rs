@@ -14,7 +14,6 @@ use crate::{
                 self,
                 Iommus,
                 Lane,
-                Outcome,
                 Source, //
             },
             command::{
@@ -118,7 +117,7 @@ impl NativeViommu {
         &self,
         mut source: UserCommands,
         count: u32,
-    ) -> Outcome {
+    ) -> Invalidated {
         let mut lanes = [const { Lane::<N>::EMPTY }; M];
         let lanes = lanes.get_mut(..self.members.len()).unwrap_or_default();
         batch::carry_out(self, &self.hardware, lanes, &mut source, count)
@@ -161,15 +160,10 @@ impl ViommuOps for NativeViommu {
             Err(error) => return Invalidated::nothing(error),
         };
         let count = requests.count;
-        let outcome = match (self.members.len(), count) {
+        match (self.members.len(), count) {
             (1, 0..=SHORT) => self.carry_out::<SHORT_LANE, 1>(source, count),
             (1, _) => self.carry_out::<FULL_LANE, 1>(source, count),
             _ => self.carry_out::<SHORT_LANE, MAX_IOMMUS>(source, count),
-        };
-        Invalidated {
-            done: outcome.done,
-            result: outcome.result,
-            submissions: Some(outcome.submissions),
         }
     }
 

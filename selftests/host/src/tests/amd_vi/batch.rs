@@ -12,7 +12,6 @@ use crate::{
             self,
             Iommus,
             Lane,
-            Outcome,
             Source, //
         },
         command::{
@@ -155,6 +154,14 @@ impl Iommus for Recorder {
     }
 }
 
+/// What is returned to the caller.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) done: u32,
+    pub(super) result: Result,
+    pub(super) submissions: u32,
+}
+
 pub(super) fn carry_out<const N: usize>(
     iommus: &impl Iommus,
     count: usize,
@@ -167,13 +174,13 @@ pub(super) fn carry_out<const N: usize>(
         next: 0,
         bad,
     };
-    batch::carry_out(
-        iommus,
-        &FULL,
-        &mut lanes,
-        &mut source,
-        commands.len() as u32,
-    )
+    let count = commands.len() as u32;
+    let made = batch::carry_out(iommus, &FULL, &mut lanes, &mut source, count);
+    Outcome {
+        done: made.done,
+        result: made.result,
+        submissions: made.submissions.expect("they are counted"),
+    }
 }
 
 const FULL_LANE: usize = batch::MAX + 1;
