@@ -16,9 +16,10 @@ use crate::{
 };
 
 /// A difference that is meant: the call and both answers, all with `*`, and the name of a call that comes
-/// before it, or nothing.
+/// before it, or nothing. If there is a field, it must be such a file.
 struct Meant {
     call: String,
+    file: Option<(String, usize)>,
     c: String,
     ours: String,
     after: String,
@@ -76,8 +77,13 @@ impl Differences {
                     });
                 }
                 ["meant", _, call, c, ours, ref after @ ..] if after.len() <= 1 => {
+                    let (call, condition) = call.split_once(':').unwrap_or((call, ""));
+                    let file = condition
+                        .split_once("=f")
+                        .map(|(field, file)| Some((field.to_string(), file.parse().ok()?)));
                     read.meant.push(Meant {
                         call: call.to_string(),
+                        file: file.map(|file| file.ok_or_else(wrong)).transpose()?,
                         c: c.to_string(),
                         ours: ours.to_string(),
                         after: after.concat(),
@@ -103,7 +109,13 @@ impl Differences {
                     .take(found.at)
                     .any(|call| call.of.name == meant.after)
             };
-            matches(&meant.call, &found.call)
+            let is_file = meant.file.as_ref().is_none_or(|(field, file)| {
+                let call = calls.get(found.at);
+                let value = call.and_then(|call| call.values.get(call.of.field(field)?));
+                value == Some(&Value::File(*file))
+            });
+            is_file
+                && matches(&meant.call, &found.call)
                 && matches(&meant.c, &found.c)
                 && matches(&meant.ours, &found.ours)
                 && (meant.after.is_empty() || is_after())

@@ -36,6 +36,8 @@ pub(crate) struct Evolution {
     pub(crate) pool: Vec<Program>,
     pub(crate) programs: usize,
     pub(crate) calls: usize,
+    /// The time that programs ran.
+    running: Duration,
 }
 
 impl Evolution {
@@ -50,6 +52,7 @@ impl Evolution {
             pool: Vec::new(),
             programs: 0,
             calls: 0,
+            running: Duration::ZERO,
         })
     }
 
@@ -58,7 +61,9 @@ impl Evolution {
         if let Some(coverage) = &self.coverage {
             coverage.begin();
         }
+        let start = Instant::now();
         let trace = self.executor.run(program);
+        self.running += start.elapsed();
         let mut is_new = self
             .coverage
             .as_mut()
@@ -122,8 +127,10 @@ impl Evolution {
     pub(crate) fn print(&self, seconds: f64) {
         let rate = self.calls as f64 / seconds.max(0.001);
         println!(
-            "# {} programs, {} calls, {rate:.0} calls a second",
-            self.programs, self.calls
+            "# {} programs, {} calls, {rate:.0} calls a second, {:.0} % of the time in programs",
+            self.programs,
+            self.calls,
+            100.0 * self.running.as_secs_f64() / seconds.max(0.001)
         );
         println!(
             "# {} kinds of answers, {} programs reached something new",

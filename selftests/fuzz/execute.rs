@@ -29,6 +29,8 @@ use crate::{
         FILL,
         NO_FD, //
     },
+    children::Children,
+    inject::By,
     memory::{
         get,
         hash,
@@ -60,17 +62,9 @@ use crate::{
 /// What a program left behind as text: a line a call, and one each before and after all is closed.
 pub(crate) type Trace = Vec<String>;
 
-struct Child {
-    pid: i64,
-    /// To tell it the number of a call, and to learn that it was made.
-    ask: i64,
-    answer: i64,
-}
-
-/// Lets an allocation or an access of user memory of one call fail.
+/// Lets something fail that one call does.
 pub(crate) struct Inject {
-    /// /proc/thread-self/fail-nth
-    pub(crate) file: i64,
+    pub(crate) by: By,
     pub(crate) call: usize,
     pub(crate) nth: u32,
     /// Whether there were so many.
@@ -83,7 +77,7 @@ pub(crate) struct Executor {
     status: i64,
     /// The lowest descriptor that a program may use.
     floor: i64,
-    children: Vec<Child>,
+    children: Children,
     mappings: Mutex<Vec<(u64, u64)>>,
     moved: AtomicBool,
     limited: AtomicBool,
@@ -99,6 +93,7 @@ impl Executor {
         sys::limit_locked(u64::MAX);
         let memory = Memory::new();
         let status = sys::open("/proc/self/status", c::O_RDONLY);
+        let children = Children::new();
         let floor = sys::open("/dev/null", c::O_RDONLY);
         sys::close(floor);
         Some(Self {
@@ -106,7 +101,7 @@ impl Executor {
             slots: Slots::new()?,
             status,
             floor,
-            children: Vec::new(),
+            children,
             mappings: Mutex::default(),
             moved: AtomicBool::new(false),
             limited: AtomicBool::new(false),
@@ -146,8 +141,8 @@ impl Executor {
             .map(|call| self.line(call))
             .collect();
         trace.push(format!("before close: {} KiB pinned", self.pinned()));
-        let hash = self.memory_hash();
         self.clean_up(program);
+        let hash = self.memory_hash();
         trace.push(format!(
             "after close: {} KiB pinned, memory {hash:016x}",
             self.pinned()
@@ -183,13 +178,7 @@ impl Executor {
     /// Ends the children, closes and unmaps what the program left.
     fn clean_up(&mut self, program: &Program) {
         self.detach_pasids(program);
-        for child in self.children.drain(..) {
-            if child.pid > 0 {
-                sys::kill(child.pid);
-            }
-            sys::close(child.ask);
-            sys::close(child.answer);
-        }
+        self.children.end();
         for (address, length) in self
             .mappings
             .lock()
@@ -252,37 +241,20 @@ impl Executor {
             .unwrap_or(0)
     }
 
-    fn fork(&mut self, program: &Program, index: usize) {
-        let (Some((requests, ask)), Some((answer, tell))) = (sys::pipe(), sys::pipe()) else {
-            return;
-        };
-        let pid = sys::fork();
-        if pid == 0 {
-            sys::close(ask);
-            sys::close(answer);
-            while let Some(call) = sys::receive(requests) {
-                self.make(program, call.into(), 0);
-                if !sys::send(tell, call) {
-                    break;
-                }
-            }
-            sys::exit(0);
+    fn fork(&self, program: &Program, index: usize) {
+        let count = self.children.fork(|call| self.make(program, call, 0));
+        if let Some(count) = count {
+            self.slots.set(index, 0, &[count as u64], "");
         }
-        sys::close(requests);
-        sys::close(tell);
-        self.children.push(Child { pid, ask, answer });
-        self.slots.set(index, 0, &[self.children.len() as u64], "");
     }
 
     fn ask(&self, child: usize, index: usize) {
-        let Some(child) = self.children.get(child).filter(|child| child.pid > 0) else {
-            self.slots.set(index, -i64::from(c::ESRCH), &[], "");
-            return;
+        let (result, text) = match self.children.ask(child, index) {
+            Some(true) => return,
+            Some(false) => (-i64::from(c::EPIPE), " the child has ended"),
+            None => (-i64::from(c::ESRCH), ""),
         };
-        if !sys::send(child.ask, index as u8) || sys::receive(child.answer).is_none() {
-            self.slots
-                .set(index, -i64::from(c::EPIPE), &[], " the child has ended");
-        }
+        self.slots.set(index, result, &[], text);
     }
 
     fn run_threads(&self, program: &Program, range: std::ops::Range<usize>) {
@@ -369,11 +341,9 @@ impl Executor {
         let Some(inject) = inject.as_mut().filter(|inject| inject.call == index) else {
             return call();
         };
-        sys::write_text(inject.file, &format!("{}\n", inject.nth));
+        inject.by.arm(inject.nth);
         let result = call();
-        // What is left to count, or 0 if the fault was injected.
-        inject.happened = sys::read_text(inject.file).trim() == "0";
-        sys::write_text(inject.file, "0\n");
+        inject.happened = inject.by.disarm();
         result
     }
 
@@ -555,12 +525,11 @@ impl Executor {
                 (sys::limit_locked(value("bytes")), 0)
             }
             Action::Kill => {
-                let child = (value("child") as usize)
-                    .checked_sub(1)
-                    .and_then(|index| self.children.get(index));
+                let child = (value("child") as usize).checked_sub(1);
+                let status = child.and_then(|child| self.children.kill(child));
                 (
-                    child.map_or(-i64::from(c::ESRCH), |child| {
-                        i64::from(c::SIGKILL) - sys::kill(child.pid)
+                    status.map_or(-i64::from(c::ESRCH), |status| {
+                        i64::from(c::SIGKILL) - status
                     }),
                     0,
                 )

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Lets each allocation and each access of user memory of each call fail in turn.
+//! Lets each allocation and each access of user memory of each call fail in turn, and each function
+//! that pins, maps or attaches.
 //!
 //! A call that fails for that reason must have changed nothing: if it is made again, it and all
 //! that follow are answered as in a run without failures, and at the end no page is pinned.
@@ -30,6 +31,8 @@ pub(crate) struct Broken {
     pub(crate) program: Program,
     pub(crate) call: usize,
     pub(crate) nth: u32,
+    /// By what it fails.
+    pub(crate) by: &'static str,
     /// The first line that differs, without and with the failure.
     pub(crate) wanted: String,
     pub(crate) got: String,
@@ -43,11 +46,60 @@ pub(crate) struct Sum {
     pub(crate) failed: usize,
 }
 
-/// Opens the file by which a thread lets its own calls fail.
-pub(crate) fn open() -> Result<i64, String> {
-    match sys::open("/proc/thread-self/fail-nth", c::O_RDWR) {
-        file if file >= 0 => Ok(file),
-        error => Err(format!("no /proc/thread-self/fail-nth: errno {}", -error)),
+/// By what something fails: Documentation/fault-injection/fault-injection.rst of the kernel.
+#[derive(Clone, Copy)]
+pub(crate) enum By {
+    /// The kernel counts what a thread allocates and accesses: `/proc/thread-self/fail-nth`.
+    Count(i64),
+    /// It counts calls of functions that `fail_function` has been told of: how many succeed, and how
+    /// many fail then.
+    Functions { space: i64, times: i64 },
+}
+
+impl By {
+    /// Opens what there is. The suite has chosen the functions.
+    pub(crate) fn open() -> Result<Vec<Self>, String> {
+        let file = |path: &str| match sys::open(path, c::O_RDWR) {
+            file if file >= 0 => Ok(file),
+            error => Err(format!("no {path}: errno {}", -error)),
+        };
+        let mut found = vec![Self::Count(file("/proc/thread-self/fail-nth")?)];
+        let folder = "/sys/kernel/debug/fail_function";
+        if std::fs::exists(folder).unwrap_or(false) {
+            let [space, times] = ["space", "times"].map(|name| file(&format!("{folder}/{name}")));
+            found.push(Self::Functions {
+                space: space?,
+                times: times?,
+            });
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Count(_) => "memory",
+            Self::Functions { .. } => "functions",
+        }
+    }
+
+    /// Lets the `nth` one fail.
+    pub(crate) fn arm(self, nth: u32) {
+        match self {
+            Self::Count(file) => sys::write_text(file, &format!("{nth}\n")),
+            Self::Functions { space, times } => {
+                sys::write_text(space, &format!("{nth}\n"));
+                sys::write_text(times, "1\n")
+            }
+        };
+    }
+
+    /// Lets nothing fail any more. Returns whether something did.
+    pub(crate) fn disarm(self) -> bool {
+        let (Self::Count(file) | Self::Functions { times: file, .. }) = self;
+        // What is left to count, or the failures that are left: 0 if it has happened.
+        let happened = sys::read_text(file).trim() == "0";
+        sys::write_text(file, "0\n");
+        happened
     }
 }
 
@@ -55,7 +107,7 @@ pub(crate) fn open() -> Result<i64, String> {
 pub(crate) fn each(
     executor: &mut Executor,
     program: &Program,
-    file: i64,
+    by: By,
     step: u32,
     sum: &mut Sum,
 ) -> Vec<Broken> {
@@ -82,7 +134,7 @@ pub(crate) fn each(
             let mut happened = false;
             // How much a call allocates may change from run to run: what is wrong is wrong each time.
             for _ in 0..3 {
-                let (was, wrong) = once(executor, program, &wanted, file, (call, nth), sum);
+                let (was, wrong) = once(executor, program, &wanted, by, (call, nth), sum);
                 (happened, found) = (was, wrong);
                 if found.is_none() {
                     break;
@@ -106,12 +158,12 @@ fn once(
     executor: &mut Executor,
     program: &Program,
     wanted: &Trace,
-    file: i64,
+    by: By,
     (call, nth): (usize, u32),
     sum: &mut Sum,
 ) -> (bool, Option<Broken>) {
     let inject = || Inject {
-        file,
+        by,
         call,
         nth,
         happened: false,
@@ -137,6 +189,7 @@ fn once(
         program,
         call,
         nth,
+        by: by.name(),
         wanted,
         got,
     });

@@ -10,6 +10,7 @@ mod answer;
 mod calls;
 mod calls_other;
 mod calls_test;
+mod children;
 mod compare;
 mod coverage;
 mod describe;
@@ -187,6 +188,7 @@ fn run(programs: &str, traces: &str) -> Done {
     let programs = parse_all(&read(programs)?)?;
     let mut out = create(traces)?;
     let mut executor = Executor::new().ok_or("no memory")?;
+    let start = Instant::now();
     let mut calls = 0;
     for program in &programs {
         for line in executor.run(program) {
@@ -195,7 +197,11 @@ fn run(programs: &str, traces: &str) -> Done {
         writeln!(out).map_err(|error| error.to_string())?;
         calls += program.calls.len();
     }
-    println!("# {} programs, {calls} calls", programs.len());
+    let rate = calls as f64 / start.elapsed().as_secs_f64().max(0.001);
+    println!(
+        "# {} programs, {calls} calls, {rate:.0} calls a second",
+        programs.len()
+    );
     Ok(())
 }
 
@@ -234,7 +240,7 @@ fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
 }
 
 fn inject(step: &str, mut programs: Vec<Program>) -> Done {
-    let (file, step) = (inject::open()?, number(step)?.max(1) as u32);
+    let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
     let mut executor = Executor::new().ok_or("no memory")?;
     if programs.is_empty() {
         programs = corpus()?;
@@ -242,11 +248,20 @@ fn inject(step: &str, mut programs: Vec<Program>) -> Done {
     println!("KTAP version 1\n1..{}", programs.len());
     for (number, program) in programs.iter().enumerate() {
         let mut sum = inject::Sum::default();
-        let broken = inject::each(&mut executor, program, file, step, &mut sum);
+        let mut broken = Vec::new();
+        for &by in &ways {
+            // There are few calls of such functions: each is tried.
+            let step = if matches!(by, inject::By::Count(_)) {
+                step
+            } else {
+                1
+            };
+            broken.extend(inject::each(&mut executor, program, by, step, &mut sum));
+        }
         for broken in &broken {
             println!(
-                "# call {} fails at point {}: got {}, wanted {}",
-                broken.call, broken.nth, broken.got, broken.wanted
+                "# call {} fails at point {} ({}): got {}, wanted {}",
+                broken.call, broken.nth, broken.by, broken.got, broken.wanted
             );
             print!("{}", commented(&broken.program));
         }
@@ -312,11 +327,9 @@ fn race(seed: &str, seconds: &str) -> Done {
 
 fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {
     let differences = differences()?;
-    let (programs, c, ours) = (
-        parse_all(&read(programs)?)?,
-        parse_traces(&read(c)?),
-        parse_traces(&read(ours)?),
-    );
+    let (programs, c, ours) = (read(programs)?, read(c)?, read(ours)?);
+    // Most answers are the same: these programs are not read.
+    let [programs, c, ours] = [&programs, &c, &ours].map(|text| blocks(text));
     if c.len() != programs.len() || ours.len() != programs.len() {
         return Err(format!(
             "{} programs, but {} and {} answers",
@@ -325,13 +338,32 @@ fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {
             ours.len()
         ));
     }
+    let (mut differing, mut answers_c, mut answers_ours) = (Vec::new(), Vec::new(), Vec::new());
+    for (program, (c, ours)) in programs.iter().zip(c.iter().zip(&ours)) {
+        if c != ours {
+            differing.extend(parse_all(program)?);
+            answers_c.push(lines(c));
+            answers_ours.push(lines(ours));
+        }
+    }
     let known = findings_of(known)?;
-    for (program, found) in compare::findings(&programs, &c, &ours, &differences) {
+    for (program, found) in compare::findings(&differing, &answers_c, &answers_ours, &differences) {
         if !known.iter().any(|(kind, _)| *kind == found.kind()) {
             print_finding(&program, &found);
         }
     }
     Ok(())
+}
+
+/// Returns the parts of a text that empty lines separate.
+fn blocks(text: &str) -> Vec<&str> {
+    text.split("\n\n")
+        .filter(|block| !block.trim().is_empty())
+        .collect()
+}
+
+fn lines(block: &str) -> Vec<String> {
+    block.lines().map(str::to_string).collect()
 }
 
 fn print_finding(program: &Program, found: &Found) {

@@ -35,8 +35,19 @@ pub(crate) const FILES: usize = 4;
 pub(crate) struct Memory {
     shared: i64,
     pub(crate) files: [i64; FILES],
-    initial: u64,
+    /// What is in the arena at first, and its hash.
+    initial: Vec<u8>,
+    initial_hash: u64,
     moved: bool,
+}
+
+/// The pages of the arena that can be read in any case: the address and the length of each part.
+fn readable() -> [(u64, usize); 2] {
+    let at = |pages: &std::ops::Range<u64>| {
+        let (start, length) = (pages.start * PAGE, (pages.end - pages.start) * PAGE);
+        (ARENA + start, length as usize)
+    };
+    [at(&(0..READ_ONLY.start)), at(&SHARED)]
 }
 
 fn must(what: &str, result: i64) -> i64 {
@@ -67,14 +78,18 @@ impl Memory {
         let mut memory = Self {
             shared,
             files,
-            initial: 0,
+            initial: Vec::new(),
+            initial_hash: 0,
             moved: true,
         };
         for lane in 0..5 {
             Self::new_lane(lane);
         }
         memory.reset();
-        memory.initial = memory.hash();
+        for (address, length) in readable() {
+            memory.initial.extend_from_slice(view(address, length));
+        }
+        memory.initial_hash = memory.hash_all();
         memory
     }
 
@@ -116,7 +131,7 @@ impl Memory {
             let (start, length) = at(&HOLE);
             must("munmap", sys::munmap(start, length));
             self.moved = false;
-        } else if self.hash() != self.initial {
+        } else if self.is_changed() {
             self.moved = true;
             self.reset();
         }
@@ -140,20 +155,39 @@ impl Memory {
         }
     }
 
-    /// Returns a hash of the arena's pages that can be read in any case: the first 32 and those
-    /// shared. A program that changed what is mapped has none.
+    /// Returns a hash of the arena's pages that can be read in any case. A program that changed what
+    /// is mapped has none.
     pub(crate) fn hash(&self) -> u64 {
-        if self.moved && self.initial != 0 {
-            return 0;
+        if self.moved {
+            0
+        } else if self.is_changed() {
+            self.hash_all()
+        } else {
+            self.initial_hash
         }
-        let first = hash(ARENA, READ_ONLY.start * PAGE);
-        first
-            ^ hash(
-                ARENA + SHARED.start * PAGE,
-                (SHARED.end - SHARED.start) * PAGE,
-            )
-            .rotate_left(1)
     }
+
+    fn hash_all(&self) -> u64 {
+        let [(first, length), (shared, shared_length)] = readable();
+        hash(first, length as u64) ^ hash(shared, shared_length as u64).rotate_left(1)
+    }
+
+    /// Whether the pages differ from what is in them at first.
+    fn is_changed(&self) -> bool {
+        let mut rest = &self.initial[..];
+        readable().into_iter().any(|(address, length)| {
+            let (initial, after) = rest.split_at(length);
+            rest = after;
+            initial != view(address, length)
+        })
+    }
+}
+
+/// Returns memory of the arena, which must be readable. Nothing may write it while the result is
+/// used.
+fn view<'a>(address: u64, length: usize) -> &'a [u8] {
+    // SAFETY: callers pass readable pages of the arena, while no call is made.
+    unsafe { std::slice::from_raw_parts(address as *const u8, length) }
 }
 
 /// Returns a hash of memory, a word at a time. It must be readable.
@@ -188,6 +222,14 @@ pub(crate) fn get(address: u64, size: usize) -> u64 {
     // most 8 bytes.
     unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), size.min(8)) };
     u64::from_le_bytes(bytes)
+}
+
+/// Returns a copy of memory, which must be readable.
+pub(crate) fn copy(address: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    // SAFETY: callers pass readable memory of this program that is used by raw pointers only.
+    unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), length) };
+    bytes
 }
 
 /// Whether a struct is where it can be written, where it can only be read, or where it is cut off.

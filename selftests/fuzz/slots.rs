@@ -5,6 +5,7 @@
 
 use crate::{
     memory::{
+        copy,
         get,
         put,
         PAGE, //
@@ -74,9 +75,6 @@ impl Slots {
     pub(crate) fn text(&self, call: usize) -> String {
         let at = self.at(call) + 8 + 8 * MOST_VALUES as u64;
         let length = get(at, 8).min(MOST_TEXT as u64);
-        let bytes: Vec<u8> = (0..length)
-            .map(|index| get(at + 8 + index, 1) as u8)
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(&copy(at + 8, length as usize)).into_owned()
     }
 }

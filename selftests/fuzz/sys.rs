@@ -38,6 +38,12 @@ pub(crate) fn close(fd: i64) -> i64 {
     result(unsafe { c::close(fd as i32) }.into())
 }
 
+/// Makes the descriptor `to` another one for the file of `fd`. What `to` was is closed.
+pub(crate) fn duplicate_to(fd: i64, to: i64) -> i64 {
+    // SAFETY: no memory is involved. Callers name descriptors that are theirs.
+    result(unsafe { c::dup2(fd as i32, to as i32) }.into())
+}
+
 /// Calls ioctl() with a number or an address. What the kernel writes there is in the memory of
 /// `memory.rs`, to which no Rust reference exists meanwhile.
 pub(crate) fn ioctl(fd: i64, request: u64, argument: u64) -> i64 {

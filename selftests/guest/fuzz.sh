@@ -40,11 +40,28 @@ minimise() {
 # report_findings: report each finding as a failed test.
 report_findings() { run fuzz report /tmp/programs /tmp/findings; }
 
+# fail_functions: let functions that pin memory, map it for a device, or attach devices fail when a
+# program asks for it, if the kernel allows that: the errors are some that they return.
+fail_functions() {
+	local dir=/sys/kernel/debug/fail_function function
+	[ -e "$dir" ] || return 0
+	echo 100 >"$dir/probability"
+	echo 1 >"$dir/interval"
+	echo 0 >"$dir/times"
+	for function in pin_user_pages_fast pin_user_pages_remote memfd_pin_folios iommu_map \
+			iommu_attach_group_handle iommu_replace_group_handle iommu_attach_device_pasid \
+			iommu_replace_device_pasid iommu_device_claim_dma_owner; do
+		echo "$function" >"$dir/inject"
+		# -ENOMEM
+		echo 0xfffffffffffffff4 >"$dir/$function/retval"
+	done
+}
+
 # fail_everything: let allocations fail, if a program asks for it, that the kernel exempts by default, and
 # do not print each.
 fail_everything() {
 	local dir
-	for dir in failslab fail_page_alloc fail_usercopy fail_iommufd; do
+	for dir in failslab fail_page_alloc fail_usercopy fail_iommufd fail_function; do
 		dir=/sys/kernel/debug/$dir
 		[ -e "$dir" ] || continue
 		echo 0 >"$dir/verbose"
@@ -52,4 +69,5 @@ fail_everything() {
 		[ ! -e "$dir/ignore-gfp-highmem" ] || echo N >"$dir/ignore-gfp-highmem"
 		[ ! -e "$dir/min-order" ] || echo 0 >"$dir/min-order"
 	done
+	fail_functions
 }

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/fuzz.sh
+
+quiet_console
+run fuzz check
+fuzz corpus >/tmp/programs
+both /tmp/programs
+fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
+minimise
+report_findings
