@@ -205,11 +205,14 @@ impl BoundDevice {
             }
             return Err(Reason::BindInterrupts.with(iommu.id().into()));
         }
-        dev_warn!(
-            dev,
-            "MSI interrupts are not isolated by the platform: the device can forge others'. \
-             Bound all the same because allow_unsafe_interrupts is set.\n"
-        );
+        // A user can bind devices as often as they like.
+        kernel::do_once_lite! {
+            dev_warn!(
+                dev,
+                "MSI interrupts are not isolated by the platform: the device can forge others'. \
+                 Bound all the same because allow_unsafe_interrupts is set.\n"
+            );
+        }
         Ok(())
     }
 
