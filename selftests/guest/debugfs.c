@@ -74,6 +74,7 @@ static unsigned long long number_of(int fd)
 /* Fails the test and returns false if there is no context with a folder. */
 static bool open_folder(struct folder *f)
 {
+	char last[sizeof(f->path) + 16];
 	int r;
 
 	if (on_c_module()) {
@@ -89,7 +90,9 @@ static bool open_folder(struct folder *f)
 	}
 	f->number = number_of(f->fd);
 	snprintf(f->path, sizeof(f->path), TOP_FOLDER "/%llu", f->number);
-	if (!f->number || !comes(f->path, true))
+	/* The file that is made last. */
+	snprintf(last, sizeof(last), "%s/latency", f->path);
+	if (!f->number || !comes(last, true))
 		fail("context %llu has no folder", f->number);
 	return !has_failed();
 }
