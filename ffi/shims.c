@@ -213,6 +213,29 @@ bool iommufd_rs_file_is_memfd_like(struct file *file)
 	       (inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode));
 }
 
+/*
+ * Zeroes those of @nr folios of a file on shmem that fallocate() has allocated and nobody has used since.
+ * memfd_pin_folios() returns them as they are, and shmem zeroes such a folio when it is used first.
+ */
+void iommufd_rs_zero_unused_folios(struct folio **folios, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		struct folio *folio = folios[i];
+
+		if (likely(folio_test_uptodate(folio)))
+			continue;
+		folio_lock(folio);
+		if (!folio_test_uptodate(folio)) {
+			folio_zero_range(folio, 0, folio_size(folio));
+			flush_dcache_folio(folio);
+			folio_mark_uptodate(folio);
+		}
+		folio_unlock(folio);
+	}
+}
+
 /* Maps device memory from @pfn to all of @vma, which must be being set up. */
 int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn)
 {

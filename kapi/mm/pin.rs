@@ -297,6 +297,8 @@ impl Pinner {
             let Ok(count) = usize::try_from(found) else {
                 return Err(Error::from_errno(found as c_int));
             };
+            // SAFETY: The kernel wrote the first `count` pointers, and took a pin on each folio.
+            unsafe { bindings::iommufd_rs_zero_unused_folios(folios.as_mut_ptr().cast(), count) };
             let mut folios = PinnedFolios {
                 // SAFETY: The kernel wrote the first `count` pointers, and took one pin on each
                 // folio for us. Folios of a memfd are pinned for writing.

@@ -3,6 +3,7 @@
  * What stays of an access's pins if it pins and unpins single pages, and accesses to the memory of
  * another process.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -257,6 +258,34 @@ static void protected_memory(struct fixture *none)
 	close_mock(&own.m);
 }
 
+/*
+ * A file's memory that fallocate() has allocated, and nobody has used, reads as zeroes, and what is
+ * written to it stays.
+ */
+static void fallocated_file(struct fixture *none)
+{
+	int file = memfd_create("fallocated", MFD_CLOEXEC);
+	uint64_t iova = MOCK_IOVA;
+	char data[PAGE], zeroes[PAGE] = "";
+	char back = 0;
+
+	CHECK(open_mock(&own.m));
+	CHECK(file >= 0 && !fallocate(file, 0, 0, 2 * PAGE));
+	WANT(map_file(own.m.fd, own.m.ioas, FIXED | RW, file, 0, 2 * PAGE, &iova), 0);
+	own.access = access_open(own.m.fd, own.m.ioas, 0);
+	CHECK(own.access >= 0);
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + PAGE, data, PAGE, 0), 0);
+	CHECK(on_c_module() || !memcmp(data, zeroes, PAGE));
+	memset(data, 7, PAGE);
+	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, MOCK_ACCESS_RW_WRITE), 0);
+	CHECK(pread(file, &back, 1, PAGE - 1) == 1);
+	WANT_FINDING("AE", back, 7, 0);
+	WANT(unmap_all(own.m.fd, own.m.ioas), 2 * PAGE);
+	close(own.access);
+	close(file);
+	close_mock(&own.m);
+}
+
 /* An error of the range takes precedence over an error of permissions. */
 static void errors_in_order(struct fixture *none)
 {
@@ -284,6 +313,7 @@ static const struct test tests[] = {
 	{ "an access's write that fails has written nothing", write_fails, ALONE },
 	{ "an access of another process's page does not move it", page_stays, ALONE },
 	{ "an access reads memory that is write-protected, finding N", protected_memory, ALONE },
+	{ "memory that was allocated by fallocate(), finding AE", fallocated_file, ALONE },
 	{ "an access pins: which error comes first", errors_in_order, ALONE },
 };
 
