@@ -160,13 +160,13 @@ class Acpi(unittest.TestCase):
                 acpi.with_coherent_root(table)
 
     def test_iommus_nest(self) -> None:
-        old = ivrs(ivhd(0x10), ivhd(0x11, 0x29D3 | 1 << 1 | 2 << 14, 0), ivhd(0x40, 0x8000000000000000, 0xF0))
+        old = ivrs(ivhd(0x10), ivhd(0x11, 0x29D1 | 2 << 14, 0), ivhd(0x40, 0x8000000000000000, 0xF0))
         new = acpi.with_guest_translation(old)
         self.assertEqual(sum(new) % 256, 0)
         self.assertEqual(new[36] & 1, 1)
         self.assertEqual(struct.unpack_from("<I", new, 24)[0], struct.unpack_from("<I", old, 24)[0] + 1)
         # The first block is 28 bytes long, the second 44.
-        wanted = 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48
+        wanted = 1 << 1 | 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48 | 1 << 50
         self.assertEqual(struct.unpack_from("<QQ", new, 76 + 24), (0x29D1 | wanted, 8))
         self.assertEqual(struct.unpack_from("<QQ", new, 120 + 24), (1 << 63 | wanted, 0xF8))
         registers = range(76 + 24, 76 + 40), range(120 + 24, 120 + 40)
