@@ -37,6 +37,8 @@ if [ "$module" = iommufd ]; then
 	# The C module has no tracepoints: only that the tools run is checked.
 	debian trace-cmd list -e iommufd_rs
 	said "trace-cmd: none of the C module" 0 "iommufd_rs:"
+	debian perf stat -e context-switches "$CALLS"
+	said "perf: runs the calls" 1 "^ +[0-9]+ +context-switches"
 else
 	debian trace-cmd record -q -o /tmp/trace.dat -e iommufd_rs "$CALLS"
 	debian trace-cmd report -i /tmp/trace.dat
