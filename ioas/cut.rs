@@ -60,7 +60,7 @@ impl Ioas {
                 break Err(error.into());
             }
         };
-        self.let_readers_in(last);
+        self.let_readers_in(last, false);
         if let Cut::Done = result? {
             self.stats.areas.fetch_add(1, Relaxed);
         }

@@ -58,7 +58,13 @@ use crate::{
             Reason,
             Result, //
         },
-        sync::chunks::Chunks,
+        sync::{
+            chunks::Chunks,
+            wait_queue::{
+                new_wait_queue,
+                WaitQueue, //
+            }, //
+        },
         units::{
             page_offset,
             to_u64,
@@ -88,7 +94,13 @@ pub(crate) struct Pages {
     writable: bool,
     #[pin]
     pub(super) inner: Mutex<Inner>,
+    /// For tasks that wait until [`Inner::pins`] is less.
+    #[pin]
+    pub(super) pin_ended: WaitQueue,
 }
+
+/// A guard of [`Pages::inner`].
+pub(super) type InnerGuard<'a> = MutexGuard<'a, Inner>;
 
 /// See [`Pages::inner`].
 pub(super) struct Inner {
@@ -100,6 +112,8 @@ pub(super) struct Inner {
     pub(super) segments: Segments,
     /// The number of pages that are charged to `owner`.
     charged: u64,
+    /// The number of tasks that pin pages which are charged already.
+    pub(super) pins: usize,
     /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(AccountedMm, u64)>,
 }
@@ -190,10 +204,12 @@ impl Pages {
                         usage,
                         segments: Segments::new(),
                         charged: 0,
+                        pins: 0,
                         pending_owner: None,
                     },
                     "Pages::inner"
                 ),
+                pin_ended <- new_wait_queue!("Pages::pin_ended"),
             }),
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -218,7 +234,7 @@ impl Pages {
     }
 
     /// Locks the pinned pages.
-    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> InnerGuard<'_> {
         self.inner.lock()
     }
 

@@ -3,7 +3,10 @@
 //! The physical address of mapped memory, for devices without an IOMMU.
 
 use crate::{
-    ioas::Ioas,
+    ioas::{
+        membership::Followed,
+        Ioas, //
+    },
     kapi::{
         bug::some_or_warn,
         mm::{
@@ -15,6 +18,7 @@ use crate::{
             Reason,
             Result, //
         },
+        sync::signal,
         uapi,
         units::{
             page_offset,
@@ -65,6 +69,32 @@ impl Ioas {
     /// that follow in memory. Returns `ENOENT` if nothing is mapped, `EOPNOTSUPP` if no device
     /// without an IOMMU uses the address space, and `EINVAL` for device memory that was revoked.
     fn phys(&self, iova: u64) -> Result<(u64, u64)> {
+        loop {
+            let before = self.software_domain();
+            let found = self.pinned_at(iova)?;
+            let after = self.software_domain();
+            let after = after.ok_or(Reason::PhysNoDevice.with(0))?;
+            // The page may move if the domain has pinned it after it was found.
+            if before == Some(after) {
+                return found.ok_or(Reason::PhysNoDevice.with(0));
+            }
+            signal::check_killed()?;
+        }
+    }
+
+    /// Returns the last change of the domains if one of them that has every area is for a device
+    /// without an IOMMU.
+    fn software_domain(&self) -> Option<Followed> {
+        let space = self.space.read();
+        let members = &space.domains.members;
+        let mut domains = members.full();
+        domains
+            .any(|domain| domain.is_software())
+            .then(|| members.up_to_date())
+    }
+
+    /// As [`Ioas::phys`]. Returns `Ok(None)` if the page is not pinned.
+    fn pinned_at(&self, iova: u64) -> Result<Option<(u64, u64)>> {
         let point = IovaRange::from_len(iova, 1).because(Reason::CommandRange, iova)?;
         let mut reader = self.reader();
         let found = reader.next(point, |range, area| Ok((range, area.slice.clone())))?;
@@ -83,14 +113,9 @@ impl Ioas {
             }
             None => slice.pages.contiguous(wanted),
         };
-        let space = self.space.read();
-        let mut domains = space.domains.members.full();
-        if !domains.any(|domain| domain.is_software()) {
-            return Err(Reason::PhysNoDevice.with(0));
-        }
-        // All pages are pinned if there was a domain already when they were looked up.
-        let (phys, npages) = found.ok_or(Reason::PhysNoDevice.with(0))?;
-        let bytes = (npages << PAGE_SHIFT) - offset;
-        Ok((phys + offset, bytes.min(range.last() - iova + 1)))
+        Ok(found.map(|(phys, npages)| {
+            let bytes = (npages << PAGE_SHIFT) - offset;
+            (phys + offset, bytes.min(range.last() - iova + 1))
+        }))
     }
 }

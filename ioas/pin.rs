@@ -17,6 +17,7 @@ use crate::{
         consumer::Consumer,
         pages::{
             Inner,
+            InnerGuard,
             Pages, //
         },
         segments::Segments, //
@@ -44,6 +45,9 @@ use crate::{
 
 /// The number of pages in a piece, unless it would end inside a large page.
 const PIECE: u64 = (64 << 20) >> PAGE_SHIFT;
+
+/// The number of pages in the largest page of page tables.
+const LARGEST: u64 = (1 << 30) >> PAGE_SHIFT;
 
 /// Passes each run to a closure.
 struct Each<F>(F);
@@ -78,6 +82,8 @@ pub(super) struct PendingPin<'a> {
     built: u64,
     /// The number of pages that are charged and in no segment yet.
     spare: u64,
+    /// Whether [`Inner::pins`] counts us.
+    counted: bool,
     /// Why the consumer has refused.
     refused: Cell<Option<Refusal>>,
     committed: bool,
@@ -129,6 +135,7 @@ impl Pages {
             builder: Builder::new(range.start()),
             built: range.start(),
             spare: 0,
+            counted: false,
             refused: Cell::new(None),
             committed: false,
         }
@@ -173,7 +180,7 @@ impl Pages {
     }
 }
 
-impl PendingPin<'_> {
+impl<'a> PendingPin<'a> {
     /// Pins the range, and passes its physical memory to `consumer` in order.
     ///
     /// Returns `ENOMEM` also if RLIMIT_MEMLOCK is reached, `EFAULT` if there is no memory, `EINVAL`
@@ -181,15 +188,8 @@ impl PendingPin<'_> {
     pub(super) fn pin(&mut self, consumer: &mut impl Consumer) -> Result {
         // The charge for all comes first, so that a limit is never exceeded, and memory behind it is
         // not touched.
-        let mut inner = self.pages.inner();
-        let gaps = inner.segments.gaps(self.range);
-        let wanted = gaps.map(|gap| gap.len()).sum();
+        let mut inner = self.charge()?;
         let mut pinner = None;
-        if wanted != 0 {
-            fault_injection::point(ENOMEM)?;
-            inner.charge(wanted)?;
-            self.spare = wanted;
-        }
         while let Some(rest) = self.rest() {
             let result = self.pin_piece(&mut inner, rest, &mut pinner, consumer);
             if result.is_err() {
@@ -206,7 +206,45 @@ impl PendingPin<'_> {
         }
         // Others may have pinned some of the pages meanwhile.
         inner.uncharge(core::mem::take(&mut self.spare));
+        self.end(inner);
         Ok(())
+    }
+
+    /// Charges the pages of the range that are not pinned. If that exceeds a limit while others pin,
+    /// who may have charged the same pages, waits until one of them has finished. Returns `ENOMEM`,
+    /// and `EINTR` if the task is killed.
+    fn charge(&mut self) -> Result<InnerGuard<'a>> {
+        let pages = self.pages;
+        loop {
+            let mut inner = pages.inner();
+            let gaps = inner.segments.gaps(self.range);
+            let wanted = gaps.map(|gap| gap.len()).sum();
+            if wanted == 0 {
+                return Ok(inner);
+            }
+            fault_injection::point(ENOMEM)?;
+            match inner.charge(wanted) {
+                Ok(()) => {}
+                Err(refusal) if refusal.error() == ENOMEM && inner.pins != 0 => {
+                    pages.pin_ended.wait_killable(inner)?;
+                    continue;
+                }
+                Err(refusal) => return Err(refusal),
+            }
+            self.spare = wanted;
+            inner.pins += 1;
+            self.counted = true;
+            return Ok(inner);
+        }
+    }
+
+    /// Tells others that nothing is charged any more that is not pinned.
+    fn end(&mut self, mut inner: InnerGuard<'_>) {
+        if core::mem::take(&mut self.counted) {
+            inner.pins -= 1;
+            drop(inner);
+            self.pages.pin_ended.wake_all();
+        }
     }
 
     /// Keeps the range pinned until [`Pages::unpin`]. All of it must be pinned.
@@ -263,7 +301,9 @@ impl PendingPin<'_> {
             };
             start = last + 1;
             // A run that is as long as a piece may be part of a larger page.
-            if result.is_err() || last == rest.last() || self.builder.open() < PIECE {
+            let larger =
+                self.builder.open() >= PIECE && start.wrapping_add(self.phase) % LARGEST != 0;
+            if result.is_err() || last == rest.last() || !larger {
                 break result;
             }
         };
@@ -409,5 +449,6 @@ impl Drop for PendingPin<'_> {
         }
         let spare = core::mem::take(&mut self.spare);
         inner.uncharge(unpinned + spare);
+        self.end(inner);
     }
 }

@@ -139,8 +139,14 @@ fn collect<const N: usize>(
         let Some((range, area)) = areas.first_in_mut(rest) else {
             return Ok(Collected::Done);
         };
-        if let Err(stop) = check(within, range, area) {
-            return stop.at(range);
+        match check(within, range, area) {
+            Ok(()) => {}
+            // What is in the batch comes first, and readers are not kept out meanwhile.
+            Err(Stop::Wait) if batch.count != 0 => {
+                area.wanted = false;
+                break;
+            }
+            Err(stop) => return stop.at(range),
         }
         let first = *batch.followed.get_or_insert(area.followed);
         if members.is_behind(first) != members.is_behind(area.followed) {
@@ -235,7 +241,9 @@ impl Ioas {
         let mut waited_for = None;
         let result = self.unmap_rounds(within, unmapped, &mut waited_for);
         if let Some(area) = waited_for {
-            self.let_readers_in(area.start());
+            // It is not unmapped if the task was killed while it waited.
+            let keep = result.is_err_and(|refusal| refusal.error() == EINTR);
+            self.let_readers_in(area.start(), keep);
         }
         result
     }
@@ -257,8 +265,15 @@ impl Ioas {
             match round {
                 Collected::Done => return Ok(()),
                 Collected::More(more) => rest = more,
-                Collected::Wait(_) => {}
+                Collected::Wait(area) => {
+                    // What others map in front of it meanwhile stays.
+                    rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;
+                }
                 Collected::InUse(area) => {
+                    // Drivers may wait for a reader that this task keeps out.
+                    if let Some(other) = waited_for.take() {
+                        self.let_readers_in(other.start(), false);
+                    }
                     if waiting_at != Some(area.start()) {
                         waiting_at = Some(area.start());
                         tries = 0;
@@ -311,7 +326,7 @@ impl Ioas {
             self.unmap_batch(&mut batch);
         }
         match other {
-            Some(other) => self.let_readers_in(other.start()),
+            Some(other) => self.let_readers_in(other.start(), false),
             None => self.settled.wake_all(),
         }
         let bytes = batch.bytes();
@@ -345,12 +360,16 @@ impl Ioas {
         }
     }
 
-    /// Lets readers come to the area at `iova` again, for which the caller has waited. If another
-    /// task waits for it, too, that task keeps them out again when it is woken.
-    pub(super) fn let_readers_in(&self, iova: u64) {
+    /// Lets readers come to the area at `iova` again, for which the caller has waited; if the caller
+    /// will `keep` it, accesses also. If another task waits for it, too, that task keeps them out
+    /// again when it is woken.
+    pub(super) fn let_readers_in(&self, iova: u64, keep: bool) {
         let mut space = self.space.write();
         if let Some((_, area)) = space.areas.first_in_mut(IovaRange::at(iova)) {
             area.wanted = false;
+            if keep {
+                area.prevent_access = false;
+            }
         }
         drop(space);
         self.settled.wake_all();
