@@ -4,10 +4,12 @@
 //! the handlers that contains `unsafe` code.
 //!
 //! Each folder covers one kernel subsystem. Its `mod.rs` says for every file whether it is fit for
-//! `rust/kernel` or private to this module. Of the files beside the folders `bug` is fit for
-//! `rust/kernel`. `latency`, `lines`, `reason`, `trace` and `units` are private, and so is
+//! `rust/kernel` or private to this module. Of the files beside the folders `array_vec` and `bug` are
+//! fit for `rust/kernel`. `latency`, `lines`, `reason`, `trace` and `units` are private, and so is
 //! `fault_injection`, which serves the test module.
 
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+pub(crate) mod array_vec;
 pub(crate) mod bug;
 pub(crate) mod dma_buf;
 pub(crate) mod fault_injection;

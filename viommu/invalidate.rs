@@ -92,14 +92,16 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     };
     let target = ctx
         .objects()
-        .get_either::<HwptNested, Viommu>(cmd.hwpt_id)?;
-    let target = match target.downcast::<HwptNested>() {
-        Ok(hwpt) => return Ok(hwpt.invalidate(requests)),
-        Err(other) => other,
+        .get_either::<Viommu, HwptNested>(cmd.hwpt_id)?;
+    let viommu = match target.downcast::<Viommu>() {
+        Ok(viommu) => viommu,
+        Err(other) => {
+            let hwpt = other
+                .downcast::<HwptNested>()
+                .map_err(|_| Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
+            return Ok(hwpt.invalidate(requests));
+        }
     };
-    let viommu = target
-        .downcast::<Viommu>()
-        .map_err(|_| Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
     let invalidated = viommu.ops().invalidate(requests);
     viommu
         .stats()

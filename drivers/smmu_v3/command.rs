@@ -58,6 +58,9 @@ pub(super) const ADDRESS: Field = Field::new(63, 12);
 /// The value of `TG` for 16 KiB granules.
 const TG_16K: u64 = 0b10;
 
+/// The bits of CMD_TLBI_NH_ALL that must be 0.
+const NH_ALL_RESERVED: Words = [!(VMID.mask() | OPCODE.mask()), u64::MAX];
+
 /// Word 0 of CMD_ATC_INV and CMD_CFGI_CD*.
 const GLOBAL: Field = Field::bit(9);
 const SSV: Field = Field::bit(11);
@@ -83,8 +86,8 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// Every class, in the order that they have to complete in.
-    pub(crate) const ALL: [Self; 3] = [Self::Configuration, Self::Translation, Self::DeviceCache];
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
 }
 
 /// What a command is about.
@@ -98,7 +101,10 @@ pub(crate) enum Target {
 
 /// A valid command of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Command(Words);
+pub(crate) struct Command {
+    words: Words,
+    class: Class,
+}
 
 /// A valid command of a guest about its address spaces. Its VMID is what the guest wrote, or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +116,14 @@ pub(crate) struct Tlbi(pub(super) Words);
 pub(crate) struct Physical(pub(super) Words);
 
 impl Physical {
-    /// No command of a guest; fills a place that no command has been put in yet.
-    pub(super) const NONE: Self = Self([0; 2]);
+    /// The command for another SMMU, which knows the guest by `vmid`. One about a device, which has
+    /// a stream on one SMMU only, stays as it is.
+    pub(crate) fn on_another(self, vmid: u16) -> Self {
+        match OPCODE.of(self.0[0]) {
+            opcode::CFGI_CD | opcode::CFGI_CD_ALL | opcode::ATC_INV => self,
+            _ => Tlbi(self.0).on_vmid(vmid),
+        }
+    }
 }
 
 /// The command as it stands in a queue.
@@ -131,31 +143,29 @@ impl Tlbi {
 }
 
 impl Command {
-    /// No command of a guest; fills a place that no command has been put in yet.
-    pub(super) const NONE: Self = Self([0; 2]);
-
     /// What it invalidates.
+    #[inline(always)]
     pub(crate) fn class(&self) -> Class {
-        match OPCODE.of(self.0[0]) {
-            opcode::CFGI_CD | opcode::CFGI_CD_ALL => Class::Configuration,
-            opcode::ATC_INV => Class::DeviceCache,
-            _ => Class::Translation,
-        }
+        self.class
     }
 
     /// What it is about.
+    #[inline(always)]
     pub(crate) fn target(&self) -> Target {
-        match self.class() {
-            Class::Translation => Target::AddressSpaces(Tlbi(self.0)),
+        match self.class {
+            Class::Translation => Target::AddressSpaces(Tlbi(self.words)),
             // CAST: The field has 32 bits.
-            Class::Configuration | Class::DeviceCache => Target::Device(SID.of(self.0[0]) as u32),
+            Class::Configuration | Class::DeviceCache => {
+                Target::Device(SID.of(self.words[0]) as u32)
+            }
         }
     }
 
     /// The command for an SMMU that knows the device by `sid`. `None` for one about address spaces.
+    #[inline(always)]
     pub(crate) fn on_stream(&self, sid: u32) -> Option<Physical> {
-        let [word0, word1] = self.0;
-        (self.class() != Class::Translation)
+        let [word0, word1] = self.words;
+        (self.class != Class::Translation)
             .then(|| Physical([SID.put(word0, u64::from(sid)), word1]))
     }
 }
@@ -218,23 +228,30 @@ impl Rules {
     #[inline(always)]
     pub(crate) fn check(&self, words: Words) -> Result<Command> {
         let [word0, word1] = words;
-        let (reserved, valid) = match OPCODE.of(word0) {
-            opcode::TLBI_NH_VA => (self.va, self.is_range_valid(words)),
-            opcode::TLBI_NH_VAA => (self.vaa, self.is_range_valid(words)),
-            opcode::TLBI_NH_ASID => (self.asid, true),
-            opcode::TLBI_NH_ALL => ([!(VMID.mask() | OPCODE.mask()), u64::MAX], true),
+        use Class::*;
+        let (class, reserved, valid) = match OPCODE.of(word0) {
+            opcode::TLBI_NH_VA => (Translation, self.va, self.is_range_valid(words)),
+            opcode::TLBI_NH_VAA => (Translation, self.vaa, self.is_range_valid(words)),
+            opcode::TLBI_NH_ASID => (Translation, self.asid, true),
+            opcode::TLBI_NH_ALL => (Translation, NH_ALL_RESERVED, true),
             // All of a guest is what has its VMID. The guest's own VMIDs do not exist: it has no
             // second stage.
             opcode::TLBI_NSNH_ALL if words == [opcode::TLBI_NSNH_ALL, 0] => {
-                return Ok(Command([opcode::TLBI_NH_ALL, 0]));
+                return Ok(Command {
+                    words: [opcode::TLBI_NH_ALL, 0],
+                    class: Translation,
+                });
             }
-            opcode::CFGI_CD => (self.cd, true),
-            opcode::CFGI_CD_ALL => (self.cd_all, true),
-            opcode::ATC_INV => (self.atc, self.features.ats && SIZE.of(word1) <= SIZE_ALL),
+            opcode::CFGI_CD => (Configuration, self.cd, true),
+            opcode::CFGI_CD_ALL => (Configuration, self.cd_all, true),
+            opcode::ATC_INV => {
+                let valid = self.features.ats && SIZE.of(word1) <= SIZE_ALL;
+                (DeviceCache, self.atc, valid)
+            }
             _ => return Err(EIO),
         };
         if valid && (word0 & reserved[0]) | (word1 & reserved[1]) == 0 {
-            Ok(Command(words))
+            Ok(Command { words, class })
         } else {
             Err(EIO)
         }

@@ -12,8 +12,8 @@
 //! - CMD_TLBI_NH_ASID never takes the place of commands by address: it leaves global entries, which
 //!   CMD_TLBI_NH_VA invalidates whatever their ASID. CMD_TLBI_NH_ALL leaves none.
 //!
-//! A [`Merger`] passes other commands on and holds one range, the open one, as two addresses, until
-//! a command follows that does not continue it.
+//! A [`Merger`] passes other commands on. It holds back two ranges, the open ones, as two addresses
+//! each, so that commands of two address spaces may alternate.
 
 use kernel::prelude::*;
 
@@ -50,9 +50,6 @@ const SECTION_DS: u64 = (1 << 52) - 1;
 const SPAN: u64 = NUM.mask() | SCALE.mask();
 /// The fields of word 1 that are no address.
 const LOW: u64 = !ADDRESS.mask();
-
-/// Bits of word 1 without the address that no command has: there is nothing to compare with.
-const UNKNOWN: u64 = u64::MAX;
 
 /// What commands have in common that differ in nothing but their address.
 #[derive(Clone, Copy, Default)]
@@ -141,261 +138,84 @@ impl Range {
     }
 }
 
-/// Commands that invalidate translations, of which those that follow each other are merged.
-pub(crate) struct Merger {
-    /// No two are merged: what must be issued twice has to stay there twice.
-    repeats: bool,
-    ds: bool,
-    /// CMD_TLBI_NH_ALL was passed on, which invalidates all that further commands would.
-    all: bool,
+/// Where the commands go that are to be issued.
+pub(crate) trait Sink {
+    /// Takes a command.
+    fn push(&mut self, command: Tlbi) -> Result;
 
-    // The open range.
-    /// Whether there is one.
-    ranged: bool,
-    /// Whether it is more than `open` says.
-    grown: bool,
+    /// Takes several.
+    fn extend(&mut self, commands: impl Iterator<Item = Tlbi>) -> Result;
+}
+
+/// A range that further commands may continue.
+struct Open {
     /// Its first command, with VMID 0.
-    open: Words,
+    first: Words,
+    /// Whether it is more than `first` says.
+    grown: bool,
     range: Range,
-
-    // The last command by address. Those that differ from it in the address alone are valid too.
-    /// Its word 0, as the guest wrote it.
-    word0: u64,
-    /// Its word 1 without the address; [`UNKNOWN`] if the last command was another one.
-    low: u64,
-    /// `None` if such commands make no ranges.
-    shape: Option<Shape>,
-    /// Word 1 of the command that continues the open range, and the last one that may. Without a
-    /// range, `next` is greater than `until`.
+    /// Word 1 of the command that continues it, and the last one that may. `next` may be greater.
     next: u64,
     until: u64,
 }
 
-impl Merger {
-    /// No command yet.
-    pub(crate) fn new(features: &Features) -> Self {
-        Self {
-            repeats: features.repeat_erratum,
-            ds: features.ds,
-            all: false,
-            ranged: false,
+impl Open {
+    /// The range of a command with VMID 0 and of this shape. `None` where it makes none.
+    #[inline(always)]
+    fn new(first: Words, shape: &Shape) -> Option<Self> {
+        let range = Range::at(first[1] & ADDRESS.mask(), shape)?;
+        let mut open = Self {
+            first,
             grown: false,
-            open: [0; 2],
-            range: Range { start: 0, last: 0 },
-            word0: 0,
-            low: UNKNOWN,
-            shape: None,
-            next: u64::MAX,
+            range,
+            next: 0,
             until: 0,
-        }
+        };
+        open.look_ahead(shape);
+        Some(open)
     }
 
-    /// Takes the commands in that begin `block` and continue the open range, and returns how many
-    /// they are.
+    /// Computes what [`Alike::extend`] looks at, for commands of this shape.
     #[inline(always)]
-    pub(crate) fn extend(&mut self, block: &[Words]) -> usize {
-        let (word0, until, mut next) = (self.word0, self.until, self.next);
-        let length = self.shape.map_or(0, |shape| shape.length.wrapping_add(1));
-        let mut taken = 0;
-        for [at0, at1] in block {
-            if (at1 ^ next) | (at0 ^ word0) != 0 || next > until {
-                break;
-            }
-            next = next.wrapping_add(length);
-            taken += 1;
-        }
-        if taken != 0 {
-            self.next = next;
-            self.range.last = (next & ADDRESS.mask()).wrapping_sub(1);
-            self.grown = true;
-        }
-        taken
-    }
-
-    /// Whether a guest's command differs from the last valid one by address in the address alone,
-    /// so that it is valid too.
-    #[inline(always)]
-    pub(crate) fn knows(&self, [word0, word1]: Words) -> bool {
-        word0 == self.word0 && word1 & LOW == self.low
-    }
-
-    /// Adds the commands that begin `block`, of which it [knows](Merger::knows) the first, as long
-    /// as none is merged, and returns how many they are; one at least. `emit` gets commands to be
-    /// issued, and fails for the caller.
-    #[inline(always)]
-    pub(crate) fn add_known(
-        &mut self,
-        block: &[Words],
-        mut emit: impl FnMut(Tlbi) -> Result,
-    ) -> Result<usize> {
-        let head = self.word0 & !VMID.mask();
-        let mut taken = 0;
-        match self.shape {
-            None => {
-                for words in block {
-                    if !self.knows(*words) {
-                        break;
-                    }
-                    emit(Tlbi([head, words[1]]))?;
-                    taken += 1;
-                }
-            }
-            Some(shape) if self.ranged && !self.grown => {
-                let (mut open, mut range) = (self.open, self.range);
-                for words in block {
-                    let next = Range::at(words[1] & ADDRESS.mask(), &shape);
-                    let Some(next) = next.filter(|_| self.knows(*words)) else {
-                        break;
-                    };
-                    if range.touches(next) {
-                        break;
-                    }
-                    emit(Tlbi(open))?;
-                    open = [head, words[1]];
-                    range = next;
-                    taken += 1;
-                }
-                self.open = open;
-                self.begin(range);
-            }
-            Some(_) => {}
-        }
-        if taken != 0 {
-            return Ok(taken);
-        }
-        if let Some(words) = block.first() {
-            self.add_ranged([head, words[1]], self.shape, emit)?;
-        }
-        Ok(1)
-    }
-
-    /// Adds a command. `emit` gets commands to be issued, and fails for the caller.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, command: Tlbi, mut emit: impl FnMut(Tlbi) -> Result) -> Result {
-        let Tlbi([word0, word1]) = command;
-        if self.all {
-            return Ok(());
-        }
-        let words = [word0 & !VMID.mask(), word1];
-        // Only commands by address have a granule.
-        if TG.is_set(word1) && !self.repeats {
-            let shape = Shape::of(words, self.ds);
-            self.add_ranged(words, shape, emit)?;
-            self.know(word0, word1, shape);
-            return Ok(());
-        }
-        let opcode = OPCODE.of(word0);
-        let is_all = opcode == opcode::TLBI_NH_ALL && !self.repeats;
-        if self.ranged {
-            let before = self.closed();
-            self.end();
-            if !is_all {
-                emit(before)?;
-            }
-        }
-        emit(Tlbi(words))?;
-        self.all = is_all;
-        match opcode {
-            opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA => self.know(word0, word1, None),
-            _ => self.low = UNKNOWN,
-        }
-        Ok(())
-    }
-
-    /// Adds a command by address with a granule. It has this shape.
-    fn add_ranged(
-        &mut self,
-        words: Words,
-        shape: Option<Shape>,
-        mut emit: impl FnMut(Tlbi) -> Result,
-    ) -> Result {
-        let start = words[1] & ADDRESS.mask();
-        let range = shape.and_then(|shape| Some((Range::at(start, &shape)?, shape)));
-        if self.ranged {
-            // Opcode and ASID; leaf, level and granule.
-            let alike = (words[0] ^ self.open[0]) & !SPAN | (words[1] ^ self.open[1]) & LOW == 0;
-            if let (true, Some((range, shape))) = (alike, range) {
-                if let Some(union) = self.range.union(range, shape.section) {
-                    self.grown |= union.start != self.range.start || union.last != self.range.last;
-                    self.range = union;
-                    self.look_ahead(words[1] & LOW, shape);
-                    return Ok(());
-                }
-            }
-            let before = self.closed();
-            self.end();
-            emit(before)?;
-        }
-        match range {
-            Some((range, shape)) => {
-                self.open = words;
-                self.shape = Some(shape);
-                self.low = words[1] & LOW;
-                self.begin(range);
-                Ok(())
-            }
-            None => emit(Tlbi(words)),
-        }
-    }
-
-    /// Returns the open range, if there is one, as a command. All is forgotten.
-    pub(crate) fn close(&mut self) -> Option<Tlbi> {
-        let before = self.ranged.then(|| self.closed());
-        self.end();
-        self.all = false;
-        self.low = UNKNOWN;
-        before
-    }
-
-    /// Records what [`Merger::knows`] looks at.
-    fn know(&mut self, word0: u64, word1: u64, shape: Option<Shape>) {
-        self.word0 = word0;
-        self.low = word1 & LOW;
-        self.shape = shape;
-    }
-
-    /// Records the range of the open command.
-    #[inline(always)]
-    fn begin(&mut self, range: Range) {
-        self.ranged = true;
-        self.grown = false;
-        self.range = range;
-        self.look_ahead(self.low, self.shape.unwrap_or_default());
-    }
-
-    /// Records that there is no open range.
-    #[inline(always)]
-    fn end(&mut self) {
-        self.ranged = false;
-        self.grown = false;
-        self.next = u64::MAX;
-        self.until = 0;
-    }
-
-    /// Computes what [`Merger::extend`] looks at.
-    #[inline(always)]
-    fn look_ahead(&mut self, low: u64, shape: Shape) {
+    fn look_ahead(&mut self, shape: &Shape) {
+        let low = self.first[1] & LOW;
         self.next = self.range.last.wrapping_add(1) | low;
         // The last place in the section where a command of this shape has a range.
         let end = (self.range.start | shape.section).min(u64::MAX - 1);
         self.until = (end.wrapping_sub(shape.length) & ADDRESS.mask()) | low;
     }
 
-    /// The open range as a command.
+    /// Merges a command with VMID 0 and of this shape. Returns whether that is possible.
+    fn join(&mut self, words: Words, shape: &Shape) -> bool {
+        // Opcode and ASID; leaf, level and granule.
+        if (words[0] ^ self.first[0]) & !SPAN | (words[1] ^ self.first[1]) & LOW != 0 {
+            return false;
+        }
+        let union = Range::at(words[1] & ADDRESS.mask(), shape)
+            .and_then(|range| self.range.union(range, shape.section));
+        let Some(union) = union else {
+            return false;
+        };
+        self.grown |= union.start != self.range.start || union.last != self.range.last;
+        self.range = union;
+        self.look_ahead(shape);
+        true
+    }
+
+    /// The range as a command. It has granules of this shape.
     #[inline(always)]
-    fn closed(&self) -> Tlbi {
+    fn command(&self, shape: &Shape) -> Tlbi {
         if self.grown {
-            self.encoded()
+            self.encoded(shape)
         } else {
-            Tlbi(self.open)
+            Tlbi(self.first)
         }
     }
 
     /// A command with a range that covers `range`.
-    fn encoded(&self) -> Tlbi {
-        let [word0, word1] = self.open;
-        let granule = self.shape.map_or(12, |shape| shape.granule);
-        let granules = (self.range.last - self.range.start) >> granule;
+    fn encoded(&self, shape: &Shape) -> Tlbi {
+        let [word0, word1] = self.first;
+        let granules = (self.range.last - self.range.start) >> shape.granule;
         // The smallest scale for which NUM has room for the rest.
         let scale = (u64::BITS - granules.leading_zeros()).saturating_sub(MAX_TIMES_LOG2);
         // One granule without a level would be reserved, but a range that has grown has more.
@@ -405,4 +225,266 @@ impl Merger {
             (word1 & LOW) | self.range.start,
         ])
     }
+}
+
+/// Commands by address that differ in the address alone, so that all are valid if one is.
+struct Alike {
+    /// Word 0, as the guest wrote it.
+    word0: u64,
+    /// Word 1 without the address.
+    low: u64,
+    /// `None` if such commands make no ranges.
+    shape: Option<Shape>,
+    /// What they make.
+    open: Option<Open>,
+}
+
+impl Alike {
+    /// Whether a command is one of them.
+    #[inline(always)]
+    fn knows(&self, [word0, word1]: Words) -> bool {
+        word0 == self.word0 && word1 & LOW == self.low
+    }
+
+    /// Takes the commands in that begin `block` and continue the range, and returns how many they
+    /// are.
+    #[inline(always)]
+    fn extend(&mut self, block: &[Words]) -> usize {
+        let (Some(open), Some(shape)) = (&mut self.open, &self.shape) else {
+            return 0;
+        };
+        if open.next > open.until {
+            return 0;
+        }
+        let mut next = open.next;
+        let length = shape.length.wrapping_add(1);
+        let most = (open.until - next) / length.max(1) + 1;
+        let mut taken = 0;
+        for [word0, word1] in block.iter().take(most as usize) {
+            if (word1 ^ next) | (word0 ^ self.word0) != 0 {
+                break;
+            }
+            next = next.wrapping_add(length);
+            taken += 1;
+        }
+        if taken != 0 {
+            open.next = next;
+            open.range.last = (next & ADDRESS.mask()).wrapping_sub(1);
+            open.grown = true;
+        }
+        taken
+    }
+
+    /// Takes the commands in that begin `block`, of which the first is one of them and does not
+    /// continue the range, as long as none can be merged; at least one. Returns how many they are.
+    #[inline(always)]
+    fn scatter(&mut self, block: &[Words], shape: Shape, sink: &mut impl Sink) -> Result<usize> {
+        let head = self.word0 & !VMID.mask();
+        let mut taken = 0;
+        if let Some(open) = self.open.as_mut().filter(|open| !open.grown) {
+            let (mut first, mut range) = (open.first, open.range);
+            let (word0, low) = (self.word0, self.low);
+            sink.extend(block.iter().map_while(|words| {
+                let next = Range::at(words[1] & ADDRESS.mask(), &shape)?;
+                if words[0] != word0 || words[1] & LOW != low || range.touches(next) {
+                    return None;
+                }
+                range = next;
+                taken += 1;
+                Some(Tlbi(core::mem::replace(&mut first, [head, words[1]])))
+            }))?;
+            (open.first, open.range) = (first, range);
+            open.look_ahead(&shape);
+        }
+        if taken != 0 {
+            return Ok(taken);
+        }
+        if let Some(words) = block.first() {
+            let words = [head, words[1]];
+            let joined = self
+                .open
+                .as_mut()
+                .is_some_and(|open| open.join(words, &shape));
+            if !joined {
+                self.replace(words, sink)?;
+            }
+        }
+        Ok(1)
+    }
+
+    /// Ends the range, and begins one with a command with VMID 0 that is one of them, or passes
+    /// that on if it makes none.
+    fn replace(&mut self, words: Words, sink: &mut impl Sink) -> Result {
+        self.close(sink)?;
+        self.open = self.shape.and_then(|shape| Open::new(words, &shape));
+        match self.open {
+            Some(_) => Ok(()),
+            None => sink.push(Tlbi(words)),
+        }
+    }
+
+    /// Ends the range and passes it on.
+    #[inline]
+    fn close(&mut self, sink: &mut impl Sink) -> Result {
+        match (self.open.take(), &self.shape) {
+            (Some(open), Some(shape)) => sink.push(open.command(shape)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Merges commands that invalidate translations.
+pub(crate) struct Merger {
+    /// No two are merged: what must be issued twice has to stay there twice.
+    repeats: bool,
+    ds: bool,
+    /// CMD_TLBI_NH_ALL was passed on, which invalidates all that further commands would.
+    all: bool,
+    /// The commands by address that were added to last, and those before.
+    last: Option<Alike>,
+    other: Option<Alike>,
+}
+
+impl Merger {
+    /// No command yet.
+    #[inline(always)]
+    pub(crate) fn new(features: &Features) -> Self {
+        Self {
+            repeats: features.repeat_erratum,
+            ds: features.ds,
+            all: false,
+            last: None,
+            other: None,
+        }
+    }
+
+    /// Whether a guest's command differs in the address alone from one of those by address that
+    /// were added last, so that it is valid too.
+    #[inline(always)]
+    pub(crate) fn knows(&self, words: Words) -> bool {
+        let mut rows = [&self.last, &self.other].into_iter().flatten();
+        rows.any(|alike| alike.knows(words))
+    }
+
+    /// Adds the commands that begin `block` as long as it [knows](Merger::knows) them, and returns
+    /// how many they are.
+    #[inline(always)]
+    pub(crate) fn add_known(&mut self, block: &[Words], sink: &mut impl Sink) -> Result<usize> {
+        if self.all {
+            let known = block.iter().take_while(|words| self.knows(**words));
+            return Ok(known.count());
+        }
+        let mut rest = block;
+        while let (Some(last), Some(words)) = (&mut self.last, rest.first()) {
+            let taken = if !last.knows(*words) {
+                if !self.other.as_ref().is_some_and(|other| other.knows(*words)) {
+                    break;
+                }
+                core::mem::swap(&mut self.last, &mut self.other);
+                0
+            } else if let Some(shape) = last.shape {
+                match last.extend(rest) {
+                    0 => last.scatter(rest, shape, sink)?,
+                    taken => taken,
+                }
+            } else {
+                pass_on(last, self.other.as_ref(), rest, sink)?
+            };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Ok(block.len() - rest.len())
+    }
+
+    /// Adds a command.
+    #[inline]
+    pub(crate) fn add(&mut self, command: Tlbi, sink: &mut impl Sink) -> Result {
+        let Tlbi([word0, word1]) = command;
+        if self.all {
+            return Ok(());
+        }
+        let words = [word0 & !VMID.mask(), word1];
+        match OPCODE.of(word0) {
+            opcode::TLBI_NH_VA | opcode::TLBI_NH_VAA => {}
+            opcode::TLBI_NH_ALL if !self.repeats => {
+                for alike in [&mut self.last, &mut self.other].into_iter().flatten() {
+                    alike.open = None;
+                }
+                self.all = true;
+                return sink.push(Tlbi(words));
+            }
+            _ => return sink.push(Tlbi(words)),
+        }
+        let shape = if self.repeats {
+            None
+        } else {
+            Shape::of(words, self.ds)
+        };
+        let join = |alike: &mut Alike| {
+            let (Some(open), Some(shape)) = (&mut alike.open, &shape) else {
+                return false;
+            };
+            let joined = open.join(words, shape);
+            if joined {
+                alike.word0 = word0;
+                alike.shape = Some(*shape);
+            }
+            joined
+        };
+        let knows =
+            |alike: &Option<Alike>| alike.as_ref().is_some_and(|alike| alike.knows(command.0));
+        if !knows(&self.last) {
+            if !knows(&self.other) && self.last.as_mut().is_some_and(join) {
+                return Ok(());
+            }
+            // It follows the other ones, or takes the place of what was not added to for longer.
+            core::mem::swap(&mut self.last, &mut self.other);
+        }
+        if self.last.as_mut().is_some_and(join) {
+            return Ok(());
+        }
+        if let Some(before) = &mut self.last {
+            before.close(sink)?;
+        }
+        let alike = self.last.insert(Alike {
+            word0,
+            low: word1 & LOW,
+            shape,
+            open: None,
+        });
+        alike.replace(words, sink)
+    }
+
+    /// Passes the open ranges on. Commands that are known stay so.
+    pub(crate) fn close(&mut self, sink: &mut impl Sink) -> Result {
+        self.all = false;
+        for alike in [&mut self.last, &mut self.other].into_iter().flatten() {
+            alike.close(sink)?;
+        }
+        Ok(())
+    }
+}
+
+/// Passes the commands on that begin `block` and make no ranges, of which the first is one of
+/// `last`; those of `other` may be between them. Returns how many they are.
+#[inline(always)]
+fn pass_on(
+    last: &Alike,
+    other: Option<&Alike>,
+    block: &[Words],
+    sink: &mut impl Sink,
+) -> Result<usize> {
+    let other = other.filter(|other| other.shape.is_none()).unwrap_or(last);
+    let (word0, low) = (last.word0, last.low);
+    let (other_word0, other_low) = (other.word0, other.low);
+    let mut taken = 0;
+    sink.extend(block.iter().map_while(|words| {
+        let at = words[1] & LOW;
+        let is_last = words[0] == word0 && at == low;
+        let is_other = words[0] == other_word0 && at == other_low;
+        (is_last || is_other).then(|| {
+            taken += 1;
+            Tlbi([words[0] & !VMID.mask(), words[1]])
+        })
+    }))?;
+    Ok(taken)
 }

@@ -4,7 +4,7 @@
 //! door for it.
 //!
 //! A guest's stream table entries are validated and made by `ste`, its commands by `command`,
-//! `merge` and `batch`; these are pure and know neither the kernel nor user memory. `raw` calls the
+//! `merge`, `pending` and `batch`; these are pure and know neither the kernel nor user memory. `raw` calls the
 //! door. The driver keeps what is not a guest's: page tables of the second stage, vIOMMUs, events,
 //! and the sequence of an attach. Types of vIOMMU other than SMMUv3 are served by
 //! [`in_tree`](super::in_tree).
@@ -22,6 +22,8 @@ mod command;
 mod features;
 #[forbid(unsafe_code)]
 mod merge;
+#[forbid(unsafe_code)]
+mod pending;
 mod raw;
 #[forbid(unsafe_code)]
 mod ste;

@@ -21,9 +21,9 @@ use kernel::{
 
 use crate::{
     drivers::smmu_v3::{
-        batch::Stream,
         command::Physical,
         features::Features,
+        pending::Stream,
         ste::{
             Ste,
             Vste, //
@@ -160,7 +160,7 @@ impl SmmuViommu {
         unsafe { Vdevice::without_init(&self.0, dev, virt_id, identity) }
     }
 
-    /// Puts commands, at most [`MAX_ISSUED`](super::batch::MAX_ISSUED), on the command queue. With
+    /// Puts commands, at most [`MAX_ISSUED`](super::pending::MAX_ISSUED), on the command queue. With
     /// `sync` they and all that the caller submitted before are complete when it returns.
     /// `ETIMEDOUT`.
     pub(crate) fn submit(&self, commands: &[Physical], sync: bool) -> Result {

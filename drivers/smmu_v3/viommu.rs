@@ -2,8 +2,6 @@
 
 //! vIOMMUs of an SMMUv3: a guest's entries and batches of commands, read from user memory.
 
-use core::cell::Cell;
-
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -15,15 +13,17 @@ use crate::{
         smmu_v3::{
             batch::{
                 self,
-                Lane,
-                Smmus,
-                Source,
-                Stream, //
+                Source, //
             },
             command::{
                 Physical,
                 Rules,
                 Words, //
+            },
+            pending::{
+                Smmus,
+                Stream,
+                MAX_ISSUED, //
             },
             raw::SmmuViommu,
             ste::Vste, //
@@ -34,6 +34,7 @@ use crate::{
         ViommuOps, //
     },
     kapi::{
+        array_vec::ArrayVec,
         iommu::{
             device::IommuDevice,
             domain::UserData,
@@ -64,8 +65,8 @@ use crate::{
     }, //
 };
 
-/// Commands of a short batch, for which less memory is initialised.
-const SHORT: u32 = 16;
+// As `Smmus::count` requires.
+const _: () = assert!(MAX_IOMMUS <= 32);
 
 /// An SMMU of a vIOMMU.
 struct Member {
@@ -130,43 +131,6 @@ impl NativeViommu {
         self.rules = Rules::new(self.rules.features().common(&features));
         Ok(())
     }
-
-    /// As [`batch::carry_out`], for one command on the only SMMU.
-    fn carry_out_one(&self, mut source: UserCommands) -> Invalidated {
-        let mut words = [[0; 2]];
-        if let Err(error) = source.read(&mut words) {
-            return Invalidated::nothing(error);
-        }
-        let ([words], [member]) = (words, &*self.members) else {
-            return Invalidated::nothing(EINVAL);
-        };
-        let smmus = Members::of(self);
-        match batch::carry_out_one(&smmus, &self.rules, member.vmid, words) {
-            Some(result) => Invalidated {
-                done: result.is_ok().into(),
-                result,
-                submissions: Some(smmus.submissions()),
-            },
-            None => self.carry_out::<{ SHORT as usize }, 1>(OneCommand(words), 1),
-        }
-    }
-
-    /// As [`batch::carry_out`], in blocks of `N`, for `M` SMMUs at most. Memory is initialised for
-    /// `N` commands of each.
-    fn carry_out<const N: usize, const M: usize>(
-        &self,
-        mut source: impl Source,
-        count: u32,
-    ) -> Invalidated {
-        let mut lanes = [const { Lane::<N>::EMPTY }; M];
-        let Some(lanes) = lanes.get_mut(..self.members.len()) else {
-            return Invalidated::nothing(EINVAL);
-        };
-        for (lane, member) in lanes.iter_mut().zip(&self.members) {
-            lane.set_vmid(member.vmid);
-        }
-        batch::carry_out(&Members::of(self), &self.rules, lanes, &mut source, count)
-    }
 }
 
 impl ViommuOps for NativeViommu {
@@ -202,16 +166,20 @@ impl ViommuOps for NativeViommu {
     /// Returns `EINVAL` for another type of commands and for entries that are shorter than
     /// `struct iommu_viommu_arm_smmuv3_invalidate`, and otherwise what [`batch::carry_out`] says.
     fn invalidate(&self, requests: Requests) -> Invalidated {
-        let source = match requests.reader(uapi::invalidate::DATA_ARM_SMMUV3) {
+        let mut source = match requests.reader(uapi::invalidate::DATA_ARM_SMMUV3) {
             Ok(reader) => UserCommands(reader),
             Err(error) => return Invalidated::nothing(error),
         };
-        let count = requests.count;
-        match (self.members.len(), count) {
-            (1, 1) => self.carry_out_one(source),
-            (1, 0..=SHORT) => self.carry_out::<{ SHORT as usize }, 1>(source, count),
-            (1, _) => self.carry_out::<{ batch::MAX_ISSUED }, 1>(source, count),
-            _ => self.carry_out::<{ SHORT as usize }, MAX_IOMMUS>(source, count),
+        if (requests.count, self.members.len()) != (1, 1) {
+            let count = requests.count;
+            return batch::carry_out::<_, MAX_ISSUED>(self, &self.rules, &mut source, count);
+        }
+        match source.0.read() {
+            Ok(words) => {
+                let words: Words = words;
+                batch::carry_out_one(self, &self.rules, words.map(u64::from_le))
+            }
+            Err(error) => Invalidated::nothing(error),
         }
     }
 
@@ -268,22 +236,15 @@ struct NativeVdevice {
 
 impl VdeviceOps for NativeVdevice {}
 
-/// The SMMUs of a vIOMMU during a call.
-struct Members<'a> {
-    members: &'a [Member],
-    submissions: Cell<u32>,
-}
-
-impl<'a> Members<'a> {
-    fn of(viommu: &'a NativeViommu) -> Self {
-        Self {
-            members: &viommu.members,
-            submissions: Cell::new(0),
-        }
+impl Smmus for NativeViommu {
+    fn count(&self) -> usize {
+        self.members.len()
     }
-}
 
-impl Smmus for Members<'_> {
+    fn vmid(&self, smmu: usize) -> u16 {
+        self.members.get(smmu).map_or(0, |member| member.vmid)
+    }
+
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let mut members = self.members.iter().enumerate();
         members.find_map(|(smmu, member)| {
@@ -294,23 +255,7 @@ impl Smmus for Members<'_> {
 
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
         let member = self.members.get(smmu).ok_or(EIO)?;
-        // A call has fewer than 2^20 requests, of which each is submitted to 64 SMMUs at most.
-        self.submissions.set(self.submissions.get().wrapping_add(1));
         member.smmu.submit(commands, sync)
-    }
-
-    fn submissions(&self) -> u32 {
-        self.submissions.get()
-    }
-}
-
-/// A guest's only command, which has been read.
-struct OneCommand(Words);
-
-impl Source for OneCommand {
-    fn read(&mut self, block: &mut [Words]) -> Result {
-        block.fill(self.0);
-        Ok(())
     }
 }
 
@@ -319,9 +264,9 @@ struct UserCommands(RequestReader<Words>);
 
 impl Source for UserCommands {
     /// As [`RequestReader`].
-    fn read(&mut self, block: &mut [Words]) -> Result {
-        self.0.read_block(block)?;
-        for words in block {
+    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result {
+        self.0.read_vec(block, len)?;
+        for words in block.as_mut_slice() {
             *words = words.map(u64::from_le);
         }
         Ok(())

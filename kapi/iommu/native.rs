@@ -3,17 +3,20 @@
 //! What native backends read from user space: structs in the format of their vendor.
 
 use core::marker::PhantomData;
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+use core::mem::MaybeUninit;
 
+#[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+use kernel::transmute::AsBytes;
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
+use kernel::uaccess::UserSlice;
 use kernel::{
     prelude::*,
     transmute::FromBytes, //
 };
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
-use kernel::{
-    transmute::AsBytes,
-    uaccess::UserSlice, //
-};
 
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+use crate::kapi::array_vec::ArrayVec;
 use crate::kapi::{
     iommu::{
         domain::UserData,
@@ -76,7 +79,7 @@ impl<T: FromBytes> RequestReader<T> {
     }
 }
 
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
+#[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
 impl<T: FromBytes + AsBytes> RequestReader<T> {
     /// Fills `block` with the next requests. If it fails, some may have been overwritten.
     #[inline]
@@ -94,6 +97,49 @@ impl<T: FromBytes + AsBytes> RequestReader<T> {
             match self.read() {
                 Ok(read) => *request = read,
                 Err(error) => {
+                    self.next = start;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+impl<T: FromBytes + Copy> RequestReader<T> {
+    /// Replaces the contents of `block` by the next `len` requests, or by as many as there is room
+    /// for. If it fails, the block is empty.
+    #[inline]
+    pub(crate) fn read_vec<const N: usize>(
+        &mut self,
+        block: &mut ArrayVec<T, N>,
+        len: usize,
+    ) -> Result {
+        let start = self.next;
+        if self.entry_len as usize == size_of::<T>() {
+            let room = block.room(len);
+            let (bytes, len) = (size_of_val(room), room.len());
+            // SAFETY: The bytes are those of `room`, which is borrowed no longer than they are.
+            // Whatever is written to them may be there: they belong to `MaybeUninit`s.
+            let room = unsafe {
+                core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), bytes)
+            };
+            UserSlice::new(start, bytes).reader().read_raw(room)?;
+            // SAFETY: `room` returned so many places, at most `N`, and `read_raw` has written all
+            // bytes of them. Any bytes are a `T`: it is `FromBytes`.
+            unsafe { block.set_len(len) };
+            self.next = start.wrapping_byte_add(bytes);
+            return Ok(());
+        }
+        block.clear();
+        for _ in 0..len.min(N) {
+            match self.read() {
+                Ok(request) => {
+                    block.push(request);
+                }
+                Err(error) => {
+                    block.clear();
                     self.next = start;
                     return Err(error);
                 }

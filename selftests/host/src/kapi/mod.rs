@@ -2,6 +2,7 @@
 
 //! What the module's pure logic uses of its `kapi/`.
 
+pub(crate) mod array_vec;
 pub(crate) mod bug;
 pub(crate) mod iommu;
 pub(crate) mod ledger;

@@ -10,5 +10,7 @@ pub(crate) mod command;
 pub(crate) mod features;
 #[path = "../../../../../drivers/smmu_v3/merge.rs"]
 pub(crate) mod merge;
+#[path = "../../../../../drivers/smmu_v3/pending.rs"]
+pub(crate) mod pending;
 #[path = "../../../../../drivers/smmu_v3/ste.rs"]
 pub(crate) mod ste;

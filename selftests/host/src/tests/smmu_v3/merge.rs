@@ -2,6 +2,8 @@
 
 //! Tests of merging commands.
 
+use kernel::prelude::*;
+
 use crate::{
     drivers::smmu_v3::{
         command::{
@@ -11,7 +13,10 @@ use crate::{
             Words, //
         },
         features::Features,
-        merge::Merger, //
+        merge::{
+            Merger,
+            Sink, //
+        }, //
     },
     tests::{
         random::{
@@ -45,32 +50,44 @@ fn on_vmid(command: Tlbi) -> Words {
     command.on_vmid(VMID).into()
 }
 
+/// Commands that are to be issued.
+#[derive(Default)]
+struct Made(Vec<Tlbi>);
+
+impl Sink for Made {
+    fn push(&mut self, command: Tlbi) -> Result {
+        self.0.push(command);
+        Ok(())
+    }
+
+    fn extend(&mut self, commands: impl Iterator<Item = Tlbi>) -> Result {
+        self.0.extend(commands);
+        Ok(())
+    }
+}
+
 /// Returns the commands that take the place of commands. By `short_cuts`, those that differ in the
 /// address alone are not added one by one, as in a batch.
 fn sequence(commands: &[Words], features: &Features, short_cuts: bool) -> Vec<Words> {
     let mut merger = Merger::new(features);
-    let mut made = Vec::new();
+    let mut made = Made::default();
     let mut rest = commands;
     while let [words, later @ ..] = rest {
-        let emit = |command| {
-            made.push(command);
-            Ok(())
-        };
-        let taken = if short_cuts { merger.extend(rest) } else { 0 };
-        if taken != 0 {
-            rest = &rest[taken..];
-        } else if short_cuts && merger.knows(*words) {
-            let taken = merger.add_known(rest, emit).expect("`emit` does not fail");
-            rest = &rest[taken..];
+        if short_cuts && merger.knows(*words) {
+            let taken = merger.add_known(rest, &mut made);
+            rest = &rest[taken.expect("the sink does not fail")..];
         } else {
             let command = tlbi(*words, features);
-            merger.add(command, emit).expect("`emit` does not fail");
+            let added = merger.add(command, &mut made);
+            added.expect("the sink does not fail");
             rest = later;
         }
     }
-    made.extend(merger.close());
-    assert_eq!(merger.close(), None);
-    made.into_iter().map(on_vmid).collect()
+    merger.close(&mut made).expect("the sink does not fail");
+    let len = made.0.len();
+    merger.close(&mut made).expect("the sink does not fail");
+    assert_eq!(made.0.len(), len, "something was left");
+    made.0.into_iter().map(on_vmid).collect()
 }
 
 /// CMD_TLBI_NH_VA of one entry.
@@ -98,10 +115,24 @@ fn span(command: Words) -> (u64, u64) {
     (bits(command, 127, 76) << 12, length)
 }
 
-/// Returns commands that often can be merged: several are alike but for the address.
+/// Returns commands that often can be merged: those of up to three rows, in any order.
 fn commands(random: &mut Random, features: &Features) -> Vec<Words> {
+    let rows = random.within(1..=3);
+    let mut rows: Vec<_> = (0..rows)
+        .map(|_| row(random, features).into_iter().peekable())
+        .collect();
     let mut commands = Vec::new();
-    for _ in 0..random.within(1..=4) {
+    while rows.iter_mut().any(|row| row.peek().is_some()) {
+        let place = random.within(0..=rows.len() as u64 - 1) as usize;
+        commands.extend(rows[place].next());
+    }
+    commands
+}
+
+/// Returns commands, of which several are alike but for the address.
+fn row(random: &mut Random, features: &Features) -> Vec<Words> {
+    let mut commands = Vec::new();
+    for _ in 0..random.within(1..=3) {
         let like = guest::tlbi(random, features);
         commands.push(like);
         let step = 1 << *random.pick(&[0, 0, 2, 4, 9]);
@@ -175,6 +206,60 @@ fn pages_in_a_row_become_a_range() {
             assert!(length >= needed && length <= needed + needed / 16);
         }
     }
+}
+
+#[test]
+fn two_address_spaces_may_alternate() {
+    let page = |asid, page: u64| one(1, 3, asid, page << 12);
+    let both: Vec<_> = (0..40).map(|n| page(5 + n % 2, n / 2)).collect();
+    let made = sequence(&both, &FULL, true);
+    assert_eq!(made, sequence(&both, &FULL, false));
+    let mut spans: Vec<_> = made
+        .iter()
+        .map(|command| (bits(*command, 63, 48), span(*command)))
+        .collect();
+    spans.sort();
+    assert_eq!(spans, [(5, (0, 20 << 12)), (6, (0, 20 << 12))]);
+    // Other commands between them change nothing, and a third address space ends the range that
+    // was not added to for longest.
+    let asid = with([0x11, 0], 63, 48, 7);
+    let commands = [
+        page(5, 0),
+        asid,
+        page(6, 0),
+        page(5, 1),
+        page(7, 0),
+        page(5, 2),
+    ];
+    let made = sequence(&commands, &FULL, true);
+    let asids: Vec<_> = made.iter().map(|command| bits(*command, 63, 48)).collect();
+    assert_eq!(asids, [7, 6, 5, 7]);
+}
+
+#[test]
+fn what_is_invalid_is_not_known() {
+    // Neither at the beginning nor behind any commands.
+    cases(20_000, |random| {
+        let features = guest::features(random);
+        let mut merger = Merger::new(&features);
+        for words in commands(random, &features) {
+            let command = tlbi(words, &features);
+            let mut made = Made::default();
+            merger
+                .add(command, &mut made)
+                .expect("the sink does not fail");
+            if random.one_in(8) {
+                merger.close(&mut made).expect("the sink does not fail");
+            }
+            let noise = [random.number(), random.number()];
+            let bit = random.within(0..=127) as u32;
+            let flipped = with(words, bit, bit, 1 ^ bits(words, bit, bit));
+            for other in [[0, 0], [0, u64::MAX], [u64::MAX; 2], noise, flipped] {
+                let is_valid = Rules::new(features).check(other).is_ok();
+                assert!(!merger.knows(other) || is_valid, "{other:x?}");
+            }
+        }
+    });
 }
 
 #[test]

@@ -17,18 +17,18 @@ use kernel::prelude::*;
 
 use crate::{
     drivers::smmu_v3::{
-        batch::{
-            self,
-            Smmus,
-            Stream,
-            MAX_ISSUED, //
-        },
+        batch,
         command::{
             Physical,
             Rules,
             Words, //
         },
-        features::Features, //
+        features::Features,
+        pending::{
+            Smmus,
+            Stream,
+            MAX_ISSUED, //
+        }, //
     },
     kapi::iommu::invalidate::Invalidated,
     tests::{
@@ -37,10 +37,7 @@ use crate::{
             Random, //
         },
         smmu_v3::{
-            batch::{
-                lanes,
-                Memory, //
-            },
+            batch::Memory,
             guest::{
                 self,
                 FULL, //
@@ -264,6 +261,14 @@ impl World {
 struct Hardware(RefCell<World>);
 
 impl Smmus for Hardware {
+    fn count(&self) -> usize {
+        self.0.borrow().smmus.len()
+    }
+
+    fn vmid(&self, smmu: usize) -> u16 {
+        World::vmid(smmu, OURS)
+    }
+
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let device = (0..DEVICES).find(|device| World::vsid(*device) == vsid)?;
         let (smmu, sid) = self.0.borrow().stream(OURS, device);
@@ -286,10 +291,6 @@ impl Smmus for Hardware {
             world.step(smmu);
         }
         Ok(())
-    }
-
-    fn submissions(&self) -> u32 {
-        0
     }
 }
 
@@ -414,20 +415,11 @@ fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
 
 fn carry_out<const N: usize>(
     hardware: &Hardware,
-    smmus: usize,
     features: Features,
     commands: &[Words],
 ) -> Invalidated {
-    let vmids: Vec<_> = (0..smmus).map(|smmu| World::vmid(smmu, OURS)).collect();
-    let mut lanes = lanes::<N>(&vmids);
-    let (mut source, count) = (Memory(commands), commands.len() as u32);
-    batch::carry_out(
-        hardware,
-        &Rules::new(features),
-        &mut lanes,
-        &mut source,
-        count,
-    )
+    let (rules, mut source) = (Rules::new(features), Memory(commands));
+    batch::carry_out::<_, N>(hardware, &rules, &mut source, commands.len() as u32)
 }
 
 #[test]
@@ -447,13 +439,13 @@ fn no_device_gets_what_is_stale() {
                 });
                 world.traffic(2);
             }
-            let (smmus, features) = (world.smmus.len(), world.features);
+            let features = world.features;
             drop(world);
             let count = commands.len() as u32;
             let outcome = if hardware.0.borrow_mut().random.one_in(4) {
-                carry_out::<1>(&hardware, smmus, features, &commands)
+                carry_out::<1>(&hardware, features, &commands)
             } else {
-                carry_out::<MAX_ISSUED>(&hardware, smmus, features, &commands)
+                carry_out::<MAX_ISSUED>(&hardware, features, &commands)
             };
             assert_eq!((outcome.done, outcome.result), (count, Ok(())));
             let mut world = hardware.0.borrow_mut();
