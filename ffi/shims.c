@@ -105,9 +105,28 @@ void iommufd_rs_wake_up_all(struct wait_queue_head *queue)
 		wake_up_all(queue);
 }
 
-struct user_struct *iommufd_rs_get_current_user(void)
+/*
+ * Takes references to what the current process's memory is charged to. Returns false, and takes none, in a
+ * kernel thread.
+ */
+bool iommufd_rs_get_accounts(struct mm_struct **mm, struct task_struct **task,
+			     struct user_struct **user)
 {
-	return get_uid(current_user());
+	*mm = current->mm;
+	if (!*mm)
+		return false;
+	mmgrab(*mm);
+	*task = get_task_struct(current->group_leader);
+	*user = get_uid(current_user());
+	return true;
+}
+
+void iommufd_rs_put_accounts(struct mm_struct *mm, struct task_struct *task,
+			     struct user_struct *user)
+{
+	mmdrop(mm);
+	put_task_struct(task);
+	free_uid(user);
 }
 
 void iommufd_rs_get_user(struct user_struct *user)

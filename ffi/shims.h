@@ -78,7 +78,10 @@ bool iommufd_rs_fatal_signal_pending(void);
 void iommufd_rs_wake_up_all(struct wait_queue_head *queue);
 
 /* linux/sched/user.h, linux/sched/signal.h, linux/cred.h */
-struct user_struct *iommufd_rs_get_current_user(void);
+bool iommufd_rs_get_accounts(struct mm_struct **mm, struct task_struct **task,
+			     struct user_struct **user);
+void iommufd_rs_put_accounts(struct mm_struct *mm, struct task_struct *task,
+			     struct user_struct *user);
 void iommufd_rs_get_user(struct user_struct *user);
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages);

@@ -6,7 +6,10 @@
 //! [`include/linux/sched/user.h`](srctree/include/linux/sched/user.h),
 //! [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use core::ptr::NonNull;
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
 
 use kernel::{
     error::to_result,
@@ -40,11 +43,7 @@ pub(crate) enum Accounting {
     Process,
 }
 
-/// A counted reference to a `struct user_struct`.
-///
-/// # Invariants
-///
-/// The reference is counted.
+/// A `struct user_struct` on which the owner of this has a reference.
 struct User(NonNull<bindings::user_struct>);
 
 // SAFETY: Tasks of the user share the struct. It is changed by atomic operations only, and any task
@@ -53,23 +52,13 @@ unsafe impl Send for User {}
 // SAFETY: Tasks of the user share the struct. It is changed by atomic operations only.
 unsafe impl Sync for User {}
 
-impl Drop for User {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the reference is counted, and it is not used any more.
-        unsafe { bindings::free_uid(self.0.as_ptr()) };
-    }
-}
-
-impl Clone for User {
-    fn clone(&self) -> Self {
-        // SAFETY: By the type invariants there is a reference to the user.
-        unsafe { bindings::iommufd_rs_get_user(self.0.as_ptr()) };
-        // INVARIANT: The reference was just counted.
-        Self(self.0)
-    }
-}
-
 /// The address space and the user that pinned pages are charged to.
+///
+/// Every mapping makes and drops one, so its references are taken and put by one call of C each.
+///
+/// # Invariants
+///
+/// A reference on each of the three is owned by this.
 ///
 /// # Examples
 ///
@@ -80,25 +69,57 @@ impl Clone for User {
 /// assert!(AccountedMm::current().is_err_and(|error| error == EINVAL));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone)]
 pub(crate) struct AccountedMm {
-    mm: ARef<Mm>,
-    task: ARef<Task>,
+    mm: ManuallyDrop<ARef<Mm>>,
+    task: ManuallyDrop<ARef<Task>>,
     user: User,
+}
+
+impl Drop for AccountedMm {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the references are ours. They are not used any more.
+        unsafe {
+            bindings::iommufd_rs_put_accounts(
+                self.mm.as_raw(),
+                self.task.as_ptr(),
+                self.user.0.as_ptr(),
+            )
+        };
+    }
+}
+
+impl Clone for AccountedMm {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariants there is a reference to the user.
+        unsafe { bindings::iommufd_rs_get_user(self.user.0.as_ptr()) };
+        // INVARIANT: The three references were just counted.
+        Self {
+            mm: self.mm.clone(),
+            task: self.task.clone(),
+            user: User(self.user.0),
+        }
+    }
 }
 
 impl AccountedMm {
     /// Returns those of the current process. Returns `EINVAL` in a kernel thread.
     pub(crate) fn current() -> Result<Self> {
-        let task = current!();
-        let mm: &Mm = task.mm().ok_or(EINVAL)?;
-        // SAFETY: The current task has credentials, and these have a user.
-        let user = unsafe { bindings::iommufd_rs_get_current_user() };
-        Ok(Self {
-            mm: mm.into(),
-            task: task.group_leader().into(),
-            // INVARIANT: The function has counted a reference for us.
-            user: User(NonNull::new(user).ok_or(EINVAL)?),
+        let mut mm = core::ptr::null_mut();
+        let mut task = core::ptr::null_mut();
+        let mut user = core::ptr::null_mut();
+        // SAFETY: The three can be written.
+        if !unsafe { bindings::iommufd_rs_get_accounts(&mut mm, &mut task, &mut user) } {
+            return Err(EINVAL);
+        }
+        // INVARIANT: The function has counted a reference on each for us.
+        // SAFETY: It has stored valid pointers. `Mm` and `Task` are transparent wrappers of the C
+        // structs.
+        Ok(unsafe {
+            Self {
+                mm: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(mm.cast()))),
+                task: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(task.cast()))),
+                user: User(NonNull::new_unchecked(user)),
+            }
         })
     }
 
