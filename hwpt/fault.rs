@@ -23,10 +23,6 @@ use kernel::{
             ordering::Relaxed,
             Atomic, //
         },
-        poll::{
-            PollCondVar,
-            PollCondVarBox, //
-        },
         Arc,
         Mutex, //
     },
@@ -42,7 +38,11 @@ use crate::{
         bug::warn_on_once,
         file::{
             anon_file::Ready,
-            file_ref::FileRef, //
+            file_ref::FileRef,
+            pollers::{
+                new_pollers,
+                Pollers, //
+            }, //
         },
         iommu::iopf::{
             Answer,
@@ -165,7 +165,8 @@ pub(crate) struct FaultQueue {
     #[pin]
     inner: Mutex<Inner>,
     /// Woken when there is something to read.
-    arrived: PollCondVarBox,
+    #[pin]
+    arrived: Pollers,
 }
 
 impl Kind for FaultQueue {
@@ -197,7 +198,7 @@ impl FaultQueue {
                 },
                 "FaultQueue::inner"
             ),
-            arrived: PollCondVarBox::new(c"FaultQueue::arrived", kernel::static_lock_class!())?,
+            arrived <- new_pollers!("FaultQueue::arrived"),
         }? Refusal)
     }
 
@@ -325,7 +326,7 @@ impl EventSource for FaultQueue {
         Ok(done)
     }
 
-    fn event(&self) -> &PollCondVar {
+    fn pollers(&self) -> &Pollers {
         &self.arrived
     }
 
@@ -400,7 +401,7 @@ impl FaultSink for Faults {
         inner.waiting.push_back(group);
         inner.reported = inner.reported.wrapping_add(1);
         drop(inner);
-        queue.arrived.notify_all();
+        queue.arrived.wake_all();
     }
 
     fn end(&self, attachment: AttachmentId) {

@@ -4,7 +4,6 @@
 
 use kernel::{
     prelude::*,
-    sync::poll::PollCondVar,
     uaccess::{
         UserSliceReader,
         UserSliceWriter, //
@@ -19,7 +18,8 @@ use crate::{
                 NewEventFile,
                 Ready, //
             },
-            file_ref::FileRef, //
+            file_ref::FileRef,
+            pollers::Pollers, //
         },
         lines::Lines,
         reason::Result, //
@@ -49,8 +49,8 @@ pub(crate) trait EventSource: Kind {
     where
         Self: Sized;
 
-    /// Returns the condition variable that is notified when [`EventSource::ready`] changes.
-    fn event(&self) -> &PollCondVar;
+    /// Returns the tasks that are woken when [`EventSource::ready`] changes.
+    fn pollers(&self) -> &Pollers;
 
     /// Returns the operations for which the file is ready.
     fn ready(&self) -> Ready;
@@ -82,8 +82,8 @@ impl<K: EventSource> EventFile for ObjectFile<K> {
         self.object.show(&lines.of(K::NAME, self.object.id()));
     }
 
-    fn event(&self) -> &PollCondVar {
-        self.object.event()
+    fn pollers(&self) -> &Pollers {
+        self.object.pollers()
     }
 
     fn ready(&self) -> Ready {

@@ -19,10 +19,6 @@ use kernel::{
     },
     sync::{
         atomic::ordering::Relaxed,
-        poll::{
-            PollCondVar,
-            PollCondVarBox, //
-        },
         Arc,
         Mutex,
         SpinLock, //
@@ -39,7 +35,11 @@ use crate::{
         bug::warn_on_once,
         file::{
             anon_file::Ready,
-            file_ref::FileRef, //
+            file_ref::FileRef,
+            pollers::{
+                new_pollers,
+                Pollers, //
+            }, //
         },
         iommu::vevent::{
             Connection,
@@ -183,7 +183,8 @@ struct Queue {
     #[pin]
     inner: SpinLock<Inner>,
     /// Woken when there is something to read.
-    arrived: PollCondVarBox,
+    #[pin]
+    arrived: Pollers,
 }
 
 /// Returns the header of the event with this number.
@@ -216,7 +217,7 @@ impl Queue {
                 },
                 "Queue::inner"
             ),
-            arrived: PollCondVarBox::new(c"Queue::arrived", kernel::static_lock_class!())?,
+            arrived <- new_pollers!("Queue::arrived"),
         })
     }
 
@@ -353,7 +354,7 @@ impl EventReceiver for Queue {
                 result => trace::errno(result),
             },
         });
-        self.arrived.notify_all();
+        self.arrived.wake_all();
         result
     }
 }
@@ -371,7 +372,7 @@ impl EventSource for VeventQ {
         Err(Reason::VeventqWrite.with(0))
     }
 
-    fn event(&self) -> &PollCondVar {
+    fn pollers(&self) -> &Pollers {
         &self.queue.arrived
     }
 

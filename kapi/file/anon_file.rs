@@ -25,13 +25,7 @@ use kernel::{
     module::this_module,
     prelude::*,
     seq_file::SeqFile,
-    sync::{
-        aref::ARef,
-        poll::{
-            PollCondVar,
-            PollTable, //
-        }, //
-    },
+    sync::aref::ARef,
     uaccess::{
         UserSlice,
         UserSliceReader,
@@ -41,7 +35,10 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::lines::Lines,
+    kapi::{
+        file::pollers::Pollers,
+        lines::Lines, //
+    },
     LocalModule, //
 };
 
@@ -81,18 +78,20 @@ impl Ready {
 ///
 /// ```
 /// use crate::kapi::{
-///     file::anon_file::{EventFile, NewEventFile, Ready},
+///     file::{
+///         anon_file::{EventFile, NewEventFile, Ready},
+///         pollers::{new_pollers, Pollers},
+///     },
 ///     lines::Lines,
 /// };
 /// use kernel::{
-///     sync::poll::{PollCondVar, PollCondVarBox},
 ///     uaccess::{UserSliceReader, UserSliceWriter},
 /// };
 ///
 /// /// A file from which one byte can be read, any number of times.
 /// struct One {
 ///     byte: u8,
-///     event: PollCondVarBox,
+///     pollers: Pin<KBox<Pollers>>,
 /// }
 ///
 /// impl EventFile for One {
@@ -107,8 +106,8 @@ impl Ready {
 ///         Err(EBADF)
 ///     }
 ///
-///     fn event(&self) -> &PollCondVar {
-///         &self.event
+///     fn pollers(&self) -> &Pollers {
+///         &self.pollers
 ///     }
 ///
 ///     fn ready(&self) -> Ready {
@@ -121,9 +120,9 @@ impl Ready {
 /// /// Returns a descriptor of the current process.
 /// fn open(byte: u8) -> Result<u32> {
 ///     let file = NewEventFile::new(c"[one]")?;
-///     let event = PollCondVarBox::new(c"One::event", kernel::static_lock_class!())?;
+///     let pollers = KBox::pin_init(new_pollers!("One::pollers"), GFP_KERNEL)?;
 ///     let fd = file.fd();
-///     file.install(One { byte, event });
+///     file.install(One { byte, pollers });
 ///     Ok(fd)
 /// }
 /// ```
@@ -141,8 +140,8 @@ pub(crate) trait EventFile: Send + Sync + 'static {
     /// Writes lines about the file for `/proc/PID/fdinfo/N`.
     fn show(&self, lines: &Lines<'_>);
 
-    /// Returns the condition variable that is notified when [`EventFile::ready`] changes.
-    fn event(&self) -> &PollCondVar;
+    /// Returns the tasks that are woken when [`EventFile::ready`] changes.
+    fn pollers(&self) -> &Pollers;
 
     /// Returns the operations for which the file is ready.
     fn ready(&self) -> Ready;
@@ -245,9 +244,9 @@ unsafe extern "C" fn poll<T: EventFile>(
     // SAFETY: The file exists during the call. `check_position` sees to it that no position is
     // used.
     let file = unsafe { File::from_raw_file(file) };
-    // SAFETY: The VFS passes a valid table or a null pointer.
-    let table = unsafe { PollTable::from_raw(table) };
-    table.register_wait(file, value.event());
+    // SAFETY: They belong to the value, of which `release` has the only mutable reference: it exists
+    // until the file is released.
+    unsafe { value.pollers().add(file, table) };
     value.ready().as_raw()
 }
 

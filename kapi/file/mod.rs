@@ -9,6 +9,7 @@
 //! | `listing` | `rust/kernel/debugfs` |
 //! | `params` | private: the parameters of this module |
 //! | `pinnable` | `rust/kernel/fs` |
+//! | `pollers` | `rust/kernel/sync` |
 
 pub(crate) mod anon_file;
 pub(crate) mod file_ref;
@@ -16,3 +17,4 @@ pub(crate) mod file_ref;
 pub(crate) mod listing;
 pub(crate) mod params;
 pub(crate) mod pinnable;
+pub(crate) mod pollers;
