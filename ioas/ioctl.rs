@@ -5,10 +5,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    },
+    sync::atomic::ordering::Relaxed,
     uaccess::UserSlice, //
 };
 
@@ -19,7 +16,10 @@ use crate::{
             IntervalMap,
             Vacancy, //
         },
-        map::Placement,
+        map::{
+            Part,
+            Placement, //
+        },
         pages::Pages,
         Ioas, //
     },
@@ -168,93 +168,98 @@ fn range_of(start: u64, length: u64) -> Result<IovaRange> {
     IovaRange::from_len(start, length).because(Reason::CommandRange, start)
 }
 
-/// Maps all of a memory source. See [`Ioas::map`].
-fn map_pages(
-    ioas: &Ioas,
-    (pages, start): (Arc<Pages>, u64),
+/// What IOMMU_IOAS_MAP or IOMMU_IOAS_MAP_FILE asks for.
+struct Wanted {
+    ioas_id: u32,
+    flags: u32,
+    reserved: u32,
+    /// The IOVA, which is replaced by the one that was chosen.
+    iova: u64,
     length: u64,
-    placement: Placement,
-    prot: Prot,
-    commit: impl FnOnce(u64) -> Result,
-) -> Result {
-    let slice = Slice {
-        pages,
-        start,
-        length,
-    };
-    ioas.map(Chunks::from(slice), length, placement, prot, commit)
+    /// The file's descriptor, or `None` for the caller's memory.
+    fd: Option<i32>,
+    /// The address of the memory, or the offset into the file, in bytes.
+    start: u64,
 }
 
 /// IOMMU_IOAS_MAP.
 pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Result {
-    let result = ctx
-        .latencies()
-        .time(Timed::Map, || map_user(ctx, &mut cmd, user));
-    if result.is_ok() {
-        ctx.counters().maps.fetch_add(1, Relaxed);
-    }
-    emit(|| trace::Map {
-        context: ctx.id(),
-        ioas: cmd.ioas_id,
+    let wanted = Wanted {
+        ioas_id: cmd.ioas_id,
+        flags: cmd.flags,
+        reserved: cmd.__reserved,
         iova: cmd.iova,
         length: cmd.length,
-        fd: -1,
+        fd: None,
         start: cmd.user_va,
-        flags: cmd.flags,
-        error: trace::errno(&result),
-    });
-    result
-}
-
-fn map_user(ctx: &Ctx, cmd: &mut uapi::IoasMap, user: &UserStruct) -> Result {
-    check_map_flags(cmd.flags)?;
-    if cmd.__reserved != 0 {
-        return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
-    }
-    check_numbers(&[cmd.iova, cmd.length])?;
-    let prot = prot_of(cmd.flags)?;
-    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
-    let account = ctx.account();
-    let pages = Pages::from_user(cmd.user_va, cmd.length, prot.write, account)?;
-    let placement = placement_of(cmd.flags, cmd.iova);
-    map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
+    };
+    map_memory(ctx, wanted, |iova| {
         cmd.iova = iova;
-        user.write(cmd)
+        user.write(&cmd)
     })
 }
 
 /// IOMMU_IOAS_MAP_FILE.
 pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct) -> Result {
+    let wanted = Wanted {
+        ioas_id: cmd.ioas_id,
+        flags: cmd.flags,
+        reserved: 0,
+        iova: cmd.iova,
+        length: cmd.length,
+        fd: Some(cmd.fd),
+        start: cmd.start,
+    };
+    map_memory(ctx, wanted, |iova| {
+        cmd.iova = iova;
+        user.write(&cmd)
+    })
+}
+
+/// Maps memory, and calls `commit` as [`Ioas::map`] does.
+fn map_memory(ctx: &Ctx, mut wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
     let result = ctx
         .latencies()
-        .time(Timed::Map, || map_fd(ctx, &mut cmd, user));
+        .time(Timed::Map, || map_wanted(ctx, &mut wanted, commit));
     if result.is_ok() {
         ctx.counters().maps.fetch_add(1, Relaxed);
     }
     emit(|| trace::Map {
         context: ctx.id(),
-        ioas: cmd.ioas_id,
-        iova: cmd.iova,
-        length: cmd.length,
-        fd: cmd.fd,
-        start: cmd.start,
-        flags: cmd.flags,
+        ioas: wanted.ioas_id,
+        iova: wanted.iova,
+        length: wanted.length,
+        fd: wanted.fd.unwrap_or(-1),
+        start: wanted.start,
+        flags: wanted.flags,
         error: trace::errno(&result),
     });
     result
 }
 
-fn map_fd(ctx: &Ctx, cmd: &mut uapi::IoasMapFile, user: &UserStruct) -> Result {
-    check_map_flags(cmd.flags)?;
-    check_numbers(&[cmd.iova, cmd.length])?;
-    let prot = prot_of(cmd.flags)?;
-    let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
+fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
+    check_map_flags(wanted.flags)?;
+    if wanted.reserved != 0 {
+        return Err(Reason::CommandReserved.with(wanted.reserved.into()));
+    }
+    check_numbers(&[wanted.iova, wanted.length])?;
+    let prot = prot_of(wanted.flags)?;
+    let ioas: Ref<Ioas> = ctx.objects().get(wanted.ioas_id)?;
+    let (start, length) = (wanted.start, wanted.length);
     let account = ctx.account();
-    let pages = Pages::from_file(cmd.fd, cmd.start, cmd.length, prot.write, account)?;
-    let placement = placement_of(cmd.flags, cmd.iova);
-    map_pages(&ioas, pages, cmd.length, placement, prot, |iova| {
-        cmd.iova = iova;
-        user.write(cmd)
+    let (pages, start) = match wanted.fd {
+        None => Pages::from_user(start, length, prot.write, account),
+        Some(fd) => Pages::from_file(fd, start, length, prot.write, account),
+    }?;
+    let part = Part::new(Slice {
+        pages,
+        start,
+        length,
+    })?;
+    let placement = placement_of(wanted.flags, wanted.iova);
+    ioas.map(Chunks::from(part), length, placement, prot, |iova| {
+        wanted.iova = iova;
+        commit(iova)
     })
 }
 
@@ -282,11 +287,11 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
     check_numbers(&[cmd.length, cmd.src_iova, cmd.dst_iova])?;
     let prot = prot_of(cmd.flags)?;
     let src: Ref<Ioas> = ctx.objects().get(cmd.src_ioas_id)?;
-    let slices = src.slices(range_of(cmd.src_iova, cmd.length)?)?;
+    let parts = src.parts(range_of(cmd.src_iova, cmd.length)?)?;
     drop(src);
     let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
     let placement = placement_of(cmd.flags, cmd.dst_iova);
-    dst.map(slices, cmd.length, placement, prot, |iova| {
+    dst.map(parts, cmd.length, placement, prot, |iova| {
         cmd.dst_iova = iova;
         user.write(cmd)
     })

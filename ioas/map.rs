@@ -69,7 +69,7 @@ pub(crate) enum Placement {
 }
 
 /// A slice that is being mapped.
-struct Part {
+pub(crate) struct Part {
     slice: Slice,
     /// Memory for its area, until there is an area.
     vacancy: Option<Vacancy<IovaUnit, Area>>,
@@ -78,7 +78,9 @@ struct Part {
 }
 
 impl Part {
-    fn new(slice: Slice) -> Result<Self, Error> {
+    /// Allocates memory for its area. Returns `ENOMEM`.
+    #[inline]
+    pub(crate) fn new(slice: Slice) -> Result<Self, Error> {
         Ok(Self {
             slice,
             vacancy: Some(Vacancy::new()?),
@@ -211,7 +213,7 @@ impl Ioas {
         self.space.read().domains.members.next(slot + 1, followed)
     }
 
-    /// Maps slices of memory one behind the other, `length` bytes in all. Calls `commit` with the
+    /// Maps parts one behind the other, `length` bytes in all. Calls `commit` with the
     /// IOVA of the first byte when all is mapped, before other tasks can see it. On failure, also
     /// of `commit`, nothing has changed.
     ///
@@ -221,16 +223,13 @@ impl Ioas {
     /// if the task is being killed, and `EFAULT`.
     pub(crate) fn map(
         &self,
-        slices: Chunks<Slice>,
+        parts: Chunks<Part>,
         length: u64,
         placement: Placement,
         prot: Prot,
         commit: impl FnOnce(u64) -> Result,
     ) -> Result {
-        let mut taken = Taken {
-            ioas: self,
-            parts: slices.try_map(Part::new)?,
-        };
+        let mut taken = Taken { ioas: self, parts };
         let terms = self.take(&mut taken.parts, length, placement, prot)?;
 
         let iova = terms.iova;
@@ -327,10 +326,10 @@ impl Ioas {
         })
     }
 
-    /// Returns the memory that is mapped at `range`, as slices in order. Returns `ENOENT` if part
-    /// of the range is not mapped, and `ENOMEM`.
-    pub(crate) fn slices(&self, range: IovaRange) -> Result<Chunks<Slice>> {
-        let mut slices = Chunks::new();
+    /// Returns the memory that is mapped at `range`, as parts in order for another mapping. Returns
+    /// `ENOENT` if part of the range is not mapped, and `ENOMEM`.
+    pub(crate) fn parts(&self, range: IovaRange) -> Result<Chunks<Part>> {
+        let mut parts = Chunks::new();
         let mut next = Some(range.start());
 
         let space = self.space.read();
@@ -340,15 +339,15 @@ impl Ioas {
                 return Err(Reason::MapGap.with(next.unwrap_or(start)));
             }
             let last = mapped.last().min(range.last());
-            slices.push(Slice {
+            parts.push(Part::new(Slice {
                 pages: area.slice.pages.clone(),
                 start: area.slice.start + (start - mapped.start()),
                 length: last - start + 1,
-            })?;
+            })?)?;
             next = last.checked_add(1);
         }
         if next == range.last().checked_add(1) {
-            Ok(slices)
+            Ok(parts)
         } else {
             Err(Reason::MapGap.with(next.unwrap_or(range.start())))
         }

@@ -6,7 +6,10 @@
 use crate::{
     ioas::{
         area::Slice,
-        map::Placement,
+        map::{
+            Part,
+            Placement, //
+        },
         pages::Pages,
         Ioas, //
     },
@@ -43,7 +46,7 @@ impl Ioas {
             length,
         };
         self.map(
-            Chunks::from(slice),
+            Chunks::from(Part::new(slice)?),
             length,
             Placement::Fixed(iova),
             prot,

@@ -23,8 +23,9 @@ use kernel::prelude::*;
 /// ```
 pub(crate) struct Chunks<T> {
     first: Option<T>,
-    /// All but the last are full. None is empty.
-    more: KVVec<KVec<T>>,
+    /// All but the last are full. None is empty. `None` rather than an empty list: dropping that calls
+    /// the allocator.
+    more: Option<KVVec<KVec<T>>>,
 }
 
 impl<T> Chunks<T> {
@@ -41,7 +42,7 @@ impl<T> Chunks<T> {
     pub(crate) const fn new() -> Self {
         Self {
             first: None,
-            more: KVVec::new(),
+            more: None,
         }
     }
 
@@ -57,20 +58,17 @@ impl<T> Chunks<T> {
             self.first = Some(value);
             return Ok(());
         }
-        if let Some(chunk) = self.more.last_mut() {
+        let more = self.more.get_or_insert_with(KVVec::new);
+        if let Some(chunk) = more.last_mut() {
             if chunk.len() < Self::PER_CHUNK {
                 return Ok(chunk.push(value, GFP_KERNEL_ACCOUNT)?);
             }
         }
         // The first chunk grows, since most lists are short.
-        let room = if self.more.is_empty() {
-            1
-        } else {
-            Self::PER_CHUNK
-        };
+        let room = if more.is_empty() { 1 } else { Self::PER_CHUNK };
         let mut chunk = KVec::with_capacity(room, GFP_KERNEL_ACCOUNT)?;
         chunk.push(value, GFP_KERNEL_ACCOUNT)?;
-        Ok(self.more.push(chunk, GFP_KERNEL_ACCOUNT)?)
+        Ok(more.push(chunk, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The elements in order.
@@ -78,25 +76,14 @@ impl<T> Chunks<T> {
     pub(crate) fn iter(&self) -> Iter<'_, T> {
         Iter {
             chunk: self.first.as_slice().iter(),
-            more: self.more.iter(),
+            more: self.more.as_deref().unwrap_or_default().iter(),
         }
-    }
-
-    /// Makes a list of what `f` makes of each element. Returns `ENOMEM` and the errors of `f`.
-    pub(crate) fn try_map<U>(self, mut f: impl FnMut(T) -> Result<U>) -> Result<Chunks<U>> {
-        let mut made = Chunks {
-            first: self.first.map(&mut f).transpose()?,
-            more: KVVec::new(),
-        };
-        for element in self.more.into_iter().flatten() {
-            made.push(f(element)?)?;
-        }
-        Ok(made)
     }
 
     /// The elements in order, for changing them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let more = self.more.iter_mut().flat_map(|chunk| chunk.iter_mut());
+        let more = self.more.as_deref_mut().unwrap_or_default();
+        let more = more.iter_mut().flat_map(|chunk| chunk.iter_mut());
         Iterator::chain(self.first.iter_mut(), more)
     }
 }
@@ -143,7 +130,7 @@ impl<T> From<T> for Chunks<T> {
     fn from(value: T) -> Self {
         Self {
             first: Some(value),
-            more: KVVec::new(),
+            more: None,
         }
     }
 }
@@ -152,10 +139,11 @@ impl<T> IntoIterator for Chunks<T> {
     type Item = T;
     type IntoIter = core::iter::Chain<
         core::option::IntoIter<T>,
-        core::iter::Flatten<<KVVec<KVec<T>> as IntoIterator>::IntoIter>,
+        core::iter::Flatten<core::iter::Flatten<core::option::IntoIter<KVVec<KVec<T>>>>>,
     >;
 
     fn into_iter(self) -> Self::IntoIter {
-        Iterator::chain(self.first.into_iter(), self.more.into_iter().flatten())
+        let more = self.more.into_iter().flatten().flatten();
+        Iterator::chain(self.first.into_iter(), more)
     }
 }
