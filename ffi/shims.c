@@ -475,6 +475,11 @@ struct file *iommufd_rs_shmem_file(loff_t size)
 #endif
 
 /* NULL, without a warning, if the memory is not there after one attempt to reclaim some. */
+void *iommufd_rs_kmalloc_account(size_t size)
+{
+	return kmalloc(size, GFP_KERNEL_ACCOUNT);
+}
+
 void *iommufd_rs_kmalloc_noretry(size_t size)
 {
 	return kmalloc(size, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);

@@ -159,6 +159,7 @@ struct file *iommufd_rs_shmem_file(loff_t size);
 #endif
 
 /* linux/slab.h */
+void *iommufd_rs_kmalloc_account(size_t size);
 void *iommufd_rs_kmalloc_noretry(size_t size);
 
 /* linux/highmem.h */

@@ -2,10 +2,7 @@
 
 //! Areas: ranges of IOVA that are mapped to memory.
 
-use kernel::sync::{
-    atomic::Atomic,
-    Arc, //
-};
+use kernel::sync::atomic::Atomic;
 
 use crate::{
     ioas::{
@@ -19,6 +16,7 @@ use crate::{
             Reason,
             Result, //
         },
+        sync::shared::Shared,
         units::{
             page_offset,
             IovaRange,
@@ -32,7 +30,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Slice {
     /// The source.
-    pub(crate) pages: Arc<Pages>,
+    pub(crate) pages: Shared<Pages>,
     /// The offset of the first byte from the first page of the source.
     pub(crate) start: u64,
     /// The length in bytes. It is not 0.

@@ -60,6 +60,7 @@ use crate::{
         },
         sync::{
             chunks::Chunks,
+            shared::Shared,
             wait_queue::{
                 new_wait_queue,
                 WaitQueue, //
@@ -130,7 +131,7 @@ impl Pages {
         length: u64,
         writable: bool,
         account: Account,
-    ) -> Result<(Arc<Self>, u64)> {
+    ) -> Result<(Shared<Self>, u64)> {
         addr.checked_add(length)
             .ok_or(Reason::MapOverflow.with(addr))?;
         check_length(length)?;
@@ -150,7 +151,7 @@ impl Pages {
         length: u64,
         writable: bool,
         account: Account,
-    ) -> Result<(Arc<Self>, u64)> {
+    ) -> Result<(Shared<Self>, u64)> {
         let extra = length
             .checked_sub(1)
             .ok_or(Reason::MapLength.with(length))?;
@@ -182,7 +183,7 @@ impl Pages {
         Ok((Self::new(source, writable, account)?, offset))
     }
 
-    fn new(source: Source, writable: bool, account: Account) -> Result<Arc<Self>> {
+    fn new(source: Source, writable: bool, account: Account) -> Result<Shared<Self>> {
         let Account { usage, process } = account;
         let accounting = if may_lock_without_limit() {
             Accounting::Unlimited
@@ -193,8 +194,8 @@ impl Pages {
         };
         let owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
         usage.charge_to(&owner, accounting);
-        Ok(Arc::pin_init(
-            pin_init!(Self {
+        Ok(Shared::pin_init(
+            try_pin_init!(Self {
                 source,
                 writable,
                 inner <- new_mutex!(
@@ -210,7 +211,7 @@ impl Pages {
                     "Pages::inner"
                 ),
                 pin_ended <- new_wait_queue!("Pages::pin_ended"),
-            }),
+            }? Error),
             GFP_KERNEL_ACCOUNT,
         )?)
     }

@@ -14,6 +14,7 @@
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `signal` | `rust/kernel/task` |
+//! | `slab` | `rust/kernel/alloc/allocator` |
 //! | `vec` | `rust/kernel/alloc/kvec` |
 //! | `wait_queue` | `rust/kernel/sync` |
 //! | `work_queue` | `rust/kernel/workqueue` |
@@ -30,6 +31,7 @@ pub(crate) mod raw_ref;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
 pub(crate) mod signal;
+pub(crate) mod slab;
 pub(crate) mod vec;
 pub(crate) mod wait_queue;
 #[cfg(CONFIG_DEBUG_FS)]

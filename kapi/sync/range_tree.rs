@@ -31,7 +31,10 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::units::Range, //
+    kapi::{
+        sync::slab::SlabBox,
+        units::Range, //
+    }, //
 };
 
 /// A tree of disjoint ranges of `U` with values, in order.
@@ -100,12 +103,12 @@ struct Node<U, V> {
 }
 
 /// Memory for one more range, so that inserting it cannot fail.
-pub(crate) struct Reservation<U, V>(KBox<MaybeUninit<Node<U, V>>>);
+pub(crate) struct Reservation<U, V>(SlabBox<MaybeUninit<Node<U, V>>>);
 
 impl<U, V> Reservation<U, V> {
     /// Allocates it. Returns `ENOMEM`.
     pub(crate) fn new(flags: Flags) -> Result<Self> {
-        Ok(Self(KBox::new_uninit(flags)?))
+        Ok(Self(SlabBox::new_uninit(flags)?))
     }
 }
 
@@ -169,7 +172,7 @@ impl<U: Copy, V> RangeTree<U, V> {
             range,
             value,
         });
-        let node = NonNull::from(KBox::leak(node));
+        let node = NonNull::from(SlabBox::leak(node));
         let root: *mut bindings::rb_root = &mut self.root;
         // SAFETY: The nodes are in the tree, and `root` is a field of `self`.
         let (parent, link) = unsafe {
@@ -418,7 +421,7 @@ impl<U, V> Drop for RangeTree<U, V> {
             // later one was freed.
             next = unsafe { bindings::rb_next_postorder(next) };
             // SAFETY: The tree owns its nodes, which came from boxes, and each one comes once.
-            drop(unsafe { KBox::from_raw(node.as_ptr()) });
+            drop(unsafe { SlabBox::from_raw(node.as_ptr()) });
         }
     }
 }
@@ -600,7 +603,7 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
             from,
         };
         // SAFETY: The node came from a box. The tree does not have it any more.
-        let node = unsafe { KBox::from_raw(self.node.as_ptr()) };
-        KBox::into_inner(node).value
+        let node = unsafe { SlabBox::from_raw(self.node.as_ptr()) };
+        SlabBox::into_inner(node).value
     }
 }

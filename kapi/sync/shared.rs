@@ -30,7 +30,10 @@ use kernel::{
     }, //
 };
 
-use crate::kapi::sync::raw_ref::RawRef;
+use crate::kapi::sync::{
+    raw_ref::RawRef,
+    slab::SlabBox, //
+};
 
 #[pin_data]
 #[repr(C)]
@@ -44,7 +47,7 @@ struct Inner<T: ?Sized> {
 ///
 /// # Invariants
 ///
-/// `ptr` came from a `KBox<Inner<T>>`, which is freed when its `count` becomes 0. The reference is
+/// `ptr` came from a `SlabBox<Inner<T>>`, which is freed when its `count` becomes 0. The reference is
 /// counted.
 ///
 /// # Examples
@@ -93,7 +96,7 @@ impl<T> Shared<T> {
     where
         E: From<AllocError>,
     {
-        let inner = KBox::try_pin_init(
+        let inner = SlabBox::try_pin_init(
             try_pin_init!(Inner {
                 count: Refcount::new(1),
                 value <- init,
@@ -102,10 +105,10 @@ impl<T> Shared<T> {
         )?;
         // SAFETY: The value is not moved until `drop` frees it, because `Shared` gives out `&T`
         // only.
-        let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
-        // INVARIANT: It came from a `KBox`, and the count is 1.
+        let raw = SlabBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
+        // INVARIANT: It came from a `SlabBox`, and the count is 1.
         Ok(Self {
-            // SAFETY: `KBox::into_raw` does not return a null pointer.
+            // SAFETY: `SlabBox::into_raw` does not return a null pointer.
             ptr: unsafe { NonNull::new_unchecked(raw) },
             _owns: PhantomData,
         })
@@ -214,9 +217,9 @@ impl<T: ?Sized> Deref for Shared<T> {
 impl<T: ?Sized> Drop for Shared<T> {
     fn drop(&mut self) {
         if self.inner().count.dec_and_test() {
-            // SAFETY: By the type invariants it came from a `KBox`, and the count is 0, so there is
+            // SAFETY: By the type invariants it came from a `SlabBox`, and the count is 0, so there is
             // no other reference. The value is dropped in place, as pinning requires.
-            drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
+            drop(unsafe { SlabBox::from_raw(self.ptr.as_ptr()) });
         }
     }
 }
