@@ -193,7 +193,6 @@ impl Pages {
             Accounting::User
         };
         let owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
-        usage.charge_to(&owner, accounting);
         Ok(Shared::pin_init(
             try_pin_init!(Self {
                 source,
@@ -440,6 +439,7 @@ impl Inner {
     /// Charges pages that are about to be pinned to the owner, and to the next one if that is
     /// decided. Returns `ENOMEM` and changes nothing if that exceeds a limit.
     pub(super) fn charge(&mut self, npages: u64) -> Result {
+        self.usage.charge_to(&self.owner, self.accounting);
         charge(&self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
             if !self.owner.same_account(next, self.accounting) {

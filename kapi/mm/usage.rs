@@ -26,7 +26,7 @@ use crate::kapi::mm::locked_vm::{
 pub(crate) struct Usage {
     /// The number of pinned pages that are charged.
     pinned: Atomic<u64>,
-    /// What the memory that was mapped last is charged to.
+    /// What the memory that was pinned last is charged to.
     #[pin]
     account: SpinLock<Option<(AccountedMm, Accounting)>>,
 }
@@ -69,7 +69,7 @@ impl Usage {
         }
     }
 
-    /// Returns what pages are charged to, or `None` if nothing was mapped yet.
+    /// Returns what pages are charged to, or `None` if nothing was pinned yet.
     pub(crate) fn account(&self) -> Option<(AccountedMm, Accounting)> {
         self.account.lock().clone()
     }
