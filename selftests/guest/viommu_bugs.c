@@ -8,13 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "effort.h"
 #include "viommu.h"
 
 #define DEEP		64
 #define ROUNDS		50
 #define QUEUES		1000
-/* An RCU grace period takes longer, even on an idle machine. */
-#define QUEUE_MS	8
 
 struct event {
 	struct iommufd_vevent_header header;
@@ -358,25 +357,18 @@ static void data_without_length(struct fixture *none)
 	close_attached(&a);
 }
 
-static long long now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 /* Closing a context waits for no RCU grace period for the queues that are left. */
 static void many_queues(struct fixture *none)
 {
+	struct effort begin, made, closed;
 	struct guest g, other;
-	long long began;
 	int i;
 
 	if (!open_guest(&g))
 		return;
 	/* A vIOMMU has one queue of a type. */
 	other = g;
+	begin = effort_now();
 	for (i = 0; i < QUEUES; i++) {
 		struct iommu_veventq_alloc cmd;
 
@@ -385,11 +377,14 @@ static void many_queues(struct fixture *none)
 		WANT(call(g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
 		close(cmd.out_veventq_fd);
 	}
-	began = now_ms();
+	made = effort_since(begin);
+	begin = effort_now();
 	close(g.fd);
-	began = now_ms() - began;
-	note("%d event queues are closed in %lld ms", QUEUES, began);
-	CHECK(began < QUEUES * QUEUE_MS);
+	closed = effort_since(begin);
+	note("%d event queues: made in %lld us of CPU time, closed in %lld us, asleep %ld times", QUEUES,
+	     made.cpu_us, closed.cpu_us, closed.sleeps);
+	CHECK(closed.sleeps < QUEUES / 10);
+	CHECK(closed.cpu_us < made.cpu_us);
 }
 
 static const struct test tests[] = {
