@@ -61,19 +61,17 @@ const ENOUGH_BYTES: u64 = 16 << 20;
 /// The largest number of areas that are looked at while the lock is held.
 const MOST_LOOKS: usize = 1024;
 
-/// Areas in [`State::Moving`].
-struct Batch {
-    areas: [Option<(IovaRange, Slice, Prot)>; MOST_AREAS],
+/// At most `N` areas in [`State::Moving`].
+struct Batch<const N: usize> {
+    areas: [Option<(IovaRange, Slice, Prot)>; N],
     count: usize,
     bytes: u64,
     small_pages: bool,
     /// No other domain has the areas.
     alone: bool,
-    /// The largest number of areas.
-    most: usize,
 }
 
-impl Batch {
+impl<const N: usize> Batch<N> {
     fn areas(&self) -> impl Iterator<Item = (IovaRange, &Slice, Prot)> + Clone {
         let areas = self.areas.get(..self.count).unwrap_or(&[]);
         areas
@@ -93,7 +91,7 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.count >= self.most
+        self.count == N
     }
 
     /// Returns whether an area is too large for the batch.
@@ -103,7 +101,7 @@ impl Batch {
 }
 
 /// What the search for areas that are behind has come to.
-enum Found {
+enum Found<const N: usize> {
     /// No area is behind any more.
     None,
     /// There may be some from this address on.
@@ -111,19 +109,18 @@ enum Found {
     /// Another task works on the first one.
     Busy,
     /// These.
-    Some(Batch),
+    Some(Batch<N>),
 }
 
-/// Looks for areas that are behind, from `from` on, and puts at most `most` of them into
+/// Looks for areas that are behind, from `from` on, and puts at most `N` of them into
 /// [`State::Moving`].
-fn find_behind(space: &mut Space, from: u64, most: usize) -> Found {
+fn find_behind<const N: usize>(space: &mut Space, from: u64) -> Found<N> {
     let mut batch = Batch {
-        areas: [const { None }; MOST_AREAS],
+        areas: [const { None }; N],
         count: 0,
         bytes: 0,
         small_pages: space.domains.small_pages,
         alone: !space.domains.members.has_full(),
-        most,
     };
     let Space { domains, areas, .. } = space;
     let mut rest = IovaRange::new(from, u64::MAX);
@@ -139,11 +136,14 @@ fn find_behind(space: &mut Space, from: u64, most: usize) -> Found {
                 }
                 break;
             }
-            if batch.is_full() || batch.is_too_small_for(range) {
+            if batch.is_too_small_for(range) {
                 break;
             }
             area.state = State::Moving;
             batch.push(range, area.slice.clone(), area.prot);
+            if batch.is_full() {
+                break;
+            }
         }
         let next = range.last().checked_add(1);
         rest = next.and_then(|start| IovaRange::new(start, u64::MAX));
@@ -233,43 +233,48 @@ impl Ioas {
     /// Maps the areas that are behind into the domain that joins, and ends that. Returns what
     /// [`Ioas::add_domain`] fails with; some areas may be in the domain then.
     fn fill_domain(&self, domain: &Arc<Domain>) -> Result {
-        let mut from = 0;
-        loop {
+        // No other domain joins or leaves meanwhile.
+        let pinned = self.space.read().domains.members.has_full();
+        let mut from = Some(0);
+        while let Some(start) = from {
             signal::check_killed()?;
-            let mut space = self.space.write();
             // Pinning may wait for user memory, and others then wait for all areas of the batch.
-            let most = if space.domains.members.has_full() {
-                MOST_AREAS
+            from = if pinned {
+                self.fill_some::<MOST_AREAS>(domain, start)?
             } else {
-                1
+                self.fill_some::<1>(domain, start)?
             };
-            let batch = match find_behind(&mut space, from, most) {
-                Found::None => {
-                    space.domains.members.end();
-                    return Ok(());
-                }
-                Found::Later(next) => {
-                    from = next;
-                    continue;
-                }
-                Found::Busy => {
-                    self.settled.wait_killable(space)?;
-                    continue;
-                }
-                Found::Some(batch) => batch,
-            };
-            let followed = space.domains.members.follow();
-            drop(space);
-
-            let mut done = 0;
-            let result: Result = batch.areas().try_for_each(|(range, slice, prot)| {
-                fill_one(domain, range, slice, prot, batch.small_pages, batch.alone)?;
-                done += 1;
-                Ok(())
-            });
-            from = self.moved(batch, followed, done);
-            result?;
         }
+        Ok(())
+    }
+
+    /// As [`Ioas::fill_domain`], for at most `N` areas from address `from` on. Returns the address
+    /// to go on from. If no area is behind any more, ends the change and returns `None`.
+    fn fill_some<const N: usize>(&self, domain: &Arc<Domain>, from: u64) -> Result<Option<u64>> {
+        let mut space = self.space.write();
+        let batch = match find_behind::<N>(&mut space, from) {
+            Found::None => {
+                space.domains.members.end();
+                return Ok(None);
+            }
+            Found::Later(next) => return Ok(Some(next)),
+            Found::Busy => {
+                self.settled.wait_killable(space)?;
+                return Ok(Some(from));
+            }
+            Found::Some(batch) => batch,
+        };
+        let followed = space.domains.members.follow();
+        drop(space);
+
+        let mut done = 0;
+        let result: Result = batch.areas().try_for_each(|(range, slice, prot)| {
+            fill_one(domain, range, slice, prot, batch.small_pages, batch.alone)?;
+            done += 1;
+            Ok(())
+        });
+        let next = self.moved(batch, followed, done);
+        result.map(|()| Some(next))
     }
 
     /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
@@ -278,7 +283,7 @@ impl Ioas {
         let mut from = 0;
         loop {
             let mut space = self.space.write();
-            let batch = match find_behind(&mut space, from, MOST_AREAS) {
+            let batch = match find_behind::<MOST_AREAS>(&mut space, from) {
                 Found::None => {
                     let left = space.domains.members.end();
                     space.remove_aperture(id_of(domain));
@@ -313,7 +318,7 @@ impl Ioas {
 
     /// Ends the work on areas, the first `done` of which have followed the change. Returns the
     /// address from which on there may be others that are behind.
-    fn moved(&self, batch: Batch, followed: Followed, done: usize) -> u64 {
+    fn moved<const N: usize>(&self, batch: Batch<N>, followed: Followed, done: usize) -> u64 {
         let mut from = 0;
         let mut space = self.space.write();
         for (place, (range, _, _)) in batch.areas().enumerate() {
