@@ -14,6 +14,10 @@
 use kernel::{
     new_mutex,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
     sync::{
         atomic::{
             ordering::Relaxed,
@@ -91,19 +95,31 @@ impl Set {
 /// Page tables to which groups with the window are attached.
 struct Tables {
     domain: Arc<Domain>,
-    /// The groups, with an entry for each attachment that exists or is being made.
-    groups: KVec<GroupId>,
+    /// The number of attachments that exist or are being made.
+    attachments: usize,
     mapped: Set,
 }
 
 /// The identity of a group. Groups that exist at the same time differ in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct GroupId(usize);
+
+/// The identity of page tables. Page tables that exist at the same time differ in it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct DomainId(usize);
+
+impl DomainId {
+    fn of(domain: &Arc<Domain>) -> Self {
+        Self(core::ptr::from_ref(&**domain).addr())
+    }
+}
 
 struct State {
     /// The doorbells. None is ever removed, because a device may have its address.
     doorbells: KVec<Doorbell>,
-    tables: KVec<Tables>,
+    tables: RBTree<DomainId, Tables>,
+    /// The number of attachments of each group to each page tables. It is not 0.
+    attachments: RBTree<(GroupId, DomainId), usize>,
 }
 
 /// A window of addresses for doorbells, shared by all groups of a context for which the IOMMU
@@ -122,7 +138,8 @@ impl Window {
             state <- new_mutex!(
                 State {
                     doorbells: KVec::new(),
-                    tables: KVec::new(),
+                    tables: RBTree::new(),
+                    attachments: RBTree::new(),
                 },
                 "Window::state"
             ),
@@ -176,57 +193,68 @@ impl Window {
     /// Maps the doorbells that a group uses, before the group is attached to `domain`. Returns
     /// `ENOMEM`.
     fn enter(&self, group: &Interrupts, domain: &Arc<Domain>) -> Result {
-        let mut state = self.state.lock();
-        let State { doorbells, tables } = &mut *state;
+        let id = DomainId::of(domain);
+        let new = Tables {
+            domain: domain.clone(),
+            attachments: 0,
+            mapped: Set::EMPTY,
+        };
+        let new = RBTreeNode::new(id, new, GFP_KERNEL_ACCOUNT)?;
+        let attachment = RBTreeNode::new((group.id(), id), 1, GFP_KERNEL_ACCOUNT)?;
 
-        let known = tables.iter().position(|t| Arc::ptr_eq(&t.domain, domain));
-        if known.is_none() {
-            let new = Tables {
-                domain: domain.clone(),
-                groups: KVec::new(),
-                mapped: Set::EMPTY,
-            };
-            tables.push(new, GFP_KERNEL_ACCOUNT)?;
+        let mut state = self.state.lock();
+        let State {
+            doorbells,
+            tables,
+            attachments,
+        } = &mut *state;
+        if tables.get(&id).is_none() {
+            tables.insert(new);
         }
-        let at = known.unwrap_or(tables.len().saturating_sub(1));
-        let known = some_or_warn!(tables.get_mut(at)).map_err(Error::from);
-        let entered = known.and_then(|tables| {
-            tables.groups.push(group.id(), GFP_KERNEL_ACCOUNT)?;
+        let known = some_or_warn!(tables.get_mut(&id)).map_err(Error::from);
+        let mapped = known.and_then(|tables| {
             let mut used = group.used().iter();
-            used.try_for_each(|place| self.map(doorbells, tables, place))
-                .inspect_err(|_| {
-                    tables.groups.pop();
-                })
+            used.try_for_each(|place| self.map(doorbells, tables, place))?;
+            tables.attachments += 1;
+            Ok(())
         });
-        if entered.is_err() {
-            Self::forget_unused(self, &mut state, at);
+        if mapped.is_err() {
+            self.forget_unused(&mut state, id);
+            return mapped;
         }
-        entered
+        match attachments.get_mut(&(group.id(), id)) {
+            Some(count) => *count += 1,
+            None => {
+                attachments.insert(attachment);
+            }
+        }
+        Ok(())
     }
 
     /// Undoes [`Window::enter`].
     fn leave(&self, group: &Interrupts, domain: &Arc<Domain>) {
+        let id = DomainId::of(domain);
         let mut state = self.state.lock();
 
-        let of = |t: &Tables| Arc::ptr_eq(&t.domain, domain);
-        let Some(at) = state.tables.iter().position(of) else {
-            return;
-        };
-        if let Some(tables) = state.tables.get_mut(at) {
-            if let Some(entry) = tables.groups.iter().position(|id| *id == group.id()) {
-                drop(tables.groups.remove(entry));
+        if let Some(count) = state.attachments.get_mut(&(group.id(), id)) {
+            *count -= 1;
+            if *count == 0 {
+                state.attachments.remove(&(group.id(), id));
+            }
+            if let Some(tables) = state.tables.get_mut(&id) {
+                tables.attachments -= 1;
             }
         }
-        self.forget_unused(&mut state, at);
+        self.forget_unused(&mut state, id);
     }
 
     /// Unmaps the doorbells of page tables that no group uses any more, since user space may map
     /// their addresses from then on. The caller has a reference to the domain.
-    fn forget_unused(&self, state: &mut State, at: usize) {
-        if state.tables.get(at).is_none_or(|t| !t.groups.is_empty()) {
+    fn forget_unused(&self, state: &mut State, id: DomainId) {
+        if state.tables.get(&id).is_none_or(|t| t.attachments != 0) {
             return;
         }
-        if let Ok(tables) = state.tables.remove(at) {
+        if let Some(tables) = state.tables.remove(&id) {
             let mapped = tables.mapped.iter();
             let pages = mapped.filter_map(|place| self.page(place).ok());
             tables.domain.unmap(RANGES, pages);
@@ -311,10 +339,23 @@ impl Doorbells for Entered {
         let mut state = window.state.lock();
 
         let place = window.place_of(&mut state, doorbell)?;
-        let State { doorbells, tables } = &mut *state;
+        let State {
+            doorbells,
+            tables,
+            attachments,
+        } = &mut *state;
         // Also in the domain to which the group is being moved.
-        for tables in tables.iter_mut().filter(|t| t.groups.contains(&group.id())) {
-            window.map(doorbells, tables, place)?;
+        let mut next = Some(DomainId(0));
+        while let Some(at) = next {
+            let found = attachments.cursor_lower_bound(&(group.id(), at));
+            let found = found.map(|cursor| *cursor.current().0);
+            let Some((_, id)) = found.filter(|(owner, _)| *owner == group.id()) else {
+                break;
+            };
+            if let Some(tables) = tables.get_mut(&id) {
+                window.map(doorbells, tables, place)?;
+            }
+            next = id.0.checked_add(1).map(DomainId);
         }
         let mut used = group.used();
         used.insert(place);
