@@ -309,7 +309,8 @@ static void do_dirty(struct stresser *s)
 	};
 	int r = call(shared.fd, IOMMU_HWPT_ALLOC, &alloc), i;
 
-	ACCEPT(r, ENOENT, EADDRINUSE, EFAULT, ENOMEM);
+	/* EINVAL: memory of a process that has ended cannot be charged to it. */
+	ACCEPT(r, ENOENT, EADDRINUSE, EFAULT, EINVAL, ENOMEM);
 	if (r)
 		return;
 	on.hwpt_id = get.hwpt_id = alloc.out_hwpt_id;
