@@ -8,8 +8,9 @@ set -euo pipefail
 . "$TOP/scripts/root.sh"
 
 [ -d "$CACHE" ] || { say "There is no $CACHE."; exit 0; }
-LIST=$(find "$CACHE" -mindepth 1 -maxdepth 1 \( -name 'toolchain-*' -o -name 'linux-*' -o -name 'kernel-*' \
-	-o -name 'userland-*' -o -name toolchain.lock \) | sort)
+# The names of entries end with a key. Folders of others may begin like them.
+LIST=$(find "$CACHE" -mindepth 1 -maxdepth 1 -regextype posix-extended \( -name toolchain.lock -o -regex \
+	'.*/(toolchain|linux|kernel|userland)-([^/]*-)?[0-9a-f]{16}(\.part|\.lock)?' \) | sort)
 [ -n "$LIST" ] || { say "There is nothing of ours in $CACHE."; exit 0; }
 mapfile -t ENTRIES <<<"$LIST"
 

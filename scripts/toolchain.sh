@@ -36,8 +36,9 @@ need_mmdebstrap() {
 }
 
 bootstrap() {
-	local part=$1 setting options=()
-	[ ! -e "$part/base-complete" ] || return 0
+	local part=$1 setting options=() mirror="mirror ${IOMMUFD_RS_MIRROR:-of mmdebstrap}"
+	# Another mirror needs another base, because the root's sources name the one that it came from.
+	[ "$(cat "$part/base-complete" 2>/dev/null)" != "$mirror" ] || return 0
 	need_mmdebstrap
 	for setting in "Acquire::http::Timeout \"$SILENCE\"" "Acquire::https::Timeout \"$SILENCE\"" \
 		'Acquire::Retries "1"'; do
@@ -48,7 +49,10 @@ bootstrap() {
 	# mmdebstrap knows a mirror; IOMMUFD_RS_MIRROR may name a closer one.
 	network 15 "$0" --in-namespace bash -euc 'rm -rf --one-file-system "$1"; exec mmdebstrap "${@:2}"' -- \
 		"$part" --mode=root --variant=minbase --include=ca-certificates,python3 "${options[@]}" \
-		"$SUITE" "$part" ${IOMMUFD_RS_MIRROR:+"$IOMMUFD_RS_MIRROR"}
+		"$SUITE" "$part" ${IOMMUFD_RS_MIRROR:+"$IOMMUFD_RS_MIRROR"} || {
+		echo "try again later, or another mirror: IOMMUFD_RS_MIRROR=http://... make ..."
+		return 1
+	}
 	# Backports come from the mirror that the new root's own sources already name.
 	sed -n "/^deb /s/ $SUITE / $SUITE-backports /p" "$part/etc/apt/sources.list" | head -n 1 \
 		>"$part/etc/apt/sources.list.d/backports.list"
@@ -58,16 +62,17 @@ bootstrap() {
 		apt-config dump --format '%f "%v";%n' | grep -i '^Acquire::https\?::.*proxy' \
 			>"$part/etc/apt/apt.conf.d/90proxy" || true
 	fi
-	touch "$part/base-complete"
+	echo "$mirror" >"$part/base-complete"
 }
 
 install_packages() {
-	local folders
+	local folders status=0
 	folders=$(find "$TOP/patches" -mindepth 1 -maxdepth 1 -type d -printf '%f ')
 	(in_root python3 -B /mnt/install.py --toolchain "$TOOLCHAIN" --suite "$SUITE" --kernel "${KVERSION:-}" \
-		--folders "$folders" --silence "$SILENCE" --tries "$TRIES" /mnt/common "/mnt/$TOOLCHAIN") || return
+		--folders "$folders" --silence "$SILENCE" --tries "$TRIES" /mnt/common "/mnt/$TOOLCHAIN") || status=$?
 	# In a user's namespace what belongs to others than its root could not be deleted by the user outside.
 	is_root || (exec_in_namespace find "$ROOT.part" ! -uid 0 -exec chown -h 0:0 {} +)
+	return "$status"
 }
 
 make_root() {

@@ -28,7 +28,8 @@ fi
 TREE=$CACHE/userland-$ARCHITECTURE-$( (cat "$0"; echo "${VERSION:-$WHAT}") | key)
 
 # As if nothing was installed, so that apt brings everything that is needed. The mirror may have moved
-# on since the root was made: then its index is fetched anew, and the newest QEMU taken if ours is gone.
+# on since the root was made: then its index is fetched anew. If our QEMU is gone the list says which other
+# one will do; snapshots are not asked.
 download() {
 	local apt=(apt-get -q -y -o "Dir::State::status=$TREE.part/status" -o "Dir::Cache=$TREE.part"
 		-o "Dir::Cache::archives=$TREE.part/debs" -o APT::Sandbox::User=root
@@ -49,8 +50,10 @@ download() {
 	apt+=(-o "Dir::State::lists=$TREE.part/lists")
 	network 10 "${apt[@]}" --error-on=any update
 	! TRIES=1 network 15 "${apt[@]}" "${install[@]}" "$QEMU=$VERSION" || return 0
-	echo "$QEMU $VERSION is not to be had: takes the newest instead"
-	network 15 "${apt[@]}" "${install[@]}" "$QEMU"
+	VERSION=$(apt-cache "${apt[@]:3}" madison "$QEMU" |
+		python3 -B "$TOP/scripts/toolchain/other.py" "$TOP/scripts/toolchain/common" "$QEMU")
+	echo "$VERSION" >"$TREE.part/other"
+	network 15 "${apt[@]}" "${install[@]}" "$QEMU=$VERSION"
 }
 
 unpack() {
@@ -64,6 +67,7 @@ make_tree() {
 	say "Fetching $WHAT for $ARCHITECTURE (once, about 20 seconds): $TREE"
 	rm -rf "$TREE.part"
 	step "userland: download" "$LOGS/userland-$ARCHITECTURE-download.log" download
+	[ ! -e "$TREE.part/other" ] || say "  $QEMU for $ARCHITECTURE: $(cat "$TREE.part/other"), as $VERSION is not to be had any more"
 	step "userland: unpack" "$LOGS/userland-$ARCHITECTURE-unpack.log" unpack
 	mv "$TREE.part/tree" "$TREE"
 	rm -rf "$TREE.part"
