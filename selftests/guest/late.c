@@ -20,11 +20,12 @@
 #include "late.h"
 #include "result.h"
 
-#define SIZE		(128UL << 20)
 #define CPU		1		/* of the thread that is preempted */
 #define FIFO		10
 #define HEAD_START	2000		/* microseconds, to be inside the long call */
 #define SECONDS		10		/* timeout for calls that must not wait */
+
+size_t late_bytes = 128UL << 20;
 
 struct late_state {
 	atomic_bool ready;		/* the real-time thread is ready */
@@ -61,9 +62,9 @@ static void *long_call(void *arg)
 		usleep(100);
 	atomic_store(&s->begun, true);
 	if (s->kind == LATE)
-		r = fallocate(s->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE);
+		r = fallocate(s->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, late_bytes);
 	else
-		r = mprotect(s->area, SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+		r = mprotect(s->area, late_bytes, PROT_READ | PROT_WRITE | PROT_EXEC);
 	atomic_store(&s->over, true);
 	if (r)
 		s->failed = true;
@@ -96,14 +97,14 @@ static bool make_area(struct late_state *s)
 	s->file = -1;
 	if (s->kind == LATE) {
 		s->file = memfd_create("late", MFD_CLOEXEC);
-		if (s->file < 0 || ftruncate(s->file, SIZE))
+		if (s->file < 0 || ftruncate(s->file, late_bytes))
 			return false;
 	}
-	s->area = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, flags, s->file, 0);
+	s->area = mmap(NULL, late_bytes, PROT_READ | PROT_WRITE, flags, s->file, 0);
 	if (s->area == MAP_FAILED)
 		return false;
 	/* Leaves out the first page: a fault on a page that the file has does not wait. */
-	memset(s->area + PAGE, 1, SIZE - PAGE);
+	memset(s->area + PAGE, 1, late_bytes - PAGE);
 	if (s->kind == LATE_TO_WRITE)
 		s->area[0] = 1;
 	return true;
@@ -211,7 +212,7 @@ int end_late(struct late *l)
 	r = wait_for(&s->returned) ? s->result : -ETIME;
 	if (!child_done(l->pid))
 		fail("the process with late memory failed");
-	munmap(s->area, SIZE);
+	munmap(s->area, late_bytes);
 	if (s->file >= 0)
 		close(s->file);
 	munmap(s, sizeof(*s));

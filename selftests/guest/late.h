@@ -16,6 +16,9 @@ enum late_kind {
 
 struct late_state;
 
+/* Bytes of the long call. More of them are late for longer, and take longer to make. */
+extern size_t late_bytes;
+
 struct late {
 	pid_t pid;
 	struct late_state *state;	/* shared with that process */

@@ -44,6 +44,7 @@ static bool begin(bool fails)
 {
 	uint32_t dev_id;
 
+	late_bytes = 384UL << 20;
 	idle = pinned();
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
@@ -209,17 +210,41 @@ static void unmap_late(struct fixture *none)
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
 }
 
+/*
+ * Has a process unmap what is being attached, and returns it: it must wait. Returns 0 on failure. The
+ * memory may come in time on a fast machine, so there are several attempts.
+ */
+static int begin_unmap(void)
+{
+	int i, pid, gone;
+
+	for (i = 0; i < 20; i++) {
+		if (!begin(false))
+			return 0;
+		pid = start_child(NULL, 0, unmap_late);
+		usleep(50000);
+		gone = waitpid(pid, NULL, WNOHANG);
+		if (still_late(&late)) {
+			if (gone)
+				fail("unmapping did not wait");
+			return gone ? 0 : pid;
+		}
+		end_late(&late);
+		if (!gone)
+			waitpid(pid, NULL, 0);
+		end();
+	}
+	fail("the memory is never late for long enough");
+	return 0;
+}
+
 /* Unmapping what is being filled waits, as all unmapping does with the C module. */
 static void unmap_waits(struct fixture *none)
 {
-	int pid;
+	int pid = begin_unmap();
 
-	if (!begin(false))
+	if (!pid)
 		return;
-	pid = start_child(NULL, 0, unmap_late);
-	usleep(300000);
-	WANT(waitpid(pid, NULL, WNOHANG), 0);
-	CHECK(still_late(&late));
 	WANT(end_late(&late), 0);
 	CHECK(child_done(pid));
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), -ENOENT);
@@ -229,13 +254,10 @@ static void unmap_waits(struct fixture *none)
 
 static void killed_unmap(struct fixture *none)
 {
-	int pid, i, gone = 0;
+	int pid = begin_unmap(), i, gone = 0;
 
-	if (!begin(false))
+	if (!pid)
 		return;
-	pid = start_child(NULL, 0, unmap_late);
-	usleep(300000);
-	WANT(waitpid(pid, NULL, WNOHANG), 0);
 	kill(pid, SIGKILL);
 	for (i = 0; i < SECONDS * 10 && !gone && still_late(&late); i++) {
 		gone = waitpid(pid, NULL, WNOHANG);
