@@ -11,6 +11,14 @@ L2_CMDLINE=acpi=force
 # An address that L2 maps nothing at: Linux takes I/O addresses from the top of 32 bits downwards.
 WILD=0x10000000
 
+# l2_has_backend NAME: check by fdinfo, while L2 runs, that QEMU's only device has that backend.
+l2_has_backend() {
+	local backends
+	backends=$(sed -n 's/^iommufd-device-[0-9]*-backend:[[:space:]]*//p' "/proc/$L2_PID/fdinfo/"*)
+	WHY=${backends:-no device in fdinfo}
+	[ "$backends" = "$1" ]
+}
+
 # l2_driver_translates: check that the card is behind L2's SMMU, in a domain of its driver, by L2's log.
 l2_driver_translates() {
 	l2_ask behind eth0 || return 1
@@ -63,13 +71,16 @@ l2_told_of_fault() {
 	WHY="${SAID#* }"
 }
 
-# life NAME ARGUMENT...: run L2 from its start to its end. NAME, of the backend, is in the tests' names.
+# life NAME BACKEND ARGUMENT...: run L2 from its start to its end. NAME is in the tests' names, BACKEND what
+# fdinfo calls the backend, or "" with the C module, which has no fdinfo.
 life() {
+	local backend=$2
 	L2_VARIANT="$1, "
-	shift
+	shift 2
 	l2_start "$@"
 	check "boots and finds the card" l2_up 1
 	check "its memory is pinned" l2_pins 1
+	[ ! "$backend" ] || check "fdinfo names the backend" l2_has_backend "$backend"
 	check "L2's own driver translates for the card" l2_driver_translates
 	l2_network "first boot" eth0 10.0.2.2
 	check "QEMU nests" l2_nests
@@ -79,16 +90,17 @@ life() {
 	check "reboots" l2_reboots 1
 	check "after the reboot, L2's own driver translates for the card" l2_driver_translates
 	l2_network "second boot" eth0 10.0.2.2
+	[ ! "$backend" ] || check "fdinfo still names the backend" l2_has_backend "$backend"
 	l2_killed_in_flight eth0 10.0.2.2
 	l2_comes_back "$@"
 	L2_VARIANT=
 }
 
-# lives NAME: bind the card and run L2.
+# lives NAME BACKEND: bind the card and run L2, see life.
 lives() {
 	bind_igb
 	l2_allow /dev/iommu "$CDEV"
-	life "$1" -bios "$FIRMWARE" -object iommufd,id=iommufd0 \
+	life "$1" "$2" -bios "$FIRMWARE" -object iommufd,id=iommufd0 \
 		-device arm-smmuv3,primary-bus=pcie.0,id=smmu,accel=on \
 		-device "vfio-pci,host=$BDF,iommufd=iommufd0,bus=pcie.0"
 	# Otherwise vfio-pci binds it by itself when it is loaded again, and it is not found.
@@ -98,12 +110,12 @@ lives() {
 l2_load
 l2_prepare
 if [ "$MODULE" = iommufd ]; then
-	lives c
+	lives c ""
 else
 	if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
-		lives native
+		lives native smmu_v3
 		unload_modules
 		l2_load backend=in_tree
 	fi
-	lives in_tree
+	lives in_tree in_tree
 fi
