@@ -14,6 +14,9 @@ mod in_tree;
 mod noiommu;
 #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
 mod smmu_v3;
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
+#[forbid(unsafe_code)]
+mod vdevice;
 #[cfg(CONFIG_INTEL_IOMMU)]
 mod vtd;
 

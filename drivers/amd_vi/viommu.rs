@@ -32,6 +32,7 @@ use crate::{
             }, //
         },
         in_tree::InTreeViommu,
+        vdevice,
         HwQueueOps,
         Share,
         VdeviceOps,
@@ -48,10 +49,7 @@ use crate::{
             },
             native::RequestReader,
             nested::NestedDomain,
-            vdevice::{
-                Vdevice,
-                VirtId, //
-            },
+            vdevice::Vdevice,
             vevent::{
                 Connection,
                 EventReceiver, //
@@ -187,36 +185,11 @@ impl ViommuOps for NativeViommu {
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {
         u16::try_from(virt_id).map_err(|_| EINVAL)?;
-        // Of tasks that want the same id, the one that reserves it on the first IOMMU gets it on
-        // all.
-        let mut elsewhere = KVec::new();
-        let mut vdevice = None;
-        for member in &self.members {
-            let viommu = member.viommu();
-            if viommu.serves(dev) {
-                vdevice = Some(Vdevice::new(viommu, dev, virt_id, identity)?);
-            } else {
-                elsewhere.push(VirtId::reserve(viommu, virt_id)?, GFP_KERNEL_ACCOUNT)?;
-            }
-        }
-        let vdevice = NativeVdevice {
-            _vdevice: vdevice.ok_or(EINVAL)?,
-            _elsewhere: elsewhere,
-        };
-        Ok(KBox::new(vdevice, GFP_KERNEL_ACCOUNT)?)
+        vdevice::make_vdevice(&self.members, AmdViommu::viommu, dev, virt_id, |member| {
+            Vdevice::new(member.viommu(), dev, virt_id, identity)
+        })
     }
 }
-
-/// A vDEVICE of a device behind one of the IOMMUs of a vIOMMU.
-struct NativeVdevice {
-    // Field order: the id is free on the others, of which the first decides, when the vDEVICE has
-    // gone.
-    _vdevice: Pin<KBox<Vdevice>>,
-    /// The id on the other IOMMUs.
-    _elsewhere: KVec<VirtId>,
-}
-
-impl VdeviceOps for NativeVdevice {}
 
 impl Iommus for NativeViommu {
     fn domain(&self, iommu: usize, from: u16) -> Option<(u16, u16)> {

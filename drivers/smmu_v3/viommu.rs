@@ -28,6 +28,7 @@ use crate::{
             raw::SmmuViommu,
             ste::Vste, //
         },
+        vdevice,
         HwQueueOps,
         Share,
         VdeviceOps,
@@ -45,10 +46,6 @@ use crate::{
             },
             native::RequestReader,
             nested::NestedDomain,
-            vdevice::{
-                Vdevice,
-                VirtId, //
-            },
             vevent::{
                 Connection,
                 EventReceiver, //
@@ -135,8 +132,9 @@ impl NativeViommu {
 
 impl ViommuOps for NativeViommu {
     fn serves(&self, dev: &IommuDevice) -> bool {
-        let viommus = self.members.iter().map(|member| member.smmu.viommu());
-        viommus.into_iter().any(|viommu| viommu.serves(dev))
+        self.members
+            .iter()
+            .any(|member| member.smmu.viommu().serves(dev))
     }
 
     /// Returns `EOPNOTSUPP` for any flag, `EINVAL` for data of another type or shorter than
@@ -157,10 +155,9 @@ impl ViommuOps for NativeViommu {
         // `struct iommu_hwpt_arm_smmuv3` is two words.
         let words: Words = data.read_longer()?;
         let vste = Vste::from_guest(words.map(u64::from_le), self.rules.features())?;
-        let smmus = self.members.iter().map(|member| &member.smmu);
-        smmus
-            .into_iter()
-            .try_for_each(|smmu| take(smmu.alloc_nested(vste)?))
+        self.members
+            .iter()
+            .try_for_each(|member| take(member.smmu.alloc_nested(vste)?))
     }
 
     /// Returns `EINVAL` for another type of commands and for entries that are shorter than
@@ -201,40 +198,15 @@ impl ViommuOps for NativeViommu {
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {
-        let place = self
-            .members
-            .iter()
-            .position(|member| member.smmu.viommu().serves(dev))
-            .ok_or(EINVAL)?;
-        // Of tasks that want the same id, the one that reserves it on the first SMMU gets it on all.
-        let mut elsewhere = KVec::new();
-        let mut vdevice = None;
-        for (nth, member) in self.members.iter().enumerate() {
-            if nth == place {
-                vdevice = Some(member.smmu.make_vdevice(dev, virt_id, identity)?);
-            } else {
-                let id = VirtId::reserve(member.smmu.viommu(), virt_id)?;
-                elsewhere.push(id, GFP_KERNEL_ACCOUNT)?;
-            }
-        }
-        let vdevice = NativeVdevice {
-            _vdevice: vdevice.ok_or(EINVAL)?,
-            _elsewhere: elsewhere,
-        };
-        Ok(KBox::new(vdevice, GFP_KERNEL_ACCOUNT)?)
+        vdevice::make_vdevice(
+            &self.members,
+            |member| member.smmu.viommu(),
+            dev,
+            virt_id,
+            |member| member.smmu.make_vdevice(dev, virt_id, identity),
+        )
     }
 }
-
-/// A vDEVICE of a device behind one of the SMMUs of a vIOMMU.
-struct NativeVdevice {
-    // Field order: the id is free on the others, of which the first decides, when the vDEVICE has
-    // gone.
-    _vdevice: Pin<KBox<Vdevice>>,
-    /// The id on the other SMMUs.
-    _elsewhere: KVec<VirtId>,
-}
-
-impl VdeviceOps for NativeVdevice {}
 
 impl Smmus for NativeViommu {
     fn count(&self) -> usize {
