@@ -14,10 +14,7 @@ use core::{
 };
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::Arc, //
 };
@@ -211,30 +208,25 @@ impl AmdViommu {
             guest,
             viommu: self.clone(),
         };
-        let private = KBox::into_raw(KBox::new(private, GFP_KERNEL_ACCOUNT)?);
-        let mut kept = false;
-        let alloc = || {
-            // SAFETY: By the type invariants. `OPS` is static, and `free` takes `private` back.
-            let raw = from_err_ptr(unsafe {
+        let private = KBox::new(private, GFP_KERNEL_ACCOUNT)?;
+        let alloc = |private| {
+            // SAFETY: By the type invariants. `OPS` is static.
+            unsafe {
                 bindings::iommufd_rs_amd_vi_alloc_nested(
                     self.0.as_ptr(),
                     guest.domain_id(),
                     &OPS,
                     guest.permits_ats(),
-                    private.cast(),
+                    private,
                 )
-            });
-            kept = raw.is_ok();
-            raw
+            }
         };
+        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `private`
+        // back.
+        let alloc = || unsafe { NestedDomain::with_private(private, alloc) };
         // SAFETY: The driver returns a new domain. It refers to the vIOMMU, and to `private`, which
         // is freed with it.
-        let domain = unsafe { NestedDomain::alloc_by(&self.0, alloc) };
-        if !kept {
-            // SAFETY: `private` came from `KBox::into_raw` above, and no domain refers to it.
-            drop(unsafe { KBox::from_raw(private) });
-        }
-        domain
+        unsafe { NestedDomain::alloc_by(&self.0, alloc) }
     }
 }
 

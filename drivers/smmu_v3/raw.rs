@@ -11,10 +11,7 @@
 use core::ffi::c_void;
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::Arc, //
 };
@@ -178,30 +175,24 @@ impl SmmuViommu {
     pub(crate) fn alloc_nested(&self, vste: Vste) -> Result<NestedDomain> {
         let words = [vste.config_word(), 0];
         let ats = vste.enables_ats();
-        let vste = KBox::into_raw(KBox::new(vste, GFP_KERNEL_ACCOUNT)?);
-        let mut kept = false;
-        let alloc = || {
-            // SAFETY: By the type's invariants. `OPS` is static, and `free` takes `vste` back.
-            let raw = from_err_ptr(unsafe {
+        let vste = KBox::new(vste, GFP_KERNEL_ACCOUNT)?;
+        let alloc = |vste| {
+            // SAFETY: By the type's invariants. `OPS` is static.
+            unsafe {
                 bindings::iommufd_rs_smmu_v3_alloc_nested(
                     self.0.as_ptr(),
                     &OPS,
                     words.as_ptr(),
                     ats,
-                    vste.cast(),
+                    vste,
                 )
-            });
-            kept = raw.is_ok();
-            raw
+            }
         };
+        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `vste` back.
+        let alloc = || unsafe { NestedDomain::with_private(vste, alloc) };
         // SAFETY: The driver returns a new domain. It refers to the vIOMMU, and to `vste`, which is
         // freed with it.
-        let domain = unsafe { NestedDomain::alloc_by(&self.0, alloc) };
-        if !kept {
-            // SAFETY: `vste` came from `KBox::into_raw` above, and no domain refers to it.
-            drop(unsafe { KBox::from_raw(vste) });
-        }
-        domain
+        unsafe { NestedDomain::alloc_by(&self.0, alloc) }
     }
 }
 

@@ -16,10 +16,7 @@ use core::{
 };
 
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     prelude::*,
     sync::Arc, //
 };
@@ -123,25 +120,19 @@ pub(crate) fn alloc_nested(
         return Err(EOPNOTSUPP);
     }
     let private = KBox::new(Private { stage, hardware }, GFP_KERNEL_ACCOUNT)?;
-    let private = KBox::into_raw(private);
-    let mut kept = false;
     let alloc = |parent| {
-        // SAFETY: The door is open: `owns` has said so. `on_parent_by` passes a domain of the
-        // device's driver, which is this one. `OPS` is static, and `free` takes `private` back.
-        let raw = from_err_ptr(unsafe {
-            bindings::iommufd_rs_vtd_alloc_nested(parent, &OPS, Some(fill), private.cast())
-        });
-        kept = raw.is_ok();
-        raw
+        let alloc = |private| {
+            // SAFETY: The door is open: `owns` has said so. `on_parent_by` passes a domain of the
+            // device's driver, which is this one. `OPS` is static.
+            unsafe { bindings::iommufd_rs_vtd_alloc_nested(parent, &OPS, Some(fill), private) }
+        };
+        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `private`
+        // back.
+        unsafe { NestedDomain::with_private(private, alloc) }
     };
     // SAFETY: The driver returns a new domain. It refers to the parent, and to `private`, which is
     // freed with it.
-    let domain = unsafe { NestedDomain::on_parent_by(dev, parent, alloc) };
-    if !kept {
-        // SAFETY: `private` came from `KBox::into_raw` above, and no domain refers to it.
-        drop(unsafe { KBox::from_raw(private) });
-    }
-    domain
+    unsafe { NestedDomain::on_parent_by(dev, parent, alloc) }
 }
 
 /// A nested domain that [`alloc_nested`] of this file made.

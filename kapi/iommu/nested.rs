@@ -134,6 +134,33 @@ impl NestedDomain {
         unsafe { Self::from_raw(raw, driver, Base::Viommu(viommu.clone())) }
     }
 
+    /// Has `alloc` make a domain that owns `private`. If it fails, drops `private` and returns its
+    /// error.
+    ///
+    /// # Safety
+    ///
+    /// `alloc` must return a new domain, whose `free` operation takes its argument back by
+    /// `KBox::from_raw`, or an `ERR_PTR`, and then keep no copy of the argument.
+    #[cfg_attr(
+        not(any(
+            CONFIG_ARM_SMMU_V3_IOMMUFD,
+            CONFIG_INTEL_IOMMU,
+            CONFIG_AMD_IOMMU_IOMMUFD
+        )),
+        expect(dead_code, reason = "no native backend calls it")
+    )]
+    pub(crate) unsafe fn with_private<T>(
+        private: KBox<T>,
+        alloc: impl FnOnce(*mut c_void) -> *mut bindings::iommu_domain,
+    ) -> Result<*mut bindings::iommu_domain> {
+        let private = KBox::into_raw(private);
+        from_err_ptr(alloc(private.cast())).inspect_err(|_| {
+            // SAFETY: `private` came from `KBox::into_raw` above, and the caller guarantees that
+            // nothing refers to it after a failure.
+            drop(unsafe { KBox::from_raw(private) });
+        })
+    }
+
     /// Takes over a domain that a driver returned. Returns `ENOMEM` for NULL, `EOPNOTSUPP` if the
     /// domain is not a nested one.
     ///
