@@ -37,6 +37,16 @@ uint64_t median(uint64_t *values, size_t nr);
 /* Returns the nanoseconds, or instructions, that an expression takes. */
 #define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
 
+/* The calls whose median is a sample of a row of a single call. */
+#define NR_CALLS	20
+
+/*
+ * Rows of single calls: mapping `length` bytes from `p` at a chosen address and at `iova`, and unmapping
+ * them.
+ */
+void call_rows(const char *name, int fd, uint32_t ioas, const void *p, uint64_t length,
+	       uint64_t iova);
+
 /* The name of what is measured. */
 extern char label[16];
 

@@ -72,6 +72,24 @@ bool wanted(const char *rows)
 	return fnmatch(pattern, rows, 0) == 0;
 }
 
+void call_rows(const char *name, int fd, uint32_t ioas, const void *p, uint64_t length,
+	       uint64_t iova)
+{
+	uint64_t chosen[NR_CALLS], given[NR_CALLS], unmapped[NR_CALLS];
+	uint64_t at;
+	int i;
+
+	for (i = 0; i < NR_CALLS; i++) {
+		chosen[i] = TIMED(map_as(fd, ioas, RW, p, length, &at));
+		must(unmap(fd, ioas, at, length), "unmap");
+		given[i] = TIMED(map(fd, ioas, p, length, iova));
+		unmapped[i] = TIMED(unmap(fd, ioas, iova, length));
+	}
+	sample(median(chosen, NR_CALLS), unit, "%s: map at a chosen address", name);
+	sample(median(given, NR_CALLS), unit, "%s: map at a given address", name);
+	sample(median(unmapped, NR_CALLS), unit, "%s: unmap one", name);
+}
+
 int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev))
 {
 	char line[128], cdev[100];

@@ -2,8 +2,6 @@
 /* What one call costs in an IOAS that has many areas. */
 #include "bench.h"
 
-#define NR_CALLS	20		/* whose median is a sample */
-
 /* Maps `nr` pages from the lowest address that the kernel chooses, each by a call. */
 static int fill(int iommu, uint32_t ioas, const void *p, unsigned int nr)
 {
@@ -13,23 +11,6 @@ static int fill(int iommu, uint32_t ioas, const void *p, unsigned int nr)
 	for (i = 1; !r && i <= nr; i++)
 		r = map(iommu, ioas, p, PAGE, i * PAGE);
 	return r;
-}
-
-static void call_rows(const char *name, int iommu, uint32_t ioas, const void *p)
-{
-	uint64_t chosen[NR_CALLS], given[NR_CALLS], unmapped[NR_CALLS];
-	uint64_t iova;
-	int i;
-
-	for (i = 0; i < NR_CALLS; i++) {
-		chosen[i] = TIMED(map_as(iommu, ioas, RW, p, PAGE, &iova));
-		must(unmap(iommu, ioas, iova, PAGE), "unmap");
-		given[i] = TIMED(map(iommu, ioas, p, PAGE, IOVA));
-		unmapped[i] = TIMED(unmap(iommu, ioas, IOVA, PAGE));
-	}
-	sample(median(chosen, NR_CALLS), unit, "%s: map at a chosen address", name);
-	sample(median(given, NR_CALLS), unit, "%s: map at a given address", name);
-	sample(median(unmapped, NR_CALLS), unit, "%s: unmap one", name);
 }
 
 void growth_rows(int iommu, int device, uint32_t ioas, const void *p)
@@ -52,7 +33,7 @@ void growth_rows(int iommu, int device, uint32_t ioas, const void *p)
 			continue;
 		must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
 		must(fill(iommu, other, p, sizes[i].nr), "map");
-		call_rows(name, iommu, other, p);
+		call_rows(name, iommu, other, p, PAGE, IOVA);
 		must(detach(device), "detach");
 		sample(TIMED(attach(device, other, NULL)), unit, "%s: attach", name);
 		sample(TIMED(detach(device)), unit, "%s: detach", name);

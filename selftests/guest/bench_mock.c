@@ -8,8 +8,6 @@
 #include "bench.h"
 #include "mock_call.h"
 
-#define NR_CALLS	20		/* whose median is a sample */
-
 static const char *page;
 
 static void touch_memory(void)
@@ -20,24 +18,6 @@ static void touch_memory(void)
 		give_up("mmap: %s", strerror(errno));
 	memset(p, 1, 2 * PAGE);
 	page = p;
-}
-
-/* Maps at a chosen address, and at `iova`. */
-static void call_rows(const char *name, int fd, uint32_t ioas, uint64_t length, uint64_t iova)
-{
-	uint64_t chosen[NR_CALLS], given[NR_CALLS], unmapped[NR_CALLS];
-	uint64_t at;
-	int i;
-
-	for (i = 0; i < NR_CALLS; i++) {
-		chosen[i] = TIMED(map_as(fd, ioas, RW, page, length, &at));
-		must(unmap(fd, ioas, at, length), "unmap");
-		given[i] = TIMED(map(fd, ioas, page, length, iova));
-		unmapped[i] = TIMED(unmap(fd, ioas, iova, length));
-	}
-	sample(median(chosen, NR_CALLS), unit, "%s: map at a chosen address", name);
-	sample(median(given, NR_CALLS), unit, "%s: map at a given address", name);
-	sample(median(unmapped, NR_CALLS), unit, "%s: unmap one", name);
 }
 
 static int reserve(int fd, uint32_t ioas, uint64_t start)
@@ -78,7 +58,7 @@ static void reserved_rows(const char *name, unsigned int nr, bool areas)
 	} else {
 		sample(TIMED(reserve_pages(fd, ioas, nr)), unit, "%s: reserve them", name);
 	}
-	call_rows(name, fd, ioas, areas ? PAGE : 2 * PAGE, IOVA);
+	call_rows(name, fd, ioas, page, areas ? PAGE : 2 * PAGE, IOVA);
 	sample(TIMED(close(fd)), unit, "%s: close", name);
 }
 
@@ -99,7 +79,7 @@ static void device_rows(const char *name, unsigned int nr)
 	for (i = 0; i < nr; i++)
 		must(mock_device(fd, ioas, &device, &dev_id, &hwpt), "MOCK_DOMAIN");
 	sample(now() - t, unit, "%s: make and attach them", name);
-	call_rows(name, fd, ioas, PAGE, MOCK_IOVA + 64 * PAGE);
+	call_rows(name, fd, ioas, page, PAGE, MOCK_IOVA + 64 * PAGE);
 
 	/* Two, so that the page tables of this IOAS stay. */
 	for (i = 0; i < 2; i++)
