@@ -58,17 +58,6 @@ macro_rules! static_lock_class {
 /// The names that kernel code imports by default.
 pub mod prelude {
     pub use crate::{
-        alloc::{
-            flags::*,
-            KVVec,
-            KVec,
-            VVec, //
-        },
-        error::{
-            code::*,
-            Error,
-            Result, //
-        },
         init::{
             KBox,
             PinInit, //
@@ -77,16 +66,8 @@ pub mod prelude {
         str::CStr,
         try_pin_init, //
     };
-    pub use core::{
-        ffi::c_int,
-        mem::{
-            align_of,
-            align_of_val,
-            size_of,
-            size_of_val, //
-        },
-        pin::Pin, //
-    };
+    pub use core::ffi::c_int;
+    pub use host::prelude::*;
     pub use macros::{
         pin_data,
         pinned_drop, //
