@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Events: entries of the event log that a guest is told, with the guest's ids.
+//! Events: entries of an IOMMU's event log, converted to the guest's ids.
 //!
 //! Sections are those of the AMD I/O Virtualization Technology Specification, 48882.
 

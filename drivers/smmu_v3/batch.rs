@@ -192,7 +192,7 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
             }
             rest = later;
         };
-        // CAST: As above.
+        // CAST: A block has at most `N` commands, which is small.
         self.accepted += (block.len() - rest.len()) as u32;
         Ok(result)
     }

@@ -4,9 +4,9 @@
 //! door for it.
 //!
 //! A guest's stream table entries are validated and made by `ste`, its commands by `command`,
-//! `merge`, `pending` and `batch`; these are pure and know neither the kernel nor user memory. `raw` calls the
-//! door. The driver keeps what is not a guest's: page tables of the second stage, vIOMMUs, events,
-//! and the sequence of an attach. Types of vIOMMU other than SMMUv3 are served by
+//! `merge`, `pending` and `batch`; these are pure and know neither the kernel nor user memory.
+//! `raw` calls the door. The driver keeps what is not a guest's: page tables of the second stage,
+//! vIOMMUs, events, and the sequence of an attach. Types of vIOMMU other than SMMUv3 are served by
 //! [`in_tree`](super::in_tree).
 //!
 //! The section numbers in these files are those of the Arm System Memory Management Unit

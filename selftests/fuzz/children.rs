@@ -16,9 +16,9 @@ use crate::sys::{
 /// The most children of a program.
 pub(crate) const MOST: usize = 2;
 
-/// The two pipes of a child, of which each process has one end: by `ask` the child is told the number
-/// of a call, which it reads from `requests`; by `tell` it says that the call was made, which is read
-/// from `answer`.
+/// The two pipes of a child. The parent writes the number of a call to `ask`, and the child reads it
+/// from `requests`. The child writes to `tell` when it has made the call, and the parent reads that from
+/// `answer`.
 ///
 /// The descriptors are below those that programs use. A program may close a descriptor that was its
 /// own once; if that was now one of a pipe, both processes could wait for each other. While there is
@@ -91,7 +91,7 @@ impl Children {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forks a child, which runs `make` with the numbers that it is told. Returns how many children
+    /// Forks a child, which runs `make` with each number that the parent writes. Returns how many children
     /// there are now, or nothing if there can be no more.
     pub(crate) fn fork(&self, make: impl Fn(usize)) -> Option<usize> {
         let pipes = *self.pipes.get(self.list().len())?;

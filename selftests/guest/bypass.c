@@ -216,8 +216,8 @@ static int times_in(const char *text, const char *part)
 }
 
 /*
- * The card could forge interrupts here. Who may not have it is told what to set. Our module says once that it
- * has it all the same, however often it is bound.
+ * The card could forge interrupts here. Where binding is refused, the log names the parameter that permits it.
+ * Where it is permitted, our module warns once, however often the device is bound.
  */
 static void unsafe_interrupts(struct fixture *f)
 {

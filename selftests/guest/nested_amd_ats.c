@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A device that has ATS, under a guest's device table entry: virtio-rng, which does no DMA here. The driver's
- * command buffer shows what the device's TLB is told. Around a reset of such a device the PCI core moves it to
- * blocked DMA and back, without iommufd.
+ * A device that has ATS, under a guest's device table entry: virtio-rng, which does no DMA here. The
+ * commands for the device's TLB are read from the driver's command buffer. Around a reset of such a
+ * device the PCI core moves it to blocked DMA and back, without iommufd.
  */
 #include <stdlib.h>
 #include <string.h>
