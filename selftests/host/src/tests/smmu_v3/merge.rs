@@ -332,6 +332,7 @@ fn what_differs_stays_apart() {
         one(1, 2, 5, 0x1000),
     ] {
         assert_eq!(merge(page, other), None, "{other:x?}");
+        assert_eq!(merge(other, page), None, "{other:x?}");
     }
 }
 

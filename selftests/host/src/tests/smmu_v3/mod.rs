@@ -4,6 +4,7 @@
 
 mod batch;
 mod command;
+mod failure;
 mod guest;
 mod merge;
 mod model;

@@ -234,9 +234,12 @@ fn both_stages() {
         let Ok(vste) = Vste::from_guest(words, &features) else {
             return;
         };
-        // The driver enables ATS only if the guest's entry does not disable it.
-        let ats = vste.enables_ats();
-        let second = stage_2(ats);
+        // The driver enables ATS only if the guest's entry does not disable it, and the device has
+        // it.
+        let ats = vste.enables_ats() && random.one_in(2);
+        let mut second = stage_2(ats);
+        // Whatever the fields of a first stage have been.
+        second[1] |= random.number() & (0xff | 1 << 27);
         let ste = vste.encode(&second);
         // These words come from the host: VMID, table, walk parameters.
         assert_eq!(ste[2..], second[2..]);

@@ -186,6 +186,8 @@ fn failing_queue() {
             let answer = carry_out(&driver, &requests, bad);
             assert_eq!(answer.result, Err(ETIMEDOUT));
             assert_eq!(driver.log.borrow().len(), fails + 1);
+            // A batch of 63 ranges has two submissions.
+            assert_eq!(answer.done as usize, fails / 2 * (MAX - 1));
             // What is said to be done was submitted before the failure, for both caches.
             let submitted = driver.log.borrow()[..fails].concat();
             for (page, _, _) in &requests[..answer.done as usize] {

@@ -47,6 +47,9 @@ fn registers() {
         max_mask: None,
     };
     assert_eq!(without, expected);
+    // MAMV has six bits.
+    let largest = Hardware::new(1 << 39 | 0x3f << 48, 0);
+    assert_eq!(largest.max_mask, Some(0x3f));
 }
 
 #[test]

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tests of batches that cannot be carried out as a whole: how many commands count as done, and
+//! that what was issued is waited for.
+
+use kernel::prelude::*;
+
+use crate::{
+    drivers::smmu_v3::{
+        batch,
+        command::{
+            Rules,
+            Words, //
+        },
+        pending::MAX_ISSUED, //
+    },
+    kapi::iommu::invalidate::Invalidated,
+    tests::{
+        random::cases,
+        smmu_v3::{
+            batch::{
+                check_scope,
+                page,
+                run,
+                Recorder, //
+            },
+            guest::{
+                self,
+                FULL, //
+            },
+            scope::with, //
+        }, //
+    }, //
+};
+
+#[test]
+fn an_invalid_command_anywhere() {
+    let bad: [Words; 8] = [
+        [0x46, 0],
+        [0x03, 0],
+        [0x12, 2],
+        with([0x05, 0], 63, 32, 5),
+        // What the merger begins with must not pass for a command.
+        [0, 0],
+        [0, 0x1000],
+        [0, u64::MAX],
+        [u64::MAX, u64::MAX],
+    ];
+    for bad in bad {
+        for place in 0..=130 {
+            let recorder = Recorder::new(1);
+            // Of two address spaces in turn.
+            let page = |number| with(page(number), 63, 48, number as u64 % 2);
+            let mut commands: Vec<_> = (0..131).map(page).collect();
+            commands[place] = bad;
+            let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 131);
+            assert_eq!((done as usize, result), (place, Err(EIO)));
+            // Only the commands before the invalid one were issued.
+            let expected: Vec<_> = (0..place)
+                .map(|number| with(page(number), 47, 32, 0x11))
+                .collect();
+            assert_eq!(recorder.given(0), expected);
+            assert!(recorder.log().last().is_none_or(|last| last.sync));
+        }
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_read() {
+    for readable in [0, 1, 63, 64, 65, 128, 200] {
+        let recorder = Recorder::new(1);
+        let commands: Vec<_> = (0..readable).map(page).collect();
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 300);
+        assert_eq!((done as usize, result), (readable, Err(EFAULT)));
+        assert_eq!(recorder.given(0).len(), readable);
+        assert!(recorder.log().last().is_none_or(|last| last.sync));
+    }
+}
+
+#[test]
+fn an_smmu_that_fails() {
+    cases(2000, |random| {
+        let smmus = random.within(1..=2) as usize;
+        let mut recorder = Recorder::new(smmus);
+        recorder.fails_at = Some(random.within(0..=12) as usize);
+        let count = random.within(1..=500) as usize;
+        let commands: Vec<_> = (0..count).map(|_| guest::command(random, &FULL)).collect();
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, count);
+        if result == Ok(()) {
+            assert_eq!(done as usize, count);
+            return;
+        }
+        assert_eq!(result, Err(ETIMEDOUT));
+        // The commands that are reported as complete were issued and waited for.
+        let mut complete = Recorder::new(smmus);
+        for smmu in 0..smmus {
+            let log = recorder.log();
+            let last = log
+                .iter()
+                .rposition(|entry| entry.smmu == smmu && entry.sync);
+            let waited_for = &log[..last.map_or(0, |last| last + 1)];
+            complete.log.get_mut().extend_from_slice(waited_for);
+        }
+        check_scope(random, &complete, &FULL, &commands[..done as usize]);
+    });
+}
+
+#[test]
+fn what_was_waited_for_is_done() {
+    // Each command is waited for before the next one is issued.
+    let commands = [[0x05, 0], page(1), [0x40, 0]];
+    for fails_at in 0..=2 {
+        let mut recorder = Recorder::new(1);
+        recorder.fails_at = Some(fails_at);
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 3);
+        assert_eq!((done as usize, result), (fails_at, Err(ETIMEDOUT)));
+    }
+    // The class that came last is waited for last, whatever the others are about.
+    let mut recorder = Recorder::new(1);
+    recorder.fails_at = Some(1);
+    let commands = [page(1), page(2), [0x40, 0], page(3)];
+    let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 4);
+    assert_eq!((done, result), (2, Err(ETIMEDOUT)));
+}
+
+#[test]
+fn an_smmu_that_is_stuck_does_not_keep_others_from_being_waited_for() {
+    for stuck in 0..=2 {
+        for commands in [&[page(1)][..], &[[0x05, 0], page(1)], &[page(1), [0x40, 0]]] {
+            let mut recorder = Recorder::new(3);
+            recorder.stuck = Some(stuck);
+            let count = commands.len();
+            let Invalidated { done, result, .. } = run(&recorder, &FULL, commands, count);
+            assert_eq!(result, Err(ETIMEDOUT));
+            assert!((done as usize) < count);
+            let log = recorder.log();
+            for smmu in 0..=2 {
+                let mut to_it = log.iter().rev().filter(|entry| entry.smmu == smmu);
+                assert!(to_it.next().is_none_or(|last| last.sync), "{log:x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_goes_away() {
+    // It is looked up once a block.
+    let commands = [[0x05, 0]; 200];
+    for leave_at in 1..=6 {
+        let mut recorder = Recorder::new(1);
+        recorder.leave_at = leave_at;
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 200);
+        // Of 32 commands each.
+        let block = (leave_at * 32).div_ceil(MAX_ISSUED);
+        let expected = if block * MAX_ISSUED < 200 {
+            (block * MAX_ISSUED, Err(EIO))
+        } else {
+            (200, Ok(()))
+        };
+        assert_eq!((done as usize, result), expected, "{leave_at}");
+        assert_eq!(recorder.given(0).len(), done as usize);
+    }
+}
+
+#[test]
+fn a_device_that_does_not_exist() {
+    for opcode in [0x05, 0x06, 0x40] {
+        let command = with([opcode, 0], 63, 32, 7);
+        let recorder = Recorder::new(1);
+        let alone = batch::carry_out_one(&recorder, &Rules::new(FULL), command);
+        assert_eq!((alone.done, alone.result), (0, Err(EIO)));
+        let outcome = run(&recorder, &FULL, &[command], 1);
+        assert_eq!((outcome.done, outcome.result), (0, Err(EIO)));
+        assert_eq!(recorder.log(), []);
+    }
+}
