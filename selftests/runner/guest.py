@@ -33,8 +33,8 @@ _CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
 # The emulation of a guest's CPUs, by what its clock counts. If it counts instructions, each takes a
 # nanosecond, and the clock advances to the next timer while the CPU sleeps.
 _CPUS = {
-    "time": ["-accel", "tcg,thread=multi", "-smp", "2"],
-    "instructions": ["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off,align=off"],
+    "time": ["-accel", "tcg,thread=multi"],
+    "instructions": ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off,align=off"],
 }
 
 # QEMU is killed when its parent dies, for whatever reason.
@@ -199,6 +199,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
     return [
         *parts.machine.qemu,
         *_CPUS[suite.clock],
+        *["-smp", str(suite.cpus)],
         *("-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,

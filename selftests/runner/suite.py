@@ -67,6 +67,7 @@ class Suite:
     memory: int
     # What the guest's clock counts: time, or the instructions of its one CPU.
     clock: str
+    cpus: int
     devices: list[str]
     cmdline: str
     programs: list[str]
@@ -143,6 +144,7 @@ def load(name: str) -> Suite:
         machine=section.pop("machine", ""),
         memory=int(section.pop("memory", "2048")),
         clock=section.pop("clock", "time"),
+        cpus=int(section.pop("cpus", "2")),
         devices=shlex.split(section.pop("devices", "")),
         cmdline=section.pop("cmdline", ""),
         programs=section.pop("programs", "").split(),
@@ -170,6 +172,8 @@ def load(name: str) -> Suite:
         raise Mistake(f"{path}: trace is one of: {', '.join(smmu_trace.CHECKS)}")
     if suite.clock not in CLOCKS:
         raise Mistake(f"{path}: clock is one of: {', '.join(CLOCKS)}")
+    if suite.clock == "instructions" and suite.cpus != 1:
+        raise Mistake(f"{path}: a clock that counts instructions is for one CPU")
     if suite.kind not in KINDS or not suite.timeout or not suite.description:
         raise Mistake(f"{path}: needs a description, a timeout and a kind, one of: {', '.join(KINDS)}")
     return suite
