@@ -106,7 +106,7 @@ impl Memory {
         );
     }
 
-    /// Makes the arena what it was at first.
+    /// Makes the arena what it was at first, if `hash` found that it is not.
     pub(crate) fn reset(&mut self) {
         if self.moved {
             let (anonymous, rw) = (
@@ -131,9 +131,6 @@ impl Memory {
             let (start, length) = at(&HOLE);
             must("munmap", sys::munmap(start, length));
             self.moved = false;
-        } else if self.is_changed() {
-            self.moved = true;
-            self.reset();
         }
     }
 
@@ -157,10 +154,11 @@ impl Memory {
 
     /// Returns a hash of the arena's pages that can be read in any case. A program that changed what
     /// is mapped has none.
-    pub(crate) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&mut self) -> u64 {
         if self.moved {
             0
         } else if self.is_changed() {
+            self.moved = true;
             self.hash_all()
         } else {
             self.initial_hash
