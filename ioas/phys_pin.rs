@@ -57,8 +57,8 @@ impl Drop for WholePages {
 }
 
 impl PhysPin {
-    /// Pins `length` bytes at `iova`, not 0. Returns `EFAULT` if the memory is not contiguous,
-    /// `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address
+    /// Pins `length` bytes at `iova`, not 0. Returns `EFAULT` if all of it can be pinned, but is not
+    /// contiguous, `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address
     /// space does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
     pub(crate) fn new(ioas: &Ref<Ioas>, iova: u64, length: u64) -> Result<Self> {
         let offset = page_offset(iova);
@@ -71,20 +71,24 @@ impl PhysPin {
         let ioas = WholePages::new(ioas)?;
         let mut first = None;
         let mut next = None;
+        let mut is_contiguous = true;
         pin(&ioas.0, range, false, Pinner::Hardware, |run| {
-            if next.is_some_and(|next| next != run.phys()) {
-                return Err(Reason::HwQueueMemory.with(iova));
-            }
+            // A gap behind it, or memory that cannot be pinned, is what the caller is told first.
+            is_contiguous &= next.is_none_or(|next| next == run.phys());
             first = first.or(Some(run.phys()));
             next = Some(run.phys() + (run.npages() << PAGE_SHIFT));
             Ok(())
         })?;
-        Ok(Self {
+        let pinned = Self {
             ioas,
             range,
             phys: some_or_warn!(first)? + offset,
             len: length,
-        })
+        };
+        if !is_contiguous {
+            return Err(Reason::HwQueueMemory.with(iova));
+        }
+        Ok(pinned)
     }
 
     /// Returns the physical address of the first byte.
