@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Makes modules with the mistakes of mistakes.txt, one each.
 
-Usage: mistakes.py FOLDER FLAVOUR [OPTION...]. Prints the names of those it has made in FOLDER."""
+Usage: mistakes.py FOLDER FLAVOUR [OPTION...]
+       mistakes.py --check
+
+The first prints the names of those it has made in FOLDER; those whose numbers are in the variable MISTAKES,
+such as 5-8, if it is set. The second only checks that the tree has the texts that are replaced."""
 
 import os
 import shutil
@@ -37,11 +41,22 @@ def read() -> list[Mistake]:
     return found
 
 
+def chosen(mistakes: list[Mistake]) -> list[Mistake]:
+    """Returns those that MISTAKES names, or all."""
+    first, _, last = os.environ.get("MISTAKES", "").partition("-")
+    return mistakes[int(first) - 1 : int(last or first)] if first else mistakes
+
+
+def check() -> None:
+    """Exits with a message if the tree does not have a text once."""
+    for mistake in read():
+        if (TREE / mistake.path).read_text().count(mistake.old) != 1:
+            sys.exit(f"mistake '{mistake.name}': {mistake.path} does not have its text once")
+
+
 def make(mistake: Mistake, copy: Path, flavour: str, options: list[str], folder: Path) -> None:
     path = copy / mistake.path
     right = path.read_text()
-    if right.count(mistake.old) != 1:
-        sys.exit(f"mistake '{mistake.name}': {mistake.path} does not have its text once")
     path.write_text(right.replace(mistake.old, mistake.new))
     out = folder / "module"
     command = ["make", "-C", str(copy), "modules", f"FLAVOUR={flavour}", f"OUT={out}", *options]
@@ -53,6 +68,9 @@ def make(mistake: Mistake, copy: Path, flavour: str, options: list[str], folder:
 
 
 def main() -> None:
+    check()
+    if sys.argv[1:] == ["--check"]:
+        return
     folder, flavour, *options = sys.argv[1:]
     made = Path(folder)
     copy = made / "tree"
@@ -60,7 +78,7 @@ def main() -> None:
     made.mkdir(parents=True)
     shutil.copytree(TREE, copy, ignore=shutil.ignore_patterns("build", ".git", "target"), symlinks=True)
     os.chdir(copy)
-    for mistake in read():
+    for mistake in chosen(read()):
         make(mistake, copy, flavour, options, made)
         print(mistake.name)
     shutil.rmtree(copy)
