@@ -134,7 +134,8 @@ pub(crate) static CALLS: &[CallType] = &[
     }),
     plain!(map_context 3 Action::MapContext, {
         fd: Fd(&[Res::Context]), offset: Number(&[0, 4096]), length: Number(&[4096, 8192]),
-        prot: Flags(set![PROT_READ, PROT_WRITE]), out_address: OutId(Res::Mapping),
+        prot: Flags(set![PROT_READ, PROT_WRITE, PROT_EXEC]), kind: Choice(set![MAP_SHARED, MAP_PRIVATE]),
+        out_address: OutId(Res::Mapping),
     }),
     plain!(unmap_context 1 Action::UnmapContext, { address: Id(&[Res::Mapping]) }),
     plain!(poke 2 Action::Poke, { address: Memory }),
@@ -145,5 +146,8 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(unmap 1 Action::Unmap, { address: Memory, length: Number(&[4096, 8192]) }),
     plain!(fork 1 Action::Fork, { out_child: OutId(Res::Child) }),
     plain!(kill 1 Action::Kill, { child: Id(&[Res::Child]) }),
+    plain!(look 1 Action::Look, {
+        fd: Fd(&[Res::Context, Res::FaultFd, Res::VeventqFd]),
+    }),
     plain!(limit 2 Action::Limit, { bytes: Number(&[0, 4096, 65536, u64::MAX]) }),
 ];

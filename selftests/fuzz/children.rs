@@ -91,9 +91,14 @@ impl Children {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forks a child, which runs `make` with each number that the parent writes. Returns how many children
-    /// there are now, or nothing if there can be no more.
-    pub(crate) fn fork(&self, make: impl Fn(usize)) -> Option<usize> {
+    /// Returns how many children there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list().len()
+    }
+
+    /// Forks a child, which runs `begin`, and `make` with each number that the parent writes. Returns how
+    /// many children there are now, or nothing if there can be no more.
+    pub(crate) fn fork(&self, begin: impl Fn(), make: impl Fn(usize)) -> Option<usize> {
         let pipes = *self.pipes.get(self.list().len())?;
         if !pipes.connect() {
             return None;
@@ -101,6 +106,7 @@ impl Children {
         let pid = sys::fork();
         if pid == 0 {
             pipes.close([pipes.ask, pipes.answer]);
+            begin();
             while let Some(call) = sys::receive(pipes.requests) {
                 make(call.into());
                 if !sys::send(pipes.tell, call) {

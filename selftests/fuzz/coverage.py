@@ -1,31 +1,36 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Says which lines of the module a run of the fuzzer reached, by file.
+"""Says which lines of the module runs of the fuzzer reached, by file.
 
-Usage: coverage.py LOG MODULE.ko [--missing]
+Usage: coverage.py LOG... MODULE.ko [--missing | --page]
 
-The log is that of a suite on the kernel flavour fuzz. A line counts if the compiler put a place into it
-that KCOV reports, in whatever function it was inlined. --missing names the lines that were not reached."""
+Each log is that of a suite on the kernel flavour fuzz with that module. A line counts if the compiler put a
+place into it that KCOV reports, in whatever function it was inlined. --missing names the lines that were not
+reached. --page prints a page for Documentation, with the reasons of unreached.txt."""
 
 import re
 import subprocess
 import sys
+import textwrap
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
+REASONS = TREE / "selftests/fuzz/unreached.txt"
 _CALL = re.compile(r"^([0-9a-f]+)\s+.*__sanitizer_cov_trace_pc\b")
 # Places are where the call returns to: behind its 4 bytes.
 _RETURN = 4
 
 
-def reached(log: Path) -> set[int]:
-    """Returns the places of all runs in a log, as offsets in .text."""
+def reached(logs: list[Path], mark: str) -> set[int]:
+    """Returns the places of all runs in logs, as offsets in .text."""
     places: set[int] = set()
-    for line in log.read_text(errors="replace").splitlines():
-        _, mark, rest = line.partition("# reached ")
-        if mark:
-            places.update(int(word, 16) for word in rest.split())
+    for log in logs:
+        for line in log.read_text(errors="replace").splitlines():
+            _, found, rest = line.partition(mark)
+            if found:
+                places.update(int(word, 16) for word in rest.split())
     return places
 
 
@@ -69,32 +74,117 @@ def _ours(path: Path) -> str:
     return ""
 
 
-def main() -> int:
-    words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    if len(words) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    log, module = map(Path, words)
-    hit = reached(log)
+@dataclass
+class File:
+    """The lines of a file: those that there are, that the programs of the tree reached, and that any did."""
+
+    there: set[int] = field(default_factory=set)
+    corpus: set[int] = field(default_factory=set)
+    any: set[int] = field(default_factory=set)
+
+
+def count(logs: list[Path], module: Path) -> dict[str, File]:
+    corpus = reached(logs, "# corpus reached ")
+    hit = corpus | reached(logs, "# reached ")
     if not hit:
-        print(f"{log} has no line '# reached': was it a kernel with KCOV?", file=sys.stderr)
-        return 1
+        sys.exit("no log has a line '# reached': was it a kernel with KCOV?")
     places = sorted(all_places(module))
     of = lines(module, places)
-    there: dict[str, set[int]] = defaultdict(set)
-    seen: dict[str, set[int]] = defaultdict(set)
+    files: dict[str, File] = defaultdict(File)
     for place in places:
         for name, line in of[place]:
-            there[name].add(line)
+            files[name].there.add(line)
+            if place in corpus:
+                files[name].corpus.add(line)
             if place in hit:
-                seen[name].add(line)
-    for name in sorted(there):
-        print(f"{len(seen[name]):5} of {len(there[name]):5}  {len(seen[name]) / len(there[name]):4.0%}  {name}")
-        if "--missing" in sys.argv and (missing := sorted(there[name] - seen[name])):
-            print(f"        not reached: {', '.join(map(str, missing))}")
-    total, count = sum(map(len, there.values())), sum(map(len, seen.values()))
-    print(f"{count:5} of {total:5}  {count / total:4.0%}  in all; {len(hit & set(places))} of {len(places)} places")
-    return 0
+                files[name].any.add(line)
+    return dict(sorted(files.items()))
 
 
-sys.exit(main())
+def numbers(files: list[File]) -> tuple[int, int, int]:
+    """Returns how many lines there are, that the corpus reached, and that any program did."""
+    return tuple(sum(len(getattr(file, part)) for file in files) for part in ("there", "corpus", "any"))
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part // whole} %" if whole else ""
+
+
+def show(files: dict[str, File], missing: bool) -> None:
+    def row(name: str, of: list[File]) -> None:
+        there, corpus, hit = numbers(of)
+        print(f"{there:6} lines  {percent(corpus, there):>5} {percent(hit, there):>5}  {name}")
+
+    for name, file in files.items():
+        row(name, [file])
+        if missing and (left := sorted(file.there - file.any)):
+            print(f"        not reached: {', '.join(map(str, left))}")
+    row("in all", list(files.values()))
+
+
+def reasons() -> dict[str, str]:
+    """Reads why lines of a file or folder are not reached."""
+    found: dict[str, str] = {}
+    for line in REASONS.read_text().splitlines():
+        name, mark, reason = line.partition(": ")
+        if line.startswith("  ") and found:
+            found[[*found][-1]] += " " + line.strip()
+        elif mark and not line.startswith("#"):
+            found[name] = reason
+    return found
+
+
+def reason_of(name: str, known: dict[str, str]) -> str:
+    """Returns the reason of a file, or of the innermost folder that has one."""
+    path = Path(name)
+    for part in [path, *path.parents]:
+        if str(part) in known:
+            return known[str(part)]
+    sys.exit(f"{REASONS}: nothing about {name}")
+
+
+HEAD = """.. SPDX-License-Identifier: GPL-2.0-only
+.. ``selftests/fuzz/coverage.py --page`` makes this page; :doc:`fuzzing` says how.
+
+========
+Coverage
+========
+
+Lines of the module that programs of the fuzzer reached, as KCOV reports it. A line counts if the compiler made a branch or
+a call's beginning of it, in whatever function it was inlined. "Corpus" are the programs of the tree alone, "all" also
+those that ``make fuzz`` made, and those in which something is made to fail. KCOV follows the tasks of a program, not the
+kernel's workers, and not the loading of the module.
+"""
+
+
+def page(files: dict[str, File]) -> None:
+    known = reasons()
+    ours = {name: file for name, file in files.items() if not name.startswith("selftests/")}
+    rows = [("file", "lines", "corpus", "all", "what is not reached")]
+    for name, file in ours.items():
+        there, corpus, hit = numbers([file])
+        # A row whose first cell is empty goes on with the one above it.
+        first, *rest = textwrap.wrap(reason_of(name, known), 66) if hit < there else [""]
+        rows.append((f"``{name}``", str(there), percent(corpus, there), percent(hit, there), first))
+        rows.extend(("", "", "", "", more) for more in rest)
+    there, corpus, hit = numbers(list(ours.values()))
+    rows.append(("in all", str(there), percent(corpus, there), percent(hit, there), ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    rule = "  ".join("=" * width for width in widths)
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    print(HEAD, rule, text[0], rule, *text[1:], rule, sep="\n")
+
+
+def main() -> None:
+    words = [word for word in sys.argv[1:] if not word.startswith("--")]
+    options = set(sys.argv[1:]) - set(words)
+    if len(words) < 2 or options - {"--missing", "--page"}:
+        sys.exit(__doc__)
+    files = count([Path(word) for word in words[:-1]], Path(words[-1]))
+    if "--page" in options:
+        page(files)
+    else:
+        show(files, "--missing" in options)
+
+
+main()

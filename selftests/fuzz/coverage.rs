@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    children,
     memory::{
         get,
         put, //
@@ -19,61 +20,129 @@ use crate::{
     },
 };
 
-/// How many places a program may report.
+/// How many places the program may report, and each child or thread of it.
 const PLACES: u64 = 1 << 20;
+const FURTHER: u64 = 1 << 17;
 
-pub(crate) struct Coverage {
+/// The most threads of a program.
+const THREADS: usize = 4;
+
+/// Where the places are noted that one task reaches.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane {
     file: i64,
     buffer: u64,
+    places: u64,
+}
+
+impl Lane {
+    fn open(places: u64) -> Option<Self> {
+        let file = sys::open("/sys/kernel/debug/kcov", c::O_RDWR);
+        if file < 0 || sys::ioctl(file, c::NR_KCOV_INIT_TRACE as u64, places) != 0 {
+            return None;
+        }
+        let rw = c::PROT_READ | c::PROT_WRITE;
+        let buffer = sys::mmap(0, places * 8, rw, c::MAP_SHARED, file, 0);
+        (buffer > 0).then_some(Self {
+            file,
+            buffer: buffer as u64,
+            places,
+        })
+    }
+
+    fn forget(&self) {
+        put(self.buffer, &[0; 8]);
+    }
+
+    /// Notes what the calling task reaches from now on, until it ends or calls `disable`.
+    pub(crate) fn enable(&self) {
+        sys::ioctl(self.file, c::NR_KCOV_ENABLE as u64, c::KCOV_TRACE_PC.into());
+    }
+
+    pub(crate) fn disable(&self) {
+        sys::ioctl(self.file, c::NR_KCOV_DISABLE as u64, 0);
+    }
+
+    /// Returns the places that were noted.
+    fn noted(&self) -> impl Iterator<Item = u64> + '_ {
+        let count = get(self.buffer, 8).min(self.places - 1);
+        (1..=count).map(|place| get(self.buffer + 8 * place, 8))
+    }
+}
+
+/// The lanes of the tasks that a program makes.
+pub(crate) struct Lanes([Lane; children::MOST + THREADS]);
+
+impl Lanes {
+    pub(crate) fn of_child(&self, child: usize) -> &Lane {
+        &self.0[child.min(children::MOST - 1)]
+    }
+
+    pub(crate) fn of_thread(&self, thread: usize) -> &Lane {
+        &self.0[children::MOST + thread.min(THREADS - 1)]
+    }
+}
+
+pub(crate) struct Coverage {
+    main: Lane,
+    further: Lanes,
     /// Where the module's code is.
     code: std::ops::Range<u64>,
-    /// The places reached, relative to the beginning of the code.
+    /// The places that all programs have reached, relative to the beginning of the code; those of the last
+    /// one; and how many of them none before had reached.
     pub(crate) seen: BTreeSet<u32>,
+    pub(crate) last: BTreeSet<u32>,
+    pub(crate) new: usize,
 }
 
 impl Coverage {
     /// Returns nothing if the kernel has no KCOV. The module must be loaded.
     pub(crate) fn open() -> Option<Self> {
-        let file = sys::open("/sys/kernel/debug/kcov", c::O_RDWR);
-        if file < 0 || sys::ioctl(file, c::NR_KCOV_INIT_TRACE as u64, PLACES) != 0 {
-            return None;
+        let main = Lane::open(PLACES)?;
+        let mut lanes = [main; children::MOST + THREADS];
+        for lane in &mut lanes {
+            *lane = Lane::open(FURTHER)?;
         }
-        let buffer = sys::mmap(
-            0,
-            PLACES * 8,
-            c::PROT_READ | c::PROT_WRITE,
-            c::MAP_SHARED,
-            file,
-            0,
-        );
         Some(Self {
-            file,
-            buffer: (buffer > 0).then_some(buffer as u64)?,
+            main,
+            further: Lanes(lanes),
             code: code()?,
             seen: BTreeSet::new(),
+            last: BTreeSet::new(),
+            new: 0,
         })
     }
 
+    /// Returns where a program's children and threads are to note what they reach.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.further
+    }
+
+    /// Notes what the calling task reaches from now on.
     pub(crate) fn begin(&self) {
-        put(self.buffer, &[0; 8]);
-        sys::ioctl(self.file, c::NR_KCOV_ENABLE as u64, c::KCOV_TRACE_PC.into());
+        self.further.0.iter().for_each(Lane::forget);
+        self.main.forget();
+        self.main.enable();
     }
 
-    /// Returns how many places were reached for the first time since `begin`.
-    pub(crate) fn end(&mut self) -> usize {
-        sys::ioctl(self.file, c::NR_KCOV_DISABLE as u64, 0);
+    /// Collects what was noted since `begin`. The program's children and threads must have ended.
+    pub(crate) fn end(&mut self) {
+        self.main.disable();
+        let lanes = [&self.main].into_iter().chain(&self.further.0);
+        self.last = lanes
+            .flat_map(Lane::noted)
+            .filter(|at| self.code.contains(at))
+            .map(|at| (at - self.code.start) as u32)
+            .collect();
         let before = self.seen.len();
-        for place in 1..=get(self.buffer, 8).min(PLACES - 1) {
-            let at = get(self.buffer + 8 * place, 8);
-            if self.code.contains(&at) {
-                self.seen.insert((at - self.code.start) as u32);
-            }
-        }
-        self.seen.len() - before
+        self.seen.extend(&self.last);
+        self.new = self.seen.len() - before;
     }
 
-    /// Prints the places, relative to the module's section .text, for coverage.py.
-    pub(crate) fn print(&self) {
+    /// Prints the places, relative to the module's section .text, for coverage.py, on lines
+    /// that begin with `mark`.
+    pub(crate) fn print(&self, mark: &str) {
+        println!("# {} places of the module's code reached", self.seen.len());
         let text = fs::read_to_string(format!("/sys/module/{}/sections/.text", name()))
             .unwrap_or_default();
         let text = u64::from_str_radix(text.trim().trim_start_matches("0x"), 16)
@@ -86,7 +155,7 @@ impl Coverage {
             .map(|place| format!("{place:x}"))
             .collect();
         for line in places.chunks(64) {
-            println!("# reached {}", line.join(" "));
+            println!("# {mark} {}", line.join(" "));
         }
     }
 }

@@ -14,7 +14,6 @@ use std::{
 
 use crate::{
     compare::Differences,
-    coverage::Coverage,
     execute::{
         Executor,
         Trace, //
@@ -28,7 +27,6 @@ const MOST: usize = 4096;
 
 pub(crate) struct Evolution {
     executor: Executor,
-    coverage: Option<Coverage>,
     generator: Generator,
     /// Answers by the call's name, its first word, and the names of the fields.
     answers: HashSet<String>,
@@ -42,11 +40,8 @@ pub(crate) struct Evolution {
 
 impl Evolution {
     pub(crate) fn new(seed: u64) -> Option<Self> {
-        // Its files are opened before those that programs may close.
-        let coverage = Coverage::open();
         Some(Self {
-            coverage,
-            executor: Executor::new()?,
+            executor: Executor::with_coverage()?,
             generator: Generator::new(seed),
             answers: HashSet::new(),
             pool: Vec::new(),
@@ -58,16 +53,11 @@ impl Evolution {
 
     /// Runs a program. Returns its answers, and whether it reached something new.
     pub(crate) fn run(&mut self, program: &Program) -> (Trace, bool) {
-        if let Some(coverage) = &self.coverage {
-            coverage.begin();
-        }
         let start = Instant::now();
         let trace = self.executor.run(program);
         self.running += start.elapsed();
-        let mut is_new = self
-            .coverage
-            .as_mut()
-            .is_some_and(|coverage| coverage.end() > 0);
+        let coverage = self.executor.coverage.as_ref();
+        let mut is_new = coverage.is_some_and(|coverage| coverage.new > 0);
         for (call, line) in program.calls.iter().zip(&trace) {
             let word = line.split(' ').next().unwrap_or("");
             is_new |= self.answers.insert(format!("{} {word}", call.of.name));
@@ -137,12 +127,8 @@ impl Evolution {
             self.answers.len(),
             self.pool.len()
         );
-        if let Some(coverage) = &self.coverage {
-            println!(
-                "# {} places of the module's code reached",
-                coverage.seen.len()
-            );
-            coverage.print();
+        if let Some(coverage) = &self.executor.coverage {
+            coverage.print("reached");
         }
     }
 }

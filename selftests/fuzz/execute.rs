@@ -30,6 +30,7 @@ use crate::{
         NO_FD, //
     },
     children::Children,
+    coverage::Coverage,
     inject::By,
     memory::{
         get,
@@ -40,6 +41,7 @@ use crate::{
         ARENA_PAGES,
         PAGE, //
     },
+    observe,
     program::{
         Call,
         Program,
@@ -78,6 +80,8 @@ pub(crate) struct Executor {
     /// The lowest descriptor that a program may use.
     floor: i64,
     children: Children,
+    /// What code programs reach, if that is noted.
+    pub(crate) coverage: Option<Coverage>,
     mappings: Mutex<Vec<(u64, u64)>>,
     moved: AtomicBool,
     limited: AtomicBool,
@@ -102,6 +106,7 @@ impl Executor {
             status,
             floor,
             children,
+            coverage: None,
             mappings: Mutex::default(),
             moved: AtomicBool::new(false),
             limited: AtomicBool::new(false),
@@ -111,8 +116,20 @@ impl Executor {
         })
     }
 
+    /// As `new`. Notes what code programs reach, if the kernel can.
+    pub(crate) fn with_coverage() -> Option<Self> {
+        // Its files are opened before those that programs may close.
+        let coverage = Coverage::open();
+        let mut executor = Self::new()?;
+        executor.coverage = coverage;
+        Some(executor)
+    }
+
     /// Runs a program.
     pub(crate) fn run(&mut self, program: &Program) -> Trace {
+        if let Some(coverage) = &self.coverage {
+            coverage.begin();
+        }
         for call in 0..program.calls.len() {
             self.slots.clear(call);
         }
@@ -142,6 +159,9 @@ impl Executor {
             .collect();
         trace.push(format!("before close: {} KiB pinned", self.pinned()));
         self.clean_up(program);
+        if let Some(coverage) = &mut self.coverage {
+            coverage.end();
+        }
         let hash = self.memory_hash();
         trace.push(format!(
             "after close: {} KiB pinned, memory {hash:016x}",
@@ -242,7 +262,15 @@ impl Executor {
     }
 
     fn fork(&self, program: &Program, index: usize) {
-        let count = self.children.fork(|call| self.make(program, call, 0));
+        let child = self.children.count();
+        let begin = || {
+            if let Some(coverage) = &self.coverage {
+                coverage.lanes().of_child(child).enable();
+            }
+        };
+        let count = self
+            .children
+            .fork(begin, |call| self.make(program, call, 0));
         if let Some(count) = count {
             self.slots.set(index, 0, &[count as u64], "");
         }
@@ -269,6 +297,13 @@ impl Executor {
             for (lane, &thread) in threads.iter().enumerate() {
                 let (range, waiting) = (range.clone(), &waiting);
                 scope.spawn(move || {
+                    let noted = self
+                        .coverage
+                        .as_ref()
+                        .map(|coverage| coverage.lanes().of_thread(lane));
+                    if let Some(noted) = noted {
+                        noted.enable();
+                    }
                     // All begin at once.
                     waiting.fetch_sub(1, SeqCst);
                     while waiting.load(SeqCst) > 0 {
@@ -278,6 +313,9 @@ impl Executor {
                         range.filter(|&index| thread_of(&program.calls[index]) == Some(thread))
                     {
                         self.make(program, index, lane as u64 + 1);
+                    }
+                    if let Some(noted) = noted {
+                        noted.disable();
                     }
                 });
             }
@@ -494,7 +532,12 @@ impl Executor {
                     0,
                     length,
                     value("prot") as u32 & 7,
-                    c::MAP_SHARED,
+                    // Not named in older programs.
+                    if value("kind") == u64::from(c::MAP_PRIVATE) {
+                        c::MAP_PRIVATE
+                    } else {
+                        c::MAP_SHARED
+                    },
                     fd,
                     value("offset"),
                 );
@@ -534,6 +577,7 @@ impl Executor {
                     0,
                 )
             }
+            Action::Look => (observe::look(scratch, fd), 0),
             Action::Fork | Action::Ioctl(_) => (0, 0),
         };
         if let Some((index, _)) = call.of.makes().next() {

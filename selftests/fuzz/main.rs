@@ -14,12 +14,14 @@ mod children;
 mod compare;
 mod coverage;
 mod describe;
+mod distill;
 mod evolve;
 mod execute;
 mod generate;
 mod inject;
 mod memory;
 mod minimise;
+mod observe;
 mod program;
 mod race;
 mod random;
@@ -59,6 +61,9 @@ const USAGE: &str = "usage:
                                      make and run programs, at most so many, guided by what they
                                      reach; write them, the answers, and those that reached
                                      something new, with which the next run begins
+  fuzz cover                         run the programs of the tree; print what code they reach
+  fuzz distill SECONDS PROGRAMS      print those of the programs, smaller if possible, that reach code
+                                     that neither the tree's nor others of them do
   fuzz inject STEP [PROGRAMS]        let each STEP-th thing that can fail in programs, or those of
                                      the tree, fail
   fuzz race SEED SECONDS             run programs of threads
@@ -67,7 +72,7 @@ const USAGE: &str = "usage:
                                      those of the file KNOWN
   fuzz smaller FINDINGS              print programs that are a step smaller
   fuzz pick FINDINGS SMALLER C OURS  print findings: the smallest that differ in the same way
-  fuzz report PROGRAMS FINDINGS      print findings as KTAP";
+  fuzz report COMPARED FINDINGS      print findings as KTAP; COMPARED says what was compared";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -78,6 +83,8 @@ fn main() -> ExitCode {
         ["evolve", seed, seconds, most, programs, answers, pool] => {
             evolve(seed, seconds, most, [programs, answers, pool])
         }
+        ["cover"] => cover(),
+        ["distill", seconds, programs] => distill(seconds, programs),
         ["inject", step] => inject(step, Vec::new()),
         ["inject", step, programs] => {
             read(programs).and_then(|text| inject(step, parse_all(&text)?))
@@ -103,7 +110,7 @@ fn main() -> ExitCode {
         }
         ["smaller", findings] => smaller(findings),
         ["pick", findings, smaller, c, ours] => pick(findings, smaller, c, ours),
-        ["report", programs, findings] => report(programs, findings),
+        ["report", compared, findings] => report(compared, findings),
         _ => Err(USAGE.to_string()),
     };
     match done {
@@ -240,9 +247,32 @@ fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
     Ok(())
 }
 
+fn cover() -> Done {
+    let mut executor = Executor::with_coverage().ok_or("no memory")?;
+    for program in corpus()? {
+        executor.run(&program);
+    }
+    let coverage = executor.coverage.ok_or("the kernel has no KCOV")?;
+    coverage.print("corpus reached");
+    Ok(())
+}
+
+fn distill(seconds: &str, programs: &str) -> Done {
+    let differences = differences()?;
+    let mut candidates = parse_all(&read(programs)?)?;
+    candidates.retain(|program| !differences.avoids(program));
+    let mut distiller = distill::Distiller::new().ok_or("the kernel has no KCOV")?;
+    let time = Duration::from_secs(number(seconds)?);
+    for program in distiller.choose(&corpus()?, candidates, time) {
+        println!("{program}");
+    }
+    println!("# they and the tree's reach {} places", distiller.places());
+    Ok(())
+}
+
 fn inject(step: &str, mut programs: Vec<Program>) -> Done {
     let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
-    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut executor = Executor::with_coverage().ok_or("no memory")?;
     if programs.is_empty() {
         programs = corpus()?;
     }
@@ -276,6 +306,9 @@ fn inject(step: &str, mut programs: Vec<Program>) -> Done {
         println!(
             "{state} {number} program {number}: {calls} calls, {injected} failures, {failed} answered"
         );
+    }
+    if let Some(coverage) = &executor.coverage {
+        coverage.print("reached");
     }
     Ok(())
 }
@@ -429,15 +462,11 @@ fn pick(findings: &str, candidates: &str, c: &str, ours: &str) -> Done {
     Ok(())
 }
 
-fn report(programs: &str, findings: &str) -> Done {
+fn report(compared: &str, findings: &str) -> Done {
     let text = read(findings)?;
     let findings = findings_of(&text)?;
-    let count = read(programs)?
-        .lines()
-        .filter(|line| line.starts_with("r0"))
-        .count();
     println!("KTAP version 1\n1..{}", findings.len() + 1);
-    println!("ok 1 {count} programs were compared");
+    println!("ok 1 {compared} were compared");
     for (number, (kind, program)) in findings.iter().enumerate() {
         let comments = text
             .lines()

@@ -38,7 +38,9 @@ pub(crate) struct Memory {
     /// What is in the arena at first, and its hash.
     initial: Vec<u8>,
     initial_hash: u64,
+    /// Whether the arena must be mapped anew, or only written.
     moved: bool,
+    changed: bool,
 }
 
 /// The pages of the arena that can be read in any case: the address and the length of each part.
@@ -81,6 +83,7 @@ impl Memory {
             initial: Vec::new(),
             initial_hash: 0,
             moved: true,
+            changed: false,
         };
         for lane in 0..5 {
             Self::new_lane(lane);
@@ -104,6 +107,23 @@ impl Memory {
             "mmap",
             sys::mmap(at + SCRATCH_PAGES * PAGE, PAGE, c::PROT_READ, flags, -1, 0),
         );
+    }
+
+    /// Writes what was in the readable pages at first, where something else is. They stay where they are
+    /// in physical memory.
+    fn restore(&mut self) {
+        let mut rest = &self.initial[..];
+        for (address, length) in readable() {
+            let (initial, after) = rest.split_at(length);
+            for (page, bytes) in initial.chunks(PAGE as usize).enumerate() {
+                let at = address + page as u64 * PAGE;
+                if bytes != view(at, bytes.len()) {
+                    put(at, bytes);
+                }
+            }
+            rest = after;
+        }
+        self.changed = false;
     }
 
     /// Makes the arena what it was at first, if `hash` found that it is not.
@@ -130,7 +150,9 @@ impl Memory {
             must("mprotect", sys::mprotect(start, length, c::PROT_READ));
             let (start, length) = at(&HOLE);
             must("munmap", sys::munmap(start, length));
-            self.moved = false;
+            (self.moved, self.changed) = (false, false);
+        } else if self.changed {
+            self.restore();
         }
     }
 
@@ -158,7 +180,7 @@ impl Memory {
         if self.moved {
             0
         } else if self.is_changed() {
-            self.moved = true;
+            self.changed = true;
             self.hash_all()
         } else {
             self.initial_hash

@@ -124,6 +124,7 @@ pub(crate) enum Action {
     Fork,
     Kill,
     Limit,
+    Look,
 }
 
 /// A type of call.

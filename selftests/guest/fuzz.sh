@@ -37,8 +37,18 @@ minimise() {
 	done
 }
 
+# counted FILE: add the programs and calls of a file, which were compared, to PROGRAMS and CALLS.
+PROGRAMS=0
+CALLS=0
+counted() {
+	PROGRAMS=$((PROGRAMS + $(grep -c '^r0 ' "$1")))
+	CALLS=$((CALLS + $(grep -c '^[a-z0-9: ]*r[0-9]* = ' "$1")))
+}
+
 # report_findings: report each finding as a failed test.
-report_findings() { run fuzz report /tmp/programs /tmp/findings; }
+report_findings() { run fuzz report "$PROGRAMS programs, $CALLS calls" /tmp/findings; }
+
+uptime() { cut -d . -f 1 /proc/uptime; }
 
 # fail_functions: let functions that pin memory, map it for a device, or attach devices fail when a
 # program asks for it, if the kernel allows that: the errors are some that they return.

@@ -8,5 +8,6 @@ run fuzz check
 fuzz corpus >/tmp/programs
 both /tmp/programs
 fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
+counted /tmp/programs
 minimise
 report_findings

@@ -3,15 +3,18 @@
 
 . /lib/fuzz.sh
 
-uptime() { cut -d . -f 1 /proc/uptime; }
-
 quiet_console
+
+# What the programs of the tree reach alone, for coverage.py.
+MODULE=$OURS
+load_iommufd
+fuzz cover
+rmmod "$OURS" || die "rmmod $OURS failed"
 
 # Rounds of a minute on our module, and the same programs on the C module. Each begins with the programs
 # of those before that reached something new.
 end=$(($(uptime) + RUN_SECONDS))
 : >/tmp/all
-: >/tmp/all-programs
 seed=$(date +%s)
 while [ "$(uptime)" -lt "$end" ]; do
 	MODULE=$OURS
@@ -22,17 +25,18 @@ while [ "$(uptime)" -lt "$end" ]; do
 	fuzz compare /tmp/programs /tmp/c /tmp/ours /tmp/all >/tmp/findings
 	minimise
 	cat /tmp/findings >>/tmp/all
-	grep '^r0' /tmp/programs >>/tmp/all-programs
+	counted /tmp/programs
 	seed=$((seed + 1))
 done
-echo "# the programs that reached something new:"
-sed 's/^/+ /' /tmp/pool
-mv /tmp/all /tmp/findings
-mv /tmp/all-programs /tmp/programs
-report_findings
-
 MODULE=$OURS
 load_iommufd
+echo "# programs for the corpus, which reach what those in it do not:"
+/programs/fuzz distill $((RUN_SECONDS / 2)) /tmp/pool | sed 's/^/+ /'
+rmmod "$OURS" || die "rmmod $OURS failed"
+mv /tmp/all /tmp/findings
+report_findings
+
+load_iommufd
 fail_everything
-run fuzz inject 1
+run fuzz inject 11
 run fuzz race "$seed" 60

@@ -3,8 +3,6 @@
 
 . /lib/fuzz.sh
 
-uptime() { cut -d . -f 1 /proc/uptime; }
-
 # complaints: print how often the kernel has complained so far.
 complaints() { dmesg | grep -cE 'WARNING:|BUG:|panicked' || true; }
 

@@ -11,6 +11,7 @@ fuzz corpus >/tmp/programs
 fuzz generate 1 120 >>/tmp/programs
 both /tmp/programs
 fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
+counted /tmp/programs
 minimise
 report_findings
 

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+. /lib/fuzz.sh
+
+quiet_console
+load_iommufd
+fail_everything
+run fuzz inject 1
