@@ -155,13 +155,21 @@ def _nesting_table(table: str, parts: Parts) -> bytes:
     words = [version.decode(), *parts.machine.qemu, *parts.suite.devices]
     key = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
     path = BUILD / parts.machine.arch / f"{table}-{key}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_read_table(table, parts, path.with_suffix(".initramfs"), path.with_suffix(".log")))
+    # Of a suite each, since two may run at once.
+    log = path.with_name(f"{path.name}-{parts.suite.name}.log")
     try:
-        return acpi.NESTING[table](path.read_bytes())
+        if path.exists():
+            return acpi.NESTING[table](path.read_bytes())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        read = _read_table(table, parts, log.with_suffix(".initramfs"), log)
+        changed = acpi.NESTING[table](read)
     except acpi.Unexpected as error:
-        raise Mistake(f"{path}: {error}") from None
+        raise Mistake(f"{log}: {error}") from None
+    # Only a whole table is kept: a guest that was killed has printed a part of one, or nothing.
+    part = log.with_suffix(".part")
+    part.write_bytes(read)
+    part.rename(path)
+    return changed
 
 
 def _read_table(table: str, parts: Parts, initramfs: Path, log: Path) -> bytes:

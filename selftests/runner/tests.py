@@ -4,12 +4,17 @@
 import contextlib
 import io
 import struct
+import tempfile
 import threading
 import unittest
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import acpi
 import build
+import guest
 import report
 import result
 import side_by_side
@@ -185,6 +190,20 @@ class Acpi(unittest.TestCase):
         archive = acpi.upgrade("iort", b"table")
         self.assertIn(b"kernel/firmware/acpi/iort.aml\0", archive)
         self.assertEqual(len(archive) % 4, 0)
+
+    def test_only_a_whole_table_is_kept(self) -> None:
+        good = ivrs(ivhd(0x11, 0, 0))
+        # The guest is killed before it prints the table, and while it does; the last answer is not asked for.
+        answers = iter((b"", good[:-1], good, b""))
+        machine = SimpleNamespace(qemu=["true"], arch="x86_64")
+        parts = SimpleNamespace(machine=machine, suite=SimpleNamespace(name="one", devices=[]))
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(guest, "BUILD", Path(folder)):
+            with mock.patch.object(guest, "_read_table", lambda *_: next(answers)):
+                for _ in range(2):
+                    with self.assertRaises(Mistake):
+                        guest._nesting_table("ivrs", parts)
+                for _ in range(2):
+                    self.assertEqual(guest._nesting_table("ivrs", parts), acpi.with_guest_translation(good))
 
 
 def outcomes(cases: list[Case]) -> list[tuple[str, str]]:
