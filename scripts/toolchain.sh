@@ -67,7 +67,7 @@ bootstrap() {
 
 install_packages() {
 	local folders status=0
-	folders=$(find "$TOP/patches" -mindepth 1 -maxdepth 1 -type d -printf '%f ')
+	folders=$(find "$TOP/patches" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' ! -name '*[!0-9.]*' -printf '%f ')
 	(in_root python3 -B /mnt/install.py --toolchain "$TOOLCHAIN" --suite "$SUITE" --kernel "${KVERSION:-}" \
 		--folders "$folders" --silence "$SILENCE" --tries "$TRIES" /mnt/common "/mnt/$TOOLCHAIN") || status=$?
 	# In a user's namespace what belongs to others than its root could not be deleted by the user outside.
