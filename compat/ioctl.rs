@@ -31,10 +31,7 @@ use crate::{
             Reason,
             Result, //
         },
-        trace::{
-            self,
-            emit, //
-        },
+        trace,
         uapi::{
             self,
             vfio, //
@@ -164,23 +161,25 @@ fn map_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     }
     let ioas = compat_ioas(ctx)?;
     let account = ctx.account();
-    let result = ctx.latencies().time(Timed::Map, || {
-        ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, account)
-    });
-    if result.is_ok() {
-        ctx.counters().maps.fetch_add(1, Relaxed);
-    }
-    emit(|| trace::Map {
-        context: ctx.id(),
-        ioas: ioas.id(),
-        iova: cmd.iova,
-        length: cmd.size,
-        fd: -1,
-        start: cmd.vaddr,
-        flags: cmd.flags,
-        error: trace::errno(&result),
-    });
-    result
+    ctx.latencies().watch(
+        Timed::Map,
+        (),
+        |()| {
+            ioas.map_user(cmd.iova, cmd.vaddr, cmd.size, prot, account)?;
+            ctx.counters().maps.fetch_add(1, Relaxed);
+            Ok(())
+        },
+        |(), result| trace::Map {
+            context: ctx.id(),
+            ioas: ioas.id(),
+            iova: cmd.iova,
+            length: cmd.size,
+            fd: -1,
+            start: cmd.vaddr,
+            flags: cmd.flags,
+            error: trace::errno(result),
+        },
+    )
 }
 
 /// VFIO_IOMMU_UNMAP_DMA. Returns `EINVAL` for a struct that is too short and for unknown flags,
@@ -192,30 +191,35 @@ fn unmap_dma(ctx: &Ctx, arg: UserPtr) -> Result {
     let mut cmd: vfio::DmaUnmap = read(arg)?;
     check_struct::<vfio::DmaUnmap>(cmd.argsz, cmd.flags & !unmap::ALL)?;
     let ioas = compat_ioas(ctx)?;
-    let mut unmapped = 0;
-    let result = if cmd.flags & unmap::ALL != 0 {
-        if cmd.iova != 0 || cmd.size != 0 {
-            return Err(Reason::ContainerAll.with(cmd.iova | cmd.size));
-        }
-        let latencies = ctx.latencies();
-        latencies.time(Timed::Unmap, || ioas.unmap_all(&mut unmapped))
-    } else {
-        let latencies = ctx.latencies();
-        latencies.time(Timed::Unmap, || {
-            unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)
-        })?
-    };
-    if unmapped != 0 {
-        ctx.counters().unmaps.fetch_add(1, Relaxed);
+    let all = cmd.flags & unmap::ALL != 0;
+    if all && (cmd.iova != 0 || cmd.size != 0) {
+        return Err(Reason::ContainerAll.with(cmd.iova | cmd.size));
     }
-    emit(|| trace::Unmap {
-        context: ctx.id(),
-        ioas: ioas.id(),
-        iova: cmd.iova,
-        length: cmd.size,
-        unmapped,
-        error: trace::errno(&result),
-    });
+    let (unmapped, result) = ctx.latencies().watch(
+        Timed::Unmap,
+        (),
+        |()| {
+            let mut unmapped = 0;
+            let result = if all {
+                Ok(ioas.unmap_all(&mut unmapped))
+            } else {
+                unmap_range(&ioas, cmd.iova, cmd.size, &mut unmapped)
+            };
+            if unmapped != 0 {
+                ctx.counters().unmaps.fetch_add(1, Relaxed);
+            }
+            (unmapped, result)
+        },
+        |(), &(unmapped, result)| trace::Unmap {
+            context: ctx.id(),
+            ioas: ioas.id(),
+            iova: cmd.iova,
+            length: cmd.size,
+            unmapped,
+            error: trace::errno(&result.and_then(|inner| inner)),
+        },
+    );
+    let result = result?;
     // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.size = unmapped;
     UserSlice::new(arg, size_of::<vfio::DmaUnmap>())

@@ -217,26 +217,31 @@ pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct)
 }
 
 /// Maps memory, and calls `commit` as [`Ioas::map`] does.
-fn map_memory(ctx: &Ctx, mut wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
-    let result = ctx
-        .latencies()
-        .time(Timed::Map, || map_wanted(ctx, &mut wanted, commit));
-    if result.is_ok() {
-        ctx.counters().maps.fetch_add(1, Relaxed);
-    }
-    emit(|| trace::Map {
-        context: ctx.id(),
-        ioas: wanted.ioas_id,
-        iova: wanted.iova,
-        length: wanted.length,
-        fd: wanted.fd.unwrap_or(-1),
-        start: wanted.start,
-        flags: wanted.flags,
-        error: trace::errno(&result),
-    });
-    result
+fn map_memory(ctx: &Ctx, wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
+    ctx.latencies().watch(
+        Timed::Map,
+        wanted,
+        |wanted| {
+            let result = map_wanted(ctx, wanted, commit);
+            if result.is_ok() {
+                ctx.counters().maps.fetch_add(1, Relaxed);
+            }
+            result
+        },
+        |wanted, result| trace::Map {
+            context: ctx.id(),
+            ioas: wanted.ioas_id,
+            iova: wanted.iova,
+            length: wanted.length,
+            fd: wanted.fd.unwrap_or(-1),
+            start: wanted.start,
+            flags: wanted.flags,
+            error: trace::errno(result),
+        },
+    )
 }
 
+#[inline(always)]
 fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
     check_map_flags(wanted.flags)?;
     if wanted.reserved != 0 {
@@ -298,27 +303,31 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
 }
 
 /// IOMMU_IOAS_UNMAP.
-pub(crate) fn unmap(ctx: &Ctx, mut cmd: uapi::IoasUnmap, user: &UserStruct) -> Result {
+pub(crate) fn unmap(ctx: &Ctx, cmd: uapi::IoasUnmap, user: &UserStruct) -> Result {
     let length = cmd.length;
-    let mut unmapped = 0;
-    let result = ctx.latencies().time(Timed::Unmap, || {
-        unmap_range(ctx, &mut cmd, user, &mut unmapped)
-    });
-    if unmapped != 0 {
-        ctx.counters().unmaps.fetch_add(1, Relaxed);
-    }
-    emit(|| trace::Unmap {
-        context: ctx.id(),
-        ioas: cmd.ioas_id,
-        iova: cmd.iova,
-        length,
-        unmapped,
-        error: trace::errno(&result),
-    });
-    result
+    ctx.latencies().watch(
+        Timed::Unmap,
+        (cmd, 0),
+        |(cmd, unmapped)| {
+            let result = unmap_range(ctx, cmd, user, unmapped);
+            if *unmapped != 0 {
+                ctx.counters().unmaps.fetch_add(1, Relaxed);
+            }
+            result
+        },
+        |&(ref cmd, unmapped), result| trace::Unmap {
+            context: ctx.id(),
+            ioas: cmd.ioas_id,
+            iova: cmd.iova,
+            length,
+            unmapped,
+            error: trace::errno(result),
+        },
+    )
 }
 
 /// Adds the number of bytes that were unmapped to `unmapped`, also on failure.
+#[inline(always)]
 fn unmap_range(
     ctx: &Ctx,
     cmd: &mut uapi::IoasUnmap,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! How long calls take, as histograms. Off until an administrator turns it on: while it is off a
-//! call is not timed, which costs a no-op at its begin and one at its end.
+//! call is not timed, which costs a no-op.
 
 use kernel::{
     prelude::*,
@@ -11,7 +11,13 @@ use kernel::{
     }, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::trace::{
+        emit,
+        Event, //
+    }, //
+};
 
 /// What is timed.
 #[derive(Clone, Copy)]
@@ -50,22 +56,47 @@ impl Latencies {
         Self([const { [const { Atomic::new(0) }; CLASSES] }; Timed::ALL.len()])
     }
 
-    /// Runs `call`, and counts it by its duration if that is on.
+    /// Makes a call, which may change `values`. If timing is on when it begins, counts it by its
+    /// duration. If the tracepoint is read, records the event that `event` makes of the values and
+    /// the result.
+    ///
+    /// Until somebody turns one of them on, two no-ops are all that this adds: the call is compiled
+    /// a second time, out of line, where what an event needs is kept. Therefore `call` should do
+    /// nothing but call a function that is always inlined.
     #[inline(always)]
-    pub(crate) fn time<T>(&self, what: Timed, call: impl FnOnce() -> T) -> T {
-        let start = if is_on() { Some(now()) } else { None };
-        let result = call();
-        if is_on() {
+    pub(crate) fn watch<V, T, E: Event>(
+        &self,
+        what: Timed,
+        mut values: V,
+        call: impl FnOnce(&mut V) -> T,
+        event: impl FnOnce(&V, &T) -> E,
+    ) -> T {
+        if is_on() || E::is_read() {
+            return self.watched(what, values, call, event);
+        }
+        call(&mut values)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn watched<V, T, E: Event>(
+        &self,
+        what: Timed,
+        mut values: V,
+        call: impl FnOnce(&mut V) -> T,
+        event: impl FnOnce(&V, &T) -> E,
+    ) -> T {
+        let start = is_on().then(now);
+        let result = call(&mut values);
+        if let Some(start) = start {
             self.count(what, start);
         }
+        emit(|| event(&values, &result));
         result
     }
 
-    /// Counts a call that began at `start`. A call that began before timing was turned on is not
-    /// counted.
-    #[cold]
-    fn count(&self, what: Timed, start: Option<u64>) {
-        let Some(start) = start else { return };
+    /// Counts a call that began at `start`.
+    fn count(&self, what: Timed, start: u64) {
         let took = now().saturating_sub(start);
         let class = took.checked_ilog2().map_or(0, to_class);
         if let Some(count) = self.class(what, class) {

@@ -517,8 +517,8 @@ impl<'t> Reservation<'t> {
             GFP_KERNEL_ACCOUNT,
         )?;
         emit(|| trace::Made {
-            context,
-            id,
+            context: object.context(),
+            id: object.id(),
             kind: K::NAME,
         });
         Ok(Draft {

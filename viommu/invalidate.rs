@@ -24,10 +24,7 @@ use crate::{
             Reason,
             Result, //
         },
-        trace::{
-            self,
-            emit, //
-        },
+        trace,
         uapi,
         units::PAGE_SIZE, //
     },
@@ -41,9 +38,10 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// Handles IOMMU_HWPT_INVALIDATE. The answer has the number of requests that took effect, on
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
-    let latencies = ctx.latencies();
-    let (done, submissions, result) =
-        match latencies.time(Timed::Invalidate, || carry_out(ctx, &cmd)) {
+    let (done, _, result) = ctx.latencies().watch(
+        Timed::Invalidate,
+        (),
+        |()| match carry_out(ctx, &cmd) {
             Ok(Invalidated {
                 done,
                 result,
@@ -53,17 +51,18 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
                 (done, submissions, result)
             }
             Err(refusal) => (0, Some(0), Err(refusal)),
-        };
+        },
+        |(), (done, submissions, result)| trace::Invalidate {
+            context: ctx.id(),
+            object: cmd.hwpt_id,
+            kind: cmd.data_type,
+            asked: cmd.entry_num,
+            done: *done,
+            submissions: submissions.map_or(-1, |count| count.min(i32::MAX as u32) as c_int),
+            error: trace::errno(result),
+        },
+    );
     ctx.counters().invalidations.fetch_add(done.into(), Relaxed);
-    emit(|| trace::Invalidate {
-        context: ctx.id(),
-        object: cmd.hwpt_id,
-        kind: cmd.data_type,
-        asked: cmd.entry_num,
-        done,
-        submissions: submissions.map_or(-1, |count| count.min(i32::MAX as u32) as c_int),
-        error: trace::errno(&result),
-    });
     cmd.entry_num = done;
     user.write(&cmd)?;
     result
@@ -72,6 +71,7 @@ pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserSt
 /// Returns `EOPNOTSUPP` if a reserved field is not 0, or the driver has nothing to invalidate;
 /// `EINVAL` for an impossible array and for objects of other kinds; `ENOENT` if there is no such
 /// object.
+#[inline(always)]
 fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     if cmd.__reserved != 0 {
         return Err(Reason::CommandReserved.with(cmd.__reserved.into()));

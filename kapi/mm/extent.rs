@@ -22,7 +22,8 @@ use crate::{
         mm::phys::PhysPiece,
         trace::{
             self,
-            emit, //
+            emit,
+            Event, //
         },
         units::{
             page_offset,
@@ -113,7 +114,6 @@ impl Extent {
     }
 
     /// Hits the tracepoint for pages that were just pinned.
-    #[inline]
     pub(super) fn trace_pin(&self) {
         emit(|| trace::Pin {
             pfn: self.pfn(),
@@ -213,22 +213,38 @@ impl Extent {
 }
 
 impl Drop for Extent {
+    #[inline]
     fn drop(&mut self) {
-        emit(|| trace::Unpin {
+        // INVARIANT: It takes over the pins of `self`, which is not used any more.
+        let pins = Self(self.0);
+        if trace::Unpin::is_read() {
+            return pins.unpin_traced();
+        }
+        pins.unpin();
+    }
+}
+
+/// Unpinning. The extent is given away by value, so that a caller need not keep it for the tracepoint.
+impl Extent {
+    #[inline(always)]
+    fn unpin(self) {
+        let (pfn, npages, writable) = self.into_parts();
+        // SAFETY: It computes an address; nothing is read.
+        let first = unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(pfn)) };
+        // SAFETY: `into_parts` gave us a pin on each of these pages.
+        unsafe { bindings::unpin_user_page_range_dirty_lock(first, to_usize(npages), writable) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unpin_traced(self) {
+        trace::Unpin {
             pfn: self.pfn(),
             npages: self.npages(),
             writable: self.is_writable(),
-        });
-        // SAFETY: It computes an address; nothing is read.
-        let first = unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(self.pfn())) };
-        // SAFETY: By the type invariants the extent owns a pin on each of these pages.
-        unsafe {
-            bindings::unpin_user_page_range_dirty_lock(
-                first,
-                to_usize(self.npages()),
-                self.is_writable(),
-            )
-        };
+        }
+        .record();
+        self.unpin();
     }
 }
 

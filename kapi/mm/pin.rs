@@ -25,6 +25,10 @@ use crate::{
         fault_injection,
         file::pinnable::PinnableFile,
         sync::signal,
+        trace::{
+            self,
+            Event, //
+        },
         units::{
             to_u64,
             to_usize,
@@ -245,6 +249,10 @@ impl Pinner {
             if pinned == 0 {
                 return Err(EFAULT);
             }
+            if trace::Pin::is_read() {
+                // SAFETY: The kernel wrote the first `pinned` pointers.
+                unsafe { trace_runs(pages, pinned, write) };
+            }
             // SAFETY: The kernel wrote the first `pinned` pointers, and took a pin on each page for
             // us, with `FOLL_WRITE` if `write`.
             sink.take(&mut PinnedPages(unsafe { Runs::new(pages, pinned, write) }))?;
@@ -356,12 +364,7 @@ impl<'a> Runs<'a> {
     #[inline]
     fn next(&mut self) -> Option<(*mut c_void, Extent)> {
         let &first = self.rest.first()?;
-        let mut behind = next_page(first);
-        let mut run = 1;
-        while self.rest.get(run).is_some_and(|&page| page == behind) {
-            behind = next_page(behind);
-            run += 1;
-        }
+        let run = length_of_run(first, self.rest);
         let last = first.wrapping_byte_add((run - 1) * size_of::<bindings::page>());
         // INVARIANT: The pointers that are left are as before.
         // SAFETY: The loop has found `run` pointers there.
@@ -380,9 +383,45 @@ impl<'a> Runs<'a> {
 impl Drop for Runs<'_> {
     fn drop(&mut self) {
         while let Some((_, run)) = self.next() {
-            run.trace_pin();
             drop(run);
         }
+    }
+}
+
+/// Returns how many pointers at the beginning of `pages`, whose first one is `first`, are to pages
+/// that follow in memory. It is at least 1.
+#[inline(always)]
+fn length_of_run(first: *mut c_void, pages: &[*mut c_void]) -> usize {
+    let mut behind = next_page(first);
+    let mut run = 1;
+    while pages.get(run).is_some_and(|&page| page == behind) {
+        behind = next_page(behind);
+        run += 1;
+    }
+    run
+}
+
+/// Hits the tracepoint for each run of pages. It is out of line, and goes through a batch by itself,
+/// so that a batch costs one no-op while nobody reads the tracepoint.
+///
+/// # Safety
+///
+/// The first `len` pointers of `room` must have been written, and `len` must be at most its length.
+#[cold]
+#[inline(never)]
+unsafe fn trace_runs(room: &[MaybeUninit<*mut c_void>], len: usize, writable: bool) {
+    // SAFETY: By the safety requirements.
+    let mut pages = unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) };
+    let map = MemoryMap::get();
+    while let Some(&first) = pages.first() {
+        let run = length_of_run(first, pages);
+        trace::Pin {
+            pfn: map.pfn(first),
+            npages: to_u64(run),
+            writable,
+        }
+        .record();
+        pages = pages.get(run..).unwrap_or_default();
     }
 }
 
@@ -401,7 +440,6 @@ impl Iterator for PinnedPages<'_> {
     #[inline]
     fn next(&mut self) -> Option<Result<Extent>> {
         let (_, run) = self.0.next()?;
-        run.trace_pin();
         Some(Ok(run))
     }
 
@@ -418,6 +456,14 @@ struct PinnedFolios<'a> {
     skip: u64,
     /// The number of pages that are wanted.
     npages: u64,
+}
+
+impl Drop for PinnedFolios<'_> {
+    fn drop(&mut self) {
+        while let Some((_, run)) = self.runs.next() {
+            run.trace_pin();
+        }
+    }
 }
 
 impl PinnedFolios<'_> {
