@@ -71,25 +71,29 @@ impl Object<BoundDevice> {
     /// errors of [`Group::attach`](crate::device::Group::attach) and
     /// [`Group::replace`](crate::device::Group::replace).
     pub(crate) fn change_pt(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
-        let call = |_: &mut ()| self.go_to_object(ctx, pasid, pt_id, how);
+        let call = move |(): &mut ()| self.go_to_object(ctx, pasid, pt_id, how);
         let latencies = ctx.latencies();
         match how {
-            How::Attach => latencies.watch(Timed::Attach, (), call, |(), result| trace::Attach {
-                context: self.context(),
-                device: self.id(),
-                pasid: pasid.as_raw(),
-                target: pt_id,
-                hwpt: result.unwrap_or(0),
-                error: trace::errno(result),
-            }),
-            How::Replace => latencies.watch(Timed::Attach, (), call, |(), result| trace::Replace {
-                context: self.context(),
-                device: self.id(),
-                pasid: pasid.as_raw(),
-                target: pt_id,
-                hwpt: result.unwrap_or(0),
-                error: trace::errno(result),
-            }),
+            How::Attach => {
+                latencies.watch(Timed::Attach, (), call, move |(), result| trace::Attach {
+                    context: self.context(),
+                    device: self.id(),
+                    pasid: pasid.as_raw(),
+                    target: pt_id,
+                    hwpt: result.unwrap_or(0),
+                    error: trace::errno(result),
+                })
+            }
+            How::Replace => {
+                latencies.watch(Timed::Attach, (), call, move |(), result| trace::Replace {
+                    context: self.context(),
+                    device: self.id(),
+                    pasid: pasid.as_raw(),
+                    target: pt_id,
+                    hwpt: result.unwrap_or(0),
+                    error: trace::errno(result),
+                })
+            }
         }
     }
 

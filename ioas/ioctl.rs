@@ -221,14 +221,14 @@ fn map_memory(ctx: &Ctx, wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> 
     ctx.latencies().watch(
         Timed::Map,
         wanted,
-        |wanted| {
+        move |wanted| {
             let result = map_wanted(ctx, wanted, commit);
             if result.is_ok() {
                 ctx.counters().maps.fetch_add(1, Relaxed);
             }
             result
         },
-        |wanted, result| trace::Map {
+        move |wanted, result| trace::Map {
             context: ctx.id(),
             ioas: wanted.ioas_id,
             iova: wanted.iova,
@@ -308,14 +308,14 @@ pub(crate) fn unmap(ctx: &Ctx, cmd: uapi::IoasUnmap, user: &UserStruct) -> Resul
     ctx.latencies().watch(
         Timed::Unmap,
         (cmd, 0),
-        |(cmd, unmapped)| {
+        move |(cmd, unmapped)| {
             let result = unmap_range(ctx, cmd, user, unmapped);
             if *unmapped != 0 {
                 ctx.counters().unmaps.fetch_add(1, Relaxed);
             }
             result
         },
-        |&(ref cmd, unmapped), result| trace::Unmap {
+        move |&(ref cmd, unmapped), result| trace::Unmap {
             context: ctx.id(),
             ioas: cmd.ioas_id,
             iova: cmd.iova,
