@@ -8,11 +8,9 @@
 #include <linux/fs.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/highmem.h>
-#include <linux/hugetlb.h>
 #include <linux/iommu.h>
 #include <linux/jump_label.h>
 #include <linux/kthread.h>
-#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
@@ -22,7 +20,6 @@
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio_pci_core.h>
@@ -215,44 +212,6 @@ struct page *iommufd_rs_pfn_to_page(unsigned long pfn)
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 {
 	return folio_nr_pages(folio);
-}
-
-unsigned int iommufd_rs_file_block_bits(const struct file *file)
-{
-	return file_inode(file)->i_blkbits;
-}
-
-/* Returns whether memfd_pin_folios() can pin the file's folios. */
-bool iommufd_rs_file_is_memfd_like(struct file *file)
-{
-	const struct inode *inode = file_inode(file);
-
-	/* shmem_file() is not exported. */
-	return is_file_hugepages(file) ||
-	       (inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode));
-}
-
-/*
- * Zeroes those of @nr folios of a file on shmem that fallocate() has allocated and nobody has used since.
- * memfd_pin_folios() returns them as they are, and shmem zeroes such a folio when it is used first.
- */
-void iommufd_rs_zero_unused_folios(struct folio **folios, size_t nr)
-{
-	size_t i;
-
-	for (i = 0; i < nr; i++) {
-		struct folio *folio = folios[i];
-
-		if (likely(folio_test_uptodate(folio)))
-			continue;
-		folio_lock(folio);
-		if (!folio_test_uptodate(folio)) {
-			folio_zero_range(folio, 0, folio_size(folio));
-			flush_dcache_folio(folio);
-			folio_mark_uptodate(folio);
-		}
-		folio_unlock(folio);
-	}
 }
 
 /* Maps device memory from @pfn to all of @vma, which must be being set up. */
@@ -466,13 +425,6 @@ int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
 	return -EOPNOTSUPP;
 #endif
 }
-
-#ifdef CONFIG_IOMMUFD_RS_KUNIT
-struct file *iommufd_rs_shmem_file(loff_t size)
-{
-	return shmem_file_setup("iommufd_rs", size, (vma_flags_t){});
-}
-#endif
 
 /* NULL, without a warning, if the memory is not there after one attempt to reclaim some. */
 void *iommufd_rs_kmalloc_account(size_t size)

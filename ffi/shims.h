@@ -101,6 +101,9 @@ unsigned long iommufd_rs_page_to_pfn(const struct page *page);
 struct page *iommufd_rs_pfn_to_page(unsigned long pfn);
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio);
 bool iommufd_rs_file_is_memfd_like(struct file *file);
+struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bool write,
+				    loff_t *start, unsigned long *len);
+bool iommufd_rs_any_folio_poisoned(struct folio **folios, size_t nr);
 void iommufd_rs_zero_unused_folios(struct folio **folios, size_t nr);
 unsigned int iommufd_rs_file_block_bits(const struct file *file);
 int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn);

@@ -9,6 +9,7 @@
 //! | `locked_vm` | `rust/kernel/mm` |
 //! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
 //! | `pin` | `rust/kernel/mm` |
+//! | `pinned` | `rust/kernel/mm` |
 //! | `retry_faults` | `rust/kernel/uaccess.rs` |
 //! | `usage` | private: the sum of what a context has pinned |
 //! | `user` | `rust/kernel/uaccess.rs` |
@@ -19,6 +20,7 @@ mod extent;
 pub(crate) mod locked_vm;
 pub(crate) mod phys;
 pub(crate) mod pin;
+mod pinned;
 pub(crate) mod retry_faults;
 pub(crate) mod usage;
 pub(crate) mod user;

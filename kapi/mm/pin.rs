@@ -15,7 +15,10 @@ use core::{
 };
 
 use kernel::{
-    mm::Mm,
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
     prelude::*, //
 };
 
@@ -24,6 +27,12 @@ use crate::{
     kapi::{
         fault_injection,
         file::pinnable::PinnableFile,
+        mm::pinned::{
+            trace_runs,
+            PinnedFolios,
+            PinnedPages,
+            Runs, //
+        },
         sync::signal,
         trace::{
             self,
@@ -41,14 +50,17 @@ use crate::{
 pub(crate) use crate::kapi::mm::extent::{
     Extent,
     PagePtr,
-    PinnedRun,
-    MAX_EXTENT_PAGES, //
+    PinnedRun, //
 };
 
 /// The largest number of bytes of a file that are pinned by one call of the kernel, unless a page of
 /// the file has more. The call allocates what the file does not have yet, which takes a second for
 /// some GiB, and does not look at signals.
 const FILE_BATCH: u64 = 64 << 20;
+
+/// The smallest number of pages in a row that are pinned by their place in a file. One call by
+/// address pins more small mappings than one.
+const LEAST_SHARED: u64 = 512;
 
 /// Room for the pointers that the kernel returns when it pins pages.
 enum Scratch {
@@ -95,31 +107,6 @@ impl Scratch {
             Self::Few(array, len) => array.get_mut(..*len).unwrap_or(&mut []),
             Self::Many(vec) => vec.spare_capacity_mut(),
         }
-    }
-}
-
-/// The kernel's array of `struct page`.
-///
-/// It is virtually contiguous (`SPARSEMEM_VMEMMAP`, which x86-64 and arm64 have), so pages that
-/// follow in it follow in memory.
-#[derive(Clone, Copy)]
-struct MemoryMap {
-    start: usize,
-}
-
-impl MemoryMap {
-    fn get() -> Self {
-        // SAFETY: It computes an address; nothing is read.
-        let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
-        Self {
-            start: first.addr(),
-        }
-    }
-
-    /// Returns the page frame number of a page, or of the first page of a folio.
-    #[inline]
-    fn pfn(self, page: *const c_void) -> u64 {
-        to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
     }
 }
 
@@ -197,11 +184,10 @@ impl Pinner {
         if self.long_term {
             flags |= bindings::FOLL_LONGTERM;
         }
-        let is_current = current!()
-            .mm()
-            .is_some_and(|current| current.as_raw() == mm.as_raw());
+        let task = current!();
+        let here = task.mm().filter(|current| current.as_raw() == mm.as_raw());
         // The memory of another process exists only while the address space has users.
-        let user = if is_current {
+        let user = if here.is_some() {
             None
         } else {
             Some(mm.mmget_not_zero().ok_or(EFAULT)?)
@@ -211,6 +197,17 @@ impl Pinner {
             // The kernel looks at signals only where it must fault in a page.
             signal::check_killed()?;
             fault_injection::point(EFAULT)?;
+            let users = user.as_deref().or(here);
+            if let Some(users) = users.filter(|_| self.long_term && npages >= LEAST_SHARED) {
+                if let Some(mut folios) = self.pin_shared(users, addr, npages) {
+                    let wanted = folios.npages;
+                    sink.take(&mut folios)?;
+                    let pinned = wanted - folios.npages;
+                    npages -= pinned;
+                    addr = addr.wrapping_add(pinned << PAGE_SHIFT);
+                    continue;
+                }
+            }
             let write = self.write;
             let pages = self.scratch.room();
             let batch = pages
@@ -284,36 +281,9 @@ impl Pinner {
         while npages != 0 {
             signal::check_killed()?;
             fault_injection::point(EFAULT)?;
-            let folios = self.scratch.room();
             let batch_last = (start | (batch - 1)).min(last);
-            let mut offset: usize = 0;
-            // SAFETY: `folios` has room for as many pointers as it is long, and `file` is a
-            // reference to the file.
-            let found = unsafe {
-                bindings::memfd_pin_folios(
-                    file.as_ptr(),
-                    start as i64,
-                    batch_last as i64,
-                    folios.as_mut_ptr().cast(),
-                    folios.len() as u32,
-                    &mut offset,
-                )
-            };
-            if found == 0 {
-                return Err(EFAULT);
-            }
-            let Ok(count) = usize::try_from(found) else {
-                return Err(Error::from_errno(found as c_int));
-            };
-            // SAFETY: The kernel wrote the first `count` pointers, and took a pin on each folio.
-            unsafe { bindings::iommufd_rs_zero_unused_folios(folios.as_mut_ptr().cast(), count) };
-            let mut folios = PinnedFolios {
-                // SAFETY: The kernel wrote the first `count` pointers, and took one pin on each
-                // folio for us. Folios of a memfd are pinned for writing.
-                runs: unsafe { Runs::new(folios, count, self.write) },
-                skip: to_u64(offset) >> PAGE_SHIFT,
-                npages: ((batch_last - start) >> PAGE_SHIFT) + 1,
-            };
+            // SAFETY: `file` is a reference to the file.
+            let mut folios = unsafe { self.pin_folios(file.as_ptr(), start, batch_last) }?;
             let wanted = folios.npages;
             sink.take(&mut folios)?;
             let pinned = wanted - folios.npages;
@@ -322,6 +292,85 @@ impl Pinner {
         }
         Ok(())
     }
+
+    /// Pins folios that have bytes `start` to `last` of a file, from `start` on, as many as there is
+    /// room for.
+    ///
+    /// Returns `EINVAL` if the file is shorter or its folios cannot be pinned, and `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be valid during the call.
+    unsafe fn pin_folios(
+        &mut self,
+        file: *mut bindings::file,
+        start: u64,
+        last: u64,
+    ) -> Result<PinnedFolios<'_>> {
+        let folios = self.scratch.room();
+        let mut offset: usize = 0;
+        // SAFETY: `folios` has room for as many pointers as it is long, and the caller keeps the
+        // file.
+        let found = unsafe {
+            bindings::memfd_pin_folios(
+                file,
+                start as i64,
+                last as i64,
+                folios.as_mut_ptr().cast(),
+                folios.len() as u32,
+                &mut offset,
+            )
+        };
+        if found == 0 {
+            return Err(EFAULT);
+        }
+        let Ok(count) = usize::try_from(found) else {
+            return Err(Error::from_errno(found as c_int));
+        };
+        // SAFETY: The kernel wrote the first `count` pointers, and took a pin on each folio.
+        unsafe { bindings::iommufd_rs_zero_unused_folios(folios.as_mut_ptr().cast(), count) };
+        Ok(PinnedFolios {
+            // SAFETY: The kernel wrote the first `count` pointers, and took one pin on each folio
+            // for us. Folios of a memfd are pinned for writing.
+            runs: unsafe { Runs::new(folios, count, self.write) },
+            skip: to_u64(offset) >> PAGE_SHIFT,
+            npages: ((last - start) >> PAGE_SHIFT) + 1,
+        })
+    }
+
+    /// Pins pages of `mm` from `addr` on by their place in a file, if the address is in a shared
+    /// mapping of shmem or hugetlbfs. That takes a look-up for each folio rather than for each page.
+    /// Returns `None` if the pages must be pinned by their addresses.
+    ///
+    /// The pages are those that pinning by address returns, see `Documentation/architecture.rst`.
+    fn pin_shared(&mut self, mm: &MmWithUser, addr: u64, npages: u64) -> Option<PinnedFolios<'_>> {
+        let (mut start, mut len) = (0, 0);
+        // If another task changes the mappings, pinning by address waits so that it can be killed.
+        let guard = mm.mmap_read_trylock()?;
+        // SAFETY: `guard` has the lock.
+        let file = unsafe {
+            bindings::iommufd_rs_shared_file(
+                mm.as_raw(),
+                to_usize(addr),
+                self.write,
+                &mut start,
+                &mut len,
+            )
+        };
+        if file.is_null() {
+            return None;
+        }
+        let start = u64::try_from(start).ok()?;
+        let len = to_u64(len).min(npages << PAGE_SHIFT).min(FILE_BATCH);
+        if len < LEAST_SHARED << PAGE_SHIFT {
+            return None;
+        }
+        // SAFETY: The mapping has a reference to the file, and cannot go as long as `guard` exists.
+        let folios = unsafe { self.pin_folios(file, start, start + (len - 1)) }.ok();
+        drop(guard);
+        // A page fault refuses memory that is broken.
+        folios.filter(|folios| !folios.runs.any_poisoned())
+    }
 }
 
 /// A consumer of pages that were just pinned.
@@ -329,204 +378,6 @@ pub(crate) trait Sink {
     /// Takes all of `pages`, or fails. They are in order, and no extent follows the one before it
     /// in memory. The upper bound of the size hint is the largest number of extents.
     fn take(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result;
-}
-
-/// Pointers to pages or folios that were just pinned. Dropping it unpins those that are left.
-///
-/// # Invariants
-///
-/// Each pointer in `rest` is to a `struct page`, or to the first one of a folio. It owns a pin on
-/// that page, taken with `FOLL_WRITE` if `writable`.
-struct Runs<'a> {
-    rest: &'a [*mut c_void],
-    map: MemoryMap,
-    writable: bool,
-}
-
-impl<'a> Runs<'a> {
-    /// # Safety
-    ///
-    /// The first `len` pointers of `room` must have been written, and must be as the type
-    /// invariants say. The caller gives the pins away.
-    unsafe fn new(room: &'a [MaybeUninit<*mut c_void>], len: usize, writable: bool) -> Self {
-        let len = len.min(room.len());
-        // INVARIANT: By the safety requirements.
-        Self {
-            // SAFETY: By the safety requirements the first `len` pointers were written.
-            rest: unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) },
-            map: MemoryMap::get(),
-            writable,
-        }
-    }
-
-    /// Takes the longest run of pointers whose pages follow in memory. Returns its last pointer and
-    /// the pages. If the pointers are to folios, then all of them but the last have one page.
-    #[inline]
-    fn next(&mut self) -> Option<(*mut c_void, Extent)> {
-        let &first = self.rest.first()?;
-        let run = length_of_run(first, self.rest);
-        let last = first.wrapping_byte_add((run - 1) * size_of::<bindings::page>());
-        // INVARIANT: The pointers that are left are as before.
-        // SAFETY: The loop has found `run` pointers there.
-        self.rest = unsafe { self.rest.get_unchecked(run..) };
-        // SAFETY: The pins of the run pass to the extent. A batch has fewer pages than
-        // `MAX_EXTENT_PAGES`.
-        let extent = unsafe { Extent::new(self.map.pfn(first), to_u64(run), self.writable) };
-        Some((last, extent))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::from(!self.rest.is_empty()), Some(self.rest.len()))
-    }
-}
-
-impl Drop for Runs<'_> {
-    fn drop(&mut self) {
-        while let Some((_, run)) = self.next() {
-            drop(run);
-        }
-    }
-}
-
-/// Returns how many pointers at the beginning of `pages`, whose first one is `first`, are to pages
-/// that follow in memory. It is at least 1.
-#[inline(always)]
-fn length_of_run(first: *mut c_void, pages: &[*mut c_void]) -> usize {
-    let mut behind = next_page(first);
-    let mut run = 1;
-    while pages.get(run).is_some_and(|&page| page == behind) {
-        behind = next_page(behind);
-        run += 1;
-    }
-    run
-}
-
-/// Hits the tracepoint for each run of pages. It is out of line, and goes through a batch by itself,
-/// so that a batch costs one no-op while nobody reads the tracepoint.
-///
-/// # Safety
-///
-/// The first `len` pointers of `room` must have been written, and `len` must be at most its length.
-#[cold]
-#[inline(never)]
-unsafe fn trace_runs(room: &[MaybeUninit<*mut c_void>], len: usize, writable: bool) {
-    // SAFETY: By the safety requirements.
-    let mut pages = unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) };
-    let map = MemoryMap::get();
-    while let Some(&first) = pages.first() {
-        let run = length_of_run(first, pages);
-        trace::Pin {
-            pfn: map.pfn(first),
-            npages: to_u64(run),
-            writable,
-        }
-        .record();
-        pages = pages.get(run..).unwrap_or_default();
-    }
-}
-
-/// Returns the address of the `struct page` behind another.
-#[inline]
-fn next_page(page: *mut c_void) -> *mut c_void {
-    page.wrapping_byte_add(size_of::<bindings::page>())
-}
-
-/// Pages as extents.
-struct PinnedPages<'a>(Runs<'a>);
-
-impl Iterator for PinnedPages<'_> {
-    type Item = Result<Extent>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Result<Extent>> {
-        let (_, run) = self.0.next()?;
-        Some(Ok(run))
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-/// Pages of folios as extents.
-struct PinnedFolios<'a> {
-    runs: Runs<'a>,
-    /// The number of pages at the beginning of the next folio that are not wanted.
-    skip: u64,
-    /// The number of pages that are wanted.
-    npages: u64,
-}
-
-impl Drop for PinnedFolios<'_> {
-    fn drop(&mut self) {
-        while let Some((_, run)) = self.runs.next() {
-            run.trace_pin();
-        }
-    }
-}
-
-impl PinnedFolios<'_> {
-    /// Returns whether the next folio follows `extent` in memory and may be added to it.
-    fn continues(&self, extent: &Extent) -> bool {
-        let next = self.runs.rest.first();
-        let next = next.map(|&folio| self.runs.map.pfn(folio));
-        next == Some(extent.pfn() + extent.npages()) && extent.npages() < MAX_EXTENT_PAGES / 4
-    }
-}
-
-impl Iterator for PinnedFolios<'_> {
-    type Item = Result<Extent>;
-
-    fn next(&mut self) -> Option<Result<Extent>> {
-        let (mut last, run) = self.runs.next()?;
-        // If pages are skipped then the run is one folio, whose second page is no other folio's
-        // first.
-        let mut skip = core::mem::take(&mut self.skip);
-        let (pfn, npages, writable) = run.into_parts();
-        // SAFETY: `into_parts` gave us the pins. A pin on one page of a folio is a pin on any
-        // other.
-        let mut extent = unsafe { Extent::new(pfn + skip, npages, writable) };
-        loop {
-            let folio: *mut bindings::folio = last.cast();
-            // SAFETY: The extent has a pin on the folio.
-            let nr = to_u64(unsafe { bindings::iommufd_rs_folio_nr_pages(folio) });
-            let more = nr
-                .saturating_sub(core::mem::take(&mut skip) + 1)
-                .min(self.npages.saturating_sub(extent.npages()))
-                .min(MAX_EXTENT_PAGES / 2);
-            // An extent owns a pin on each page. The folio came with one pin.
-            if more != 0 {
-                // SAFETY: The extent has a pin on the folio.
-                let errno = unsafe { bindings::folio_add_pins(folio, more as u32) };
-                if errno != 0 {
-                    extent.trace_pin();
-                    return Some(Err(Error::from_errno(errno)));
-                }
-                // SAFETY: `folio_add_pins` took these pins for us, and the pages of the folio that
-                // follow are `more` at least. `continues` keeps the extent below half of its limit.
-                unsafe { extent.grow(more) };
-            }
-            if !self.continues(&extent) {
-                break;
-            }
-            let Some((next, run)) = self.runs.next() else {
-                break;
-            };
-            last = next;
-            // SAFETY: `into_parts` gives us the pins of the run, which follows the extent in
-            // memory.
-            unsafe { extent.grow(run.into_parts().1) };
-        }
-        self.npages = self.npages.saturating_sub(extent.npages());
-        extent.trace_pin();
-        Some(Ok(extent))
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.runs.size_hint()
-    }
 }
 
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]

@@ -185,13 +185,19 @@ static const struct {
 	{ "memfd hugetlb 2 MiB", MFD_HUGETLB | MFD_HUGE_2MB },
 };
 static int files[ARRAY_SIZE(file_kinds)];
+static char *shared[ARRAY_SIZE(file_kinds)];	/* the same, by address */
 
 static void touch_memory(void)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(file_kinds); i++)
+	for (i = 0; i < ARRAY_SIZE(file_kinds); i++) {
 		files[i] = file_of(RANGE, file_kinds[i].flags);
+		shared[i] = mmap(NULL, RANGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+				 files[i], 0);
+		if (shared[i] == MAP_FAILED)
+			give_up("mmap: %s", strerror(errno));
+	}
 	for (i = 0; i < NR_KINDS; i++)
 		memory[i] = kinds[i].make(kinds[i].length);
 }
@@ -202,6 +208,12 @@ static void memory_rows(void)
 
 	for (i = 0; i < ARRAY_SIZE(file_kinds) && !type1; i++)
 		range_rows(file_kinds[i].name, NULL, files[i]);
+	for (i = 0; i < ARRAY_SIZE(file_kinds); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s by address", file_kinds[i].name);
+		range_rows(name, shared[i], -1);
+	}
 	for (i = 0; i < NR_KINDS; i++)
 		if (kinds[i].length == RANGE)
 			range_rows(kinds[i].name, memory[i], -1);

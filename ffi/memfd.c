@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Files of shmem and hugetlbfs, whose memory memfd_pin_folios() pins: bodies of functions of shims.h. */
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/hugetlb.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/pkeys.h>
+#include <linux/shmem_fs.h>
+#include <linux/userfaultfd_k.h>
+
+#include "shims.h"
+
+unsigned int iommufd_rs_file_block_bits(const struct file *file)
+{
+	return file_inode(file)->i_blkbits;
+}
+
+/* Returns whether memfd_pin_folios() can pin the file's folios. */
+bool iommufd_rs_file_is_memfd_like(struct file *file)
+{
+	const struct inode *inode = file_inode(file);
+
+	/* shmem_file() is not exported. */
+	return is_file_hugepages(file) ||
+	       (inode->i_sb->s_magic == TMPFS_MAGIC && S_ISREG(inode->i_mode));
+}
+
+/*
+ * Returns the file of the mapping at @addr if pinning by the file pins what pinning by address pins: a shared
+ * mapping of shmem or hugetlbfs that permits the access, where nothing but the file decides which page is at an
+ * address, and all of whose memory exists. Otherwise returns NULL. Stores the byte of the file at @addr, and the
+ * number of bytes from there to the end of the mapping. The caller has the mmap lock. "Shared mappings" in
+ * Documentation/architecture.rst has the reasons.
+ */
+struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bool write,
+				    loff_t *start, unsigned long *len)
+{
+	const vm_flags_t special = VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD | VM_SHADOW_STACK |
+				   ARCH_VM_PKEY_FLAGS;
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+	const struct inode *inode;
+
+	if (!vma || !vma->vm_file || !(vma->vm_flags & VM_MAYSHARE) || (vma->vm_flags & special) ||
+	    !(vma->vm_flags & (write ? VM_WRITE : VM_READ)) || userfaultfd_armed(vma) ||
+	    !iommufd_rs_file_is_memfd_like(vma->vm_file))
+		return NULL;
+	inode = file_inode(vma->vm_file);
+	if (READ_ONCE(inode->i_mapping->nrpages) < DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
+		return NULL;
+	*start = ((loff_t)vma->vm_pgoff << PAGE_SHIFT) + (addr - vma->vm_start);
+	*len = vma->vm_end - addr;
+	return vma->vm_file;
+}
+
+/* Returns whether the memory of one of @nr folios is known to be broken. */
+bool iommufd_rs_any_folio_poisoned(struct folio **folios, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (folio_contain_hwpoisoned_page(folios[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Zeroes those of @nr folios of a file on shmem that fallocate() has allocated and nobody has used since.
+ * memfd_pin_folios() returns them as they are, and shmem zeroes such a folio when it is used first.
+ */
+void iommufd_rs_zero_unused_folios(struct folio **folios, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		struct folio *folio = folios[i];
+
+		if (likely(folio_test_uptodate(folio)))
+			continue;
+		folio_lock(folio);
+		if (!folio_test_uptodate(folio)) {
+			folio_zero_range(folio, 0, folio_size(folio));
+			flush_dcache_folio(folio);
+			folio_mark_uptodate(folio);
+		}
+		folio_unlock(folio);
+	}
+}
+
+#ifdef CONFIG_IOMMUFD_RS_KUNIT
+struct file *iommufd_rs_shmem_file(loff_t size)
+{
+	return shmem_file_setup("iommufd_rs", size, (vma_flags_t){});
+}
+#endif
