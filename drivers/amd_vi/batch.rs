@@ -3,7 +3,7 @@
 //! Batches of a guest's commands, for one IOMMU or for several that translate for it.
 //!
 //! A batch is read in blocks. Commands are validated one after the other and put, in their order,
-//! into a lane for each IOMMU that they concern. When a lane is full, all lanes are submitted, and
+//! into a lane for each IOMMU that they concern, where neighbours are merged. When a lane is full, all lanes are submitted, and
 //! each is waited for: all IOMMUs are given their commands before any is waited for, and the number
 //! of commands that are complete is known after each submission.
 //!
@@ -76,13 +76,25 @@ impl<const N: usize> Lane<N> {
         }
     };
 
-    /// Adds a command. Returns whether there was room.
-    fn push(&mut self, command: Physical) -> bool {
+    /// Adds a command, or merges it with the last ones. Returns whether there was room.
+    fn push(&mut self, mut command: Physical) -> bool {
+        let mut len = self.len;
+        while let Some(last) = len.checked_sub(1) {
+            let merged = self
+                .commands
+                .get(last)
+                .and_then(|before| before.merged(command));
+            let Some(merged) = merged else {
+                break;
+            };
+            command = merged;
+            len = last;
+        }
         // The last place remains for the COMPLETION_WAIT.
-        match self.commands.get_mut(self.len) {
-            Some(place) if self.len < N - 1 => {
+        match self.commands.get_mut(len) {
+            Some(place) if len < N - 1 => {
                 *place = command;
-                self.len += 1;
+                self.len = len + 1;
                 true
             }
             _ => false,
@@ -99,9 +111,10 @@ impl<const N: usize> Lane<N> {
 /// Carries out `count` commands of a guest, in blocks of `N - 1`. `lanes` has an empty lane for each
 /// of `iommus`.
 ///
-/// Each submission is waited for once. The error is that of the first command that is not complete: `EIO` for one that is not valid,
-/// `ENOENT` for one that names a domain or device that the guest does not have, what `source` fails
-/// with, or `EIO` if an IOMMU does not complete what it was given.
+/// Each submission is waited for once. The error is that of the first command that is not complete:
+/// `EIO` for one that is not valid, `ENOENT` for one that names a domain or device that the guest
+/// does not have, what `source` fails with, or `EIO` if an IOMMU does not complete what it was
+/// given.
 pub(crate) fn carry_out<const N: usize>(
     iommus: &impl Iommus,
     hardware: &Hardware,

@@ -68,8 +68,10 @@ const ADDRESS: Field = Field::new(63, 12);
 /// Word 1 of INVALIDATE_IOMMU_PAGES: whether entries of directories go too.
 const PDE: Field = Field::bit(1);
 
+/// Address bits below this one are an offset into a page.
+const PAGE_SHIFT: u32 = 12;
 /// With `S` the lowest bit of the address that is 0 gives the size: bit 12 for two pages. Sizes of
-/// 2^52 bytes and more that are not all addresses have no encoding that all IOMMUs understand.
+/// more than 2^52 bytes that are not all addresses have no encoding that all IOMMUs understand.
 const MAX_SIZE_BITS: u32 = 52;
 /// The address that stands for all addresses with `S`.
 const ALL_ADDRESSES: u64 = ADDRESS.mask() & !(1 << 63);
@@ -108,6 +110,77 @@ impl Physical {
         let word0 = OPCODE.put(0, opcode::INVALIDATE_DEVTAB_ENTRY);
         Self([DEVICE_ID.put(word0, u64::from(device_id)), 0])
     }
+
+    /// Returns the command that takes the place of two. It invalidates what they do and nothing
+    /// else. `None` if there is none: where they are not both INVALIDATE_IOMMU_PAGES, or differ in
+    /// domain, PASID or kind, or their pages are no range that a command can name.
+    pub(super) fn merged(self, other: Self) -> Option<Self> {
+        let (Self([word0, word1]), Self([other0, other1])) = (self, other);
+        let kind = word1 & !(S.mask() | ADDRESS.mask());
+        let other_kind = other1 & !(S.mask() | ADDRESS.mask());
+        if OPCODE.of(word0) != opcode::INVALIDATE_IOMMU_PAGES
+            || word0 != other0
+            || kind != other_kind
+        {
+            return None;
+        }
+        let span = Span::of(word1).union(Span::of(other1))?;
+        Some(Self([word0, kind | span.encode()]))
+    }
+}
+
+/// `1 << order` pages, from one on whose number is a multiple of that.
+#[derive(Clone, Copy)]
+struct Span {
+    first: u64,
+    order: u32,
+}
+
+impl Span {
+    /// `order` of all addresses, and the largest one of other ranges.
+    const ALL: u32 = u64::BITS - PAGE_SHIFT;
+    const MAX: u32 = MAX_SIZE_BITS - PAGE_SHIFT;
+
+    /// Returns what word 1 of a command names.
+    fn of(word1: u64) -> Self {
+        let page = ADDRESS.of(word1);
+        let order = if S.is_set(word1) {
+            (1 + page.trailing_ones()).min(Self::ALL)
+        } else {
+            0
+        };
+        Self {
+            first: page >> order << order,
+            order,
+        }
+    }
+
+    /// Returns all that is in either range, or `None` if that is no range.
+    fn union(self, other: Self) -> Option<Self> {
+        let (large, small) = if self.order >= other.order {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        if small.first >> large.order << large.order == large.first {
+            return Some(large);
+        }
+        let both = Self {
+            first: large.first & !(1 << large.order),
+            order: large.order + 1,
+        };
+        let are_halves =
+            large.order == small.order && large.first ^ small.first == 1 << large.order;
+        (are_halves && both.order <= Self::MAX).then_some(both)
+    }
+
+    /// Returns the bits of word 1 that name it.
+    fn encode(self) -> u64 {
+        match self.order.checked_sub(1) {
+            None => ADDRESS.put(0, self.first),
+            Some(ones) => ADDRESS.put(S.mask(), self.first | ((1 << ones) - 1)),
+        }
+    }
 }
 
 /// The command as it stands in a command buffer.
@@ -145,7 +218,7 @@ impl Pages {
         }
         if S.is_set(word1) {
             let page = ADDRESS.of(word1);
-            let size_bits = 13 + page.trailing_ones();
+            let size_bits = PAGE_SHIFT + 1 + page.trailing_ones();
             if size_bits > MAX_SIZE_BITS {
                 pages.range = word1 & !ADDRESS.mask() | ALL_ADDRESSES;
             }

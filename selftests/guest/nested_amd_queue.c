@@ -73,7 +73,8 @@ static void close_two(struct guest g[2])
 /* The guest's ids become the host's. */
 static void each_command(struct fixture *none)
 {
-	const uint64_t range = 0x123456000UL;
+	/* Two that are not merged: the lowest bit that is 0 gives the second one's size, four pages. */
+	const uint64_t range = 0x123456000UL, four = 0x123459000UL;
 	struct guest g[2];
 
 	if (no_commands() || !open_two(g))
@@ -81,7 +82,7 @@ static void each_command(struct fixture *none)
 	for (int n = 0; n < 2; n++) {
 		const uint32_t domain = n ? OTHER_DOMAIN : DOMAIN, device = n ? OTHER_DEVICE : DEVICE;
 		const command batch[] = {
-			pages(domain, range), pages(domain, range | CMD_S), pages(domain, ALL_OF),
+			pages(domain, range), pages(domain, four | CMD_S), pages(domain, ALL_OF),
 			pages(domain, range | CMD_GN), pages(domain, ALL_PAGES | CMD_S | CMD_GN | CMD_PDE),
 			devtab(device),
 			/* Without ATS a device has nothing. */
@@ -173,6 +174,31 @@ static void lengths_of_batches(struct fixture *none)
 	close_guest(&g);
 }
 
+/* Neighbours become one command, of the same kind, as far as a command can name them. */
+static void neighbours(struct fixture *none)
+{
+	static command batch[4097];
+	const uint64_t kinds[] = { 0, CMD_PDE, CMD_GN, CMD_GN | CMD_PDE };
+	struct guest g;
+	uint32_t hwpt;
+
+	if (no_commands() || !open_attached(&g, translating(DOMAIN, GCR3_PAGE), &hwpt))
+		return;
+	for (unsigned int n = 0; n < ARRAY_SIZE(kinds); n++) {
+		for (uint32_t i = 0; i < ARRAY_SIZE(batch); i++)
+			batch[i] = pages(DOMAIN, i * PAGE | kinds[n]);
+		begin_issue(&seen);
+		WANT(invalidate(&g, batch, ARRAY_SIZE(batch)), 0);
+		end_issue(&seen, SUBMISSION);
+		WANT(seen.commands, 2);
+		WANT(seen.waits, 1);
+		/* Of 4096 pages: bit 23 is the lowest that is 0. */
+		check_issued(0, pages_word(&g), (2048 - 1) * PAGE | CMD_S | kinds[n]);
+		check_issued(1, pages_word(&g), 4096 * PAGE | kinds[n]);
+	}
+	close_guest(&g);
+}
+
 /* A command that is refused, at each place: those before it are carried out, none behind it. */
 static void invalid_at_each_place(struct fixture *none)
 {
@@ -184,7 +210,7 @@ static void invalid_at_each_place(struct fixture *none)
 		return;
 	for (uint32_t bad = 0; bad < ARRAY_SIZE(batch); bad++) {
 		for (uint32_t i = 0; i < ARRAY_SIZE(batch); i++)
-			batch[i] = pages(DOMAIN, i * PAGE);
+			batch[i] = pages(DOMAIN, i * 2 * PAGE);
 		batch[bad] = pages(OTHER_DOMAIN, 0);
 		begin_issue(&seen);
 		WANT(invalidate_of(&g, batch, sizeof(*batch), ARRAY_SIZE(batch), &done), -ENOENT);
@@ -457,12 +483,12 @@ static void guest_of_a_vmm(struct fixture *none)
 	for (uint32_t n = 0, part = 1; n < 3 * GUEST_RING; n += part, part = part * 3 % 200 + 1) {
 		begin_issue(&seen);
 		for (uint32_t i = 0; i < part; i++)
-			put_command(&v, pages(DOMAIN, (n + i) * PAGE));
+			put_command(&v, pages(DOMAIN, (n + i) * 2 * PAGE));
 		put_wait(&v, 2 + n);
 		end_issue(&seen, SUBMISSION);
 		WANT(seen.commands, part);
 		for (uint32_t i = 0; i < part; i++)
-			check_issued(i, pages_word(&v.g), (n + i) * PAGE);
+			check_issued(i, pages_word(&v.g), (n + i) * 2 * PAGE);
 	}
 	/* Another table, nothing, and the first table again. */
 	set_entry(&v, other);
@@ -513,6 +539,7 @@ static const struct test tests[] = {
 	{ "a command for everything", everything, ALONE },
 	{ "a command that holds others back", flush_queue, ALONE },
 	{ "lengths of batches", lengths_of_batches, ALONE },
+	{ "neighbours become one command", neighbours, ALONE },
 	{ "an invalid command at each place", invalid_at_each_place, ALONE },
 	{ "each bit of a command", bits_of_commands, ALONE },
 	{ "PASIDs of commands", pasids, ALONE },

@@ -73,7 +73,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    fn new(iommus: usize) -> Self {
+    pub(super) fn new(iommus: usize) -> Self {
         let host = |iommu: usize, guest: u16| 0x1000 * (iommu as u16 + 1) + guest;
         let device = |iommu: usize, guest: u16| Device {
             device_id: host(iommu, guest),
@@ -101,7 +101,7 @@ impl Recorder {
     }
 
     /// Returns the submissions to an IOMMU.
-    fn submissions(&self, of: usize) -> Vec<Vec<Words>> {
+    pub(super) fn submissions(&self, of: usize) -> Vec<Vec<Words>> {
         let seen = self.seen.borrow();
         let submitted = seen.iter().filter_map(|seen| match seen {
             Seen::Submitted(iommu, commands) if *iommu == of => Some(commands.clone()),
@@ -260,7 +260,7 @@ fn commands_that_fail() {
             (unreadable, EFAULT),
         ] {
             let recorder = Recorder::new(1);
-            let mut commands: Vec<_> = (0..300).map(|page| pages(7, page)).collect();
+            let mut commands: Vec<_> = (0..300).map(|page| pages(7, page * 2)).collect();
             commands[place] = bad;
             let unread = (error == EFAULT).then_some(place);
             let result = run(&recorder, &commands, unread);
@@ -276,7 +276,7 @@ fn commands_that_fail() {
 #[test]
 fn iommus_that_fail() {
     for number in 0..5 {
-        let commands: Vec<_> = (0..300).map(|page| pages(7, page)).collect();
+        let commands: Vec<_> = (0..300).map(|page| pages(7, page * 2)).collect();
         let mut recorder = Recorder::new(1);
         recorder.bad_submission = Some(number);
         let result = run(&recorder, &commands, None);
@@ -307,9 +307,9 @@ fn completion_waits() {
     let commands = [
         pages(7, 0),
         wait(false),
-        pages(7, 1),
-        wait(true),
         pages(7, 2),
+        wait(true),
+        pages(7, 3),
         wait(true),
     ];
     let recorder = Recorder::new(1);
