@@ -4,23 +4,27 @@
 
 Usage: coverage.py LOG... MODULE.ko [--missing | --page]
 
-Each log is that of a suite on the kernel flavour fuzz with that module. A line counts if the compiler put a
-place into it that KCOV reports, in whatever function it was inlined. --missing names the lines that were not
+Each log is that of a suite on the kernel flavour fuzz with that module. A line is reached if a block is in
+which it has instructions, in whatever function it was inlined. --missing names the lines that were not
 reached. --page prints a page for Documentation, with the reasons of unreached.txt."""
 
 import re
 import subprocess
 import sys
 import textwrap
+from bisect import bisect_right
 from collections import defaultdict
+from functools import cache
 from dataclasses import dataclass, field
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
 REASONS = TREE / "selftests/fuzz/unreached.txt"
 _CALL = re.compile(r"^([0-9a-f]+)\s+.*__sanitizer_cov_trace_pc\b")
-# Places are where the call returns to: behind its 4 bytes.
+# Places are where the call returns to: behind the 4 bytes of its address, which an opcode precedes.
 _RETURN = 4
+_CALL_SIZE = 5
+_ROW = re.compile(r"0x([0-9a-f]+) +\d+ +\d+ +\d+ .*?(end_sequence)?$")
 
 
 def reached(logs: list[Path], mark: str) -> set[int]:
@@ -34,13 +38,15 @@ def reached(logs: list[Path], mark: str) -> set[int]:
     return places
 
 
+def _run(*command: str) -> list[str]:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+
+
 def all_places(module: Path) -> set[int]:
-    """Returns the places that there are in the module's .text."""
-    command = ["llvm-readelf", "--relocations", "--wide", str(module)]
-    out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    """Returns the places that there are in the module's .text: one at the beginning of each block."""
     places: set[int] = set()
     section = ""
-    for line in out.splitlines():
+    for line in _run("llvm-readelf", "--relocations", "--wide", str(module)):
         if line.startswith("Relocation section"):
             section = line.split("'")[1]
         elif section == ".rela.text" and (match := _CALL.match(line)):
@@ -48,23 +54,54 @@ def all_places(module: Path) -> set[int]:
     return places
 
 
+def functions(module: Path) -> list[int]:
+    """Returns where functions begin in .text."""
+    lines = [line.split() for line in _run("llvm-nm", "--numeric-sort", str(module))]
+    return [int(words[0], 16) for words in lines if len(words) == 3 and words[1] in "tT"]
+
+
+def addresses(module: Path) -> list[int]:
+    """Returns the addresses in .text at which the debugger's table of lines says that another line begins."""
+    found: list[int] = []
+    part: list[int] = []
+    for line in _run("llvm-dwarfdump", "--debug-line", str(module)):
+        if not (match := _ROW.match(line)):
+            continue
+        part.append(int(match[1], 16))
+        if match[2]:
+            # What does not follow is of another section, whose addresses begin at 0 as well.
+            if not found or part[0] > found[-1]:
+                found += part[:-1]
+            part = []
+    return sorted(set(found))
+
+
 def lines(module: Path, places: list[int]) -> dict[int, set[tuple[str, int]]]:
-    """Returns the lines of our source that each place belongs to."""
-    # The address before the one that a call returns to is within the call.
-    asked = "".join(f"{place - 1:#x}\n" for place in places)
+    """Returns the lines of our source that are in the block of each place."""
+    calls = [place - _CALL_SIZE for place in places]
+    begins = functions(module)
+    found: dict[int, set[tuple[str, int]]] = {place: set() for place in places}
+    asked = addresses(module)
     command = ["llvm-symbolizer", "--obj", str(module), "--inlines", "--functions=none", "--output-style=LLVM"]
-    out = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found: dict[int, set[tuple[str, int]]] = {}
-    for place, block in zip(places, out.split("\n\n")):
-        found[place] = set()
-        for line in block.splitlines():
-            name, _, rest = line.partition(".rs:")
-            path = Path(name + ".rs")
-            if rest and (ours := _ours(path)):
-                found[place].add((ours, int(rest.split(":")[0])))
+    text = "".join(f"{address:#x}\n" for address in asked)
+    out = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for address, of in zip(asked, out.split("\n\n")):
+        block = bisect_right(calls, address) - 1
+        begin = bisect_right(begins, address) - 1
+        # A function's first instructions are in front of its first place.
+        if block < 0 or (begin >= 0 and calls[block] < begins[begin]):
+            block += 1
+        if block == len(places):
+            continue
+        for line in of.splitlines():
+            name, mark, rest = line.partition(".rs:")
+            number = int(rest.split(":")[0]) if mark else 0
+            if number and (ours := _ours(Path(name + ".rs"))):
+                found[places[block]].add((ours, number))
     return found
 
 
+@cache
 def _ours(path: Path) -> str:
     """Returns the name of a file of the tree, or nothing."""
     for parent in [*path.parents][:-1]:
@@ -150,10 +187,10 @@ HEAD = """.. SPDX-License-Identifier: GPL-2.0-only
 Coverage
 ========
 
-Lines of the module that programs of the fuzzer reached, as KCOV reports it. A line counts if the compiler made a branch or
-a call's beginning of it, in whatever function it was inlined. "Corpus" are the programs of the tree alone, "all" also
-those that ``make fuzz`` made, and those in which something is made to fail. KCOV follows the tasks of a program, not the
-kernel's workers, and not the loading of the module.
+Lines of the module that programs of the fuzzer reached, as KCOV reports it. A line counts if there are instructions of it,
+in whatever function it was inlined, and is reached if a block of instructions is in which it has some. "Corpus" are the
+programs of the tree alone; "all" also those that ``make fuzz`` made, and those in which something is made to fail. KCOV
+follows the tasks of a program, not the kernel's workers, and not the loading of the module.
 """
 
 

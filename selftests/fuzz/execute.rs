@@ -82,6 +82,8 @@ pub(crate) struct Executor {
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
+    /// Whether what the kernel says about contexts is read after each call.
+    pub(crate) looks: bool,
     mappings: Mutex<Vec<(u64, u64)>>,
     moved: AtomicBool,
     limited: AtomicBool,
@@ -107,6 +109,7 @@ impl Executor {
             floor,
             children,
             coverage: None,
+            looks: false,
             mappings: Mutex::default(),
             moved: AtomicBool::new(false),
             limited: AtomicBool::new(false),
@@ -151,6 +154,9 @@ impl Executor {
                     self.fork(program, index)
                 }
                 Who::Main => self.make(program, index, 0),
+            }
+            if self.looks {
+                observe::look(&mut Scratch::new(0), self.slots.value(0, 0) as i64);
             }
             index += 1;
         }

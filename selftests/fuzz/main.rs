@@ -249,8 +249,12 @@ fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
 
 fn cover() -> Done {
     let mut executor = Executor::with_coverage().ok_or("no memory")?;
-    for program in corpus()? {
-        executor.run(&program);
+    // Why a call was refused is said until another one is.
+    for looks in [false, true] {
+        executor.looks = looks;
+        for program in corpus()? {
+            executor.run(&program);
+        }
     }
     let coverage = executor.coverage.ok_or("the kernel has no KCOV")?;
     coverage.print("corpus reached");
@@ -322,7 +326,7 @@ fn commented(program: &Program) -> String {
 }
 
 fn race(seed: &str, seconds: &str) -> Done {
-    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut executor = Executor::with_coverage().ok_or("no memory")?;
     let mut generator = Generator::new(number(seed)?);
     let corpus = corpus()?;
     let end = Instant::now() + Duration::from_secs(number(seconds)?);
@@ -352,6 +356,9 @@ fn race(seed: &str, seconds: &str) -> Done {
         }
     }
     println!("# {count} programs");
+    if let Some(coverage) = &executor.coverage {
+        coverage.print("reached");
+    }
     println!(
         "{} 1 programs of threads",
         if wrong == 0 { "ok" } else { "not ok" }
