@@ -382,6 +382,11 @@ static void kept_rows(const char *name, const char *p, size_t length, unsigned i
 	       "%s: bookkeeping a GiB", name);
 }
 
+static void queues_row(void)
+{
+	queue_rows("2,000 fault queues", must(open_iommu(), "/dev/iommu"), 2000, fault_queue);
+}
+
 /* Rows that have nothing to do with the kind of memory, by the beginning of their names. */
 static const struct {
 	const char *name;
@@ -393,6 +398,7 @@ static const struct {
 	{ "4,000 areas", area_rows, true },
 	{ "IOAS_COPY without a domain", copy_row, false },
 	{ "IOAS_ALLOC and DESTROY", ioas_row, false },
+	{ "2,000 fault queues", queues_row, false },
 };
 
 static void measure(const char *cdev)

@@ -47,6 +47,15 @@ uint64_t median(uint64_t *values, size_t nr);
 void call_rows(const char *name, int fd, uint32_t ioas, const void *p, uint64_t length,
 	       uint64_t iova);
 
+/*
+ * Closing a context with `nr` queues, each of which `make_queue` makes with its file, and returns the
+ * descriptor of that. The files are closed before.
+ */
+void queue_rows(const char *name, int fd, unsigned int nr, int (*make_queue)(int fd));
+
+/* Makes a fault queue, for queue_rows(). */
+int fault_queue(int fd);
+
 /* The name of what is measured. */
 extern char label[16];
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -88,6 +89,30 @@ void call_rows(const char *name, int fd, uint32_t ioas, const void *p, uint64_t 
 	sample(median(chosen, NR_CALLS), unit, "%s: map at a chosen address", name);
 	sample(median(given, NR_CALLS), unit, "%s: map at a given address", name);
 	sample(median(unmapped, NR_CALLS), unit, "%s: unmap one", name);
+}
+
+int fault_queue(int fd)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+
+	must(call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd), "FAULT_QUEUE_ALLOC");
+	return cmd.out_fault_fd;
+}
+
+static int make_queues(int fd, unsigned int nr, int (*make_queue)(int fd))
+{
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; !r && i < nr; i++)
+		r = close(make_queue(fd));
+	return r;
+}
+
+void queue_rows(const char *name, int fd, unsigned int nr, int (*make_queue)(int fd))
+{
+	sample(TIMED(make_queues(fd, nr, make_queue)), unit, "%s: make them", name);
+	sample(TIMED(close(fd)), unit, "%s: close the context", name);
 }
 
 int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev))

@@ -119,6 +119,51 @@ static void object_rows(const char *name, unsigned int nr)
 	sample(TIMED(close(fd)), unit, "%s: close", name);
 }
 
+static void fault_queue_rows(const char *name, unsigned int nr)
+{
+	if (wanted(name))
+		queue_rows(name, must(open_iommu(), "/dev/iommu"), nr, fault_queue);
+}
+
+/* The device, and the page tables on which vIOMMUs are made. */
+static uint32_t nesting_device, nest_parent;
+
+/* Makes an event queue, and a vIOMMU for it: that has one queue of a type. */
+static int event_queue(int fd)
+{
+	struct iommu_viommu_alloc viommu = {
+		.size = sizeof(viommu), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = nesting_device,
+		.hwpt_id = nest_parent,
+	};
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMU_VEVENTQ_TYPE_SELFTEST, .veventq_depth = 1,
+	};
+
+	must(call(fd, IOMMU_VIOMMU_ALLOC, &viommu), "VIOMMU_ALLOC");
+	cmd.viommu_id = viommu.out_viommu_id;
+	must(call(fd, IOMMU_VEVENTQ_ALLOC, &cmd), "VEVENTQ_ALLOC");
+	return cmd.out_veventq_fd;
+}
+
+static void event_queue_rows(const char *name, unsigned int nr)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+	};
+	uint32_t device, hwpt;
+	int fd;
+
+	if (!wanted(name))
+		return;
+	fd = must(open_iommu(), "/dev/iommu");
+	must(ioas_alloc(fd, &cmd.pt_id), "IOAS_ALLOC");
+	must(mock_device(fd, cmd.pt_id, &device, &cmd.dev_id, &hwpt), "MOCK_DOMAIN");
+	must(call(fd, IOMMU_HWPT_ALLOC, &cmd), "HWPT_ALLOC");
+	nesting_device = cmd.dev_id;
+	nest_parent = cmd.out_hwpt_id;
+	queue_rows(name, fd, nr, event_queue);
+}
+
 static void measure(const char *cdev)
 {
 	(void)cdev;
@@ -128,6 +173,8 @@ static void measure(const char *cdev)
 	device_rows("beside 100 devices", 100);
 	device_rows("beside 1,000 devices", 1000);
 	object_rows("beside 20,000 objects", 20000);
+	fault_queue_rows("2,000 fault queues", 2000);
+	event_queue_rows("2,000 event queues", 2000);
 }
 
 int main(int argc, char **argv)
