@@ -12,6 +12,7 @@ mod event_file;
 mod kind;
 mod offers;
 mod registry;
+mod slots;
 mod table;
 
 pub(crate) use ctx::{

@@ -28,10 +28,6 @@ use core::{
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    },
     sync::{
         Arc,
         Mutex, //
@@ -68,84 +64,22 @@ use crate::{
             emit, //
         }, //
     },
-    object::kind::{
-        About,
-        AnyRef,
-        Census,
-        Kind,
-        Name,
-        Object,
-        Ref, //
+    object::{
+        kind::{
+            AnyRef,
+            Census,
+            Kind,
+            Name,
+            Object,
+            Ref, //
+        },
+        slots::{
+            Live,
+            Room,
+            Slots, //
+        }, //
     }, //
 };
-
-/// The state of an id that is taken.
-enum Slot {
-    /// An object that is not published yet, or not destroyed completely.
-    Reserved,
-    Live(Live),
-    /// The kernel destroyed the object without a request of user space. The id is not used again.
-    Abandoned,
-}
-
-/// An object that look-ups find.
-struct Live {
-    object: SharedAny,
-    about: &'static About,
-}
-
-impl Slot {
-    /// Replaces a live slot and returns its object.
-    fn take(&mut self, then: Self) -> Option<Live> {
-        match core::mem::replace(self, then) {
-            Self::Live(object) => Some(object),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-}
-
-struct Slots {
-    map: RBTree<u32, Slot>,
-    /// The marked object, which is live.
-    marked: Option<u32>,
-    /// The live objects.
-    census: Census,
-}
-
-impl Slots {
-    const FIRST_ID: u32 = 1;
-    const LAST_ID: u32 = i32::MAX as u32;
-
-    fn remove(&mut self, id: u32) -> Option<Slot> {
-        let slot = self.map.remove(&id)?;
-        self.unmark(id);
-        Some(slot)
-    }
-
-    /// Removes a live object and returns it. Its slot becomes `then`.
-    fn take(&mut self, id: u32, then: Slot) -> Option<SharedAny> {
-        let Live { object, about } = self.map.get_mut(&id)?.take(then)?;
-        self.census.sub(about);
-        self.unmark(id);
-        Some(object)
-    }
-
-    fn unmark(&mut self, id: u32) {
-        if self.marked == Some(id) {
-            self.marked = None;
-        }
-    }
-
-    fn live(&self, id: u32) -> Option<&SharedAny> {
-        match self.map.get(&id) {
-            Some(Slot::Live(live)) => Some(&live.object),
-            _ => None,
-        }
-    }
-}
 
 /// The objects of a context by id.
 #[pin_data]
@@ -161,33 +95,30 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    const FIRST_ID: u32 = 1;
+    const LAST_ID: u32 = i32::MAX as u32;
+
     /// Initialises the empty table of the context with this number.
     pub(crate) fn new(context: u64) -> impl PinInit<Self> {
         pin_init!(Self {
             context,
             ids <- Ida::new(),
             publishing <- new_rwsem!((), "Table::publishing"),
-            slots <- new_mutex!(
-                Slots {
-                    map: RBTree::new(),
-                    marked: None,
-                    census: Census::new(),
-                },
-                "Table::slots"
-            ),
+            slots <- new_mutex!(Slots::new(), "Table::slots"),
         })
     }
 
     /// Reserves the lowest free id. Returns `ENOMEM`, or `EBUSY` if all ids are taken.
     pub(crate) fn reserve(&self) -> Result<Reservation<'_>> {
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let ids = Slots::FIRST_ID..=Slots::LAST_ID;
+        let ids = Self::FIRST_ID..=Self::LAST_ID;
         let id = self.ids.alloc(ids).map_err(|error| match error {
             ENOSPC => Reason::ObjectIds.with(0),
             error => error.into(),
         })?;
-        let mut slots = self.slots.lock();
-        slots.map.insert(node.into_node(id, Slot::Reserved));
+        let mut room = None;
+        while !self.slots.lock().add(id, &mut room) {
+            room = Some(Room::new(GFP_KERNEL_ACCOUNT).inspect_err(|_| self.ids.free(id))?);
+        }
         Ok(Reservation {
             table: self,
             id,
@@ -250,7 +181,7 @@ impl Table {
 
     /// Removes a live object. Look-ups of its id fail from here on.
     fn take_out(&self, slots: &mut Slots, id: u32) -> Option<Taken<'_>> {
-        let object = slots.take(id, Slot::Reserved)?;
+        let object = slots.take(id)?;
         Some(Taken {
             _object: object,
             id: Reservation {
@@ -265,7 +196,7 @@ impl Table {
     /// space may still use the id, it remains taken until the context is closed. Returns `None` if
     /// another task is destroying the object.
     pub(crate) fn abandon(&self, id: u32) -> Option<AnyRef> {
-        self.slots.lock().take(id, Slot::Abandoned).map(AnyRef)
+        self.slots.lock().take(id).map(AnyRef)
     }
 
     /// Removes an object, for the caller to destroy before it drops the reservation of the id.
@@ -331,7 +262,7 @@ impl Table {
     /// empty.
     pub(crate) fn while_empty(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
-        if !slots.map.is_empty() {
+        if !slots.is_empty() {
             return Err(Reason::OptionHasObjects.with(0));
         }
         f();
@@ -341,7 +272,7 @@ impl Table {
     /// Returns the marked object, or `None` if none is marked or it is of another kind.
     pub(crate) fn marked<K: Kind>(&self) -> Option<Ref<K>> {
         let slots = self.slots.lock();
-        slots.live(slots.marked?)?.clone_as()
+        slots.live(slots.marked()?)?.clone_as()
     }
 
     /// Marks an object instead of the one that is marked. The mark is no reference, and is removed
@@ -349,19 +280,19 @@ impl Table {
     pub(crate) fn mark<K: Kind>(&self, object: &Ref<K>) {
         let mut slots = self.slots.lock();
         if slots.live(object.id()).is_some_and(|o| o.same(object)) {
-            slots.marked = Some(object.id());
+            slots.mark(Some(object.id()));
         }
     }
 
     /// Removes the mark.
     pub(crate) fn unmark(&self) {
-        self.slots.lock().marked = None;
+        self.slots.lock().mark(None);
     }
 
     /// Runs `f` while no object is marked and none can be. Returns `EBUSY` if one is marked.
     pub(crate) fn while_unmarked(&self, f: impl FnOnce()) -> Result {
         let slots = self.slots.lock();
-        if slots.marked.is_some() {
+        if slots.marked().is_some() {
             return Err(Reason::ContainerNoIommu.errno(EBUSY, 0));
         }
         f();
@@ -415,7 +346,7 @@ impl Seen<'_> {
 impl Table {
     /// Returns the numbers of objects.
     pub(crate) fn census(&self) -> Census {
-        look(&self.slots, |slots| slots.census)
+        look(&self.slots, Slots::census)
     }
 
     /// Calls `f` with objects, in the order of their ids from `from` on, until it returns false or
@@ -431,10 +362,9 @@ impl Table {
         look(&self.slots, |slots| {
             let mut next = from;
             for _ in 0..most {
-                let at = slots.map.cursor_lower_bound(&next)?;
-                let (&id, slot) = at.current();
+                let (id, live) = slots.next(next)?;
                 next = id.checked_add(1)?;
-                if let Slot::Live(live) = slot {
+                if let Some(live) = live {
                     if !f(&Seen { id, live }) {
                         break;
                     }
@@ -447,7 +377,7 @@ impl Table {
 
 impl Clear for Arc<Table> {
     fn clear(&self) {
-        let objects = core::mem::replace(&mut self.slots.lock().map, RBTree::new());
+        let objects = self.slots.lock().clear();
         drop(objects);
     }
 }
@@ -463,9 +393,8 @@ impl<'t> Frozen<'t> {
     pub(crate) fn all<K: Kind>(&self) -> Result<Chunks<Ref<K>>> {
         let mut all = Chunks::new();
         let slots = self.table.slots.lock();
-        for slot in slots.map.values() {
-            let Slot::Live(live) = slot else { continue };
-            if let Some(object) = live.object.clone_as() {
+        for object in slots.all() {
+            if let Some(object) = object.clone_as() {
                 all.push(object)?;
             }
         }
@@ -495,9 +424,6 @@ impl<'t> Reservation<'t> {
     /// Keeps the id taken until the context is closed.
     fn abandon(&mut self) {
         self.published = true;
-        if let Some(slot) = self.table.slots.lock().map.get_mut(&self.id) {
-            *slot = Slot::Abandoned;
-        }
     }
 
     /// Makes the object, which no look-up finds yet. Returns `ENOMEM`, or what `init` fails with.
@@ -531,8 +457,8 @@ impl<'t> Reservation<'t> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.published {
-            let slot = self.table.slots.lock().remove(self.id);
-            drop(slot);
+            let memory = self.table.slots.lock().remove(self.id);
+            drop(memory);
             self.table.ids.free(self.id);
         }
     }
@@ -584,8 +510,8 @@ impl<K: Kind> Draft<'_, K> {
         // Dropped before `self`: dropping a draft takes the lock.
         let mut slots = table.slots.lock();
         permit()?;
-        if slots.marked.is_none() {
-            slots.marked = Some(self.reservation.id);
+        if slots.marked().is_none() {
+            slots.mark(Some(self.reservation.id));
             self.publish_in(&mut slots);
         }
         Ok(())
@@ -594,19 +520,11 @@ impl<K: Kind> Draft<'_, K> {
     /// Gives the reference to the table.
     fn publish_in(mut self, slots: &mut Slots) {
         self.reservation.published = true;
-        match slots.map.get_mut(&self.reservation.id) {
-            Some(slot) => {
-                *slot = Slot::Live(Live {
-                    object: self.object.clone().erase(),
-                    about: Object::<K>::ABOUT,
-                });
-                slots.census.add(Object::<K>::ABOUT);
-            }
-            // A reservation has a slot.
-            None => {
-                warn_on_once!(true);
-            }
-        }
+        let live = Live {
+            object: self.object.clone().erase(),
+            about: Object::<K>::ABOUT,
+        };
+        slots.publish(self.reservation.id, live);
     }
 }
 
