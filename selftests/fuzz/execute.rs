@@ -57,7 +57,8 @@ use crate::{
         find,
         Action,
         Field,
-        Kind, //
+        Kind,
+        Res, //
     }, //
 };
 
@@ -482,12 +483,13 @@ impl Executor {
         values.extend(of_arrays);
     }
 
-    /// Returns the name of the object with that id: the last of these calls that made one.
+    /// Returns the name of the device with that id: the last of these calls that made one. Cookies are small
+    /// numbers, too, so that other calls may have made the same number.
     fn maker(&self, calls: &[Call], id: u64) -> String {
         let made = calls.iter().enumerate().rev().find(|(number, call)| {
             call.of
                 .makes()
-                .any(|(field, _)| self.slots.value(*number, field) == id)
+                .any(|(field, res)| res == Res::Device && self.slots.value(*number, field) == id)
         });
         made.map_or(format!("{id:#x}"), |(number, _)| format!("@{number}"))
     }
