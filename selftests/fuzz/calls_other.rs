@@ -67,6 +67,10 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(vfio_set_iommu 2 Direct(c::NR_VFIO_SET_IOMMU as u64), {
         fd: Fd(&[Res::Context]), argument: Choice(EXTENSIONS),
     }),
+    // No container of iommufd has it.
+    plain!(vfio_dirty_pages 1 Direct(c::NR_VFIO_IOMMU_DIRTY_PAGES as u64), {
+        fd: Fd(&[Res::Context]), argument: Number(&[0]),
+    }),
     CallType {
         name: "vfio_get_info",
         command: "",
