@@ -106,6 +106,7 @@ help:
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
 	@echo '  BENCH=bench-mock    beside many mock devices and reserved ranges'
 	@echo '  BENCH=bench-trace   with and without tracepoints, which are off'
+	@echo '  BENCH=bench-latency how long calls wait for a long one, and SIGKILL'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
 	@echo "  ROWS='beside*'       only rows whose names begin like that"
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"

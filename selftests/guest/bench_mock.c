@@ -6,9 +6,15 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "bench_memory.h"
+#include "bench_probe.h"
 #include "mock_call.h"
 
+#define DIRTY		(1UL << 30)
+#define DIRTY_IOVA	(MOCK_IOVA + 32 * HUGE)
+
 static const char *page;
+static char *small, *huge;	/* DIRTY bytes */
 
 static void touch_memory(void)
 {
@@ -18,6 +24,8 @@ static void touch_memory(void)
 		give_up("mmap: %s", strerror(errno));
 	memset(p, 1, 2 * PAGE);
 	page = p;
+	small = scattered_pages(DIRTY);
+	huge = huge_pages(DIRTY);
 }
 
 static int reserve(int fd, uint32_t ioas, uint64_t start)
@@ -164,9 +172,72 @@ static void event_queue_rows(const char *name, unsigned int nr)
 	queue_rows(name, fd, nr, event_queue);
 }
 
+static uint64_t bits[DIRTY / PAGE / 64];
+
+/* Reads the dirty pages of all that is mapped, in one call. */
+static int read_dirty(int fd, uint32_t hwpt)
+{
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = hwpt, .iova = DIRTY_IOVA, .length = DIRTY, .page_size = PAGE,
+		.data = PTR(bits),
+	};
+
+	return call(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
+}
+
+/* Makes all pages dirty. */
+static int make_dirty(int fd, uint32_t hwpt)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_DIRTY, .id = hwpt,
+		.dirty = { .iova = DIRTY_IOVA, .length = DIRTY, .page_size = PAGE, .uptr = PTR(bits) },
+	};
+
+	memset(bits, 0xff, sizeof(bits));
+	return mock_op(fd, &cmd);
+}
+
+static void dirty_rows(const char *name, const char *p)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+	};
+	struct iommu_hwpt_set_dirty_tracking on = {
+		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	uint32_t hwpt, device;
+	char meanwhile[64];
+	int fd, i;
+
+	if (!wanted(name))
+		return;
+	fd = must(open_iommu(), "/dev/iommu");
+	must(ioas_alloc(fd, &alloc.pt_id), "IOAS_ALLOC");
+	must(mock_device_flags(fd, alloc.pt_id, 0, &device, &alloc.dev_id), "MOCK_DOMAIN");
+	must(call(fd, IOMMU_HWPT_ALLOC, &alloc), "HWPT_ALLOC");
+	hwpt = on.hwpt_id = alloc.out_hwpt_id;
+	must(map(fd, alloc.pt_id, p, DIRTY, DIRTY_IOVA), "map");
+	must(call(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on), "SET_DIRTY_TRACKING");
+	for (i = 0; i < nr_repeats; i++) {
+		sample(TIMED(read_dirty(fd, hwpt)), unit, "%s: read dirty pages, none", name);
+		must(make_dirty(fd, hwpt), "TEST_OP_DIRTY");
+		sample(TIMED(read_dirty(fd, hwpt)), unit, "%s: read dirty pages, all", name);
+		if (!two_cpus())
+			continue;
+		must(make_dirty(fd, hwpt), "TEST_OP_DIRTY");
+		start_probe(fd, alloc.pt_id, page, MOCK_IOVA);
+		must(read_dirty(fd, hwpt), "GET_DIRTY_BITMAP");
+		snprintf(meanwhile, sizeof(meanwhile), "dirty pages of %s are read", name);
+		end_probe(meanwhile);
+	}
+	close(fd);
+}
+
 static void measure(const char *cdev)
 {
 	(void)cdev;
+	dirty_rows("1 GiB of 4 KiB pages", small);
+	dirty_rows("1 GiB of THP", huge);
 	reserved_rows("beside 1,000 reserved ranges", 1000, false);
 	reserved_rows("beside 16,000 reserved ranges", 16000, false);
 	reserved_rows("between 4,000 reserved ranges", 4000, true);

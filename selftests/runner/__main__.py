@@ -187,6 +187,7 @@ def measure(choice: argparse.Namespace) -> int:
         bench.show(rows)
         bench.save(rows, build.BUILD / f"{choice.suite}.json")
         plot.save(rows, build.BUILD / f"{choice.suite}.svg")
+        plot.save_latencies(rows, build.BUILD / f"{choice.suite}-waits.svg")
     return int(result.count(FAILED) > 0 or not rows)
 
 
