@@ -43,10 +43,7 @@ use crate::kapi::{
             Requests, //
         },
         nested::NestedDomain,
-        vevent::{
-            Connection,
-            EventReceiver, //
-        },
+        vevent::Receivers,
         viommu::{
             self,
             Identity, //
@@ -176,9 +173,8 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// `EOPNOTSUPP` if the backend does not support its kind.
     fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
 
-    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns
-    /// `EEXIST` if the type has a receiver.
-    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection>;
+    /// Returns the receivers of the events that are reported for the guest.
+    fn receivers(&self) -> &Arc<Receivers>;
 
     /// Makes the vDEVICE of a device that this serves, which the guest knows by `virt_id`. It is
     /// dropped before the device is unbound. Returns `EEXIST` if the id is used.

@@ -538,6 +538,13 @@ void iommufd_rs_weighted_forget(struct iommufd_rs_weighted *node)
 	weighted_propagate(&node->rb, NULL);
 }
 
+void iommufd_rs_rb_insert(struct rb_node *node, struct rb_node *parent,
+			  struct rb_node **link, struct rb_root *root)
+{
+	rb_link_node(node, parent, link);
+	rb_insert_color(node, root);
+}
+
 void iommufd_rs_weighted_insert(struct iommufd_rs_weighted *node,
 				struct rb_node *parent, struct rb_node **link,
 				struct iommufd_rs_weighted *next,

@@ -177,6 +177,10 @@ unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
 
 void iommufd_rs_ida_init(struct ida *ida);
 
+/* Inserts a node at the place that a search has found to be empty. */
+void iommufd_rs_rb_insert(struct rb_node *node, struct rb_node *parent,
+			  struct rb_node **link, struct rb_root *root);
+
 /*
  * A node of a red-black tree that knows the largest weight in its subtree, or that it does not know it. The
  * weight of a node depends on the node before it, so it is forgotten if there is another one.

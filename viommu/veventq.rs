@@ -48,8 +48,8 @@ use crate::{
         lines::Lines,
         mm::user::UserStruct,
         reason::{
-            Because,
             Reason,
+            Refusal,
             Result, //
         },
         trace::{
@@ -102,17 +102,12 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
         return Err(Reason::VeventqDepth.with(cmd.veventq_depth.into()));
     }
     let viommu: Ref<Viommu> = ctx.objects().get(cmd.viommu_id)?;
-    let queue = Queue::new(cmd.veventq_depth, &viommu, cmd.type_);
-    let queue = Arc::pin_init(queue, GFP_KERNEL_ACCOUNT)?;
-    let connection = viommu
-        .ops()
-        .connect(cmd.type_, queue.clone())
-        .because(Reason::VeventqType, cmd.type_.into())?;
-    let draft = ctx.objects().reserve()?.fill(Ok(VeventQ {
-        _connection: connection,
-        viommu: PartOf::new(viommu, Part::VeventQ),
-        queue,
-    }))?;
+    let queue = VeventQ::new(viommu, cmd.veventq_depth, cmd.type_);
+    let draft = ctx.objects().reserve()?.fill(queue);
+    let draft = draft.map_err(|refusal| match refusal.error() {
+        EEXIST => Reason::VeventqType.errno(EEXIST, cmd.type_.into()),
+        _ => refusal,
+    })?;
     let file = NewObjectFile::new(c"[iommufd-viommu-event]")?;
     cmd.out_veventq_id = draft.id();
     cmd.out_veventq_fd = file.fd();
@@ -122,11 +117,26 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
 }
 
 /// The events of one type of a vIOMMU.
+#[pin_data]
 struct VeventQ {
     // Field order: events are received no more when the rest is dropped.
-    _connection: Connection,
+    #[pin]
+    queue: Connection<Queue>,
     viommu: PartOf,
-    queue: Arc<Queue>,
+}
+
+impl VeventQ {
+    /// Initialises a queue, which receives events from then on. Fails with `EEXIST` if the vIOMMU
+    /// has a queue of this type.
+    fn new(viommu: Ref<Viommu>, depth: u32, kind: u32) -> impl PinInit<Self, Refusal> {
+        let receivers = viommu.ops().receivers().clone();
+        let queue = Queue::new(depth, &viommu, kind);
+        let queue = Connection::new(receivers, kind, queue, |queue| queue);
+        try_pin_init!(Self {
+            queue <- queue,
+            viommu: PartOf::new(viommu, Part::VeventQ),
+        }? Refusal)
+    }
 }
 
 impl Kind for VeventQ {
@@ -197,7 +207,7 @@ fn header(flags: u32, number: u64) -> uapi::VeventHeader {
 }
 
 impl Queue {
-    fn new(depth: u32, viommu: &Ref<Viommu>, kind: u32) -> impl PinInit<Self, Error> {
+    fn new(depth: u32, viommu: &Ref<Viommu>, kind: u32) -> impl PinInit<Self, Refusal> {
         let stats = viommu.stats().clone();
         let (context, viommu) = (viommu.context(), viommu.id());
         try_pin_init!(Self {
@@ -218,7 +228,7 @@ impl Queue {
                 "Queue::inner"
             ),
             arrived <- new_pollers!("Queue::arrived"),
-        })
+        }? Refusal)
     }
 
     /// Copies as many events as fit to user space. Returns the number of bytes. Returns `EINVAL` if

@@ -50,10 +50,7 @@ use crate::{
             native::RequestReader,
             nested::NestedDomain,
             vdevice::Vdevice,
-            vevent::{
-                Connection,
-                EventReceiver, //
-            },
+            vevent::Receivers,
             viommu::{
                 Identity,
                 Request, //
@@ -173,8 +170,8 @@ impl ViommuOps for NativeViommu {
         self.in_tree.make_hw_queue(request)
     }
 
-    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection> {
-        self.in_tree.connect(kind, receiver)
+    fn receivers(&self) -> &Arc<Receivers> {
+        self.in_tree.receivers()
     }
 
     /// Returns `EINVAL` if the id is no DeviceID, and for devices behind other IOMMUs.

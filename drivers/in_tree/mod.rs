@@ -27,10 +27,7 @@ use crate::{
         },
         nested::NestedDomain,
         vdevice::Vdevice,
-        vevent::{
-            Connection,
-            EventReceiver, //
-        },
+        vevent::Receivers,
         viommu::{
             self,
             Identity,
@@ -88,8 +85,8 @@ impl ViommuOps for InTreeViommu {
         Ok(KBox::new(queue, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection> {
-        self.0.connect(kind, receiver)
+    fn receivers(&self) -> &Arc<Receivers> {
+        self.0.receivers()
     }
 
     fn make_vdevice(

@@ -46,10 +46,7 @@ use crate::{
             },
             native::RequestReader,
             nested::NestedDomain,
-            vevent::{
-                Connection,
-                EventReceiver, //
-            },
+            vevent::Receivers,
             viommu::{
                 Identity,
                 Request, //
@@ -188,8 +185,8 @@ impl ViommuOps for NativeViommu {
         self.in_tree.make_hw_queue(request)
     }
 
-    fn connect(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result<Connection> {
-        self.in_tree.connect(kind, receiver)
+    fn receivers(&self) -> &Arc<Receivers> {
+        self.in_tree.receivers()
     }
 
     fn make_vdevice(

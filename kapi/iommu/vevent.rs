@@ -10,11 +10,13 @@
 
 use kernel::{
     new_mutex,
-    prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    prelude::*, //
+};
+
+use crate::kapi::sync::members::{
+    Member,
+    Members,
+    Tree, //
 };
 
 /// Receives events of a vIOMMU.
@@ -24,73 +26,72 @@ pub(crate) trait EventReceiver: Send + Sync {
     fn receive(&self, event: &[u8]) -> Result;
 }
 
-/// The receivers of the events of a vIOMMU: at most one for each type.
-#[pin_data]
-pub(super) struct Receivers {
-    #[pin]
-    list: Mutex<KVec<(u32, Arc<dyn EventReceiver>)>>,
+/// The receivers of the events of a vIOMMU: at most one for each type (`enum iommu_veventq_type`).
+/// User space may name any type, whether or not the driver has such events.
+pub(crate) type Receivers = Members<dyn EventReceiver>;
+
+/// A receiver `R` that is connected to the events of a type, until it is dropped.
+pub(crate) type Connection<R> = Member<R, dyn EventReceiver>;
+
+/// Initialises a set without receivers.
+pub(super) fn new_receivers() -> impl PinInit<Receivers> {
+    Receivers::new(new_mutex!(Tree::new(), "Receivers::list"))
 }
 
 impl Receivers {
-    /// Makes a list without receivers.
-    pub(super) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            list <- new_mutex!(KVec::new(), "Receivers::list"),
-        })
-    }
-
     /// Passes an event to its receiver. Returns `EOPNOTSUPP` if its type has none, or the error of
     /// the receiver.
     pub(super) fn report(&self, kind: u32, event: &[u8]) -> Result {
-        let list = self.list.lock();
-        let (_, receiver) = list
-            .iter()
-            .find(|(other, _)| *other == kind)
-            .ok_or(EOPNOTSUPP)?;
-        receiver.receive(event)
+        self.with(kind, |receiver| receiver.receive(event))
+            .unwrap_or(Err(EOPNOTSUPP))
     }
+}
 
-    fn add(&self, kind: u32, receiver: Arc<dyn EventReceiver>) -> Result {
-        let mut list = self.list.lock();
-        if list.iter().any(|(other, _)| *other == kind) {
-            return Err(EEXIST);
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+#[kunit_tests(iommufd_rs_vevent)]
+mod tests {
+    use super::*;
+    use crate::kapi::sync::chunks::Chunks;
+    use kernel::sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    };
+
+    /// Counts events.
+    struct Counter(Arc<Atomic<u32>>);
+
+    impl EventReceiver for Counter {
+        fn receive(&self, _event: &[u8]) -> Result {
+            self.0.fetch_add(1, Relaxed);
+            Ok(())
         }
-        Ok(list.push((kind, receiver), GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn remove(&self, kind: u32) {
-        let mut list = self.list.lock();
-        let place = list.iter().position(|(other, _)| *other == kind);
-        let removed = place.and_then(|place| list.remove(place).ok());
-        drop(list);
-        drop(removed);
-    }
-}
-
-/// Connects a receiver to the events of a type, until it is dropped.
-pub(crate) struct Connection {
-    receivers: Arc<Receivers>,
-    kind: u32,
-}
-
-impl Connection {
-    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`). Returns
-    /// `EEXIST` if the type has a receiver, `ENOMEM` if there is no memory.
-    pub(super) fn new(
-        receivers: &Arc<Receivers>,
-        kind: u32,
-        receiver: Arc<dyn EventReceiver>,
-    ) -> Result<Self> {
-        receivers.add(kind, receiver)?;
-        Ok(Self {
-            receivers: receivers.clone(),
-            kind,
-        })
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.receivers.remove(self.kind);
+    /// More than the numbers of an allocation in one piece.
+    #[test]
+    fn there_may_be_any_number_of_types() -> Result {
+        const MANY: u32 = 300_000;
+        let receivers = Arc::pin_init(new_receivers(), GFP_KERNEL)?;
+        let count = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let connect = |kind| {
+            let counter = Ok::<_, Error>(Counter(count.clone()));
+            let connection = Connection::new(receivers.clone(), kind, counter, |counter| counter);
+            KBox::pin_init(connection, GFP_KERNEL)
+        };
+        let mut connected = Chunks::new();
+        for kind in 1..=MANY {
+            connected.push(connect(kind)?)?;
+        }
+        assert_eq!(connect(MANY).err(), Some(EEXIST));
+        receivers.report(1, &[])?;
+        receivers.report(MANY, &[])?;
+        assert_eq!(receivers.report(MANY + 1, &[]), Err(EOPNOTSUPP));
+        drop(connected);
+        assert_eq!(receivers.report(1, &[]), Err(EOPNOTSUPP));
+        assert_eq!(count.load(Relaxed), 2);
+        Ok(())
     }
 }

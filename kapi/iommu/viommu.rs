@@ -41,8 +41,7 @@ use crate::{
         },
         provider,
         vevent::{
-            Connection,
-            EventReceiver,
+            new_receivers,
             Receivers, //
         }, //
     }, //
@@ -160,7 +159,7 @@ impl Viommu {
     /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
     /// memory, or the error of the driver.
     pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
-        let receivers = Arc::pin_init(Receivers::new(), GFP_KERNEL_ACCOUNT)?;
+        let receivers = Arc::pin_init(new_receivers(), GFP_KERNEL_ACCOUNT)?;
         Self::with_receivers(dev, request, receivers)
     }
 
@@ -219,14 +218,9 @@ impl Viommu {
         self.raw.as_ptr()
     }
 
-    /// Connects `receiver` to the events of type `kind` (`enum iommu_veventq_type`) that the driver
-    /// reports. Returns `EEXIST` if the type has a receiver, `ENOMEM` if there is no memory.
-    pub(crate) fn connect(
-        &self,
-        kind: u32,
-        receiver: Arc<dyn EventReceiver>,
-    ) -> Result<Connection> {
-        Connection::new(&self.receivers, kind, receiver)
+    /// Returns the receivers of the events that the driver reports.
+    pub(crate) fn receivers(&self) -> &Arc<Receivers> {
+        &self.receivers
     }
 
     /// Passes an event to the receiver of its type, as [`report`] does for drivers.

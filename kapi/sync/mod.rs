@@ -9,6 +9,7 @@
 //! | `complete_on_drop` | private |
 //! | `ida` | `rust/kernel` |
 //! | `look` | `rust/kernel/sync/lock` |
+//! | `members` | `rust/kernel` |
 //! | `range_tree` | `rust/kernel` |
 //! | `raw_ref` | `rust/kernel/types` |
 //! | `rwsem` | `rust/kernel/sync` |
@@ -24,6 +25,7 @@ pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
 pub(crate) mod ida;
 pub(crate) mod look;
+pub(crate) mod members;
 pub(crate) mod range_tree;
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
 mod range_tree_tests;

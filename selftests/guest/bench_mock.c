@@ -133,30 +133,26 @@ static void fault_queue_rows(const char *name, unsigned int nr)
 		queue_rows(name, must(open_iommu(), "/dev/iommu"), nr, fault_queue);
 }
 
-/* The device, and the page tables on which vIOMMUs are made. */
-static uint32_t nesting_device, nest_parent;
+/* A vIOMMU, which has one event queue of a type, and the last type that one was made for. */
+static uint32_t viommu_id, last_type;
 
-/* Makes an event queue, and a vIOMMU for it: that has one queue of a type. */
 static int event_queue(int fd)
 {
-	struct iommu_viommu_alloc viommu = {
-		.size = sizeof(viommu), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = nesting_device,
-		.hwpt_id = nest_parent,
-	};
 	struct iommu_veventq_alloc cmd = {
-		.size = sizeof(cmd), .type = IOMMU_VEVENTQ_TYPE_SELFTEST, .veventq_depth = 1,
+		.size = sizeof(cmd), .viommu_id = viommu_id, .type = ++last_type, .veventq_depth = 1,
 	};
 
-	must(call(fd, IOMMU_VIOMMU_ALLOC, &viommu), "VIOMMU_ALLOC");
-	cmd.viommu_id = viommu.out_viommu_id;
 	must(call(fd, IOMMU_VEVENTQ_ALLOC, &cmd), "VEVENTQ_ALLOC");
 	return cmd.out_veventq_fd;
 }
 
 static void event_queue_rows(const char *name, unsigned int nr)
 {
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+	struct iommu_hwpt_alloc parent = {
+		.size = sizeof(parent), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+	};
+	struct iommu_viommu_alloc viommu = {
+		.size = sizeof(viommu), .type = IOMMU_VIOMMU_TYPE_SELFTEST,
 	};
 	uint32_t device, hwpt;
 	int fd;
@@ -164,11 +160,14 @@ static void event_queue_rows(const char *name, unsigned int nr)
 	if (!wanted(name))
 		return;
 	fd = must(open_iommu(), "/dev/iommu");
-	must(ioas_alloc(fd, &cmd.pt_id), "IOAS_ALLOC");
-	must(mock_device(fd, cmd.pt_id, &device, &cmd.dev_id, &hwpt), "MOCK_DOMAIN");
-	must(call(fd, IOMMU_HWPT_ALLOC, &cmd), "HWPT_ALLOC");
-	nesting_device = cmd.dev_id;
-	nest_parent = cmd.out_hwpt_id;
+	must(ioas_alloc(fd, &parent.pt_id), "IOAS_ALLOC");
+	must(mock_device(fd, parent.pt_id, &device, &parent.dev_id, &hwpt), "MOCK_DOMAIN");
+	must(call(fd, IOMMU_HWPT_ALLOC, &parent), "HWPT_ALLOC");
+	viommu.dev_id = parent.dev_id;
+	viommu.hwpt_id = parent.out_hwpt_id;
+	must(call(fd, IOMMU_VIOMMU_ALLOC, &viommu), "VIOMMU_ALLOC");
+	viommu_id = viommu.out_viommu_id;
+	last_type = IOMMU_VEVENTQ_TYPE_DEFAULT;
 	queue_rows(name, fd, nr, event_queue);
 }
 
