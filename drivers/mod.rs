@@ -242,21 +242,18 @@ impl NativeBackends {
             #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
             _amd_vi: amd_vi::Door::open(),
         };
+        let doors: &[(&str, bool)] = &[
+            #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+            ("smmu_v3", found._smmu_v3.is_some()),
+            #[cfg(CONFIG_INTEL_IOMMU)]
+            ("vtd", found._vtd.is_some()),
+            #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
+            ("amd_vi", found._amd_vi.is_some()),
+        ];
         let mut any = false;
-        #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
-        if found._smmu_v3.is_some() {
+        for (name, _) in doors.iter().filter(|(_, is_open)| *is_open) {
             any = true;
-            pr_info!("native backends: smmu_v3\n");
-        }
-        #[cfg(CONFIG_INTEL_IOMMU)]
-        if found._vtd.is_some() {
-            any = true;
-            pr_info!("native backends: vtd\n");
-        }
-        #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
-        if found._amd_vi.is_some() {
-            any = true;
-            pr_info!("native backends: amd_vi\n");
+            pr_info!("native backends: {}\n", name);
         }
         if !any {
             pr_info!("no native backends on this kernel\n");
