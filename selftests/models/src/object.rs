@@ -6,6 +6,8 @@
 mod event_file;
 #[path = "../../../object/kind.rs"]
 mod kind;
+#[path = "../../../object/slots.rs"]
+mod slots;
 #[path = "../../../object/table.rs"]
 mod table;
 

@@ -3,7 +3,6 @@
 //! Locks and reference counts.
 
 pub mod atomic;
-pub mod poll;
 
 use core::ops::Deref;
 
@@ -68,24 +67,18 @@ pub struct Arc<T: ?Sized>(std::sync::Arc<T>);
 
 impl<T> Arc<T> {
     /// Allocates a value.
+    pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
+        fault::allocate()?;
+        Ok(Self(std::sync::Arc::new(value)))
+    }
+
+    /// Allocates a value, and has it initialised.
     pub fn pin_init<E: From<AllocError>>(
         init: impl PinInit<T, E>,
         _flags: Flags,
     ) -> Result<Self, E> {
         fault::allocate()?;
         Ok(Self(std::sync::Arc::new(init.make()?)))
-    }
-}
-
-impl<T: ?Sized> Arc<T> {
-    /// Returns the standard library's reference, which can be one to a trait object.
-    pub fn into_std(self) -> std::sync::Arc<T> {
-        self.0
-    }
-
-    /// Returns the standard library's reference as one of this type.
-    pub fn from_std(arc: std::sync::Arc<T>) -> Self {
-        Self(arc)
     }
 }
 

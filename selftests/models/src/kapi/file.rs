@@ -12,7 +12,6 @@ pub(crate) mod anon_file {
 
     use kernel::{
         prelude::*,
-        sync::poll::PollCondVar,
         uaccess::{
             UserSliceReader,
             UserSliceWriter, //
@@ -20,6 +19,7 @@ pub(crate) mod anon_file {
     };
 
     use crate::kapi::{
+        file::pollers::Pollers,
         lines::Lines,
         reason, //
     };
@@ -37,7 +37,7 @@ pub(crate) mod anon_file {
         fn read(&self, to: &mut UserSliceWriter) -> Result<usize>;
         fn write(&self, from: &mut UserSliceReader) -> Result<usize>;
         fn show(&self, lines: &Lines<'_>);
-        fn event(&self) -> &PollCondVar;
+        fn pollers(&self) -> &Pollers;
         fn ready(&self) -> Ready;
     }
 
@@ -91,6 +91,31 @@ pub(crate) mod anon_file {
             OPENED.set(Some(Arc::new(value)));
         }
     }
+}
+
+/// The tasks that poll a file. There are none.
+pub(crate) mod pollers {
+    use kernel::prelude::*;
+
+    /// No tasks.
+    pub(crate) struct Pollers(());
+
+    impl Pollers {
+        /// Returns an initialiser.
+        pub(crate) fn new() -> impl PinInit<Self> {
+            kernel::init::By(|| Ok(Self(())))
+        }
+
+        /// Wakes nobody.
+        pub(crate) fn wake_all(&self) {}
+    }
+
+    macro_rules! new_pollers {
+        ($name:literal) => {
+            $crate::kapi::file::pollers::Pollers::new()
+        };
+    }
+    pub(crate) use new_pollers;
 }
 
 /// References to files.

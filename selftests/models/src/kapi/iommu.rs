@@ -6,8 +6,6 @@ pub(crate) mod iopf;
 #[path = "../../../../kapi/iommu/vevent.rs"]
 pub(crate) mod vevent;
 
-use std::sync::Arc as StdArc;
-
 use kernel::{
     init::PinInit,
     prelude::*,
@@ -15,8 +13,7 @@ use kernel::{
 };
 
 use vevent::{
-    Connection,
-    EventReceiver,
+    new_receivers,
     Receivers, //
 };
 
@@ -26,18 +23,13 @@ pub(crate) struct Events(Arc<Receivers>);
 impl Events {
     /// No events are received.
     pub(crate) fn new() -> Self {
-        let receivers = Receivers::new().make().unwrap();
+        let receivers = new_receivers().make().unwrap();
         Self(Arc::pin_init::<Error>(Ok(receivers), GFP_KERNEL).unwrap())
     }
 
-    /// Connects a receiver.
-    pub(crate) fn connect<R: EventReceiver + 'static>(
-        &self,
-        kind: u32,
-        receiver: Arc<R>,
-    ) -> Result<Connection> {
-        let receiver: StdArc<dyn EventReceiver> = receiver.into_std();
-        Connection::new(&self.0, kind, Arc::from_std(receiver))
+    /// Returns the receivers.
+    pub(crate) fn receivers(&self) -> &Arc<Receivers> {
+        &self.0
     }
 
     /// Reports an event, as the driver does.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Locks, reference counts and containers. `ida` and `rwsem`, which are C's, are replaced.
+//! Locks, reference counts and containers. Those that call C are replaced.
 
 #[path = "../../../../kapi/sync/chunks.rs"]
 pub(crate) mod chunks;
@@ -43,6 +43,119 @@ pub(crate) mod ida {
             assert!(self.0.lock().remove(&id), "the id is taken");
         }
     }
+}
+
+/// Looking at what a mutex protects.
+pub(crate) mod look {
+    use kernel::sync::Mutex;
+
+    /// Calls `f` with the value of a mutex.
+    pub(crate) fn look<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&T) -> R) -> R {
+        f(&mutex.lock())
+    }
+}
+
+/// Values that are found by a number.
+pub(crate) mod members {
+    use core::ops::Deref;
+    use std::{
+        collections::BTreeMap,
+        sync::Arc as StdArc, //
+    };
+
+    use kernel::{
+        init::By,
+        prelude::*,
+        sync::{
+            Arc,
+            Mutex, //
+        }, //
+    };
+
+    /// Passes a value to a function.
+    type Lend<T> = Box<dyn Fn(&mut dyn FnMut(&T)) + Send + Sync>;
+
+    /// Members by their numbers.
+    pub(crate) struct Tree<T: ?Sized>(BTreeMap<u32, Lend<T>>);
+
+    impl<T: ?Sized> Tree<T> {
+        /// Returns a tree without members.
+        pub(crate) const fn new() -> Self {
+            Self(BTreeMap::new())
+        }
+    }
+
+    /// A set of values.
+    pub(crate) struct Members<T: ?Sized>(Mutex<Tree<T>>);
+
+    impl<T: ?Sized> Members<T> {
+        /// Initialises a set.
+        pub(crate) fn new(tree: impl PinInit<Mutex<Tree<T>>>) -> impl PinInit<Self> {
+            By(move || Ok(Self(tree.make()?)))
+        }
+
+        /// Calls `f` with a member, under the lock.
+        pub(crate) fn with<R>(&self, key: u32, f: impl FnOnce(&T) -> R) -> Option<R> {
+            let tree = self.0.lock();
+            let lend = tree.0.get(&key)?;
+            let (mut f, mut result) = (Some(f), None);
+            lend(&mut |value| result = f.take().map(|f| f(value)));
+            result
+        }
+    }
+
+    /// A value in a set.
+    pub(crate) struct Member<V, T: ?Sized> {
+        value: StdArc<V>,
+        key: u32,
+        members: Arc<Members<T>>,
+    }
+
+    impl<V: Send + Sync + 'static, T: ?Sized + 'static> Member<V, T> {
+        /// Initialises a value and adds it to a set.
+        pub(crate) fn new<E: From<Error>>(
+            members: Arc<Members<T>>,
+            key: u32,
+            value: impl PinInit<V, E>,
+            cast: fn(&V) -> &T,
+        ) -> impl PinInit<Self, E> {
+            By(move || {
+                let value = StdArc::new(value.make()?);
+                let lent = value.clone();
+                let mut tree = members.0.lock();
+                if tree.0.contains_key(&key) {
+                    return Err(EEXIST.into());
+                }
+                tree.0.insert(key, Box::new(move |f| f(cast(&lent))));
+                drop(tree);
+                Ok(Self {
+                    value,
+                    key,
+                    members,
+                })
+            })
+        }
+    }
+
+    impl<V, T: ?Sized> Drop for Member<V, T> {
+        fn drop(&mut self) {
+            let removed = self.members.0.lock().0.remove(&self.key);
+            assert!(removed.is_some());
+        }
+    }
+
+    impl<V, T: ?Sized> Deref for Member<V, T> {
+        type Target = V;
+
+        fn deref(&self) -> &V {
+            &self.value
+        }
+    }
+}
+
+/// Boxes of a slab allocator.
+pub(crate) mod slab {
+    pub(crate) use kernel::init::KBox as SlabBox;
 }
 
 /// Reader-writer semaphores.

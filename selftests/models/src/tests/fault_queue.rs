@@ -13,9 +13,12 @@ use kernel::{
 };
 
 use crate::{
-    hwpt::fault::{
-        self,
-        FaultQueue, //
+    hwpt::{
+        fault::{
+            self,
+            FaultQueue, //
+        },
+        Tables, //
     },
     kapi::{
         file::{
@@ -29,8 +32,7 @@ use crate::{
             Answer,
             Answers,
             AttachmentId,
-            FaultGroup,
-            FaultSink, //
+            FaultGroup, //
         },
         mm::user::UserStruct,
         uapi::{
@@ -59,7 +61,7 @@ const OTHER: AttachmentId = AttachmentId(2);
 
 struct Queue {
     _ctx: FileRef<Ctx>,
-    queue: Ref<FaultQueue>,
+    tables: Tables,
     file: Arc<dyn Calls>,
     answers: Answers,
 }
@@ -68,7 +70,7 @@ impl Clone for Queue {
     fn clone(&self) -> Self {
         Self {
             _ctx: self._ctx.clone(),
-            queue: self.queue.clone(),
+            tables: self.tables.clone(),
             file: self.file.clone(),
             answers: self.answers.clone(),
         }
@@ -79,8 +81,9 @@ impl Queue {
     fn new() -> Self {
         let ctx = FileRef::new(Ctx::new());
         fault::alloc(&ctx, uapi::FaultAlloc::default(), &UserStruct).unwrap();
+        let queue: Ref<FaultQueue> = ctx.objects().get(1).unwrap();
         Self {
-            queue: ctx.objects().get(1).unwrap(),
+            tables: Tables::new(queue),
             file: opened(),
             answers: Answers::default(),
             _ctx: ctx,
@@ -95,7 +98,7 @@ impl Queue {
     /// A device reports a group of faults.
     fn deliver_many(&self, attachment: AttachmentId, group: u32, faults: usize) {
         let group = FaultGroup::new(attachment, group, faults, &self.answers);
-        self.queue.deliver(group);
+        self.tables.deliver(group);
     }
 
     /// Reads groups. Returns their numbers and cookies.
@@ -149,7 +152,7 @@ fn each_group_is_answered_once() {
                     }
                 }
             };
-            || ender.queue.end(ONE)
+            || ender.tables.end(ONE)
         );
         // The other one is there as long as its attachment.
         for (_, cookie) in queue.read(2, usize::MAX) {
@@ -215,7 +218,7 @@ fn a_group_that_cannot_be_copied_waits() {
         let read = queue.read(2, usize::MAX);
         let groups: Vec<u32> = read.iter().map(|(group, _)| *group).collect();
         assert_eq!(groups, [1, 2]);
-        queue.queue.end(ONE);
+        queue.tables.end(ONE);
         assert_eq!(
             queue.answers(),
             [(1, Answer::Invalid), (2, Answer::Invalid)]
@@ -233,7 +236,7 @@ fn an_attachment_ends_while_its_group_is_read() {
             let other = queue.clone();
             let mut read = Vec::new();
             at_once!(
-                move || other.queue.end(ONE);
+                move || other.tables.end(ONE);
                 || read.extend(queue.read(1, end))
             );
             assert_eq!(queue.answers(), [(1, Answer::Invalid)]);
@@ -255,13 +258,13 @@ fn a_group_ends_before_it_is_read() {
         let other = queue.clone();
         let mut read = Vec::new();
         at_once!(
-            move || other.queue.end(ONE);
+            move || other.tables.end(ONE);
             || read.extend(queue.read(2, usize::MAX))
         );
         read.extend(queue.read(2, usize::MAX));
         let groups: Vec<u32> = read.iter().map(|(group, _)| *group).collect();
         assert!(groups == [2, 2] || groups == [1, 2, 2], "{groups:?}");
-        queue.queue.end(OTHER);
+        queue.tables.end(OTHER);
         assert_eq!(
             queue.answers(),
             [(1, Answer::Invalid), (2, Answer::Invalid)]

@@ -279,6 +279,62 @@ fn a_frozen_table_is_complete() {
     });
 }
 
+/// Objects are seen in the order of their ids, and the table is empty when the last one is gone.
+#[test]
+fn many_objects_have_their_ids() {
+    every_order(None, || {
+        const MANY: u32 = 200;
+        let (ctx, dropped) = context();
+        let table = ctx.objects();
+        let seen = |from| {
+            let mut ids = Vec::new();
+            let next = table.look(from, MANY as usize + 1, |object| {
+                ids.push(object.id());
+                true
+            });
+            assert!(next.is_none());
+            ids
+        };
+        for id in 1..=MANY {
+            assert_eq!(publish(table, &dropped).id(), id);
+        }
+        assert_eq!(seen(0), (1..=MANY).collect::<Vec<_>>());
+        assert_eq!(seen(31), (31..=MANY).collect::<Vec<_>>());
+        // Many neighbours are gone, and some ids are taken without an object.
+        let gone = |id: &u32| (60..=130).contains(id) || id % 7 == 0;
+        let reserved: Vec<_> = (1..=MANY)
+            .filter(gone)
+            .map(|id| {
+                table.destroy(id).unwrap();
+                id
+            })
+            .take(3)
+            .map(|id| {
+                let reservation = table.reserve().unwrap();
+                assert_eq!(reservation.id(), id);
+                reservation
+            })
+            .collect();
+        (1..=MANY)
+            .filter(|id| gone(id) && table.get::<Thing>(*id).is_ok())
+            .for_each(|id| table.destroy(id).unwrap());
+        let left: Vec<_> = (1..=MANY).filter(|id| !gone(id)).collect();
+        assert_eq!(seen(0), left);
+        let behind = left.iter().copied().filter(|id| *id > 130);
+        assert_eq!(seen(70), behind.collect::<Vec<_>>());
+        assert_eq!(seen(MANY + 1), []);
+        left.into_iter().for_each(|id| table.destroy(id).unwrap());
+        assert_eq!(
+            table.while_empty(|| ()).unwrap_err().reason(),
+            Reason::OptionHasObjects
+        );
+        drop(reserved);
+        table.while_empty(|| ()).unwrap();
+        assert_eq!(publish(table, &dropped).id(), 1);
+        assert_eq!(dropped.load(SeqCst), MANY);
+    });
+}
+
 /// Of two objects that are published as the marked one, one is.
 #[test]
 fn one_object_is_marked() {

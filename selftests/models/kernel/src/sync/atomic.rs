@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Atomic numbers. Those that are 32 bits wide are loom's. Those of 64 bits are used for statistics,
-//! on which nothing depends.
+//! Atomic numbers. Counts of references are loom's. The others are used for statistics, on which
+//! nothing depends.
 
-use core::{
-    marker::PhantomData,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::SeqCst, //
-    }, //
+use core::ops::{
+    Add,
+    Sub, //
 };
+use std::sync::Mutex;
 
 /// Memory orderings.
 pub mod ordering {
@@ -53,26 +51,38 @@ impl Count {
 }
 
 /// A number that several tasks use.
-pub struct Atomic<T>(AtomicU64, PhantomData<T>);
+pub struct Atomic<T>(Mutex<T>);
 
-impl Atomic<u64> {
+impl<T> Atomic<T> {
     /// Returns one with that value.
-    pub const fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value), PhantomData)
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
     }
 
+    fn update(&self, f: impl FnOnce(T) -> T) -> T
+    where
+        T: Copy,
+    {
+        let mut value = self.0.lock().expect("no holder panics");
+        let before = *value;
+        *value = f(before);
+        before
+    }
+}
+
+impl<T: Copy + Add<Output = T> + Sub<Output = T>> Atomic<T> {
     /// Returns the value.
-    pub fn load<O: ordering::Ordering>(&self, _: O) -> u64 {
-        self.0.load(SeqCst)
+    pub fn load<O: ordering::Ordering>(&self, _: O) -> T {
+        self.update(|value| value)
     }
 
     /// Adds a number and returns the value before.
-    pub fn fetch_add<O: ordering::Ordering>(&self, number: u64, _: O) -> u64 {
-        self.0.fetch_add(number, SeqCst)
+    pub fn fetch_add<O: ordering::Ordering>(&self, number: T, _: O) -> T {
+        self.update(|value| value + number)
     }
 
     /// Subtracts a number and returns the value before.
-    pub fn fetch_sub<O: ordering::Ordering>(&self, number: u64, _: O) -> u64 {
-        self.0.fetch_sub(number, SeqCst)
+    pub fn fetch_sub<O: ordering::Ordering>(&self, number: T, _: O) -> T {
+        self.update(|value| value - number)
     }
 }

@@ -14,6 +14,7 @@ use std::{
 pub(crate) trait FaultSink: Send + Sync {
     fn deliver(&self, group: FaultGroup);
     fn end(&self, attachment: AttachmentId);
+    fn answered(&self);
 }
 
 /// As in the module.
