@@ -5,9 +5,10 @@
 Usage: mistakes.py FOLDER FLAVOUR [OPTION...]
        mistakes.py --check
 
-The first prints the names of those it has made in FOLDER; those whose numbers are in the variable MISTAKES,
-such as 5-8, if it is set. The second only checks that the tree has the texts that are replaced."""
+The first prints the names of those it has in FOLDER, and makes only those that it does not have of the same
+tree. The second only checks that the tree has the texts that are replaced."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -41,10 +42,15 @@ def read() -> list[Mistake]:
     return found
 
 
-def chosen(mistakes: list[Mistake]) -> list[Mistake]:
-    """Returns those that MISTAKES names, or all."""
-    first, _, last = os.environ.get("MISTAKES", "").partition("-")
-    return mistakes[int(first) - 1 : int(last or first)] if first else mistakes
+def digest(mistake: Mistake, flavour: str, options: list[str]) -> str:
+    """Returns what the module depends on, but for the kernel, as a digest."""
+    found = hashlib.sha256(repr((mistake, flavour, options)).encode())
+    for path in sorted(TREE.rglob("*")):
+        top, *rest = path.relative_to(TREE).parts
+        is_ours = top not in ("build", ".git", "selftests") or (top == "selftests" and rest[:1] == ["mock"])
+        if is_ours and (path.suffix in (".rs", ".c", ".h") or path.name == "Kbuild"):
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def check() -> None:
@@ -74,12 +80,19 @@ def main() -> None:
     folder, flavour, *options = sys.argv[1:]
     made = Path(folder)
     copy = made / "tree"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    made.mkdir(parents=True, exist_ok=True)
+    wanted = {made / mistake.file_name(): mistake for mistake in read()}
+    for module in {*made.glob("*.ko")} - {*wanted}:
+        module.unlink()
+    shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(TREE, copy, ignore=shutil.ignore_patterns("build", ".git", "target"), symlinks=True)
     os.chdir(copy)
-    for mistake in chosen(read()):
-        make(mistake, copy, flavour, options, made)
+    for module, mistake in wanted.items():
+        key = module.with_suffix(".key")
+        now = digest(mistake, flavour, options)
+        if not module.exists() or not key.exists() or key.read_text() != now:
+            make(mistake, copy, flavour, options, made)
+            key.write_text(now)
         print(mistake.name)
     shutil.rmtree(copy)
 
