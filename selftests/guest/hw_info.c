@@ -2,7 +2,8 @@
 /*
  * Compares what IOMMU_GET_HW_INFO returns with the hardware: the registers of a VT-d and of an SMMUv3,
  * and for an AMD-Vi the copy of its registers in the firmware's table, its PCI configuration space, and
- * what its driver has read.
+ * what its driver has read. Checks that the backend of the device is the native one if the IOMMU's driver
+ * has a door for it.
  *
  * Usage: BDF=... hw-info VFIO_CDEV
  */
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fdinfo.h"
 #include "frame.h"
 
 #define BIT(n)			(1ULL << (n))
@@ -257,17 +259,19 @@ static const struct vendor {
 	const char *mark;	/* a file that the IOMMU has, or the beginning of its name */
 	uint32_t type;
 	uint32_t size;
+	/* The native backend, and a function of the driver's door for it. */
+	const char *native, *door;
 	bool (*agrees)(const union info *info);
 	/* Whether its registers say that it can track dirty pages, and serve devices with ATS. */
 	bool (*tracks_dirty)(const union info *info);
 	bool (*takes_ats)(const union info *info);
 } vendors[] = {
 	{ "intel-iommu", IOMMU_HW_INFO_TYPE_INTEL_VTD, sizeof(struct iommu_hw_info_vtd),
-	  vtd_agrees, vtd_tracks_dirty, vtd_takes_ats },
+	  "vtd", "intel_iommu_door_owns", vtd_agrees, vtd_tracks_dirty, vtd_takes_ats },
 	{ "amd-iommu", IOMMU_HW_INFO_TYPE_AMD, sizeof(struct iommu_hw_info_amd),
-	  amd_agrees, amd_tracks_dirty, amd_takes_ats },
+	  "amd_vi", "amd_iommu_door_owns", amd_agrees, amd_tracks_dirty, amd_takes_ats },
 	{ "smmu3.", IOMMU_HW_INFO_TYPE_ARM_SMMUV3, sizeof(struct iommu_hw_info_arm_smmuv3),
-	  smmu_agrees, smmu_tracks_dirty, smmu_takes_ats },
+	  "smmu_v3", "arm_smmu_door_owns", smmu_agrees, smmu_tracks_dirty, smmu_takes_ats },
 };
 
 /* Returns the vendor of the device's IOMMU, by the kernel's device model. */
@@ -367,10 +371,39 @@ static void capabilities(struct fixture *f)
 	WANT(cmd.out_capabilities, expected);
 }
 
+/* Returns whether the kernel has a function. */
+static bool has_function(const char *wanted)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char name[512];
+	bool found = false;
+
+	while (f && !found && fscanf(f, "%*s %*s %511s%*[^\n]", name) == 1)
+		found = !strcmp(name, wanted);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void backend(struct fixture *f)
+{
+	const struct vendor *v = vendor();
+	char key[64], name[32] = "";
+	bool told;
+
+	CHECK(v);
+	snprintf(key, sizeof(key), "iommufd-device-%u-backend", f->dev_id);
+	told = key_text(read_fdinfo(f->fd), key, name, sizeof(name));
+	note("the backend is \"%s\"", name);
+	/* The C module has no such line. */
+	CHECK(told ? !strcmp(name, has_function(v->door) ? v->native : "in_tree") : on_c_module());
+}
+
 static const struct test tests[] = {
 	{ "as the hardware says", as_hardware_says, DOMAIN },
 	{ "asked for by type", asked_by_type, DOMAIN },
 	{ "capabilities follow from it", capabilities, DOMAIN },
+	{ "native if the driver has a door", backend, DOMAIN },
 };
 
 static const struct suite info_suite = {
