@@ -108,6 +108,7 @@ help:
 	@echo '  BENCH=bench-trace   with and without tracepoints, which are off'
 	@echo '  BENCH=bench-latency how long calls wait for a long one, and SIGKILL'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
+	@echo "  BENCH=bench-amd     the same on an emulated AMD-Vi, which only the native backend has commands for"
 	@echo "  ROWS='beside*'       only rows whose names begin like that"
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'

@@ -92,3 +92,23 @@ compare_backends() {
 	exec 5>&-
 	wait
 }
+
+# measure_native PROGRAM: measure the module of the suite by its native backend, where the others have nothing that
+# could be compared. Starts the program.
+measure_native() {
+	local rounds=5 unit=ns round=0
+	if [ "$CLOCK" = instructions ]; then
+		rounds=2
+		unit=instructions
+	fi
+	mkfifo /tmp/ask /tmp/answer
+	run "$1" "$unit" /tmp/ask /tmp/answer &
+	exec 5>/tmp/ask 6</tmp/answer
+	while [ $round -lt $rounds ]; do
+		measure_backend rust "$MODULE" native
+		round=$((round + 1))
+	done
+	# The program exits at the end of file.
+	exec 5>&-
+	wait
+}

@@ -22,9 +22,10 @@ class Row:
     """A measurement of both modules: the medians, and how much the samples vary."""
 
     row: str
-    c: float
+    # None if the run does not measure the C module.
+    c: float | None
     rust: float
-    # rust / c, or None if the C module's median is 0.
+    # rust / c, or None if the C module was not measured or its median is 0.
     ratio: float | None
     unit: str
     # The largest interquartile range of the modules that are compared, relative to the median.
@@ -53,12 +54,14 @@ class Samples:
         self._rows.setdefault((row, unit), {}).setdefault(module, []).append(float(value))
 
     def rows(self) -> list[Row]:
-        """Returns the rows in the order of the run, without those that only one module has."""
+        """Returns the rows in the order of the run, without those that a module of the run lacks."""
         rows = []
+        measured = {module for modules in self._rows.values() for module in modules} | {"rust"}
         for (row, unit), modules in self._rows.items():
-            if not set(_MODULES) <= set(modules):
+            if not measured & set(_MODULES) <= set(modules):
                 continue
-            c, rust = (statistics.median(modules[module]) for module in _MODULES)
+            c = statistics.median(modules["c"]) if "c" in modules else None
+            rust = statistics.median(modules["rust"])
             compared = [module for module in (*_MODULES, "untraced") if module in modules]
             spread = max(_spread(modules[module]) for module in compared)
             more = {name: statistics.median(modules[name]) for name in _MORE if name in modules}
@@ -67,8 +70,8 @@ class Samples:
         return rows
 
 
-def _ratio(value: float | None, c: float) -> float | None:
-    return value / c if value is not None and c > 0 else None
+def _ratio(value: float | None, c: float | None) -> float | None:
+    return value / c if value is not None and c is not None and c > 0 else None
 
 
 def save(rows: list[Row], path: Path) -> None:
@@ -101,7 +104,8 @@ _COMPARED = {"untraced": "tracepoints"}
 
 def _cells(row: Row) -> list[str]:
     spread = f"{row.spread:.0%}" if row.spread else ""
-    return [row.row, _amount(row.c, row.unit), _amount(row.rust, row.unit), _shown(row.ratio), spread]
+    c = "-" if row.c is None else _amount(row.c, row.unit)
+    return [row.row, c, _amount(row.rust, row.unit), _shown(row.ratio), spread]
 
 
 def _more_cells(row: Row, names: list[str]) -> list[str]:
