@@ -84,6 +84,15 @@ class Top(unittest.TestCase):
         command = [str(TOOL), "--proc", str(self.proc.path), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    def fails(self, status: int, *arguments: str) -> str:
+        """What the tool complains about, in a line that is its own."""
+        command = [str(TOOL), "--proc", str(self.proc.path), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("iommufd-top: ", done.stderr)
+        return done.stderr
+
     def test_parse(self) -> None:
         """Keys with and without the id of an object."""
         context = top.Context(42, "qemu", TEXT)
@@ -130,6 +139,8 @@ class Top(unittest.TestCase):
         self.assertIn("limit of locked memory: 12 pages over.", out)
         self.assertIn("Charged now: 393216 KiB, limit: 458752 KiB.", out)
         self.assertIn("LimitMEMLOCK=", out)
+        self.assertIn("Each IOMMU_IOAS_MAP charges the memory anew", out)
+        self.assertNotIn("No process", out)
 
     def test_nothing(self) -> None:
         """Nobody has it open; nothing was refused; the C module tells nothing."""
@@ -139,11 +150,66 @@ class Top(unittest.TestCase):
         self.proc.process(42, "qemu", {5: ("/dev/iommu", quiet)})
         self.assertIn("nothing was refused", self.run_tool("--explain"))
         self.proc.process(43, "qemu", {5: ("/dev/iommu", "pos:	0\n")})
-        self.assertIn("1 descriptors of a module that tells nothing", self.run_tool("--once", "-d", "0"))
+        for arguments in (("--once", "-d", "0"), ("--explain",)):
+            self.assertIn("1 descriptors of a module that tells nothing", self.run_tool(*arguments))
+
+    def test_unseen(self) -> None:
+        """--explain says what it could not look at, and does not say that there is nothing."""
+        self.proc.process(43, "qemu", {5: ("/dev/iommu", "pos:	0\n")})
+        self.assertEqual(self.run_tool("--explain"),
+                         "1 descriptors of a module that tells nothing (the C iommufd)\n")
+        lines = top.explain(top.Sample(0.0, {}, 0, 7))
+        self.assertEqual(lines[1:], ["7 processes of other users are not shown"])
+
+    def test_container(self) -> None:
+        """/dev/vfio/vfio is shown if it is the module's, and is not counted if it is vfio's."""
+        self.proc.process(42, "qemu", {5: ("/dev/vfio/vfio", TEXT)})
+        self.proc.process(43, "qemu", {5: ("/dev/vfio/vfio", "pos:	0\n")})
+        lines = self.run_tool("--once", "-d", "0").splitlines()
+        self.assertEqual(lines[0], "iommufd-top: 1 open, 384M pinned")
+        self.assertEqual(lines[1], "")
+
+    def test_names(self) -> None:
+        """The name of a process does not reach the terminal as sequences or lines of its own."""
+        self.proc.process(42, "\x1b[2J\x9b31m\n\r\u202eq", {5: ("/dev/iommu", TEXT)})
+        for arguments in (("--once", "-d", "0"), ("--explain",)):
+            out = self.run_tool(*arguments)
+            self.assertIn("?[2J?31m???q", out)
+            self.assertEqual([c for c in out if not c.isprintable() and c != "\n"], [])
+        text = TEXT.replace("/devices/pci0000:00", "/devices/\x1b]0;x\x07")
+        self.assertEqual(top.Context(42, "q", text).objects["device"][2]["path"], "/devices/?]0;x?/0000:00:01.0")
+        # A locale that lacks the characters of a name.
+        self.proc.process(44, "qemü", {5: ("/dev/iommu", TEXT.replace("context:	3", "context:	4"))})
+        done = subprocess.run([str(TOOL), "--proc", str(self.proc.path), "--explain"], check=True,
+                              capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        self.assertIn(b"qem? (44), context 4", done.stdout)
+
+    def test_mistakes(self) -> None:
+        """What cannot be done is said in a line, and by the exit status."""
+        self.proc.process(42, "qemu", {5: ("/dev/iommu", TEXT)})
+        for delay in ("nan", "inf", "-1", "1e300", "x"):
+            self.assertIn("-d", self.fails(2, "--once", f"-d{delay}"))
+        self.assertIn("No such file", self.fails(1, "--once", "-d0", "-p", "43"))
+        self.assertIn("/43", self.fails(1, "--explain", "-p", "42", "-p", "43"))
+        self.proc.path = self.proc.path / "absent"
+        for arguments in (("--once",), ("--explain",), ()):
+            self.assertIn("absent: No such file", self.fails(1, *arguments))
+
+    def test_closed_pipe(self) -> None:
+        """A reader that has gone is no reason for a traceback."""
+        self.proc.process(42, "qemu", {5: ("/dev/iommu", TEXT)})
+        for arguments in (["--once", "-d0"], ["--explain"], ["-d0.1"]):
+            reader, writer = os.pipe()
+            os.close(reader)
+            done = subprocess.run([str(TOOL), "--proc", str(self.proc.path), *arguments], check=False,
+                                  stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True)
+            os.close(writer)
+            self.assertEqual((done.returncode, done.stderr), (1, ""))
 
     def test_one_process(self) -> None:
         """-p leaves the others out."""
         self.proc.process(42, "qemu", {5: ("/dev/iommu", TEXT)})
+        self.proc.process(43, "other", {})
         self.assertIn("0 open", self.run_tool("--once", "-d", "0", "-p", "43"))
 
     def test_advice(self) -> None:
