@@ -61,6 +61,8 @@ pub(crate) struct Lane<const N: usize> {
     /// The commands, and the place of the COMPLETION_WAIT behind them.
     commands: [Physical; N],
     len: usize,
+    /// The guest's and the host's domain ID that were looked up last for a command of this block.
+    domain: Option<(u16, u16)>,
     /// What was submitted and not waited for.
     submitted: Option<u64>,
 }
@@ -72,6 +74,7 @@ impl<const N: usize> Lane<N> {
         Self {
             commands: [Physical::NONE; N],
             len: 0,
+            domain: None,
             submitted: None,
         }
     };
@@ -127,6 +130,7 @@ pub(crate) fn carry_out<const N: usize>(
         lanes,
         accepted: 0,
         complete: 0,
+        device: None,
         submissions: 0,
         all_invalidated: false,
     };
@@ -150,6 +154,9 @@ struct Batch<'a, I, const N: usize> {
     accepted: u32,
     /// How many of them are known to be complete.
     complete: u32,
+    /// The guest's id of the device that was looked up last for a command of this block, the IOMMU
+    /// that it is behind, and the device.
+    device: Option<(u16, usize, Device)>,
     /// How many times commands were submitted.
     submissions: u32,
     /// INVALIDATE_IOMMU_ALL was carried out. What the guest had changed before it issued the next
@@ -183,6 +190,11 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
 
     /// Accepts the commands of a block. The inner result says why one is not accepted.
     fn accept(&mut self, hardware: &Hardware, block: &[Words]) -> Result<Result> {
+        // Domains and devices may have gone since.
+        self.device = None;
+        for lane in self.lanes.iter_mut() {
+            lane.domain = None;
+        }
         for words in block {
             let command = match Command::new(*words, hardware) {
                 Ok(command) => command,
@@ -226,11 +238,14 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
     }
 
     /// Returns the device that the guest knows by `id`, and the IOMMU that it is behind.
-    fn find(&self, id: u16) -> Option<(usize, Device)> {
-        (0..self.lanes.len()).find_map(|iommu| {
-            let (found, device) = self.iommus.device(iommu, id)?;
-            (found == id).then_some((iommu, device))
-        })
+    fn find(&mut self, id: u16) -> Option<(usize, Device)> {
+        if !matches!(self.device, Some((known, ..)) if known == id) {
+            self.device = (0..self.lanes.len()).find_map(|iommu| {
+                let (found, device) = self.iommus.device(iommu, id)?;
+                (found == id).then_some((id, iommu, device))
+            });
+        }
+        self.device.map(|(_, iommu, device)| (iommu, device))
     }
 
     /// Puts the command about a guest's domain into the lane of each IOMMU that has the domain.
@@ -238,11 +253,15 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
     fn put_pages(&mut self, domain: u16, pages: &Pages) -> Result<bool> {
         let mut exists = false;
         for iommu in 0..self.lanes.len() {
-            if let Some((found, host)) = self.iommus.domain(iommu, domain) {
-                if found == domain {
-                    self.put(iommu, pages.on_domain(host))?;
-                    exists = true;
-                }
+            let iommus = self.iommus;
+            let known = &mut self.lane(iommu)?.domain;
+            if !matches!(*known, Some((guest, _)) if guest == domain) {
+                let found = iommus.domain(iommu, domain);
+                *known = found.filter(|(guest, _)| *guest == domain);
+            }
+            if let Some((_, host)) = *known {
+                self.put(iommu, pages.on_domain(host))?;
+                exists = true;
             }
         }
         Ok(exists)

@@ -2,7 +2,10 @@
 
 //! Batches: what is submitted, and what is returned to the caller.
 
-use std::cell::RefCell;
+use std::cell::{
+    Cell,
+    RefCell, //
+};
 
 use kernel::prelude::*;
 
@@ -70,6 +73,10 @@ pub(super) struct Recorder {
     /// The submission, and the wait, that fails.
     pub(super) bad_submission: Option<usize>,
     pub(super) bad_wait: Option<usize>,
+    /// How often domains and devices were looked up.
+    pub(super) looked_up: Cell<usize>,
+    /// Domains and devices go away once so much was submitted.
+    pub(super) leave_at: usize,
 }
 
 impl Recorder {
@@ -97,6 +104,8 @@ impl Recorder {
             seen: RefCell::default(),
             bad_submission: None,
             bad_wait: None,
+            looked_up: Cell::new(0),
+            leave_at: usize::MAX,
         }
     }
 
@@ -110,6 +119,12 @@ impl Recorder {
         submitted.collect()
     }
 
+    fn look_up(&self) -> Option<()> {
+        self.looked_up.set(self.looked_up.get() + 1);
+        let submissions = self.count(|seen| matches!(seen, Seen::Submitted(..)));
+        (submissions < self.leave_at).then_some(())
+    }
+
     fn count(&self, of: impl Fn(&Seen) -> bool) -> usize {
         self.seen.borrow().iter().filter(|seen| of(seen)).count()
     }
@@ -117,6 +132,7 @@ impl Recorder {
 
 impl Iommus for Recorder {
     fn domain(&self, iommu: usize, from: u16) -> Option<(u16, u16)> {
+        self.look_up()?;
         self.domains[iommu]
             .iter()
             .find(|(guest, _)| *guest >= from)
@@ -124,6 +140,7 @@ impl Iommus for Recorder {
     }
 
     fn device(&self, iommu: usize, from: u16) -> Option<(u16, Device)> {
+        self.look_up()?;
         self.devices[iommu]
             .iter()
             .find(|(guest, _)| *guest >= from)
@@ -329,6 +346,44 @@ fn completion_waits() {
         run(&recorder, &[wait(true), wait(false)], None),
         outcome(2, Ok(()), 0)
     );
+}
+
+#[test]
+fn domains_and_devices_are_looked_up_once_a_block() {
+    let commands = |nth: &dyn Fn(u64) -> Words| -> Vec<_> { (0..200).map(nth).collect() };
+    for (commands, kinds) in [
+        (commands(&|page| pages(7, page * 2)), 1),
+        (commands(&|page| device_pages(0x18, page)), 1),
+        (
+            commands(&|page| match page % 2 {
+                0 => pages(7, page * 2),
+                _ => device_pages(0x18, page),
+            }),
+            2,
+        ),
+    ] {
+        let recorder = Recorder::new(1);
+        assert_eq!(run(&recorder, &commands, None), outcome(200, Ok(()), 4));
+        // Blocks are of 64 commands.
+        assert_eq!(recorder.looked_up.get(), 4 * kinds);
+        // They go away with the submission at the beginning of the second block.
+        let mut recorder = Recorder::new(1);
+        recorder.leave_at = 1;
+        let expected = outcome(128, Err(ENOENT), 2);
+        if kinds == 1 {
+            assert_eq!(run(&recorder, &commands, None), expected);
+        }
+    }
+    // Others in turn are looked up again.
+    let recorder = Recorder::new(1);
+    let in_turn: Vec<_> = (0..64)
+        .map(|n| pages([1, 7][n as usize % 2], n * 2))
+        .collect();
+    assert_eq!(run(&recorder, &in_turn, None), outcome(64, Ok(()), 1));
+    assert_eq!(recorder.looked_up.get(), 64);
+    let hosts: Vec<_> = recorder.submissions(0).concat();
+    let hosts: Vec<_> = hosts.iter().map(|words| bits(words, 47, 32)).collect();
+    assert_eq!(hosts, [0x1001, 0x1007].repeat(32));
 }
 
 #[test]
