@@ -38,5 +38,5 @@ report_findings
 
 load_iommufd
 fail_everything
-run fuzz inject 11
+run fuzz inject 41
 run fuzz race "$seed" 60
