@@ -121,6 +121,27 @@ static void memory_rows(void)
 			range_rows(kinds[i].name, memory[i], -1);
 }
 
+/* A device is attached to an IOAS that has the memory four times, and detached from it. */
+static void attach_rows(const char *name, const char *p)
+{
+	uint32_t other;
+	int i;
+
+	if (!wanted(name))
+		return;
+	must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
+	for (i = 0; i < 4; i++)
+		must(map(iommu, other, p, RANGE, IOVA + i * RANGE), "map");
+	for (i = 0; i < nr_repeats; i++) {
+		must(detach(device), "detach");
+		sample(TIMED(attach(device, other, NULL)), unit, "%s: attach 1 GiB", name);
+		sample(TIMED(detach(device)), unit, "%s: detach 1 GiB", name);
+		must(attach(device, ioas, NULL), "attach");
+	}
+	must(unmap_all(iommu, other), "unmap");
+	must(destroy(iommu, other), "DESTROY");
+}
+
 static void one_page_rows(void)
 {
 	static uint64_t mapped[NR_SHORT], unmapped[NR_SHORT];
@@ -325,6 +346,13 @@ static void measure(const char *cdev)
 		if (wanted(groups[i].name) && (groups[i].type1 || !type1))
 			groups[i].run();
 	if (!type1) {
+		attach_rows(kinds[SMALL].name, memory[SMALL]);
+		attach_rows(kinds[SCATTERED].name, memory[SCATTERED]);
+		attach_rows(kinds[THP].name, memory[THP]);
+		for (i = 0; i < NR_KINDS; i++)
+			if (kinds[i].length == RANGE && wanted(kinds[i].name))
+				floor_rows(kinds[i].name, iommu, id, ioas, memory[i], RANGE);
+		thread_rows("two threads", iommu, ioas, memory[SMALL], RANGE);
 		growth_rows(iommu, device, ioas, memory[SMALL]);
 		for (i = 0; i < NR_KINDS; i++)
 			if (kinds[i].times)

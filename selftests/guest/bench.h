@@ -73,4 +73,16 @@ long long type1_unmap(int container, uint64_t iova, uint64_t length);
 /* bench_growth.c: what one call costs beside many areas. `p` is a page. */
 void growth_rows(int iommu, int device, uint32_t ioas, const void *p);
 
+/*
+ * bench_floor.c: what pinning `length` bytes at `p` takes without iommufd, and what mapping them takes that are
+ * pinned already. Nothing is mapped in the IOAS, which a device with `dev_id` is attached to.
+ */
+void floor_rows(const char *name, int iommu, uint32_t dev_id, uint32_t ioas, void *p, uint64_t length);
+
+/*
+ * bench_threads.c: what a thread that maps half of `length` bytes from `p` takes alone, and what two threads
+ * take that each map a half. The same for memset(), which shows what the machine gives a second thread.
+ */
+void thread_rows(const char *name, int iommu, uint32_t ioas, char *p, uint64_t length);
+
 #endif

@@ -12,6 +12,8 @@
 
 #define DIRTY		(1UL << 30)
 #define DIRTY_IOVA	(MOCK_IOVA + 32 * HUGE)
+#define SMALL		"1 GiB of 4 KiB pages"
+#define THP		"1 GiB of THP"
 
 static const char *page;
 static char *small, *huge;	/* DIRTY bytes */
@@ -24,8 +26,10 @@ static void touch_memory(void)
 		give_up("mmap: %s", strerror(errno));
 	memset(p, 1, 2 * PAGE);
 	page = p;
-	small = scattered_pages(DIRTY);
-	huge = huge_pages(DIRTY);
+	if (wanted(SMALL))
+		small = scattered_pages(DIRTY);
+	if (wanted(THP))
+		huge = huge_pages(DIRTY);
 }
 
 static int reserve(int fd, uint32_t ioas, uint64_t start)
@@ -235,8 +239,8 @@ static void dirty_rows(const char *name, const char *p)
 static void measure(const char *cdev)
 {
 	(void)cdev;
-	dirty_rows("1 GiB of 4 KiB pages", small);
-	dirty_rows("1 GiB of THP", huge);
+	dirty_rows(SMALL, small);
+	dirty_rows(THP, huge);
 	reserved_rows("beside 1,000 reserved ranges", 1000, false);
 	reserved_rows("beside 16,000 reserved ranges", 16000, false);
 	reserved_rows("between 4,000 reserved ranges", 4000, true);
