@@ -264,9 +264,9 @@ int iommufd_rs_dev_pasid_status(struct device *dev)
 }
 
 /* Any task that holds several semaphores of the class must hold @outer. */
-struct workqueue_struct *iommufd_rs_alloc_ordered_workqueue(const char *name)
+struct workqueue_struct *iommufd_rs_alloc_unbound_workqueue(const char *name)
 {
-	return alloc_ordered_workqueue("%s", 0, name);
+	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
 struct iommufd_rs_key iommufd_rs_timing = { .key = STATIC_KEY_FALSE_INIT };

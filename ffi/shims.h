@@ -139,7 +139,7 @@ void iommufd_rs_dma_buf_unlock(struct dma_buf *dmabuf);
 void iommufd_rs_pt_iommu_deinit(struct pt_iommu *table);
 
 /* linux/workqueue.h */
-struct workqueue_struct *iommufd_rs_alloc_ordered_workqueue(const char *name);
+struct workqueue_struct *iommufd_rs_alloc_unbound_workqueue(const char *name);
 
 /* linux/jump_label.h: whether calls are timed */
 struct iommufd_rs_key {

@@ -8,7 +8,7 @@
 //! reader waits for nobody, and others wait for a reader no longer than a piece takes.
 //!
 //! Folders are made and removed by a workqueue, because removing one waits for its readers; a
-//! context that is closed does not wait. What remains for readers of a closed context is a table
+//! context that is closed does not wait, nor do the folders of others. What remains for readers of a closed context is a table
 //! without objects.
 
 use kernel::{
@@ -45,9 +45,9 @@ use crate::{
         },
         lines::Lines,
         sync::work_queue::{
-            OrderedQueue,
             Owner,
-            Slow, //
+            Slow,
+            UnboundQueue, //
         }, //
     },
     object::{
@@ -71,7 +71,7 @@ static FOLDERS: Atomic<u32> = Atomic::new(0);
 /// The folder of the module. Dropping it waits for readers.
 pub(crate) struct Top {
     // Field order: the folders of contexts are removed before the one that they are in.
-    queue: Arc<OrderedQueue>,
+    queue: Arc<UnboundQueue>,
     _switch: Pin<KBox<debugfs::File<Switch>>>,
     _dir: debugfs::Dir,
 }
@@ -81,7 +81,7 @@ impl Top {
     pub(crate) fn new() -> Result<Self> {
         let dir = debugfs::Dir::new(TOP);
         Ok(Self {
-            queue: Arc::new(OrderedQueue::new(c"iommufd_rs_debugfs")?, GFP_KERNEL)?,
+            queue: Arc::new(UnboundQueue::new(c"iommufd_rs_debugfs")?, GFP_KERNEL)?,
             _switch: KBox::pin_init(dir.read_write_file(c"timing", Switch), GFP_KERNEL)?,
             _dir: dir,
         })

@@ -22,25 +22,25 @@ use kernel::{
 
 use crate::ffi::bindings;
 
-/// A workqueue that carries out its work one after the other, in the order in which it was
-/// enqueued. Dropping it waits until all of it is done.
-pub(crate) struct OrderedQueue(NonNull<bindings::workqueue_struct>);
+/// A workqueue that carries out its work by as many tasks as it takes, so that work which waits
+/// delays no other. Dropping it waits until all of it is done.
+pub(crate) struct UnboundQueue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: A workqueue may be used and destroyed by any task.
-unsafe impl Send for OrderedQueue {}
+unsafe impl Send for UnboundQueue {}
 // SAFETY: Work may be enqueued by several tasks at once.
-unsafe impl Sync for OrderedQueue {}
+unsafe impl Sync for UnboundQueue {}
 
-impl OrderedQueue {
+impl UnboundQueue {
     /// Makes a queue. Returns `ENOMEM`.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: The name is a string, as the format wants.
-        let raw = unsafe { bindings::iommufd_rs_alloc_ordered_workqueue(name.as_char_ptr()) };
+        let raw = unsafe { bindings::iommufd_rs_alloc_unbound_workqueue(name.as_char_ptr()) };
         NonNull::new(raw).map(Self).ok_or(ENOMEM)
     }
 }
 
-impl Deref for OrderedQueue {
+impl Deref for UnboundQueue {
     type Target = Queue;
 
     fn deref(&self) -> &Queue {
@@ -49,7 +49,7 @@ impl Deref for OrderedQueue {
     }
 }
 
-impl Drop for OrderedQueue {
+impl Drop for UnboundQueue {
     fn drop(&mut self) {
         // SAFETY: `new` has made it. Nobody enqueues anything any more, since that takes a `&self`.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
@@ -88,7 +88,7 @@ impl<T: Slow> WorkItem<1> for Item<T> {
     type Pointer = Arc<Self>;
 
     fn run(item: Arc<Self>) {
-        // The last reference: the other work was done before.
+        // The last reference, unless the other work is not done. Then that drops it.
         drop(item);
     }
 }
@@ -96,14 +96,14 @@ impl<T: Slow> WorkItem<1> for Item<T> {
 /// The owner of a [`Slow`] value. Dropping it does not wait for the value to be dropped, and needs
 /// no memory.
 pub(crate) struct Owner<T: Slow> {
-    queue: Arc<OrderedQueue>,
+    queue: Arc<UnboundQueue>,
     /// `None` after `drop` has taken it.
     item: Option<Arc<Item<T>>>,
 }
 
 impl<T: Slow> Owner<T> {
     /// Has the queue complete the value. Returns `ENOMEM`, and then the value was dropped here.
-    pub(crate) fn new(queue: &Arc<OrderedQueue>, value: T) -> Result<Self> {
+    pub(crate) fn new(queue: &Arc<UnboundQueue>, value: T) -> Result<Self> {
         let item = Arc::pin_init(
             pin_init!(Item {
                 value,
