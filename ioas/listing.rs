@@ -2,7 +2,10 @@
 
 //! The areas of an address space and their memory, in lines for people.
 //!
-//! Nothing here waits: what another task has locked is said to be busy.
+//! Nothing here sleeps: what another task has locked, and does not unlock at once, is said to be
+//! busy.
+
+use core::hint::spin_loop;
 
 use kernel::{
     seq_file::seq_print,
@@ -33,6 +36,10 @@ use crate::{
         }, //
     }, //
 };
+
+/// How often a lock that is held for a few instructions is tried. If it is held even then, its owner
+/// is not running, and the reader, which is not preempted, would not let it run.
+const TRIES: usize = 256;
 
 impl State {
     fn name(self) -> &'static str {
@@ -110,7 +117,8 @@ impl Ioas {
             return Some(from);
         }
         // Held for writing for a few instructions.
-        let Some(space) = self.space.try_read() else {
+        let mut tries = (0..TRIES).map(|_| self.space.try_read().ok_or_else(spin_loop));
+        let Some(space) = tries.find_map(Result::ok) else {
             seq_print!(out.file(), "ioas={id} busy\n");
             return None;
         };
