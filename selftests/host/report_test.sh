@@ -55,6 +55,10 @@ file /proc/4711/cmdline 'qemu -object secret,data=hunter2'
 file /proc/4711/status 'VmLck: 8 kB' 'VmPin: 400 kB'
 file /proc/4711/limits 'Max locked memory         8388608              8388608              bytes'
 link /dev/iommu /proc/4711/fd/9
+file /proc/4711/fdinfo/9 $'iommufd-driver:\tiommufd_rs' $'iommufd-account-uid:\t31337' \
+	$'iommufd-account-charged:\t400 KiB' $'iommufd-refused-reason:\tmap-limit'
+link /dev/iommu /proc/4711/fd/10
+file /proc/4711/fdinfo/10 $'iommufd-objects-ioas:\t77'
 file /dmesg '[ 0.0] Kernel command line: intel_iommu=on rd.password=hunter2' \
 	'[ 0.1] DMAR: IOMMU enabled' '[ 1.0] usb 1-1: SerialNumber: ABC123' \
 	'[ 1.1] vfio-pci 0000:01:00.0: reset by secrethost, 52:54:00:12:34:56 at 192.168.7.9, Serial Number: ABC123' \
@@ -83,6 +87,11 @@ has 'DMAR: IOMMU enabled$'
 has 'vfio-pci 0000:01:00\.0: reset by <HOST>, <MAC> at <IP>, Serial Number: <SERIAL>$'
 has 'RIP: 0010:some_function'
 has 'vfio: <UUID> in /home/<USER>/disk'
+has '^fdinfo: account-charged: 400 KiB$'
+has '^fdinfo: refused-reason: map-limit$'
+has '^fdinfo: objects-ioas: 77$'
+result "$(($(grep -c '^process: ' <<<"$SAID") - 1))" "a process with two opens is named once"
+lacks 31337
 lacks hunter2
 lacks secret
 lacks alice
