@@ -15,13 +15,16 @@ pub(crate) struct ArrayVec<T: Copy, const N: usize> {
     len: usize,
 }
 
+#[allow(dead_code, reason = "no vendor's backends need all of it")]
 impl<T: Copy, const N: usize> ArrayVec<T, N> {
     /// Returns a vector without values.
     #[inline]
     pub(crate) const fn new() -> Self {
         // INVARIANT: No value is initialized.
         Self {
-            values: [const { MaybeUninit::uninit() }; N],
+            // rustc 1.85 fills `[const { MaybeUninit::uninit() }; N]` with zeroes.
+            // SAFETY: An array of `MaybeUninit` needs no initialization.
+            values: unsafe { MaybeUninit::<[MaybeUninit<T>; N]>::uninit().assume_init() },
             len: 0,
         }
     }
@@ -36,6 +39,15 @@ impl<T: Copy, const N: usize> ArrayVec<T, N> {
         // INVARIANT: `len` was less than `N`, and the value at that place has just been written.
         self.len += 1;
         true
+    }
+
+    /// Removes the last value and returns it.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let &last = self.as_slice().last()?;
+        // INVARIANT: There was a value, and the others remain.
+        self.len -= 1;
+        Some(last)
     }
 
     /// Adds values at the end until there is no room. Further ones remain in the iterator.

@@ -38,30 +38,37 @@ const MAX_REQUESTS: u32 = 1 << 19;
 /// Handles IOMMU_HWPT_INVALIDATE. The answer has the number of requests that took effect, on
 /// failure too.
 pub(crate) fn invalidate(ctx: &Ctx, mut cmd: uapi::HwptInvalidate, user: &UserStruct) -> Result {
-    let (done, _, result) = ctx.latencies().watch(
+    let outcome = ctx.latencies().watch(
         Timed::Invalidate,
         (),
-        |()| match carry_out(ctx, &cmd) {
-            Ok(Invalidated {
+        |()| carry_out(ctx, &cmd),
+        |(), outcome| {
+            let (done, submissions, error) = match outcome {
+                Ok(invalidated) => (
+                    invalidated.done,
+                    invalidated.submissions,
+                    trace::errno(&invalidated.result),
+                ),
+                Err(refusal) => (0, Some(0), refusal.error().to_errno()),
+            };
+            trace::Invalidate {
+                context: ctx.id(),
+                object: cmd.hwpt_id,
+                kind: cmd.data_type,
+                asked: cmd.entry_num,
                 done,
-                result,
-                submissions,
-            }) => {
-                let result = result.because(Reason::InvalidateRequest, done.into());
-                (done, submissions, result)
+                submissions: submissions.map_or(-1, |count| count.min(i32::MAX as u32) as c_int),
+                error,
             }
-            Err(refusal) => (0, Some(0), Err(refusal)),
-        },
-        |(), (done, submissions, result)| trace::Invalidate {
-            context: ctx.id(),
-            object: cmd.hwpt_id,
-            kind: cmd.data_type,
-            asked: cmd.entry_num,
-            done: *done,
-            submissions: submissions.map_or(-1, |count| count.min(i32::MAX as u32) as c_int),
-            error: trace::errno(result),
         },
     );
+    let (done, result) = match outcome {
+        Ok(Invalidated { done, result, .. }) => {
+            let result = result.because(Reason::InvalidateRequest, done.into());
+            (done, result)
+        }
+        Err(refusal) => (0, Err(refusal)),
+    };
     ctx.counters().invalidations.fetch_add(done.into(), Relaxed);
     cmd.entry_num = done;
     user.write(&cmd)?;

@@ -2,9 +2,9 @@
 
 //! Batches of a guest's invalidation requests.
 //!
-//! Requests are read one after the other and gathered as ranges, of which neighbours are merged.
-//! When a batch is full, and after the last request, the driver walks the caches that may hold
-//! translations and has a descriptor made for each cache and range.
+//! Requests are read in blocks and gathered as ranges. Requests that follow one another are one, and
+//! neighbouring ranges are merged. When a batch is full, and after the last request, the driver walks
+//! the caches that may hold translations and has a descriptor made for each cache and range.
 
 use kernel::prelude::*;
 
@@ -17,10 +17,14 @@ use crate::{
         hardware::Hardware,
         range::{
             Range,
-            Request, //
+            Request,
+            Words, //
         }, //
     },
-    kapi::iommu::invalidate::Invalidated, //
+    kapi::{
+        array_vec::ArrayVec,
+        iommu::invalidate::Invalidated, //
+    }, //
 };
 
 /// The most ranges of a batch, and the most descriptors that are submitted with one wait.
@@ -28,16 +32,16 @@ pub(crate) const MAX: usize = 64;
 
 /// Where the requests come from.
 pub(crate) trait Source {
-    /// Returns the next request. `EFAULT`, `E2BIG`, or the errors of [`Request::new`].
-    fn next(&mut self) -> Result<Request>;
+    /// Fills `block` with the next `len` requests, `N` at most. `EFAULT`, or `E2BIG` for entries that
+    /// are no requests.
+    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result;
 }
 
 /// The caches of a guest's first stage.
 pub(crate) trait Caches {
-    /// Invalidates the ranges in all caches, and returns when that is complete. As many descriptors
-    /// as there is `room` for, one at least, are submitted at once. Returns the error of the
-    /// invalidation queue.
-    fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result;
+    /// Invalidates the ranges in all caches, and returns when that is complete. Several descriptors
+    /// are submitted at once, [`MAX`] at most. Returns the error of the invalidation queue.
+    fn invalidate(&self, ranges: &Ranges<'_>) -> Result;
 
     /// Returns how many times descriptors were submitted since this was made.
     fn submissions(&self) -> u32;
@@ -48,127 +52,255 @@ pub(crate) trait Caches {
 pub(crate) struct Ranges<'a>(&'a [Range]);
 
 impl Ranges<'_> {
-    /// Writes the descriptors for a cache, beginning with number `from`. Each is needed `times`
-    /// times. Returns how many were written.
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Makes the descriptors for a cache, `room` at most, beginning with number `from`, and passes
+    /// them to `put`. Each is needed `times` times. Returns how many were made.
+    #[inline]
     pub(crate) fn encode(
         &self,
         cache: &Cache,
         times: usize,
         from: usize,
-        descriptors: &mut [Descriptor],
+        room: usize,
+        mut put: impl FnMut(usize, Descriptor),
     ) -> usize {
-        let mut written = 0;
-        for (place, descriptor) in descriptors.iter_mut().enumerate() {
-            let Some(range) = self.0.get((from + place) / times.max(1)) else {
-                break;
-            };
-            *descriptor = cache.descriptor(range);
-            written += 1;
+        if times > 1 {
+            return self.encode_repeatedly(cache, times, from, room, put);
         }
-        written
+        let ranges = self.0.get(from..).unwrap_or_default();
+        for (place, range) in ranges.iter().take(room).enumerate() {
+            put(place, cache.descriptor(range));
+        }
+        ranges.len().min(room)
+    }
+
+    /// [`Self::encode`] for a cache that needs each descriptor several times.
+    #[inline(never)]
+    fn encode_repeatedly(
+        &self,
+        cache: &Cache,
+        times: usize,
+        from: usize,
+        room: usize,
+        mut put: impl FnMut(usize, Descriptor),
+    ) -> usize {
+        let (mut skipped, mut made) = (from % times, 0);
+        for range in self.0.get(from / times..).unwrap_or_default() {
+            let descriptor = cache.descriptor(range);
+            for _ in core::mem::take(&mut skipped)..times {
+                if made == room {
+                    return made;
+                }
+                put(made, descriptor);
+                made += 1;
+            }
+        }
+        made
     }
 }
 
 /// Ranges that wait to be invalidated, `N` at most.
-pub(crate) struct Batch<const N: usize> {
-    ranges: [Range; N],
-    len: usize,
-    /// Room for what is submitted.
-    descriptors: [Descriptor; N],
+struct Batch<const N: usize> {
+    ranges: ArrayVec<Range, N>,
+    /// The last requests, if there are any that are not among `ranges`.
+    open: Option<Request>,
+    /// How many requests were accepted before those of `open`.
+    before_open: u32,
+    /// How many requests, from the first on, were accepted.
+    accepted: u32,
+    /// How many requests, from the first on, are complete.
+    done: u32,
 }
 
 impl<const N: usize> Batch<N> {
-    /// Without ranges.
-    pub(crate) const fn new() -> Self {
+    /// Returns a batch without ranges.
+    const fn new() -> Self {
         // A request has two ranges at most.
         const { assert!(N >= 2 && N <= MAX) };
         Self {
-            ranges: [Range::NONE; N],
-            len: 0,
-            descriptors: [[0; 4]; N],
+            ranges: ArrayVec::new(),
+            open: None,
+            before_open: 0,
+            accepted: 0,
+            done: 0,
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.len + 2 <= N
+    /// Accepts requests until one is not valid. The inner result says why it is not. Fails as the
+    /// invalidation queue does.
+    #[inline]
+    fn accept(
+        &mut self,
+        block: &[Words],
+        caches: &impl Caches,
+        hardware: &Hardware,
+    ) -> Result<Result> {
+        for &words in block {
+            let request = match Request::new(words) {
+                Ok(request) => request,
+                Err(error) => return Ok(Err(error)),
+            };
+            let extended = self.open.as_mut().is_some_and(|open| open.extend(&request));
+            if !extended {
+                self.close(caches, hardware)?;
+                self.open = Some(request);
+                self.before_open = self.accepted;
+            }
+            self.accepted += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts the last requests among the ranges.
+    #[inline]
+    fn close(&mut self, caches: &impl Caches, hardware: &Hardware) -> Result {
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        let Some(page) = open.page(hardware) else {
+            return self.close_pages(caches, hardware);
+        };
+        self.make_room(1, caches)?;
+        self.push(page, hardware);
+        self.open = None;
+        Ok(())
+    }
+
+    /// [`Self::close`] for requests of several pages.
+    #[inline(never)]
+    fn close_pages(&mut self, caches: &impl Caches, hardware: &Hardware) -> Result {
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        let (range, further) = open.ranges(hardware);
+        self.make_room(2, caches)?;
+        self.push(range, hardware);
+        if let Some(range) = further {
+            self.push(range, hardware);
+        }
+        self.open = None;
+        Ok(())
+    }
+
+    /// Makes room for `needed` ranges more, for which those that there are may have to be
+    /// invalidated.
+    #[inline]
+    fn make_room(&mut self, needed: usize, caches: &impl Caches) -> Result {
+        if self.ranges.as_slice().len() + needed > N {
+            self.flush(caches)?;
+            self.done = self.before_open;
+        }
+        Ok(())
     }
 
     /// Adds a range, or merges it with the last ones. There must be room.
-    fn push(&mut self, mut range: Range, hardware: &Hardware) {
-        while let Some(last) = self.len.checked_sub(1) {
-            let merged = self
-                .ranges
-                .get(last)
-                .and_then(|r| r.merged(range, hardware));
-            let Some(merged) = merged else {
+    #[inline]
+    fn push(&mut self, range: Range, hardware: &Hardware) {
+        let last = self.ranges.as_slice().last();
+        match last.and_then(|last| last.merged(range, hardware)) {
+            Some(merged) => self.replace_last(merged, hardware),
+            None => {
+                self.ranges.push(range);
+            }
+        }
+    }
+
+    /// Puts a range in the place of the last one, and merges it with those before.
+    #[inline(never)]
+    fn replace_last(&mut self, mut range: Range, hardware: &Hardware) {
+        self.ranges.pop();
+        while let Some(last) = self.ranges.as_slice().last() {
+            let Some(merged) = last.merged(range, hardware) else {
                 break;
             };
             range = merged;
-            self.len = last;
+            self.ranges.pop();
         }
-        if let Some(place) = self.ranges.get_mut(self.len) {
-            *place = range;
-            self.len += 1;
-        }
+        self.ranges.push(range);
     }
 
+    #[inline(never)]
     fn flush(&mut self, caches: &impl Caches) -> Result {
-        let len = core::mem::take(&mut self.len);
-        let ranges = self.ranges.get(..len).unwrap_or_default();
-        if ranges.is_empty() {
+        if self.ranges.is_empty() {
             return Ok(());
         }
-        caches.invalidate(&Ranges(ranges), &mut self.descriptors)
+        let result = caches.invalidate(&Ranges(self.ranges.as_slice()));
+        self.ranges.clear();
+        result
+    }
+
+    /// Carries out requests until one is not valid or cannot be read; what that fails with is the
+    /// inner result, and all that were accepted are complete. Fails as the invalidation queue does.
+    fn run<const BLOCK: usize>(
+        &mut self,
+        caches: &impl Caches,
+        hardware: &Hardware,
+        source: &mut impl Source,
+        count: u32,
+    ) -> Result<Result> {
+        let mut block = ArrayVec::<_, BLOCK>::new();
+        let mut most = BLOCK;
+        let mut result = Ok(());
+        while self.accepted < count && result.is_ok() {
+            let len = most.min((count - self.accepted) as usize);
+            result = match source.read(&mut block, len) {
+                Ok(()) => self.accept(block.as_slice(), caches, hardware)?,
+                Err(error) if len == 1 => Err(error),
+                Err(_) => {
+                    // Those before the one that cannot be read are carried out.
+                    most = 1;
+                    Ok(())
+                }
+            };
+        }
+        self.close(caches, hardware)?;
+        self.flush(caches)?;
+        self.done = self.accepted;
+        Ok(result)
     }
 }
 
-/// Carries out `count` requests. The result says how many are complete, from the first on, and the
-/// error of the next one. If the invalidation queue fails, no request of the batch counts.
-pub(crate) fn carry_out<const N: usize>(
-    batch: &mut Batch<N>,
+/// Carries out `count` requests, which are read in blocks of `BLOCK`, in batches of `N` ranges. The
+/// result says how many are complete, from the first on, and the error of the next one: those of
+/// `source` and of [`Request::new`]. If the invalidation queue fails, no request of the batch counts.
+pub(crate) fn carry_out<const N: usize, const BLOCK: usize>(
     caches: &impl Caches,
     hardware: &Hardware,
     source: &mut impl Source,
     count: u32,
 ) -> Invalidated {
-    let (done, result) = carry_out_all(batch, caches, hardware, source, count);
+    let mut batch = Batch::<N>::new();
+    let result = batch.run::<BLOCK>(caches, hardware, source, count);
     Invalidated {
-        done,
-        result,
+        done: batch.done,
+        result: result.unwrap_or_else(Err),
         submissions: Some(caches.submissions()),
     }
 }
 
-/// Returns how many requests are complete, and the error of the next one.
-fn carry_out_all<const N: usize>(
-    batch: &mut Batch<N>,
+/// Carries out one request. As [`carry_out`].
+#[inline]
+pub(crate) fn carry_out_one(
     caches: &impl Caches,
     hardware: &Hardware,
-    source: &mut impl Source,
-    count: u32,
-) -> (u32, Result) {
-    // How many are complete, and how many are in `batch` or complete.
-    let (mut done, mut taken) = (0, 0);
-    let mut result = Ok(());
-    while result.is_ok() && taken < count {
-        if !batch.has_room() {
-            result = batch.flush(caches);
-            if result.is_err() {
-                return (done, result);
-            }
-            done = taken;
+    words: Words,
+) -> Invalidated {
+    let result = Request::new(words).and_then(|request| {
+        if let Some(page) = request.page(hardware) {
+            return caches.invalidate(&Ranges(&[page]));
         }
-        result = source.next().map(|request| {
-            let (range, further) = request.ranges(hardware);
-            batch.push(range, hardware);
-            if let Some(range) = further {
-                batch.push(range, hardware);
-            }
-            taken += 1;
-        });
-    }
-    match batch.flush(caches) {
-        Ok(()) => (taken, result),
-        failed => (done, failed),
+        match request.ranges(hardware) {
+            (range, None) => caches.invalidate(&Ranges(&[range])),
+            (low, Some(high)) => caches.invalidate(&Ranges(&[low, high])),
+        }
+    });
+    Invalidated {
+        done: result.is_ok().into(),
+        result,
+        submissions: Some(caches.submissions()),
     }
 }

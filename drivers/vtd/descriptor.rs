@@ -48,6 +48,7 @@ pub(crate) enum Cache {
 
 impl Cache {
     /// Returns the descriptor that invalidates a range in the cache.
+    #[inline(always)]
     pub(crate) fn descriptor(&self, range: &Range) -> Descriptor {
         match *self {
             Self::Iotlb { did, pasid } => iotlb(did, pasid, range),

@@ -31,17 +31,15 @@ use kernel::{
 };
 
 use self::{
-    batch::{
-        Batch,
-        Source, //
-    },
+    batch::Source,
     first_stage::FirstStage,
-    range::Request,
+    range::Words,
     raw::NestedVtd, //
 };
 use crate::{
     drivers::Backend,
     kapi::{
+        array_vec::ArrayVec,
         iommu::{
             device::IommuDevice,
             domain::{
@@ -105,41 +103,34 @@ impl Backend for Vtd {
         let Some(domain) = NestedVtd::of(domain) else {
             return domain.invalidate(requests);
         };
-        let mut source = match requests.reader(uapi::invalidate::DATA_VTD_S1) {
-            Ok(reader) => UserRequests(reader),
+        let mut reader = match requests.reader(uapi::invalidate::DATA_VTD_S1) {
+            Ok(reader) => reader,
             Err(error) => return Invalidated::nothing(error),
         };
         // Most calls have one request.
-        if requests.count <= 1 {
-            let mut batch = Batch::<2>::new();
-            return batch::carry_out(
-                &mut batch,
-                &domain,
-                domain.hardware(),
-                &mut source,
-                requests.count,
-            );
+        if requests.count == 1 {
+            return match reader.read() {
+                Ok(words) => batch::carry_out_one(&domain, domain.hardware(), words),
+                Err(error) => Invalidated::nothing(error),
+            };
         }
-        match KBox::new(Batch::<{ batch::MAX }>::new(), GFP_KERNEL) {
-            Ok(mut batch) => batch::carry_out(
-                &mut *batch,
-                &domain,
-                domain.hardware(),
-                &mut source,
-                requests.count,
-            ),
-            Err(error) => Invalidated::nothing(error.into()),
-        }
+        let mut source = UserRequests(reader);
+        batch::carry_out::<{ batch::MAX }, 16>(
+            &domain,
+            domain.hardware(),
+            &mut source,
+            requests.count,
+        )
     }
 }
 
 /// A guest's requests in user memory.
-struct UserRequests(RequestReader<uapi::HwptVtdS1Invalidate>);
+struct UserRequests(RequestReader<Words>);
 
 impl Source for UserRequests {
-    /// As [`RequestReader`], and the errors of [`Request::new`].
-    fn next(&mut self) -> Result<Request> {
-        let entry = self.0.read()?;
-        Request::new(entry.addr, entry.npages, entry.flags, entry.__reserved)
+    /// As [`RequestReader`].
+    #[inline]
+    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result {
+        self.0.read_vec(block, len)
     }
 }

@@ -28,13 +28,6 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// A range for buffers that are not in use.
-    pub(crate) const NONE: Self = Self {
-        addr: 0,
-        order: 0,
-        leaf: false,
-    };
-
     /// The smallest range that has both addresses in it.
     fn covering(first: u64, last: u64, leaf: bool) -> Self {
         let order = (u64::BITS - (first ^ last).leading_zeros()).saturating_sub(PAGE_SHIFT);
@@ -49,16 +42,8 @@ impl Range {
         }
     }
 
-    /// The last address of the range.
-    fn last(&self) -> u64 {
-        if self.order < ALL {
-            self.addr | ((1 << (self.order + PAGE_SHIFT)) - 1)
-        } else {
-            u64::MAX
-        }
-    }
-
     /// The range as the IOMMU can invalidate it: all addresses if its mask is too large.
+    #[inline]
     fn within(self, hardware: &Hardware) -> Self {
         match hardware.max_mask {
             Some(max) if self.order <= max => self,
@@ -72,30 +57,40 @@ impl Range {
 
     /// The range that takes the place of two, if it covers no page but theirs, and the IOMMU can
     /// invalidate it. Entries of higher tables stay only if both ranges let them.
+    #[inline]
     pub(crate) fn merged(self, other: Self, hardware: &Hardware) -> Option<Self> {
         let leaf = self.leaf && other.leaf;
-        let (large, small) = if self.order >= other.order {
-            (self, other)
+        let large = if self.order >= other.order {
+            self
         } else {
-            (other, self)
+            other
         };
-        if large.addr <= small.addr && small.last() <= large.last() {
-            return Some(Self { leaf, ..large });
+        // Ranges are aligned, so this is 0 if one is within the other, and 1 for two that are halves
+        // of one if they have the same size.
+        let apart = (self.addr ^ other.addr)
+            .checked_shr(large.order + PAGE_SHIFT)
+            .unwrap_or(0);
+        match apart {
+            0 => Some(Self { leaf, ..large }),
+            1 if self.order == other.order => {
+                let both = Self {
+                    addr: self.addr & other.addr,
+                    order: self.order + 1,
+                    leaf,
+                };
+                (both.within(hardware) == both).then_some(both)
+            }
+            _ => None,
         }
-        let size = 1 << (self.order + PAGE_SHIFT);
-        if self.order != other.order || self.addr ^ other.addr != size {
-            return None;
-        }
-        let both = Self {
-            addr: self.addr & !size,
-            order: self.order + 1,
-            leaf,
-        };
-        (both.within(hardware) == both).then_some(both)
     }
 }
 
-/// A request of a guest, checked.
+/// A request as a guest made it: the words of `struct iommu_hwpt_vtd_s1_invalidate`, which are its
+/// address, its number of pages, and its flags with the reserved bits above them.
+pub(crate) type Words = [u64; 3];
+
+/// Requests of a guest in a row, checked: one, or several of which each begins where the one before
+/// it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     first: u64,
@@ -104,41 +99,65 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Checks the members of `struct iommu_hwpt_vtd_s1_invalidate`.
+    /// Checks a request.
     ///
     /// Returns `EOPNOTSUPP` for unknown flags and for reserved bits, `EINVAL` for an address that is
     /// not a page's, and for `u64::MAX` pages from an address that is not 0.
-    pub(crate) fn new(addr: u64, pages: u64, flags: u32, reserved: u32) -> Result<Self> {
-        if flags & !LEAF != 0 || reserved != 0 {
+    #[inline]
+    pub(crate) fn new([addr, pages, flags]: Words) -> Result<Self> {
+        if flags & !u64::from(LEAF) != 0 {
             return Err(EOPNOTSUPP);
         }
         if addr & ((1 << PAGE_SHIFT) - 1) != 0 || (pages == u64::MAX && addr != 0) {
             return Err(EINVAL);
         }
+        let in_page = (1 << PAGE_SHIFT) - 1;
         // A range that does not end within the address space, or has no page, names no addresses
         // that could be told apart: everything is invalidated, which is always allowed (6.5.3).
         let last = match pages.checked_sub(1) {
+            Some(0) => Some(addr | in_page),
             Some(others) if others < 1 << ALL => addr
                 .checked_add(others << PAGE_SHIFT)
-                .map(|page| page | ((1 << PAGE_SHIFT) - 1)),
+                .map(|page| page | in_page),
             _ => None,
         };
         let (first, last) = last.map_or((0, u64::MAX), |last| (addr, last));
         Ok(Self {
             first,
             last,
-            leaf: flags & LEAF != 0,
+            leaf: flags & u64::from(LEAF) != 0,
         })
+    }
+
+    /// Adds a request that begins where this ends and has the same flags. Returns false for others.
+    #[inline]
+    pub(crate) fn extend(&mut self, next: &Self) -> bool {
+        let follows = self.last.checked_add(1) == Some(next.first) && self.leaf == next.leaf;
+        if follows {
+            self.last = next.last;
+        }
+        follows
+    }
+
+    /// The range to invalidate, if the request is for one page.
+    #[inline]
+    pub(crate) fn page(&self, hardware: &Hardware) -> Option<Range> {
+        let page = Range {
+            addr: self.first,
+            order: 0,
+            leaf: self.leaf,
+        };
+        ((self.first ^ self.last) >> PAGE_SHIFT == 0).then(|| page.within(hardware))
     }
 
     /// The ranges to invalidate: one that covers the request, or two if they are smaller together.
     /// Each has at most twice as many pages as the part of the request that it covers, unless the
     /// IOMMU can only invalidate everything.
     pub(crate) fn ranges(&self, hardware: &Hardware) -> (Range, Option<Range>) {
-        let whole = Range::covering(self.first, self.last, self.leaf);
-        if whole.order == 0 {
-            return (whole.within(hardware), None);
+        if let Some(page) = self.page(hardware) {
+            return (page, None);
         }
+        let whole = Range::covering(self.first, self.last, self.leaf);
         // The request crosses the middle of `whole`, or a smaller range would cover it.
         let middle = whole.addr | 1 << (whole.order - 1 + PAGE_SHIFT);
         let low = Range::covering(self.first, middle - 1, self.leaf).within(hardware);

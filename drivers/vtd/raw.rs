@@ -11,8 +11,8 @@
 use core::{
     cell::Cell,
     ffi::c_void,
-    ptr::NonNull,
-    slice, //
+    mem::MaybeUninit,
+    ptr::NonNull, //
 };
 
 use kernel::{
@@ -57,6 +57,7 @@ const _: () = {
     assert!(first_stage::EAFE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_EAFE as u64);
     assert!(first_stage::WPE == bindings::iommu_hwpt_vtd_s1_flags_IOMMU_VTD_S1_WPE as u64);
     assert!(range::LEAF == bindings::iommu_hwpt_vtd_s1_invalidate_flags_IOMMU_VTD_INV_FLAGS_LEAF);
+    assert!(size_of::<range::Words>() == size_of::<bindings::iommu_hwpt_vtd_s1_invalidate>());
 };
 
 /// The driver's table of functions, held until it is dropped.
@@ -169,32 +170,53 @@ impl<'a> NestedVtd<'a> {
     }
 }
 
-impl Caches for NestedVtd<'_> {
-    fn invalidate(&self, ranges: &Ranges<'_>, room: &mut [Descriptor]) -> Result {
-        // The driver submits at most `batch::MAX` at once.
+impl NestedVtd<'_> {
+    /// Invalidates the ranges with descriptors that are made in `room`, at most `batch::MAX` at once.
+    fn invalidate_in(&self, ranges: &Ranges<'_>, room: &mut [MaybeUninit<Descriptor>]) -> Result {
+        // CAST: `batch::MAX` is a small number.
         let count = room.len().min(batch::MAX) as u32;
+        let first = room.as_mut_ptr().cast::<Descriptor>();
         let encoding = Encoding {
             ranges,
-            first: room.as_mut_ptr(),
+            first,
             submissions: &self.submissions,
         };
         let mut encoder = bindings::iommufd_rs_vtd_encoder {
             encode: Some(encode),
             ranges: core::ptr::from_ref(&encoding).cast_mut().cast(),
-            descs: room.as_mut_ptr(),
+            descs: first,
             room: count,
         };
         // SAFETY: By the type invariant the domain came from the door. `encode` gets `encoding`,
-        // and `room` has at least `count` descriptors; both are valid during the call.
+        // and `room` has at least `count` descriptors; both are valid during the call. The driver
+        // reads only descriptors that `encode` has written.
         to_result(unsafe {
             bindings::iommufd_rs_vtd_invalidate(self.domain.as_ptr(), &mut encoder)
         })
+    }
+}
+
+impl Caches for NestedVtd<'_> {
+    fn invalidate(&self, ranges: &Ranges<'_>) -> Result {
+        // A few ranges fit on the stack, even if there are several caches. If there is no memory for
+        // more, there are more submissions.
+        if ranges.len() > SMALL / 2 {
+            let room = KBox::<[MaybeUninit<Descriptor>; batch::MAX]>::new_uninit(GFP_NOWAIT);
+            if let Ok(mut room) = room {
+                // SAFETY: An array of `MaybeUninit` needs no initialization.
+                return self.invalidate_in(ranges, unsafe { room.assume_init_mut() });
+            }
+        }
+        self.invalidate_in(ranges, &mut [MaybeUninit::uninit(); SMALL])
     }
 
     fn submissions(&self) -> u32 {
         self.submissions.get()
     }
 }
+
+/// How many descriptors fit on the stack.
+const SMALL: usize = 8;
 
 /// What [`encode`] needs during a call of the door.
 struct Encoding<'a> {
@@ -243,8 +265,6 @@ unsafe extern "C" fn encode(
     let begins = descriptors == encoding.first;
     // SAFETY: The driver passes a tag of its own.
     let tag = unsafe { &*tag };
-    // SAFETY: The caller guarantees the room, in the slice of `invalidate`.
-    let descriptors = unsafe { slice::from_raw_parts_mut(descriptors, room as usize) };
     let (cache, times) = match tag.device_tlb {
         0 => (
             Cache::Iotlb {
@@ -263,9 +283,13 @@ unsafe extern "C" fn encode(
             usize::from(times),
         ),
     };
-    let written = encoding
-        .ranges
-        .encode(&cache, times, from as usize, descriptors);
+    let put = |place, descriptor| {
+        // SAFETY: `Ranges::encode` passes places below `room`, for which there is room, as the caller
+        // guarantees.
+        unsafe { descriptors.add(place).write(descriptor) };
+    };
+    let ranges = encoding.ranges;
+    let written = ranges.encode(&cache, times, from as usize, room as usize, put);
     if begins && written != 0 {
         let submissions = &encoding.submissions;
         submissions.set(submissions.get().wrapping_add(1));

@@ -3,19 +3,17 @@
 //! What native backends read from user space: structs in the format of their vendor.
 
 use core::marker::PhantomData;
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 use core::mem::MaybeUninit;
 
 #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
 use kernel::transmute::AsBytes;
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
-use kernel::uaccess::UserSlice;
 use kernel::{
     prelude::*,
     transmute::FromBytes, //
 };
 
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 use crate::kapi::array_vec::ArrayVec;
 use crate::kapi::{
     iommu::{
@@ -87,7 +85,7 @@ impl<T: FromBytes + AsBytes> RequestReader<T> {
         let start = self.next;
         if self.entry_len as usize == size_of::<T>() {
             let bytes = block.as_bytes_mut();
-            UserSlice::new(start, bytes.len())
+            kernel::uaccess::UserSlice::new(start, bytes.len())
                 .reader()
                 .read_slice(bytes)?;
             self.next = start.wrapping_byte_add(bytes.len());
@@ -106,7 +104,7 @@ impl<T: FromBytes + AsBytes> RequestReader<T> {
     }
 }
 
-#[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
+#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 impl<T: FromBytes + Copy> RequestReader<T> {
     /// Replaces the contents of `block` by the next `len` requests, or by as many as there is room
     /// for. If it fails, the block is empty.
@@ -125,7 +123,9 @@ impl<T: FromBytes + Copy> RequestReader<T> {
             let room = unsafe {
                 core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), bytes)
             };
-            UserSlice::new(start, bytes).reader().read_raw(room)?;
+            kernel::uaccess::UserSlice::new(start, bytes)
+                .reader()
+                .read_raw(room)?;
             // SAFETY: `room` returned so many places, at most `N`, and `read_raw` has written all
             // bytes of them. Any bytes are a `T`: it is `FromBytes`.
             unsafe { block.set_len(len) };

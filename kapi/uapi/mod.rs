@@ -59,7 +59,6 @@ uapi_structs! {
 #[cfg(CONFIG_INTEL_IOMMU)]
 uapi_structs! {
     HwptVtdS1 = iommu_hwpt_vtd_s1;
-    HwptVtdS1Invalidate = iommu_hwpt_vtd_s1_invalidate;
 }
 
 /// First command number of iommufd.

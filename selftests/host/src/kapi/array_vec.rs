@@ -18,6 +18,10 @@ impl<T: Copy, const N: usize> ArrayVec<T, N> {
         has_room
     }
 
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+
     pub(crate) fn extend(&mut self, values: impl Iterator<Item = T>) {
         for value in values.take(N - self.0.len()) {
             self.0.push(value);

@@ -7,8 +7,6 @@ use std::{
     collections::BTreeMap, //
 };
 
-use kernel::prelude::*;
-
 use crate::{
     drivers::amd_vi::command::Words,
     tests::{

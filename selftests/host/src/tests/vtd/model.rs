@@ -22,7 +22,6 @@ use crate::{
     drivers::vtd::{
         batch::{
             self,
-            Batch,
             MAX, //
         },
         descriptor::{
@@ -257,9 +256,8 @@ fn nothing_stale_nothing_foreign() {
                 next: 0,
                 bad: None,
             };
-            let mut batch = Batch::<MAX>::new();
             let count = requests.len() as u32;
-            let answer = batch::carry_out(&mut batch, &driver, &hardware, &mut source, count);
+            let answer = batch::carry_out::<MAX, 16>(&driver, &hardware, &mut source, count);
             assert_eq!((answer.done, answer.result), (count, Ok(())));
             for descriptor in driver.log.borrow().concat() {
                 obey(descriptor, &mut caches, &hardware);
