@@ -12,14 +12,19 @@ go_on() {
 	[ "$NOW" -lt "$SOAK_END" ]
 }
 
-# press: fill memory, free it, and compact it, again and again.
+# press: fill memory, free it, and compact it, again and again. There stays enough for L2 to start, or little if
+# L2 has all its memory. What is filled is not in /tmp, which others write to.
 press() {
-	local mib
+	local mib leave
+	mkdir /fill
+	mount -t tmpfs -o size=100% fill /fill
 	while go_on; do
-		mib=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) - 160 }' /proc/meminfo)
-		[ "$mib" -le 0 ] || dd if=/dev/zero of=/tmp/fill bs=1M count="$mib" 2>/dev/null || true
+		leave=$((L2_MEMORY + 320))
+		[ ! -e /tmp/l2-is-up ] || leave=160
+		mib=$(awk -v leave="$leave" '$1 == "MemAvailable:" { print int($2 / 1024) - leave }' /proc/meminfo)
+		[ "$mib" -le 0 ] || dd if=/dev/zero of=/fill/fill bs=1M count="$mib" 2>/dev/null || true
 		echo 1 >/proc/sys/vm/compact_memory
-		rm -f /tmp/fill
+		rm -f /fill/fill
 		echo 3 >/proc/sys/vm/drop_caches
 		sleep 2
 	done
@@ -31,11 +36,12 @@ press() {
 second_card() {
 	local rounds=0
 	while go_on; do
-		/programs/uapi "$CDEV" >/tmp/uapi.log 2>&1 || true
+		# On a busy machine it takes minutes, and being killed in the middle is another test.
+		timeout -s KILL 30 /programs/uapi "$CDEV" >/tmp/uapi.log 2>&1 || true
 		echo 1 >"/sys/bus/pci/devices/$BDF/reset"
-		# The removal waits until the file is closed.
+		# The removal waits until the file is closed, so the task that removes must not have it open.
 		exec 7<>"$CDEV"
-		echo 1 >"/sys/bus/pci/devices/$BDF/remove" &
+		(exec 7>&-; echo 1 >"/sys/bus/pci/devices/$BDF/remove") &
 		sleep 1
 		exec 7>&-
 		wait $!
@@ -66,11 +72,13 @@ while go_on; do
 	check "life $LIVES: QEMU refuses to start with too little lockable memory" l2_too_little "$@"
 	l2_start "$@"
 	check "life $LIVES: boots and finds the card" l2_up 1
+	: >/tmp/l2-is-up
 	check "life $LIVES: gets an address by DHCP" l2_address eth0
 	check "life $LIVES: fetches a file, and its checksum is right" l2_fetch eth0 10.0.2.2
 	check "life $LIVES: is made to receive all the time" l2_ask flood eth0 "http://10.0.2.2:$SERVED_PORT/"
-	sleep 2
+	sleep 10
 	check "life $LIVES: the card writes to memory all the time" l2_receives eth0
+	rm -f /tmp/l2-is-up
 	kill -KILL "$L2_PID"
 	check "life $LIVES: QEMU ends when it is killed" l2_gone 60
 	LIVES=$((LIVES + 1))
