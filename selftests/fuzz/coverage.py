@@ -189,7 +189,7 @@ Coverage
 
 Lines of the module that programs of the fuzzer reached, as KCOV reports it. A line counts if there are instructions of it,
 in whatever function it was inlined, and is reached if a block of instructions is in which it has some. "Corpus" are the
-programs of the tree alone; "all" also those that ``make fuzz`` made, and those in which something is made to fail. KCOV
+programs of the tree alone; "all" also the other programs of the runs whose logs were read (:doc:`fuzzing` names them). KCOV
 follows the tasks of a program, not the kernel's workers, and not the loading of the module. Files whose reason begins with
 "elsewhere" need hardware or a driver that no fuzzed guest has; the suites named there reach them.
 """
