@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "compat_call.h"
 #include "compat_group.h"
+#include "fdinfo.h"
 #include "memory.h"
 #include "result.h"
 
@@ -26,13 +27,15 @@ struct row {
 	const void *data;	/* a struct, */
 	size_t size;		/* of which so many bytes are mapped */
 	long want;
+	const char *why;	/* the name of the reason, or NULL */
 	long c;			/* what the C module returns, if it is something else */
 };
 
-#define NUMBER(cmd, arg, want)	{ #cmd " " #arg, cmd, arg, NULL, 0, want, 0 }
-#define STRUCT(name, cmd, want, ...) \
-	{ #cmd ": " name, cmd, 0, &(__VA_ARGS__), sizeof(__VA_ARGS__), want, 0 }
-#define PART(name, cmd, part, want, ...) { #cmd ": " name, cmd, 0, &(__VA_ARGS__), part, want, 0 }
+#define NUMBER(cmd, arg, want, why)	{ #cmd " " #arg, cmd, arg, NULL, 0, want, why, 0 }
+#define STRUCT(name, cmd, want, why, ...) \
+	{ #cmd ": " name, cmd, 0, &(__VA_ARGS__), sizeof(__VA_ARGS__), want, why, 0 }
+#define PART(name, cmd, part, want, why, ...) \
+	{ #cmd ": " name, cmd, 0, &(__VA_ARGS__), part, want, why, 0 }
 
 #define MAP(...)	(const struct vfio_iommu_type1_dma_map){ \
 	.argsz = sizeof(struct vfio_iommu_type1_dma_map), .flags = VFIO_RW, .size = PAGE, __VA_ARGS__ }
@@ -51,63 +54,63 @@ static const struct { struct iommu_vfio_ioas cmd; uint32_t more; } long_ioas = {
 };
 
 static const struct row rows[] = {
-	NUMBER(VFIO_GET_API_VERSION, 0, VFIO_API_VERSION),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU, 1),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU, 1),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL, 1),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU, -ENODEV),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR, 0),
-	NUMBER(VFIO_CHECK_EXTENSION, __VFIO_RESERVED_TYPE1_NESTING_IOMMU, 0),
-	NUMBER(VFIO_CHECK_EXTENSION, VFIO_SPAPR_TCE_IOMMU, 0),
-	NUMBER(VFIO_CHECK_EXTENSION, 0, 0),
-	NUMBER(VFIO_CHECK_EXTENSION, 1UL << 32 | VFIO_TYPE1_IOMMU, 0),
-	NUMBER(VFIO_SET_IOMMU, 0, -EINVAL),
-	NUMBER(VFIO_SET_IOMMU, VFIO_SPAPR_TCE_IOMMU, -EINVAL),
-	NUMBER(VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU, -EINVAL),
-	NUMBER(VFIO_SET_IOMMU, 1UL << 32 | VFIO_TYPE1_IOMMU, -EINVAL),
-	NUMBER(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU, -ENODEV),
-	NUMBER(VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU, -ENODEV),
-	NUMBER(VFIO_IOMMU_GET_INFO, 0, -EFAULT),
-	PART("cut off", VFIO_IOMMU_GET_INFO, 12, -EFAULT, INFO(.argsz = 1)),
-	PART("too short", VFIO_IOMMU_GET_INFO, 16, -EINVAL, INFO(.argsz = 15)),
-	PART("without capabilities", VFIO_IOMMU_GET_INFO, 16, -ENODEV, INFO(.argsz = 16)),
-	STRUCT("whole", VFIO_IOMMU_GET_INFO, -ENODEV, INFO()),
-	NUMBER(VFIO_IOMMU_MAP_DMA, 0, -EFAULT),
-	PART("cut off", VFIO_IOMMU_MAP_DMA, 31, -EFAULT, MAP(.argsz = 1)),
-	STRUCT("too short", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.argsz = 31)),
-	STRUCT("unknown flag", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = VFIO_RW | 1u << 31)),
-	STRUCT("new address", VFIO_IOMMU_MAP_DMA, -EINVAL, MAP(.flags = VFIO_DMA_MAP_FLAG_VADDR)),
-	STRUCT("good", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP()),
-	STRUCT("longer", VFIO_IOMMU_MAP_DMA, -ENODEV, MAP(.argsz = 4096)),
+	NUMBER(VFIO_GET_API_VERSION, 0, VFIO_API_VERSION, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU, 1, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU, 1, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL, 1, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU, -ENODEV, "container-none"),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR, 0, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, __VFIO_RESERVED_TYPE1_NESTING_IOMMU, 0, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, VFIO_SPAPR_TCE_IOMMU, 0, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, 0, 0, NULL),
+	NUMBER(VFIO_CHECK_EXTENSION, 1UL << 32 | VFIO_TYPE1_IOMMU, 0, NULL),
+	NUMBER(VFIO_SET_IOMMU, 0, -EINVAL, "container-type"),
+	NUMBER(VFIO_SET_IOMMU, VFIO_SPAPR_TCE_IOMMU, -EINVAL, "container-type"),
+	NUMBER(VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU, -EINVAL, "container-type"),
+	NUMBER(VFIO_SET_IOMMU, 1UL << 32 | VFIO_TYPE1_IOMMU, -EINVAL, "container-type"),
+	NUMBER(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU, -ENODEV, "container-none"),
+	NUMBER(VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU, -ENODEV, "container-none"),
+	NUMBER(VFIO_IOMMU_GET_INFO, 0, -EFAULT, "user-memory"),
+	PART("cut off", VFIO_IOMMU_GET_INFO, 12, -EFAULT, "user-memory", INFO(.argsz = 1)),
+	PART("too short", VFIO_IOMMU_GET_INFO, 16, -EINVAL, "container-too-short", INFO(.argsz = 15)),
+	PART("without capabilities", VFIO_IOMMU_GET_INFO, 16, -ENODEV, "container-none", INFO(.argsz = 16)),
+	STRUCT("whole", VFIO_IOMMU_GET_INFO, -ENODEV, "container-none", INFO()),
+	NUMBER(VFIO_IOMMU_MAP_DMA, 0, -EFAULT, "user-memory"),
+	PART("cut off", VFIO_IOMMU_MAP_DMA, 31, -EFAULT, "user-memory", MAP(.argsz = 1)),
+	STRUCT("too short", VFIO_IOMMU_MAP_DMA, -EINVAL, "container-too-short", MAP(.argsz = 31)),
+	STRUCT("unknown flag", VFIO_IOMMU_MAP_DMA, -EINVAL, "command-flags", MAP(.flags = VFIO_RW | 1u << 31)),
+	STRUCT("new address", VFIO_IOMMU_MAP_DMA, -EINVAL, "command-flags", MAP(.flags = VFIO_DMA_MAP_FLAG_VADDR)),
+	STRUCT("good", VFIO_IOMMU_MAP_DMA, -ENODEV, "container-none", MAP()),
+	STRUCT("longer", VFIO_IOMMU_MAP_DMA, -ENODEV, "container-none", MAP(.argsz = 4096)),
 	/* Finding 12: the C module maps memory without any permission. */
 	{ "VFIO_IOMMU_MAP_DMA: no access", VFIO_IOMMU_MAP_DMA, 0, &MAP(.flags = 0),
-	  sizeof(struct vfio_iommu_type1_dma_map), -EINVAL, -ENODEV },
-	NUMBER(VFIO_IOMMU_UNMAP_DMA, 0, -EFAULT),
-	PART("cut off", VFIO_IOMMU_UNMAP_DMA, 23, -EFAULT, UNMAP(.argsz = 1)),
-	STRUCT("too short", VFIO_IOMMU_UNMAP_DMA, -EINVAL, UNMAP(.argsz = 23)),
-	STRUCT("unknown flag", VFIO_IOMMU_UNMAP_DMA, -EINVAL, UNMAP(.flags = 1u << 31)),
-	STRUCT("dirty bitmap", VFIO_IOMMU_UNMAP_DMA, -EINVAL,
+	  sizeof(struct vfio_iommu_type1_dma_map), -EINVAL, "map-no-permission", -ENODEV },
+	NUMBER(VFIO_IOMMU_UNMAP_DMA, 0, -EFAULT, "user-memory"),
+	PART("cut off", VFIO_IOMMU_UNMAP_DMA, 23, -EFAULT, "user-memory", UNMAP(.argsz = 1)),
+	STRUCT("too short", VFIO_IOMMU_UNMAP_DMA, -EINVAL, "container-too-short", UNMAP(.argsz = 23)),
+	STRUCT("unknown flag", VFIO_IOMMU_UNMAP_DMA, -EINVAL, "command-flags", UNMAP(.flags = 1u << 31)),
+	STRUCT("dirty bitmap", VFIO_IOMMU_UNMAP_DMA, -EINVAL, "command-flags",
 	       UNMAP(.flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)),
-	STRUCT("address only", VFIO_IOMMU_UNMAP_DMA, -EINVAL,
+	STRUCT("address only", VFIO_IOMMU_UNMAP_DMA, -EINVAL, "command-flags",
 	       UNMAP(.flags = VFIO_DMA_UNMAP_FLAG_VADDR)),
-	STRUCT("good", VFIO_IOMMU_UNMAP_DMA, -ENODEV, UNMAP()),
-	STRUCT("all, with a range", VFIO_IOMMU_UNMAP_DMA, -ENODEV,
+	STRUCT("good", VFIO_IOMMU_UNMAP_DMA, -ENODEV, "container-none", UNMAP()),
+	STRUCT("all, with a range", VFIO_IOMMU_UNMAP_DMA, -ENODEV, "container-none",
 	       UNMAP(.flags = VFIO_DMA_UNMAP_FLAG_ALL)),
-	NUMBER(VFIO_IOMMU_DIRTY_PAGES, 0, -ENOTTY),
-	NUMBER(VFIO_IOMMU_ENABLE, 0, -ENOTTY),
-	NUMBER(VFIO_GROUP_SET_CONTAINER, 0, -ENOTTY),
+	NUMBER(VFIO_IOMMU_DIRTY_PAGES, 0, -ENOTTY, "command-unknown"),
+	NUMBER(VFIO_IOMMU_ENABLE, 0, -ENOTTY, "command-unknown"),
+	NUMBER(VFIO_GROUP_SET_CONTAINER, 0, -ENOTTY, "command-unknown"),
 	/* The type and the size of the number count too. */
-	NUMBER(_IO('<', VFIO_BASE), 0, -ENOTTY),
-	NUMBER(_IOW(VFIO_TYPE, VFIO_BASE, int), 0, -ENOTTY),
-	NUMBER(_IO(VFIO_TYPE, 255), 0, -ENOTTY),
-	NUMBER(IOMMU_VFIO_IOAS, 0, -EFAULT),
-	STRUCT("too short", IOMMU_VFIO_IOAS, -EINVAL, IOAS(.size = 11)),
-	STRUCT("reserved", IOMMU_VFIO_IOAS, -EOPNOTSUPP, IOAS(.__reserved = 1)),
-	STRUCT("unknown operation", IOMMU_VFIO_IOAS, -EOPNOTSUPP, IOAS(.op = 3)),
-	STRUCT("get none", IOMMU_VFIO_IOAS, -ENODEV, IOAS(.op = IOMMU_VFIO_IOAS_GET)),
-	STRUCT("set none", IOMMU_VFIO_IOAS, -ENOENT, IOAS(.op = IOMMU_VFIO_IOAS_SET)),
-	STRUCT("clear none", IOMMU_VFIO_IOAS, 0, IOAS(.op = IOMMU_VFIO_IOAS_CLEAR)),
-	{ "IOMMU_VFIO_IOAS: longer", IOMMU_VFIO_IOAS, 0, &long_ioas, sizeof(long_ioas), -E2BIG, 0 },
+	NUMBER(_IO('<', VFIO_BASE), 0, -ENOTTY, "command-unknown"),
+	NUMBER(_IOW(VFIO_TYPE, VFIO_BASE, int), 0, -ENOTTY, "command-unknown"),
+	NUMBER(_IO(VFIO_TYPE, 255), 0, -ENOTTY, "command-unknown"),
+	NUMBER(IOMMU_VFIO_IOAS, 0, -EFAULT, "user-memory"),
+	STRUCT("too short", IOMMU_VFIO_IOAS, -EINVAL, "command-too-short", IOAS(.size = 11)),
+	STRUCT("reserved", IOMMU_VFIO_IOAS, -EOPNOTSUPP, "command-reserved", IOAS(.__reserved = 1)),
+	STRUCT("unknown operation", IOMMU_VFIO_IOAS, -EOPNOTSUPP, "container-operation", IOAS(.op = 3)),
+	STRUCT("get none", IOMMU_VFIO_IOAS, -ENODEV, "container-none", IOAS(.op = IOMMU_VFIO_IOAS_GET)),
+	STRUCT("set none", IOMMU_VFIO_IOAS, -ENOENT, "object-none", IOAS(.op = IOMMU_VFIO_IOAS_SET)),
+	STRUCT("clear none", IOMMU_VFIO_IOAS, 0, NULL, IOAS(.op = IOMMU_VFIO_IOAS_CLEAR)),
+	{ "IOMMU_VFIO_IOAS: longer", IOMMU_VFIO_IOAS, 0, &long_ioas, sizeof(long_ioas), -E2BIG, "command-too-long", 0 },
 };
 
 static void run_row(const struct row *row)
@@ -115,12 +118,15 @@ static void run_row(const struct row *row)
 	long want = row->c && on_c_module() ? row->c : row->want;
 	unsigned long arg = row->arg;
 	int fd = open_iommu();
+	struct refusal before;
 	long got;
 
 	if (row->data) {
 		arg = (unsigned long)guarded(row->data, row->size);
 	}
+	last_refusal(fd, &before);
 	got = call_value(fd, row->cmd, arg);
+	check_refusal(fd, &before, got, row->why, row->name);
 	if (got != want)
 		fail("%s: got %ld, expected %ld", row->name, got, want);
 	if (row->data && got < 0 && memcmp(row->data, (void *)arg, row->size))

@@ -12,6 +12,7 @@
 #include "compat_call.h"
 #include "compat_group.h"
 #include "compat_info.h"
+#include "fdinfo.h"
 #include "memory.h"
 #include "result.h"
 
@@ -22,16 +23,17 @@ static void joining(int fd)
 	join(fd);
 	id = compat_get(fd);
 	CHECK(id > 0);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL);
-	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL);
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL, "container-type");
+	WANT_WHY(fd, call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL, NULL);
 	WANT(call_value(group, VFIO_GROUP_UNSET_CONTAINER, 0), 0);
 	WANT(compat_get(fd), id);
 	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), 0);
 	WANT(compat_get(fd), id);
 	/* User space may destroy the compat IOAS. Then the device cannot be opened. */
 	WANT(destroy(fd, id), 0);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV);
-	WANT(call_value(group, VFIO_GROUP_GET_DEVICE_FD, (unsigned long)bdf), -ENODEV);
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV, "container-none");
+	WANT_WHY(fd, call_value(group, VFIO_GROUP_GET_DEVICE_FD, (unsigned long)bdf), -ENODEV,
+		 "container-none");
 	leave();
 
 	/* A compat IOAS that was set before stays set. */
@@ -64,22 +66,22 @@ static void attached(int fd)
 	open_device();
 	id = compat_get(fd);
 	before = pinned();
-	WANT(destroy(fd, id), -EBUSY);
+	WANT_WHY(fd, destroy(fd, id), -EBUSY, "object-in-use");
 	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), snoops());
 	check_info(fd, true);
-	WANT(compat_map(fd, 0xfee00000, mem.rw, PAGE, VFIO_RW), -EINVAL);
-	WANT(compat_map(fd, IOVA, (void *)PAGE, PAGE, VFIO_RW), -EFAULT);
+	WANT_WHY(fd, compat_map(fd, 0xfee00000, mem.rw, PAGE, VFIO_RW), -EINVAL, "map-reserved");
+	WANT_WHY(fd, compat_map(fd, IOVA, (void *)PAGE, PAGE, VFIO_RW), -EFAULT, "map-pin");
 	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
 	WANT(pinned() - before, NR_PAGES);
 	/* Page tables may have huge pages already. */
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
-	WANT(compat_unmap_bytes(fd, IOVA, PAGE), -ENOENT);
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL, "option-has-mappings");
+	WANT_WHY(fd, compat_unmap_bytes(fd, IOVA, PAGE), -ENOENT, "unmap-part");
 	WANT(compat_unmap_all(fd), NR_PAGES * PAGE);
 	WANT(pinned() - before, 0);
 	/* Clearing the compat IOAS does not detach the device. */
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
 	WANT(compat_clear(fd), 0);
-	WANT(compat_map(fd, IOVA + PAGE, mem.rw, PAGE, VFIO_RW), -ENODEV);
+	WANT_WHY(fd, compat_map(fd, IOVA + PAGE, mem.rw, PAGE, VFIO_RW), -ENODEV, "container-none");
 	WANT(pinned() - before, 1);
 	leave();
 	WANT(pinned() - before, 0);
@@ -103,7 +105,7 @@ static void cutting(int fd)
 	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
 	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, 2 * PAGE), 2 * PAGE);
 	WANT(pinned() - before, NR_PAGES - 2);
-	WANT(call(fd, IOMMU_IOAS_COPY, &copy), -ENOENT);
+	WANT_WHY(fd, call(fd, IOMMU_IOAS_COPY, &copy), -ENOENT, "map-gap");
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw + 5 * PAGE, 2 * PAGE, VFIO_RW), 0);
 	WANT(pinned() - before, NR_PAGES);
 	/* Pages that are mapped twice are unpinned with the second mapping. */
@@ -116,7 +118,7 @@ static void cutting(int fd)
 	WANT(compat_unmap_bytes(fd, 2 * IOVA, NR_PAGES * PAGE), (NR_PAGES - 2) * PAGE);
 	WANT(pinned() - before, NR_PAGES - 2);
 	/* Ends inside a page change nothing. */
-	WANT(compat_unmap_bytes(fd, IOVA + 8 * PAGE + 1, PAGE), -EINVAL);
+	WANT_WHY(fd, compat_unmap_bytes(fd, IOVA + 8 * PAGE + 1, PAGE), -EINVAL, "unmap-cut-unaligned");
 	WANT(compat_unmap_all(fd), (NR_PAGES - 2) * PAGE);
 	WANT(pinned() - before, 0);
 }
@@ -165,23 +167,23 @@ static void no_iommu(int fd)
 	uint32_t id = compat_set_new(fd);
 
 	open_group();
-	WANT(call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL);
+	WANT_WHY(fd, call(group, VFIO_GROUP_SET_CONTAINER, &fd), -EINVAL, "container-no-iommu");
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), -EINVAL, "container-type");
 	WANT(compat_clear(fd), 0);
 	leave();
 
 	join(fd);
-	WANT(compat_get(fd), -ENODEV);
+	WANT_WHY(fd, compat_get(fd), -ENODEV, "container-none");
 	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_NOIOMMU_IOMMU), 1);
 	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU), 0);
 	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU), 0);
 	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL), 0);
-	WANT(call_value(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), -ENODEV);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -EINVAL);
-	WANT(set_iommu_as_nobody(fd, VFIO_NOIOMMU_IOMMU), -EPERM);
+	WANT_WHY(fd, call_value(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), -ENODEV, "container-none");
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL, "container-type");
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -EINVAL, "container-type");
+	WANT_WHY(fd, set_iommu_as_nobody(fd, VFIO_NOIOMMU_IOMMU), -EPERM, "container-privilege");
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU), 0);
-	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV);
+	WANT_WHY(fd, compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV, "container-none");
 	open_device();
 	close(dev);
 	dev = -1;
@@ -192,7 +194,7 @@ static void no_iommu(int fd)
 	WANT(compat_unmap_all(fd), PAGE);
 	leave();
 	/* The container stays one of groups without an IOMMU. */
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL);
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EINVAL, "container-type");
 }
 
 /* /dev/vfio/vfio is open to all users, and its pages are charged to the process. */
@@ -208,7 +210,7 @@ static void container(int fd)
 	WANT(minor(st.st_rdev), 196);
 	WANT(get_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 	WANT(get_option(file, IOMMU_OPTION_RLIMIT_MODE, 0), 1);
-	WANT(call_value(file, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV);
+	WANT_WHY(file, call_value(file, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -ENODEV, "container-none");
 	compat_set_new(file);
 	WANT(call_value(file, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	WANT(compat_map(file, IOVA, mem.rw, PAGE, VFIO_RW), 0);

@@ -6,6 +6,7 @@
 #include "compat.h"
 #include "compat_call.h"
 #include "compat_info.h"
+#include "fdinfo.h"
 #include "memory.h"
 #include "result.h"
 
@@ -15,24 +16,24 @@ static void slot(int fd)
 
 	WANT(ioas_alloc(fd, &a), 0);
 	WANT(ioas_alloc(fd, &b), 0);
-	WANT(compat_get(fd), -ENODEV);
+	WANT_WHY(fd, compat_get(fd), -ENODEV, "container-none");
 	WANT(compat_set(fd, a), 0);
 	WANT(compat_get(fd), a);
 	WANT(compat_set(fd, b), 0);
 	WANT(compat_get(fd), b);
-	WANT(compat_set(fd, 1u << 30), -ENOENT);
+	WANT_WHY(fd, compat_set(fd, 1u << 30), -ENOENT, "object-none");
 	WANT(destroy(fd, a), 0);
 	WANT(compat_get(fd), b);
 	WANT(destroy(fd, b), 0);
-	WANT(compat_get(fd), -ENODEV);
-	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV);
+	WANT_WHY(fd, compat_get(fd), -ENODEV, "container-none");
+	WANT_WHY(fd, compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), -ENODEV, "container-none");
 	/* An IOAS with the same id is not the compat IOAS. */
 	WANT(ioas_alloc(fd, &b), 0);
 	WANT(ioas_alloc(fd, &a), 0);
-	WANT(compat_get(fd), -ENODEV);
+	WANT_WHY(fd, compat_get(fd), -ENODEV, "container-none");
 	WANT(compat_set(fd, a), 0);
 	WANT(compat_clear(fd), 0);
-	WANT(compat_get(fd), -ENODEV);
+	WANT_WHY(fd, compat_get(fd), -ENODEV, "container-none");
 	WANT(destroy(fd, a), 0);
 	WANT(destroy(fd, b), 0);
 }
@@ -50,7 +51,7 @@ static void types(int fd)
 	WANT(huge.val64, 1);
 	/* An area that is not aligned to pages prevents version 1. */
 	WANT(compat_map(fd, IOVA + 1, mem.rw + 1, 10, VFIO_RW), 0);
-	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EADDRINUSE);
+	WANT_WHY(fd, call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), -EADDRINUSE, "ioas-unaligned");
 	WANT(compat_unmap_bytes(fd, IOVA + 1, 10), 10);
 	/* An aligned area does not, without a domain. */
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
@@ -58,7 +59,7 @@ static void types(int fd)
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
 	WANT(huge.val64, 0);
-	WANT(compat_map(fd, IOVA + 2 * PAGE + 1, mem.rw + 1, 10, VFIO_RW), -EINVAL);
+	WANT_WHY(fd, compat_map(fd, IOVA + 2 * PAGE + 1, mem.rw + 1, 10, VFIO_RW), -EINVAL, "map-length");
 	/* Version 2 does not enable huge pages again. */
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
@@ -70,30 +71,30 @@ static void mapping(int fd)
 	uint64_t size = PAGE;
 
 	compat_set_new(fd);
-	WANT(compat_map(fd, IOVA, mem.rw, 0, VFIO_RW), -EINVAL);
-	WANT(compat_map(fd, IOVA, mem.rw, UINT64_MAX, VFIO_RW), -EOVERFLOW);
-	WANT(compat_map(fd, IOVA, (void *)-PAGE, 2 * PAGE, VFIO_RW), -EOVERFLOW);
-	WANT(compat_map(fd, -PAGE, mem.rw, 2 * PAGE, VFIO_RW), -EOVERFLOW);
+	WANT_WHY(fd, compat_map(fd, IOVA, mem.rw, 0, VFIO_RW), -EINVAL, "map-length");
+	WANT_WHY(fd, compat_map(fd, IOVA, mem.rw, UINT64_MAX, VFIO_RW), -EOVERFLOW, "map-overflow");
+	WANT_WHY(fd, compat_map(fd, IOVA, (void *)-PAGE, 2 * PAGE, VFIO_RW), -EOVERFLOW, "map-overflow");
+	WANT_WHY(fd, compat_map(fd, -PAGE, mem.rw, 2 * PAGE, VFIO_RW), -EOVERFLOW, "map-overflow");
 	WANT(compat_map(fd, -PAGE, mem.rw, PAGE, VFIO_RW), 0);
 	WANT(compat_unmap_bytes(fd, -PAGE, PAGE), PAGE);
 	WANT(compat_map(fd, IOVA, mem.rw, 4 * PAGE, VFIO_RW), 0);
-	WANT(compat_map(fd, IOVA + 3 * PAGE, mem.rw, 2 * PAGE, VFIO_RW), -EEXIST);
+	WANT_WHY(fd, compat_map(fd, IOVA + 3 * PAGE, mem.rw, 2 * PAGE, VFIO_RW), -EEXIST, "map-exists");
 	WANT(compat_map(fd, IOVA + 4 * PAGE, mem.rw, PAGE, VFIO_DMA_MAP_FLAG_READ), 0);
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw, 4 * PAGE, VFIO_DMA_MAP_FLAG_WRITE), 0);
 	/* Only whole mappings are unmapped. `size` says how much was unmapped before the error. */
-	WANT(compat_unmap(fd, IOVA + PAGE, &size, 0), -ENOENT);
+	WANT_WHY(fd, compat_unmap(fd, IOVA + PAGE, &size, 0), -ENOENT, "unmap-part");
 	WANT(size, 0);
 	size = 6 * PAGE;
-	WANT(compat_unmap(fd, IOVA, &size, 0), -ENOENT);
+	WANT_WHY(fd, compat_unmap(fd, IOVA, &size, 0), -ENOENT, "unmap-part");
 	WANT(size, 5 * PAGE);
 	WANT(compat_unmap_bytes(fd, IOVA, 5 * PAGE), 0);
-	WANT(compat_unmap_bytes(fd, IOVA, 0), -EINVAL);
-	WANT(compat_unmap_bytes(fd, IOVA, UINT64_MAX), -EOVERFLOW);
+	WANT_WHY(fd, compat_unmap_bytes(fd, IOVA, 0), -EINVAL, "command-range");
+	WANT_WHY(fd, compat_unmap_bytes(fd, IOVA, UINT64_MAX), -EOVERFLOW, "command-range");
 	size = PAGE;
-	WANT(compat_unmap(fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL), -EINVAL, "container-all");
 	WANT(size, PAGE);
 	size = 0;
-	WANT(compat_unmap(fd, IOVA, &size, VFIO_DMA_UNMAP_FLAG_ALL), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, IOVA, &size, VFIO_DMA_UNMAP_FLAG_ALL), -EINVAL, "container-all");
 	WANT(compat_unmap_all(fd), 4 * PAGE);
 	WANT(compat_unmap_all(fd), 0);
 }
@@ -109,8 +110,8 @@ static void unwritable(int fd)
 	memcpy(p + 256, &info, sizeof(info));
 	mprotect(p, PAGE, PROT_READ);
 	WANT(compat_map(fd, IOVA, mem.rw, PAGE, VFIO_RW), 0);
-	WANT(call(fd, VFIO_IOMMU_GET_INFO, p + 256), -EFAULT);
-	WANT(call(fd, VFIO_IOMMU_UNMAP_DMA, p), -EFAULT);
+	WANT_WHY(fd, call(fd, VFIO_IOMMU_GET_INFO, p + 256), -EFAULT, "user-memory");
+	WANT_WHY(fd, call(fd, VFIO_IOMMU_UNMAP_DMA, p), -EFAULT, "user-memory");
 	WANT(compat_unmap_all(fd), 0);
 	munmap(p, PAGE);
 }
@@ -128,9 +129,9 @@ static void holes(int fd)
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
 	WANT(compat_map(fd, IOVA, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
 	/* An end inside a page: nothing is unmapped, and the size stays. */
-	WANT(compat_unmap(fd, IOVA + 100, &size, 0), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, IOVA + 100, &size, 0), -EINVAL, "unmap-cut-unaligned");
 	size = 100;
-	WANT(compat_unmap(fd, IOVA, &size, 0), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, IOVA, &size, 0), -EINVAL, "unmap-cut-unaligned");
 	WANT(size, 100);
 	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, PAGE), PAGE);
 	WANT(compat_unmap_bytes(fd, IOVA + 5 * PAGE, PAGE), 0);
@@ -139,12 +140,12 @@ static void holes(int fd)
 	WANT(compat_unmap_bytes(fd, IOVA - PAGE, 2 * PAGE), PAGE);
 	WANT(compat_unmap_bytes(fd, IOVA + 15 * PAGE, 2 * PAGE), PAGE);
 	WANT(compat_map(fd, IOVA + 5 * PAGE, mem.rw, PAGE, VFIO_RW), 0);
-	WANT(compat_map(fd, IOVA + 7 * PAGE, mem.rw, PAGE, VFIO_RW), -EEXIST);
+	WANT_WHY(fd, compat_map(fd, IOVA + 7 * PAGE, mem.rw, PAGE, VFIO_RW), -EEXIST, "map-exists");
 	/*
 	 * With huge pages enabled again, only areas that are cut already can be unmapped in part.
 	 */
 	WANT(call(fd, IOMMU_OPTION, &huge), 0);
-	WANT(compat_unmap_bytes(fd, IOVA + 7 * PAGE, PAGE), -ENOENT);
+	WANT_WHY(fd, compat_unmap_bytes(fd, IOVA + 7 * PAGE, PAGE), -ENOENT, "unmap-part");
 	WANT(compat_unmap_bytes(fd, IOVA + 7 * PAGE, 8 * PAGE), 8 * PAGE);
 	WANT(compat_unmap_all(fd), 4 * PAGE);
 }
@@ -156,22 +157,22 @@ static void wraps(int fd)
 
 	compat_set_new(fd);
 	WANT(call_value(fd, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU), 0);
-	WANT(compat_unmap(fd, -2UL, &size, 0), -EOVERFLOW);
+	WANT_WHY(fd, compat_unmap(fd, -2UL, &size, 0), -EOVERFLOW, "command-range");
 	WANT(size, 0);
 	WANT(compat_map(fd, 0, mem.rw, NR_PAGES * PAGE, VFIO_RW), 0);
 	WANT(compat_map(fd, -PAGE, mem.rw, PAGE, VFIO_RW), 0);
 	/* A cut inside a page is refused, and the size stays. */
 	size = PAGE;
-	WANT(compat_unmap(fd, -2UL, &size, 0), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, -2UL, &size, 0), -EINVAL, "unmap-cut-unaligned");
 	WANT(size, PAGE);
 	size = 1;
-	WANT(compat_unmap(fd, -1UL, &size, 0), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, -1UL, &size, 0), -EINVAL, "unmap-cut-unaligned");
 	WANT(size, 1);
 	/* A cut between pages is not. */
 	size = 2 * PAGE;
-	WANT(compat_unmap(fd, -PAGE, &size, 0), -EOVERFLOW);
+	WANT_WHY(fd, compat_unmap(fd, -PAGE, &size, 0), -EOVERFLOW, "command-range");
 	WANT(size, 0);
-	WANT(compat_unmap(fd, IOVA, &size, 0), -EINVAL);
+	WANT_WHY(fd, compat_unmap(fd, IOVA, &size, 0), -EINVAL, "command-range");
 	WANT(size, 0);
 	WANT(compat_unmap_bytes(fd, -PAGE, PAGE), PAGE);
 	WANT(compat_unmap_bytes(fd, PAGE, PAGE), PAGE);

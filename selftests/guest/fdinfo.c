@@ -90,3 +90,21 @@ bool last_refusal(int fd, struct refusal *r)
 	key_text(text, "iommufd-refused-text", r->text, sizeof(r->text));
 	return true;
 }
+
+void check_refusal(int fd, const struct refusal *before, long long got, const char *why, const char *name)
+{
+	const unsigned long long more = why ? 1 : 0;
+	struct refusal r;
+
+	if (!last_refusal(fd, &r)) {
+		if (!on_c_module())
+			fail("%s: the module does not tell why it refuses", name);
+		return;
+	}
+	if (r.count != before->count + more)
+		fail("%s: %lld refusals were recorded, expected %llu", name, r.count - before->count, more);
+	if (more && r.error != -got)
+		fail("%s: errno %d is recorded", name, r.error);
+	if (more && strcmp(r.reason, why))
+		fail("%s: reason: got %s, expected %s (%s: %s)", name, r.reason, why, r.command, r.text);
+}

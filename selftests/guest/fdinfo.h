@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "result.h"
+
 /* The number of refused calls, and what is said of the last one. */
 struct refusal {
 	unsigned long long count, number;
@@ -33,5 +35,29 @@ bool key_text(const char *text, const char *key, char *value, size_t size);
 
 /* Reads the last refusal of descriptor fd. Returns false if the module does not tell. */
 bool last_refusal(int fd, struct refusal *r);
+
+/*
+ * Fails the test unless the last refusal of descriptor fd is that of a call which returned `got`, with the
+ * reason `why`, and the only one since `before`. If `why` is NULL, nothing may have been recorded since.
+ * The C module tells nothing, so nothing is checked there.
+ */
+void check_refusal(int fd, const struct refusal *before, long long got, const char *why, const char *name);
+
+/*
+ * As WANT(), for a call that is refused, or not on the C module: checks the reason as well. `fd` is the
+ * descriptor of /dev/iommu that records it.
+ */
+#define WANT_WHY(fd, expr, value, why) do {					\
+	struct refusal __before;						\
+	long long __r;								\
+	last_refusal(fd, &__before);						\
+	__r = (expr);								\
+	check_refusal(fd, &__before, __r, why, __FILE_NAME__ ": " #expr);	\
+	if (__r != (value)) {							\
+		fail("%s:%d: %s: got %s, expected %s", __FILE_NAME__, __LINE__,	\
+		     #expr, errno_name(__r), errno_name(value));		\
+		return;								\
+	}									\
+} while (0)
 
 #endif

@@ -194,7 +194,7 @@ static void two_mappings(struct fixture *f)
 	WANT(got, PAGE);
 	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
 	got = TOP;
-	WANT(where(f, f->ioas, FREE_IOVA, &got, &phys), -ENOENT);
+	WANT_WHY(f->fd, where(f, f->ioas, FREE_IOVA, &got, &phys), -ENOENT, "phys-gap");
 	WANT(got, TOP);
 	WANT(where(f, f->ioas, FREE_IOVA + PAGE, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw + PAGE));
@@ -226,7 +226,7 @@ static void any_address(struct fixture *f)
 	}
 	for (i = 0; i < ARRAY_SIZE(places); i++)
 		WANT(unmap(f->fd, f->ioas, places[i], PAGE), PAGE);
-	WANT(map(f->fd, f->ioas, mem.rw, 2048, FREE_IOVA), -EINVAL);
+	WANT_WHY(f->fd, map(f->fd, f->ioas, mem.rw, 2048, FREE_IOVA), -EINVAL, "map-length");
 }
 
 /* Page tables made by HWPT_ALLOC, and a move from one to another. */
@@ -242,9 +242,9 @@ static void own_tables(struct fixture *f)
 	WANT(attach(f->dev, hwpt, &out), 0);
 	WANT(out, hwpt);
 	/* The automatic page tables were destroyed with their last attachment. */
-	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT_WHY(f->fd, where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
-	WANT(destroy(f->fd, hwpt), -EBUSY);
+	WANT_WHY(f->fd, destroy(f->fd, hwpt), -EBUSY, "object-in-use");
 	WANT(attach(f->dev, f->ioas, &out), 0);
 	CHECK(out != hwpt);
 	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), 0);
@@ -252,12 +252,12 @@ static void own_tables(struct fixture *f)
 	WANT(attach(f->dev, hwpt, &out), 0);
 	WANT(detach(f->dev), 0);
 	WANT(detach(f->dev), 0);
-	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT_WHY(f->fd, where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(where(f, f->other, HELD_IOVA, &got, &phys), 0);
 	WANT(destroy(f->fd, hwpt), 0);
-	WANT(where(f, f->other, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
-	WANT(attach(f->dev, NO_ID, &out), -ENOENT);
-	WANT(attach(f->dev, f->dev_id, &out), -EINVAL);
+	WANT_WHY(f->fd, where(f, f->other, HELD_IOVA, &got, &phys), -EOPNOTSUPP, "phys-no-device");
+	WANT_WHY(f->fd, attach(f->dev, NO_ID, &out), -ENOENT, "object-none");
+	WANT_WHY(f->fd, attach(f->dev, f->dev_id, &out), -EINVAL, "attach-kind");
 }
 
 static void ask_without_right(struct fixture *f)
@@ -272,7 +272,12 @@ static void ask_without_right(struct fixture *f)
 
 static void without_right(struct fixture *f)
 {
+	struct refusal before, after;
+
+	last_refusal(f->fd, &before);
 	CHECK(in_child(f, NOBODY, ask_without_right));
+	CHECK(last_refusal(f->fd, &after) || on_c_module());
+	CHECK(on_c_module() || (after.count == before.count + 2 && !strcmp(after.reason, "phys-privilege")));
 }
 
 /* The device is closed while memory is mapped, and bound again. */
@@ -282,12 +287,12 @@ static void closed_while_mapped(struct fixture *f)
 
 	close(f->dev);
 	munmap(mem.registers, PAGE);
-	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT_WHY(f->fd, where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP, "phys-no-device");
 	f->dev = open(device_path, O_RDWR | O_CLOEXEC);
 	WANT(bind_device(f->dev, f->fd, &f->dev_id), 0);
-	WANT(bind_device(f->dev, f->fd, &f->dev_id), -EINVAL);
+	WANT_WHY(f->fd, bind_device(f->dev, f->fd, &f->dev_id), -EINVAL, NULL);
 	mem.registers = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP);
+	WANT_WHY(f->fd, where(f, f->ioas, HELD_IOVA, &got, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(attach(f->dev, f->ioas, NULL), 0);
 	WANT(where(f, f->ioas, HELD_IOVA, &got, &phys), 0);
 	WANT(phys, phys_of(mem.rw));
