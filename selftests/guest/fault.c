@@ -18,10 +18,11 @@ static void alloc_wrong(struct fixture *f)
 		const char *name;
 		struct iommu_fault_alloc cmd;
 		int want;
+		const char *why;
 	} table[] = {
-		{ "flags", { .size = sizeof(table[0].cmd), .flags = 1 }, -EOPNOTSUPP },
-		{ "size 0", { .size = 0 }, -EINVAL },
-		{ "size 12", { .size = 12 }, -EINVAL },
+		{ "flags", { .size = sizeof(table[0].cmd), .flags = 1 }, -EOPNOTSUPP, "command-flags" },
+		{ "size 0", { .size = 0 }, -EINVAL, "command-too-short" },
+		{ "size 12", { .size = 12 }, -EINVAL, "command-too-short" },
 	};
 	struct iommu_fault_alloc good = { .size = sizeof(good) };
 	struct rlimit none = { 0, 0 }, old;
@@ -33,18 +34,23 @@ static void alloc_wrong(struct fixture *f)
 	WANT(ioas_alloc(fd, &before), 0);
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		struct iommu_fault_alloc cmd = table[i].cmd;
-		int r = call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+		struct refusal refused;
+		int r;
 
+		last_refusal(fd, &refused);
+		r = call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+		check_refusal(fd, &refused, r, table[i].why, table[i].name);
 		if (r != table[i].want)
 			fail("%s: got %s", table[i].name, errno_name(r));
 	}
-	WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+	WANT_WHY(fd, call(fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT,
+		 "user-memory");
 	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &none));
 	WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, &good), -EMFILE);
 	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
 	/* No id is used. */
 	for (i = before + 1; i < before + 20; i++)
-		WANT(destroy(fd, i), -ENOENT);
+		WANT_WHY(fd, destroy(fd, i), -ENOENT, "object-none");
 	WANT(ioas_alloc(fd, &after), 0);
 	close(fd);
 }
@@ -56,15 +62,16 @@ static void hwpt_wrong(struct fixture *f)
 
 	if (!open_queue(&q))
 		return;
-	WANT(fault_hwpt(&q, 0, NO_ID, &hwpt), -ENOENT);
-	WANT(fault_hwpt(&q, 0, 0, &hwpt), -ENOENT);
-	WANT(fault_hwpt(&q, 0, q.ioas, &hwpt), -ENOENT);
-	WANT(fault_hwpt(&q, 0, q.hwpt, &hwpt), -ENOENT);
-	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_NEST_PARENT, q.id, &hwpt), -EOPNOTSUPP);
+	WANT_WHY(q.fd, fault_hwpt(&q, 0, NO_ID, &hwpt), -ENOENT, "object-none");
+	WANT_WHY(q.fd, fault_hwpt(&q, 0, 0, &hwpt), -ENOENT, "object-none");
+	WANT_WHY(q.fd, fault_hwpt(&q, 0, q.ioas, &hwpt), -ENOENT, "object-kind");
+	WANT_WHY(q.fd, fault_hwpt(&q, 0, q.hwpt, &hwpt), -ENOENT, "object-kind");
+	WANT_WHY(q.fd, fault_hwpt(&q, IOMMU_HWPT_ALLOC_NEST_PARENT, q.id, &hwpt), -EOPNOTSUPP,
+		 "hwpt-fault-parent");
 	WANT(fault_hwpt(&q, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, q.id, &hwpt), 0);
 	WANT(destroy(q.fd, hwpt), 0);
 	/* A device cannot be attached to a queue. */
-	WANT(replace(&q, q.id), -EINVAL);
+	WANT_WHY(q.fd, replace(&q, q.id), -EINVAL, "attach-kind");
 	WANT(fault_with(&q, NO_PASID, 1), 0);
 	WANT(drain(&q), 1);
 	close_queue(&q);
@@ -92,7 +99,7 @@ static void read_one(struct fixture *none)
 	CHECK(fault->cookie);
 	WANT(get(q.file, fault + 1, FAULT), 0);
 	WANT(answer(&q, fault->cookie, GOOD), ANSWER);
-	WANT(answer(&q, fault->cookie, GOOD), -EINVAL);
+	WANT_WHY(q.fd, answer(&q, fault->cookie, GOOD), -EINVAL, "fault-cookie");
 	/* The PASID is not attached: the fault gets a response at once, and is not queued. */
 	WANT(fault_with(&q, 1, 8), 0);
 	WANT(get(q.file, fault, FAULT), 0);
@@ -105,13 +112,19 @@ static void read_sizes(struct fixture *f)
 		uint32_t waiting;
 		size_t size;
 		long long want;
+		const char *why;
 	} table[] = {
-		{ 0, 0, 0 }, { 0, 1, -ESPIPE }, { 0, FAULT - 1, -ESPIPE }, { 0, FAULT, 0 },
-		{ 1, 0, -EINVAL }, { 1, 1, -ESPIPE }, { 1, FAULT - 1, -ESPIPE },
-		{ 1, FAULT + 1, -ESPIPE }, { 1, FAULT, FAULT }, { 1, 2 * FAULT, FAULT },
-		{ MANY, 0, -EINVAL }, { MANY, FAULT, FAULT }, { MANY, 3 * FAULT, 3 * FAULT },
-		{ MANY, 3 * FAULT + 8, -ESPIPE }, { MANY, (MANY - 1) * FAULT, (MANY - 1) * FAULT },
-		{ MANY, MANY * FAULT, MANY * FAULT }, { MANY, (MANY + 1) * FAULT, MANY * FAULT },
+		{ 0, 0, 0, NULL }, { 0, 1, -ESPIPE, "fault-length" },
+		{ 0, FAULT - 1, -ESPIPE, "fault-length" }, { 0, FAULT, 0, NULL },
+		{ 1, 0, -EINVAL, "fault-room" }, { 1, 1, -ESPIPE, "fault-length" },
+		{ 1, FAULT - 1, -ESPIPE, "fault-length" },
+		{ 1, FAULT + 1, -ESPIPE, "fault-length" }, { 1, FAULT, FAULT, NULL },
+		{ 1, 2 * FAULT, FAULT, NULL }, { MANY, 0, -EINVAL, "fault-room" },
+		{ MANY, FAULT, FAULT, NULL }, { MANY, 3 * FAULT, 3 * FAULT, NULL },
+		{ MANY, 3 * FAULT + 8, -ESPIPE, "fault-length" },
+		{ MANY, (MANY - 1) * FAULT, (MANY - 1) * FAULT, NULL },
+		{ MANY, MANY * FAULT, MANY * FAULT, NULL },
+		{ MANY, (MANY + 1) * FAULT, MANY * FAULT, NULL },
 	};
 	struct queue q;
 	uint32_t j, nr;
@@ -120,10 +133,13 @@ static void read_sizes(struct fixture *f)
 	if (!open_queue(&q))
 		return;
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		struct refusal before;
 		long long r;
 
 		WANT(fault_many(&q, table[i].waiting), 0);
+		last_refusal(q.fd, &before);
 		r = get(q.file, faults, table[i].size);
+		check_refusal(q.fd, &before, r, table[i].why, "read");
 		if (r != table[i].want)
 			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
 			     errno_name(r));
@@ -151,13 +167,13 @@ static void read_to_nowhere(struct fixture *f)
 	if (!open_queue(&q))
 		return;
 	WANT(fault_many(&q, 3), 0);
-	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
-	WANT(get(q.file, mem.gone, 3 * FAULT), -EFAULT);
+	WANT_WHY(q.fd, get(q.file, mem.gone, FAULT), -EFAULT, "user-memory");
+	WANT_WHY(q.fd, get(q.file, mem.gone, 3 * FAULT), -EFAULT, "user-memory");
 	/* The first one fits before the end of the mapping, the second one in part. */
 	at = guarded(two, FAULT + FAULT / 2);
 	WANT(get(q.file, at, 2 * FAULT), FAULT);
 	WANT(((struct iommu_hwpt_pgfault *)at)->grpid, 1);
-	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
+	WANT_WHY(q.fd, get(q.file, mem.gone, FAULT), -EFAULT, "user-memory");
 	WANT(answer(&q, ((struct iommu_hwpt_pgfault *)at)->cookie, GOOD), ANSWER);
 	WANT(get(q.file, faults, 3 * FAULT), 2 * FAULT);
 	WANT(faults[0].grpid, 2);
@@ -202,17 +218,17 @@ static void several_in_a_group(struct fixture *f)
 	WANT(get(q.file, faults, 3 * FAULT), FAULT);
 	CHECK(is_group(faults, 1, 1));
 	first = faults[0].cookie;
-	WANT(get(q.file, faults, FAULT), -EINVAL);
-	WANT(get(q.file, faults, 2 * FAULT), -EINVAL);
+	WANT_WHY(q.fd, get(q.file, faults, FAULT), -EINVAL, "fault-room");
+	WANT_WHY(q.fd, get(q.file, faults, 2 * FAULT), -EINVAL, "fault-room");
 	/* Nor if the mapping ends before it does. */
-	WANT(get(q.file, guarded(two, 2 * FAULT), 3 * FAULT), -EFAULT);
+	WANT_WHY(q.fd, get(q.file, guarded(two, 2 * FAULT), 3 * FAULT), -EFAULT, "user-memory");
 	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
 	WANT(get(q.file, faults, 4 * FAULT), 4 * FAULT);
 	CHECK(is_group(faults, 2, 3) && is_group(&faults[3], 3, 1));
 	CHECK(faults[0].cookie != faults[3].cookie);
 	/* One response is for the whole group. */
 	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
-	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+	WANT_WHY(q.fd, answer(&q, faults[0].cookie, GOOD), -EINVAL, "fault-cookie");
 	WANT(answer(&q, faults[3].cookie, BAD), ANSWER);
 	WANT(answer(&q, first, GOOD), ANSWER);
 	/* Detaching ends a group that is queued, and one that is not complete. */
@@ -237,23 +253,24 @@ static void write_sizes(struct fixture *f)
 		size_t size;
 		long long want;
 		uint32_t left;	/* a bit for each group that can still get a response */
+		const char *why;
 	} table[] = {
-		{ { { A, GOOD } }, 0, 0, 7 },
-		{ { { A, GOOD } }, 1, -ESPIPE, 7 },
-		{ { { A, GOOD } }, ANSWER - 1, -ESPIPE, 7 },
-		{ { { A, GOOD }, { B, GOOD } }, ANSWER + 4, -ESPIPE, 7 },
-		{ { { A, GOOD } }, ANSWER, ANSWER, 6 },
-		{ { { B, BAD } }, ANSWER, ANSWER, 5 },
-		{ { { A, GOOD }, { B, BAD }, { C, GOOD } }, 3 * ANSWER, 3 * ANSWER, 0 },
-		{ { { C, GOOD }, { B, GOOD }, { A, BAD } }, 3 * ANSWER, 3 * ANSWER, 0 },
-		{ { { A, 2 } }, ANSWER, -EINVAL, 7 },
-		{ { { A, UINT32_MAX } }, ANSWER, -EINVAL, 7 },
-		{ { { 0, GOOD } }, ANSWER, -EINVAL, 7 },
-		{ { { WRONG, GOOD }, { B, GOOD } }, 2 * ANSWER, -EINVAL, 7 },
+		{ { { A, GOOD } }, 0, 0, 7, NULL },
+		{ { { A, GOOD } }, 1, -ESPIPE, 7, "fault-length" },
+		{ { { A, GOOD } }, ANSWER - 1, -ESPIPE, 7, "fault-length" },
+		{ { { A, GOOD }, { B, GOOD } }, ANSWER + 4, -ESPIPE, 7, "fault-length" },
+		{ { { A, GOOD } }, ANSWER, ANSWER, 6, NULL },
+		{ { { B, BAD } }, ANSWER, ANSWER, 5, NULL },
+		{ { { A, GOOD }, { B, BAD }, { C, GOOD } }, 3 * ANSWER, 3 * ANSWER, 0, NULL },
+		{ { { C, GOOD }, { B, GOOD }, { A, BAD } }, 3 * ANSWER, 3 * ANSWER, 0, NULL },
+		{ { { A, 2 } }, ANSWER, -EINVAL, 7, "fault-answer" },
+		{ { { A, UINT32_MAX } }, ANSWER, -EINVAL, 7, "fault-answer" },
+		{ { { 0, GOOD } }, ANSWER, -EINVAL, 7, "fault-cookie" },
+		{ { { WRONG, GOOD }, { B, GOOD } }, 2 * ANSWER, -EINVAL, 7, "fault-cookie" },
 		/* Responses before a wrong one count. */
-		{ { { A, GOOD }, { WRONG, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
-		{ { { A, GOOD }, { A, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6 },
-		{ { { A, GOOD }, { B, BAD }, { C, 2 } }, 3 * ANSWER, 2 * ANSWER, 4 },
+		{ { { A, GOOD }, { WRONG, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6, NULL },
+		{ { { A, GOOD }, { A, GOOD }, { C, GOOD } }, 3 * ANSWER, ANSWER, 6, NULL },
+		{ { { A, GOOD }, { B, BAD }, { C, 2 } }, 3 * ANSWER, 2 * ANSWER, 4, NULL },
 	};
 	struct queue q;
 	uint32_t j;
@@ -263,6 +280,7 @@ static void write_sizes(struct fixture *f)
 		return;
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		struct iommu_hwpt_page_response answers[3];
+		struct refusal before;
 		long long r;
 
 		WANT(fault_many(&q, 3), 0);
@@ -273,7 +291,9 @@ static void write_sizes(struct fixture *f)
 			answers[j].cookie = cookie < 0 ? faults[-cookie - 1].cookie : (uint32_t)cookie;
 			answers[j].code = table[i].answers[j].code;
 		}
+		last_refusal(q.fd, &before);
 		r = put(q.file, answers, table[i].size);
+		check_refusal(q.fd, &before, r, table[i].why, "write");
 		if (r != table[i].want)
 			fail("row %zu: got %s, expected %s", i, errno_name(r),
 			     errno_name(table[i].want));
@@ -294,11 +314,11 @@ static void write_from_nowhere(struct fixture *f)
 		return;
 	WANT(fault_many(&q, 2), 0);
 	WANT(get(q.file, faults, 2 * FAULT), 2 * FAULT);
-	WANT(put(q.file, mem.gone, ANSWER), -EFAULT);
+	WANT_WHY(q.fd, put(q.file, mem.gone, ANSWER), -EFAULT, "user-memory");
 	answers[0] = (struct iommu_hwpt_page_response){ faults[0].cookie, GOOD };
 	answers[1] = (struct iommu_hwpt_page_response){ faults[1].cookie, GOOD };
 	WANT(put(q.file, guarded(answers, ANSWER + 4), 2 * ANSWER), ANSWER);
-	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+	WANT_WHY(q.fd, answer(&q, faults[0].cookie, GOOD), -EINVAL, "fault-cookie");
 	WANT(answer(&q, faults[1].cookie, GOOD), ANSWER);
 	close_queue(&q);
 }
@@ -313,7 +333,7 @@ static void answer_unread(struct fixture *f)
 		return;
 	WANT(fault_many(&q, 2), 0);
 	for (cookie = 0; cookie < 8; cookie++)
-		WANT(answer(&q, cookie, GOOD), -EINVAL);
+		WANT_WHY(q.fd, answer(&q, cookie, GOOD), -EINVAL, "fault-cookie");
 	WANT(drain(&q), 2);
 	close_queue(&q);
 }
@@ -338,11 +358,11 @@ static void poll_queue(struct fixture *f)
 	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
 	WANT(get(q.file, faults, FAULT), FAULT);
 	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
-	WANT(get(q.file, mem.gone, FAULT), -EFAULT);
+	WANT_WHY(q.fd, get(q.file, mem.gone, FAULT), -EFAULT, "user-memory");
 	WANT(events(&q), POLLIN | POLLRDNORM | POLLOUT);
 	WANT(drain(&q), 1);
 	WANT(events(&q), POLLOUT);
-	WANT(answer(&q, faults[0].cookie, GOOD), -EINVAL);
+	WANT_WHY(q.fd, answer(&q, faults[0].cookie, GOOD), -EINVAL, "fault-cookie");
 
 	CHECK(!pthread_create(&thread, NULL, wait_for_fault, &q.file));
 	usleep(50000);
@@ -363,7 +383,7 @@ static void end_by(struct queue *q, int (*end)(struct queue *q))
 	WANT(get(q->file, faults, 2 * FAULT), 2 * FAULT);
 	WANT(end(q), 0);
 	for (i = 0; i < 2; i++)
-		WANT(answer(q, faults[i].cookie, GOOD), -EINVAL);
+		WANT_WHY(q->fd, answer(q, faults[i].cookie, GOOD), -EINVAL, "fault-cookie");
 	WANT(get(q->file, faults, 4 * FAULT), 0);
 	WANT(events(q), POLLOUT);
 }
@@ -421,8 +441,8 @@ static void replace_in_vain(struct fixture *f)
 	WANT(fault_many(&q, 2), 0);
 	WANT(get(q.file, faults, FAULT), FAULT);
 	WANT(replace(&q, q.hwpt), 0);
-	WANT(replace(&q, NO_ID), -ENOENT);
-	WANT(replace(&q, q.dev_id), -EINVAL);
+	WANT_WHY(q.fd, replace(&q, NO_ID), -ENOENT, "object-none");
+	WANT_WHY(q.fd, replace(&q, q.dev_id), -EINVAL, "attach-kind");
 	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
 	WANT(drain(&q), 1);
 	close_queue(&q);
@@ -449,7 +469,7 @@ static void two_devices(struct fixture *f)
 	WANT(faults[1].dev_id, other.dev_id);
 	CHECK(faults[0].cookie != faults[1].cookie);
 	WANT(destroy(q.fd, other.device), 0);
-	WANT(answer(&q, faults[1].cookie, GOOD), -EINVAL);
+	WANT_WHY(q.fd, answer(&q, faults[1].cookie, GOOD), -EINVAL, "fault-cookie");
 	WANT(answer(&q, faults[0].cookie, GOOD), ANSWER);
 	WANT(get(q.file, faults, 2 * FAULT), FAULT);
 	WANT(faults[0].dev_id, q.dev_id);
@@ -463,16 +483,16 @@ static void destroy_in_use(struct fixture *f)
 
 	if (!open_queue(&q))
 		return;
-	WANT(destroy(q.fd, q.id), -EBUSY);
-	WANT(destroy(q.fd, q.hwpt), -EBUSY);
+	WANT_WHY(q.fd, destroy(q.fd, q.id), -EBUSY, "object-in-use");
+	WANT_WHY(q.fd, destroy(q.fd, q.hwpt), -EBUSY, "object-in-use");
 	WANT(fault_many(&q, 3), 0);
 	WANT(get(q.file, faults, FAULT), FAULT);
 	/* With its file closed no fault can get a response. The queue stays. */
 	CHECK(!close(q.file));
-	WANT(destroy(q.fd, q.id), -EBUSY);
+	WANT_WHY(q.fd, destroy(q.fd, q.id), -EBUSY, "object-in-use");
 	WANT(fault_with(&q, NO_PASID, 9), 0);
 	WANT(replace(&q, q.ioas), 0);
-	WANT(destroy(q.fd, q.id), -EBUSY);
+	WANT_WHY(q.fd, destroy(q.fd, q.id), -EBUSY, "object-in-use");
 	WANT(destroy(q.fd, q.hwpt), 0);
 	WANT(destroy(q.fd, q.id), 0);
 	WANT(destroy(q.fd, q.device), 0);
