@@ -78,7 +78,10 @@ mod tests {
         let count = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         let connect = |kind| {
             let counter = Ok::<_, Error>(Counter(count.clone()));
-            let connection = Connection::new(receivers.clone(), kind, counter, |counter| counter);
+            let connection =
+                Connection::<Counter>::new::<Error>(receivers.clone(), kind, counter, |counter| {
+                    counter
+                });
             KBox::pin_init(connection, GFP_KERNEL)
         };
         let mut connected = Chunks::new();
