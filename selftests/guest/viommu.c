@@ -34,18 +34,19 @@ static void alloc_wrong(struct fixture *none)
 			const char *name;
 			struct iommu_viommu_alloc cmd;
 			int want;
+			const char *why;
 		} table[] = {
-			{ "flags", good, -EOPNOTSUPP },
-			{ "no type", good, -EOPNOTSUPP },
-			{ "unknown type", good, -EOPNOTSUPP },
-			{ "unknown type, no parent", good, -EOPNOTSUPP },
-			{ "no device", good, -ENOENT },
-			{ "a device that is none", good, -ENOENT },
-			{ "no parent", good, -ENOENT },
-			{ "a parent that is an IOAS", good, -ENOENT },
-			{ "a parent that cannot be one", good, -EINVAL },
-			{ "an automatic parent", good, -EINVAL },
-			{ "short", good, -EINVAL },
+			{ "flags", good, -EOPNOTSUPP, "command-flags" },
+			{ "no type", good, -EOPNOTSUPP, "viommu-type" },
+			{ "unknown type", good, -EOPNOTSUPP, "viommu-type" },
+			{ "unknown type, no parent", good, -EOPNOTSUPP, "viommu-type" },
+			{ "no device", good, -ENOENT, "object-none" },
+			{ "a device that is none", good, -ENOENT, "object-kind" },
+			{ "no parent", good, -ENOENT, "object-none" },
+			{ "a parent that is an IOAS", good, -ENOENT, "object-kind" },
+			{ "a parent that cannot be one", good, -EINVAL, "viommu-not-parent" },
+			{ "an automatic parent", good, -EINVAL, "viommu-not-parent" },
+			{ "short", good, -EINVAL, "command-too-short" },
 		};
 
 		table[0].cmd.flags = 1;
@@ -62,12 +63,17 @@ static void alloc_wrong(struct fixture *none)
 		table[10].cmd.size = offsetof(struct iommu_viommu_alloc, out_viommu_id);
 		WANT(ioas_alloc(g.fd, &before), 0);
 		for (i = 0; i < ARRAY_SIZE(table); i++) {
-			int r = call(g.fd, IOMMU_VIOMMU_ALLOC, &table[i].cmd);
+			struct refusal refused;
+			int r;
 
+			last_refusal(g.fd, &refused);
+			r = call(g.fd, IOMMU_VIOMMU_ALLOC, &table[i].cmd);
+			check_refusal(g.fd, &refused, r, table[i].why, table[i].name);
 			if (r != table[i].want)
 				fail("%s: got %s", table[i].name, errno_name(r));
 		}
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&good, sizeof(good))),
+			 -EFAULT, "user-memory");
 		/* No object is left: the next id is free. */
 		WANT(ioas_alloc(g.fd, &after), 0);
 		WANT(after, before + 1);
@@ -113,39 +119,43 @@ static void nested_wrong(struct fixture *none)
 		uint32_t on_top;
 
 		/* The mock makes nested page tables only with data. */
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP, "hwpt-nested-flags");
 		cmd.data_len = sizeof(data);
 		cmd.data_uptr = PTR(&data);
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL, "hwpt-data");
 		cmd.data_type = IOMMU_HWPT_DATA_SELFTEST;
 		cmd.data_len = 0;
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL, "hwpt-data");
 		cmd.data_len = 1;
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL, "hwpt-nested-driver");
 		cmd.data_len = sizeof(data);
 		cmd.data_type++;
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP, "hwpt-nested-driver");
 		cmd.data_type--;
 		cmd.data_uptr = PTR(mem.gone);
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, &cmd), -EFAULT, "user-memory");
 		cmd.data_uptr = PTR(&data);
-		WANT(call(g.fd, IOMMU_HWPT_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
-		WANT(nested(&g, bases[i], IOMMU_HWPT_ALLOC_NEST_PARENT, &id), -EOPNOTSUPP);
-		WANT(nested(&g, bases[i], IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &id), -EOPNOTSUPP);
-		WANT(nested(&g, bases[i], 1u << 31, &id), -EOPNOTSUPP);
-		WANT(nested(&g, bases[i], IOMMU_HWPT_FAULT_ID_VALID, &id), -ENOENT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT,
+			 "user-memory");
+		WANT_WHY(g.fd, nested(&g, bases[i], IOMMU_HWPT_ALLOC_NEST_PARENT, &id), -EOPNOTSUPP,
+			 "hwpt-nested-flags");
+		WANT_WHY(g.fd, nested(&g, bases[i], IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &id),
+			 -EOPNOTSUPP, "hwpt-nested-flags");
+		WANT_WHY(g.fd, nested(&g, bases[i], 1u << 31, &id), -EOPNOTSUPP, "hwpt-nested-flags");
+		WANT_WHY(g.fd, nested(&g, bases[i], IOMMU_HWPT_FAULT_ID_VALID, &id), -ENOENT,
+			 "object-none");
 		/* Nested page tables cannot be a parent. */
 		WANT(nested(&g, bases[i], 0, &on_top), 0);
-		WANT(nested(&g, on_top, 0, &id), -EINVAL);
-		WANT(viommu(&g, on_top, &id), -ENOENT);
+		WANT_WHY(g.fd, nested(&g, on_top, 0, &id), -EINVAL, "hwpt-parent-kind");
+		WANT_WHY(g.fd, viommu(&g, on_top, &id), -ENOENT, "object-kind");
 		WANT(destroy(g.fd, on_top), 0);
 	}
-	WANT(nested(&g, plain, 0, &id), -EINVAL);
-	WANT(nested(&g, g.automatic, 0, &id), -EINVAL);
-	WANT(nested(&g, g.dev_id, 0, &id), -EINVAL);
-	WANT(nested(&g, NO_ID, 0, &id), -EINVAL);
+	WANT_WHY(g.fd, nested(&g, plain, 0, &id), -EINVAL, "hwpt-not-parent");
+	WANT_WHY(g.fd, nested(&g, g.automatic, 0, &id), -EINVAL, "hwpt-not-parent");
+	WANT_WHY(g.fd, nested(&g, g.dev_id, 0, &id), -EINVAL, "hwpt-parent-kind");
+	WANT_WHY(g.fd, nested(&g, NO_ID, 0, &id), -EINVAL, "object-none");
 	/* Unknown flags take precedence. */
-	WANT(nested(&g, plain, 1u << 31, &id), -EOPNOTSUPP);
+	WANT_WHY(g.fd, nested(&g, plain, 1u << 31, &id), -EOPNOTSUPP, "hwpt-nested-flags");
 	WANT(destroy(g.fd, plain), 0);
 	close_guest(&g);
 }
@@ -160,17 +170,17 @@ static void order(struct fixture *none)
 	WANT(nested(&g, g.parent, 0, &on_parent), 0);
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
-	WANT(destroy(g.fd, g.parent), -EBUSY);
-	WANT(destroy(g.fd, g.viommu), -EBUSY);
-	WANT(destroy(g.fd, g.ioas), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.parent), -EBUSY, "object-in-use");
+	WANT_WHY(g.fd, destroy(g.fd, g.viommu), -EBUSY, "object-in-use");
+	WANT_WHY(g.fd, destroy(g.fd, g.ioas), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, vdev), 0);
-	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.viommu), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, on_viommu), 0);
 	WANT(destroy(g.fd, g.viommu), 0);
-	WANT(destroy(g.fd, g.parent), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.parent), -EBUSY, "object-in-use");
 	WANT(viommu(&g, g.parent, &g.viommu), 0);
 	WANT(destroy(g.fd, on_parent), 0);
-	WANT(destroy(g.fd, g.parent), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.parent), -EBUSY, "object-in-use");
 	close_guest(&g);
 }
 
@@ -205,24 +215,24 @@ static void attached(struct fixture *none)
 	WANT(nested(&g, g.parent, 0, &two), 0);
 	WANT(nested(&g, g.viommu, 0, &on_viommu), 0);
 	WANT(mock_replace(g.fd, g.device, one), 0);
-	WANT(destroy(g.fd, one), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, one), -EBUSY, "object-in-use");
 	/* The automatic page tables were destroyed with their last attachment. */
-	WANT(destroy(g.fd, g.automatic), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, g.automatic), -ENOENT, "object-none");
 	WANT(mock_replace(g.fd, g.device, one), 0);
 	/* A device without a vDEVICE cannot be attached to page tables on the vIOMMU. */
-	WANT(mock_replace(g.fd, g.device, on_viommu), -ENOENT);
-	WANT(destroy(g.fd, one), -EBUSY);
+	WANT_WHY(g.fd, mock_replace(g.fd, g.device, on_viommu), -ENOENT, "attach-driver");
+	WANT_WHY(g.fd, destroy(g.fd, one), -EBUSY, "object-in-use");
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &vdev), 0);
 	WANT(mock_replace(g.fd, g.device, on_viommu), 0);
 	WANT(destroy(g.fd, one), 0);
-	WANT(destroy(g.fd, on_viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, on_viommu), -EBUSY, "object-in-use");
 	/* A new device can be attached to nested page tables at once. */
 	WANT(mock_device(g.fd, two, &device, &dev_id, &hwpt), 0);
 	WANT(hwpt, two);
-	WANT(mock_device(g.fd, on_viommu, &device, &dev_id, &hwpt), -ENOENT);
-	WANT(mock_replace(g.fd, g.device, g.viommu), -EINVAL);
-	WANT(mock_replace(g.fd, g.device, vdev), -EINVAL);
-	WANT(destroy(g.fd, two), -EBUSY);
+	WANT_WHY(g.fd, mock_device(g.fd, on_viommu, &device, &dev_id, &hwpt), -ENOENT, "attach-driver");
+	WANT_WHY(g.fd, mock_replace(g.fd, g.device, g.viommu), -EINVAL, "attach-kind");
+	WANT_WHY(g.fd, mock_replace(g.fd, g.device, vdev), -EINVAL, "attach-kind");
+	WANT_WHY(g.fd, destroy(g.fd, two), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, device), 0);
 	WANT(destroy(g.fd, two), 0);
 	WANT(mock_replace(g.fd, g.device, g.parent), 0);
@@ -269,11 +279,11 @@ static void dirty(struct fixture *none)
 		return;
 	WANT(nested(&g, g.parent, 0, &id), 0);
 	track.hwpt_id = get.hwpt_id = id;
-	WANT(call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT);
-	WANT(call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT);
+	WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT, "object-kind");
+	WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT, "object-kind");
 	track.hwpt_id = get.hwpt_id = g.viommu;
-	WANT(call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT);
-	WANT(call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT);
+	WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &track), -ENOENT, "object-kind");
+	WANT_WHY(g.fd, call(g.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), -ENOENT, "object-kind");
 	WANT(destroy(g.fd, id), 0);
 	close_guest(&g);
 }
@@ -319,7 +329,7 @@ static void faults(struct fixture *none)
 		};
 
 		WANT(call(g.fd, IOMMU_HWPT_ALLOC, &cmd), 0);
-		WANT(destroy(g.fd, queue.out_fault_id), -EBUSY);
+		WANT_WHY(g.fd, destroy(g.fd, queue.out_fault_id), -EBUSY, "object-in-use");
 		WANT(mock_replace(g.fd, g.device, cmd.out_hwpt_id), 0);
 		WANT(fault(&g, 0), 0);
 		CHECK(read(queue.out_fault_fd, &got, sizeof(got)) == sizeof(got));

@@ -94,9 +94,11 @@ static void aborted(struct fixture *none)
 	for (i = 0; i < ROUNDS; i++) {
 		struct iommu_veventq_alloc cmd = queue_of(&a.g, DEEP);
 
-		WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
-		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&faults, sizeof(faults))),
-		     -EFAULT);
+		WANT_WHY(a.g.fd, call(a.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&cmd, sizeof(cmd))),
+			 -EFAULT, "user-memory");
+		WANT_WHY(a.g.fd,
+			 call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, read_only(&faults, sizeof(faults))),
+			 -EFAULT, "user-memory");
 		/* No descriptor is left, and there is no queue of the type. */
 		WANT(descriptors(), open);
 		WANT(trigger(&a.g), -EOPNOTSUPP);
@@ -330,10 +332,10 @@ static void data_without_length(struct fixture *none)
 			.data_type = IOMMU_HWPT_DATA_SELFTEST, .data_uptr = PTR(mem.gone),
 		};
 
-		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(a.g.fd, call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL, "hwpt-data");
 		cmd.data_type = IOMMU_HWPT_DATA_NONE;
 		cmd.data_len = sizeof(data);
-		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(a.g.fd, call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EINVAL, "hwpt-data");
 	}
 	/* A nest parent cannot have a fault queue. */
 	{
@@ -345,7 +347,7 @@ static void data_without_length(struct fixture *none)
 
 		WANT(call(a.g.fd, IOMMU_FAULT_QUEUE_ALLOC, &faults), 0);
 		cmd.fault_id = faults.out_fault_id;
-		WANT(call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP);
+		WANT_WHY(a.g.fd, call(a.g.fd, IOMMU_HWPT_ALLOC, &cmd), -EOPNOTSUPP, "hwpt-fault-parent");
 		close(faults.out_fault_fd);
 		WANT(destroy(a.g.fd, faults.out_fault_id), 0);
 	}

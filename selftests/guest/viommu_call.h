@@ -66,6 +66,13 @@ struct outcome forget_cache(int fd, uint32_t viommu, uint32_t virt_id, uint32_t 
 	WANT(__o.done, count);					\
 } while (0)
 
+/* As WANT_WHY(), for an invalidation that has carried out `count` requests. */
+#define WANT_DONE_WHY(fd, expr, value, count, why) do {		\
+	struct outcome __o;					\
+	WANT_WHY(fd, (__o = (expr)).r, value, why);		\
+	WANT(__o.done, count);					\
+} while (0)
+
 /*
  * Checks what a call in a race returned: 0 or more, which is counted in `done`, or one of the
  * errors, whose list ends with 0.

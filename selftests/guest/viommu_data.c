@@ -49,15 +49,21 @@ static void hwpt_data(struct fixture *none)
 	bases[2] = g.viommu;
 	for (b = 0; b < ARRAY_SIZE(bases); b++)
 		for (i = 0; i < ARRAY_SIZE(cases); i++) {
-			int r = hwpt_with(&g, bases[b], mem.rw, cases[i].len);
+			struct refusal before;
+			int r;
 
+			last_refusal(g.fd, &before);
+			r = hwpt_with(&g, bases[b], mem.rw, cases[i].len);
+			check_refusal(g.fd, &before, r, !r ? NULL : b ? "hwpt-nested-driver" : "hwpt-driver",
+				      "HWPT_ALLOC");
 			if (r != cases[i].want)
 				fail("base %u, %u bytes: got %s", b, cases[i].len, errno_name(r));
 		}
 	/* Nor may the bytes behind the struct be other than zero. */
 	mem.rw[8] = 1;
 	for (b = 0; b < ARRAY_SIZE(bases); b++)
-		WANT(hwpt_with(&g, bases[b], mem.rw, 12), -EINVAL);
+		WANT_WHY(g.fd, hwpt_with(&g, bases[b], mem.rw, 12), -EINVAL,
+			 b ? "hwpt-nested-driver" : "hwpt-driver");
 	mem.rw[8] = 0;
 	close_guest(&g);
 }
@@ -83,11 +89,14 @@ static void viommu_data(struct fixture *none)
 			.dev_id = g.dev_id, .hwpt_id = g.parent, .data_len = cases[i].len,
 			.data_uptr = PTR(data),
 		};
+		struct refusal before;
 		int r;
 
 		memset(mem.rw, 0, PAGE);
 		data->in_data = 7;
+		last_refusal(g.fd, &before);
 		r = call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd);
+		check_refusal(g.fd, &before, r, cases[i].want ? "viommu-driver" : NULL, "VIOMMU_ALLOC");
 		if (r != cases[i].want)
 			fail("%u bytes: got %s", cases[i].len, errno_name(r));
 		if (r)
@@ -130,14 +139,20 @@ static void hwpt_requests(struct fixture *none)
 		return;
 	for (i = 0; i < NR; i++)
 		requests[i].iotlb_id = longer[i].r.iotlb_id = i;
-	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 0);
-	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, requests, 4, NR), -EINVAL, 0);
+	WANT_DONE_WHY(c.g.fd, invalidate(c.g.fd, c.hwpt, HWPT_TYPE, longer, sizeof(longer[0]), NR),
+		      -EINVAL, 0, "invalidate-request");
+	WANT_DONE_WHY(c.g.fd, invalidate(c.g.fd, c.hwpt, HWPT_TYPE, requests, 4, NR), -EINVAL, 0,
+		      "invalidate-request");
 	longer[0].more = 1;
-	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 0);
+	WANT_DONE_WHY(c.g.fd, invalidate(c.g.fd, c.hwpt, HWPT_TYPE, longer, sizeof(longer[0]), NR),
+		      -EINVAL, 0, "invalidate-request");
 	check_iotlb(&c, 0);
 	/* Requests before the end of the mapping are carried out. */
-	WANT_DONE(invalidate(c.g.fd, c.hwpt, HWPT_TYPE, guarded(requests, 2 * sizeof(requests[0])),
-			     sizeof(requests[0]), NR), -EFAULT, 2);
+	WANT_DONE_WHY(c.g.fd,
+		      invalidate(c.g.fd, c.hwpt, HWPT_TYPE,
+				 guarded(requests, 2 * sizeof(requests[0])), sizeof(requests[0]),
+				 NR),
+		      -EFAULT, 2, "invalidate-request");
 	check_iotlb(&c, 2);
 	close_caches(&c);
 }
@@ -159,18 +174,24 @@ static void viommu_requests(struct fixture *none)
 		requests[i].cache_id = longer[i].r.cache_id = i;
 	}
 	longer[2].more = 1;
-	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0);
+	WANT_DONE_WHY(fd, invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0,
+		      "invalidate-request");
 	/* An error of reading takes precedence over an error of an earlier request. */
 	longer[0].r.cache_id = NR;
-	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0);
-	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, guarded(requests, 2 * sizeof(requests[0])),
-			     sizeof(requests[0]), NR), -EFAULT, 0);
+	WANT_DONE_WHY(fd, invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -E2BIG, 0,
+		      "invalidate-request");
+	WANT_DONE_WHY(fd,
+		      invalidate(fd, v, VIOMMU_TYPE, guarded(requests, 2 * sizeof(requests[0])),
+				 sizeof(requests[0]), NR),
+		      -EFAULT, 0, "invalidate-request");
 	check_cache(&c, 0);
 	longer[2].more = 0;
-	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 0);
+	WANT_DONE_WHY(fd, invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 0,
+		      "invalidate-request");
 	longer[0].r.cache_id = 0;
 	longer[2].r.cache_id = NR;
-	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 2);
+	WANT_DONE_WHY(fd, invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), -EINVAL, 2,
+		      "invalidate-request");
 	check_cache(&c, 2);
 	longer[2].r.cache_id = 2;
 	WANT_DONE(invalidate(fd, v, VIOMMU_TYPE, longer, sizeof(longer[0]), NR), 0, NR);
@@ -210,7 +231,8 @@ static void answered_in_parts(struct fixture *none)
 	check_cache(&c, NR);
 	/* A wrong request behind such a part is counted from the beginning. */
 	requests[3].iotlb_id = NR;
-	WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), NR), -EINVAL, 3);
+	WANT_DONE_WHY(fd, invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), NR),
+		      -EINVAL, 3, "invalidate-request");
 	close_caches(&c);
 }
 

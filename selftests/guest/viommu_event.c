@@ -163,18 +163,19 @@ static void alloc_wrong(struct fixture *none)
 			const char *name;
 			struct iommu_veventq_alloc cmd;
 			int want;
+			const char *why;
 		} table[] = {
-			{ "flags", good, -EOPNOTSUPP },
-			{ "the reserved field", good, -EOPNOTSUPP },
-			{ "no type", good, -EOPNOTSUPP },
-			{ "flags, no depth, no vIOMMU", good, -EOPNOTSUPP },
-			{ "no depth", good, -EINVAL },
-			{ "too deep", good, -EINVAL },
-			{ "deepest of all", good, -EINVAL },
-			{ "no depth, no vIOMMU", good, -EINVAL },
-			{ "no vIOMMU", good, -ENOENT },
-			{ "a vIOMMU that is a parent", good, -ENOENT },
-			{ "short", good, -EINVAL },
+			{ "flags", good, -EOPNOTSUPP, "command-flags" },
+			{ "the reserved field", good, -EOPNOTSUPP, "command-reserved" },
+			{ "no type", good, -EOPNOTSUPP, "veventq-type" },
+			{ "flags, no depth, no vIOMMU", good, -EOPNOTSUPP, "command-flags" },
+			{ "no depth", good, -EINVAL, "veventq-depth" },
+			{ "too deep", good, -EINVAL, "veventq-depth" },
+			{ "deepest of all", good, -EINVAL, "veventq-depth" },
+			{ "no depth, no vIOMMU", good, -EINVAL, "veventq-depth" },
+			{ "no vIOMMU", good, -ENOENT, "object-none" },
+			{ "a vIOMMU that is a parent", good, -ENOENT, "object-kind" },
+			{ "short", good, -EINVAL, "command-too-short" },
 		};
 
 		table[0].cmd.flags = 1;
@@ -192,19 +193,24 @@ static void alloc_wrong(struct fixture *none)
 		table[9].cmd.viommu_id = q.g.parent;
 		table[10].cmd.size = offsetof(struct iommu_veventq_alloc, out_veventq_fd);
 		for (i = 0; i < ARRAY_SIZE(table); i++) {
-			int r = call(q.g.fd, IOMMU_VEVENTQ_ALLOC, &table[i].cmd);
+			struct refusal refused;
+			int r;
 
+			last_refusal(q.g.fd, &refused);
+			r = call(q.g.fd, IOMMU_VEVENTQ_ALLOC, &table[i].cmd);
+			check_refusal(q.g.fd, &refused, r, table[i].why, table[i].name);
 			if (r != table[i].want)
 				fail("%s: got %s", table[i].name, errno_name(r));
 		}
-		WANT(call(q.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+		WANT_WHY(q.g.fd, call(q.g.fd, IOMMU_VEVENTQ_ALLOC, read_only(&good, sizeof(good))),
+			 -EFAULT, "user-memory");
 	}
 	CHECK(!getrlimit(RLIMIT_NOFILE, &old) && !setrlimit(RLIMIT_NOFILE, &no_files));
 	WANT(queue_alloc(&q, TYPE, DEEP), -EMFILE);
 	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
 	/* No id is used, no queue receives events, and the type is free. */
 	for (i = q.on_viommu + 1; i < q.on_viommu + 20; i++)
-		WANT(destroy(q.g.fd, i), -ENOENT);
+		WANT_WHY(q.g.fd, destroy(q.g.fd, i), -ENOENT, "object-none");
 	WANT(trigger(&q, 1), -EOPNOTSUPP);
 	WANT(queue_alloc(&q, TYPE, MAX_DEPTH), 0);
 	WANT(trigger(&q, 1), 0);
@@ -221,13 +227,15 @@ static void types(struct fixture *none)
 		return;
 	other = elsewhere = q;
 	WANT(queue_alloc(&other, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, DEEP), 0);
-	WANT(trigger(&q, 1), -EOPNOTSUPP);
+	/* The mock's own errors have no reason. */
+	WANT_WHY(q.g.fd, trigger(&q, 1), -EOPNOTSUPP, "kernel");
 	WANT(viommu(&q.g, q.g.parent, &elsewhere.g.viommu), 0);
 	WANT(queue_alloc(&elsewhere, TYPE, DEEP), 0);
 	WANT(trigger(&q, 1), -EOPNOTSUPP);
 	WANT(queue_alloc(&q, TYPE, DEEP), 0);
-	WANT(queue_alloc(&q, TYPE, DEEP), -EEXIST);
-	WANT(queue_alloc(&other, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, 1), -EEXIST);
+	WANT_WHY(q.g.fd, queue_alloc(&q, TYPE, DEEP), -EEXIST, "veventq-type");
+	WANT_WHY(other.g.fd, queue_alloc(&other, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, 1), -EEXIST,
+		 "veventq-type");
 	WANT(trigger(&q, 2), 0);
 	WANT(get(&other, events, sizeof(events)), 0);
 	WANT(get(&elsewhere, events, sizeof(events)), 0);
@@ -253,7 +261,7 @@ static void read_sizes(struct fixture *none)
 	static const struct {
 		uint32_t waiting;
 		size_t size;
-		long long want;
+		long long want;	/* EINVAL for lack of room */
 	} table[] = {
 		{ 0, 0, -EINVAL }, { 0, 1, -EINVAL }, { 0, HEADER - 1, -EINVAL },
 		{ 0, HEADER, 0 }, { 0, EVENT, 0 },
@@ -272,10 +280,13 @@ static void read_sizes(struct fixture *none)
 	if (!open_queue(&q, DEEP))
 		return;
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		struct refusal before;
 		long long r;
 
 		WANT(trigger(&q, table[i].waiting), 0);
+		last_refusal(q.g.fd, &before);
 		r = get(&q, events, table[i].size);
+		check_refusal(q.g.fd, &before, r, table[i].want < 0 ? "veventq-room" : NULL, "read");
 		if (r != table[i].want)
 			fail("%zu bytes with %u waiting: got %s", table[i].size, table[i].waiting,
 			     errno_name(r));
@@ -305,8 +316,8 @@ static void read_to_nowhere(struct fixture *none)
 		return;
 	WANT(get(&q, mem.gone, EVENT), 0);
 	WANT(trigger(&q, 4), 0);
-	WANT(get(&q, mem.gone, EVENT), -EFAULT);
-	WANT(get(&q, mem.gone, 4 * EVENT), -EFAULT);
+	WANT_WHY(q.g.fd, get(&q, mem.gone, EVENT), -EFAULT, "user-memory");
+	WANT_WHY(q.g.fd, get(&q, mem.gone, 4 * EVENT), -EFAULT, "user-memory");
 	/* The header of the second event can be written, or a part of it. */
 	at = guarded(two, EVENT + HEADER);
 	WANT(get(&q, at, 2 * EVENT), EVENT);
@@ -315,10 +326,10 @@ static void read_to_nowhere(struct fixture *none)
 	WANT(get(&q, at, 2 * EVENT), EVENT);
 	CHECK(is_event(at, 1));
 	at = guarded(two, HEADER);
-	WANT(get(&q, at, EVENT), -EFAULT);
+	WANT_WHY(q.g.fd, get(&q, at, EVENT), -EFAULT, "user-memory");
 	/* Unread events count, so there is room for two. */
 	WANT(trigger(&q, 3), 0);
-	WANT(get(&q, mem.gone, sizeof(events)), -EFAULT);
+	WANT_WHY(q.g.fd, get(&q, mem.gone, sizeof(events)), -EFAULT, "user-memory");
 	WANT(get(&q, events, sizeof(events)), 4 * EVENT + HEADER);
 	CHECK(is_event(&events[0], 2) && is_event(&events[1], 3));
 	CHECK(is_event(&events[2], 4) && is_event(&events[3], 5) && is_lost(&events[4], 6));
@@ -344,8 +355,8 @@ static void lost(struct fixture *none)
 	WANT(get(&q, events, 2 * EVENT + HEADER - 1), 2 * EVENT);
 	CHECK(is_event(&events[0], 5) && is_event(&events[1], 6));
 	WANT(ready(&q), POLLIN | POLLRDNORM);
-	WANT(get(&q, events, HEADER - 1), -EINVAL);
-	WANT(get(&q, mem.gone, HEADER), -EFAULT);
+	WANT_WHY(q.g.fd, get(&q, events, HEADER - 1), -EINVAL, "veventq-room");
+	WANT_WHY(q.g.fd, get(&q, mem.gone, HEADER), -EFAULT, "user-memory");
 	WANT(ready(&q), POLLIN | POLLRDNORM);
 	WANT(get(&q, events, HEADER), HEADER);
 	CHECK(is_lost(&events[0], 7));
@@ -392,8 +403,8 @@ static void poll_queue(struct fixture *none)
 	WANT(ready(&q), 0);
 	WANT(trigger(&q, 2), 0);
 	WANT(ready(&q), POLLIN | POLLRDNORM);
-	WANT(get(&q, mem.gone, EVENT), -EFAULT);
-	WANT(get(&q, events, HEADER), -EINVAL);
+	WANT_WHY(q.g.fd, get(&q, mem.gone, EVENT), -EFAULT, "user-memory");
+	WANT_WHY(q.g.fd, get(&q, events, HEADER), -EINVAL, "veventq-room");
 	WANT(get(&q, events, EVENT), EVENT);
 	WANT(ready(&q), POLLIN | POLLRDNORM);
 	WANT(get(&q, events, EVENT), EVENT);
@@ -412,23 +423,23 @@ static void order(struct fixture *none)
 
 	if (!open_queue(&q, 2))
 		return;
-	WANT(destroy(q.g.fd, q.id), -EBUSY);
-	WANT(destroy(q.g.fd, q.g.viommu), -EBUSY);
+	WANT_WHY(q.g.fd, destroy(q.g.fd, q.id), -EBUSY, "object-in-use");
+	WANT_WHY(q.g.fd, destroy(q.g.fd, q.g.viommu), -EBUSY, "object-in-use");
 	copy = dup(q.file);
 	CHECK(copy >= 0);
 	WANT(trigger(&q, 3), 0);
-	WANT(queue_free(&q), -EBUSY);
+	WANT_WHY(q.g.fd, queue_free(&q), -EBUSY, "object-in-use");
 	/* The queue stays when its file is closed, but its events cannot be read. */
 	CHECK(!close(copy));
 	WANT(trigger(&q, 1), 0);
-	WANT(queue_alloc(&q, TYPE, 2), -EEXIST);
+	WANT_WHY(q.g.fd, queue_alloc(&q, TYPE, 2), -EEXIST, "veventq-type");
 	WANT(mock_replace(q.g.fd, q.g.device, q.g.ioas), 0);
 	WANT(trigger(&q, 1), -ENOENT);
 	WANT(destroy(q.g.fd, q.on_viommu), 0);
 	WANT(destroy(q.g.fd, q.vdev), 0);
-	WANT(destroy(q.g.fd, q.g.viommu), -EBUSY);
+	WANT_WHY(q.g.fd, destroy(q.g.fd, q.g.viommu), -EBUSY, "object-in-use");
 	WANT(destroy(q.g.fd, q.id), 0);
-	WANT(destroy(q.g.fd, q.id), -ENOENT);
+	WANT_WHY(q.g.fd, destroy(q.g.fd, q.id), -ENOENT, "object-none");
 	close_guest(&q.g);
 }
 

@@ -36,48 +36,55 @@ static void refused(struct fixture *none)
 		const uint32_t type = i ? VIOMMU_TYPE : HWPT_TYPE;
 		const uint32_t len = i ? sizeof(device_requests[0]) : sizeof(requests[0]);
 
-		WANT_DONE(invalidate(fd, target, type, NULL, len, 1), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type, requests, 0, 1), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type, requests, PAGE + 1, 1), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type, requests, ~0u, 1), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type, requests, len, MAX_REQUESTS + 1), -EINVAL,
-			  0);
-		WANT_DONE(invalidate(fd, target, type, requests, len, ~0u), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type + 1, requests, len, 1), -EINVAL, 0);
-		WANT_DONE(invalidate(fd, target, type, mem.gone, len, 1), -EFAULT, 0);
-		WANT_DONE(invalidate(fd, target, type, (void *)-PAGE, len, most), -EFAULT, 0);
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, NULL, len, 1), -EINVAL, 0, "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, requests, 0, 1), -EINVAL, 0, "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, requests, PAGE + 1, 1), -EINVAL, 0,
+			      "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, requests, ~0u, 1), -EINVAL, 0,
+			      "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, requests, len, MAX_REQUESTS + 1),
+			      -EINVAL, 0, "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, requests, len, ~0u), -EINVAL, 0,
+			      "invalidate-array");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type + 1, requests, len, 1), -EINVAL, 0,
+			      "invalidate-request");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, mem.gone, len, 1), -EFAULT, 0,
+			      "invalidate-request");
+		WANT_DONE_WHY(fd, invalidate(fd, target, type, (void *)-PAGE, len, most), -EFAULT,
+			      0, "invalidate-request");
 		/* Without requests the call asks whether the type is supported. */
 		WANT_DONE(invalidate(fd, target, type, NULL, 0, 0), 0, 0);
 		WANT_DONE(invalidate(fd, target, type, mem.gone, ~0u, 0), 0, 0);
-		WANT_DONE(invalidate(fd, target, type + 1, NULL, 0, 0), -EINVAL, 0);
+		WANT_DONE_WHY(fd, invalidate(fd, target, type + 1, NULL, 0, 0), -EINVAL, 0, "invalidate-request");
 
 		cmd = (struct iommu_hwpt_invalidate){
 			.size = sizeof(cmd), .hwpt_id = target, .data_uptr = PTR(requests),
 			.data_type = type, .entry_len = len, .entry_num = 1, .__reserved = 1,
 		};
-		WANT(call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EOPNOTSUPP);
+		WANT_WHY(fd, call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EOPNOTSUPP, "command-reserved");
 		WANT(cmd.entry_num, 0);
 		cmd.__reserved = 0;
 		cmd.size = offsetof(struct iommu_hwpt_invalidate, __reserved);
-		WANT(call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EINVAL);
+		WANT_WHY(fd, call(fd, IOMMU_HWPT_INVALIDATE, &cmd), -EINVAL, "command-too-short");
 	}
 	for (i = 0; i < 4; i++) {
 		WANT(iotlb_is(fd, c.hwpt, i, IOTLB), 0);
 		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
 	}
 	/* Ids of other objects, and ids without an object. */
-	WANT_DONE(forget_iotlb(fd, c.g.ioas, ALL, 0), -EINVAL, 0);
-	WANT_DONE(forget_iotlb(fd, c.g.parent, ALL, 0), -EINVAL, 0);
-	WANT_DONE(forget_iotlb(fd, c.g.dev_id, ALL, 0), -EINVAL, 0);
-	WANT_DONE(forget_iotlb(fd, c.vdev, ALL, 0), -EINVAL, 0);
-	WANT_DONE(forget_iotlb(fd, NO_ID, ALL, 0), -ENOENT, 0);
-	WANT_DONE(forget_iotlb(fd, 0, ALL, 0), -ENOENT, 0);
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.g.ioas, ALL, 0), -EINVAL, 0, "object-kind");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.g.parent, ALL, 0), -EINVAL, 0, "object-kind");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.g.dev_id, ALL, 0), -EINVAL, 0, "object-kind");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.vdev, ALL, 0), -EINVAL, 0, "object-kind");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, NO_ID, ALL, 0), -ENOENT, 0, "object-none");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, 0, ALL, 0), -ENOENT, 0, "object-none");
 	/* The struct cannot be written back: the request is carried out all the same. */
 	cmd = (struct iommu_hwpt_invalidate){
 		.size = sizeof(cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(requests),
 		.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = 1,
 	};
-	WANT(call(fd, IOMMU_HWPT_INVALIDATE, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_WHY(fd, call(fd, IOMMU_HWPT_INVALIDATE, read_only(&cmd, sizeof(cmd))), -EFAULT,
+		 "user-memory");
 	WANT(iotlb_is(fd, c.hwpt, 0, 0), 0);
 	WANT(iotlb_is(fd, c.hwpt, 1, IOTLB), 0);
 	close_caches(&c);
@@ -92,13 +99,13 @@ static void one_by_one(struct fixture *none)
 	if (!open_caches(&c))
 		return;
 	fd = c.g.fd;
-	WANT_DONE(forget_iotlb(fd, c.hwpt, 2, 0), -EOPNOTSUPP, 0);
-	WANT_DONE(forget_iotlb(fd, c.hwpt, 0, 4), -EINVAL, 0);
-	WANT_DONE(forget_iotlb(fd, c.hwpt, 0, ~0u), -EINVAL, 0);
-	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID, 2, 0), -EOPNOTSUPP, 0);
-	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID, 0, 4), -EINVAL, 0);
-	WANT_DONE(forget_cache(fd, c.g.viommu, VIRT_ID + 1, 0, 0), -EINVAL, 0);
-	WANT_DONE(forget_cache(fd, c.g.viommu, 0, ALL, 0), -EINVAL, 0);
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.hwpt, 2, 0), -EOPNOTSUPP, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.hwpt, 0, 4), -EINVAL, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_iotlb(fd, c.hwpt, 0, ~0u), -EINVAL, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_cache(fd, c.g.viommu, VIRT_ID, 2, 0), -EOPNOTSUPP, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_cache(fd, c.g.viommu, VIRT_ID, 0, 4), -EINVAL, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_cache(fd, c.g.viommu, VIRT_ID + 1, 0, 0), -EINVAL, 0, "invalidate-request");
+	WANT_DONE_WHY(fd, forget_cache(fd, c.g.viommu, 0, ALL, 0), -EINVAL, 0, "invalidate-request");
 	for (i = 0; i < 4; i++) {
 		WANT(iotlb_is(fd, c.hwpt, i, IOTLB), 0);
 		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
@@ -128,12 +135,15 @@ static void counted(struct fixture *none)
 		};
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		requests[bad[i]].flags = 2;
-		WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), MANY),
-			  -EOPNOTSUPP, bad[i]);
+		WANT_DONE_WHY(fd,
+			      invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), MANY),
+			      -EOPNOTSUPP, bad[i], "invalidate-request");
 		requests[bad[i]].flags = 0;
 		device_requests[bad[i]].cache_id = 4;
-		WANT_DONE(invalidate(fd, c.g.viommu, VIOMMU_TYPE, device_requests,
-				     sizeof(device_requests[0]), MANY), -EINVAL, bad[i]);
+		WANT_DONE_WHY(fd,
+			      invalidate(fd, c.g.viommu, VIOMMU_TYPE, device_requests,
+					 sizeof(device_requests[0]), MANY),
+			      -EINVAL, bad[i], "invalidate-request");
 		device_requests[bad[i]].cache_id = bad[i] % 4;
 	}
 	WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, requests, sizeof(requests[0]), MANY), 0, MANY);
@@ -161,12 +171,16 @@ static void cut_array(struct fixture *none)
 		of_device[i] = (struct iommu_viommu_invalidate_selftest){
 			.vdev_id = VIRT_ID, .cache_id = i,
 		};
-	WANT_DONE(invalidate(fd, c.hwpt, HWPT_TYPE, guarded(four, sizeof(four)), sizeof(four[0]), 5),
-		  -EFAULT, 4);
+	WANT_DONE_WHY(fd,
+		      invalidate(fd, c.hwpt, HWPT_TYPE, guarded(four, sizeof(four)),
+				 sizeof(four[0]), 5),
+		      -EFAULT, 4, "invalidate-request");
 	for (i = 0; i < 4; i++)
 		WANT(iotlb_is(fd, c.hwpt, i, 0), 0);
-	WANT_DONE(invalidate(fd, c.g.viommu, VIOMMU_TYPE, guarded(of_device, sizeof(of_device)),
-			     sizeof(of_device[0]), 5), -EFAULT, 0);
+	WANT_DONE_WHY(fd,
+		      invalidate(fd, c.g.viommu, VIOMMU_TYPE, guarded(of_device, sizeof(of_device)),
+				 sizeof(of_device[0]), 5),
+		      -EFAULT, 0, "invalidate-request");
 	for (i = 0; i < 4; i++)
 		WANT(cache_is(fd, c.g.dev_id, i, CACHED), 0);
 	close_caches(&c);

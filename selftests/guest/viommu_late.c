@@ -89,20 +89,22 @@ static const struct {
 	void (*prepare)(char *at);
 	int (*use)(char *at);
 	int want;
+	const char *why;
 } uses[] = {
-	{ "GET_HW_INFO, the data", LATE, NULL, describe, 0 },
-	{ "HWPT_ALLOC, the data", LATE, NULL, tables_on_ioas, -ENOENT },
-	{ "HWPT_ALLOC on a parent, the data", LATE, NULL, tables_on_parent, -ENOENT },
-	{ "HWPT_ALLOC on a vIOMMU, the data", LATE, NULL, tables_on_viommu, -ENOENT },
-	{ "VIOMMU_ALLOC, the data", LATE, NULL, virtual_iommu, -ENOENT },
-	{ "GET_HW_INFO, the answer", LATE_TO_WRITE, prepare_info, answer_info, 0 },
-	{ "HWPT_ALLOC, the answer", LATE_TO_WRITE, prepare_tables, answer_tables, 0 },
-	{ "VIOMMU_ALLOC, the answer", LATE_TO_WRITE, prepare_viommu, answer_viommu, 0 },
-	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT },
+	{ "GET_HW_INFO, the data", LATE, NULL, describe, 0, NULL },
+	{ "HWPT_ALLOC, the data", LATE, NULL, tables_on_ioas, -ENOENT, "object-none" },
+	{ "HWPT_ALLOC on a parent, the data", LATE, NULL, tables_on_parent, -ENOENT, "object-none" },
+	{ "HWPT_ALLOC on a vIOMMU, the data", LATE, NULL, tables_on_viommu, -ENOENT, "object-none" },
+	{ "VIOMMU_ALLOC, the data", LATE, NULL, virtual_iommu, -ENOENT, "object-none" },
+	{ "GET_HW_INFO, the answer", LATE_TO_WRITE, prepare_info, answer_info, 0, NULL },
+	{ "HWPT_ALLOC, the answer", LATE_TO_WRITE, prepare_tables, answer_tables, 0, NULL },
+	{ "VIOMMU_ALLOC, the answer", LATE_TO_WRITE, prepare_viommu, answer_viommu, 0, NULL },
+	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT, "vdevice-unbound" },
 };
 
 static void unbind_during(size_t which)
 {
+	struct refusal before;
 	struct late late;
 	bool waited;
 	int r, used;
@@ -113,6 +115,7 @@ static void unbind_during(size_t which)
 		fail("%s", uses[which].name);
 		return;
 	}
+	last_refusal(g.fd, &before);
 	r = destroy(g.fd, g.device);
 	waited = !still_late(&late);
 	used = end_late(&late);
@@ -122,6 +125,7 @@ static void unbind_during(size_t which)
 		fail("%s: unbinding: %s", uses[which].name, errno_name(r));
 	if (used != uses[which].want)
 		fail("%s: got %s", uses[which].name, errno_name(used));
+	check_refusal(g.fd, &before, used, uses[which].why, uses[which].name);
 	close(g.fd);
 }
 

@@ -54,7 +54,8 @@ static bool open_pages(struct guest *g, struct pages *p)
 static void close_pages(struct guest *g, struct pages *p)
 {
 	WANT(destroy(g->fd, p->viommu), 0);
-	WANT(map_file_as(g->fd, p->length, p->offset, RW_PROT, MAP_SHARED), -ENXIO);
+	WANT_WHY(g->fd, map_file_as(g->fd, p->length, p->offset, RW_PROT, MAP_SHARED), -ENXIO,
+		 "mmap-offset");
 	close_guest(g);
 }
 
@@ -79,22 +80,25 @@ static void alloc_wrong(struct fixture *none)
 		WANT(ioas_alloc(g.fd, &before), 0);
 		cmd.data_uptr = PTR(&room);
 		cmd.data_len = first - 1;
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EINVAL, "viommu-driver");
 		cmd.data_len = 1;
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EINVAL);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EINVAL, "viommu-driver");
 		cmd.data_len = sizeof(room.data);
 		cmd.data_uptr = PTR(mem.gone);
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
 		cmd.data_uptr = 0;
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
 		cmd.data_uptr = PTR(mem.ro);
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
 		/* The vIOMMU was made, but the data cannot be written back. */
 		cmd.data_uptr = PTR(&room);
-		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&cmd, sizeof(cmd))),
+			 -EFAULT, "user-memory");
 		CHECK(room.data.out_data == VALUE && room.data.out_mmap_length == 2 * PAGE);
-		WANT(map_file_as(g.fd, room.data.out_mmap_length, room.data.out_mmap_offset,
-				 RW_PROT, MAP_SHARED), -ENXIO);
+		WANT_WHY(g.fd,
+			 map_file_as(g.fd, room.data.out_mmap_length, room.data.out_mmap_offset,
+				     RW_PROT, MAP_SHARED),
+			 -ENXIO, "mmap-offset");
 		/* No object is left: the next id is free. */
 		WANT(ioas_alloc(g.fd, &after), 0);
 		WANT(after, before + 1);
@@ -130,7 +134,7 @@ static void map_wrong(struct fixture *none)
 	 */
 	CHECK(fd >= 0);
 	WANT(option(fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), 0);
-	WANT(map_file_as(fd, PAGE, PAGE, RW_PROT, MAP_SHARED), -ENXIO);
+	WANT_WHY(fd, map_file_as(fd, PAGE, PAGE, RW_PROT, MAP_SHARED), -ENXIO, "mmap-offset");
 	close(fd);
 	if (!open_pages(&g, &p) || !open_guest(&other))
 		return;
@@ -139,50 +143,56 @@ static void map_wrong(struct fixture *none)
 			const char *name;
 			uint64_t length, offset;
 			int prot, flags, want;
+			const char *why;
 		} table[] = {
-			{ "no offset", p.length, 0, RW_PROT, MAP_SHARED, ENXIO },
-			{ "a page before", p.length, p.offset - PAGE, RW_PROT, MAP_SHARED, ENXIO },
+			{ "no offset", p.length, 0, RW_PROT, MAP_SHARED, ENXIO, "mmap-offset" },
+			{ "a page before", p.length, p.offset - PAGE, RW_PROT, MAP_SHARED, ENXIO, "mmap-offset" },
 			{ "from a page before", p.length + PAGE, p.offset - PAGE, RW_PROT,
-			  MAP_SHARED, ENXIO },
-			{ "the second page", PAGE, p.offset + PAGE, RW_PROT, MAP_SHARED, ENXIO },
+			  MAP_SHARED, ENXIO, "mmap-offset" },
+			{ "the second page", PAGE, p.offset + PAGE, RW_PROT, MAP_SHARED, ENXIO, "mmap-offset" },
 			{ "from the second page", p.length, p.offset + PAGE, RW_PROT, MAP_SHARED,
-			  ENXIO },
+			  ENXIO, "mmap-offset" },
 			{ "after the last page", p.length, p.offset + p.length, RW_PROT,
-			  MAP_SHARED, ENXIO },
-			{ "too short", PAGE, p.offset, RW_PROT, MAP_SHARED, ENXIO },
-			{ "too long", p.length + PAGE, p.offset, RW_PROT, MAP_SHARED, ENXIO },
-			{ "far too long", 1UL << 40, p.offset, RW_PROT, MAP_SHARED, ENXIO },
-			{ "far away", p.length, 1UL << 62, RW_PROT, MAP_SHARED, ENXIO },
+			  MAP_SHARED, ENXIO, "mmap-offset" },
+			{ "too short", PAGE, p.offset, RW_PROT, MAP_SHARED, ENXIO, "mmap-size" },
+			{ "too long", p.length + PAGE, p.offset, RW_PROT, MAP_SHARED, ENXIO, "mmap-size" },
+			{ "far too long", 1UL << 40, p.offset, RW_PROT, MAP_SHARED, ENXIO, "mmap-size" },
+			{ "far away", p.length, 1UL << 62, RW_PROT, MAP_SHARED, ENXIO, "mmap-offset" },
 			{ "shifted out", p.length, p.offset | 1UL << 63, RW_PROT, MAP_SHARED,
-			  ENXIO },
-			{ "private", p.length, p.offset, RW_PROT, MAP_PRIVATE, EINVAL },
-			{ "private, to read", p.length, p.offset, PROT_READ, MAP_PRIVATE, EINVAL },
-			{ "private, nothing there", p.length, 0, RW_PROT, MAP_PRIVATE, EINVAL },
+			  ENXIO, "mmap-offset" },
+			{ "private", p.length, p.offset, RW_PROT, MAP_PRIVATE, EINVAL, "mmap-private" },
+			{ "private, to read", p.length, p.offset, PROT_READ, MAP_PRIVATE, EINVAL, "mmap-private" },
+			{ "private, nothing there", p.length, 0, RW_PROT, MAP_PRIVATE, EINVAL, "mmap-private" },
 			{ "private, to execute", p.length, p.offset, PROT_READ | PROT_EXEC,
-			  MAP_PRIVATE, EINVAL },
+			  MAP_PRIVATE, EINVAL, "mmap-private" },
 			{ "to execute", p.length, p.offset, PROT_READ | PROT_EXEC, MAP_SHARED,
-			  EPERM },
+			  EPERM, "mmap-executable" },
 			{ "to execute, nothing there", p.length, 0, RW_PROT | PROT_EXEC,
-			  MAP_SHARED, EPERM },
+			  MAP_SHARED, EPERM, "mmap-executable" },
 		};
 		size_t i;
 
 		for (i = 0; i < ARRAY_SIZE(table); i++) {
-			long long r = map_file_as(g.fd, table[i].length, table[i].offset,
-						  table[i].prot, table[i].flags);
+			struct refusal before;
+			long long r;
 
+			last_refusal(g.fd, &before);
+			r = map_file_as(g.fd, table[i].length, table[i].offset, table[i].prot,
+					table[i].flags);
+			check_refusal(g.fd, &before, r, table[i].why, table[i].name);
 			if (r != -table[i].want)
 				fail("%s: got %s", table[i].name, r < 0 ? errno_name(r) : "a mapping");
 		}
 	}
 	/* Another context has no pages at that offset. */
-	WANT(map_file_as(other.fd, p.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO);
+	WANT_WHY(other.fd, map_file_as(other.fd, p.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO,
+		 "mmap-offset");
 	close_guest(&other);
 	/* A shared mapping of a file that is open for reading cannot be made writeable. */
 	close_pages(&g, &p);
 	fd = open("/dev/iommu", O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
-	WANT(map_file_as(fd, PAGE, PAGE, PROT_READ, MAP_SHARED), -EINVAL);
+	WANT_WHY(fd, map_file_as(fd, PAGE, PAGE, PROT_READ, MAP_SHARED), -EINVAL, "mmap-private");
 	close(fd);
 }
 
@@ -212,9 +222,9 @@ static void contents(struct fixture *none)
 	WANT(only_read[PAGE / sizeof(*two)], 0x5678);
 	/* Mappings can be removed in any order. */
 	munmap(one, p.length);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	munmap(only_read, p.length);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	WANT(two[0], VALUE);
 	munmap(two, p.length);
 	close_pages(&g, &p);
@@ -249,7 +259,7 @@ static void in_parts(struct fixture *none)
 	at = (char *)map_pages(&g, &p);
 	CHECK(at);
 	munmap(at, PAGE);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	at[PAGE] = 1;
 	munmap(at + PAGE, PAGE);
 	WANT(destroy(g.fd, p.viommu), 0);
@@ -257,7 +267,7 @@ static void in_parts(struct fixture *none)
 	at = (char *)map_pages(&g, &p);
 	CHECK(at);
 	munmap(at + PAGE, PAGE);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	WANT(*(uint32_t *)at, VALUE);
 	munmap(at, PAGE);
 	WANT(destroy(g.fd, p.viommu), 0);
@@ -266,7 +276,7 @@ static void in_parts(struct fixture *none)
 	at = (char *)map_pages(&g, &p);
 	CHECK(at);
 	CHECK(!mprotect(at, PAGE, PROT_READ));
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	munmap(at, 2 * PAGE);
 	close_pages(&g, &p);
 }
@@ -297,19 +307,19 @@ static void moved(struct fixture *none)
 	WANT(move(at, p.length, p.length, MREMAP_MAYMOVE | MREMAP_FIXED, to), PTR(to));
 	WANT(*(uint32_t *)to, VALUE);
 	CHECK(munmap(at, p.length) == 0);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	/* Half of it is moved back. */
 	WANT(move(to + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at), PTR(at));
 	at[0] = 1;
 	munmap(to, 2 * PAGE);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	munmap(at, PAGE);
 	WANT(destroy(g.fd, p.viommu), 0);
 	WANT(viommu_with(&g, VALUE, &p), 0);
 	at = (char *)map_pages(&g, &p);
 	CHECK(at);
 	WANT(move(at, p.length, PAGE, 0, NULL), PTR(at));
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	munmap(at, PAGE);
 	close_pages(&g, &p);
 }
@@ -340,7 +350,7 @@ static void forked(struct fixture *none)
 	CHECK(read(from_child[0], &byte, 1) == 1 && byte);
 	WANT(at[1], 0x77);
 	munmap(at, p.length);
-	WANT(destroy(g.fd, p.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	CHECK(write(to_child[1], &byte, 1) == 1);
 	CHECK(waitpid(pid, &status, 0) == pid && !status);
 	close(to_child[0]);
@@ -376,7 +386,7 @@ static void child_ends(struct fixture *none)
 			kill(pid, SIGKILL);
 		CHECK(waitpid(pid, &status, 0) == pid);
 		CHECK(i ? !status : WIFSIGNALED(status));
-		WANT(destroy(g.fd, p.viommu), -EBUSY);
+		WANT_WHY(g.fd, destroy(g.fd, p.viommu), -EBUSY, "object-in-use");
 	}
 	munmap(at, p.length);
 	close_pages(&g, &p);
@@ -430,11 +440,12 @@ static void two_viommus(struct fixture *none)
 	one[1] = 1;
 	WANT(two[1], 0);
 	/* One mapping cannot have the pages of both. */
-	WANT(map_file_as(g.fd, p.length + q.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO);
+	WANT_WHY(g.fd, map_file_as(g.fd, p.length + q.length, p.offset, RW_PROT, MAP_SHARED),
+		 -ENXIO, "mmap-offset");
 	munmap(one, p.length);
-	WANT(destroy(g.fd, q.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, q.viommu), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, p.viommu), 0);
-	WANT(map_file_as(g.fd, p.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO);
+	WANT_WHY(g.fd, map_file_as(g.fd, p.length, p.offset, RW_PROT, MAP_SHARED), -ENXIO, "mmap-offset");
 	WANT(two[0], VALUE + 1);
 	WANT(viommu_with(&g, VALUE + 2, &again), 0);
 	CHECK(again.offset + again.length <= q.offset || q.offset + q.length <= again.offset);

@@ -55,33 +55,34 @@ static void alloc_wrong(struct fixture *none)
 			const char *name;
 			struct iommu_hw_queue_alloc cmd;
 			int want;
+			const char *why;
 		} table[] = {
-			{ "flags", good, -EOPNOTSUPP },
-			{ "no type", good, -EOPNOTSUPP },
-			{ "no type, no length", good, -EOPNOTSUPP },
-			{ "unknown type", good, -EOPNOTSUPP },
-			{ "unknown type, no vIOMMU", good, -ENOENT },
-			{ "no length", good, -EINVAL },
-			{ "no length, no vIOMMU", good, -EINVAL },
-			{ "the end wraps", good, -EOVERFLOW },
-			{ "the end wraps, no vIOMMU", good, -EOVERFLOW },
-			{ "as many bytes as there are", good, -ERANGE },
-			{ "as many pages as there are", good, -ERANGE },
-			{ "no vIOMMU", good, -ENOENT },
-			{ "a vIOMMU that is a parent", good, -ENOENT },
-			{ "nothing mapped", good, -ENOENT },
-			{ "the last page is not mapped", good, -ENOENT },
-			{ "the first page is not mapped", good, -ENOENT },
-			{ "the last byte is not mapped", good, -ENOENT },
-			{ "the last byte of all", good, -ENOENT },
+			{ "flags", good, -EOPNOTSUPP, "command-flags" },
+			{ "no type", good, -EOPNOTSUPP, "hw-queue-type" },
+			{ "no type, no length", good, -EOPNOTSUPP, "hw-queue-type" },
+			{ "unknown type", good, -EOPNOTSUPP, "hw-queue-type" },
+			{ "unknown type, no vIOMMU", good, -ENOENT, "object-none" },
+			{ "no length", good, -EINVAL, "command-range" },
+			{ "no length, no vIOMMU", good, -EINVAL, "command-range" },
+			{ "the end wraps", good, -EOVERFLOW, "command-overflow" },
+			{ "the end wraps, no vIOMMU", good, -EOVERFLOW, "command-overflow" },
+			{ "as many bytes as there are", good, -ERANGE, "hw-queue-memory" },
+			{ "as many pages as there are", good, -ERANGE, "hw-queue-memory" },
+			{ "no vIOMMU", good, -ENOENT, "object-none" },
+			{ "a vIOMMU that is a parent", good, -ENOENT, "object-kind" },
+			{ "nothing mapped", good, -ENOENT, "access-gap" },
+			{ "the last page is not mapped", good, -ENOENT, "access-gap" },
+			{ "the first page is not mapped", good, -ENOENT, "access-gap" },
+			{ "the last byte is not mapped", good, -ENOENT, "access-gap" },
+			{ "the last byte of all", good, -ENOENT, "access-gap" },
 			/* Finding M: the C module allocates a list of the pages first. */
-			{ "more than could be mapped", good, on_c_module() ? -ENOMEM : -ENOENT },
-			{ "not contiguous", good, -EFAULT },
-			{ "not contiguous by a byte", good, -EFAULT },
-			{ "no such index", good, -EINVAL },
-			{ "the last index", good, -EINVAL },
-			{ "the queue before is missing", good, -EIO },
-			{ "short", good, -EINVAL },
+			{ "more than could be mapped", good, on_c_module() ? -ENOMEM : -ENOENT, "access-gap" },
+			{ "not contiguous", good, -EFAULT, "hw-queue-memory" },
+			{ "not contiguous by a byte", good, -EFAULT, "hw-queue-memory" },
+			{ "no such index", good, -EINVAL, "hw-queue-driver" },
+			{ "the last index", good, -EINVAL, "hw-queue-driver" },
+			{ "the queue before is missing", good, -EIO, "hw-queue-driver" },
+			{ "short", good, -EINVAL, "command-too-short" },
 		};
 
 		table[0].cmd.flags = 1;
@@ -122,12 +123,17 @@ static void alloc_wrong(struct fixture *none)
 		table[24].cmd.size = offsetof(struct iommu_hw_queue_alloc, length);
 		WANT(ioas_alloc(g.fd, &before), 0);
 		for (i = 0; i < ARRAY_SIZE(table); i++) {
-			int r = call(g.fd, IOMMU_HW_QUEUE_ALLOC, &table[i].cmd);
+			struct refusal refused;
+			int r;
 
+			last_refusal(g.fd, &refused);
+			r = call(g.fd, IOMMU_HW_QUEUE_ALLOC, &table[i].cmd);
+			check_refusal(g.fd, &refused, r, table[i].why, table[i].name);
 			if (r != table[i].want)
 				fail("%s: got %s", table[i].name, errno_name(r));
 		}
-		WANT(call(g.fd, IOMMU_HW_QUEUE_ALLOC, read_only(&good, sizeof(good))), -EFAULT);
+		WANT_WHY(g.fd, call(g.fd, IOMMU_HW_QUEUE_ALLOC, read_only(&good, sizeof(good))),
+			 -EFAULT, "user-memory");
 	}
 	/*
 	 * No object is left: the next id and the index are free, and the memory can be unmapped.
@@ -135,7 +141,7 @@ static void alloc_wrong(struct fixture *none)
 	WANT(ioas_alloc(g.fd, &after), 0);
 	WANT(after, before + 1);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
-	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &i), -EEXIST);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &i), -EEXIST, "hw-queue-driver");
 	WANT(destroy(g.fd, id), 0);
 	WANT(destroy(g.fd, before), 0);
 	WANT(destroy(g.fd, after), 0);
@@ -157,18 +163,18 @@ static void memory_stays(struct fixture *none)
 	WANT(map(g.fd, g.ioas, mem.rw + 4 * PAGE, 4 * PAGE, IOVA + 4 * PAGE), 0);
 	/* The last byte of a page. */
 	WANT(hw_queue(&g, g.viommu, 0, IOVA + 3 * PAGE - 1, 1, &id), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY, "unmap-hw-queue");
 	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
-	WANT(unmap_all(g.fd, g.ioas), -EBUSY);
+	WANT_WHY(g.fd, unmap_all(g.fd, g.ioas), -EBUSY, "unmap-hw-queue");
 	WANT(mock_check(g.fd, g.parent, IOVA, mem.rw, 4 * PAGE), 0);
 	/* It stays in its pages, whatever the device is attached to. */
 	WANT(mock_replace(g.fd, g.device, g.parent), 0);
 	WANT(mock_replace(g.fd, g.device, g.ioas), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY, "unmap-hw-queue");
 	/* A second queue in the same page: the page can be unmapped when both are destroyed. */
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + 2 * PAGE, 16, &part), 0);
 	WANT(destroy(g.fd, part), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, 4 * PAGE), -EBUSY, "unmap-hw-queue");
 	WANT(destroy(g.fd, id), 0);
 	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), 4 * PAGE);
 	unmap_all(g.fd, g.ioas);
@@ -188,13 +194,13 @@ static void area_is_cut(struct fixture *none)
 	if (!open_guest(&g))
 		return;
 	WANT(map(g.fd, g.ioas, mem.rw, 4 * PAGE, IOVA), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT, "unmap-part");
 	WANT(hw_queue(&g, g.viommu, 0, IOVA + PAGE, PAGE, &id), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY);
-	WANT(unmap(g.fd, g.ioas, IOVA + PAGE, PAGE), -EBUSY);
-	WANT(unmap(g.fd, g.ioas, IOVA + 3 * PAGE, 8 * PAGE), -EBUSY);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY, "unmap-hw-queue");
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA + PAGE, PAGE), -EBUSY, "unmap-hw-queue");
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA + 3 * PAGE, 8 * PAGE), -EBUSY, "unmap-hw-queue");
 	WANT(destroy(g.fd, id), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, PAGE), -ENOENT, "unmap-part");
 	WANT(unmap(g.fd, g.ioas, IOVA, 4 * PAGE), 4 * PAGE);
 	close_guest(&g);
 }
@@ -220,20 +226,21 @@ static void whole_pages(struct fixture *none)
 	WANT(alignment(&g), PAGE / 2);
 	WANT(map(g.fd, g.ioas, mem.rw, 2 * PAGE, IOVA), 0);
 	WANT(map(g.fd, g.ioas, mem.rw + 2 * PAGE, PAGE / 2, IOVA + 2 * PAGE), 0);
-	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), -EADDRINUSE);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), -EADDRINUSE, "ioas-unaligned");
 	WANT(unmap(g.fd, g.ioas, IOVA + 2 * PAGE, PAGE / 2), PAGE / 2);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
 	WANT(alignment(&g), PAGE);
-	WANT(map(g.fd, g.ioas, mem.rw + 2 * PAGE, PAGE / 2, IOVA + 2 * PAGE), -EINVAL);
+	WANT_WHY(g.fd, map(g.fd, g.ioas, mem.rw + 2 * PAGE, PAGE / 2, IOVA + 2 * PAGE), -EINVAL,
+		 "map-length");
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &other), 0);
 	WANT(destroy(g.fd, other), 0);
 	WANT(alignment(&g), PAGE);
-	WANT(hw_queue(&g, g.viommu, 1, IOVA + 8 * PAGE, PAGE, &other), -ENOENT);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA + 8 * PAGE, PAGE, &other), -ENOENT, "access-gap");
 	WANT(destroy(g.fd, id), 0);
 	WANT(alignment(&g), PAGE / 2);
 	/* The user address is in the middle of a page. */
 	WANT(map(g.fd, g.ioas, mem.rw + PAGE / 2, 2 * PAGE, IOVA + 4 * PAGE), 0);
-	WANT(hw_queue(&g, g.viommu, 0, IOVA + 4 * PAGE, PAGE, &id), -EADDRINUSE);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA + 4 * PAGE, PAGE, &id), -EADDRINUSE, "ioas-unaligned");
 	WANT(unmap_all(g.fd, g.ioas), 4 * PAGE);
 	close_guest(&g);
 }
@@ -249,7 +256,7 @@ static void readable(struct fixture *none)
 		return;
 	WANT(map_as(g.fd, g.ioas, READ | FIXED, mem.ro, PAGE, &iova), 0);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), 0);
-	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY);
+	WANT_WHY(g.fd, unmap(g.fd, g.ioas, IOVA, PAGE), -EBUSY, "unmap-hw-queue");
 	WANT(destroy(g.fd, id), 0);
 	WANT(unmap(g.fd, g.ioas, IOVA, PAGE), PAGE);
 	close_guest(&g);
@@ -264,28 +271,28 @@ static void order(struct fixture *none)
 	if (!open_mapped(&g))
 		return;
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
-	WANT(destroy(g.fd, g.viommu), -EBUSY);
-	WANT(destroy(g.fd, g.parent), -EBUSY);
-	WANT(destroy(g.fd, g.ioas), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.viommu), -EBUSY, "object-in-use");
+	WANT_WHY(g.fd, destroy(g.fd, g.parent), -EBUSY, "object-in-use");
+	WANT_WHY(g.fd, destroy(g.fd, g.ioas), -EBUSY, "object-in-use");
 	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE / 2, &two), 0);
-	WANT(hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &its), -EEXIST);
-	WANT(destroy(g.fd, one), -EBUSY);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA + PAGE, PAGE, &its), -EEXIST, "hw-queue-driver");
+	WANT_WHY(g.fd, destroy(g.fd, one), -EBUSY, "object-in-use");
 	/* Each vIOMMU has its own indexes. */
 	WANT(viommu(&g, g.parent, &other), 0);
-	WANT(hw_queue(&g, other, 1, IOVA, PAGE, &its), -EIO);
+	WANT_WHY(g.fd, hw_queue(&g, other, 1, IOVA, PAGE, &its), -EIO, "hw-queue-driver");
 	WANT(hw_queue(&g, other, 0, IOVA, PAGE, &its), 0);
-	WANT(destroy(g.fd, other), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, other), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, its), 0);
 	WANT(destroy(g.fd, other), 0);
 	WANT(destroy(g.fd, two), 0);
-	WANT(destroy(g.fd, two), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, two), -ENOENT, "object-none");
 	WANT(destroy(g.fd, one), 0);
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
 	/* A queue that could not be made does not depend on the one before it. */
-	WANT(hw_queue(&g, g.viommu, 1, IOVA - PAGE, PAGE, &two), -ENOENT);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA - PAGE, PAGE, &two), -ENOENT, "access-gap");
 	WANT(destroy(g.fd, one), 0);
 	WANT(destroy(g.fd, g.viommu), 0);
-	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), -ENOENT);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), -ENOENT, "access-gap");
 	WANT(viommu(&g, g.parent, &g.viommu), 0);
 	close_mapped(&g);
 }
@@ -306,17 +313,17 @@ static void index_again(struct fixture *none)
 	WANT(destroy(g.fd, two), 0);
 	if (on_c_module()) {
 		note("finding L: the second index is not free any more, and the first one is");
-		WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), -EEXIST);
+		WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), -EEXIST, "hw-queue-driver");
 		WANT(destroy(g.fd, one), 0);
 		close_mapped(&g);
 		return;
 	}
-	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), -EEXIST);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &id), -EEXIST, "hw-queue-driver");
 	WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), 0);
-	WANT(destroy(g.fd, one), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, one), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, two), 0);
 	WANT(destroy(g.fd, one), 0);
-	WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), -EIO);
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), -EIO, "hw-queue-driver");
 	WANT(hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), 0);
 	WANT(hw_queue(&g, g.viommu, 1, IOVA, PAGE, &two), 0);
 	WANT(destroy(g.fd, two), 0);
@@ -445,7 +452,7 @@ static void make_both(unsigned int *both)
 		WANT(second_result, 0);
 		*both += 1;
 		if (!first_fails)
-			WANT(destroy(g.fd, cmd.out_hw_queue_id), -EBUSY);
+			WANT_WHY(g.fd, destroy(g.fd, cmd.out_hw_queue_id), -EBUSY, "object-in-use");
 		WANT(destroy(g.fd, second_id), 0);
 	}
 	if (!first_fails)

@@ -13,21 +13,22 @@ static void wrong(struct fixture *none)
 	if (!open_guest(&g))
 		return;
 	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
-	WANT(vdevice(g.fd, NO_ID, g.dev_id, VIRT_ID, &id), -ENOENT);
-	WANT(vdevice(g.fd, g.parent, g.dev_id, VIRT_ID, &id), -ENOENT);
-	WANT(vdevice(g.fd, g.viommu, NO_ID, VIRT_ID, &id), -ENOENT);
-	WANT(vdevice(g.fd, g.viommu, g.device, VIRT_ID, &id), -ENOENT);
+	WANT_WHY(g.fd, vdevice(g.fd, NO_ID, g.dev_id, VIRT_ID, &id), -ENOENT, "object-none");
+	WANT_WHY(g.fd, vdevice(g.fd, g.parent, g.dev_id, VIRT_ID, &id), -ENOENT, "object-kind");
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, NO_ID, VIRT_ID, &id), -ENOENT, "object-none");
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, g.device, VIRT_ID, &id), -ENOENT, "object-kind");
 	cmd.viommu_id = g.viommu;
 	cmd.dev_id = g.dev_id;
 	cmd.size = offsetof(struct iommu_vdevice_alloc, virt_id);
-	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, &cmd), -EINVAL);
+	WANT_WHY(g.fd, call(g.fd, IOMMU_VDEVICE_ALLOC, &cmd), -EINVAL, "command-too-short");
 	cmd.size = sizeof(cmd);
-	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT);
+	WANT_WHY(g.fd, call(g.fd, IOMMU_VDEVICE_ALLOC, read_only(&cmd, sizeof(cmd))), -EFAULT,
+		 "user-memory");
 	/* No object is left: neither the device nor the virtual id is in use. */
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &one), 0);
-	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &id), -EEXIST);
-	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID + 1, &id), -EEXIST);
-	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -EEXIST);
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &id), -EEXIST, "vdevice-exists");
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID + 1, &id), -EEXIST, "vdevice-exists");
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -EEXIST, "vdevice-driver");
 	WANT(vdevice(g.fd, g.viommu, dev_id, UINT64_MAX, &two), 0);
 	WANT(destroy(g.fd, two), 0);
 	WANT(vdevice(g.fd, g.viommu, dev_id, 0, &two), 0);
@@ -50,7 +51,7 @@ static void two_guests(struct fixture *none)
 	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
 	WANT(viommu(&g, g.parent, &other), 0);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &one), 0);
-	WANT(vdevice(g.fd, other, g.dev_id, VIRT_ID, &id), -EEXIST);
+	WANT_WHY(g.fd, vdevice(g.fd, other, g.dev_id, VIRT_ID, &id), -EEXIST, "vdevice-exists");
 	WANT(vdevice(g.fd, other, dev_id, VIRT_ID, &two), 0);
 	WANT_DONE(forget_cache(g.fd, other, VIRT_ID, ALL, 0), 0, 1);
 	WANT(cache_is(g.fd, g.dev_id, 0, CACHED), 0);
@@ -72,22 +73,22 @@ static void unbound(struct fixture *none)
 		return;
 	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
-	WANT(destroy(g.fd, g.viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, g.viommu), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, device), 0);
 	/* The vDEVICE was destroyed with the device, and its virtual id is free. */
-	WANT(destroy(g.fd, vdev), -ENOENT);
-	WANT_DONE(forget_cache(g.fd, g.viommu, VIRT_ID, ALL, 0), -EINVAL, 0);
-	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, vdev), -ENOENT, "object-none");
+	WANT_DONE_WHY(g.fd, forget_cache(g.fd, g.viommu, VIRT_ID, ALL, 0), -EINVAL, 0, "invalidate-request");
+	WANT_WHY(g.fd, vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &id), -ENOENT, "object-none");
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &again), 0);
 	CHECK(again != vdev);
 	WANT(destroy(g.fd, again), 0);
-	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, vdev), -ENOENT, "object-none");
 	/* Its object id is not used again. */
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
 		WANT(ioas_alloc(g.fd, &ids[i]), 0);
 		CHECK(ids[i] != vdev);
 	}
-	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, vdev), -ENOENT, "object-none");
 	WANT(destroy(g.fd, g.viommu), 0);
 	WANT(destroy(g.fd, g.parent), 0);
 	WANT(destroy(g.fd, g.device), 0);
@@ -95,7 +96,8 @@ static void unbound(struct fixture *none)
 		WANT(destroy(g.fd, ids[--i]), 0);
 	WANT(destroy(g.fd, g.ioas), 0);
 	/* The abandoned id keeps the context from being regarded as new. */
-	WANT(option(g.fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode), -EBUSY);
+	WANT_WHY(g.fd, option(g.fd, IOMMU_OPTION_RLIMIT_MODE, IOMMU_OPTION_OP_SET, 0, &mode),
+		 -EBUSY, "option-has-objects");
 	close(g.fd);
 }
 
@@ -110,7 +112,7 @@ static void destroyed(struct fixture *none)
 	WANT(mock_device(g.fd, g.ioas, &device, &dev_id, &hwpt), 0);
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
 	WANT(destroy(g.fd, vdev), 0);
-	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, vdev), -ENOENT, "object-none");
 	WANT(destroy(g.fd, device), 0);
 	WANT(vdevice(g.fd, g.viommu, g.dev_id, VIRT_ID, &again), 0);
 	WANT(destroy(g.fd, again), 0);
@@ -130,10 +132,10 @@ static void while_attached(struct fixture *none)
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
 	WANT(mock_replace(g.fd, device, on_viommu), 0);
 	WANT(destroy(g.fd, vdev), 0);
-	WANT(destroy(g.fd, on_viommu), -EBUSY);
+	WANT_WHY(g.fd, destroy(g.fd, on_viommu), -EBUSY, "object-in-use");
 	WANT(vdevice(g.fd, g.viommu, dev_id, VIRT_ID, &vdev), 0);
 	WANT(destroy(g.fd, device), 0);
-	WANT(destroy(g.fd, vdev), -ENOENT);
+	WANT_WHY(g.fd, destroy(g.fd, vdev), -ENOENT, "object-none");
 	WANT(destroy(g.fd, on_viommu), 0);
 	close_guest(&g);
 }
