@@ -99,7 +99,7 @@ static const struct {
 	{ "GET_HW_INFO, the answer", LATE_TO_WRITE, prepare_info, answer_info, 0, NULL },
 	{ "HWPT_ALLOC, the answer", LATE_TO_WRITE, prepare_tables, answer_tables, 0, NULL },
 	{ "VIOMMU_ALLOC, the answer", LATE_TO_WRITE, prepare_viommu, answer_viommu, 0, NULL },
-	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT, "vdevice-unbound" },
+	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT, "object-none" },
 };
 
 static void unbind_during(size_t which)

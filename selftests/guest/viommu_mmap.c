@@ -85,11 +85,11 @@ static void alloc_wrong(struct fixture *none)
 		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EINVAL, "viommu-driver");
 		cmd.data_len = sizeof(room.data);
 		cmd.data_uptr = PTR(mem.gone);
-		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "user-memory");
 		cmd.data_uptr = 0;
-		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "user-memory");
 		cmd.data_uptr = PTR(mem.ro);
-		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "viommu-driver");
+		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EFAULT, "user-memory");
 		/* The vIOMMU was made, but the data cannot be written back. */
 		cmd.data_uptr = PTR(&room);
 		WANT_WHY(g.fd, call(g.fd, IOMMU_VIOMMU_ALLOC, read_only(&cmd, sizeof(cmd))),
@@ -441,7 +441,7 @@ static void two_viommus(struct fixture *none)
 	WANT(two[1], 0);
 	/* One mapping cannot have the pages of both. */
 	WANT_WHY(g.fd, map_file_as(g.fd, p.length + q.length, p.offset, RW_PROT, MAP_SHARED),
-		 -ENXIO, "mmap-offset");
+		 -ENXIO, "mmap-size");
 	munmap(one, p.length);
 	WANT_WHY(g.fd, destroy(g.fd, q.viommu), -EBUSY, "object-in-use");
 	WANT(destroy(g.fd, p.viommu), 0);

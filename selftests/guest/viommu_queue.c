@@ -292,7 +292,7 @@ static void order(struct fixture *none)
 	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 1, IOVA - PAGE, PAGE, &two), -ENOENT, "access-gap");
 	WANT(destroy(g.fd, one), 0);
 	WANT(destroy(g.fd, g.viommu), 0);
-	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), -ENOENT, "access-gap");
+	WANT_WHY(g.fd, hw_queue(&g, g.viommu, 0, IOVA, PAGE, &one), -ENOENT, "object-none");
 	WANT(viommu(&g, g.parent, &g.viommu), 0);
 	close_mapped(&g);
 }
