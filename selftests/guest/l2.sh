@@ -227,19 +227,40 @@ l2_pins() {
 	WHY="$((kib / 1024)) MiB"
 }
 
-# l2_top ARGUMENT...: run iommufd-top, if the tree has the language that it is written in.
+# l2_top ARGUMENT...: run iommufd-top, print what it says, which is in /tmp/top then, and check that it succeeds.
 l2_top() {
-	[ -x "$L2_ROOT/usr/bin/python3" ] || return 0
-	chroot "$L2_ROOT" /usr/bin/python3 -B /mnt/programs/iommufd-top "$@" | sed 's/^/iommufd-top: /'
+	local status=0
+	chroot "$L2_ROOT" /usr/bin/python3 -B /mnt/programs/iommufd-top "$@" >/tmp/top 2>&1 || status=$?
+	sed 's/^/iommufd-top: /' /tmp/top
+	WHY="iommufd-top ends with $status: $(tail -n 1 /tmp/top)"
+	[ "$status" = 0 ]
 }
 
-# l2_seen: print a screen of iommufd-top, and check that fdinfo says that QEMU has pinned all of L2's
-# memory, and against which limit. The C module says nothing there.
+# l2_has_python: the trees of other architectures have QEMU and what it needs.
+l2_has_python() { [ "$(uname -m)" = x86_64 ]; }
+
+# l2_listed CONTEXT: check that iommufd-top lists QEMU with this context, or that the C module tells nothing.
+l2_listed() {
+	l2_top --once || return 1
+	if [ "$MODULE" = iommufd-rs ]; then
+		WHY="iommufd-top does not list QEMU, process $L2_PID, with context $1"
+		grep -qE "^$L2_PID(\+[0-9]+)? +$1 +qemu-system-" /tmp/top
+	else
+		WHY="iommufd-top does not say that the module tells nothing"
+		grep -q 'of a module that tells nothing' /tmp/top
+	fi
+}
+
+# l2_seen: check that iommufd-top shows QEMU's open of the module's device, and that fdinfo says that QEMU
+# has pinned all of L2's memory, and against which limit. The C module says nothing there.
 l2_seen() {
 	local lines
-	l2_top --once
-	[ "$MODULE" = iommufd-rs ] || return 0
 	lines=$(cat "/proc/$L2_PID/fdinfo/"*)
+	if l2_has_python; then
+		l2_listed "$(echo "$lines" | awk '$1 == "iommufd-context:" { print $2; exit }')" || return 1
+	fi
+	WHY=
+	[ "$MODULE" = iommufd-rs ] || return 0
 	# shellcheck disable=SC2046
 	set -- $(echo "$lines" | awk '$1 ~ /^iommufd-(pinned|account-uid|account-limit):$/ { print $2 }')
 	WHY="$1 KiB are pinned, for user $2 with a limit of $3 KiB"
@@ -248,7 +269,11 @@ l2_seen() {
 
 # l2_unseen: check that no process has /dev/iommu open any more, as fdinfo tells it.
 l2_unseen() {
-	l2_top --once -d 0
+	if l2_has_python; then
+		l2_top --once -d 0 || return 1
+		WHY="iommufd-top says: $(head -n 1 /tmp/top)"
+		[ "$(head -n 1 /tmp/top)" = "iommufd-top: 0 open, 0B pinned" ] || return 1
+	fi
 	WHY=$(grep -l '^iommufd-context:' /proc/[0-9]*/fdinfo/* 2>/dev/null || true)
 	[ -z "$WHY" ]
 }
