@@ -17,7 +17,11 @@ use crate::{
     kapi::{
         file::file_ref::FileRef,
         mm::pin::PagePtr,
-        reason,
+        reason::{
+            self,
+            Because,
+            Reason, //
+        },
         sync::raw_ref::{
             BorrowedRef,
             RawRef, //
@@ -154,22 +158,20 @@ unsafe extern "C" fn iommufd_access_pin_pages(
     out_pages: *mut *mut bindings::page,
     flags: c_uint,
 ) -> c_int {
-    let range = match IovaRange::from_len(to_u64(iova), to_u64(length)) {
-        Ok(range) => range,
-        Err(error) => return error.to_errno(),
-    };
-    let bytes = page_offset(range.start()).saturating_add(range.len());
-    let npages = to_usize(bytes.div_ceil(PAGE_SIZE).min(u64::MAX >> PAGE_SHIFT));
-    // SAFETY: The caller does not destroy the access during the call. `out_pages` has an element
-    // for each page of the range, and a `PagePtr` is a pointer to a `struct page`.
-    let (access, out) = unsafe {
-        (
-            borrow(access),
-            core::slice::from_raw_parts_mut(out_pages.cast::<PagePtr>(), npages),
-        )
-    };
-    let write = flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0;
-    answer(&access, c"pin pages", access.pin_pages(range, write, out))
+    // SAFETY: The caller does not destroy the access during the call.
+    let access = unsafe { borrow(access) };
+    let range = IovaRange::from_len(to_u64(iova), to_u64(length))
+        .because(Reason::CommandRange, to_u64(iova));
+    let pinned = range.and_then(|range| {
+        let bytes = page_offset(range.start()).saturating_add(range.len());
+        let npages = to_usize(bytes.div_ceil(PAGE_SIZE).min(u64::MAX >> PAGE_SHIFT));
+        // SAFETY: `out_pages` has an element for each page of the range, and a `PagePtr` is a
+        // pointer to a `struct page`.
+        let out = unsafe { core::slice::from_raw_parts_mut(out_pages.cast::<PagePtr>(), npages) };
+        let write = flags & bindings::IOMMUFD_ACCESS_RW_WRITE != 0;
+        access.pin_pages(range, write, out)
+    });
+    answer(&access, c"pin pages", pinned)
 }
 
 #[no_mangle]
@@ -192,8 +194,12 @@ unsafe extern "C" fn iommufd_access_rw(
     len: usize,
     flags: c_uint,
 ) -> c_int {
+    // SAFETY: The caller does not destroy the access during the call.
+    let access = unsafe { borrow(access) };
+    let iova = to_u64(iova);
     if len == 0 {
-        return EINVAL.to_errno();
+        let refusal = Reason::CommandRange.with(iova);
+        return answer(&access, c"access memory", Err(refusal));
     }
     // SAFETY: `data` has `len` bytes, which nothing else uses during the call.
     let transfer = unsafe {
@@ -204,8 +210,6 @@ unsafe extern "C" fn iommufd_access_rw(
         }
     };
     let borrow_mm = flags & bindings::IOMMUFD_ACCESS_RW_KTHREAD != 0;
-    // SAFETY: The caller does not destroy the access during the call.
-    let access = unsafe { borrow(access) };
-    let copied = access.copy_bytes(to_u64(iova), transfer, borrow_mm, false);
+    let copied = access.copy_bytes(iova, transfer, borrow_mm, false);
     answer(&access, c"access memory", copied)
 }

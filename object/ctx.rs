@@ -156,7 +156,8 @@ impl Ctx {
     }
 
     /// Records that `command` is refused, and returns the error. Everything that user space or vfio
-    /// asks of the context ends here if it fails.
+    /// asks of the context ends here if it fails. Addresses for interrupts are asked for by the IOMMU
+    /// core, which knows no context: its errors do not.
     #[cold]
     pub(crate) fn refuse(&self, command: &'static CStr, refusal: Refusal) -> Error {
         self.last_refusal.record(Refused { command, refusal });

@@ -77,12 +77,26 @@ def mistakes(source: str, areas: list[tuple[str, list[Reason]]]) -> list[str]:
     return wrong
 
 
+def _sources(tree: Path) -> list[Path]:
+    """The files of the module that refuse calls."""
+    folders = ("abi", "uapi", "compat", "viommu", "device", "hwpt", "ioas", "object", "drivers", "kapi")
+    return [path for folder in folders for path in (tree / folder).rglob("*.rs")]
+
+
 def unused(tree: Path, areas: list[tuple[str, list[Reason]]]) -> list[str]:
     """Reasons that no code uses."""
-    folders = ("abi", "uapi", "compat", "viommu", "device", "hwpt", "ioas", "object", "drivers", "kapi")
-    source = "".join(path.read_text() for folder in folders for path in (tree / folder).rglob("*.rs"))
+    source = "".join(path.read_text() for path in _sources(tree))
     used = set(re.findall(r"\bReason::(\w+)", source))
     return [f"no code uses {reason.ident}" for _, area in areas for reason in area if reason.ident not in used]
+
+
+def unlisted(tree: Path, areas: list[tuple[str, list[Reason]]]) -> list[str]:
+    """Errors that code returns with a reason and the table does not list for it."""
+    listed = {reason.ident: reason.errors for _, area in areas for reason in area}
+    pattern = re.compile(r"\bReason::(\w+)\s*\.errno\(\s*(E[A-Z0-9]+)\b")
+    found = {match.groups() for path in _sources(tree) for match in pattern.finditer(path.read_text())}
+    return [f"{ident} is returned with {error}, which its line does not list" for ident, error in sorted(found)
+            if "others" not in listed.get(ident, ["others"]) and error not in listed[ident]]
 
 
 def page(areas: list[tuple[str, list[Reason]]]) -> str:
@@ -123,7 +137,7 @@ def main(arguments: list[str]) -> int:
     tree = Path(names[0]) if names else Path(__file__).resolve().parent.parent
     source = (tree / "kapi/reason/table.rs").read_text()
     areas = parse(source)
-    wrong = mistakes(source, areas) + unused(tree, areas)
+    wrong = mistakes(source, areas) + unused(tree, areas) + unlisted(tree, areas)
     target = tree / "Documentation/reasons.rst"
     new = page(areas)
     if not check and not wrong:

@@ -88,5 +88,6 @@ reasons "MapLimit is called map-limits" kapi/reason/table.rs 's/c"map-limit"/c"m
 reasons "code 1291 twice" kapi/reason/table.rs 's/= 0x050a,/= 0x050b,/'
 reasons "more than one number" kapi/reason/table.rs 's/{} pages over/{} pages over {}/'
 reasons "no code uses" kapi/reason/table.rs 's/^    MapLimit = 0x050a/    MapLimitX = 0x050a/; s/c"map-limit"/c"map-limit-x"/'
+reasons "Impossible is returned with EFAULT" kapi/reason/table.rs 's/EOVERFLOW EFAULT\], c"impossible"/EOVERFLOW], c"impossible"/'
 echo "1..$COUNT"
 [ "$FAILED" = 0 ]
