@@ -91,12 +91,12 @@ static void lengths_of_batches(struct fixture *none)
 }
 
 /*
- * What the tracepoint says of how often the IOMMU was given descriptors, of scattered pages. A batch has up to 63
+ * What the tracepoint says of how often the IOMMU was given descriptors, of scattered pages. A batch has up to 64
  * ranges, and a descriptor for each.
  */
 static void submissions(struct fixture *none)
 {
-	static const uint32_t lengths[] = { 1, 2, 63, 64, 126, 127, 300 };
+	static const uint32_t lengths[] = { 1, 2, 63, 64, 65, 128, 129, 300 };
 	static request batch[300];
 	struct guest g;
 	uint32_t hwpt;
@@ -108,7 +108,7 @@ static void submissions(struct fixture *none)
 	for (unsigned int n = 0; n < ARRAY_SIZE(lengths); n++) {
 		CHECK(trace_on());
 		WANT(invalidate(&g, hwpt, batch, lengths[n]), 0);
-		WANT(traced_submissions(), by_the_driver() ? -1LL : (lengths[n] + 62) / 63);
+		WANT(traced_submissions(), by_the_driver() ? -1LL : (lengths[n] + 63) / 64);
 	}
 	trace_off();
 	close_guest(&g);
