@@ -146,8 +146,10 @@ static void write_behind_hole(struct fixture *none)
 	char data[4 * PAGE];
 
 	memset(data, 0x77, sizeof(data));
-	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
-		       MOCK_ACCESS_RW_WRITE), -EFAULT);
+	WANT_WHY(own.m.fd,
+		 access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
+			   MOCK_ACCESS_RW_WRITE),
+		 -EFAULT, "access-memory");
 	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 2 * PAGE,
 		       MOCK_ACCESS_RW_WRITE), 0);
 }
@@ -169,8 +171,10 @@ static void write_fails(struct fixture *none)
 		char data[4 * PAGE];
 
 		memset(data, 0x77, sizeof(data));
-		WANT(access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
-			       MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH), -EFAULT);
+		WANT_WHY(own.m.fd,
+			 access_rw(own.m.fd, own.access, MOCK_IOVA + 3 * PAGE, data, 4 * PAGE,
+				   MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH),
+			 -EFAULT, "access-memory");
 	}
 	for (i = 0; i < 5 * PAGE; i++)
 		CHECK(mem.hole[i] == 1);
@@ -238,8 +242,12 @@ static void read_protected(struct fixture *none)
 	CHECK(data[0] == 1 && data[PAGE - 1] == 1);
 	/* The C module pins several pages for writing even if it reads them. */
 	WANT_FINDING("N", access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, 0), 0, -EFAULT);
-	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
-	WANT(access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, MOCK_ACCESS_RW_WRITE), -EFAULT);
+	WANT_WHY(own.m.fd,
+		 access_rw(own.m.fd, own.access, MOCK_IOVA, data, PAGE, MOCK_ACCESS_RW_WRITE),
+		 -EFAULT, "access-memory");
+	WANT_WHY(own.m.fd,
+		 access_rw(own.m.fd, own.access, MOCK_IOVA, data, 2 * PAGE, MOCK_ACCESS_RW_WRITE),
+		 -EFAULT, "access-memory");
 }
 
 /*
@@ -298,10 +306,12 @@ static void errors_in_order(struct fixture *none)
 	WANT(map_as(m.fd, m.other, FIXED | READ, mem.rw, 2 * PAGE, &iova), 0);
 	access = access_open(m.fd, m.other, PINS);
 	CHECK(access >= 0);
-	WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -EPERM);
-	WANT(access_pin(m.fd, access, MOCK_IOVA + 1, PAGE, NULL, &id), -EINVAL);
-	WANT(access_pin(m.fd, access, MOCK_IOVA + PAGE, 2 * PAGE, NULL, &id), -EPERM);
-	WANT(access_pin(m.fd, access, MOCK_IOVA + 2 * PAGE, PAGE, NULL, &id), -ENOENT);
+	WANT_WHY(m.fd, access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -EPERM, "access-permission");
+	WANT_WHY(m.fd, access_pin(m.fd, access, MOCK_IOVA + 1, PAGE, NULL, &id), -EINVAL, "access-part-page");
+	WANT_WHY(m.fd, access_pin(m.fd, access, MOCK_IOVA + PAGE, 2 * PAGE, NULL, &id), -EPERM,
+		 "access-permission");
+	WANT_WHY(m.fd, access_pin(m.fd, access, MOCK_IOVA + 2 * PAGE, PAGE, NULL, &id), -ENOENT,
+		 "access-gap");
 	WANT(unmap_all(m.fd, m.other), 2 * PAGE);
 	close(access);
 	close_mock(&m);

@@ -151,7 +151,8 @@ static void read_and_write_any_length(struct fixture *none)
 	access = access_open(m.fd, m.other, 0);
 	CHECK(access >= 0);
 	for (p = 0; p < ARRAY_SIZE(paths); p++) {
-		WANT(access_rw(m.fd, access, MOCK_IOVA, got, 0, paths[p]), -EINVAL);
+		WANT_WHY(m.fd, access_rw(m.fd, access, MOCK_IOVA, got, 0, paths[p]), -EINVAL,
+			 "command-range");
 		for (l = 0; l < ARRAY_SIZE(lengths); l++) {
 			for (at = 0; at + lengths[l] <= 4 * PAGE; at += 1023) {
 				char *here = mem.rw + at;
@@ -168,9 +169,11 @@ static void read_and_write_any_length(struct fixture *none)
 			}
 		}
 		/* Accesses that end behind the mappings, wrap, or begin before them. */
-		WANT(access_rw(m.fd, access, MOCK_IOVA, got, 4 * PAGE + 1, paths[p]), -ENOENT);
-		WANT(access_rw(m.fd, access, MOCK_IOVA - 1, got, 2, paths[p]), -ENOENT);
-		WANT(access_rw(m.fd, access, TOP, got, 2, paths[p]), -EOVERFLOW);
+		WANT_WHY(m.fd, access_rw(m.fd, access, MOCK_IOVA, got, 4 * PAGE + 1, paths[p]),
+			 -ENOENT, "access-gap");
+		WANT_WHY(m.fd, access_rw(m.fd, access, MOCK_IOVA - 1, got, 2, paths[p]), -ENOENT,
+			 "access-gap");
+		WANT_WHY(m.fd, access_rw(m.fd, access, TOP, got, 2, paths[p]), -EOVERFLOW, "command-range");
 	}
 	WANT(unmap_all(m.fd, m.other), 4 * PAGE);
 	close(access);
@@ -188,8 +191,8 @@ static void replace_fails(struct fixture *none)
 	CHECK(open_mock(&m));
 	ids[0] = m.other;
 	ids[1] = m.ioas;
-	WANT(access_open(m.fd, NO_ID, PINS), -ENOENT);
-	WANT(access_open(m.fd, m.dev_id, PINS), -ENOENT);
+	WANT_WHY(m.fd, access_open(m.fd, NO_ID, PINS), -ENOENT, "object-none");
+	WANT_WHY(m.fd, access_open(m.fd, m.dev_id, PINS), -ENOENT, "object-kind");
 	WANT(access_open(m.fd, m.other, ~0u), -EOPNOTSUPP);
 	access = access_open(m.fd, m.ioas, PINS);
 	CHECK(access >= 0);
@@ -197,12 +200,12 @@ static void replace_fails(struct fixture *none)
 		uint32_t here = ids[i % 2];
 
 		WANT(access_replace(m.fd, access, here), 0);
-		WANT(access_replace(m.fd, access, NO_ID), -ENOENT);
-		WANT(access_replace(m.fd, access, m.hwpt), -ENOENT);
+		WANT_WHY(m.fd, access_replace(m.fd, access, NO_ID), -ENOENT, "object-none");
+		WANT_WHY(m.fd, access_replace(m.fd, access, m.hwpt), -ENOENT, "object-kind");
 		WANT(access_replace(m.fd, access, here), 0);
 		WANT(map(m.fd, here, mem.rw, NR * PAGE, MOCK_IOVA), 0);
 		WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, mem.rw, &id), 0);
-		WANT(access_replace(m.fd, access, NO_ID), -ENOENT);
+		WANT_WHY(m.fd, access_replace(m.fd, access, NO_ID), -ENOENT, "object-none");
 		WANT(access_unpin(m.fd, access, id), 0);
 		WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, mem.rw, &id), 0);
 		WANT(unmap(m.fd, here, MOCK_IOVA, NR * PAGE), NR * PAGE);
@@ -214,7 +217,7 @@ static void replace_fails(struct fixture *none)
 		WANT(access_unpin(m.fd, access, id), -ENOENT);
 		WANT(unmap_all(m.fd, here), NR * PAGE);
 	}
-	WANT(destroy(m.fd, m.other), -EBUSY);
+	WANT_WHY(m.fd, destroy(m.fd, m.other), -EBUSY, "object-in-use");
 	WANT(access_replace(m.fd, access, m.ioas), 0);
 	WANT(destroy(m.fd, m.other), 0);
 	close(access);
@@ -240,7 +243,7 @@ static void mock_sums_wrap(struct fixture *none)
 	WANT(mock_refs(m.fd, (void *)-PAGE, 2 * PAGE, 0), -EINVAL);
 	WANT(map(m.fd, m.other, mem.rw, PAGE, -PAGE), 0);
 	WANT(access_pin(m.fd, access, -PAGE, 2 * PAGE, NULL, &id), -EOVERFLOW);
-	WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -ENOENT);
+	WANT_WHY(m.fd, access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), -ENOENT, "access-gap");
 	WANT(access_pin(m.fd, access, -PAGE, PAGE, NULL, &id), 0);
 	WANT(unmap(m.fd, m.other, -PAGE, PAGE), PAGE);
 	close(access);
@@ -275,6 +278,16 @@ int revoke_dmabuf(int fd, int dmabuf, bool revoked)
 	return mock_op(fd, &cmd);
 }
 
+/* An access to device memory, which fails with any error. */
+#define REFUSES_DEVICE(access) do {							\
+	struct refusal __before;							\
+	long long __got;								\
+	last_refusal(m.fd, &__before);							\
+	__got = (access);								\
+	check_refusal(m.fd, &__before, __got, "access-device-memory", #access);		\
+	CHECK(__got < 0);								\
+} while (0)
+
 /* The registers of a device cannot be accessed as memory. */
 static void access_refuses_dmabuf(struct fixture *none)
 {
@@ -291,13 +304,16 @@ static void access_refuses_dmabuf(struct fixture *none)
 	reading = access_open(m.fd, m.ioas, 0);
 	CHECK(pinning >= 0 && reading >= 0);
 	WANT(map_file(m.fd, m.ioas, FIXED | RW, dmabuf, 0, 4 * PAGE, &iova), 0);
-	CHECK(access_pin(m.fd, pinning, iova, PAGE, NULL, &id) < 0);
-	CHECK(access_pin(m.fd, pinning, iova + PAGE, 2 * PAGE, NULL, &id) < 0);
-	CHECK(access_rw(m.fd, reading, iova, data, sizeof(data), 0) < 0);
-	CHECK(access_rw(m.fd, reading, iova, data, sizeof(data), MOCK_ACCESS_RW_SLOW_PATH) < 0);
+	REFUSES_DEVICE(access_pin(m.fd, pinning, iova, PAGE, NULL, &id));
+	REFUSES_DEVICE(access_pin(m.fd, pinning, iova + PAGE, 2 * PAGE, NULL, &id));
+	REFUSES_DEVICE(access_rw(m.fd, reading, iova, data, sizeof(data), 0));
+	REFUSES_DEVICE(access_rw(m.fd, reading, iova, data, sizeof(data), MOCK_ACCESS_RW_SLOW_PATH));
+	WANT_WHY(m.fd, map_file(m.fd, m.ioas, FIXED | RW, dmabuf, PAGE, 4 * PAGE, &other), -EINVAL,
+		 "map-file-end");
 	/* Revoked while mapped, then unmapped. While it is revoked nothing can be mapped. */
 	WANT(revoke_dmabuf(m.fd, dmabuf, true), 0);
-	WANT(map_file(m.fd, m.ioas, FIXED | RW, dmabuf, 0, 4 * PAGE, &other), -ENODEV);
+	WANT_WHY(m.fd, map_file(m.fd, m.ioas, FIXED | RW, dmabuf, 0, 4 * PAGE, &other), -ENODEV,
+		 "map-dma-buf");
 	WANT(revoke_dmabuf(m.fd, dmabuf, true), 0);
 	WANT(revoke_dmabuf(m.fd, dmabuf, false), 0);
 	WANT(map_file(m.fd, m.ioas, FIXED | RW, dmabuf, 0, 4 * PAGE, &other), 0);

@@ -75,9 +75,9 @@ static void where_memory_is(struct fixture *f)
 	int i;
 
 	WANT(open_pair(&p), 0);
-	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+	WANT_WHY(p.fd, told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(move(&p, TRANSLATED, p.ioas), 0);
-	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+	WANT_WHY(p.fd, told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(move(&p, BYPASSING, p.ioas), 0);
 	for (i = 0; i < 3; i++) {
 		phys = 0;
@@ -89,9 +89,9 @@ static void where_memory_is(struct fixture *f)
 		else if (i == 1)
 			WANT(move(&p, TRANSLATED, p.ioas), 0);
 	}
-	WANT(told_phys(&p, p.other, DST, &phys), -EOPNOTSUPP);
+	WANT_WHY(p.fd, told_phys(&p, p.other, DST, &phys), -EOPNOTSUPP, "phys-no-device");
 	WANT(detach(card_fd(p.card[BYPASSING])), 0);
-	WANT(told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP);
+	WANT_WHY(p.fd, told_phys(&p, p.ioas, DST, &phys), -EOPNOTSUPP, "phys-no-device");
 }
 
 static void both_see_unmap(struct fixture *f)
@@ -121,9 +121,11 @@ static void own_tables(struct fixture *f)
 	WANT(start_pair(&p, NULL), 0);
 	for (i = 0; i < CARDS; i++)
 		WANT(hwpt_alloc(p.fd, p.dev_id[i], p.other, &tables[i]), 0);
-	WANT(move_to_tables(&p, TRANSLATED, tables[BYPASSING], p.other), -ENODEV);
+	WANT_WHY(p.fd, move_to_tables(&p, TRANSLATED, tables[BYPASSING], p.other), -ENODEV, "attach-iommu");
 	CHECK(writes_to(&p, TRANSLATED, p.dst) && card_interrupts(p.card[TRANSLATED]));
-	WANT_FINDING("10", move_to_tables(&p, BYPASSING, tables[TRANSLATED], p.other), -EINVAL, 0);
+	/* Finding 10: the C module does not refuse. */
+	WANT_WHY(p.fd, move_to_tables(&p, BYPASSING, tables[TRANSLATED], p.other),
+		 on_c_module() ? 0 : -EINVAL, "attach-iommu");
 	for (i = 0; i < CARDS; i++) {
 		WANT(move_to_tables(&p, i, tables[i], p.other), 0);
 		CHECK(writes_to(&p, i, p.far) && card_interrupts(p.card[i]));
@@ -160,13 +162,13 @@ static void addresses(struct fixture *f)
 	WANT(move(&p, BYPASSING, p.ioas), 0);
 	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), 0);
 	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), 0);
-	WANT(move(&p, TRANSLATED, p.ioas), -EADDRINUSE);
+	WANT_WHY(p.fd, move(&p, TRANSLATED, p.ioas), -EADDRINUSE, "ioas-in-use");
 	WANT(unmap(p.fd, p.ioas, MSI_IOVA, PAGE), PAGE);
-	WANT(move(&p, TRANSLATED, p.ioas), -EADDRINUSE);
+	WANT_WHY(p.fd, move(&p, TRANSLATED, p.ioas), -EADDRINUSE, "ioas-in-use");
 	WANT(unmap(p.fd, p.ioas, 1ULL << 60, PAGE), PAGE);
 	WANT(move(&p, TRANSLATED, p.ioas), 0);
-	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), -EINVAL);
-	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), -EINVAL);
+	WANT_WHY(p.fd, map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), -EINVAL, "map-reserved");
+	WANT_WHY(p.fd, map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), -EINVAL, "map-reserved");
 	WANT(detach(card_fd(p.card[TRANSLATED])), 0);
 	WANT(map(p.fd, p.ioas, p.far, PAGE, MSI_IOVA), 0);
 	WANT(map(p.fd, p.ioas, p.far, PAGE, 1ULL << 60), 0);
@@ -181,7 +183,8 @@ static void hardware(struct fixture *f)
 	for (i = 0; i < CARDS; i++) {
 		struct iommu_hw_info info = { .size = sizeof(info), .dev_id = p.dev_id[i] };
 
-		WANT(call(p.fd, IOMMU_GET_HW_INFO, &info), i == BYPASSING ? -EOPNOTSUPP : 0);
+		WANT_WHY(p.fd, call(p.fd, IOMMU_GET_HW_INFO, &info), i == BYPASSING ? -EOPNOTSUPP : 0,
+			 i == BYPASSING ? "hw-info-type" : NULL);
 	}
 }
 
@@ -223,11 +226,14 @@ static void unsafe_interrupts(struct fixture *f)
 {
 	static char log[1 << 20];
 	int fd = open_iommu(), dev = open_device(bdf(TRANSLATED)), r, len;
+	struct refusal before;
 	uint32_t id;
 
 	CHECK(fd >= 0 && dev >= 0);
 	CHECK(allow_unsafe("0"));
+	last_refusal(fd, &before);
 	r = bind_device(dev, fd, &id);
+	check_refusal(fd, &before, r, "bind-interrupts", "BIND_IOMMUFD");
 	CHECK(allow_unsafe("1"));
 	WANT(r, -EPERM);
 	len = klogctl(3, log, sizeof(log) - 1);

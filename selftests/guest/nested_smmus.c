@@ -297,7 +297,7 @@ static void virtual_ids(struct fixture *none)
 	WANT(detach(n[1].dev), 0);
 	WANT(destroy(n[1].fd, old), 0);
 	n[1].vsid = n[0].vsid;
-	WANT(vdevice(&n[1]), -EEXIST);
+	WANT_WHY(n[0].fd, vdevice(&n[1]), -EEXIST, "vdevice-driver");
 	WANT(detach(n[0].dev), 0);
 	WANT(destroy(n[0].fd, n[0].vdevice), 0);
 	WANT(vdevice(&n[1]), 0);
@@ -338,18 +338,18 @@ static void wrong_sets(struct fixture *none)
 	}
 	WANT(over(&n[0], others, 8), 0);
 	WANT(over(&n[0], NULL, 0), 0);
-	WANT(over(&n[0], others, 12), -EINVAL);
-	WANT(over(&n[0], others, 16), -EINVAL);
-	WANT(over(&n[0], others, 64), -E2BIG);
+	WANT_WHY(n[0].fd, over(&n[0], others, 12), -EINVAL, "viommu-iommus");
+	WANT_WHY(n[0].fd, over(&n[0], others, 16), -EINVAL, "viommu-driver");
+	WANT_WHY(n[0].fd, over(&n[0], others, 64), -E2BIG, "viommu-iommus");
 	WANT(over(&n[0], (void *)8, 8), -EFAULT);
 	others[0].dev_id = n[0].dev_id;
 	WANT(over(&n[0], others, 8), -EINVAL);
 	others[0].dev_id = n[0].ioas;
-	WANT(over(&n[0], others, 8), -ENOENT);
+	WANT_WHY(n[0].fd, over(&n[0], others, 8), -ENOENT, "object-kind");
 	others[0].dev_id = n[1].dev_id;
 	/* The parents of both SMMUs, but exchanged; of another address space; no parent. */
 	others[0].hwpt_id = n[0].parent;
-	WANT(over(&n[0], others, 8), -EINVAL);
+	WANT_WHY(n[0].fd, over(&n[0], others, 8), -EINVAL, "viommu-driver");
 	WANT(ioas_alloc(n[0].fd, &ioas), 0);
 	struct iommu_hwpt_alloc other = {
 		.size = sizeof(other), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT, .dev_id = n[1].dev_id,
@@ -357,10 +357,10 @@ static void wrong_sets(struct fixture *none)
 	};
 	WANT(call(n[0].fd, IOMMU_HWPT_ALLOC, &other), 0);
 	others[0].hwpt_id = other.out_hwpt_id;
-	WANT(over(&n[0], others, 8), -EINVAL);
+	WANT_WHY(n[0].fd, over(&n[0], others, 8), -EINVAL, "viommu-other-ioas");
 	WANT(hwpt_alloc(n[0].fd, n[1].dev_id, n[0].ioas, &elsewhere), 0);
 	others[0].hwpt_id = elsewhere;
-	WANT(over(&n[0], others, 8), -EINVAL);
+	WANT_WHY(n[0].fd, over(&n[0], others, 8), -EINVAL, "viommu-not-parent");
 	close_both(n);
 }
 
@@ -375,11 +375,11 @@ static void one_smmu(struct fixture *none)
 	WANT(viommu(&n[0]), 0);
 	WANT(vdevice(&n[0]), 0);
 	n[1].viommu = n[0].viommu;
-	WANT(vdevice(&n[1]), -EINVAL);
-	WANT(vste(&n[1], STE_BYPASS, 0, &id), -EINVAL);
+	WANT_WHY(n[0].fd, vdevice(&n[1]), -EINVAL, "vdevice-iommu");
+	WANT_WHY(n[0].fd, vste(&n[1], STE_BYPASS, 0, &id), -EINVAL, "hwpt-viommu");
 	WANT(vste(&n[0], STE_BYPASS, 0, &hwpt), 0);
 	WANT(attach(n[0].dev, hwpt, NULL), 0);
-	WANT(attach(n[1].dev, hwpt, NULL), -EINVAL);
+	WANT_WHY(n[0].fd, attach(n[1].dev, hwpt, NULL), -EINVAL, "attach-driver");
 	close_both(n);
 }
 

@@ -44,7 +44,8 @@ static void own_tables(struct fixture *f)
 	WANT(start_pair(&p, hwpts), 0);
 	CHECK((hwpts[0] != hwpts[1]) == apart);
 	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
-	WANT(move_to_tables(&p, 1, mine, p.ioas), apart ? -EINVAL : 0);
+	WANT_WHY(p.fd, move_to_tables(&p, 1, mine, p.ioas), apart ? -EINVAL : 0,
+		 apart ? "attach-driver" : NULL);
 	/* After a refused move the card is attached where it was. */
 	CHECK(writes_to(&p, 1, p.dst) && card_interrupts(p.card[1]));
 	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
@@ -145,9 +146,9 @@ static void window_is_lent(struct fixture *f)
 	WANT(hwpt_alloc(p.fd, p.dev_id[0], p.ioas, &mine), 0);
 	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
 	CHECK(card_interrupts(p.card[0]));
-	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
+	WANT_WHY(p.fd, map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL, "map-reserved");
 	WANT(move(&p, 0, p.other), 0);
-	WANT(map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL);
+	WANT_WHY(p.fd, map(p.fd, p.ioas, p.far, PAGE, window), -EINVAL, "map-reserved");
 	WANT(move(&p, 1, p.other), 0);
 	/*
 	 * These page tables had a doorbell for a card that was moved away. The C module leaves the
@@ -155,7 +156,7 @@ static void window_is_lent(struct fixture *f)
 	 */
 	if (!on_c_module() || !getenv("TWO_IOMMUS")) {
 		WANT(map(p.fd, p.ioas, p.far, PAGE, window), 0);
-		WANT(move_to_tables(&p, 0, mine, p.ioas), -EADDRINUSE);
+		WANT_WHY(p.fd, move_to_tables(&p, 0, mine, p.ioas), -EADDRINUSE, "ioas-in-use");
 		WANT(unmap(p.fd, p.ioas, window, PAGE), PAGE);
 	}
 	WANT(move_to_tables(&p, 0, mine, p.ioas), 0);
@@ -197,7 +198,7 @@ static void dirty_pages(struct fixture *f)
 
 		WANT(call(p.fd, IOMMU_GET_HW_INFO, &info), 0);
 		if (!(info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING)) {
-			WANT(call(p.fd, IOMMU_HWPT_ALLOC, &alloc), -EOPNOTSUPP);
+			WANT_WHY(p.fd, call(p.fd, IOMMU_HWPT_ALLOC, &alloc), -EOPNOTSUPP, "hwpt-dirty");
 			continue;
 		}
 		WANT(call(p.fd, IOMMU_HWPT_ALLOC, &alloc), 0);

@@ -93,10 +93,10 @@ static void attached(struct fixture *none)
 	WANT(pasid_check(m.fd, m.device, 100, NO_ID), -ENOENT);
 	WANT(destroy(m.fd, m.two), -EBUSY);
 	/* EBUSY takes precedence over all other errors. */
-	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EBUSY);
-	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EBUSY);
-	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EBUSY);
-	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EBUSY);
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.two), -EBUSY, "attach-again");
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.one), -EBUSY, "attach-again");
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.plain), -EBUSY, "attach-again");
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.ioas), -EBUSY, "attach-again");
 	/* Another PASID, and the page tables that the device itself is attached to. */
 	WANT(pasid_attach(m.fd, m.device, 101, m.two), 0);
 	WANT(pasid_attach(m.fd, m.device, 102, m.one), 0);
@@ -119,10 +119,10 @@ static void refused(struct fixture *none)
 	WANT(pasid_attach(m.fd, m.device, 100, 0), -ENOENT);
 	WANT(pasid_attach(m.fd, m.device, 100, NO_ID), -ENOENT);
 	WANT(pasid_attach(m.fd, m.device, 100, m.dev_id), -EINVAL);
-	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL, "attach-pasid");
 	/* Automatic page tables are not compatible with PASIDs. */
 	WANT(pasid_attach(m.fd, m.device, 100, m.ioas), -EINVAL);
-	WANT(pasid_replace(m.fd, m.device, 100, m.one), -EINVAL);
+	WANT_WHY(m.fd, pasid_replace(m.fd, m.device, 100, m.one), -EINVAL, "attach-not");
 	WANT(pasid_replace(m.fd, m.device, 100, m.ioas), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 100, 0), 0);
 	/* The width of PASIDs. */
@@ -143,9 +143,9 @@ static void replaced(struct fixture *none)
 	CHECK(open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	WANT(pasid_attach(m.fd, m.device, 200, m.one), 0);
 	WANT(pasid_replace(m.fd, m.device, 200, m.ioas), -EINVAL);
-	WANT(pasid_replace(m.fd, m.device, 200, m.plain), -EINVAL);
+	WANT_WHY(m.fd, pasid_replace(m.fd, m.device, 200, m.plain), -EINVAL, "attach-pasid");
 	WANT(pasid_replace(m.fd, m.device, 200, NO_ID), -ENOENT);
-	WANT(pasid_replace(m.fd, m.device, 201, m.two), -EINVAL);
+	WANT_WHY(m.fd, pasid_replace(m.fd, m.device, 201, m.two), -EINVAL, "attach-not");
 	WANT(pasid_check(m.fd, m.device, 200, m.one), 0);
 	WANT(pasid_replace(m.fd, m.device, 200, m.one), 0);
 	WANT(pasid_replace(m.fd, m.device, 200, m.two), 0);
@@ -240,7 +240,7 @@ static void beside_the_device(struct fixture *none)
 	WANT(pasid_detach(m.fd, m.device, 101), 0);
 	WANT(go_to(&m, m.plain), 0);
 	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EINVAL);
-	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL, "attach-pasid");
 	WANT(go_to(&m, m.ioas), 0);
 	WANT(pasid_attach(m.fd, m.device, 100, m.one), -EINVAL);
 	/* PASID 0 is the device itself. If it is detached, the other PASIDs stay attached. */
@@ -263,7 +263,7 @@ static void without_pasids(struct fixture *none)
 	struct pasids m;
 
 	CHECK(open_pasids(&m, 0));
-	WANT(pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL);
+	WANT_WHY(m.fd, pasid_attach(m.fd, m.device, 100, m.plain), -EINVAL, "attach-pasid");
 	WANT(pasid_attach(m.fd, m.device, 100, m.two), -EINVAL);
 	WANT(pasid_attach(m.fd, m.device, 1, m.two), -EINVAL);
 	WANT(pasid_check(m.fd, m.device, 1, 0), 0);

@@ -160,9 +160,12 @@ static void permissions(struct fixture *f)
 	uint64_t iova = FREE_IOVA, to = 2 * FREE_IOVA;
 
 	WANT(map_as(f->fd, f->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
-	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | RW, f->ioas, &to), -EPERM);
-	WANT(copy(f->fd, f->other, iova, PAGE, FIXED | WRITE, f->ioas, &to), -EPERM);
-	WANT(copy(f->fd, f->other, iova, PAGE, RW, f->ioas, &to), -EPERM);
+	WANT_WHY(f->fd, copy(f->fd, f->other, iova, PAGE, FIXED | RW, f->ioas, &to), -EPERM,
+		 "map-read-only");
+	WANT_WHY(f->fd, copy(f->fd, f->other, iova, PAGE, FIXED | WRITE, f->ioas, &to), -EPERM,
+		 "map-read-only");
+	WANT_WHY(f->fd, copy(f->fd, f->other, iova, PAGE, RW, f->ioas, &to), -EPERM,
+		 "map-read-only");
 	WANT(unmap(f->fd, f->ioas, to, PAGE), -ENOENT);
 	/* The destination is checked before the permissions. */
 	to = HELD_IOVA;
@@ -186,7 +189,8 @@ static void permissions_half_way(struct fixture *f)
 
 	WANT(map(f->fd, f->other, mem.rw, PAGE, FREE_IOVA), 0);
 	WANT(map_as(f->fd, f->other, FIXED | READ, mem.rw, PAGE, &iova), 0);
-	WANT(copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | RW, f->ioas, &to), -EPERM);
+	WANT_WHY(f->fd, copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | RW, f->ioas, &to), -EPERM,
+		 "map-read-only");
 	WANT(pinned(), idle);
 	WANT(unmap(f->fd, f->ioas, to, 2 * PAGE), -ENOENT);
 	WANT(copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | READ, f->ioas, &to), 0);

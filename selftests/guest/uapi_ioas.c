@@ -202,7 +202,8 @@ static void short_ranges(struct fixture *f)
 		memset(room, 0xee, sizeof(room));
 		cmd.num_iovas = i;
 		cmd.allowed_iovas = i ? PTR(room) : 0;
-		WANT(call(f->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EMSGSIZE);
+		WANT_WHY(f->fd, call(f->fd, IOMMU_IOAS_IOVA_RANGES, &cmd), -EMSGSIZE,
+			 "ioas-more-ranges");
 		WANT(cmd.num_iovas, nr);
 		WANT(cmd.out_iova_alignment, alignment);
 		CHECK(!memcmp(room, full, i * sizeof(*room)));
@@ -246,22 +247,22 @@ static void allowed_list(struct fixture *f)
 	WANT(allow(f->fd, f->ioas, a, 1), 0);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, FREE_IOVA);
-	WANT(map_anywhere(f, f->ioas, 2 * PAGE, &iova), -ENOSPC);
+	WANT_WHY(f->fd, map_anywhere(f, f->ioas, 2 * PAGE, &iova), -ENOSPC, "map-no-room");
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, FREE_IOVA + PAGE);
-	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
+	WANT_WHY(f->fd, map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC, "map-no-room");
 	WANT(iova, 0);
 	WANT(map(f->fd, f->ioas, mem.rw, PAGE, 3 * FREE_IOVA), 0);
 
 	/* A refused list leaves the old one. */
 	WANT(allow(f->fd, f->ioas, second_bad, 2), -EINVAL);
-	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
+	WANT_WHY(f->fd, map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC, "map-no-room");
 
 	/* A new list replaces the old one. Mappings outside of it stay. */
 	WANT(allow(f->fd, f->ioas, z, 1), 0);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(iova, 2 * FREE_IOVA);
-	WANT(map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC);
+	WANT_WHY(f->fd, map_anywhere(f, f->ioas, PAGE, &iova), -ENOSPC, "map-no-room");
 	WANT(allow(f->fd, f->ioas, NULL, 0), 0);
 	WANT(map_anywhere(f, f->ioas, PAGE, &iova), 0);
 	WANT(unmap_all(f->fd, f->ioas), 6 * PAGE);

@@ -166,9 +166,12 @@ static void unprivileged_mode(struct fixture *f)
 {
 	int fd = open_iommu();
 	struct fixture empty = { .fd = fd, .dev = -1 };
+	struct refusal r;
 
 	CHECK(fd >= 0);
 	CHECK(in_child(f, NOBODY, mode_refused));
+	CHECK(last_refusal(f->fd, &r) || on_c_module());
+	CHECK(on_c_module() || !strcmp(r.reason, "option-privilege"));
 	CHECK(in_child(&empty, NOBODY, mode_refused));
 	WANT(get_option(fd, IOMMU_OPTION_RLIMIT_MODE, 0), 0);
 	close(fd);
