@@ -3,7 +3,7 @@
 """Makes Documentation/reasons.rst of kapi/reason/table.rs.
 
 Usage: reasons.py [--check] [TREE]. With --check it writes nothing, and fails if the page is not what it
-would write, or if the table contradicts itself."""
+would write, if the table contradicts itself, or if no test asserts a reason that one could."""
 
 import re
 import sys
@@ -31,6 +31,43 @@ _ENTRY = re.compile(
 _TITLE = re.compile(r"^    // (.+)\.$", re.M)
 # Lines of the table that begin an entry, to notice those that do not parse.
 _BEGIN = re.compile(r"^    \w+ = ", re.M)
+
+# The reasons that no test asserts, each with the cause.
+UNTESTED = {
+    "no-memory": "only where an allocation fails, in a suite that counts calls and does not look at each",
+    "killed": "the caller is gone before it could look",
+    "impossible": "a mistake in the module",
+    "object-ids": "needs 2^31 objects",
+    "ioas-many-ranges": "the C module has no such limit",
+    "map-driver": "the mock IOMMU and the emulated ones fill their page tables",
+    "map-no-process": "every caller has memory",
+    "map-process-gone": "the process has to end while its memory is mapped and before it is pinned",
+    "unmap-busy": "two calls at a time",
+    "unmap-access": "the driver of the mock gives up its accesses",
+    "unmap-cut-device": "no container of a test has device memory",
+    "unmap-cut-in-use": "the type of a container has large pages turned off before memory is mapped",
+    "access-unmapping": "two calls at a time",
+    "access-attached": "vfio and the mock attach once",
+    "access-detached": "the mock does not use an access that it has detached",
+    "access-busy": "two calls at a time",
+    "phys-unsupported": "the kernels of the tests have CONFIG_VFIO_NOIOMMU",
+    "phys-revoked": "no device without an IOMMU of a test exports memory",
+    "process-busy": "two calls at a time",
+    "bind-no-iommu": "vfio binds a device without an IOMMU in a way of its own",
+    "bind-incoherent": "the emulated machines are coherent",
+    "bind-no-group": "vfio has given the device a group",
+    "bind-owner": "vfio owns the group already",
+    "attach-group": "no group of a test's machine has two devices",
+    "attach-faults": "no emulated virtual function has page requests",
+    "attach-msi": "the IOMMU's driver would be wrong",
+    "attach-regions": "the kernel would be wrong",
+    "hwpt-coherency": "the emulated machines are coherent",
+    "hwpt-page-size": "no IOMMU's smallest page is larger than the CPU's here",
+    "hwpt-tracking": "the drivers turn it on and off",
+    "vdevice-unbound": "two calls at a time; later the device has no id any more",
+    "veventq-write": "the file of an event queue cannot be written, so the kernel refuses first",
+    "hwpt-bitmap": "bits that cannot be written are lost without an error, as on the C module",
+}
 
 
 class Reason(NamedTuple):
@@ -99,6 +136,18 @@ def unlisted(tree: Path, areas: list[tuple[str, list[Reason]]]) -> list[str]:
             if "others" not in listed.get(ident, ["others"]) and error not in listed[ident]]
 
 
+def untested(tree: Path, areas: list[tuple[str, list[Reason]]]) -> list[str]:
+    """Reasons that no test program names, but for those of UNTESTED, and what is wrong with that list."""
+    source = "".join(path.read_text() for path in (tree / "selftests/guest").glob("*.c"))
+    names = {reason.name for _, area in areas for reason in area}
+    tested = names & set(re.findall(r'"([a-z-]+)"', source))
+    return (
+        [f"no test asserts {name}" for name in sorted(names - tested - UNTESTED.keys())]
+        + [f"a test asserts {name}, which is listed as untested" for name in sorted(tested & UNTESTED.keys())]
+        + [f"{name} is listed as untested and is no reason" for name in sorted(UNTESTED.keys() - names)]
+    )
+
+
 def page(areas: list[tuple[str, list[Reason]]]) -> str:
     """The page."""
     out = [HEAD]
@@ -137,7 +186,7 @@ def main(arguments: list[str]) -> int:
     tree = Path(names[0]) if names else Path(__file__).resolve().parent.parent
     source = (tree / "kapi/reason/table.rs").read_text()
     areas = parse(source)
-    wrong = mistakes(source, areas) + unused(tree, areas) + unlisted(tree, areas)
+    wrong = mistakes(source, areas) + unused(tree, areas) + unlisted(tree, areas) + untested(tree, areas)
     target = tree / "Documentation/reasons.rst"
     new = page(areas)
     if not check and not wrong:
