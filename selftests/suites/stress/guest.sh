@@ -7,4 +7,5 @@ bind_igb
 export SECOND_CDEV="$CDEV"
 bind_igb
 
+run observe "$CDEV" readers
 run stress "$CDEV"
