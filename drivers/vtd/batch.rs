@@ -30,11 +30,14 @@ use crate::{
 /// The most ranges of a batch, and the most descriptors that are submitted with one wait.
 pub(crate) const MAX: usize = 64;
 
+/// How many requests are read at once.
+pub(crate) const BLOCK: usize = 16;
+
 /// Where the requests come from.
 pub(crate) trait Source {
-    /// Fills `block` with the next `len` requests, `N` at most. `EFAULT`, or `E2BIG` for entries that
-    /// are no requests.
-    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result;
+    /// Fills `block` with the next `len` requests, [`BLOCK`] at most. `EFAULT`, or `E2BIG` for entries
+    /// that are no requests.
+    fn read(&mut self, block: &mut ArrayVec<Words, BLOCK>, len: usize) -> Result;
 }
 
 /// The caches of a guest's first stage.
@@ -103,9 +106,9 @@ impl Ranges<'_> {
     }
 }
 
-/// Ranges that wait to be invalidated, `N` at most.
-struct Batch<const N: usize> {
-    ranges: ArrayVec<Range, N>,
+/// Ranges that wait to be invalidated.
+struct Batch {
+    ranges: ArrayVec<Range, MAX>,
     /// The last requests, if there are any that are not among `ranges`.
     open: Option<Request>,
     /// How many requests were accepted before those of `open`.
@@ -116,11 +119,9 @@ struct Batch<const N: usize> {
     done: u32,
 }
 
-impl<const N: usize> Batch<N> {
+impl Batch {
     /// Returns a batch without ranges.
     const fn new() -> Self {
-        // A request has two ranges at most.
-        const { assert!(N >= 2 && N <= MAX) };
         Self {
             ranges: ArrayVec::new(),
             open: None,
@@ -190,7 +191,7 @@ impl<const N: usize> Batch<N> {
     /// invalidated.
     #[inline]
     fn make_room(&mut self, needed: usize, caches: &impl Caches) -> Result {
-        if self.ranges.as_slice().len() + needed > N {
+        if self.ranges.as_slice().len() + needed > MAX {
             self.flush(caches)?;
             self.done = self.before_open;
         }
@@ -235,14 +236,14 @@ impl<const N: usize> Batch<N> {
 
     /// Carries out requests until one is not valid or cannot be read; what that fails with is the
     /// inner result, and all that were accepted are complete. Fails as the invalidation queue does.
-    fn run<const BLOCK: usize>(
+    fn run(
         &mut self,
         caches: &impl Caches,
         hardware: &Hardware,
         source: &mut impl Source,
         count: u32,
     ) -> Result<Result> {
-        let mut block = ArrayVec::<_, BLOCK>::new();
+        let mut block = ArrayVec::new();
         let mut most = BLOCK;
         let mut result = Ok(());
         while self.accepted < count && result.is_ok() {
@@ -264,17 +265,17 @@ impl<const N: usize> Batch<N> {
     }
 }
 
-/// Carries out `count` requests, which are read in blocks of `BLOCK`, in batches of `N` ranges. The
-/// result says how many are complete, from the first on, and the error of the next one: those of
-/// `source` and of [`Request::new`]. If the invalidation queue fails, no request of the batch counts.
-pub(crate) fn carry_out<const N: usize, const BLOCK: usize>(
+/// Carries out `count` requests. The result says how many are complete, from the first on, and the
+/// error of the next one: those of `source` and of [`Request::new`]. If the invalidation queue fails,
+/// no request of the batch counts.
+pub(crate) fn carry_out(
     caches: &impl Caches,
     hardware: &Hardware,
     source: &mut impl Source,
     count: u32,
 ) -> Invalidated {
-    let mut batch = Batch::<N>::new();
-    let result = batch.run::<BLOCK>(caches, hardware, source, count);
+    let mut batch = Batch::new();
+    let result = batch.run(caches, hardware, source, count);
     Invalidated {
         done: batch.done,
         result: result.unwrap_or_else(Err),

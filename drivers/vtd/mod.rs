@@ -31,7 +31,10 @@ use kernel::{
 };
 
 use self::{
-    batch::Source,
+    batch::{
+        Source,
+        BLOCK, //
+    },
     first_stage::FirstStage,
     range::Words,
     raw::NestedVtd, //
@@ -115,12 +118,7 @@ impl Backend for Vtd {
             };
         }
         let mut source = UserRequests(reader);
-        batch::carry_out::<{ batch::MAX }, 16>(
-            &domain,
-            domain.hardware(),
-            &mut source,
-            requests.count,
-        )
+        batch::carry_out(&domain, domain.hardware(), &mut source, requests.count)
     }
 }
 
@@ -130,7 +128,7 @@ struct UserRequests(RequestReader<Words>);
 impl Source for UserRequests {
     /// As [`RequestReader`].
     #[inline]
-    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result {
+    fn read(&mut self, block: &mut ArrayVec<Words, BLOCK>, len: usize) -> Result {
         self.0.read_vec(block, len)
     }
 }

@@ -13,6 +13,7 @@ use crate::{
             Caches,
             Ranges,
             Source,
+            BLOCK,
             MAX, //
         },
         descriptor::{
@@ -42,7 +43,7 @@ pub(super) struct Memory<'a> {
 }
 
 impl Source for Memory<'_> {
-    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result {
+    fn read(&mut self, block: &mut ArrayVec<Words, BLOCK>, len: usize) -> Result {
         block.clear();
         let places = self.next..self.next + len;
         if self.bad.is_some_and(|bad| places.contains(&bad)) {
@@ -126,7 +127,7 @@ fn carry_out(driver: &Driver, requests: &[Asked], bad: Option<usize>) -> Invalid
         bad,
     };
     let count = requests.len() as u32;
-    batch::carry_out::<MAX, 16>(driver, &FULL, &mut source, count)
+    batch::carry_out(driver, &FULL, &mut source, count)
 }
 
 /// One request is carried out as a batch of it is.

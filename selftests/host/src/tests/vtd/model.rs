@@ -20,10 +20,7 @@ use super::batch::{
 };
 use crate::{
     drivers::vtd::{
-        batch::{
-            self,
-            MAX, //
-        },
+        batch,
         descriptor::{
             Cache,
             Descriptor, //
@@ -257,7 +254,7 @@ fn nothing_stale_nothing_foreign() {
                 bad: None,
             };
             let count = requests.len() as u32;
-            let answer = batch::carry_out::<MAX, 16>(&driver, &hardware, &mut source, count);
+            let answer = batch::carry_out(&driver, &hardware, &mut source, count);
             assert_eq!((answer.done, answer.result), (count, Ok(())));
             for descriptor in driver.log.borrow().concat() {
                 obey(descriptor, &mut caches, &hardware);
