@@ -199,10 +199,8 @@ impl Pinner {
             fault_injection::point(EFAULT)?;
             let users = user.as_deref().or(here);
             if let Some(users) = users.filter(|_| self.long_term && npages >= LEAST_SHARED) {
-                if let Some(mut folios) = self.pin_shared(users, addr, npages) {
-                    let wanted = folios.npages;
-                    sink.take(&mut folios)?;
-                    let pinned = wanted - folios.npages;
+                if let Some(folios) = self.pin_shared(users, addr, npages) {
+                    let pinned = hand_over(folios, sink)?;
                     npages -= pinned;
                     addr = addr.wrapping_add(pinned << PAGE_SHIFT);
                     continue;
@@ -283,10 +281,8 @@ impl Pinner {
             fault_injection::point(EFAULT)?;
             let batch_last = (start | (batch - 1)).min(last);
             // SAFETY: `file` is a reference to the file.
-            let mut folios = unsafe { self.pin_folios(file.as_ptr(), start, batch_last) }?;
-            let wanted = folios.npages;
-            sink.take(&mut folios)?;
-            let pinned = wanted - folios.npages;
+            let folios = unsafe { self.pin_folios(file.as_ptr(), start, batch_last) }?;
+            let pinned = hand_over(folios, sink)?;
             npages -= pinned;
             start += pinned << PAGE_SHIFT;
         }
@@ -371,6 +367,13 @@ impl Pinner {
         // A page fault refuses memory that is broken.
         folios.filter(|folios| !folios.runs.any_poisoned())
     }
+}
+
+/// Hands folios to `sink`. Returns how many pages it took.
+fn hand_over(mut folios: PinnedFolios<'_>, sink: &mut impl Sink) -> Result<u64> {
+    let wanted = folios.npages;
+    sink.take(&mut folios)?;
+    Ok(wanted - folios.npages)
 }
 
 /// A consumer of pages that were just pinned.
