@@ -333,13 +333,7 @@ static void measure(const char *cdev)
 	if (type1) {
 		iommu = must(type1_open(cdev, &device), cdev);
 	} else {
-		device = open(cdev, O_RDWR | O_CLOEXEC);
-		if (device < 0)
-			give_up("%s: %s", cdev, strerror(errno));
-		iommu = must(open_iommu(), "/dev/iommu");
-		must(bind_device(device, iommu, &id), "bind");
-		must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
-		must(attach(device, ioas, NULL), "attach");
+		iommu = open_card(cdev, &device, &id, &ioas);
 	}
 	memory_rows();
 	for (i = 0; i < ARRAY_SIZE(groups); i++)

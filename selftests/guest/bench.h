@@ -56,6 +56,12 @@ void queue_rows(const char *name, int fd, unsigned int nr, int (*make_queue)(int
 /* Makes a fault queue, for queue_rows(). */
 int fault_queue(int fd);
 
+/*
+ * Opens /dev/iommu and the card `cdev`, and attaches it to a new IOAS. Returns the file of /dev/iommu. Gives up
+ * if any of that fails.
+ */
+int open_card(const char *cdev, int *device, uint32_t *dev_id, uint32_t *ioas);
+
 /* The name of what is measured. */
 extern char label[16];
 

@@ -74,28 +74,24 @@ measure_backend() {
 # compare_backends PROGRAM: measure the C module, and that of the suite by in_tree and by its native backend,
 # in turn. Starts the program.
 compare_backends() {
-	local ours=$MODULE rounds=5 unit=ns round=0
-	if [ "$CLOCK" = instructions ]; then
-		rounds=2
-		unit=instructions
-	fi
-	mkfifo /tmp/ask /tmp/answer
-	run "$1" "$unit" /tmp/ask /tmp/answer &
-	exec 5>/tmp/ask 6</tmp/answer
-	while [ $round -lt $rounds ]; do
-		measure_backend c iommufd ""
-		[ "$ours" = iommufd ] || measure_backend in_tree "$ours" in_tree
-		measure_backend rust "$ours" "$([ "$ours" = iommufd ] || echo native)"
-		round=$((round + 1))
-	done
-	# The program exits at the end of file.
-	exec 5>&-
-	wait
+	OURS=$MODULE
+	measure_rounds "$1" compare_once
+}
+
+compare_once() {
+	measure_backend c iommufd ""
+	[ "$OURS" = iommufd ] || measure_backend in_tree "$OURS" in_tree
+	measure_backend rust "$OURS" "$([ "$OURS" = iommufd ] || echo native)"
 }
 
 # measure_native PROGRAM: measure the module of the suite by its native backend, where the others have nothing that
 # could be compared. Starts the program.
-measure_native() {
+measure_native() { measure_rounds "$1" native_once; }
+
+native_once() { measure_backend rust "$MODULE" native; }
+
+# measure_rounds PROGRAM ROUND: start the program, and run ROUND, which measures, several times.
+measure_rounds() {
 	local rounds=5 unit=ns round=0
 	if [ "$CLOCK" = instructions ]; then
 		rounds=2
@@ -105,7 +101,7 @@ measure_native() {
 	run "$1" "$unit" /tmp/ask /tmp/answer &
 	exec 5>/tmp/ask 6</tmp/answer
 	while [ $round -lt $rounds ]; do
-		measure_backend rust "$MODULE" native
+		"$2"
 		round=$((round + 1))
 	done
 	# The program exits at the end of file.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,6 +73,20 @@ uint64_t median(uint64_t *values, size_t nr)
 bool wanted(const char *rows)
 {
 	return fnmatch(pattern, rows, 0) == 0;
+}
+
+int open_card(const char *cdev, int *device, uint32_t *dev_id, uint32_t *ioas)
+{
+	int iommu;
+
+	*device = open(cdev, O_RDWR | O_CLOEXEC);
+	if (*device < 0)
+		give_up("%s: %s", cdev, strerror(errno));
+	iommu = must(open_iommu(), "/dev/iommu");
+	must(bind_device(*device, iommu, dev_id), "bind");
+	must(ioas_alloc(iommu, ioas), "IOAS_ALLOC");
+	must(attach(*device, *ioas, NULL), "attach");
+	return iommu;
 }
 
 void call_rows(const char *name, int fd, uint32_t ioas, const void *p, uint64_t length,

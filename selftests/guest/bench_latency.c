@@ -185,13 +185,7 @@ static void measure(const char *cdev)
 	uint32_t id;
 	int i;
 
-	device = open(cdev, O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		give_up("%s: %s", cdev, strerror(errno));
-	iommu = must(open_iommu(), "/dev/iommu");
-	must(bind_device(device, iommu, &id), "bind");
-	must(ioas_alloc(iommu, &ioas), "IOAS_ALLOC");
-	must(attach(device, ioas, NULL), "attach");
+	iommu = open_card(cdev, &device, &id, &ioas);
 	for (i = 0; i < nr_repeats; i++) {
 		if (wanted("no other call is made"))
 			idle_rows();
