@@ -58,8 +58,8 @@ impl Drop for WholePages {
 
 impl PhysPin {
     /// Pins `length` bytes at `iova`, not 0. Returns `EFAULT` if all of it can be pinned, but is not
-    /// contiguous, `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the address
-    /// space does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
+    /// contiguous, `ERANGE` if the number of its pages passes 64 bits, `EADDRINUSE` if an area of the
+    /// address space does not consist of whole pages, and what [`Ioas::pin_pages`] fails with.
     pub(crate) fn new(ioas: &Ref<Ioas>, iova: u64, length: u64) -> Result<Self> {
         let offset = page_offset(iova);
         let bytes = offset
@@ -73,7 +73,7 @@ impl PhysPin {
         let mut next = None;
         let mut is_contiguous = true;
         pin(&ioas.0, range, false, Pinner::Hardware, |run| {
-            // A gap behind it, or memory that cannot be pinned, is what the caller is told first.
+            // Pinning goes on: errors of the memory that follows take precedence over `EFAULT`.
             is_contiguous &= next.is_none_or(|next| next == run.phys());
             first = first.or(Some(run.phys()));
             next = Some(run.phys() + (run.npages() << PAGE_SHIFT));

@@ -347,7 +347,7 @@ struct changer {
 	atomic_bool over;
 };
 
-/* Changes what is mapped at the addresses, and how, until it is told to end. */
+/* Replaces, protects and removes the mappings at the addresses until changed_meanwhile() sets `over`. */
 static void *change_mappings(void *arg)
 {
 	struct changer *c = arg;
