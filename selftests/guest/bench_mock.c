@@ -137,42 +137,68 @@ static void fault_queue_rows(const char *name, unsigned int nr)
 		queue_rows(name, must(open_iommu(), "/dev/iommu"), nr, fault_queue);
 }
 
-/* A vIOMMU, which has one event queue of a type, and the last type that one was made for. */
-static uint32_t viommu_id, last_type;
+/* What vIOMMUs are made from, the last one that was made, and the last type of its event queues. */
+static struct iommu_viommu_alloc viommu;
+static uint32_t last_type;
 
+static void make_viommu(int fd)
+{
+	must(call(fd, IOMMU_VIOMMU_ALLOC, &viommu), "VIOMMU_ALLOC");
+	last_type = IOMMU_VEVENTQ_TYPE_DEFAULT;
+}
+
+/* Makes an event queue. A vIOMMU has one of a type. */
 static int event_queue(int fd)
 {
 	struct iommu_veventq_alloc cmd = {
-		.size = sizeof(cmd), .viommu_id = viommu_id, .type = ++last_type, .veventq_depth = 1,
+		.size = sizeof(cmd), .viommu_id = viommu.out_viommu_id, .type = ++last_type,
+		.veventq_depth = 1,
 	};
 
 	must(call(fd, IOMMU_VEVENTQ_ALLOC, &cmd), "VEVENTQ_ALLOC");
 	return cmd.out_veventq_fd;
 }
 
-static void event_queue_rows(const char *name, unsigned int nr)
+static int viommu_with_event_queue(int fd)
+{
+	make_viommu(fd);
+	return event_queue(fd);
+}
+
+/* Opens a context in which make_viommu() can be called. */
+static int open_for_viommus(void)
 {
 	struct iommu_hwpt_alloc parent = {
 		.size = sizeof(parent), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
 	};
-	struct iommu_viommu_alloc viommu = {
-		.size = sizeof(viommu), .type = IOMMU_VIOMMU_TYPE_SELFTEST,
-	};
+	int fd = must(open_iommu(), "/dev/iommu");
 	uint32_t device, hwpt;
+
+	must(ioas_alloc(fd, &parent.pt_id), "IOAS_ALLOC");
+	must(mock_device(fd, parent.pt_id, &device, &parent.dev_id, &hwpt), "MOCK_DOMAIN");
+	must(call(fd, IOMMU_HWPT_ALLOC, &parent), "HWPT_ALLOC");
+	viommu = (struct iommu_viommu_alloc){
+		.size = sizeof(viommu), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = parent.dev_id,
+		.hwpt_id = parent.out_hwpt_id,
+	};
+	return fd;
+}
+
+static void event_queue_rows(const char *name, unsigned int nr)
+{
 	int fd;
 
 	if (!wanted(name))
 		return;
-	fd = must(open_iommu(), "/dev/iommu");
-	must(ioas_alloc(fd, &parent.pt_id), "IOAS_ALLOC");
-	must(mock_device(fd, parent.pt_id, &device, &parent.dev_id, &hwpt), "MOCK_DOMAIN");
-	must(call(fd, IOMMU_HWPT_ALLOC, &parent), "HWPT_ALLOC");
-	viommu.dev_id = parent.dev_id;
-	viommu.hwpt_id = parent.out_hwpt_id;
-	must(call(fd, IOMMU_VIOMMU_ALLOC, &viommu), "VIOMMU_ALLOC");
-	viommu_id = viommu.out_viommu_id;
-	last_type = IOMMU_VEVENTQ_TYPE_DEFAULT;
+	fd = open_for_viommus();
+	make_viommu(fd);
 	queue_rows(name, fd, nr, event_queue);
+}
+
+static void viommu_rows(const char *name, unsigned int nr)
+{
+	if (wanted(name))
+		queue_rows(name, open_for_viommus(), nr, viommu_with_event_queue);
 }
 
 static uint64_t bits[DIRTY / PAGE / 64];
@@ -249,6 +275,7 @@ static void measure(const char *cdev)
 	object_rows("beside 20,000 objects", 20000);
 	fault_queue_rows("2,000 fault queues", 2000);
 	event_queue_rows("2,000 event queues", 2000);
+	viommu_rows("2,000 vIOMMUs", 2000);
 }
 
 int main(int argc, char **argv)
