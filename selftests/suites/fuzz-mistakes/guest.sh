@@ -50,6 +50,7 @@ for set in corpus random; do
 	answers "/tmp/$set" "$OURS" /tmp/ours
 	fuzz compare "/tmp/$set" "/tmp/$set.c" /tmp/ours >/tmp/findings
 	if [ -s /tmp/findings ]; then
+		cat /tmp/findings
 		not_ok "without a mistake, $set" "$(head -n 1 /tmp/findings)"
 	else
 		ok "without a mistake, $set"
