@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says which lines of the module runs of the fuzzer reached, by file.
 
-Usage: coverage.py LOG... MODULE.ko [--missing | --page]
+Usage: coverage.py LOG... MODULE.ko [--page]
+       coverage.py --check
 
 Each log is that of a suite on the kernel flavour fuzz with that module. A line is reached if a block is in
-which it has instructions, in whatever function it was inlined. --missing names the lines that were not
-reached. --page prints Documentation/coverage.rst, with the reasons of unreached.txt."""
+which it has instructions, in whatever function it was inlined. The lines are printed that were not reached
+and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if there are any.
+--check only checks that unreached.txt names what the tree has."""
 
 import re
 import subprocess
@@ -130,54 +132,228 @@ def count(logs: list[Path], module: Path) -> dict[str, File]:
     files: dict[str, File] = defaultdict(File)
     for place in places:
         for name, line in of[place]:
+            if not source(name).is_code(line):
+                continue
             files[name].there.add(line)
             if place in corpus:
                 files[name].corpus.add(line)
             if place in hit:
                 files[name].any.add(line)
-    return dict(sorted(files.items()))
+    return {name: file for name, file in sorted(files.items()) if not name.startswith("selftests/")}
 
 
-def numbers(files: list[File]) -> tuple[int, int, int]:
-    """Returns how many lines there are, that the corpus reached, and that any program did."""
-    return tuple(sum(len(getattr(file, part)) for file in files) for part in ("there", "corpus", "any"))
+# What a line consists of that does nothing itself: brackets, a comment, an attribute, the head of a function.
+_NO_CODE = re.compile(r"[\])}>,;]*|//.*|#!?\[.*|((pub(\(.*?\))?|const|unsafe|extern \"C\"|default) )*fn .*")
+_FUNCTION = re.compile(r"(\s*)(?:(?:pub(?:\(.*?\))?|const|unsafe|extern \"C\"|default) )*fn (\w+)")
+_BLOCK = re.compile(r"(\s*)(?:unsafe )?(?:impl|(?:pub(?:\(.*?\))? )?trait)\b(.*)")
+
+
+@dataclass
+class Function:
+    """A function: its name, the type or trait that it is of, and its lines, the last one included."""
+
+    name: str
+    of: str
+    first: int
+    last: int
+
+
+class Source:
+    """The text of a file, and its functions, as rustfmt lays them out."""
+
+    def __init__(self, name: str) -> None:
+        self.lines = (TREE / name).read_text().splitlines()
+        self.functions: list[Function] = []
+        blocks: list[tuple[str, str]] = []
+        for number, line in enumerate(self.lines, 1):
+            while blocks and line == blocks[-1][0] + "}":
+                blocks.pop()
+            if match := _FUNCTION.match(line):
+                of = blocks[-1][1] if blocks else ""
+                self.functions.append(Function(match[2], of, number, self._end(number, match[1])))
+            elif (match := _BLOCK.match(line)) and not line.endswith("}"):
+                blocks.append((match[1], self._type(number)))
+
+    def _end(self, number: int, indent: str) -> int:
+        for last, line in enumerate(self.lines[number - 1 :], number):
+            if line == indent + "}" or (line.endswith((";", "{}", " }")) and line.startswith(indent) and last == number):
+                return last
+            if line in (indent + ");", indent + "{}"):
+                return last
+        return number
+
+    def _type(self, number: int) -> str:
+        """Returns the name of the type that the block at a line is about, or of the trait."""
+        head = ""
+        for line in self.lines[number - 1 :]:
+            head += " " + line.strip()
+            if "{" in line:
+                break
+        head = re.sub(r"\bwhere\b.*", "", head.partition("{")[0])
+        while (plain := re.sub(r"<[^<>]*>", "", head.replace("->", ""))) != head:
+            head = plain
+        words = re.findall(r"\w+", head.split(" for ")[-1])
+        return words[-1] if words else ""
+
+    def text(self, line: int) -> str:
+        return self.lines[line - 1].strip()
+
+    def statement(self, line: int) -> str:
+        """Returns the first line of what a line is the end of: a semicolon ends the one before."""
+        while line > 1 and not re.search(r"^$|^//|;$", self.text(line - 1)):
+            line -= 1
+        return self.text(line)
+
+    def is_code(self, line: int) -> bool:
+        return line <= len(self.lines) and not _NO_CODE.fullmatch(self.text(line))
+
+    def function(self, line: int) -> str:
+        """Returns the name of the innermost function in which a line is."""
+        inside = [of for of in self.functions if of.first <= line <= of.last]
+        if not inside:
+            return ""
+        of = inside[-1]
+        return f"{of.of}.{of.name}" if of.of else of.name
+
+
+@cache
+def source(name: str) -> Source:
+    return Source(name)
+
+
+@dataclass
+class Reason:
+    """Why lines are not reached. Those of which `counts` is false could not be, so they are not counted."""
+
+    kind: str
+    text: str
+
+    @property
+    def counts(self) -> bool:
+        return self.kind == "left"
+
+
+@dataclass
+class Selector:
+    """Lines of a file: all, or those of a function, those with a text, or both."""
+
+    where: str
+    path: str
+    function: str
+    text: str
+    reason: Reason
+
+    def has(self, of: Source, line: int) -> bool:
+        if self.text.endswith(" ..."):
+            if not of.statement(line).startswith(self.text.removesuffix("...")):
+                return False
+        elif self.text and self.text != of.text(line):
+            return False
+        name = of.function(line)
+        return not self.function or self.function in (name, name.rpartition(".")[2])
+
+    def exists(self) -> bool:
+        of = source(self.path)
+        return any(self.has(of, line) for line in range(1, len(of.lines) + 1))
+
+
+_SELECTOR = re.compile(r"(?:([\w.]+)\(\))?\s*(?:= (.+))?")
+
+
+def selectors() -> dict[str, list[Selector]]:
+    """Reads unreached.txt: the selectors by file. Exits if one selects nothing that there is."""
+    found: dict[str, list[Selector]] = defaultdict(list)
+    reason, path, wrong = None, "", []
+    for number, line in enumerate(REASONS.read_text().splitlines(), 1):
+        words = line.strip()
+        where = f"{REASONS.name}:{number}"
+        if not words or words.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            kind, _, text = words.partition(": ")
+            if kind not in ("elsewhere", "cannot", "left"):
+                sys.exit(f"{where}: '{kind}' is none of elsewhere, cannot, left")
+            reason = Reason(kind, text)
+        elif not line.startswith("    "):
+            path = words.removesuffix(" *")
+            if not (TREE / path).exists():
+                wrong.append(f"{where}: there is no {path}")
+            elif words.endswith(" *"):
+                paths = sorted(str(file.relative_to(TREE)) for file in (TREE / path).rglob("*.rs")) or [path]
+                for each in paths:
+                    found[each].append(Selector(where, each, "", "", reason))
+        elif not (match := _SELECTOR.fullmatch(words)):
+            wrong.append(f"{where}: what is '{words}'")
+        elif (TREE / path).exists():
+            selector = Selector(where, path, match[1] or "", match[2] or "", reason)
+            found[path].append(selector)
+            if not selector.exists():
+                wrong.append(f"{where}: {path} has no such lines: {words}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    return found
+
+
+@dataclass
+class Named:
+    """The lines of a file that were not reached, by reason, and those that have none."""
+
+    by: dict[str, tuple[Reason, list[int]]] = field(default_factory=dict)
+    without: list[int] = field(default_factory=list)
+
+    def not_counted(self) -> int:
+        return sum(len(lines) for reason, lines in self.by.values() if not reason.counts)
+
+
+def name_lines(files: dict[str, File]) -> dict[str, Named]:
+    """Gives each line that was not reached the reason of the first selector that has it."""
+    known = selectors()
+    found: dict[str, Named] = {}
+    for name, file in files.items():
+        named = found[name] = Named()
+        of = source(name)
+        used = set()
+        for line in sorted(file.there - file.any):
+            selector = next((each for each in known[name] if each.has(of, line)), None)
+            if selector is None:
+                named.without.append(line)
+            else:
+                used.add(selector.where)
+                named.by.setdefault(selector.reason.text, (selector.reason, []))[1].append(line)
+        for selector in known[name]:
+            if selector.where not in used and selector.reason.kind == "cannot":
+                print(f"{selector.where}: all such lines of {name} were reached, or have no code", file=sys.stderr)
+    return found
 
 
 def percent(part: int, whole: int) -> str:
     return f"{100 * part // whole} %" if whole else ""
 
 
-def show(files: dict[str, File], missing: bool) -> None:
-    def row(name: str, of: list[File]) -> None:
-        there, corpus, hit = numbers(of)
-        print(f"{there:6} lines  {percent(corpus, there):>5} {percent(hit, there):>5}  {name}")
-
-    for name, file in files.items():
-        row(name, [file])
-        if missing and (left := sorted(file.there - file.any)):
-            print(f"        not reached: {', '.join(map(str, left))}")
-    row("in all", list(files.values()))
+def numbers(files: dict[str, File], named: dict[str, Named], names: list[str]) -> tuple[int, int, int, int]:
+    """Returns how many lines there are, that could not be reached, that the corpus reached, and that any program did."""
+    return (
+        sum(len(files[name].there) for name in names),
+        sum(named[name].not_counted() for name in names),
+        sum(len(files[name].corpus) for name in names),
+        sum(len(files[name].any) for name in names),
+    )
 
 
-def reasons() -> dict[str, str]:
-    """Reads why lines of a file or folder are not reached."""
-    found: dict[str, str] = {}
-    for line in REASONS.read_text().splitlines():
-        name, mark, reason = line.partition(": ")
-        if line.startswith("  ") and found:
-            found[[*found][-1]] += " " + line.strip()
-        elif mark and not line.startswith("#"):
-            found[name] = reason
-    return found
+def row(title: str, of: tuple[int, int, int, int]) -> tuple[str, ...]:
+    there, cannot, corpus, hit = of
+    counted = there - cannot
+    return title, str(there), str(cannot or ""), percent(corpus, counted), percent(hit, counted), percent(hit, there)
 
 
-def reason_of(name: str, known: dict[str, str]) -> str:
-    """Returns the reason of a file, or of the innermost folder that has one, or nothing."""
-    path = Path(name)
-    for part in [path, *path.parents]:
-        if str(part) in known:
-            return known[str(part)]
-    return ""
+def show(files: dict[str, File], named: dict[str, Named]) -> None:
+    for name in files:
+        print("{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5}  {0}".format(*row(name, numbers(files, named, [name]))))
+        for line in named[name].without:
+            of = source(name)
+            print(f"        {line:4} {of.function(line)}() = {of.text(line)}")
+    print("{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5}  {0}".format(*row("in all", numbers(files, named, [*files]))))
+    print(f"{sum(len(each.without) for each in named.values())} lines are neither reached nor named")
 
 
 HEAD = """.. SPDX-License-Identifier: GPL-2.0-only
@@ -187,47 +363,85 @@ HEAD = """.. SPDX-License-Identifier: GPL-2.0-only
 Coverage
 ========
 
-Lines of the module that programs of the fuzzer reached, as KCOV reports it. A line counts if there are instructions of it,
-in whatever function it was inlined, and is reached if a block of instructions is in which it has some. "Corpus" are the
-programs of the tree alone; "all" also the other programs of the runs whose logs were read (:doc:`fuzzing` names them). KCOV
-follows the tasks of a program, not the kernel's workers, and not the loading of the module. Files whose reason begins with
-"elsewhere" need hardware or a driver that no fuzzed guest has; the suites named there reach them.
+Lines of the module that the fuzzer's programs reached, as KCOV reports it. A line counts if there are instructions of it, in
+whatever function it was inlined, and is reached if a block of instructions is in which it has some. Heads of functions,
+brackets, attributes and comments do not count. KCOV follows the tasks of a program, not the kernel's workers.
+
+``selftests/fuzz/unreached.txt`` names each line that is not reached, with the reason; this page cannot be made while one has
+none. What no program of the fuzzer can reach, because of the hardware or of an error that nothing makes happen, is not
+counted. What one could reach, and none does yet, is.
+
+"Corpus" are the programs of the tree alone; "fuzzer" also the other programs of the runs whose logs were read, and those in
+which something was made to fail (:doc:`fuzzing`); "of all" is the same of all lines, counted or not.
 """
 
 
-def page(files: dict[str, File]) -> None:
-    known = reasons()
-    ours = {name: file for name, file in files.items() if not name.startswith("selftests/")}
-    rows = [("file", "lines", "corpus", "all", "what is not reached")]
-    for name, file in ours.items():
-        there, corpus, hit = numbers([file])
-        # A row whose first cell is empty goes on with the one above it.
-        why = reason_of(name, known) if hit < there else ""
-        if hit < there and not why:
-            sys.exit(f"{REASONS}: nothing about {name}")
-        first, *rest = textwrap.wrap(why.replace("*", r"\*"), 66, break_on_hyphens=False) or [""]
-        rows.append((f"``{name}``", str(there), percent(corpus, there), percent(hit, there), first))
-        rows.extend(("", "", "", "", more) for more in rest)
-    here = [file for name, file in ours.items() if not reason_of(name, known).startswith("elsewhere: ")]
-    for title, some in (("without those that say elsewhere", here), ("in all", list(ours.values()))):
-        there, corpus, hit = numbers(some)
-        rows.append((title, str(there), percent(corpus, there), percent(hit, there), ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]))]
+    # The first column of a table must not be empty where another one is not.
     rule = "  ".join("=" * width for width in widths)
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    print(HEAD, rule, text[0], rule, *text[1:], rule, sep="\n")
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows]
+    return [rule, text[0], rule, *text[1:], rule]
+
+
+def ranges(lines: list[int]) -> str:
+    """Returns lines as text, in which those that follow one another are a range."""
+    parts: list[list[int]] = []
+    for line in lines:
+        if parts and line == parts[-1][1] + 1:
+            parts[-1][1] = line
+        else:
+            parts.append([line, line])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+TITLES = {
+    "left": "Not reached yet",
+    "cannot": "What no program of the fuzzer can reach",
+    "elsewhere": "What needs other hardware or drivers",
+}
+
+
+def page(files: dict[str, File], named: dict[str, Named]) -> None:
+    without = [f"{name}:{line}: {source(name).text(line)}" for name, each in named.items() for line in each.without]
+    if without:
+        sys.exit(f"neither reached nor in {REASONS}:\n" + "\n".join(without))
+    rows = [("file", "lines", "not counted", "corpus", "fuzzer", "of all")]
+    rows.append(row("all files", numbers(files, named, [*files])))
+    rows.extend(row(f"``{name}``", numbers(files, named, [name])) for name in files)
+    print(HEAD, *table(rows), sep="\n")
+    reasons: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
+    for name, each in named.items():
+        for text, (reason, lines_of) in each.by.items():
+            reasons[reason.kind, text][name] = lines_of
+    for kind, title in TITLES.items():
+        some = {text: places for (of, text), places in reasons.items() if of == kind}
+        if not some:
+            continue
+        total = sum(len(lines_of) for places in some.values() for lines_of in places.values())
+        print(f"\n{title}: {total} lines", "=" * len(f"{title}: {total} lines"), sep="\n")
+        for text, places in some.items():
+            print(f"\n{text[0].upper()}{text[1:]}:".replace("*", r"\*"), "", sep="\n")
+            for name, lines_of in places.items():
+                whole = len(lines_of) == len(files[name].there)
+                item = f"- ``{name}`` " + ("(all)" if whole else ranges(lines_of))
+                print("\n  ".join(textwrap.wrap(item, 120, break_on_hyphens=False)))
 
 
 def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     options = set(sys.argv[1:]) - set(words)
-    if len(words) < 2 or options - {"--missing", "--page"}:
+    if sys.argv[1:] == ["--check"]:
+        selectors()
+        return
+    if len(words) < 2 or options - {"--page"}:
         sys.exit(__doc__)
     files = count([Path(word) for word in words[:-1]], Path(words[-1]))
+    named = name_lines(files)
     if "--page" in options:
-        page(files)
+        page(files, named)
     else:
-        show(files, "--missing" in options)
+        show(files, named)
 
 
 main()
