@@ -93,7 +93,8 @@ pub(crate) fn read_faults(
     let Some(at) = scratch.push(&vec![FILL; length as usize]) else {
         return 0;
     };
-    let result = sys::read(values[0] as i64, at, length);
+    let target = scratch.target(call.place, at);
+    let result = sys::read(values[0] as i64, target, length);
     let faults = result.max(0) as u64 / FAULT.size as u64;
     let cookies: Vec<usize> = call.of.makes().map(|(index, _)| index).collect();
     for number in 0..faults {
@@ -102,9 +103,14 @@ pub(crate) fn read_faults(
                 at + number * FAULT.size as u64 + field.offset as u64,
                 field.size,
             );
-            tell(field, 0, 0, got, echo, text);
-            if let (Kind::OutId(_), Some(&index)) = (field.kind, cookies.get(number as usize)) {
-                values[index] = got;
+            // A cookie may be any number, 0 as well: only that there is one is said.
+            if let Kind::OutId(_) = field.kind {
+                let _ = write!(text, " {}=+", field.name);
+                if let Some(&index) = cookies.get(number as usize) {
+                    values[index] = got;
+                }
+            } else {
+                tell(field, 0, 0, got, echo, text);
             }
         }
     }

@@ -71,6 +71,9 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(vfio_dirty_pages 1 Direct(c::NR_VFIO_IOMMU_DIRTY_PAGES as u64), {
         fd: Fd(&[Res::Context]), argument: Number(&[0]),
     }),
+    plain!(no_command 1 Direct(c::NR_NONE as u64), {
+        fd: Fd(&[Res::Context]), argument: Number(&[0]),
+    }),
     CallType {
         name: "vfio_get_info",
         command: "",
@@ -152,6 +155,12 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(kill 1 Action::Kill, { child: Id(&[Res::Child]) }),
     plain!(look 1 Action::Look, {
         fd: Fd(&[Res::Context, Res::FaultFd, Res::VeventqFd]),
+    }),
+    // Only programs of the tree have it, in threads: others are to be at work already.
+    plain!(pause 0 Action::Pause, { milliseconds: Number(&[1]) }),
+    // For children only.
+    plain!(give_up 1 Action::GiveUp, {
+        capability: Choice(set![CAP_SYS_RESOURCE, CAP_SYS_RAWIO]),
     }),
     plain!(limit 2 Action::Limit, { bytes: Number(&[0, 4096, 65536, u64::MAX]) }),
 ];

@@ -88,11 +88,16 @@ pub(crate) struct Coverage {
     further: Lanes,
     /// Where the module's code is.
     code: std::ops::Range<u64>,
+    /// Which of the places that are noted while the module is loaded is the first one of its code, and
+    /// where it is, relative to the beginning of the code.
+    first: Option<usize>,
+    first_place: u64,
     /// The places that all programs have reached, relative to the beginning of the code; those of the last
     /// one; and how many of them none before had reached.
     pub(crate) seen: BTreeSet<u32>,
     pub(crate) last: BTreeSet<u32>,
     pub(crate) new: usize,
+    printed: BTreeSet<u32>,
 }
 
 impl Coverage {
@@ -107,9 +112,12 @@ impl Coverage {
             main,
             further: Lanes(lanes),
             code: code()?,
+            first: None,
+            first_place: 0,
             seen: BTreeSet::new(),
             last: BTreeSet::new(),
             new: 0,
+            printed: BTreeSet::new(),
         })
     }
 
@@ -125,9 +133,46 @@ impl Coverage {
         self.main.enable();
     }
 
+    /// Unloads the module. Returns whether that was done. Nothing may have it open.
+    pub(crate) fn unload(&mut self) -> Result<(), String> {
+        self.begin();
+        let result = sys::unload_module(name());
+        self.end();
+        match result {
+            0 => Ok(()),
+            error => Err(format!("unloading: errno {}", -error)),
+        }
+    }
+
+    /// Loads the module from its file, while the module is not loaded. Returns whether that was done, or a
+    /// negative errno. What is noted is there in either case.
+    pub(crate) fn load(&mut self, file: i64) -> i64 {
+        self.begin();
+        let result = sys::load_module(file);
+        self.main.disable();
+        let noted = self.main.noted().collect::<Vec<_>>();
+        if let Some(code) = code() {
+            // The same places are noted in the same order when loading fails, and the code is somewhere else.
+            self.first = noted.iter().position(|at| code.contains(at));
+            self.first_place = self.first.map_or(0, |first| noted[first] - code.start);
+            self.code = code;
+        } else if let Some(at) = self.first.and_then(|first| noted.get(first)) {
+            let start = at - self.first_place;
+            self.code = start..start + (self.code.end - self.code.start);
+        } else {
+            return result;
+        }
+        self.collect();
+        result
+    }
+
     /// Collects what was noted since `begin`. The program's children and threads must have ended.
     pub(crate) fn end(&mut self) {
         self.main.disable();
+        self.collect();
+    }
+
+    fn collect(&mut self) {
         let lanes = [&self.main].into_iter().chain(&self.further.0);
         self.last = lanes
             .flat_map(Lane::noted)
@@ -139,17 +184,27 @@ impl Coverage {
         self.new = self.seen.len() - before;
     }
 
+    /// Prints the places that were not printed yet, as `print` does.
+    pub(crate) fn print_new(&mut self, mark: &str) {
+        let new = self.seen.difference(&self.printed).copied().collect();
+        self.print_places(mark, &new);
+        self.printed.clone_from(&self.seen);
+    }
+
     /// Prints the places, relative to the module's section .text, for coverage.py, on lines
     /// that begin with `mark`.
     pub(crate) fn print(&self, mark: &str) {
         println!("# {} places of the module's code reached", self.seen.len());
+        self.print_places(mark, &self.seen);
+    }
+
+    fn print_places(&self, mark: &str, places: &BTreeSet<u32>) {
         let text = fs::read_to_string(format!("/sys/module/{}/sections/.text", name()))
             .unwrap_or_default();
         let text = u64::from_str_radix(text.trim().trim_start_matches("0x"), 16)
             .unwrap_or(self.code.start);
         let shift = (text - self.code.start) as u32;
-        let places: Vec<String> = self
-            .seen
+        let places: Vec<String> = places
             .iter()
             .filter_map(|place| place.checked_sub(shift))
             .map(|place| format!("{place:x}"))

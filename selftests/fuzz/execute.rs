@@ -15,7 +15,8 @@ use std::{
             Ordering::SeqCst, //
         },
         Mutex, //
-    }, //
+    },
+    time::Duration, //
 };
 
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
         get,
         hash,
         Memory,
+        Place,
         Scratch,
         ARENA,
         ARENA_PAGES,
@@ -96,7 +98,8 @@ pub(crate) struct Executor {
 impl Executor {
     /// Files that are to stay open must be open before.
     pub(crate) fn new() -> Option<Self> {
-        sys::obey_limit();
+        // It allows to lock memory beyond the limit.
+        sys::give_up(c::CAP_IPC_LOCK);
         sys::limit_locked(u64::MAX);
         let memory = Memory::new();
         let status = sys::open("/proc/self/status", c::O_RDONLY);
@@ -332,7 +335,10 @@ impl Executor {
     /// Makes a call that is not a fork, with the scratch memory of a lane.
     fn make(&self, program: &Program, index: usize, lane: u64) {
         let call = &program.calls[index];
-        let mut scratch = Scratch::new(lane);
+        let mut scratch = match (call.place, call.of.action) {
+            (Place::Fresh, Action::Ioctl(_)) => Scratch::fresh(lane),
+            _ => Scratch::new(lane),
+        };
         let layout = call.of.layout;
         let mut values: Vec<u64> = layout
             .fields
@@ -455,7 +461,7 @@ impl Executor {
         let mut of_arrays = Vec::new();
         for (index, field) in layout.fields.iter().enumerate() {
             let before = values[index];
-            if field.size > 0 && call.place != crate::memory::Place::Cut {
+            if field.size > 0 && call.place != Place::Cut {
                 values[index] = get(address + field.offset as u64, field.size);
             }
             let before = before & mask(field);
@@ -522,7 +528,7 @@ impl Executor {
                 let Some(at) = scratch.push(&vec![FILL; length as usize]) else {
                     return 0;
                 };
-                let result = sys::read(fd, at, length);
+                let result = sys::read(fd, scratch.target(call.place, at), length);
                 for byte in 0..result.clamp(0, 64) as u64 {
                     let _ = write!(
                         text,
@@ -586,6 +592,14 @@ impl Executor {
                 )
             }
             Action::Look => (observe::look(scratch, fd), 0),
+            Action::GiveUp if matches!(call.who, Who::Child(_)) => {
+                (sys::give_up(value("capability") as u32), 0)
+            }
+            Action::GiveUp => (-i64::from(c::EPERM), 0),
+            Action::Pause => {
+                std::thread::sleep(Duration::from_millis(value("milliseconds").min(1000)));
+                (0, 0)
+            }
             Action::Fork | Action::Ioctl(_) => (0, 0),
         };
         if let Some((index, _)) = call.of.makes().next() {

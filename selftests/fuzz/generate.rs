@@ -143,10 +143,10 @@ impl Generator {
             call.who = Who::Child(self.random.below(children));
         }
         if matches!(of.action, Action::Ioctl(_)) && self.random.one_in(60) {
-            call.place = if self.random.one_in(2) {
-                Place::ReadOnly
-            } else {
-                Place::Cut
+            call.place = match self.random.below(3) {
+                0 => Place::ReadOnly,
+                1 => Place::Cut,
+                _ => Place::Fresh,
             };
         }
         program.calls.push(call);

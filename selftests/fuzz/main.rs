@@ -12,6 +12,7 @@ mod calls_other;
 mod calls_test;
 mod children;
 mod compare;
+mod cover;
 mod coverage;
 mod describe;
 mod distill;
@@ -61,7 +62,10 @@ const USAGE: &str = "usage:
                                      make and run programs, at most so many, guided by what they
                                      reach; write them, the answers, and those that reached
                                      something new, with which the next run begins
-  fuzz cover                         run the programs of the tree; print what code they reach
+  fuzz cover MODULE                  run the programs of the tree, unload the module and load it from that
+                                     file; print what code that reaches
+  fuzz show                          run the programs of the tree; print them with the answers
+  fuzz load STEP MODULE              let each STEP-th allocation of loading the module fail
   fuzz distill SECONDS PROGRAMS      print those of the programs, smaller if possible, that reach code
                                      that neither the tree's nor others of them do
   fuzz inject STEP [PROGRAMS]        let each STEP-th thing that can fail in programs, or those of
@@ -83,7 +87,13 @@ fn main() -> ExitCode {
         ["evolve", seed, seconds, most, programs, answers, pool] => {
             evolve(seed, seconds, most, [programs, answers, pool])
         }
-        ["cover"] => cover(),
+        ["cover", module] => {
+            corpus().and_then(|programs| cover::all(&programs, &threads()?, module))
+        }
+        ["show"] => show(),
+        ["load", step, module] => {
+            number(step).and_then(|step| cover::failing_loads(step.max(1) as u32, module))
+        }
         ["distill", seconds, programs] => distill(seconds, programs),
         ["inject", step] => inject(step, Vec::new()),
         ["inject", step, programs] => {
@@ -132,9 +142,18 @@ fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("no number: {text}"))
 }
 
-/// Returns the programs of the tree's corpus.
+/// Returns the programs of the tree's corpus, without those that have threads.
 fn corpus() -> Result<Vec<Program>, String> {
-    parse_all(include_str!(env!("FUZZ_CORPUS")))
+    let mut programs = parse_all(include_str!(env!("FUZZ_CORPUS")))?;
+    programs.retain(|program| !program.has_threads());
+    Ok(programs)
+}
+
+/// Returns those that have threads: what they answer depends on who is first.
+fn threads() -> Result<Vec<Program>, String> {
+    let mut programs = parse_all(include_str!(env!("FUZZ_CORPUS")))?;
+    programs.retain(Program::has_threads);
+    Ok(programs)
 }
 
 fn differences() -> Result<Differences, String> {
@@ -213,6 +232,18 @@ fn run(programs: &str, traces: &str) -> Done {
     Ok(())
 }
 
+fn show() -> Done {
+    let mut executor = Executor::new().ok_or("no memory")?;
+    for program in corpus()? {
+        let trace = executor.run(&program);
+        for (call, answer) in program.to_string().lines().zip(&trace) {
+            println!("{call}   # {answer}");
+        }
+        println!();
+    }
+    Ok(())
+}
+
 fn create(path: &str) -> Result<std::io::BufWriter<fs::File>, String> {
     fs::File::create(path)
         .map(std::io::BufWriter::new)
@@ -244,20 +275,6 @@ fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
         writeln!(pool, "{program}").map_err(|error| error.to_string())?;
     }
     evolution.print(start.elapsed().as_secs_f64());
-    Ok(())
-}
-
-fn cover() -> Done {
-    let mut executor = Executor::with_coverage().ok_or("no memory")?;
-    // Why a call was refused is said until another one is.
-    for looks in [false, true] {
-        executor.looks = looks;
-        for program in corpus()? {
-            executor.run(&program);
-        }
-    }
-    let coverage = executor.coverage.ok_or("the kernel has no KCOV")?;
-    coverage.print("corpus reached");
     Ok(())
 }
 
@@ -300,6 +317,10 @@ fn inject(step: &str, mut programs: Vec<Program>) -> Done {
             );
             print!("{}", commented(&broken.program));
         }
+        // A run that is stopped says as well what it has reached.
+        if let Some(coverage) = &mut executor.coverage {
+            coverage.print_new("reached");
+        }
         let state = if broken.is_empty() { "ok" } else { "not ok" };
         let inject::Sum {
             calls,
@@ -310,9 +331,6 @@ fn inject(step: &str, mut programs: Vec<Program>) -> Done {
         println!(
             "{state} {number} program {number}: {calls} calls, {injected} failures, {failed} answered"
         );
-    }
-    if let Some(coverage) = &executor.coverage {
-        coverage.print("reached");
     }
     Ok(())
 }

@@ -3,6 +3,11 @@
 //! Memory at fixed addresses: the arena, which programs map for devices, and the scratch memory, in
 //! which the arguments of calls are. The same program has the same addresses in each run.
 
+use std::sync::atomic::{
+    AtomicI64,
+    Ordering::Relaxed, //
+};
+
 use crate::sys::{
     self,
     c, //
@@ -19,18 +24,30 @@ const READ_ONLY: std::ops::Range<u64> = 32..40;
 const SHARED: std::ops::Range<u64> = 40..48;
 const HOLE: std::ops::Range<u64> = 48..52;
 
+/// Memory beyond the arena that only programs of the tree use: much private memory, and the last file.
+/// There is nothing in it when a program begins.
+const BIG: u64 = ARENA + 0x1000_0000;
+const BIG_SIZE: u64 = 96 << 20;
+const BIG_SHARED: u64 = ARENA + 0x2000_0000;
+const BIG_SHARED_SIZE: u64 = 4 << 20;
+
 /// The scratch memory: its first page holds the struct of a call, the rest its arrays and buffers.
 /// A page that may only be read, and one that does not exist, follow.
 const SCRATCH: u64 = 0x20_0000_0000;
 const SCRATCH_PAGES: u64 = 32;
 /// No struct is larger. What follows it up to the fourth page is never written.
 const LARGEST: usize = 512;
-/// How much scratch memory each thread has.
+/// Where arguments are that are not there yet: pages of the file `FRESH`, mapped when the call is made.
+const WINDOW: u64 = 40 * PAGE;
+const WINDOW_PAGES: u64 = 16;
+static FRESH: AtomicI64 = AtomicI64::new(-1);
+/// How many threads there are, and how much scratch memory each has.
+const LANES: u64 = 5;
 const LANE: u64 = 64 * PAGE;
 
-/// The files that programs may use, by number: memory, the same for reading only, a device, and a
-/// pipe.
-pub(crate) const FILES: usize = 4;
+/// The files that programs may use, by number: memory, the same for reading only, a device, a pipe, much
+/// memory, and memory that is mapped at `BIG_SHARED`.
+pub(crate) const FILES: usize = 6;
 
 pub(crate) struct Memory {
     shared: i64,
@@ -68,6 +85,16 @@ impl Memory {
             sys::truncate(shared, (SHARED.end - SHARED.start) * PAGE),
         );
         let (pipe, _) = sys::pipe().unwrap_or_default();
+        let fresh = must("memfd_create", sys::memfd("fresh", 0));
+        must(
+            "ftruncate",
+            sys::truncate(fresh, LANES * WINDOW_PAGES * PAGE),
+        );
+        FRESH.store(fresh, Relaxed);
+        let big = must("memfd_create", sys::memfd("big", 0));
+        must("ftruncate", sys::truncate(big, BIG_SIZE));
+        let big_shared = must("memfd_create", sys::memfd("shared", 0));
+        must("ftruncate", sys::truncate(big_shared, BIG_SHARED_SIZE));
         let files = [
             shared,
             must(
@@ -76,6 +103,8 @@ impl Memory {
             ),
             must("open", sys::open("/dev/zero", c::O_RDWR)),
             pipe,
+            big,
+            big_shared,
         ];
         let mut memory = Self {
             shared,
@@ -85,9 +114,21 @@ impl Memory {
             moved: true,
             changed: false,
         };
-        for lane in 0..5 {
-            Self::new_lane(lane);
-        }
+        (0..LANES).for_each(Self::new_lane);
+        let rw = c::PROT_READ | c::PROT_WRITE;
+        let private = c::MAP_PRIVATE | c::MAP_ANONYMOUS | c::MAP_NORESERVE;
+        must("mmap", sys::mmap(BIG, BIG_SIZE, rw, private, -1, 0));
+        must(
+            "mmap",
+            sys::mmap(
+                BIG_SHARED,
+                BIG_SHARED_SIZE,
+                rw,
+                c::MAP_SHARED,
+                big_shared,
+                0,
+            ),
+        );
         memory.reset();
         for (address, length) in readable() {
             memory.initial.extend_from_slice(view(address, length));
@@ -128,6 +169,12 @@ impl Memory {
 
     /// Makes the arena what it was at first, if `hash` found that it is not.
     pub(crate) fn reset(&mut self) {
+        let [.., big, big_shared] = self.files;
+        sys::drop_pages(BIG, BIG_SIZE);
+        for (file, size) in [(big, BIG_SIZE), (big_shared, BIG_SHARED_SIZE)] {
+            sys::truncate(file, 0);
+            sys::truncate(file, size);
+        }
         if self.moved {
             let (anonymous, rw) = (
                 c::MAP_PRIVATE | c::MAP_ANONYMOUS,
@@ -261,12 +308,17 @@ pub(crate) enum Place {
     ReadOnly,
     /// The last byte cannot be read.
     Cut,
+    /// It can be read and written, as can its arrays, but the memory is mapped by the first access only.
+    Fresh,
 }
 
 /// The scratch memory of one call. What is allocated is gone when the next call begins.
 pub(crate) struct Scratch {
     base: u64,
     next: u64,
+    end: u64,
+    /// What is written to the file of fresh memory, if that is used, and where it begins there.
+    fresh: Option<u64>,
 }
 
 impl Scratch {
@@ -276,6 +328,37 @@ impl Scratch {
         Self {
             base,
             next: base + 4 * PAGE,
+            end: base + (SCRATCH_PAGES - 3) * PAGE,
+            fresh: None,
+        }
+    }
+
+    /// Returns scratch memory that is not mapped before the call is made.
+    pub(crate) fn fresh(lane: u64) -> Self {
+        let base = SCRATCH + lane * LANE + WINDOW;
+        Self {
+            base,
+            next: base + 4 * PAGE,
+            end: base + WINDOW_PAGES * PAGE,
+            fresh: Some(lane * WINDOW_PAGES * PAGE),
+        }
+    }
+
+    fn put(&self, address: u64, bytes: &[u8]) {
+        match self.fresh {
+            Some(offset) => {
+                let fresh = FRESH.load(Relaxed);
+                sys::write_at(fresh, bytes, offset + (address - self.base));
+            }
+            None => put(address, bytes),
+        }
+    }
+
+    /// Returns where a call is to write instead of `at`.
+    pub(crate) fn target(&self, place: Place, at: u64) -> u64 {
+        match place {
+            Place::ReadOnly | Place::Cut => self.base + SCRATCH_PAGES * PAGE,
+            Place::Normal | Place::Fresh => at,
         }
     }
 
@@ -283,11 +366,11 @@ impl Scratch {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<u64> {
         let length = (bytes.len() as u64).next_multiple_of(16);
         let address = self.next;
-        if address + length > self.base + (SCRATCH_PAGES - 3) * PAGE {
+        if address + length > self.end {
             return None;
         }
         self.next += length;
-        put(address, bytes);
+        self.put(address, bytes);
         Some(address)
     }
 
@@ -299,6 +382,15 @@ impl Scratch {
             Place::Normal => {
                 put(self.base, &[0; LARGEST]);
                 put(self.base, bytes);
+                self.base
+            }
+            Place::Fresh => {
+                self.put(self.base, &[0; LARGEST]);
+                self.put(self.base, bytes);
+                let rw = c::PROT_READ | c::PROT_WRITE;
+                let (length, from) = (WINDOW_PAGES * PAGE, self.fresh.unwrap_or(0));
+                let fresh = FRESH.load(Relaxed);
+                sys::mmap(self.base, length, rw, c::MAP_PRIVATE, fresh, from);
                 self.base
             }
             Place::ReadOnly => {

@@ -5,6 +5,10 @@
 
 use std::fs;
 
+/// Where the kernel's tracepoints of our module are turned on, and its measuring of calls.
+const EVENTS: &str = "/sys/kernel/tracing/events/iommufd_rs/enable";
+const TIMING: &str = "/sys/kernel/debug/iommufd_rs/timing";
+
 use crate::{
     memory::{
         Scratch,
@@ -40,6 +44,23 @@ fn debugfs() -> Vec<String> {
         .flat_map(|files| files.flatten())
         .map(|file| file.path().display().to_string())
         .collect()
+}
+
+/// Turns on what the kernel can say about calls: tracepoints, and how long they take. Also reads the switch
+/// of the latter, and writes to it what is no number.
+pub(crate) fn turn_on() -> Result<(), String> {
+    let mut scratch = Scratch::new(0);
+    let buffer = scratch.push(&[0; PAGE as usize]).ok_or("no memory")?;
+    for (path, text) in [(TIMING, "?"), (TIMING, "0"), (TIMING, "1"), (EVENTS, "1")] {
+        let file = sys::open(path, c::O_WRONLY);
+        let result = sys::write(file, text.as_ptr() as u64, text.len() as u64);
+        sys::close(file);
+        if result != 1 && text != "?" {
+            return Err(format!("{path}: errno {}", -result));
+        }
+    }
+    read_all(TIMING, buffer);
+    Ok(())
 }
 
 fn read_all(path: &str, buffer: u64) -> i64 {

@@ -14,8 +14,8 @@
 //! value is a number; `rN.FIELD`, what a field of call N was afterwards, with `+NUMBER` or not;
 //! `m+OFFSET`, an address in the arena; `fN`, a file; `[{a=1, b=2}, {...}]`, the address of an
 //! array; `buf:BYTES`, the address of a buffer. Before a call: `cN:` if child N makes it (the N-th
-//! fork), `tN:` if thread N does, `ro:` or `cut:` if its struct is in memory that cannot be
-//! written, or is cut off.
+//! fork), `tN:` if thread N does, `ro:`, `cut:` or `fresh:` if its struct is in memory that cannot be
+//! written, is cut off, or is mapped by the first access.
 
 use std::fmt;
 
@@ -297,6 +297,7 @@ impl fmt::Display for Program {
                 Place::Normal => {}
                 Place::ReadOnly => write!(out, "ro: ")?,
                 Place::Cut => write!(out, "cut: ")?,
+                Place::Fresh => write!(out, "fresh: ")?,
             }
             write!(out, "r{index} = {}(", call.of.name)?;
             show(out, call.of.layout, &call.values, &self.calls)?;
@@ -402,6 +403,7 @@ impl<'a> Reader<'a> {
             match (prefix, prefix.chars().next()) {
                 ("ro", _) => place = Place::ReadOnly,
                 ("cut", _) => place = Place::Cut,
+                ("fresh", _) => place = Place::Fresh,
                 (_, Some('c')) => who = Who::Child(number()?),
                 (_, Some('t')) => who = Who::Thread(number()?),
                 _ => return Err(format!("what is '{prefix}:'")),

@@ -80,6 +80,14 @@ pub(crate) fn write_text(fd: i64, text: &str) -> i64 {
     result(unsafe { c::pwrite(fd as i32, text.as_ptr().cast(), text.len(), 0) } as i64)
 }
 
+/// Writes bytes to a place of a file.
+pub(crate) fn write_at(fd: i64, bytes: &[u8], offset: u64) -> i64 {
+    // SAFETY: the kernel reads `bytes.len()` bytes of `bytes`.
+    result(
+        unsafe { c::pwrite(fd as i32, bytes.as_ptr().cast(), bytes.len(), offset as i64) } as i64,
+    )
+}
+
 /// Returns the events among `POLLIN | POLLOUT` that a descriptor has, without waiting.
 pub(crate) fn poll(fd: i64) -> i64 {
     let mut poll = c::pollfd {
@@ -208,8 +216,11 @@ pub(crate) fn limit_locked(bytes: u64) -> i64 {
     result(unsafe { c::setrlimit(c::__RLIMIT_MEMLOCK, &limit) }.into())
 }
 
-/// Gives up the capability to lock memory beyond the limit.
-pub(crate) fn obey_limit() -> i64 {
+/// Gives up a capability for ever.
+pub(crate) fn give_up(capability: u32) -> i64 {
+    let Some(bit) = 1_u32.checked_shl(capability) else {
+        return -i64::from(c::EINVAL);
+    };
     let mut header = c::__user_cap_header_struct {
         version: c::_LINUX_CAPABILITY_VERSION_3,
         pid: 0,
@@ -220,10 +231,23 @@ pub(crate) fn obey_limit() -> i64 {
     if r < 0 {
         return r;
     }
-    sets[0].effective &= !(1 << c::CAP_IPC_LOCK);
-    sets[0].permitted &= !(1 << c::CAP_IPC_LOCK);
+    sets[0].effective &= !bit;
+    sets[0].permitted &= !bit;
     // SAFETY: version 3 has two sets, which live until after the call.
     result(unsafe { c::syscall(c::__NR_capset.into(), &mut header, sets.as_mut_ptr()) })
+}
+
+/// Loads a module from its file.
+pub(crate) fn load_module(file: i64) -> i64 {
+    // SAFETY: the kernel reads the empty string of parameters.
+    result(unsafe { c::syscall(c::__NR_finit_module.into(), file, c"".as_ptr(), 0) })
+}
+
+/// Unloads a module, unless it is in use.
+pub(crate) fn unload_module(name: &str) -> i64 {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: `name` ends with a null byte and lives until after the call.
+    result(unsafe { c::syscall(c::__NR_delete_module.into(), name.as_ptr(), c::O_NONBLOCK) })
 }
 
 /// Closes all descriptors from that one on.

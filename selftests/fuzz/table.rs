@@ -125,6 +125,8 @@ pub(crate) enum Action {
     Kill,
     Limit,
     Look,
+    Pause,
+    GiveUp,
 }
 
 /// A type of call.

@@ -6,6 +6,15 @@ OURS=$MODULE
 
 fuzz() { /programs/fuzz "$@"; }
 
+# cover: print what the programs of the tree reach alone, for coverage.py.
+cover() {
+	MODULE=$OURS
+	load_iommufd
+	mount -t tracefs tracefs /sys/kernel/tracing
+	limited /programs/fuzz cover "/modules/$OURS.ko" || die "fuzz cover ended with status $?"
+	rmmod "$OURS" || die "rmmod $OURS failed"
+}
+
 # answers PROGRAMS MODULE FILE: write what a module answers to programs.
 answers() {
 	local status=0

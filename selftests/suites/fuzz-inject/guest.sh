@@ -7,3 +7,4 @@ quiet_console
 load_iommufd
 fail_everything
 run fuzz inject 1
+run fuzz load 1 "/modules/$MODULE.ko"

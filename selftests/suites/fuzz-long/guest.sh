@@ -5,11 +5,7 @@
 
 quiet_console
 
-# What the programs of the tree reach alone, for coverage.py.
-MODULE=$OURS
-load_iommufd
-fuzz cover
-rmmod "$OURS" || die "rmmod $OURS failed"
+cover
 
 # Rounds of a minute on our module, and the same programs on the C module. Each begins with the programs
 # of those before that reached something new.
