@@ -20,6 +20,8 @@ mod vdevice;
 #[cfg(CONFIG_INTEL_IOMMU)]
 mod vtd;
 
+use core::ops::Deref;
+
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -43,10 +45,10 @@ use crate::kapi::{
             Requests, //
         },
         nested::NestedDomain,
-        vevent::Receivers,
         viommu::{
             self,
-            Identity, //
+            Identity,
+            ViommuRef, //
         }, //
     }, //
 };
@@ -102,11 +104,7 @@ pub(crate) trait Backend: Sync {
 
     /// Makes a vIOMMU on the IOMMU of `dev`. Returns `EOPNOTSUPP` if the backend does not support
     /// its kind or its data, `EINVAL` if another backend allocated the parent.
-    fn alloc_viommu(
-        &self,
-        dev: &IommuDevice,
-        request: viommu::Request,
-    ) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu(&self, dev: &IommuDevice, request: viommu::Request) -> Result<ViommuBox> {
         in_tree::alloc_viommu(dev, request)
     }
 
@@ -118,11 +116,7 @@ pub(crate) trait Backend: Sync {
     /// Makes one vIOMMU on the IOMMUs of several devices. Returns `EOPNOTSUPP` if the backend has
     /// none, `EINVAL` if two are behind the same IOMMU, `EINVAL` if another backend allocated a
     /// parent.
-    fn alloc_viommu_over(
-        &self,
-        _identity: Identity,
-        _iommus: &[Share<'_>],
-    ) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu_over(&self, _identity: Identity, _iommus: &[Share<'_>]) -> Result<ViommuBox> {
         Err(EOPNOTSUPP)
     }
 
@@ -173,8 +167,8 @@ pub(crate) trait ViommuOps: Send + Sync {
     /// `EOPNOTSUPP` if the backend does not support its kind.
     fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
 
-    /// Returns the receivers of the events that are reported for the guest.
-    fn receivers(&self) -> &Arc<Receivers>;
+    /// Returns the vIOMMU whose receivers receive the events that are reported for the guest.
+    fn receivers(&self) -> &ViommuRef;
 
     /// Makes the vDEVICE of a device that this serves, which the guest knows by `virt_id`. It is
     /// dropped before the device is unbound. Returns `EEXIST` if the id is used.
@@ -184,6 +178,35 @@ pub(crate) trait ViommuOps: Send + Sync {
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>>;
+}
+
+/// A backend's part of a vIOMMU. That of a C driver is not in an allocation of its own.
+pub(crate) enum ViommuBox {
+    InTree(in_tree::InTreeViommu),
+    #[cfg_attr(
+        not(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD)),
+        expect(dead_code, reason = "no native backend makes vIOMMUs")
+    )]
+    Native(KBox<dyn ViommuOps>),
+}
+
+impl ViommuBox {
+    /// Returns `ENOMEM` if there is no memory.
+    #[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
+    fn native(viommu: impl ViommuOps + 'static) -> Result<Self> {
+        Ok(Self::Native(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?))
+    }
+}
+
+impl Deref for ViommuBox {
+    type Target = dyn ViommuOps;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::InTree(viommu) => viommu,
+            Self::Native(viommu) => &**viommu,
+        }
+    }
 }
 
 /// The backend's part of a HW queue. Dropping it stops the hardware.

@@ -2,10 +2,7 @@
 
 //! vDEVICEs of a vIOMMU over one or several IOMMUs.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     drivers::VdeviceOps,
@@ -15,7 +12,7 @@ use crate::{
             Vdevice,
             VirtId, //
         },
-        viommu::Viommu, //
+        viommu::ViommuRef, //
     },
 };
 
@@ -37,7 +34,7 @@ impl VdeviceOps for NativeVdevice {}
 /// errors of `make`; nothing has changed then.
 pub(super) fn make_vdevice<M>(
     members: &[M],
-    viommu: impl Fn(&M) -> &Arc<Viommu>,
+    viommu: impl Fn(&M) -> &ViommuRef,
     dev: &IommuDevice,
     virt_id: u64,
     make: impl Fn(&M) -> Result<Pin<KBox<Vdevice>>>,

@@ -4,7 +4,6 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc,          //
     uaccess::UserSlice, //
 };
 
@@ -12,6 +11,7 @@ use crate::{
     device::BoundDevice,
     drivers::{
         Share,
+        ViommuBox,
         ViommuOps, //
     },
     hwpt::{
@@ -55,13 +55,13 @@ use crate::{
 /// A guest's share of an IOMMU, or of several.
 pub(crate) struct Viommu {
     // Field order: the driver's part is dropped before its parents.
-    ops: KBox<dyn ViommuOps>,
+    ops: ViommuBox,
     parent: Ref<HwptPaging>,
     /// The parents for the further IOMMUs, of the same address space.
     others: KVec<Ref<HwptPaging>>,
     /// `enum iommu_viommu_type`.
     kind: u32,
-    stats: Arc<Stats>,
+    stats: Stats,
 }
 
 impl Kind for Viommu {
@@ -83,7 +83,7 @@ impl Viommu {
     }
 
     /// Returns the numbers.
-    pub(super) fn stats(&self) -> &Arc<Stats> {
+    pub(super) fn stats(&self) -> &Stats {
         &self.stats
     }
 
@@ -154,7 +154,7 @@ fn make<'c>(
         parent,
         others: KVec::new(),
         kind: cmd.type_,
-        stats: Arc::new(Stats::new(), GFP_KERNEL_ACCOUNT)?,
+        stats: Stats::new(),
     }))
 }
 
@@ -213,7 +213,7 @@ fn make_over<'c>(
         parent,
         others,
         kind: cmd.type_,
-        stats: Arc::new(Stats::new(), GFP_KERNEL_ACCOUNT)?,
+        stats: Stats::new(),
     }))
 }
 

@@ -19,7 +19,6 @@ use kernel::{
     },
     sync::{
         atomic::ordering::Relaxed,
-        Arc,
         Mutex,
         SpinLock, //
     },
@@ -41,9 +40,9 @@ use crate::{
                 Pollers, //
             }, //
         },
-        iommu::vevent::{
-            Connection,
-            EventReceiver, //
+        iommu::{
+            vevent::EventReceiver,
+            viommu::Connection, //
         },
         lines::Lines,
         mm::user::UserStruct,
@@ -75,7 +74,6 @@ use crate::{
             Part,
             PartOf, //
         },
-        stats::Stats,
         Viommu, //
     }, //
 };
@@ -119,10 +117,8 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VeventqAlloc, user: &User
 /// The events of one type of a vIOMMU.
 #[pin_data]
 struct VeventQ {
-    // Field order: events are received no more when the rest is dropped.
     #[pin]
     queue: Connection<Queue>,
-    viommu: PartOf,
 }
 
 impl VeventQ {
@@ -130,12 +126,9 @@ impl VeventQ {
     /// has a queue of this type.
     fn new(viommu: Ref<Viommu>, depth: u32, kind: u32) -> impl PinInit<Self, Refusal> {
         let receivers = viommu.ops().receivers().clone();
-        let queue = Queue::new(depth, &viommu, kind);
+        let queue = Queue::new(depth, PartOf::new(viommu, Part::VeventQ), kind);
         let queue = Connection::new(receivers, kind, queue, |queue| queue);
-        try_pin_init!(Self {
-            queue <- queue,
-            viommu: PartOf::new(viommu, Part::VeventQ),
-        }? Refusal)
+        try_pin_init!(Self { queue <- queue }? Refusal)
     }
 }
 
@@ -143,7 +136,7 @@ impl Kind for VeventQ {
     const NAME: &'static CStr = c"veventq";
 
     fn show(&self, lines: &Lines<'_>) {
-        lines.number("viommu", self.viommu.id());
+        lines.number("viommu", self.queue.viommu.id());
         lines.number("type", self.queue.kind);
         lines.number("depth", to_u64(self.queue.depth));
         match self.queue.inner.try_lock() {
@@ -180,12 +173,9 @@ enum First {
 /// Events that wait to be read.
 #[pin_data]
 struct Queue {
-    /// The numbers of the context and of the vIOMMU, and the type of the events.
-    context: u64,
-    viommu: u32,
+    viommu: PartOf,
+    /// The type of the events.
     kind: u32,
-    /// The numbers of the vIOMMU.
-    stats: Arc<Stats>,
     depth: usize,
     /// Held while events are read, so that one task removes them.
     #[pin]
@@ -207,14 +197,10 @@ fn header(flags: u32, number: u64) -> uapi::VeventHeader {
 }
 
 impl Queue {
-    fn new(depth: u32, viommu: &Ref<Viommu>, kind: u32) -> impl PinInit<Self, Refusal> {
-        let stats = viommu.stats().clone();
-        let (context, viommu) = (viommu.context(), viommu.id());
+    fn new(depth: u32, viommu: PartOf, kind: u32) -> impl PinInit<Self, Refusal> {
         try_pin_init!(Self {
-            context,
             viommu,
             kind,
-            stats,
             depth: depth as usize,
             reading <- new_mutex!((), "Queue::reading"),
             inner <- new_spinlock!(
@@ -347,15 +333,15 @@ impl EventReceiver for Queue {
             other => {
                 inner.lost = Some(number);
                 inner.lost_in_all += 1;
-                self.stats.lost.fetch_add(1, Relaxed);
+                self.viommu.stats().lost.fetch_add(1, Relaxed);
                 other.map(|_| ())
             }
         };
         let lost = inner.lost.is_some();
         drop(inner);
         emit(|| trace::Vevent {
-            context: self.context,
-            viommu: self.viommu,
+            context: self.viommu.context(),
+            viommu: self.viommu.id(),
             kind: self.kind,
             number,
             length: to_u64(event.len()),

@@ -36,7 +36,7 @@ use crate::{
     drivers::{
         Backend,
         Share,
-        ViommuOps, //
+        ViommuBox, //
     },
     kapi::{
         iommu::{
@@ -64,12 +64,7 @@ impl Backend for AmdVi {
         kind == uapi::viommu::TYPE_AMD && self.has_viommu(dev, kind)
     }
 
-    fn alloc_viommu_over(
-        &self,
-        identity: Identity,
-        iommus: &[Share<'_>],
-    ) -> Result<KBox<dyn ViommuOps>> {
-        let viommu = viommu::NativeViommu::new(identity, iommus)?;
-        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+    fn alloc_viommu_over(&self, identity: Identity, iommus: &[Share<'_>]) -> Result<ViommuBox> {
+        ViommuBox::native(viommu::NativeViommu::new(identity, iommus)?)
     }
 }

@@ -15,8 +15,7 @@ use core::{
 
 use kernel::{
     error::to_result,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 use crate::{
@@ -47,7 +46,8 @@ use crate::{
             provider,
             viommu::{
                 Request,
-                Viommu, //
+                Viommu,
+                ViommuRef, //
             }, //
         },
         uapi, //
@@ -111,7 +111,7 @@ pub(crate) fn hardware(dev: &IommuDevice) -> Option<Hardware> {
 /// The driver initialised the vIOMMU with the type `TYPE_AMD`, and the door was open then. It stays
 /// open as long as the module is loaded.
 #[derive(Clone)]
-pub(crate) struct AmdViommu(Arc<Viommu>);
+pub(crate) struct AmdViommu(ViommuRef);
 
 impl AmdViommu {
     /// Has the driver make a vIOMMU on the IOMMU of `dev`, whose events go where those of `like`
@@ -123,7 +123,7 @@ impl AmdViommu {
             return Err(EOPNOTSUPP);
         }
         let viommu = match like {
-            Some(like) => like.0.another(dev, request)?,
+            Some(like) => Viommu::another(&like.0, dev, request)?,
             None => Viommu::new(dev, request)?,
         };
         // INVARIANT: Owner and type were just checked, and the driver initialised the vIOMMU.
@@ -131,7 +131,7 @@ impl AmdViommu {
     }
 
     /// Returns the vIOMMU as any driver's.
-    pub(crate) fn viommu(&self) -> &Arc<Viommu> {
+    pub(crate) fn viommu(&self) -> &ViommuRef {
         &self.0
     }
 

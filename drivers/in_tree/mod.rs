@@ -2,16 +2,14 @@
 
 //! Every IOMMU that Linux has a driver for, by the operations of the IOMMU core.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     drivers::{
         Backend,
         HwQueueOps,
         VdeviceOps,
+        ViommuBox,
         ViommuOps, //
     },
     kapi::iommu::{
@@ -27,11 +25,11 @@ use crate::{
         },
         nested::NestedDomain,
         vdevice::Vdevice,
-        vevent::Receivers,
         viommu::{
             self,
             Identity,
-            Viommu, //
+            Viommu,
+            ViommuRef, //
         }, //
     }, //
 };
@@ -47,16 +45,12 @@ impl Backend for InTree {
 }
 
 /// Makes a vIOMMU by the driver. Returns the errors of [`Backend::alloc_viommu`].
-pub(super) fn alloc_viommu(
-    dev: &IommuDevice,
-    request: viommu::Request,
-) -> Result<KBox<dyn ViommuOps>> {
-    let viommu = InTreeViommu(Viommu::new(dev, request)?);
-    Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+pub(super) fn alloc_viommu(dev: &IommuDevice, request: viommu::Request) -> Result<ViommuBox> {
+    Ok(ViommuBox::InTree(InTreeViommu(Viommu::new(dev, request)?)))
 }
 
 /// A vIOMMU of a C driver.
-pub(super) struct InTreeViommu(pub(super) Arc<Viommu>);
+pub(crate) struct InTreeViommu(pub(super) ViommuRef);
 
 impl ViommuOps for InTreeViommu {
     fn serves(&self, dev: &IommuDevice) -> bool {
@@ -85,8 +79,8 @@ impl ViommuOps for InTreeViommu {
         Ok(KBox::new(queue, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn receivers(&self) -> &Arc<Receivers> {
-        self.0.receivers()
+    fn receivers(&self) -> &ViommuRef {
+        &self.0
     }
 
     fn make_vdevice(

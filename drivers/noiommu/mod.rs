@@ -13,7 +13,7 @@ use kernel::{
 use crate::{
     drivers::{
         Backend,
-        ViommuOps, //
+        ViommuBox, //
     },
     kapi::iommu::{
         device::IommuDevice,
@@ -66,11 +66,7 @@ impl Backend for NoIommu {
         false
     }
 
-    fn alloc_viommu(
-        &self,
-        _dev: &IommuDevice,
-        _request: viommu::Request,
-    ) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu(&self, _dev: &IommuDevice, _request: viommu::Request) -> Result<ViommuBox> {
         Err(EOPNOTSUPP)
     }
 

@@ -37,7 +37,7 @@ use crate::{
         in_tree,
         Backend,
         Share,
-        ViommuOps, //
+        ViommuBox, //
     },
     kapi::{
         iommu::{
@@ -64,12 +64,11 @@ impl Backend for SmmuV3 {
         "smmu_v3"
     }
 
-    fn alloc_viommu(&self, dev: &IommuDevice, request: Request) -> Result<KBox<dyn ViommuOps>> {
+    fn alloc_viommu(&self, dev: &IommuDevice, request: Request) -> Result<ViommuBox> {
         if request.kind != uapi::viommu::TYPE_ARM_SMMUV3 {
             return in_tree::alloc_viommu(dev, request);
         }
-        let viommu = viommu::NativeViommu::new(dev, request)?;
-        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+        ViommuBox::native(viommu::NativeViommu::new(dev, request)?)
     }
 
     fn has_viommu_over(&self, dev: &IommuDevice, kind: u32) -> bool {
@@ -77,12 +76,7 @@ impl Backend for SmmuV3 {
             && self.has_viommu(dev, uapi::viommu::TYPE_ARM_SMMUV3)
     }
 
-    fn alloc_viommu_over(
-        &self,
-        identity: Identity,
-        iommus: &[Share<'_>],
-    ) -> Result<KBox<dyn ViommuOps>> {
-        let viommu = viommu::NativeViommu::over(identity, iommus)?;
-        Ok(KBox::new(viommu, GFP_KERNEL_ACCOUNT)?)
+    fn alloc_viommu_over(&self, identity: Identity, iommus: &[Share<'_>]) -> Result<ViommuBox> {
+        ViommuBox::native(viommu::NativeViommu::over(identity, iommus)?)
     }
 }

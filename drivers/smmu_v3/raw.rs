@@ -12,8 +12,7 @@ use core::ffi::c_void;
 
 use kernel::{
     error::to_result,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 use crate::{
@@ -38,7 +37,8 @@ use crate::{
             viommu::{
                 Identity,
                 Request,
-                Viommu, //
+                Viommu,
+                ViommuRef, //
             }, //
         },
         uapi::viommu, //
@@ -82,7 +82,7 @@ pub(crate) fn owns(dev: &IommuDevice) -> bool {
 ///
 /// The driver initialised the vIOMMU with the type `TYPE_ARM_SMMUV3`, and the door was open then.
 /// It stays open as long as the module is loaded.
-pub(crate) struct SmmuViommu(Arc<Viommu>);
+pub(crate) struct SmmuViommu(ViommuRef);
 
 impl SmmuViommu {
     /// Has the driver make a vIOMMU on the SMMU of `dev`. Returns `EOPNOTSUPP` if `dev` is another
@@ -101,11 +101,11 @@ impl SmmuViommu {
             return Err(EOPNOTSUPP);
         }
         // INVARIANT: Both were just checked, and `another` returns what the driver initialised.
-        Ok(Self(self.0.another(dev, request)?))
+        Ok(Self(Viommu::another(&self.0, dev, request)?))
     }
 
     /// The vIOMMU as any driver's.
-    pub(crate) fn viommu(&self) -> &Arc<Viommu> {
+    pub(crate) fn viommu(&self) -> &ViommuRef {
         &self.0
     }
 

@@ -2,10 +2,7 @@
 
 //! vIOMMUs of an SMMUv3: a guest's entries and batches of commands, read from user memory.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
     drivers::{
@@ -46,10 +43,10 @@ use crate::{
             },
             native::RequestReader,
             nested::NestedDomain,
-            vevent::Receivers,
             viommu::{
                 Identity,
-                Request, //
+                Request,
+                ViommuRef, //
             }, //
         },
         uapi::{
@@ -185,7 +182,7 @@ impl ViommuOps for NativeViommu {
         self.in_tree.make_hw_queue(request)
     }
 
-    fn receivers(&self) -> &Arc<Receivers> {
+    fn receivers(&self) -> &ViommuRef {
         self.in_tree.receivers()
     }
 

@@ -7,7 +7,13 @@ use core::marker::PhantomData;
 
 use kernel::prelude::*;
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::sync::shared::{
+        Shared,
+        Tail, //
+    }, //
+};
 
 /// A struct of iommufd with which a struct of a driver begins.
 ///
@@ -42,18 +48,24 @@ unsafe impl<C> Send for DriverStruct<C> {}
 // SAFETY: A `&DriverStruct` gives no access to the memory but by a raw pointer.
 unsafe impl<C> Sync for DriverStruct<C> {}
 
+/// Returns the words of a struct that begins with a `C` and has `size` bytes. Returns `EOPNOTSUPP` if
+/// a `C` has more, which is a bug of the driver.
+fn words<C: Core>(size: usize) -> Result<usize> {
+    const { assert!(align_of::<C>() <= align_of::<u64>()) };
+    if size < size_of::<C>() {
+        kernel::do_once_lite! {
+            pr_err!("an IOMMU driver wants objects of {size} bytes, which is too small\n");
+        }
+        return Err(EOPNOTSUPP);
+    }
+    Ok(size.div_ceil(size_of::<u64>()))
+}
+
 impl<C: Core> DriverStruct<C> {
     /// Allocates `size` bytes of zeroes. Returns `EOPNOTSUPP` if that is less than a `C` has, which
     /// is a bug of the driver, and `ENOMEM` if there is no memory.
     pub(super) fn zeroed(size: usize) -> Result<Self> {
-        const { assert!(align_of::<C>() <= align_of::<u64>()) };
-        if size < size_of::<C>() {
-            kernel::do_once_lite! {
-                pr_err!("an IOMMU driver wants objects of {size} bytes, which is too small\n");
-            }
-            return Err(EOPNOTSUPP);
-        }
-        let words = size.div_ceil(size_of::<u64>());
+        let words = words::<C>(size)?;
         // INVARIANT: The size was checked.
         Ok(Self {
             memory: KVec::from_elem(0, words, GFP_KERNEL_ACCOUNT)?,
@@ -64,5 +76,46 @@ impl<C: Core> DriverStruct<C> {
     /// Returns the struct. It is zero until it is written.
     pub(super) fn as_ptr(&self) -> *mut C {
         self.memory.as_ptr().cast_mut().cast()
+    }
+}
+
+/// As [`DriverStruct`], in the allocation of a value that owns it.
+///
+/// # Invariants
+///
+/// `tail` has at least `size_of::<C>()` bytes, which are aligned for a `C`.
+pub(super) struct DriverTail<C> {
+    tail: Tail,
+    _core: PhantomData<*mut C>,
+}
+
+// SAFETY: It is memory that only `as_ptr` gives access to; the types that contain it say who uses
+// it.
+unsafe impl<C> Send for DriverTail<C> {}
+// SAFETY: A `&DriverTail` gives no access to the memory but by a raw pointer.
+unsafe impl<C> Sync for DriverTail<C> {}
+
+impl<C: Core> DriverTail<C> {
+    /// Makes a value that has `size` bytes of zeroes for a driver behind it, which `init` is given.
+    /// Returns `EOPNOTSUPP` if that is less than a `C` has, which is a bug of the driver, `ENOMEM` if
+    /// there is no memory, or the error of `init`.
+    pub(super) fn behind<T, I: PinInit<T, Error>>(
+        size: usize,
+        init: impl FnOnce(Self) -> I,
+    ) -> Result<Shared<T>> {
+        let bytes = words::<C>(size)? * size_of::<u64>();
+        // INVARIANT: The size was checked. It is one of words, so the tail is aligned to words.
+        let init = |tail| {
+            init(Self {
+                tail,
+                _core: PhantomData,
+            })
+        };
+        Shared::with_tail(bytes, init, GFP_KERNEL_ACCOUNT)
+    }
+
+    /// Returns the struct. It is zero until it is written. It exists as long as the value's memory.
+    pub(super) fn as_ptr(&self) -> *mut C {
+        self.tail.as_ptr().cast()
     }
 }

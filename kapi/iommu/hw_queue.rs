@@ -14,10 +14,7 @@ use kernel::{
     error::to_result,
     new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Mutex, //
 };
 
 use crate::{
@@ -27,7 +24,8 @@ use crate::{
             driver_struct::DriverStruct,
             viommu::{
                 Identity,
-                Viommu, //
+                Viommu,
+                ViommuRef, //
             }, //
         },
         sync::shared::SharedAny,
@@ -94,7 +92,7 @@ pub(crate) struct HwQueue {
     memory: KBox<dyn ContiguousMemory>,
     #[pin]
     links: Mutex<Links>,
-    _viommu: Arc<Viommu>,
+    _viommu: ViommuRef,
 }
 
 // SAFETY: IOMMU drivers lock what they change in their queues, and the other fields are `Send`.
@@ -116,7 +114,7 @@ impl HwQueue {
     /// Returns `EOPNOTSUPP` if the driver of the vIOMMU has no queues of that kind, `EINVAL` if the
     /// memory is shorter than the queue, `ENOMEM` if there is no memory for the struct, or the
     /// error of the driver.
-    pub(crate) fn new(viommu: &Arc<Viommu>, request: Request) -> Result<Pin<KBox<Self>>> {
+    pub(crate) fn new(viommu: &ViommuRef, request: Request) -> Result<Pin<KBox<Self>>> {
         let size = size_for(viommu, request.kind).ok_or(EOPNOTSUPP)?;
         let init = viommu.ops()?.hw_queue_init_phys.ok_or(EOPNOTSUPP)?;
         if request.memory.len() < request.length {

@@ -30,14 +30,14 @@ use crate::{
         },
         iopf::FaultSink,
         owned_domain::OwnedDomain,
-        viommu::Viommu, //
+        viommu::ViommuRef, //
     }, //
 };
 
 /// What a nested domain was made on. Its driver may refer to it until the domain is freed.
 enum Base {
     Parent(#[expect(dead_code, reason = "held")] Arc<Domain>),
-    Viommu(Arc<Viommu>),
+    Viommu(ViommuRef),
 }
 
 /// A nested domain, which is freed when this is dropped.
@@ -108,7 +108,7 @@ impl NestedDomain {
     /// drivers.
     ///
     /// Returns `EOPNOTSUPP` if the driver has no such domains, or the error of the driver.
-    pub(crate) fn on_viommu(viommu: &Arc<Viommu>, flags: u32, data: UserData) -> Result<Self> {
+    pub(crate) fn on_viommu(viommu: &ViommuRef, flags: u32, data: UserData) -> Result<Self> {
         let alloc = viommu.ops()?.alloc_domain_nested.ok_or(EOPNOTSUPP)?;
         let data = data.as_raw();
         // SAFETY: The operation belongs to the driver of the vIOMMU, which is initialised.
@@ -125,7 +125,7 @@ impl NestedDomain {
     /// `alloc` must return NULL or a new domain of that driver, which refers to nothing that is
     /// freed before the vIOMMU.
     pub(crate) unsafe fn alloc_by(
-        viommu: &Arc<Viommu>,
+        viommu: &ViommuRef,
         alloc: impl FnOnce() -> Result<*mut bindings::iommu_domain>,
     ) -> Result<Self> {
         let driver = viommu.driver().again()?;

@@ -12,8 +12,7 @@
 
 use kernel::{
     error::to_result,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
             driver_struct::DriverStruct,
             viommu::{
                 Identity,
-                Viommu, //
+                ViommuRef, //
             }, //
         },
         units::to_usize, //
@@ -41,13 +40,13 @@ use crate::{
 ///
 /// The entry `id` of the array of `viommu` is reserved, or is a vDEVICE.
 pub(crate) struct VirtId {
-    viommu: Arc<Viommu>,
+    viommu: ViommuRef,
     id: usize,
 }
 
 impl VirtId {
     /// Reserves an id. Returns `EEXIST` if it is used, `ENOMEM` if there is no memory.
-    pub(crate) fn reserve(viommu: &Arc<Viommu>, id: u64) -> Result<Self> {
+    pub(crate) fn reserve(viommu: &ViommuRef, id: u64) -> Result<Self> {
         let id = to_usize(id);
         let viommu = viommu.clone();
         // SAFETY: The array of a `Viommu` is initialised. A look-up of a reserved entry finds NULL.
@@ -125,7 +124,7 @@ impl Vdevice {
     /// used, `EOPNOTSUPP` if the driver does not say how to initialise its struct, `ENOMEM` if
     /// there is no memory, or the error of the driver.
     pub(crate) fn new(
-        viommu: &Arc<Viommu>,
+        viommu: &ViommuRef,
         dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
@@ -141,7 +140,7 @@ impl Vdevice {
     /// The driver must not rely on its `vdevice_init` having been called.
     #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) unsafe fn without_init(
-        viommu: &Arc<Viommu>,
+        viommu: &ViommuRef,
         dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
@@ -150,7 +149,7 @@ impl Vdevice {
     }
 
     fn make(
-        viommu: &Arc<Viommu>,
+        viommu: &ViommuRef,
         dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,

@@ -3,7 +3,8 @@
 //! Events that an IOMMU driver reports to the guest of a vIOMMU.
 //!
 //! An [`EventReceiver`] receives the events of one type. Reporting one holds
-//! `Receivers::list` (rank 32), so no receiver is called after its [`Connection`] was dropped.
+//! `Receivers::list` (rank 32), so no receiver is called after its
+//! [`Connection`](crate::kapi::iommu::viommu::Connection) was dropped.
 //!
 //! C header: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h)
 //! (`iommufd_viommu_report_event()`)
@@ -14,7 +15,6 @@ use kernel::{
 };
 
 use crate::kapi::sync::members::{
-    Member,
     Members,
     Tree, //
 };
@@ -29,9 +29,6 @@ pub(crate) trait EventReceiver: Send + Sync {
 /// The receivers of the events of a vIOMMU: at most one for each type (`enum iommu_veventq_type`).
 /// User space may name any type, whether or not the driver has such events.
 pub(crate) type Receivers = Members<dyn EventReceiver>;
-
-/// A receiver `R` that is connected to the events of a type, until it is dropped.
-pub(crate) type Connection<R> = Member<R, dyn EventReceiver>;
 
 /// Initialises a set without receivers.
 pub(super) fn new_receivers() -> impl PinInit<Receivers> {
@@ -51,7 +48,10 @@ impl Receivers {
 #[kunit_tests(iommufd_rs_vevent)]
 mod tests {
     use super::*;
-    use crate::kapi::sync::chunks::Chunks;
+    use crate::kapi::sync::{
+        chunks::Chunks,
+        members::Member, //
+    };
     use kernel::sync::{
         atomic::{
             ordering::Relaxed,
@@ -79,7 +79,7 @@ mod tests {
         let connect = |kind| {
             let counter = Ok::<_, Error>(Counter(count.clone()));
             let connection =
-                Connection::<Counter>::new::<Error>(receivers.clone(), kind, counter, |counter| {
+                Member::<Counter, _>::new::<Error>(receivers.clone(), kind, counter, |counter| {
                     counter
                 });
             KBox::pin_init(connection, GFP_KERNEL)

@@ -24,25 +24,35 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::iommu::{
-        device::{
-            self,
-            IommuDevice, //
+    kapi::{
+        iommu::{
+            device::{
+                self,
+                IommuDevice, //
+            },
+            domain::{
+                Domain,
+                UserData, //
+            },
+            driver_ref::DriverRef,
+            driver_struct::DriverTail,
+            invalidate::{
+                Invalidated,
+                Requests, //
+            },
+            provider,
+            vevent::{
+                new_receivers,
+                EventReceiver,
+                Receivers, //
+            }, //
         },
-        domain::{
-            Domain,
-            UserData, //
-        },
-        driver_ref::DriverRef,
-        driver_struct::DriverStruct,
-        invalidate::{
-            Invalidated,
-            Requests, //
-        },
-        provider,
-        vevent::{
-            new_receivers,
-            Receivers, //
+        sync::{
+            members::{
+                Member,
+                SetRef, //
+            },
+            shared::Shared, //
         }, //
     }, //
 };
@@ -131,20 +141,40 @@ fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
     unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
 }
 
-/// A vIOMMU. All that is made on it has a reference to it.
+/// A vIOMMU, and behind it the driver's struct.
 ///
 /// # Invariants
 ///
 /// - iommufd's part of `raw` is initialised: `hwpt` is the address of `self`, which does not move.
 /// - Once [`Viommu::new`] has returned, the driver's part is initialised too, and `ops` is not
 ///   NULL.
+/// - `first` does not change.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Viommu {
-    raw: DriverStruct<bindings::iommufd_viommu>,
+    raw: DriverTail<bindings::iommufd_viommu>,
     parent: Arc<Domain>,
-    receivers: Arc<Receivers>,
+    #[pin]
+    receivers: Receivers,
+    /// The vIOMMU whose receivers receive the events of this one instead.
+    first: Option<ViommuRef>,
     // The driver's operations are called when the struct is dropped, so this is dropped last.
     driver: DriverRef,
+}
+
+/// A reference to a vIOMMU. All that is made on it has one.
+pub(crate) type ViommuRef = Shared<Viommu>;
+
+/// A receiver `R` that is connected to the events of a type of a vIOMMU, until it is dropped.
+pub(crate) type Connection<R> = Member<R, ViommuRef>;
+
+// SAFETY: The set is a part of the vIOMMU or of the one that `first` refers to, which does not change.
+// The references to both are counted.
+unsafe impl SetRef for ViommuRef {
+    type Value = dyn EventReceiver;
+
+    fn set(&self) -> &Receivers {
+        self.receivers()
+    }
 }
 
 // SAFETY: IOMMU drivers lock what they change in their vIOMMUs, and the other fields are `Send`.
@@ -158,23 +188,22 @@ impl Viommu {
     /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if another driver
     /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
     /// memory, or the error of the driver.
-    pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
-        let receivers = Arc::pin_init(new_receivers(), GFP_KERNEL_ACCOUNT)?;
-        Self::with_receivers(dev, request, receivers)
+    pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<ViommuRef> {
+        Self::make(dev, request, None)
     }
 
-    /// Makes a vIOMMU whose events are received by the receivers of `self`. Fails as
+    /// Makes a vIOMMU whose events are received by the receivers of `first`. Fails as
     /// [`Viommu::new`].
     #[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_AMD_IOMMU_IOMMUFD))]
-    pub(crate) fn another(&self, dev: &IommuDevice, request: Request) -> Result<Arc<Self>> {
-        Self::with_receivers(dev, request, self.receivers.clone())
-    }
-
-    fn with_receivers(
+    pub(crate) fn another(
+        first: &ViommuRef,
         dev: &IommuDevice,
         request: Request,
-        receivers: Arc<Receivers>,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<ViommuRef> {
+        Self::make(dev, request, Some(first.clone()))
+    }
+
+    fn make(dev: &IommuDevice, request: Request, first: Option<ViommuRef>) -> Result<ViommuRef> {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let driver = DriverRef::of(dev)?;
         let init = driver.ops().viommu_init.ok_or(EOPNOTSUPP)?;
@@ -182,15 +211,15 @@ impl Viommu {
             return Err(EINVAL);
         }
         // INVARIANT: iommufd's part is initialised below, before anything can fail.
-        let viommu = Arc::pin_init(
+        let viommu = DriverTail::behind(size, |raw| {
             try_pin_init!(Self {
-                raw: DriverStruct::zeroed(size)?,
+                raw,
                 parent: request.parent,
-                receivers,
+                receivers <- new_receivers(),
+                first,
                 driver,
-            }? Error),
-            GFP_KERNEL_ACCOUNT,
-        )?;
+            }? Error)
+        })?;
         let raw = viommu.as_ptr();
         // SAFETY: The struct is zero, and nothing else refers to it yet.
         let core = unsafe { &mut *raw };
@@ -199,7 +228,7 @@ impl Viommu {
             .object(bindings::iommufd_object_type_IOMMUFD_OBJ_VIOMMU);
         core.ictx = request.identity.ctx.cast();
         core.iommu_dev = iommu_of(dev);
-        core.hwpt = Arc::as_ptr(&viommu).cast_mut().cast();
+        core.hwpt = core::ptr::from_ref(&*viommu).cast_mut().cast();
         core.type_ = request.kind;
         init_lists(core);
 
@@ -219,14 +248,16 @@ impl Viommu {
     }
 
     /// Returns the receivers of the events that the driver reports.
-    pub(crate) fn receivers(&self) -> &Arc<Receivers> {
-        &self.receivers
+    fn receivers(&self) -> &Receivers {
+        self.first
+            .as_ref()
+            .map_or(&self.receivers, |first| first.receivers())
     }
 
     /// Passes an event to the receiver of its type, as [`report`] does for drivers.
     #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]
     pub(crate) fn report(&self, kind: u32, event: &[u8]) -> Result {
-        self.receivers.report(kind, event)
+        self.receivers().report(kind, event)
     }
 
     /// Returns the IOMMU driver.
@@ -291,7 +322,7 @@ pub(crate) unsafe fn report(
     // SAFETY: By the type invariants the field is the address of the `Viommu`, which is not freed
     // before `destroy` has returned.
     let viommu = unsafe { &*(*viommu).hwpt.cast::<Viommu>() };
-    viommu.receivers.report(kind, event)
+    viommu.receivers().report(kind, event)
 }
 
 #[pinned_drop]

@@ -172,17 +172,40 @@ impl<T: ?Sized + Sync> Members<T> {
     }
 }
 
-/// A value that is in a set as long as it exists.
+/// A reference to a set.
+///
+/// # Safety
+///
+/// The set must exist as long as a value of this type, and [`SetRef::set`] must always return the
+/// same one for a value, wherever that is moved.
+pub(crate) unsafe trait SetRef: Send + Sync {
+    /// See [`Members`].
+    type Value: ?Sized + Sync;
+
+    /// Returns the set.
+    fn set(&self) -> &Members<Self::Value>;
+}
+
+// SAFETY: The set is on the heap, and the reference is counted.
+unsafe impl<T: ?Sized + Sync> SetRef for Arc<Members<T>> {
+    type Value = T;
+
+    fn set(&self) -> &Members<T> {
+        self
+    }
+}
+
+/// A value that is in the set of an `S` as long as it exists.
 ///
 /// # Invariants
 ///
-/// `link` is in the tree of `members` if `joined`, and then its value is a part of `value`. While it
-/// is in the tree it is accessed with the lock of the tree only.
+/// `link` is in the tree of `set` if `joined`, and then its value is a part of `value`. While it is in
+/// the tree it is accessed with the lock of the tree only.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Member<V, T: ?Sized> {
-    link: UnsafeCell<Link<T>>,
+pub(crate) struct Member<V, S: SetRef> {
+    link: UnsafeCell<Link<S::Value>>,
     joined: bool,
-    members: Arc<Members<T>>,
+    set: S,
     #[pin]
     value: V,
     #[pin]
@@ -190,20 +213,20 @@ pub(crate) struct Member<V, T: ?Sized> {
 }
 
 // SAFETY: The link is accessed with the lock of the set, which is not bound to a task. Other tasks
-// use the value by `&T`, and `T` is `Sync`.
-unsafe impl<V: Send, T: ?Sized + Sync> Send for Member<V, T> {}
+// use the value by `&S::Value`, which is `Sync`.
+unsafe impl<V: Send, S: SetRef> Send for Member<V, S> {}
 
 // SAFETY: A shared reference gives `&V` and nothing else.
-unsafe impl<V: Sync, T: ?Sized + Sync> Sync for Member<V, T> {}
+unsafe impl<V: Sync, S: SetRef> Sync for Member<V, S> {}
 
-impl<V, T: ?Sized + Sync> Member<V, T> {
+impl<V, S: SetRef> Member<V, S> {
     /// Initialises a value and adds it to a set. Others use it by what `cast` returns. Returns
     /// `EEXIST` if the set has a member with the number, or what `value` fails with.
     pub(crate) fn new<E: From<Error>>(
-        members: Arc<Members<T>>,
+        set: S,
         key: u32,
         value: impl PinInit<V, E>,
-        cast: fn(&V) -> &T,
+        cast: fn(&V) -> &S::Value,
     ) -> impl PinInit<Self, E> {
         let link = Link {
             rb: Default::default(),
@@ -214,20 +237,20 @@ impl<V, T: ?Sized + Sync> Member<V, T> {
         let init = try_pin_init!(Self {
             link: UnsafeCell::new(link),
             joined: false,
-            members,
+            set,
             value <- value,
             _pin: PhantomPinned,
         }? E);
         init.pin_chain(move |member| Ok(member.join(cast)?))
     }
 
-    fn join(self: Pin<&mut Self>, cast: fn(&V) -> &T) -> Result {
+    fn join(self: Pin<&mut Self>, cast: fn(&V) -> &S::Value) -> Result {
         // SAFETY: Nothing is moved.
         let this = unsafe { self.get_unchecked_mut() };
-        let link = NonNull::from(&mut this.link).cast::<Link<T>>();
+        let link = NonNull::from(&mut this.link).cast::<Link<S::Value>>();
         // SAFETY: The link is in no tree, so nobody else accesses it.
         unsafe { (*link.as_ptr()).value = Some(NonNull::from(cast(&this.value))) };
-        let mut tree = this.members.tree.lock();
+        let mut tree = this.set.set().tree.lock();
         // SAFETY: The member is pinned, and `drop` has it leave.
         unsafe { tree.insert(link)? };
         drop(tree);
@@ -238,19 +261,19 @@ impl<V, T: ?Sized + Sync> Member<V, T> {
 }
 
 #[pinned_drop]
-impl<V, T: ?Sized> PinnedDrop for Member<V, T> {
+impl<V, S: SetRef> PinnedDrop for Member<V, S> {
     fn drop(self: Pin<&mut Self>) {
         if !self.joined {
             return;
         }
-        let link = NonNull::from(&self.link).cast::<Link<T>>();
-        let mut tree = self.members.tree.lock();
+        let link = NonNull::from(&self.link).cast::<Link<S::Value>>();
+        let mut tree = self.set.set().tree.lock();
         // SAFETY: By the invariants the link is in this tree.
         unsafe { tree.remove(link) };
     }
 }
 
-impl<V, T: ?Sized> Deref for Member<V, T> {
+impl<V, S: SetRef> Deref for Member<V, S> {
     type Target = V;
 
     fn deref(&self) -> &V {

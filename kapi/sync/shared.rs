@@ -10,10 +10,14 @@
 //! [`Arc`]: kernel::sync::Arc
 
 use core::{
+    alloc::Layout,
     any::Any,
     ffi::c_void,
     marker::PhantomData,
-    mem::ManuallyDrop,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ops::Deref,
     ptr::NonNull, //
 };
@@ -21,7 +25,9 @@ use core::{
 use kernel::{
     alloc::{
         AllocError,
-        Flags, //
+        Allocator,
+        Flags,
+        NumaNode, //
     },
     prelude::*,
     sync::{
@@ -30,9 +36,15 @@ use kernel::{
     }, //
 };
 
-use crate::kapi::sync::{
-    raw_ref::RawRef,
-    slab::SlabBox, //
+use crate::kapi::{
+    sync::{
+        raw_ref::RawRef,
+        slab::{
+            Slab,
+            SlabBox, //
+        }, //
+    },
+    units::PAGE_SIZE, //
 };
 
 #[pin_data]
@@ -48,7 +60,7 @@ struct Inner<T: ?Sized> {
 /// # Invariants
 ///
 /// `ptr` came from a `SlabBox<Inner<T>>`, which is freed when its `count` becomes 0. The reference is
-/// counted.
+/// counted. There may be more memory behind the `Inner<T>`, which `Slab` frees with it.
 ///
 /// # Examples
 ///
@@ -70,6 +82,18 @@ struct Inner<T: ?Sized> {
 pub(crate) struct Shared<T: ?Sized> {
     ptr: NonNull<Inner<T>>,
     _owns: PhantomData<Inner<T>>,
+}
+
+/// Bytes in the allocation of a value, behind it: see [`Shared::with_tail`].
+pub(crate) struct Tail {
+    start: NonNull<u8>,
+}
+
+impl Tail {
+    /// Returns the address of the first byte. The bytes exist as long as the value's memory.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
 }
 
 /// A [`Shared`] whose type has been erased.
@@ -103,15 +127,56 @@ impl<T> Shared<T> {
             }? E),
             flags,
         )?;
+        Ok(Self::own(inner))
+    }
+
+    /// As [`Shared::try_pin_init`], with `len` bytes of zeroes behind the value, which are aligned as
+    /// those of kmalloc() for an object of `len` bytes: to the largest power of two that divides
+    /// `len`, up to a page. `init` is given the bytes.
+    pub(crate) fn with_tail<E, I>(
+        len: usize,
+        init: impl FnOnce(Tail) -> I,
+        flags: Flags,
+    ) -> Result<Self, E>
+    where
+        E: From<AllocError>,
+        I: PinInit<T, E>,
+    {
+        const { assert!(align_of::<Inner<T>>() <= Slab::MIN_ALIGN) };
+        let align = (len & len.wrapping_neg()).clamp(1, PAGE_SIZE as usize);
+        // Memory whose size is a multiple of `align` is aligned to that.
+        let sizes = size_of::<Inner<T>>()
+            .checked_next_multiple_of(align)
+            .and_then(|start| Some((start, start.checked_add(len)?)));
+        let (start, size) = sizes.ok_or(AllocError)?;
+        let layout = Layout::from_size_align(size, 1).map_err(|_| AllocError)?;
+        let memory = Slab::alloc(layout, flags, NumaNode::NO_NODE)?.cast::<u8>();
+        // SAFETY: The allocation has `size` bytes, and `start` is at most that.
+        let tail = unsafe { memory.add(start) };
+        // SAFETY: These are the last bytes of the allocation.
+        unsafe { tail.write_bytes(0, len) };
+        let memory: *mut MaybeUninit<Inner<T>> = memory.as_ptr().cast();
+        // SAFETY: `Slab` has just allocated it. It has room for an `Inner<T>`, and is aligned to
+        // `MIN_ALIGN`. `Slab` frees any size.
+        let memory = unsafe { SlabBox::from_raw(memory) };
+        let inner = memory.write_pin_init(try_pin_init!(Inner {
+            count: Refcount::new(1),
+            value <- init(Tail { start: tail }),
+        }? E))?;
+        Ok(Self::own(inner))
+    }
+
+    /// Makes the first reference to a value.
+    fn own(inner: Pin<SlabBox<Inner<T>>>) -> Self {
         // SAFETY: The value is not moved until `drop` frees it, because `Shared` gives out `&T`
         // only.
         let raw = SlabBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
         // INVARIANT: It came from a `SlabBox`, and the count is 1.
-        Ok(Self {
+        Self {
             // SAFETY: `SlabBox::into_raw` does not return a null pointer.
             ptr: unsafe { NonNull::new_unchecked(raw) },
             _owns: PhantomData,
-        })
+        }
     }
 }
 
