@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Sees that Documentation/bugs.rst is true of the tests: each suite that it names is there, each test
-that it names is one of a program of that suite, and each bug that a test names is on the page.
+that it names is one of a program of that suite, or a unit test of the module, and each bug that a test
+names is on the page.
 
 Usage: bugs_page.py [TREE]. Prints what is wrong, and fails if anything is."""
 
@@ -15,6 +16,8 @@ GUEST = TREE / "selftests/guest"
 
 # ``suite``: "name", "name"; a name may go over the end of a line.
 _TESTS = re.compile(r'``([a-z0-9-]+)``: ("[^"]+"(?:, "[^"]+")*)')
+# ``kunit`` or ``host``: ``name``, ``name``.
+_UNIT_TESTS = re.compile(r"``(?:kunit|host)``: (``\w+``(?:, ``\w+``)*)")
 _BUG = re.compile(r"CVE-\d{4}-\d+|finding [A-Z0-9]+")
 
 
@@ -39,6 +42,12 @@ def sources(program: str) -> str:
     return "\n".join(file.read_text() for file in files)
 
 
+def unit_tests() -> set[str]:
+    """The names of the unit tests in the module and in selftests/host."""
+    files = [file for file in TREE.rglob("*.rs") if "build" not in file.relative_to(TREE).parts]
+    return {name for file in files for name in re.findall(r"#\[test\]\s+fn (\w+)", file.read_text())}
+
+
 def main() -> int:
     page = " ".join((TREE / "Documentation/bugs.rst").read_text().split())
     wrong = []
@@ -53,6 +62,12 @@ def main() -> int:
             count += 1
             if f'"{name}"' not in text:
                 wrong.append(f'no program of the suite {suite} has a test "{name}"')
+    units = unit_tests()
+    for quoted in _UNIT_TESTS.findall(page):
+        for name in re.findall(r"``(\w+)``", quoted):
+            count += 1
+            if name not in units:
+                wrong.append(f"there is no unit test {name}")
     for file in sorted(GUEST.glob("*.c")):
         for name in re.findall(r'\{ "([^"]+)"', file.read_text()):
             wrong += [f'{bug}, a test of which is "{name}", is not on it' for bug in _BUG.findall(name)

@@ -72,6 +72,18 @@ sed -i 's/^IOMMUFD_RS_VERSION := .*/IOMMUFD_RS_VERSION := 99.0.0/' "$TREE/Kbuild
 status=0
 [[ "$(check)" == "CHANGELOG.md: the newest version is "*", that of Kbuild 99.0.0" ]] || status=1
 result "$status" "a version that the change log does not have"
+# bugs MESSAGE TEXT: with TEXT at the end of the page on bugs, bugs_page.py has that to say.
+bugs() {
+	local page=$TREE/Documentation/bugs.rst status=0
+	cp "$page" "$SCRATCH/saved"
+	printf '\n%s\n' "$2" >>"$page"
+	[ "$(python3 -B selftests/host/bugs_page.py "$TREE")" = "Documentation/bugs.rst: $1" ] || status=1
+	result "$status" "$1"
+	mv "$SCRATCH/saved" "$page"
+}
+bugs "there is no suite nothing" '``nothing``: "a test"'
+bugs 'no program of the suite uapi has a test "nothing"' '``uapi``: "nothing"'
+bugs "there is no unit test nothing" '``kunit``: ``nothing``'
 # reasons MESSAGE FILE EXPRESSION: with the sed EXPRESSION applied to FILE, scripts/reasons.py has that to say.
 reasons() {
 	local status=0
