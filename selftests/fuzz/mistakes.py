@@ -4,12 +4,15 @@
 
 Usage: mistakes.py FOLDER FLAVOUR [OPTION...]
        mistakes.py --check
+       mistakes.py --found LOG...
 
 The first prints the names of those it has in FOLDER, and makes only those that it does not have of the same
-tree. The second only checks that the tree has the texts that are replaced."""
+tree. The second only checks that the tree has the texts that are replaced. The third prints the table of
+Documentation/fuzzing.rst from logs of the suite."""
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +76,29 @@ def make(mistake: Mistake, copy: Path, flavour: str, options: list[str], folder:
     shutil.copy(out / "iommufd-rs.ko", folder / mistake.file_name())
 
 
+def found(logs: list[str]) -> None:
+    """Prints a table of when and by what the mistakes were found."""
+    text = "".join(Path(log).read_text(errors="replace") for log in logs)
+    rows = [("mistake", "found after", "by")]
+    for mistake in read():
+        line = re.search(rf"@@ ok {re.escape(mistake.name)}: found after (\d+) s by: (.*)", text)
+        if not line:
+            sys.exit(f"no log says that '{mistake.name}' was found")
+        call, _, answers = line[2].partition(": C ")
+        # What was read is in the log.
+        how, (c, differs, ours) = call, answers.partition("; ours ")
+        if differs:
+            how = f"``{call}``: C ``{c[:24].strip()}``, not ``{ours[:24].strip()}``"
+        rows.append((mistake.name, f"{line[1]} s", how))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    rule = "  ".join("=" * width for width in widths)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    print(rule, lines[0], rule, *lines[1:], rule, sep="\n")
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["--found"]:
+        return found(sys.argv[2:])
     check()
     if sys.argv[1:] == ["--check"]:
         return
