@@ -6,6 +6,9 @@
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/iova_bitmap.h>
+#if __has_include(<linux/page_run.h>)
+#include <linux/page_run.h>
+#endif
 #include <uapi/linux/iommufd.h>
 #include <uapi/linux/vfio.h>
 

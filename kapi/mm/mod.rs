@@ -11,6 +11,7 @@
 //! | `pin` | `rust/kernel/mm` |
 //! | `pinned` | `rust/kernel/mm` |
 //! | `retry_faults` | `rust/kernel/uaccess.rs` |
+//! | `runs` | private: for a kernel with the patch series |
 //! | `usage` | private: the sum of what a context has pinned |
 //! | `user` | `rust/kernel/uaccess.rs` |
 //! | `user_page` | private: for the test module |
@@ -22,6 +23,8 @@ pub(crate) mod phys;
 pub(crate) mod pin;
 mod pinned;
 pub(crate) mod retry_faults;
+#[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
+mod runs;
 pub(crate) mod usage;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]

@@ -47,6 +47,9 @@ use crate::{
     }, //
 };
 
+#[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
+use crate::kapi::mm::runs::PinnedRuns;
+
 pub(crate) use crate::kapi::mm::extent::{
     Extent,
     PagePtr,
@@ -61,6 +64,13 @@ const FILE_BATCH: u64 = 64 << 20;
 /// The smallest number of pages in a row that are pinned by their place in a file. One call by
 /// address pins more small mappings than one.
 const LEAST_SHARED: u64 = 512;
+
+/// Where the kernel has to fault a page in, pages are pinned one by one up to the next multiple of
+/// this number, which is where a large page may begin. Then they are pinned by runs again.
+const FAULT_BATCH: u64 = 512;
+
+/// Whether the kernel can return runs of pages when it pins them: `0007` of the patch series.
+const HAS_RUNS: bool = cfg!(CONFIG_IOMMUFD_RS_PAGE_RUNS);
 
 /// Room for the pointers that the kernel returns when it pins pages.
 enum Scratch {
@@ -206,11 +216,22 @@ impl Pinner {
                     continue;
                 }
             }
+            let mut at_most = npages;
+            // One page is pinned by one call, also if it must be faulted in.
+            if HAS_RUNS && here.is_some() && npages > 1 {
+                let pinned = self.pin_runs(addr, npages, flags, sink)?;
+                if pinned != 0 {
+                    npages -= pinned;
+                    addr = addr.wrapping_add(pinned << PAGE_SHIFT);
+                    continue;
+                }
+                at_most = npages.min(FAULT_BATCH - (addr >> PAGE_SHIFT) % FAULT_BATCH);
+            }
             let write = self.write;
             let pages = self.scratch.room();
             let batch = pages
                 .len()
-                .min(usize::try_from(npages).unwrap_or(usize::MAX));
+                .min(usize::try_from(at_most).unwrap_or(usize::MAX));
             let pinned = match &user {
                 // SAFETY: `pages` has room for `batch` pointers.
                 None => unsafe {
@@ -255,6 +276,35 @@ impl Pinner {
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
         }
         Ok(())
+    }
+
+    /// Pins up to `npages` pages of this task's address space from `addr` on that need no page fault,
+    /// in time by the run rather than by the page, and hands them to `sink`. `flags` has `FOLL_WRITE`
+    /// if [`Self::write`].
+    ///
+    /// Returns how many pages `sink` took. It is 0 if the first page must be pinned by itself. Returns
+    /// `EFAULT` if these are no addresses of user memory, and the error of `sink`.
+    #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
+    fn pin_runs(
+        &mut self,
+        addr: u64,
+        npages: u64,
+        flags: u32,
+        sink: &mut impl Sink,
+    ) -> Result<u64> {
+        let write = self.write;
+        let mut runs = PinnedRuns::pin(self.scratch.room(), addr, npages, flags, write)?;
+        let pinned = runs.npages();
+        if pinned != 0 {
+            sink.take(&mut runs)?;
+        }
+        Ok(pinned)
+    }
+
+    /// Returns 0, since the kernel cannot return runs.
+    #[cfg(not(CONFIG_IOMMUFD_RS_PAGE_RUNS))]
+    fn pin_runs(&mut self, _: u64, _: u64, _: u32, _: &mut impl Sink) -> Result<u64> {
+        Ok(0)
     }
 
     /// Pins `npages` pages of `file` from the page-aligned byte `start`, and hands each batch to

@@ -29,12 +29,12 @@ use crate::{
 /// It is virtually contiguous (`SPARSEMEM_VMEMMAP`, which x86-64 and arm64 have), so pages that
 /// follow in it follow in memory.
 #[derive(Clone, Copy)]
-struct MemoryMap {
+pub(super) struct MemoryMap {
     start: usize,
 }
 
 impl MemoryMap {
-    fn get() -> Self {
+    pub(super) fn get() -> Self {
         // SAFETY: It computes an address; nothing is read.
         let first = unsafe { bindings::iommufd_rs_pfn_to_page(0) };
         Self {
@@ -44,7 +44,7 @@ impl MemoryMap {
 
     /// Returns the page frame number of a page, or of the first page of a folio.
     #[inline]
-    fn pfn(self, page: *const c_void) -> u64 {
+    pub(super) fn pfn(self, page: *const c_void) -> u64 {
         to_u64(page.addr().wrapping_sub(self.start) / size_of::<bindings::page>())
     }
 }
