@@ -4,3 +4,4 @@
 load_iommufd
 
 run shared none
+run mixed none
