@@ -82,13 +82,17 @@ def found(logs: list[str]) -> None:
     rows = [("mistake", "found after", "by")]
     for mistake in read():
         line = re.search(rf"@@ ok {re.escape(mistake.name)}: found after (\d+) s by: (.*)", text)
+        if not line and f"@@ not ok {mistake.name}: " in text:
+            rows.append((mistake.name, "", "not found"))
+            continue
         if not line:
-            sys.exit(f"no log says that '{mistake.name}' was found")
+            sys.exit(f"no log says whether '{mistake.name}' was found")
         call, _, answers = line[2].partition(": C ")
-        # What was read is in the log.
         how, (c, differs, ours) = call, answers.partition("; ours ")
         if differs:
-            how = f"``{call}``: C ``{c[:24].strip()}``, not ``{ours[:24].strip()}``"
+            # The fields that differ, and what was read, are in the log.
+            c, ours = c.split(" ")[0], ours.split(" ")[0]
+            how = f"``{call}``: " + (f"{ours} instead of {c}" if c != ours else "what it says")
         rows.append((mistake.name, f"{line[1]} s", how))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     rule = "  ".join("=" * width for width in widths)
