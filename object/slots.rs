@@ -79,6 +79,12 @@ impl Block {
         self.live.get(position.index as usize)?.as_ref()
     }
 
+    /// Removes all objects, and returns each, the one with the largest id first.
+    pub(super) fn take_objects(&mut self) -> impl Iterator<Item = SharedAny> + '_ {
+        let live = self.live.iter_mut().rev();
+        live.filter_map(|live| Some(live.take()?.object))
+    }
+
     /// Returns the index of the first id that is taken, from `index` on.
     fn first(&self, index: u32) -> Option<u32> {
         let left = self.taken >> index;
