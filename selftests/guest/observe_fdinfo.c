@@ -63,6 +63,31 @@ static void without_device(struct fixture *f)
 	close(fd);
 }
 
+/* The addresses and the sizes of pages are those of which the IOMMU and the user API tell. */
+static void want_tables(struct fixture *f, const char *device)
+{
+	struct iommu_iova_range ranges[16];
+	uint32_t nr = ARRAY_SIZE(ranges);
+	unsigned long long cap;
+	uint64_t alignment;
+	char path[300], text[64];
+	FILE *file;
+
+	WANT(iova_ranges(f->fd, f->ioas, ranges, &nr, &alignment), 0);
+	snprintf(text, sizeof(text), "0x0-%#llx", (unsigned long long)ranges[nr - 1].last);
+	/* Nothing is reserved below the first range or above the last one. */
+	WANT(ranges[0].start, 0);
+	want_text(f->fd, of("hwpt-paging", f->hwpt, "aperture"), text);
+
+	snprintf(path, sizeof(path), "%s/iommu/intel-iommu/cap", device);
+	file = fopen(path, "r");
+	CHECK(file && fscanf(file, "%llx", &cap) == 1);
+	fclose(file);
+	/* VT-d, section 11.4.2, CAP_REG.SSLPS: 2 MiB and 1 GiB. */
+	snprintf(text, sizeof(text), "%#llx", PAGE | (cap >> 34 & 1) << 21 | (cap >> 35 & 1) << 30);
+	want_text(f->fd, of("hwpt-paging", f->hwpt, "page-sizes"), text);
+}
+
 static void with_device(struct fixture *f)
 {
 	char path[256] = "", real[256], *name;
@@ -86,6 +111,7 @@ static void with_device(struct fixture *f)
 	snprintf(path, sizeof(path), "/sys/class/vfio-dev/%s/device", basename(strdupa(device_path)));
 	CHECK(realpath(path, real));
 	want_text(f->fd, of("device", f->dev_id, "path"), real + strlen("/sys"));
+	want_tables(f, real);
 	strcat(real, "/iommu_group");
 	CHECK(realpath(real, path));
 	name = basename(path);

@@ -162,15 +162,17 @@ static void page_faults(struct fixture *none)
 static void pasids(struct fixture *none)
 {
 	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_PASID };
-	uint32_t device, dev_id, ioas;
+	uint32_t device, dev_id, ioas, hwpt;
 	int fd = open_iommu();
 
 	CHECK(fd >= 0);
 	WANT(ioas_alloc(fd, &ioas), 0);
 	WANT(mock_device_flags(fd, ioas, MOCK_FLAGS_DEVICE_PASID, &device, &dev_id), 0);
+	WANT(hwpt_alloc(fd, dev_id, ioas, &hwpt), 0);
 	cmd.dev_id = dev_id;
 	cmd.pt_id = ioas;
 	WANT(call(fd, IOMMU_HWPT_ALLOC, &cmd), 0);
+	want_text(fd, of("hwpt-paging", hwpt, "pasid"), "no");
 	want_text(fd, of("hwpt-paging", cmd.out_hwpt_id, "pasid"), "yes");
 	WANT(mock_replace(fd, device, cmd.out_hwpt_id), 0);
 	want_number(fd, of("device", dev_id, "pasid-5-hwpt"), -1);
@@ -181,6 +183,30 @@ static void pasids(struct fixture *none)
 	want_number(fd, of("device", dev_id, "pasid-5-hwpt"), -1);
 	want_number(fd, of("ioas", ioas, "attachments"), 1);
 	WANT(destroy(fd, device), 0);
+	close(fd);
+}
+
+static void tracking(struct fixture *none)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+	};
+	struct iommu_hwpt_set_dirty_tracking set = { .size = sizeof(set) };
+	uint32_t device;
+	int fd = open_iommu();
+
+	CHECK(fd >= 0);
+	WANT(ioas_alloc(fd, &alloc.pt_id), 0);
+	WANT(mock_device_flags(fd, alloc.pt_id, 0, &device, &alloc.dev_id), 0);
+	WANT(call(fd, IOMMU_HWPT_ALLOC, &alloc), 0);
+	set.hwpt_id = alloc.out_hwpt_id;
+	want_text(fd, of("hwpt-paging", set.hwpt_id, "dirty-tracking"), "off");
+	set.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
+	WANT(call(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set), 0);
+	want_text(fd, of("hwpt-paging", set.hwpt_id, "dirty-tracking"), "on");
+	set.flags = 0;
+	WANT(call(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set), 0);
+	want_text(fd, of("hwpt-paging", set.hwpt_id, "dirty-tracking"), "off");
 	close(fd);
 }
 
@@ -230,6 +256,7 @@ static const struct test tests[] = {
 	{ "events of a vIOMMU", its_events, ALONE },
 	{ "page faults that are not answered", page_faults, ALONE },
 	{ "a PASID", pasids, ALONE },
+	{ "dirty tracking", tracking, ALONE },
 	{ "an emulated device", accesses, ALONE },
 };
 
