@@ -4,4 +4,3 @@
 load_iommufd
 
 run shared none
-run mixed none
