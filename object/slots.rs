@@ -39,7 +39,7 @@ pub(super) struct Block {
 }
 
 /// Memory for a block.
-pub(super) type Room = RBTreeNodeReservation<u32, Block>;
+pub(super) type BlockMemory = RBTreeNodeReservation<u32, Block>;
 
 /// An id in its block.
 #[derive(Clone, Copy)]
@@ -116,21 +116,21 @@ impl Slots {
         self.blocks.is_empty()
     }
 
-    /// Takes an id that is free. Returns false if there is no memory for it, which `room` is; that is
+    /// Takes an id that is free. Returns false if there is no memory for it, which `memory` is; that is
     /// used up then.
-    pub(super) fn add(&mut self, id: u32, room: &mut Option<Room>) -> bool {
+    pub(super) fn add(&mut self, id: u32, memory: &mut Option<BlockMemory>) -> bool {
         let position = Position::of(id);
         if let Some(block) = self.blocks.get_mut(&position.block) {
             warn_on_once!(block.taken & position.bit() != 0);
             block.taken |= position.bit();
             return true;
         }
-        let Some(room) = room.take() else {
+        let Some(memory) = memory.take() else {
             return false;
         };
         let mut block = Block::new();
         block.taken = position.bit();
-        self.blocks.insert(room.into_node(position.block, block));
+        self.blocks.insert(memory.into_node(position.block, block));
         true
     }
 

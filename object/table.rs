@@ -49,6 +49,10 @@ use crate::{
             clear_on_drop::Clear,
             ida::Ida,
             look::look,
+            room::{
+                Room,
+                RoomSize, //
+            },
             rwsem::{
                 new_rwsem,
                 RwSem,
@@ -74,8 +78,8 @@ use crate::{
             Ref, //
         },
         slots::{
+            BlockMemory,
             Live,
-            Room,
             Slots, //
         }, //
     }, //
@@ -115,9 +119,10 @@ impl Table {
             ENOSPC => Reason::ObjectIds.with(0),
             error => error.into(),
         })?;
-        let mut room = None;
-        while !self.slots.lock().add(id, &mut room) {
-            room = Some(Room::new(GFP_KERNEL_ACCOUNT).inspect_err(|_| self.ids.free(id))?);
+        let mut memory = None;
+        while !self.slots.lock().add(id, &mut memory) {
+            let block = BlockMemory::new(GFP_KERNEL_ACCOUNT);
+            memory = Some(block.inspect_err(|_| self.ids.free(id))?);
         }
         Ok(Reservation {
             table: self,
@@ -437,29 +442,46 @@ impl<'t> Reservation<'t> {
 
     /// Makes the object, which no look-up finds yet. Returns `ENOMEM`, or what `init` fails with.
     pub(crate) fn fill<K: Kind>(self, init: impl PinInit<K, Refusal>) -> Result<Draft<'t, K>> {
+        let object = Shared::try_pin_init(self.object(init), GFP_KERNEL_ACCOUNT)?;
+        Ok(self.filled(object))
+    }
+
+    /// As [`Reservation::fill`], with room in the object's allocation for something that it refers to,
+    /// which `init` is given.
+    pub(crate) fn fill_with_room<K: Kind, I: PinInit<K, Refusal>>(
+        self,
+        size: RoomSize,
+        init: impl FnOnce(Room) -> I,
+    ) -> Result<Draft<'t, K>> {
+        let init = |room| self.object(init(room));
+        let object = Shared::with_room(size, init, GFP_KERNEL_ACCOUNT)?;
+        Ok(self.filled(object))
+    }
+
+    fn object<K: Kind>(&self, init: impl PinInit<K, Refusal>) -> impl PinInit<Object<K>, Refusal> {
         let id = self.id;
         let context = self.table.context;
-        let object = Shared::try_pin_init(
-            try_pin_init!(Object {
-                // Last, because it says that the object is destroyed when it is dropped.
-                kind <- init,
-                name: Name {
-                    context,
-                    id,
-                    _kind: PhantomData,
-                },
-            }? Refusal),
-            GFP_KERNEL_ACCOUNT,
-        )?;
+        try_pin_init!(Object {
+            // Last, because it says that the object is destroyed when it is dropped.
+            kind <- init,
+            name: Name {
+                context,
+                id,
+                _kind: PhantomData,
+            },
+        }? Refusal)
+    }
+
+    fn filled<K: Kind>(self, object: Ref<K>) -> Draft<'t, K> {
         emit(|| trace::Made {
             context: object.context(),
             id: object.id(),
             kind: K::NAME,
         });
-        Ok(Draft {
+        Draft {
             object,
             reservation: self,
-        })
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
         iommu::{
             domain::UserData,
             viommu::{
+                self,
                 Identity,
                 Request, //
             }, //
@@ -140,22 +141,26 @@ fn make<'c>(
     }
     let parent = find_parent(ctx, cmd.hwpt_id)?;
     let reservation = ctx.objects().reserve()?;
-    let request = Request {
-        identity: Identity::new(ctx, reservation.id()),
-        kind: cmd.type_,
-        parent: parent.domain().clone(),
-        data,
-    };
-    let ops = backend
-        .alloc_viommu(dev, request)
-        .because(Reason::ViommuDriver, cmd.type_.into())?;
-    reservation.fill(Ok(Viommu {
-        ops,
-        parent,
-        others: KVec::new(),
-        kind: cmd.type_,
-        stats: Stats::new(),
-    }))
+    let identity = Identity::new(ctx, reservation.id());
+    reservation.fill_with_room(viommu::room_for(dev, cmd.type_), |room| {
+        let request = Request {
+            identity,
+            kind: cmd.type_,
+            parent: parent.domain().clone(),
+            data,
+            room,
+        };
+        let ops = backend
+            .alloc_viommu(dev, request)
+            .because(Reason::ViommuDriver, cmd.type_.into())?;
+        Ok(Viommu {
+            ops,
+            parent,
+            others: KVec::new(),
+            kind: cmd.type_,
+            stats: Stats::new(),
+        })
+    })
 }
 
 /// Makes a vIOMMU over the IOMMU of `first`, and those that the data name. Returns `EINVAL` for data

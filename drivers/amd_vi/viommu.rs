@@ -53,6 +53,7 @@ use crate::{
                 ViommuRef, //
             }, //
         },
+        sync::room::Room,
         uapi::{
             self,
             viommu::MAX_IOMMUS, //
@@ -91,6 +92,7 @@ impl NativeViommu {
                 kind: uapi::viommu::TYPE_AMD,
                 parent: share.parent.clone(),
                 data: None,
+                room: Room::none(),
             };
             let member = AmdViommu::new(share.dev, request, members.first())?;
             members.push(member, GFP_KERNEL_ACCOUNT)?;

@@ -49,6 +49,7 @@ use crate::{
                 ViommuRef, //
             }, //
         },
+        sync::room::Room,
         uapi::{
             self,
             viommu::MAX_IOMMUS, //
@@ -90,6 +91,7 @@ impl NativeViommu {
             kind: uapi::viommu::TYPE_ARM_SMMUV3,
             parent: share.parent.clone(),
             data: None,
+            room: Room::none(),
         };
         let (first, others) = iommus.split_first().ok_or(EINVAL)?;
         let mut viommu = Self::new(first.dev, request(first))?;

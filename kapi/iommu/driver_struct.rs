@@ -9,9 +9,13 @@ use kernel::prelude::*;
 
 use crate::{
     ffi::bindings,
-    kapi::sync::shared::{
-        Shared,
-        Tail, //
+    kapi::sync::{
+        room::{
+            Room,
+            RoomSize,
+            Tail, //
+        },
+        shared::Shared, //
     }, //
 };
 
@@ -79,7 +83,7 @@ impl<C: Core> DriverStruct<C> {
     }
 }
 
-/// As [`DriverStruct`], in the allocation of a value that owns it.
+/// As [`DriverStruct`], in the memory of a value that owns it.
 ///
 /// # Invariants
 ///
@@ -96,11 +100,18 @@ unsafe impl<C> Send for DriverTail<C> {}
 unsafe impl<C> Sync for DriverTail<C> {}
 
 impl<C: Core> DriverTail<C> {
-    /// Makes a value that has `size` bytes of zeroes for a driver behind it, which `init` is given.
-    /// Returns `EOPNOTSUPP` if that is less than a `C` has, which is a bug of the driver, `ENOMEM` if
-    /// there is no memory, or the error of `init`.
-    pub(super) fn behind<T, I: PinInit<T, Error>>(
+    /// Returns the size of a room in which there can be a `T` with `size` bytes for a driver.
+    pub(super) fn room_for<T>(size: usize) -> RoomSize {
+        let words = size.div_ceil(size_of::<u64>());
+        Shared::<T>::room_for(words * size_of::<u64>())
+    }
+
+    /// Makes a value, in `room` if it fits there, that has `size` bytes of zeroes for a driver, which
+    /// `init` is given. Returns `EOPNOTSUPP` if that is less than a `C` has, which is a bug of the
+    /// driver, `ENOMEM` if there is no memory, or the error of `init`.
+    pub(super) fn with<T, I: PinInit<T, Error>>(
         size: usize,
+        room: Room,
         init: impl FnOnce(Self) -> I,
     ) -> Result<Shared<T>> {
         let bytes = words::<C>(size)? * size_of::<u64>();
@@ -111,7 +122,7 @@ impl<C: Core> DriverTail<C> {
                 _core: PhantomData,
             })
         };
-        Shared::with_tail(bytes, init, GFP_KERNEL_ACCOUNT)
+        Shared::with_tail(bytes, room, init, GFP_KERNEL_ACCOUNT)
     }
 
     /// Returns the struct. It is zero until it is written. It exists as long as the value's memory.

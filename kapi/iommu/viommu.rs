@@ -52,6 +52,10 @@ use crate::{
                 Member,
                 SetRef, //
             },
+            room::{
+                Room,
+                RoomSize, //
+            },
             shared::Shared, //
         }, //
     }, //
@@ -110,6 +114,8 @@ pub(crate) struct Request {
     pub(crate) parent: Arc<Domain>,
     /// The driver-specific data of the request, if any.
     pub(crate) data: Option<UserData>,
+    /// Memory for the vIOMMU, which [`room_for`] says the size of. It is allocated otherwise.
+    pub(crate) room: Room,
 }
 
 /// Whether no built-in IOMMU driver calls functions of the kernel that look into the objects of
@@ -135,13 +141,20 @@ pub(crate) fn has_viommu(dev: &IommuDevice, kind: u32) -> bool {
     size_for(dev, kind).is_some()
 }
 
+/// Returns the size of the memory for a vIOMMU of a kind on the IOMMU of `dev`.
+pub(crate) fn room_for(dev: &IommuDevice, kind: u32) -> RoomSize {
+    size_for(dev, kind).map_or(RoomSize::NONE, |size| {
+        DriverTail::<bindings::iommufd_viommu>::room_for::<Viommu>(size)
+    })
+}
+
 /// Returns the IOMMU that translates for a device, or NULL if there is none.
 fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
     // SAFETY: An `IommuDevice` is a valid device.
     unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
 }
 
-/// A vIOMMU, and behind it the driver's struct.
+/// A vIOMMU, with the driver's struct.
 ///
 /// # Invariants
 ///
@@ -211,7 +224,7 @@ impl Viommu {
             return Err(EINVAL);
         }
         // INVARIANT: iommufd's part is initialised below, before anything can fail.
-        let viommu = DriverTail::behind(size, |raw| {
+        let viommu = DriverTail::with(size, request.room, |raw| {
             try_pin_init!(Self {
                 raw,
                 parent: request.parent,

@@ -12,6 +12,7 @@
 //! | `members` | `rust/kernel` |
 //! | `range_tree` | `rust/kernel` |
 //! | `raw_ref` | `rust/kernel/types` |
+//! | `room` | private: for `shared` |
 //! | `rwsem` | `rust/kernel/sync` |
 //! | `shared` | private: `Arc` is the general form; this one can be asked for its count |
 //! | `signal` | `rust/kernel/task` |
@@ -30,6 +31,7 @@ pub(crate) mod range_tree;
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
 mod range_tree_tests;
 pub(crate) mod raw_ref;
+pub(crate) mod room;
 pub(crate) mod rwsem;
 pub(crate) mod shared;
 pub(crate) mod signal;

@@ -14,10 +14,7 @@ use core::{
     any::Any,
     ffi::c_void,
     marker::PhantomData,
-    mem::{
-        ManuallyDrop,
-        MaybeUninit, //
-    },
+    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -25,32 +22,29 @@ use core::{
 use kernel::{
     alloc::{
         AllocError,
-        Allocator,
-        Flags,
-        NumaNode, //
+        Flags, //
     },
     prelude::*,
-    sync::{
-        atomic::ordering::Acquire,
-        Refcount, //
-    }, //
+    sync::atomic::ordering::Acquire, //
 };
 
-use crate::kapi::{
-    sync::{
-        raw_ref::RawRef,
-        slab::{
-            Slab,
-            SlabBox, //
-        }, //
+use crate::kapi::sync::{
+    raw_ref::RawRef,
+    room::{
+        Header,
+        Host,
+        Room,
+        RoomSize,
+        Tail, //
+        ValueMemory,
     },
-    units::PAGE_SIZE, //
+    slab::SlabBox, //
 };
 
 #[pin_data]
 #[repr(C)]
 struct Inner<T: ?Sized> {
-    count: Refcount,
+    header: Header,
     #[pin]
     value: T,
 }
@@ -59,8 +53,8 @@ struct Inner<T: ?Sized> {
 ///
 /// # Invariants
 ///
-/// `ptr` came from a `SlabBox<Inner<T>>`, which is freed when its `count` becomes 0. The reference is
-/// counted. There may be more memory behind the `Inner<T>`, which `Slab` frees with it.
+/// `ptr` is an `Inner<T>` whose value is dropped when the count in the header becomes 0, and whose memory
+/// is freed as the header says. The reference is counted.
 ///
 /// # Examples
 ///
@@ -82,18 +76,6 @@ struct Inner<T: ?Sized> {
 pub(crate) struct Shared<T: ?Sized> {
     ptr: NonNull<Inner<T>>,
     _owns: PhantomData<Inner<T>>,
-}
-
-/// Bytes in the allocation of a value, behind it: see [`Shared::with_tail`].
-pub(crate) struct Tail {
-    start: NonNull<u8>,
-}
-
-impl Tail {
-    /// Returns the address of the first byte. The bytes exist as long as the value's memory.
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
 }
 
 /// A [`Shared`] whose type has been erased.
@@ -122,19 +104,27 @@ impl<T> Shared<T> {
     {
         let inner = SlabBox::try_pin_init(
             try_pin_init!(Inner {
-                count: Refcount::new(1),
+                header: Header::new(),
                 value <- init,
             }? E),
             flags,
         )?;
-        Ok(Self::own(inner))
+        // SAFETY: The value is not moved until it is dropped, because `Shared` gives out `&T` only.
+        let raw = SlabBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
+        // INVARIANT: The header was written with a count of 1, at the start of memory of `Slab`.
+        Ok(Self {
+            // SAFETY: `SlabBox::into_raw` does not return a null pointer.
+            ptr: unsafe { NonNull::new_unchecked(raw) },
+            _owns: PhantomData,
+        })
     }
 
-    /// As [`Shared::try_pin_init`], with `len` bytes of zeroes behind the value, which are aligned as
-    /// those of kmalloc() for an object of `len` bytes: to the largest power of two that divides
-    /// `len`, up to a page. `init` is given the bytes.
+    /// As [`Shared::try_pin_init`], with `len` bytes of zeroes, which `init` is given. They are aligned as
+    /// those of kmalloc() for an object of `len` bytes: to the largest power of two that divides `len`,
+    /// up to a page. Value and bytes are put into `room` if they fit, and allocated otherwise.
     pub(crate) fn with_tail<E, I>(
         len: usize,
+        room: Room,
         init: impl FnOnce(Tail) -> I,
         flags: Flags,
     ) -> Result<Self, E>
@@ -142,42 +132,53 @@ impl<T> Shared<T> {
         E: From<AllocError>,
         I: PinInit<T, E>,
     {
-        const { assert!(align_of::<Inner<T>>() <= Slab::MIN_ALIGN) };
-        let align = (len & len.wrapping_neg()).clamp(1, PAGE_SIZE as usize);
-        // Memory whose size is a multiple of `align` is aligned to that.
-        let sizes = size_of::<Inner<T>>()
-            .checked_next_multiple_of(align)
-            .and_then(|start| Some((start, start.checked_add(len)?)));
-        let (start, size) = sizes.ok_or(AllocError)?;
-        let layout = Layout::from_size_align(size, 1).map_err(|_| AllocError)?;
-        let memory = Slab::alloc(layout, flags, NumaNode::NO_NODE)?.cast::<u8>();
-        // SAFETY: The allocation has `size` bytes, and `start` is at most that.
-        let tail = unsafe { memory.add(start) };
-        // SAFETY: These are the last bytes of the allocation.
-        unsafe { tail.write_bytes(0, len) };
-        let memory: *mut MaybeUninit<Inner<T>> = memory.as_ptr().cast();
-        // SAFETY: `Slab` has just allocated it. It has room for an `Inner<T>`, and is aligned to
-        // `MIN_ALIGN`. `Slab` frees any size.
-        let memory = unsafe { SlabBox::from_raw(memory) };
-        let inner = memory.write_pin_init(try_pin_init!(Inner {
-            count: Refcount::new(1),
-            value <- init(Tail { start: tail }),
-        }? E))?;
-        Ok(Self::own(inner))
+        let memory = ValueMemory::new(Self::LAYOUT, len, room, flags)?;
+        let inner: *mut Inner<T> = memory.as_ptr().cast();
+        // SAFETY: The memory has room for an `Inner<T>`, which does not move, and is aligned to words.
+        unsafe { pin_init::raw_try_init(&raw mut (*inner).value, init(memory.tail()))? };
+        memory.finish();
+        // INVARIANT: The header was written with a count of 1, and says how the memory is freed.
+        Ok(Self {
+            // SAFETY: It is the address of memory.
+            ptr: unsafe { NonNull::new_unchecked(inner) },
+            _owns: PhantomData,
+        })
     }
 
-    /// Makes the first reference to a value.
-    fn own(inner: Pin<SlabBox<Inner<T>>>) -> Self {
-        // SAFETY: The value is not moved until `drop` frees it, because `Shared` gives out `&T`
-        // only.
-        let raw = SlabBox::into_raw(unsafe { Pin::into_inner_unchecked(inner) });
-        // INVARIANT: It came from a `SlabBox`, and the count is 1.
-        Self {
-            // SAFETY: `SlabBox::into_raw` does not return a null pointer.
-            ptr: unsafe { NonNull::new_unchecked(raw) },
-            _owns: PhantomData,
-        }
+    /// Returns the size of a room into which [`Shared::with_tail`] can put a value and `len` bytes.
+    pub(crate) fn room_for(len: usize) -> RoomSize {
+        RoomSize::of(Self::LAYOUT, len)
     }
+
+    /// As [`Shared::try_pin_init`], with room for another value in the same allocation, which `init` is
+    /// given.
+    pub(crate) fn with_room<E, I>(
+        size: RoomSize,
+        init: impl FnOnce(Room) -> I,
+        flags: Flags,
+    ) -> Result<Self, E>
+    where
+        E: From<AllocError>,
+        I: PinInit<T, E>,
+    {
+        let (host, room) = Host::new(Self::LAYOUT, size, flags)?;
+        let inner: *mut Inner<T> = host.as_ptr().cast();
+        // SAFETY: The allocation begins with an `Inner<T>`, which does not move, and is aligned to words.
+        unsafe { pin_init::raw_try_init(&raw mut (*inner).value, init(room))? };
+        host.finish();
+        // INVARIANT: The header was written with a count of 1, and says how the memory is freed.
+        Ok(Self {
+            // SAFETY: It is the address of memory.
+            ptr: unsafe { NonNull::new_unchecked(inner) },
+            _owns: PhantomData,
+        })
+    }
+
+    /// The layout of a value with its header.
+    const LAYOUT: Layout = {
+        assert!(align_of::<Inner<T>>() <= align_of::<usize>());
+        Layout::new::<Inner<T>>()
+    };
 }
 
 impl<T> RawRef for Shared<T> {
@@ -216,7 +217,7 @@ impl SharedAny {
         if !self.is::<T>() {
             return None;
         }
-        self.inner().count.inc();
+        self.inner().header.count.inc();
         // INVARIANT: The value is a `T`, so the allocation is that of an `Inner<T>`. The reference
         // was just counted.
         Some(Shared {
@@ -246,7 +247,7 @@ impl<T: ?Sized> Shared<T> {
     /// means that there is no other. Everything that owners of other references did with the value
     /// has then happened before.
     pub(crate) fn ref_count(&self) -> i32 {
-        self.inner().count.as_atomic().load(Acquire)
+        self.inner().header.count.as_atomic().load(Acquire)
     }
 
     /// Returns whether both refer to the same value.
@@ -262,7 +263,7 @@ impl<T: ?Sized> Shared<T> {
 
 impl<T: ?Sized> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        self.inner().count.inc();
+        self.inner().header.count.inc();
         // INVARIANT: The reference was just counted.
         Self {
             ptr: self.ptr,
@@ -281,10 +282,150 @@ impl<T: ?Sized> Deref for Shared<T> {
 
 impl<T: ?Sized> Drop for Shared<T> {
     fn drop(&mut self) {
-        if self.inner().count.dec_and_test() {
-            // SAFETY: By the type invariants it came from a `SlabBox`, and the count is 0, so there is
-            // no other reference. The value is dropped in place, as pinning requires.
-            drop(unsafe { SlabBox::from_raw(self.ptr.as_ptr()) });
+        if self.inner().header.count.dec_and_test() {
+            // SAFETY: By the type invariants the value exists, and the count is 0, so there is no other
+            // reference. The value is dropped in place, as pinning requires.
+            unsafe { core::ptr::drop_in_place(&raw mut (*self.ptr.as_ptr()).value) };
+            // SAFETY: By the type invariants the header begins the `Inner`. The value was dropped.
+            unsafe { Header::free(self.ptr.cast()) };
         }
+    }
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+#[kunit_tests(iommufd_rs_shared)]
+mod tests {
+    use super::*;
+    use crate::kapi::sync::room::{
+        Room,
+        RoomSize, //
+    };
+    use kernel::sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    };
+
+    const TAIL: usize = 192;
+
+    /// Counts how many were dropped, and writes to its tail then.
+    struct Guest {
+        tail: Tail,
+        dropped: Arc<Atomic<i32>>,
+    }
+
+    impl Drop for Guest {
+        fn drop(&mut self) {
+            // SAFETY: The tail has `TAIL` bytes, and exists as long as this.
+            unsafe { self.tail.as_ptr().write_bytes(1, TAIL) };
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    // SAFETY: The tail is accessed by `drop` alone.
+    unsafe impl Send for Guest {}
+    // SAFETY: A shared reference gives no access to the tail but by a raw pointer.
+    unsafe impl Sync for Guest {}
+
+    /// Makes a guest in a room. Its tail must be zeroes, and aligned as one of kmalloc().
+    fn guest(room: Room, dropped: &Arc<Atomic<i32>>) -> Result<Shared<Guest>> {
+        let init = |tail: Tail| {
+            let start = tail.as_ptr();
+            assert_eq!(start.addr() % 64, 0);
+            // SAFETY: The tail has as many bytes.
+            assert!((0..TAIL).all(|at| unsafe { start.add(at).read() } == 0));
+            Ok::<_, Error>(Guest {
+                tail,
+                dropped: dropped.clone(),
+            })
+        };
+        Shared::with_tail(TAIL, room, init, GFP_KERNEL_ACCOUNT)
+    }
+
+    fn host(
+        size: RoomSize,
+        dropped: &Arc<Atomic<i32>>,
+    ) -> Result<(Shared<u64>, Option<Shared<Guest>>)> {
+        let mut made = None;
+        let init = |room| {
+            made = Some(guest(room, dropped)?);
+            Ok::<u64, Error>(7)
+        };
+        let host = Shared::with_room(size, init, GFP_KERNEL_ACCOUNT)?;
+        Ok((host, made))
+    }
+
+    /// Whether a value is in the memory of another one.
+    fn is_in(host: &Shared<u64>, guest: &Shared<Guest>) -> bool {
+        (1..1024).contains(&guest.ptr.addr().get().wrapping_sub(host.ptr.addr().get()))
+    }
+
+    #[test]
+    fn a_value_in_a_room_is_dropped_first_or_last() -> Result {
+        let dropped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let size = Shared::<Guest>::room_for(TAIL);
+        let (first, guest) = host(size, &dropped)?;
+        assert!(guest.as_ref().is_some_and(|guest| is_in(&first, guest)));
+        drop(guest);
+        assert_eq!((dropped.load(Relaxed), *first), (1, 7));
+        drop(first);
+
+        let (first, guest) = host(size, &dropped)?;
+        let again = guest.clone();
+        drop(first);
+        drop(guest);
+        assert_eq!(dropped.load(Relaxed), 1);
+        drop(again);
+        assert_eq!(dropped.load(Relaxed), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_allocated() -> Result {
+        let dropped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let sizes = [
+            RoomSize::NONE,
+            Shared::<Guest>::room_for(TAIL - 64),
+            Shared::<Guest>::room_for(TAIL - 1),
+        ];
+        for size in sizes {
+            let (host, guest) = host(size, &dropped)?;
+            let guest = guest.ok_or(EINVAL)?;
+            assert!(!is_in(&host, &guest));
+            drop(host);
+            drop(guest);
+        }
+        assert_eq!(dropped.load(Relaxed), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_made_leaves_what_is_in_its_room() -> Result {
+        let dropped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let size = Shared::<Guest>::room_for(TAIL);
+        let mut made = None;
+        let init = |room| {
+            made = Some(guest(room, &dropped)?);
+            Err::<u64, Error>(EIO)
+        };
+        let host = Shared::with_room(size, init, GFP_KERNEL_ACCOUNT);
+        assert_eq!(host.err(), Some(EIO));
+        assert_eq!(dropped.load(Relaxed), 0);
+        drop(made);
+        assert_eq!(dropped.load(Relaxed), 1);
+
+        // A room that nothing is put into.
+        let init = |room: Room| {
+            drop(room);
+            Ok::<u64, Error>(7)
+        };
+        drop(Shared::<u64>::with_room::<Error, _>(
+            size,
+            init,
+            GFP_KERNEL_ACCOUNT,
+        )?);
+        Ok(())
     }
 }
