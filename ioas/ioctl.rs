@@ -348,10 +348,16 @@ fn unmap_range(
     };
     // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.length = *unmapped;
-    if result.is_ok() || *unmapped != 0 {
-        user.write(cmd)?;
+    match result {
+        Ok(()) => user.write(cmd),
+        Err(error) => {
+            // Why it has failed is the answer, also if the number cannot be written.
+            if *unmapped != 0 {
+                let _ = user.write(cmd);
+            }
+            Err(error)
+        }
     }
-    result
 }
 
 /// IOMMU_OPTION.
