@@ -193,7 +193,11 @@ pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     if virt_id == 0 {
         return Err(ENOENT.into());
     }
-    Ok(viommu.report(mock::VEVENT, &ViommuEventSelftest { virt_id })?)
+    let event = ViommuEventSelftest {
+        // That of an event has 32 bits.
+        virt_id: virt_id as u32,
+    };
+    Ok(viommu.report(mock::VEVENT, &event)?)
 }
 
 /// Makes the pages dirty whose bits are set in the bitmap of the calling process.

@@ -81,8 +81,7 @@ impl Nested for MockNested {
     /// Returns `ENOENT` if the page tables are on a vIOMMU that has no vDEVICE of the device.
     fn attach(tables: &NestedTables<Self>, dev: &Device, data: &MockDevice) -> Result {
         if let Some(viommu) = tables.viommu() {
-            // The virtual id of an event has 32 bits.
-            data.virt_id.store(viommu.virt_id(dev)? as u32, Relaxed);
+            data.virt_id.store(viommu.virt_id(dev)? as u64, Relaxed);
         }
         Ok(())
     }

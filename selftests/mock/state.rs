@@ -45,7 +45,7 @@ pub(super) struct MockDevice {
     pub(super) cache: [Atomic<u32>; mock::CACHES],
     /// The virtual id that the device had when it was last attached to page tables on a vIOMMU.
     /// Written under the group's lock.
-    pub(super) virt_id: Atomic<u32>,
+    pub(super) virt_id: Atomic<u64>,
     /// The next attachment of [`mock::PASID_FAILING`] fails.
     fails_next: AtomicFlag,
 }
