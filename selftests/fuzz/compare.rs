@@ -3,26 +3,36 @@
 //! Compares what two modules answered to the same programs. `differences.txt` has the differences
 //! that are meant, each with its number in Documentation/uapi.rst.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Range, //
+};
 
 use crate::{
     execute::Trace,
     memory::Place,
     program::{
+        left,
         Call,
         Program,
         Value, //
     },
+    table::{
+        Kind,
+        Res, //
+    },
 };
 
 /// A difference that is meant: the call and both answers, all with `*`, and the name of a call that comes
-/// before it, or nothing. If there is a field, it must be such a file.
+/// before it, or nothing. If there is a field, it must be such a file. If it is of guesses, the call before
+/// it has succeeded, and an id was guessed since then.
 struct Meant {
     call: String,
     file: Option<(String, usize)>,
     c: String,
     ours: String,
     after: String,
+    of_guesses: bool,
 }
 
 /// A call that is not made on the C module, which would warn or hang: its name, a field, its value, and
@@ -81,12 +91,15 @@ impl Differences {
                     let file = condition
                         .split_once("=f")
                         .map(|(field, file)| Some((field.to_string(), file.parse().ok()?)));
+                    let after = after.concat();
+                    let before_guesses = after.strip_suffix(":guess");
                     read.meant.push(Meant {
                         call: call.to_string(),
                         file: file.map(|file| file.ok_or_else(wrong)).transpose()?,
                         c: c.to_string(),
                         ours: ours.to_string(),
-                        after: after.concat(),
+                        after: before_guesses.unwrap_or(&after).to_string(),
+                        of_guesses: before_guesses.is_some(),
                     })
                 }
                 _ => return Err(wrong()),
@@ -101,13 +114,19 @@ impl Differences {
         (0..calls.len()).any(|at| self.avoided.iter().any(|avoided| avoided.is(calls, at)))
     }
 
-    fn means(&self, found: &Found, calls: &[Call]) -> bool {
+    fn means(&self, found: &Found, calls: &[Call], answers: &Trace) -> bool {
         self.meant.iter().any(|meant| {
             let is_after = || {
-                calls
-                    .iter()
-                    .take(found.at)
-                    .any(|call| call.of.name == meant.after)
+                let mut before = calls.iter().zip(answers).take(found.at);
+                before
+                    .position(|(call, answer)| {
+                        call.of.name == meant.after
+                            && (!meant.of_guesses || answer.starts_with('0'))
+                    })
+                    .is_some_and(|from| {
+                        let last = found.at.min(calls.len() - 1);
+                        !meant.of_guesses || (from + 1..=last).any(|at| guesses(calls, answers, at))
+                    })
             };
             let is_file = meant.file.as_ref().is_none_or(|(field, file)| {
                 let call = calls.get(found.at);
@@ -152,6 +171,47 @@ impl Avoided {
             _ => false,
         }
     }
+}
+
+/// Ids are smaller: each program begins with a new context.
+const MOST_IDS: u64 = 256;
+
+/// Whether a call names something by a number that is not, or no longer, the id of what a call made.
+fn guesses(calls: &[Call], answers: &[String], at: usize) -> bool {
+    let call = &calls[at];
+    let made = |call: usize, field: usize| Some(left(calls[call].of).get(field)?.kind);
+    let mut values = call.of.layout.fields.iter().zip(&call.values);
+    values.any(|(field, value)| match (field.kind, value) {
+        (Kind::Id(_), Value::Number(id)) => (1..MOST_IDS).contains(id),
+        (Kind::Id(_), Value::Of { call, field, .. }) => match made(*call, *field) {
+            Some(Kind::OutId(res)) => is_gone(calls, answers, *call..at, res),
+            _ => true,
+        },
+        (Kind::Fd(_), Value::Of { call, field, .. }) => {
+            !matches!(made(*call, *field), Some(Kind::OutFd(_)))
+        }
+        _ => false,
+    })
+}
+
+/// Whether what the first of these calls made is destroyed by the others: by an id that the call made, by a
+/// number, or since it is automatic page tables that may have no device any more.
+fn is_gone(calls: &[Call], answers: &[String], range: Range<usize>, made: Res) -> bool {
+    let maker = range.start;
+    let automatic = made == Res::Hwpt && calls[maker].of.name.starts_with("mock_domain");
+    let mut done = range.filter(|&index| answers[index].starts_with('0'));
+    done.any(|index| match calls[index].of.name {
+        "mock_replace" => automatic,
+        "destroy" => match calls[index]
+            .of
+            .field("id")
+            .map(|field| &calls[index].values[field])
+        {
+            Some(Value::Of { call, .. }) => automatic || *call == maker,
+            _ => true,
+        },
+        _ => false,
+    })
 }
 
 fn parse(number: &str) -> Option<u64> {
@@ -214,13 +274,14 @@ pub(crate) fn first(
     differences: &Differences,
 ) -> Option<Found> {
     let at = c.iter().zip(ours).position(|(c, ours)| c != ours)?;
+    let answers = c;
     let (c, ours) = (c[at].clone(), ours[at].clone());
     let call = match program.calls.get(at) {
         Some(call) => call.of.name.to_string(),
         None => c.split(':').next().unwrap_or("").to_string(),
     };
     let found = Found { at, call, c, ours };
-    (!differences.means(&found, &program.calls)).then_some(found)
+    (!differences.means(&found, &program.calls, answers)).then_some(found)
 }
 
 /// Reads traces: lines, with an empty one after each program's.

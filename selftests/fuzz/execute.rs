@@ -67,6 +67,10 @@ use crate::{
 /// What a program left behind as text: a line a call, and one each before and after all is closed.
 pub(crate) type Trace = Vec<String>;
 
+/// The lowest descriptor that a program may use. Programs may take a descriptor for an id: it must not depend
+/// on which files the fuzzer has open.
+const FLOOR: i64 = 40;
+
 /// Lets something fail that one call does.
 pub(crate) struct Inject {
     pub(crate) by: By,
@@ -78,10 +82,8 @@ pub(crate) struct Inject {
 
 pub(crate) struct Executor {
     memory: Memory,
-    slots: Slots,
+    pub(crate) slots: Slots,
     status: i64,
-    /// The lowest descriptor that a program may use.
-    floor: i64,
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
@@ -104,13 +106,11 @@ impl Executor {
         let memory = Memory::new();
         let status = sys::open("/proc/self/status", c::O_RDONLY);
         let children = Children::new();
-        let floor = sys::open("/dev/null", c::O_RDONLY);
-        sys::close(floor);
+        sys::occupy_below(FLOOR)?;
         Some(Self {
             memory,
             slots: Slots::new()?,
             status,
-            floor,
             children,
             coverage: None,
             looks: false,
@@ -220,7 +220,7 @@ impl Executor {
         if self.squeezed.swap(false, SeqCst) {
             self.restore_limit();
         }
-        sys::close_from(self.floor);
+        sys::close_from(FLOOR);
         if self.limited.swap(false, SeqCst) {
             sys::limit_locked(u64::MAX);
         }
@@ -439,7 +439,7 @@ impl Executor {
         };
         // The fuzzer's own files are not for programs.
         let is_fd = matches!(field.kind, Kind::Fd(_) | Kind::File);
-        if is_fd && (number as i64) < self.floor {
+        if is_fd && (number as i64) < FLOOR {
             return NO_FD;
         }
         number

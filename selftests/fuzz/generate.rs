@@ -408,9 +408,11 @@ impl Generator {
                 )
             }
             2 => {
-                let any = resources(program, &|kind| {
-                    matches!(kind, Kind::OutId(_) | Kind::OutFd(_))
-                });
+                // The modules number faults otherwise, so that a cookie is an id in one of them only.
+                let any = resources(
+                    program,
+                    &|kind| matches!(kind, Kind::OutId(res) | Kind::OutFd(res) if *res != Res::Cookie),
+                );
                 if let Some(&(call, field)) = self.random.pick(&any) {
                     return Value::Of {
                         call,

@@ -64,7 +64,8 @@ const USAGE: &str = "usage:
                                      something new, with which the next run begins
   fuzz cover MODULE                  run the programs of the tree, unload the module and load it from that
                                      file; print what code that reaches
-  fuzz show                          run the programs of the tree; print them with the answers
+  fuzz show [PROGRAMS]               run programs, or those of the tree; print them with the answers, and
+                                     with the ids and descriptors, which are not compared
   fuzz load STEP MODULE              let each STEP-th allocation of loading the module fail
   fuzz distill SECONDS PROGRAMS      print those of the programs, smaller if possible, that reach code
                                      that neither the tree's nor others of them do
@@ -90,7 +91,8 @@ fn main() -> ExitCode {
         ["cover", module] => {
             corpus().and_then(|programs| cover::all(&programs, &threads()?, module))
         }
-        ["show"] => show(),
+        ["show"] => corpus().and_then(show),
+        ["show", programs] => read(programs).and_then(|text| show(parse_all(&text)?)),
         ["load", step, module] => {
             number(step).and_then(|step| cover::failing_loads(step.max(1) as u32, module))
         }
@@ -232,12 +234,14 @@ fn run(programs: &str, traces: &str) -> Done {
     Ok(())
 }
 
-fn show() -> Done {
+fn show(programs: Vec<Program>) -> Done {
     let mut executor = Executor::new().ok_or("no memory")?;
-    for program in corpus()? {
+    for program in programs {
         let trace = executor.run(&program);
-        for (call, answer) in program.to_string().lines().zip(&trace) {
-            println!("{call}   # {answer}");
+        let text = program.to_string();
+        for (index, (line, answer)) in text.lines().zip(&trace).enumerate() {
+            let made = executor.slots.made(program.calls[index].of, index);
+            println!("{line}   # {answer}{made}");
         }
         println!();
     }

@@ -15,6 +15,7 @@ use crate::{
         self,
         c, //
     },
+    table::CallType,
 };
 
 const MOST_VALUES: usize = 40;
@@ -70,6 +71,16 @@ impl Slots {
         } else {
             0
         }
+    }
+
+    /// Returns as text the ids and descriptors that a call made, which are not compared.
+    pub(crate) fn made(&self, of: &CallType, call: usize) -> String {
+        if self.result(call) < 0 {
+            return String::new();
+        }
+        of.makes()
+            .map(|(field, res)| format!(" {res:?}:{}", self.value(call, field) as i64))
+            .collect()
     }
 
     pub(crate) fn text(&self, call: usize) -> String {

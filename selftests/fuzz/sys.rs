@@ -250,6 +250,16 @@ pub(crate) fn unload_module(name: &str) -> i64 {
     result(unsafe { c::syscall(c::__NR_delete_module.into(), name.as_ptr(), c::O_NONBLOCK) })
 }
 
+/// Opens what is closed of the descriptors below a number. Returns nothing if more are open, or cannot be.
+pub(crate) fn occupy_below(floor: i64) -> Option<()> {
+    let mut next = open("/dev/null", c::O_RDONLY);
+    while (0..floor).contains(&next) {
+        next = open("/dev/null", c::O_RDONLY);
+    }
+    close(next);
+    (next == floor).then_some(())
+}
+
 /// Closes all descriptors from that one on.
 pub(crate) fn close_from(fd: i64) {
     // SAFETY: no memory is involved. Files of Rust's own are open below that descriptor only.
