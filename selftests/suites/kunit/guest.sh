@@ -20,6 +20,17 @@ for folder in /sys/kernel/debug/kunit/iommufd_rs_*/; do
 done
 [ -n "$suites" ] || die "$MODULE.ko brought no KUnit suite"
 
+# The test of the patch that maps lists, once for each format of page tables.
+printf '*.test_map_vec' >/sys/module/kunit/parameters/filter_glob
+module iommu_pt_kunit_test
+formats=0
+for folder in /sys/kernel/debug/kunit/*_iommu_test/; do
+	kunit_suite "${folder%/}"
+	formats=$((formats + 1))
+done
+[ "$formats" -ge 3 ] || die "the test of page tables has run for $formats formats"
+rmmod iommu_pt_kunit_test
+
 dmesg | grep -q 'iommu: Debugging page allocations' || die "the kernel does not check what an IOMMU maps"
 load_vfio
 bind_igb
