@@ -22,7 +22,10 @@ use kernel::module::this_module;
 
 use crate::{
     drivers::NativeBackends,
-    kapi::iommu::provider::Provider, //
+    kapi::iommu::{
+        batch::find_lists,
+        provider::Provider, //
+    }, //
 };
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
@@ -45,6 +48,9 @@ pub(crate) struct Module {
 
 impl kernel::InPlaceModule for Module {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        if !find_lists() {
+            pr_info!("scattered memory is mapped page by page on this kernel\n");
+        }
         try_pin_init!(Self {
             // Before a device can be opened.
             _native: NativeBackends::find(),

@@ -426,6 +426,25 @@ int iommufd_rs_dma_buf_phys(struct dma_buf_attachment *attach,
 #endif
 }
 
+/* NULL if the kernel does not have it. It is not part of a module, so it stays. */
+static typeof(&iommu_map_phys_vec) map_phys_vec;
+
+bool iommufd_rs_find_map_phys_vec(void)
+{
+	map_phys_vec = symbol_get(iommu_map_phys_vec);
+	if (map_phys_vec)
+		symbol_put(iommu_map_phys_vec);
+	return map_phys_vec;
+}
+
+/* Only if iommufd_rs_find_map_phys_vec() has returned true. */
+int iommufd_rs_map_phys_vec(struct iommu_domain *domain, unsigned long iova,
+			    const struct phys_vec *vec, unsigned int nr,
+			    int prot, gfp_t gfp)
+{
+	return map_phys_vec(domain, iova, vec, nr, prot, gfp);
+}
+
 /* NULL, without a warning, if the memory is not there after one attempt to reclaim some. */
 void *iommufd_rs_kmalloc_account(size_t size)
 {

@@ -52,6 +52,15 @@ struct iommu_attach_handle *iommu_attach_handle_get(struct iommu_group *group,
 /* drivers/iommu/iommu-pages.h */
 void iommu_put_pages_list(struct iommu_pages_list *list);
 
+/* linux/iommu.h of a kernel with the patch series */
+int iommu_map_phys_vec(struct iommu_domain *domain, unsigned long iova,
+		       const struct phys_vec *vec, unsigned int nr, int prot,
+		       gfp_t gfp);
+bool iommufd_rs_find_map_phys_vec(void);
+int iommufd_rs_map_phys_vec(struct iommu_domain *domain, unsigned long iova,
+			    const struct phys_vec *vec, unsigned int nr,
+			    int prot, gfp_t gfp);
+
 /* linux/uaccess.h */
 int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize);

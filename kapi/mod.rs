@@ -8,7 +8,6 @@
 //! fit for `rust/kernel`. `latency`, `lines`, `reason`, `trace` and `units` are private, and so is
 //! `fault_injection`, which serves the test module.
 
-#[cfg(any(CONFIG_ARM_SMMU_V3_IOMMUFD, CONFIG_INTEL_IOMMU))]
 pub(crate) mod array_vec;
 pub(crate) mod bug;
 pub(crate) mod dma_buf;

@@ -18,6 +18,7 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::{
+            batch::Batch,
             device::{
                 self,
                 IommuDevice, //
@@ -33,8 +34,7 @@ use crate::{
         units::{
             to_u64,
             to_usize,
-            IovaRange,
-            PAGE_SIZE, //
+            IovaRange, //
         }, //
     }, //
 };
@@ -282,85 +282,48 @@ impl Domain {
         prot: Prot,
         small_pages: bool,
     ) -> Result<u64> {
-        let flags = prot.as_raw();
-        let mut left = range.len();
-        // This is past the end of the address space only when nothing is left.
-        let mut iova = range.start();
-
-        // If memory is in small pieces then this loop is what mapping costs.
-        for piece in pieces {
-            let length = piece.len().min(left);
-            if length == 0 {
-                break;
-            }
-            let errno = if warn_on_once!(prot.write && !piece.is_writable()) {
-                EFAULT.to_errno()
-            } else if small_pages {
-                self.map_small(owner, iova, piece.start(), length, flags)
-            } else {
-                // SAFETY: `owner` keeps the memory until the range is unmapped, and nobody else
-                // changes the range; see `RangeOwner`.
-                unsafe { self.map_one(iova, piece.start(), length, flags) }
-            };
-            if errno != 0 {
-                self.unmap(
-                    owner,
-                    IovaRange::from_len(range.start(), range.len() - left),
-                );
-                return Err(Error::from_errno(errno));
-            }
-            iova = iova.wrapping_add(length);
-            left -= length;
-        }
-        Ok(range.len() - left)
-    }
-
-    /// Returns an errno, or 0.
-    ///
-    /// # Safety
-    ///
-    /// The memory must remain as it is until it is unmapped. No other task may change or read the
-    /// translation of the addresses during the call.
-    #[inline]
-    unsafe fn map_one(&self, iova: u64, phys: u64, length: u64, flags: c_int) -> c_int {
-        // SAFETY: The domain is valid as long as `self`. The rest is required of the caller.
-        unsafe {
-            bindings::iommu_map(
-                self.as_ptr(),
-                to_usize(iova),
-                phys,
-                to_usize(length),
-                flags,
-                bindings::GFP_KERNEL_ACCOUNT,
-            )
-        }
-    }
-
-    /// Maps with an entry for every page of the CPU. Returns an errno, and then nothing is mapped,
-    /// or 0.
-    #[cold]
-    fn map_small(
-        &self,
-        owner: impl RangeOwner,
-        iova: u64,
-        phys: u64,
-        length: u64,
-        flags: c_int,
-    ) -> c_int {
         let mut done = 0;
-
-        while done < length {
-            let size = PAGE_SIZE.min(length - done);
-            // SAFETY: `owner` keeps the memory until the range is unmapped, and nobody else changes
-            // the range; see `RangeOwner`.
-            let errno = unsafe { self.map_one(iova + done, phys + done, size, flags) };
-            if errno != 0 {
-                self.unmap(owner, IovaRange::from_len(iova, done));
-                return errno;
+        let result = if small_pages {
+            let pages = pieces.flat_map(PhysPiece::pages);
+            self.map_pieces(owner, range, pages, prot, &mut done)
+        } else {
+            self.map_pieces(owner, range, pieces, prot, &mut done)
+        };
+        match result {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                self.unmap(owner, IovaRange::from_len(range.start(), done));
+                Err(error)
             }
-            done += size;
         }
-        0
+    }
+
+    /// Maps each piece with entries of its own. Adds the number of bytes that are mapped to `done`,
+    /// also on failure.
+    // Inlined it would be in its caller several times, each with room for a batch on the stack.
+    #[inline(never)]
+    fn map_pieces<'a>(
+        &self,
+        _owner: impl RangeOwner,
+        range: IovaRange,
+        mut pieces: impl Iterator<Item = PhysPiece<'a>>,
+        prot: Prot,
+        done: &mut u64,
+    ) -> Result {
+        let flags = prot.as_raw();
+        let mut batch = Batch::new();
+
+        loop {
+            batch.fill(&mut pieces, range.len() - *done, prot.write)?;
+            // This is past the end of the address space only when nothing is left.
+            let iova = range.start().wrapping_add(*done);
+            // SAFETY: The domain is valid as long as `self`. The owner of the range keeps the memory
+            // until the range is unmapped, and nobody else changes the range; see `RangeOwner`.
+            unsafe { batch.map(self.as_ptr(), iova, flags, done)? };
+            if !batch.is_full() {
+                return Ok(());
+            }
+        }
     }
 
     /// Unmaps ranges, each of which must be mapped as a whole. `owner` proves that the caller may

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `attachable` | private: domains of either kind, and the handle of an attachment |
 //! | `attachment` | `rust/kernel/iommu` |
+//! | `batch` | private: needs the patch series, and works without it |
 //! | `device` | `rust/kernel/iommu` |
 //! | `dirty` | `rust/kernel/iommu` |
 //! | `domain` | `rust/kernel/iommu` |
@@ -30,6 +31,7 @@
 
 pub(crate) mod attachable;
 pub(crate) mod attachment;
+pub(crate) mod batch;
 pub(crate) mod device;
 pub(crate) mod dirty;
 pub(crate) mod domain;

@@ -11,6 +11,8 @@
 
 use core::marker::PhantomData;
 
+use crate::kapi::units::PAGE_SIZE;
+
 /// A piece of physical memory that hardware may be given.
 ///
 /// # Invariants
@@ -65,6 +67,21 @@ impl<'a> PhysPiece<'a> {
             start: self.start + bytes,
             len,
             ..self
+        })
+    }
+
+    /// Returns the pieces of [`PAGE_SIZE`] bytes of which it consists. The last one may be shorter.
+    pub(crate) fn pages(self) -> impl Iterator<Item = Self> {
+        let mut rest = Some(self);
+        core::iter::from_fn(move || {
+            let piece = rest?;
+            // INVARIANT: It is a part of the memory of `piece`.
+            let page = Self {
+                len: piece.len.min(PAGE_SIZE),
+                ..piece
+            };
+            rest = piece.skip(page.len);
+            Some(page)
         })
     }
 }

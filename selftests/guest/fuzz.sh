@@ -68,7 +68,7 @@ fail_functions() {
 	echo 1 >"$dir/interval"
 	echo 0 >"$dir/times"
 	for function in pin_user_pages_fast pin_user_page_runs_fast_only pin_user_pages_remote \
-			memfd_pin_folios iommu_map \
+			memfd_pin_folios iommu_map iommu_map_phys_vec \
 			iommu_attach_group_handle iommu_replace_group_handle iommu_attach_device_pasid \
 			iommu_replace_device_pasid iommu_device_claim_dma_owner; do
 		echo "$function" >"$dir/inject"

@@ -19,6 +19,8 @@ says_once() {
 if [ "$MODULE" = iommufd-rs ]; then
 	says_once "the module says that drivers cannot call it" "no calls from built-in drivers on this kernel"
 	says_once "the module says that no driver has a door" "no native backends on this kernel"
+	says_once "the module says that page tables take no lists" \
+		"scattered memory is mapped page by page on this kernel"
 fi
 
 run uapi "$CDEV"
