@@ -169,6 +169,12 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
             let Self {
                 merger, pending, ..
             } = self;
+            if self.rules.plain(words).is_some() {
+                pending.enter(Class::Translation, number);
+                let taken = merger.add_plain(rest, self.rules, pending)?;
+                rest = rest.get(taken..).unwrap_or_default();
+                continue;
+            }
             if merger.knows(words) {
                 pending.enter(Class::Translation, number);
                 let taken = merger.add_known(rest, pending)?;

@@ -180,7 +180,16 @@ pub(crate) struct Rules {
     va: Words,
     vaa: Words,
     atc: Words,
+    /// For the opcodes from [`FIRST_PLAIN`] on, the bits that must be 0 in a command that is valid
+    /// and names no granule.
+    plain: [Words; 3],
 }
+
+/// The first of three opcodes that follow each other: CMD_TLBI_NH_ASID, CMD_TLBI_NH_VA and
+/// CMD_TLBI_NH_VAA.
+const FIRST_PLAIN: u64 = opcode::TLBI_NH_ASID;
+const _: () = assert!(opcode::TLBI_NH_VA == FIRST_PLAIN + 1);
+const _: () = assert!(opcode::TLBI_NH_VAA == FIRST_PLAIN + 2);
 
 impl Rules {
     /// The rules for an SMMU with these features.
@@ -206,14 +215,23 @@ impl Rules {
             }
         }
         let others = |[word0, word1]: Words| [!(word0 | OPCODE.mask()), !word1];
+        let by_asid = others([VMID.mask() | asid, 0]);
+        let va = others([vaa[0] | asid, vaa[1]]);
+        let vaa = others(vaa);
+        // Without a granule the other fields of range invalidation are reserved (4.4.1.1).
+        let without_granule = |[word0, word1]: Words| {
+            let range = [NUM.mask() | SCALE.mask(), TG.mask() | TTL.mask()];
+            [word0 | range[0], word1 | range[1]]
+        };
         Self {
             features,
             cd: others([SID.mask() | ssid, LEAF.mask()]),
             cd_all: others([SID.mask(), 0]),
-            asid: others([VMID.mask() | asid, 0]),
-            va: others([vaa[0] | asid, vaa[1]]),
-            vaa: others(vaa),
+            asid: by_asid,
+            va,
+            vaa,
             atc: others([SID.mask() | substream, SIZE.mask() | ADDRESS.mask()]),
+            plain: [by_asid, without_granule(va), without_granule(vaa)],
         }
     }
 
@@ -255,6 +273,17 @@ impl Rules {
         } else {
             Err(EIO)
         }
+    }
+
+    /// Returns the command if it is CMD_TLBI_NH_ASID, or CMD_TLBI_NH_VA or CMD_TLBI_NH_VAA without
+    /// a granule, and valid. It can take the place of no other, nor another its place.
+    #[inline(always)]
+    pub(crate) fn plain(&self, words: Words) -> Option<Tlbi> {
+        let [word0, word1] = words;
+        let nth = OPCODE.of(word0).wrapping_sub(FIRST_PLAIN);
+        // CAST: The field has 8 bits, and a larger number is no index.
+        let [reserved0, reserved1] = self.plain.get(nth as usize)?;
+        ((word0 & reserved0) | (word1 & reserved1) == 0).then_some(Tlbi(words))
     }
 
     /// Whether the fields of range invalidation have no combination that is reserved (4.4.1.1).

@@ -12,7 +12,7 @@
 //! - CMD_TLBI_NH_ASID never takes the place of commands by address: it leaves global entries, which
 //!   CMD_TLBI_NH_VA invalidates whatever their ASID. CMD_TLBI_NH_ALL leaves none.
 //!
-//! A [`Merger`] passes other commands on. It holds back two ranges, the open ones, as two addresses
+//! A [`Merger`] passes other commands on, most of them in runs of [plain](Rules::plain) ones. It holds back two ranges, the open ones, as two addresses
 //! each, so that commands of two address spaces may alternate.
 
 use kernel::prelude::*;
@@ -20,6 +20,7 @@ use kernel::prelude::*;
 use crate::drivers::smmu_v3::{
     command::{
         opcode,
+        Rules,
         Tlbi,
         Words,
         ADDRESS,
@@ -233,8 +234,7 @@ struct Alike {
     word0: u64,
     /// Word 1 without the address.
     low: u64,
-    /// `None` if such commands make no ranges.
-    shape: Option<Shape>,
+    shape: Shape,
     /// What they make.
     open: Option<Open>,
 }
@@ -250,14 +250,14 @@ impl Alike {
     /// are.
     #[inline(always)]
     fn extend(&mut self, block: &[Words]) -> usize {
-        let (Some(open), Some(shape)) = (&mut self.open, &self.shape) else {
+        let Some(open) = &mut self.open else {
             return 0;
         };
         if open.next > open.until {
             return 0;
         }
         let mut next = open.next;
-        let length = shape.length.wrapping_add(1);
+        let length = self.shape.length.wrapping_add(1);
         let most = (open.until - next) / length.max(1) + 1;
         let mut taken = 0;
         for [word0, word1] in block.iter().take(most as usize) {
@@ -278,7 +278,8 @@ impl Alike {
     /// Takes the commands in that begin `block`, of which the first is one of them and does not
     /// continue the range, as long as none can be merged; at least one. Returns how many they are.
     #[inline(always)]
-    fn scatter(&mut self, block: &[Words], shape: Shape, sink: &mut impl Sink) -> Result<usize> {
+    fn scatter(&mut self, block: &[Words], sink: &mut impl Sink) -> Result<usize> {
+        let shape = self.shape;
         let head = self.word0 & !VMID.mask();
         let mut taken = 0;
         if let Some(open) = self.open.as_mut().filter(|open| !open.grown) {
@@ -316,7 +317,7 @@ impl Alike {
     /// that on if it makes none.
     fn replace(&mut self, words: Words, sink: &mut impl Sink) -> Result {
         self.close(sink)?;
-        self.open = self.shape.and_then(|shape| Open::new(words, &shape));
+        self.open = Open::new(words, &self.shape);
         match self.open {
             Some(_) => Ok(()),
             None => sink.push(Tlbi(words)),
@@ -326,9 +327,9 @@ impl Alike {
     /// Ends the range and passes it on.
     #[inline]
     fn close(&mut self, sink: &mut impl Sink) -> Result {
-        match (self.open.take(), &self.shape) {
-            (Some(open), Some(shape)) => sink.push(open.command(shape)),
-            _ => Ok(()),
+        match self.open.take() {
+            Some(open) => sink.push(open.command(&self.shape)),
+            None => Ok(()),
         }
     }
 }
@@ -382,17 +383,38 @@ impl Merger {
                 }
                 core::mem::swap(&mut self.last, &mut self.other);
                 0
-            } else if let Some(shape) = last.shape {
+            } else {
                 match last.extend(rest) {
-                    0 => last.scatter(rest, shape, sink)?,
+                    0 => last.scatter(rest, sink)?,
                     taken => taken,
                 }
-            } else {
-                pass_on(last, self.other.as_ref(), rest, sink)?
             };
             rest = rest.get(taken..).unwrap_or_default();
         }
         Ok(block.len() - rest.len())
+    }
+
+    /// Adds the commands that begin `block` as long as they are [plain](Rules::plain), and returns
+    /// how many they are.
+    #[inline(always)]
+    pub(crate) fn add_plain(
+        &self,
+        block: &[Words],
+        rules: &Rules,
+        sink: &mut impl Sink,
+    ) -> Result<usize> {
+        let mut taken = 0;
+        let plain = block.iter().map_while(|words| {
+            let command = rules.plain(*words)?;
+            taken += 1;
+            Some(command)
+        });
+        if self.all {
+            plain.for_each(drop);
+        } else {
+            sink.extend(plain)?;
+        }
+        Ok(taken)
     }
 
     /// Adds a command.
@@ -414,19 +436,18 @@ impl Merger {
             }
             _ => return sink.push(Tlbi(words)),
         }
-        let shape = if self.repeats {
-            None
-        } else {
-            Shape::of(words, self.ds)
+        let shape = match Shape::of(words, self.ds) {
+            Some(shape) if !self.repeats => shape,
+            _ => return sink.push(Tlbi(words)),
         };
         let join = |alike: &mut Alike| {
-            let (Some(open), Some(shape)) = (&mut alike.open, &shape) else {
+            let Some(open) = &mut alike.open else {
                 return false;
             };
-            let joined = open.join(words, shape);
+            let joined = open.join(words, &shape);
             if joined {
                 alike.word0 = word0;
-                alike.shape = Some(*shape);
+                alike.shape = shape;
             }
             joined
         };
@@ -462,29 +483,4 @@ impl Merger {
         }
         Ok(())
     }
-}
-
-/// Passes the commands on that begin `block` and make no ranges, of which the first is one of
-/// `last`; those of `other` may be between them. Returns how many they are.
-#[inline(always)]
-fn pass_on(
-    last: &Alike,
-    other: Option<&Alike>,
-    block: &[Words],
-    sink: &mut impl Sink,
-) -> Result<usize> {
-    let other = other.filter(|other| other.shape.is_none()).unwrap_or(last);
-    let (word0, low) = (last.word0, last.low);
-    let (other_word0, other_low) = (other.word0, other.low);
-    let mut taken = 0;
-    sink.extend(block.iter().map_while(|words| {
-        let at = words[1] & LOW;
-        let is_last = words[0] == word0 && at == low;
-        let is_other = words[0] == other_word0 && at == other_low;
-        (is_last || is_other).then(|| {
-            taken += 1;
-            Tlbi([words[0] & !VMID.mask(), words[1]])
-        })
-    }))?;
-    Ok(taken)
 }

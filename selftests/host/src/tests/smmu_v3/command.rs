@@ -158,6 +158,41 @@ fn ranges() {
     }
 }
 
+/// Checks that a command is plain if it is valid, and names an ASID alone or an address without a
+/// granule, and returns whether it is.
+fn check_plain(words: Words, features: &Features) -> bool {
+    let rules = Rules::new(*features);
+    let by_address = matches!(bits(words, 7, 0), 0x12 | 0x13);
+    let is_plain = bits(words, 7, 0) == 0x11 || by_address && bits(words, 75, 74) == 0;
+    let expected = rules.check(words).ok().filter(|_| is_plain);
+    let expected = expected.map(|command| command.target());
+    let plain = rules.plain(words).map(Target::AddressSpaces);
+    assert_eq!(plain, expected, "{words:x?} {features:?}");
+    plain.is_some()
+}
+
+#[test]
+fn plain_commands_are_valid() {
+    for opcode in 0..256 {
+        for features in [&FULL, &BARE] {
+            let plain = check_plain([opcode, 0], features);
+            assert_eq!(plain, matches!(opcode, 0x11..=0x13));
+            for bit in 8..128 {
+                check_plain(with([opcode, 0], bit, bit, 1), features);
+            }
+        }
+    }
+    cases(20_000, |random| {
+        let features = guest::features(random);
+        let words = guest::command(random, &features);
+        check_plain(words, &features);
+        let bit = random.within(0..=127) as u32;
+        let flipped = with(words, bit, bit, bits(words, bit, bit) ^ 1);
+        check_plain(flipped, &features);
+        check_plain([random.number(), random.number()], &features);
+    });
+}
+
 #[test]
 fn vmid_and_stream_are_ours() {
     cases(5000, |random| {

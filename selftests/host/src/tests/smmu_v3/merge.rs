@@ -66,14 +66,20 @@ impl Sink for Made {
     }
 }
 
-/// Returns the commands that take the place of commands. By `short_cuts`, those that differ in the
-/// address alone are not added one by one, as in a batch.
+/// Returns the commands that take the place of commands. By `short_cuts`, those that are plain or
+/// differ in the address alone are not added one by one, as in a batch.
 fn sequence(commands: &[Words], features: &Features, short_cuts: bool) -> Vec<Words> {
+    let rules = Rules::new(*features);
     let mut merger = Merger::new(features);
     let mut made = Made::default();
     let mut rest = commands;
     while let [words, later @ ..] = rest {
-        if short_cuts && merger.knows(*words) {
+        if short_cuts && rules.plain(*words).is_some() {
+            let taken = merger.add_plain(rest, &rules, &mut made);
+            let taken = taken.expect("the sink does not fail");
+            assert_ne!(taken, 0);
+            rest = &rest[taken..];
+        } else if short_cuts && merger.knows(*words) {
             let taken = merger.add_known(rest, &mut made);
             rest = &rest[taken.expect("the sink does not fail")..];
         } else {
