@@ -26,8 +26,9 @@ static long long now_ms(void)
 }
 
 /*
- * The end of a queue that somebody could have polled needs no grace period, nor more work than making it:
- * on a busy machine only this can be told, and not by a clock on the wall.
+ * The end of a queue that somebody could have polled needs no grace period, nor much more work than making it.
+ * On a busy machine only this can be told, and not by a clock on the wall, nor exactly: CPU time is also spent
+ * while the host keeps the CPU waiting.
  */
 static void many_queues(struct fixture *none)
 {
@@ -48,7 +49,7 @@ static void many_queues(struct fixture *none)
 	note("%d fault queues: made in %lld us of CPU time, closed in %lld us, asleep %ld times", QUEUES,
 	     made.cpu_us, closed.cpu_us, closed.sleeps);
 	CHECK(closed.sleeps < QUEUES / 10);
-	CHECK(closed.cpu_us < made.cpu_us);
+	CHECK(closed.cpu_us < 4 * made.cpu_us);
 }
 
 static struct fixture shared;
