@@ -157,7 +157,7 @@ impl Batch {
     }
 
     /// Puts the last requests among the ranges.
-    #[inline]
+    #[inline(always)]
     fn close(&mut self, caches: &impl Caches, hardware: &Hardware) -> Result {
         let Some(open) = &self.open else {
             return Ok(());
@@ -199,7 +199,7 @@ impl Batch {
     }
 
     /// Adds a range, or merges it with the last ones. There must be room.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, range: Range, hardware: &Hardware) {
         let last = self.ranges.as_slice().last();
         match last.and_then(|last| last.merged(range, hardware)) {

@@ -59,29 +59,29 @@ impl Range {
     /// invalidate it. Entries of higher tables stay only if both ranges let them.
     #[inline]
     pub(crate) fn merged(self, other: Self, hardware: &Hardware) -> Option<Self> {
-        let leaf = self.leaf && other.leaf;
-        let large = if self.order >= other.order {
-            self
-        } else {
-            other
-        };
         // Ranges are aligned, so this is 0 if one is within the other, and 1 for two that are halves
         // of one if they have the same size.
+        let order = self.order.max(other.order);
         let apart = (self.addr ^ other.addr)
-            .checked_shr(large.order + PAGE_SHIFT)
+            .checked_shr(order + PAGE_SHIFT)
             .unwrap_or(0);
-        match apart {
-            0 => Some(Self { leaf, ..large }),
-            1 if self.order == other.order => {
-                let both = Self {
-                    addr: self.addr & other.addr,
-                    order: self.order + 1,
-                    leaf,
-                };
-                (both.within(hardware) == both).then_some(both)
-            }
-            _ => None,
+        if apart > 1 {
+            return None;
         }
+        let leaf = self.leaf && other.leaf;
+        if apart == 0 {
+            let large = if self.order == order { self } else { other };
+            return Some(Self { leaf, ..large });
+        }
+        if self.order != other.order {
+            return None;
+        }
+        let both = Self {
+            addr: self.addr & other.addr,
+            order: order + 1,
+            leaf,
+        };
+        (both.within(hardware) == both).then_some(both)
     }
 }
 
@@ -108,25 +108,35 @@ impl Request {
         if flags & !u64::from(LEAF) != 0 {
             return Err(EOPNOTSUPP);
         }
-        if addr & ((1 << PAGE_SHIFT) - 1) != 0 || (pages == u64::MAX && addr != 0) {
+        let in_page = (1 << PAGE_SHIFT) - 1;
+        if addr & in_page != 0 {
             return Err(EINVAL);
         }
-        let in_page = (1 << PAGE_SHIFT) - 1;
-        // A range that does not end within the address space, or has no page, names no addresses
-        // that could be told apart: everything is invalidated, which is always allowed (6.5.3).
-        let last = match pages.checked_sub(1) {
-            Some(0) => Some(addr | in_page),
-            Some(others) if others < 1 << ALL => addr
-                .checked_add(others << PAGE_SHIFT)
-                .map(|page| page | in_page),
-            _ => None,
+        let (first, last) = match pages {
+            1 => (addr, addr | in_page),
+            _ => Self::addresses(addr, pages)?,
         };
-        let (first, last) = last.map_or((0, u64::MAX), |last| (addr, last));
         Ok(Self {
             first,
             last,
             leaf: flags & u64::from(LEAF) != 0,
         })
+    }
+
+    /// The first and the last address of any number of pages from a page on. Fails as [`Self::new`].
+    #[inline(never)]
+    fn addresses(addr: u64, pages: u64) -> Result<(u64, u64)> {
+        if pages == u64::MAX && addr != 0 {
+            return Err(EINVAL);
+        }
+        // A range that does not end within the address space, or has no page, names no addresses
+        // that could be told apart: everything is invalidated, which is always allowed (6.5.3).
+        let last = match pages.checked_sub(1) {
+            Some(others) if others < 1 << ALL => addr.checked_add(others << PAGE_SHIFT),
+            _ => None,
+        };
+        let in_page = (1 << PAGE_SHIFT) - 1;
+        Ok(last.map_or((0, u64::MAX), |last| (addr, last | in_page)))
     }
 
     /// Adds a request that begins where this ends and has the same flags. Returns false for others.
