@@ -188,6 +188,8 @@ def measure(choice: argparse.Namespace) -> int:
         bench.save(rows, build.BUILD / f"{choice.suite}.json")
         plot.save(rows, build.BUILD / f"{choice.suite}.svg")
         plot.save_latencies(rows, build.BUILD / f"{choice.suite}-waits.svg")
+    elif choice.rows and not result.count(FAILED):
+        print(f"no row was measured: no group of rows is named like '{choice.rows}' (Documentation/performance.rst)")
     return int(result.count(FAILED) > 0 or not rows)
 
 
