@@ -25,23 +25,6 @@ static char *large_memory(void)
 }
 
 /*
- * Returns how many pages of page tables another HWPT needs for what is mapped, or a negative
- * errno.
- */
-static long tables_of_another(struct mock *m)
-{
-	long before = table_pages(), more;
-	uint32_t hwpt;
-	int r = hwpt_alloc(m->fd, m->dev_id, m->ioas, &hwpt);
-
-	if (r)
-		return r;
-	more = table_pages() - before;
-	r = destroy(m->fd, hwpt);
-	return r ? r : more;
-}
-
-/*
  * Pins each page of the memory alone. Stores the ids if there is an array for them, otherwise
  * unpins each page at once.
  */

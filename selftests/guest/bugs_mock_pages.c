@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory that the kernel accesses through an IOAS: pinned, read, written and unmapped. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -332,7 +331,7 @@ static void device_fails(struct fixture *none)
 {
 	int fd = open_iommu(), inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
 	uint32_t ioas, device, dev_id, hwpt;
-	char text[16], left[16] = "0";
+	char left[16] = "0";
 	unsigned int nth;
 
 	if (on_c_module()) {
@@ -348,11 +347,10 @@ static void device_fails(struct fixture *none)
 	WANT(map(fd, ioas, mem.rw, NR * PAGE, MOCK_IOVA), 0);
 	/* Ends when no allocation is left to fail. Some failures are tolerated. */
 	for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
-		snprintf(text, sizeof(text), "%u", nth);
-		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+		CHECK(fail_nth(inject, nth));
 		r = mock_device(fd, ioas, &device, &dev_id, &hwpt);
 		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(pwrite(inject, "0", 1, 0) == 1);
+		CHECK(fail_nth(inject, 0));
 		if (r && r != -ENOMEM)
 			note("allocation %u: %s", nth, errno_name(r));
 		if (!r)

@@ -179,3 +179,11 @@ bool write_to(const char *path, const char *text)
 		close(fd);
 	return done;
 }
+
+bool fail_nth(int inject, unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	return pwrite(inject, text, len, 0) == len;
+}

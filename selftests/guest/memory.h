@@ -57,4 +57,7 @@ bool limit_memlock(unsigned long nr_pages);
 /* Writes text to a file of procfs, sysfs or debugfs. Returns whether that succeeded. */
 bool write_to(const char *path, const char *text);
 
+/* Makes the nth allocation of this task fail, or none with 0. inject is its fail-nth in procfs. */
+bool fail_nth(int inject, unsigned int nth);
+
 #endif

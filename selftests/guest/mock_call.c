@@ -5,6 +5,19 @@
 #include "mock_call.h"
 #include "result.h"
 
+long tables_of_another(struct mock *m)
+{
+	long before = table_pages(), more;
+	uint32_t hwpt;
+	int r = hwpt_alloc(m->fd, m->dev_id, m->ioas, &hwpt);
+
+	if (r)
+		return r;
+	more = table_pages() - before;
+	r = destroy(m->fd, hwpt);
+	return r ? r : more;
+}
+
 int mock_op(int fd, struct iommu_test_cmd *cmd)
 {
 	cmd->size = sizeof(*cmd);

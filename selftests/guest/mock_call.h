@@ -25,6 +25,12 @@ bool open_mock(struct mock *m);
 /* Closes the context. Fails the test if more pages are pinned than before open_mock(). */
 void close_mock(struct mock *m);
 
+/*
+ * Returns how many pages of page tables another HWPT needs for what is mapped, or a negative
+ * errno.
+ */
+long tables_of_another(struct mock *m);
+
 int mock_op(int fd, struct iommu_test_cmd *cmd);
 /* Makes a mock device and attaches it to an IOAS, or to the page tables with that id. */
 int mock_device(int fd, uint32_t ioas, uint32_t *device, uint32_t *dev_id, uint32_t *hwpt);

@@ -6,7 +6,6 @@
  * Usage: pasid none [SUITE]
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "frame.h"
@@ -180,15 +179,6 @@ static void replacement_fails(struct fixture *none)
 	close_pasids(&m);
 }
 
-/* Makes the nth allocation fail, or none with 0. */
-static bool fail_at(int inject, unsigned int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nth);
-
-	return pwrite(inject, text, len, 0) == len;
-}
-
 /* Any allocation fails: the PASID stays detached, or attached where it was. */
 static void fails_anywhere(struct fixture *none)
 {
@@ -198,17 +188,17 @@ static void fails_anywhere(struct fixture *none)
 
 	CHECK(inject >= 0 && open_pasids(&m, MOCK_FLAGS_DEVICE_PASID));
 	for (nth = 1, r = -1; r && nth < 100; nth++) {
-		CHECK(fail_at(inject, nth));
+		CHECK(fail_nth(inject, nth));
 		r = pasid_attach(m.fd, m.device, 100, m.one);
-		CHECK(fail_at(inject, 0));
+		CHECK(fail_nth(inject, 0));
 		WANT(pasid_check(m.fd, m.device, 100, r ? 0 : m.one), 0);
 	}
 	WANT(r, 0);
 	places = nth - 2;
 	for (nth = 1, r = -1; r && nth < 100; nth++) {
-		CHECK(fail_at(inject, nth));
+		CHECK(fail_nth(inject, nth));
 		r = pasid_replace(m.fd, m.device, 100, m.two);
-		CHECK(fail_at(inject, 0));
+		CHECK(fail_nth(inject, 0));
 		/* If only the struct could not be written back, the PASID was moved. */
 		if (r == -EFAULT)
 			WANT(pasid_replace(m.fd, m.device, 100, m.one), 0);

@@ -6,7 +6,6 @@
  * Usage: pieces none [SUITE]
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -143,20 +142,6 @@ static void small_pages(struct fixture *none)
 	close_mock(&m);
 }
 
-/* Returns how many pages other page tables of the IOAS need, or a negative errno. */
-static long tables(struct mock *m)
-{
-	long before = table_pages(), more;
-	uint32_t hwpt;
-	int r = hwpt_alloc(m->fd, m->dev_id, m->ioas, &hwpt);
-
-	if (r)
-		return r;
-	more = table_pages() - before;
-	r = destroy(m->fd, hwpt);
-	return r ? r : more;
-}
-
 /* The huge page needs no tables, whether it is mapped alone or between others. */
 static void large_entries(struct fixture *none)
 {
@@ -167,27 +152,18 @@ static void large_entries(struct fixture *none)
 	WANT(map(m.fd, m.ioas, pieces, SINGLE, place), 0);
 	WANT(map(m.fd, m.ioas, pieces + SINGLE, HUGE, place + SINGLE), 0);
 	WANT(map(m.fd, m.ioas, pieces + SINGLE + HUGE, SINGLE, place + SINGLE + HUGE), 0);
-	apart = tables(&m);
+	apart = tables_of_another(&m);
 	WANT(unmap_all(m.fd, m.ioas), LENGTH);
 	WANT(map(m.fd, m.ioas, pieces, LENGTH, place), 0);
-	together = tables(&m);
+	together = tables_of_another(&m);
 	WANT(unmap_all(m.fd, m.ioas), LENGTH);
 	/* Not aligned, it does. */
 	WANT(map(m.fd, m.ioas, pieces, LENGTH, place + PAGE), 0);
-	small = tables(&m);
+	small = tables_of_another(&m);
 	note("%ld pages of tables apart, %ld together, %ld if not aligned", apart, together, small);
 	CHECK(apart > 0 && apart == together && small > together);
 	WANT(unmap_all(m.fd, m.ioas), LENGTH);
 	close_mock(&m);
-}
-
-/* Writes how many allocations are to succeed before one fails. */
-static bool fail_after(int inject, unsigned int nr)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nr);
-
-	return pwrite(inject, text, len, 0) == len;
 }
 
 /* Makes each allocation of a map fail once. */
@@ -204,10 +180,10 @@ static void map_fails(struct fixture *none)
 	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N"));
 	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/min-order", "0"));
 	for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
-		CHECK(fail_after(inject, nth));
+		CHECK(fail_nth(inject, nth));
 		r = map(m.fd, m.ioas, pieces, LENGTH, place);
 		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(fail_after(inject, 0));
+		CHECK(fail_nth(inject, 0));
 		if (!r) {
 			WANT(mock_check(m.fd, m.hwpt, place, pieces, LENGTH), 0);
 			WANT(unmap(m.fd, m.ioas, place, LENGTH), LENGTH);

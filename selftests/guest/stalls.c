@@ -48,7 +48,7 @@ static double took(double began, const char *name, long long returned, long long
 		longest_call = name;
 	}
 	if (returned != wanted) {
-		printf("# %s returned %lld\n", name, returned);
+		printf("%s returned %lld\n", name, returned);
 		exit(1);
 	}
 	return after;
