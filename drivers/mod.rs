@@ -168,7 +168,7 @@ pub(crate) trait ViommuOps: Send + Sync {
     fn make_hw_queue(&self, request: hw_queue::Request) -> Result<KBox<dyn HwQueueOps>>;
 
     /// Returns the vIOMMU whose receivers receive the events that are reported for the guest.
-    fn receivers(&self) -> &ViommuRef;
+    fn event_viommu(&self) -> &ViommuRef;
 
     /// Makes the vDEVICE of a device that this serves, which the guest knows by `virt_id`. It is
     /// dropped before the device is unbound. Returns `EEXIST` if the id is used.

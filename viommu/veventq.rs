@@ -125,9 +125,9 @@ impl VeventQ {
     /// Initialises a queue, which receives events from then on. Fails with `EEXIST` if the vIOMMU
     /// has a queue of this type.
     fn new(viommu: Ref<Viommu>, depth: u32, kind: u32) -> impl PinInit<Self, Refusal> {
-        let receivers = viommu.ops().receivers().clone();
+        let target = viommu.ops().event_viommu().clone();
         let queue = Queue::new(depth, PartOf::new(viommu, Part::VeventQ), kind);
-        let queue = Connection::new(receivers, kind, queue, |queue| queue);
+        let queue = Connection::new(target, kind, queue, |queue| queue);
         try_pin_init!(Self { queue <- queue }? Refusal)
     }
 }

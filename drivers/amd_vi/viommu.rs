@@ -169,8 +169,8 @@ impl ViommuOps for NativeViommu {
         self.in_tree.make_hw_queue(request)
     }
 
-    fn receivers(&self) -> &ViommuRef {
-        self.in_tree.receivers()
+    fn event_viommu(&self) -> &ViommuRef {
+        self.in_tree.event_viommu()
     }
 
     /// Returns `EINVAL` if the id is no DeviceID, and for devices behind other IOMMUs.

@@ -79,7 +79,7 @@ impl ViommuOps for InTreeViommu {
         Ok(KBox::new(queue, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn receivers(&self) -> &ViommuRef {
+    fn event_viommu(&self) -> &ViommuRef {
         &self.0
     }
 

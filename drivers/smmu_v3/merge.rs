@@ -12,8 +12,9 @@
 //! - CMD_TLBI_NH_ASID never takes the place of commands by address: it leaves global entries, which
 //!   CMD_TLBI_NH_VA invalidates whatever their ASID. CMD_TLBI_NH_ALL leaves none.
 //!
-//! A [`Merger`] passes other commands on, most of them in runs of [plain](Rules::plain) ones. It holds back two ranges, the open ones, as two addresses
-//! each, so that commands of two address spaces may alternate.
+//! A [`Merger`] passes other commands on, most of them in runs of [plain](Rules::plain) ones. It holds
+//! back two ranges, the open ones, as two addresses each, so that commands of two address spaces may
+//! alternate.
 
 use kernel::prelude::*;
 

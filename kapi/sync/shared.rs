@@ -35,8 +35,8 @@ use crate::kapi::sync::{
         Host,
         Room,
         RoomSize,
-        Tail, //
-        ValueMemory,
+        Tail,
+        ValueMemory, //
     },
     slab::SlabBox, //
 };
