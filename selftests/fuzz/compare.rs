@@ -23,16 +23,24 @@ use crate::{
     },
 };
 
-/// A difference that is meant: the call and both answers, all with `*`, and the name of a call that comes
-/// before it, or nothing. If there is a field, it must be such a file. If it is of guesses, the call before
-/// it has succeeded, and an id was guessed since then.
+/// A difference that is meant: the call and both answers, all with `*`, and a call that comes before it, or
+/// nothing. If there is a file, the field must be that file.
 struct Meant {
     call: String,
     file: Option<(String, usize)>,
     c: String,
     ours: String,
-    after: String,
-    of_guesses: bool,
+    after: Option<After>,
+}
+
+/// What a program has before a call that answers differently.
+enum After {
+    /// A call of that name.
+    Call(String),
+    /// One that has succeeded, and then one that guessed an id.
+    Guess(String),
+    /// One of which the field is not less than the number, or may not be.
+    AtLeast(String, String, u64),
 }
 
 /// A call that is not made on the C module, which would warn or hang: its name, a field, its value, and
@@ -91,15 +99,15 @@ impl Differences {
                     let file = condition
                         .split_once("=f")
                         .map(|(field, file)| Some((field.to_string(), file.parse().ok()?)));
-                    let after = after.concat();
-                    let before_guesses = after.strip_suffix(":guess");
+                    let after = after
+                        .first()
+                        .map(|word| After::parse(word).ok_or_else(wrong));
                     read.meant.push(Meant {
                         call: call.to_string(),
                         file: file.map(|file| file.ok_or_else(wrong)).transpose()?,
                         c: c.to_string(),
                         ours: ours.to_string(),
-                        after: before_guesses.unwrap_or(&after).to_string(),
-                        of_guesses: before_guesses.is_some(),
+                        after: after.transpose()?,
                     })
                 }
                 _ => return Err(wrong()),
@@ -116,18 +124,6 @@ impl Differences {
 
     fn means(&self, found: &Found, calls: &[Call], answers: &Trace) -> bool {
         self.meant.iter().any(|meant| {
-            let is_after = || {
-                let mut before = calls.iter().zip(answers).take(found.at);
-                before
-                    .position(|(call, answer)| {
-                        call.of.name == meant.after
-                            && (!meant.of_guesses || answer.starts_with('0'))
-                    })
-                    .is_some_and(|from| {
-                        let last = found.at.min(calls.len() - 1);
-                        !meant.of_guesses || (from + 1..=last).any(|at| guesses(calls, answers, at))
-                    })
-            };
             let is_file = meant.file.as_ref().is_none_or(|(field, file)| {
                 let call = calls.get(found.at);
                 let value = call.and_then(|call| call.values.get(call.of.field(field)?));
@@ -137,8 +133,47 @@ impl Differences {
                 && matches(&meant.call, &found.call)
                 && matches(&meant.c, &found.c)
                 && matches(&meant.ours, &found.ours)
-                && (meant.after.is_empty() || is_after())
+                && meant
+                    .after
+                    .as_ref()
+                    .is_none_or(|after| after.is_before(found.at, calls, answers))
         })
+    }
+}
+
+impl After {
+    fn parse(word: &str) -> Option<Self> {
+        let Some((call, condition)) = word.split_once(':') else {
+            return Some(Self::Call(word.to_string()));
+        };
+        if condition == "guess" {
+            return Some(Self::Guess(call.to_string()));
+        }
+        let (field, least) = condition.split_once(">=")?;
+        Some(Self::AtLeast(
+            call.to_string(),
+            field.to_string(),
+            parse(least)?,
+        ))
+    }
+
+    /// Whether the program has it before the call `at`.
+    fn is_before(&self, at: usize, calls: &[Call], answers: &Trace) -> bool {
+        let mut before = calls.iter().zip(answers).take(at);
+        match self {
+            Self::Call(name) => before.any(|(call, _)| call.of.name == name),
+            Self::Guess(name) => before
+                .position(|(call, answer)| call.of.name == name && answer.starts_with('0'))
+                .is_some_and(|from| {
+                    let last = at.min(calls.len() - 1);
+                    (from + 1..=last).any(|at| guesses(calls, answers, at))
+                }),
+            Self::AtLeast(name, field, least) => before.any(|(call, _)| {
+                let value = call.of.field(field).map(|field| &call.values[field]);
+                let is_less = matches!(value, Some(Value::Number(number)) if number < least);
+                call.of.name == name && !is_less
+            }),
+        }
     }
 }
 
