@@ -53,19 +53,11 @@ impl FirstStage {
         if pointer & ((1 << PAGE_SHIFT) - 1) != 0 {
             return Err(EINVAL);
         }
-        let five_levels = match address_width {
-            48 => false,
-            57 if hardware.five_levels => true,
-            _ => return Err(EINVAL),
-        };
-        if (flags & SRE != 0 && !hardware.supervisor)
-            || (flags & EAFE != 0 && !hardware.extended_accessed)
-        {
-            return Err(EINVAL);
-        }
         let mut word = pointer;
-        if five_levels {
-            word |= ENTRY_FIVE_LEVELS;
+        match address_width {
+            48 => {}
+            57 => word |= ENTRY_FIVE_LEVELS,
+            _ => return Err(EINVAL),
         }
         if flags & SRE != 0 {
             word |= ENTRY_SRE;
@@ -77,7 +69,20 @@ impl FirstStage {
         if flags & EAFE != 0 {
             word |= ENTRY_EAFE;
         }
-        Ok(Self { word })
+        let stage = Self { word };
+        if stage.suits(hardware) {
+            Ok(stage)
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Returns whether an IOMMU implements what this first stage needs.
+    pub(crate) fn suits(&self, hardware: &Hardware) -> bool {
+        let needs = |field| self.word & field != 0;
+        (hardware.five_levels || !needs(ENTRY_FIVE_LEVELS))
+            && (hardware.supervisor || !needs(ENTRY_SRE))
+            && (hardware.extended_accessed || !needs(ENTRY_EAFE))
     }
 
     /// Sets the fields of the first stage in an entry in which they are zero.

@@ -10,7 +10,10 @@
 
 use core::{
     cell::Cell,
-    ffi::c_void,
+    ffi::{
+        c_int,
+        c_void, //
+    },
     mem::MaybeUninit,
     ptr::NonNull, //
 };
@@ -96,17 +99,34 @@ pub(crate) fn hardware(dev: &IommuDevice) -> Option<Hardware> {
     if !owns(dev) {
         return None;
     }
+    // SAFETY: `owns` has said that the device is the driver's.
+    unsafe { info(device::as_raw(dev)) }
+}
+
+/// Returns what the IOMMU of `dev` implements, or `None` if it cannot nest.
+///
+/// # Safety
+///
+/// `dev` must be a device of the driver that has the door, which must be open.
+unsafe fn info(dev: *mut bindings::device) -> Option<Hardware> {
     let (mut cap, mut ecap) = (0, 0);
-    // SAFETY: The door is open, and the device is the driver's: `owns` has said so. The numbers can
-    // be written.
-    let nests = unsafe { bindings::iommufd_rs_vtd_info(device::as_raw(dev), &mut cap, &mut ecap) };
+    // SAFETY: The caller guarantees what concerns the door and the device. The numbers can be written.
+    let nests = unsafe { bindings::iommufd_rs_vtd_info(dev, &mut cap, &mut ecap) };
     nests.then(|| Hardware::new(cap, ecap))
 }
 
 /// What a domain of this backend is made of. The domain owns it.
 struct Private {
     stage: FirstStage,
+    /// What the IOMMU implements on whose device the domain was made. Invalidations are made for it.
     hardware: Hardware,
+}
+
+impl Private {
+    /// Returns whether an IOMMU can have the domain, and takes each invalidation that is made for it.
+    fn suits(&self, hardware: &Hardware) -> bool {
+        self.stage.suits(hardware) && hardware.max_mask >= self.hardware.max_mask
+    }
 }
 
 /// Allocates the domain of a guest's first stage on `parent`. Returns `EINVAL` if `parent` is
@@ -228,11 +248,62 @@ struct Encoding<'a> {
 
 /// The operations of the domains that [`alloc_nested`] makes.
 static OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
-    attach_dev: Some(bindings::iommufd_rs_vtd_attach_nested),
-    set_dev_pasid: Some(bindings::iommufd_rs_vtd_set_dev_pasid_nested),
+    attach_dev: Some(attach_dev),
+    set_dev_pasid: Some(set_dev_pasid),
     free: Some(free),
     ..pin_init::zeroed()
 };
+
+/// Returns whether the IOMMU of `dev`, which need not be the one that `domain` was made for, can have
+/// it. The driver leaves that to this backend.
+///
+/// # Safety
+///
+/// `domain` must have the operations `OPS`, and `dev` must be a device of the driver that has the door.
+unsafe fn suits(domain: *mut bindings::iommu_domain, dev: *mut bindings::device) -> bool {
+    // SAFETY: A domain with these operations came from the door, which is open as long as domains
+    // exist. `alloc_nested` passed a `Private`, which is valid as long as the domain.
+    let private = unsafe { &*bindings::iommufd_rs_vtd_priv(domain).cast::<Private>() };
+    // SAFETY: The device is the driver's, as the caller guarantees.
+    unsafe { info(dev) }.is_some_and(|hardware| private.suits(&hardware))
+}
+
+/// `attach_dev` of `OPS`. Returns `-EINVAL` if the IOMMU of the device cannot have the domain.
+///
+/// # Safety
+///
+/// As the IOMMU core calls it: `domain` has these operations, and `dev` is a device of its driver.
+unsafe extern "C" fn attach_dev(
+    domain: *mut bindings::iommu_domain,
+    dev: *mut bindings::device,
+    old: *mut bindings::iommu_domain,
+) -> c_int {
+    // SAFETY: The caller guarantees it.
+    if !unsafe { suits(domain, dev) } {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The domain came from the door; the arguments are those of the IOMMU core.
+    unsafe { bindings::iommufd_rs_vtd_attach_nested(domain, dev, old) }
+}
+
+/// `set_dev_pasid` of `OPS`. Returns `-EINVAL` if the IOMMU of the device cannot have the domain.
+///
+/// # Safety
+///
+/// As [`attach_dev`].
+unsafe extern "C" fn set_dev_pasid(
+    domain: *mut bindings::iommu_domain,
+    dev: *mut bindings::device,
+    pasid: bindings::ioasid_t,
+    old: *mut bindings::iommu_domain,
+) -> c_int {
+    // SAFETY: The caller guarantees it.
+    if !unsafe { suits(domain, dev) } {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The domain came from the door; the arguments are those of the IOMMU core.
+    unsafe { bindings::iommufd_rs_vtd_set_dev_pasid_nested(domain, dev, pasid, old) }
+}
 
 /// Sets the first-stage fields of an entry. The driver calls it with a spinlock held.
 ///

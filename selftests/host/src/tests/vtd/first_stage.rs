@@ -126,3 +126,27 @@ fn flags_on_all_hardware() {
         }
     }
 }
+
+#[test]
+fn attached_behind_another_iommu() {
+    for flags in 0..8 {
+        for width in [48, 57] {
+            let stage = new(flags, width, &FULL).unwrap();
+            for abilities in 0..8 {
+                let other = Hardware {
+                    five_levels: abilities & 1 != 0,
+                    supervisor: abilities & 2 != 0,
+                    extended_accessed: abilities & 4 != 0,
+                    ..FULL
+                };
+                let made_there = new(flags, width, &other);
+                let suits = stage.suits(&other);
+                assert_eq!(
+                    suits,
+                    made_there.is_ok(),
+                    "flags {flags}, width {width}, {other:?}"
+                );
+            }
+        }
+    }
+}
