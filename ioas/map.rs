@@ -48,7 +48,10 @@ use crate::{
             Reason,
             Result, //
         },
-        sync::chunks::Chunks,
+        sync::{
+            chunks::Chunks,
+            signal, //
+        },
         units::{
             align_up,
             page_offset,
@@ -144,7 +147,8 @@ struct Filled<'a> {
 
 impl<'a> Filled<'a> {
     /// Maps the areas into every domain that is to have them. What is mapped on failure is unmapped
-    /// when the result is dropped. Returns the errors of [`fill_one`].
+    /// when the result is dropped. Returns the errors of [`fill_one`], and `EINTR` if the task is
+    /// being killed.
     fn fill(ioas: &'a Ioas, parts: &'a Chunks<Part>, terms: Terms) -> Result<Self> {
         let mut filled = Self {
             ioas,
@@ -159,6 +163,8 @@ impl<'a> Filled<'a> {
         while let Some(Next { slot, domain, more }) = next {
             filled.slot = slot;
             for (range, slice) in areas(parts) {
+                // There may be millions, whose memory is pinned already.
+                signal::check_killed()?;
                 fill_one(&domain, range, slice, terms.prot, terms.small_pages, first)?;
                 filled.count += 1;
                 filled.pinned += usize::from(first);

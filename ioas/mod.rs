@@ -19,6 +19,7 @@ mod builder;
 mod consumer;
 mod counted;
 mod cut;
+mod division;
 mod domains;
 mod extents;
 mod filler;

@@ -15,6 +15,10 @@ use crate::{
     ioas::{
         builder::Builder,
         consumer::Consumer,
+        division::{
+            Division,
+            PIECE, //
+        },
         pages::{
             Inner,
             InnerGuard,
@@ -36,18 +40,9 @@ use crate::{
             Result, //
         },
         sync::signal,
-        units::{
-            PageRange,
-            PAGE_SHIFT, //
-        }, //
+        units::PageRange, //
     }, //
 };
-
-/// The number of pages in a piece, unless it would end inside a large page.
-const PIECE: u64 = (64 << 20) >> PAGE_SHIFT;
-
-/// The number of pages in the largest page of page tables.
-const LARGEST: u64 = (1 << 30) >> PAGE_SHIFT;
 
 /// Passes each run to a closure.
 struct Each<F>(F);
@@ -72,8 +67,7 @@ impl Consumer for Nobody {
 pub(super) struct PendingPin<'a> {
     pages: &'a Pages,
     range: PageRange,
-    /// What is added to a page index to find the places where a piece may end.
-    phase: u64,
+    division: Division,
     /// The index of the first page that is not pinned for us yet. We are a user of those before it.
     next: u64,
     /// Pages behind these that are pinned and in no segment yet.
@@ -123,14 +117,12 @@ fn pass<'a, C: Consumer>(
 }
 
 impl Pages {
-    /// Begins to pin `range`. A piece ends before a page whose index plus `phase` is a multiple of
-    /// [`PIECE`]. If `phase` is what must be added for the page of the IOVA, then no page table
-    /// entry is smaller for that.
+    /// Begins to pin `range`. For `phase` see [`Division::new`].
     pub(super) fn begin_pin(&self, range: PageRange, phase: u64) -> PendingPin<'_> {
         PendingPin {
             pages: self,
             range,
-            phase,
+            division: Division::new(phase),
             next: range.start(),
             builder: Builder::new(range.start()),
             built: range.start(),
@@ -257,12 +249,6 @@ impl<'a> PendingPin<'a> {
         PageRange::new(self.next, self.range.last())
     }
 
-    /// Returns the last page of a piece that begins with page `start`.
-    fn piece_last(&self, start: u64) -> u64 {
-        let last = start + (PIECE - 1 - (start.wrapping_add(self.phase) & (PIECE - 1)));
-        last.min(self.range.last())
-    }
-
     /// Pins a piece from the beginning of `rest`. Makes us a user of as much as the consumer has
     /// seen, also on failure.
     fn pin_piece(
@@ -294,16 +280,14 @@ impl<'a> PendingPin<'a> {
         self.begin(rest.start());
         let mut start = rest.start();
         let result = loop {
-            let last = self.piece_last(start);
+            let last = self.division.piece_last(start, rest.last());
             let result = match PageRange::new(start, last) {
                 Some(piece) => self.fill(inner, piece, pinner, consumer),
                 None => Ok(()),
             };
             start = last + 1;
-            // A run that is as long as a piece may be part of a larger page.
-            let larger =
-                self.builder.open() >= PIECE && start.wrapping_add(self.phase) % LARGEST != 0;
-            if result.is_err() || last == rest.last() || !larger {
+            let goes_on = self.division.goes_on(start, self.builder.open());
+            if result.is_err() || last == rest.last() || !goes_on {
                 break result;
             }
         };
@@ -323,8 +307,10 @@ impl<'a> PendingPin<'a> {
         consumer: &mut impl Consumer,
     ) -> Result {
         let mut start = rest.start();
+        // Where the run begins that has the last page.
+        let mut first = start;
         let end = loop {
-            let last = self.piece_last(start);
+            let last = self.division.piece_last(start, rest.last());
             while let Some(gap) =
                 PageRange::new(start, last).and_then(|piece| inner.segments.gaps(piece).next())
             {
@@ -335,17 +321,16 @@ impl<'a> PendingPin<'a> {
                 result?;
             }
             start = last + 1;
-            // The last run may go on behind the piece.
-            let (mut end, mut longest) = (rest.start(), 0);
-            for run in inner.segments.runs(rest) {
-                if end > last {
-                    break;
-                }
-                end += run.npages();
-                longest = longest.max(run.npages());
-            }
-            if end > rest.last() || end > last + 1 || longest < PIECE {
-                break end;
+            let pinned = PageRange::new(first, rest.last());
+            let run = pinned.and_then(|pinned| inner.segments.run_of(last, pinned));
+            let run = run.ok_or_else(|| Reason::Impossible.errno(EFAULT, last))?;
+            first = run.start();
+            // The run may go on behind the piece, where pages were pinned before.
+            if run.last() > last
+                || run.last() == rest.last()
+                || !self.division.goes_on(start, run.len())
+            {
+                break run.last() + 1;
             }
         };
         if let Some(behind) = PageRange::new(end, self.range.last()) {
@@ -390,7 +375,8 @@ impl<'a> PendingPin<'a> {
         }
         let pinner = match pinner {
             Some(pinner) => pinner,
-            None => pinner.insert(Pinner::new(pages.len(), self.pages.writable())?),
+            // All further gaps are pinned by this one.
+            None => pinner.insert(Pinner::new(self.spare, self.pages.writable())?),
         };
         let (owner, segments) = inner.owner_and_segments();
         let mut sink = ToSegments {

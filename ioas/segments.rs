@@ -338,6 +338,19 @@ impl Segments {
         })
     }
 
+    /// Returns the pages of `range` that are one run, as [`Segments::runs`] finds them, of which `page`
+    /// is one. Returns `None` if a page of `range` up to `page` is not pinned, or `page` is none of it.
+    pub(crate) fn run_of(&self, page: u64, range: PageRange) -> Option<PageRange> {
+        let mut start = range.start();
+        let mut runs = self.runs(range).map(|run| {
+            let first = start;
+            start += run.npages();
+            PageRange::new(first, start - 1)
+        });
+        let found = runs.find(|run| run.is_none_or(|run| run.last() >= page))?;
+        found.filter(|run| run.start() <= page)
+    }
+
     /// Returns the segments with their extents, in order.
     #[cfg(test)]
     pub(crate) fn lists(&self) -> impl Iterator<Item = (PageRange, &Extents)> {

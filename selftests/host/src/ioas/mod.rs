@@ -4,6 +4,8 @@
 
 #[path = "../../../../ioas/builder.rs"]
 pub(crate) mod builder;
+#[path = "../../../../ioas/division.rs"]
+pub(crate) mod division;
 #[path = "../../../../ioas/extents.rs"]
 pub(crate) mod extents;
 #[path = "../../../../ioas/interval.rs"]

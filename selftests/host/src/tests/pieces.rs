@@ -81,3 +81,34 @@ fn pieces_of_a_pin_become_one_user() {
         assert_eq!(ledger::total(), 0);
     });
 }
+
+#[test]
+fn the_run_that_has_a_page() {
+    cases(2000, |random| {
+        let memory = memory(random);
+        let mut segments = Segments::new();
+        let mut held = [false; INDEXES as usize];
+        for _ in 0..random.within(1..=4) {
+            let (first, last) = random.ends_within(0..=INDEXES - 1);
+            let pinned = memory.pin_range(&mut segments, pages(first, last), 7);
+            pinned.expect("nothing fails");
+            held[first as usize..=last as usize].fill(true);
+        }
+        let (first, last) = random.ends_within(0..=INDEXES - 1);
+        for page in 0..INDEXES {
+            let goes_on =
+                |index: u64| held[index as usize] && memory.pfn(index) == memory.pfn(index - 1) + 1;
+            let up_to = (first..=last).contains(&page);
+            let expected = (up_to && (first..=page).all(|index| held[index as usize])).then(|| {
+                let begin = (first + 1..=page).rev().find(|index| !goes_on(*index));
+                let end = (page + 1..=last).find(|index| !goes_on(*index));
+                pages(begin.unwrap_or(first), end.unwrap_or(last + 1) - 1)
+            });
+            assert_eq!(
+                segments.run_of(page, pages(first, last)),
+                expected,
+                "{page}"
+            );
+        }
+    });
+}

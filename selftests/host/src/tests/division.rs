@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Where pieces end.
+
+use crate::{
+    ioas::division::{
+        Division,
+        PIECE, //
+    },
+    tests::random::cases, //
+};
+
+/// The pages of the largest page of page tables.
+const LARGEST: u64 = 16 * PIECE;
+
+/// The pieces of a range: the first page of each, and the one behind it. `run` tells how long the
+/// contiguous memory before a page is.
+fn pieces(division: Division, first: u64, last: u64, run: impl Fn(u64) -> u64) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    let (mut begin, mut start) = (first, first);
+    while start <= last {
+        let next = division.piece_last(start, last) + 1;
+        assert!(next > start && next - start <= PIECE);
+        if next > last || !division.goes_on(next, run(next).min(next - begin)) {
+            found.push((begin, next));
+            begin = next;
+        }
+        start = next;
+    }
+    found
+}
+
+#[test]
+fn scattered_memory_has_pieces_of_one_size() {
+    cases(500, |random| {
+        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
+        let last = first + random.within(0..=5 * PIECE);
+        for (_, end) in pieces(Division::new(phase), first, last, |_| PIECE - 1) {
+            assert!(end == last + 1 || end.wrapping_add(phase) % PIECE == 0);
+        }
+    });
+}
+
+#[test]
+fn contiguous_memory_has_pieces_of_the_largest_page() {
+    cases(500, |random| {
+        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
+        let last = first + random.within(0..=3 * LARGEST);
+        let found = pieces(Division::new(phase), first, last, |end| end);
+        for (number, (_, end)) in found.iter().enumerate() {
+            let whole = end.wrapping_add(phase) % LARGEST == 0;
+            // Fewer pages than a piece before a border are no part of a larger page.
+            let short = number == 0 && *end <= first + PIECE;
+            assert!(*end == last + 1 || whole || short, "{first} {phase} {end}");
+        }
+    });
+}
+
+#[test]
+fn a_long_run_does_not_make_later_pieces_longer() {
+    // Contiguous memory, and behind it single pages.
+    let run = |end: u64| if end <= 2 * PIECE { end } else { 1 };
+    let found = pieces(Division::new(0), 0, 5 * PIECE - 1, run);
+    let ends: Vec<u64> = found.iter().map(|(_, end)| end / PIECE).collect();
+    assert_eq!(ends, [3, 4, 5]);
+}
+
+#[test]
+fn the_last_pages_of_64_bits() {
+    let division = Division::new(0);
+    assert_eq!(division.piece_last(u64::MAX - 1, u64::MAX), u64::MAX);
+    assert_eq!(
+        division.piece_last(u64::MAX - PIECE, u64::MAX),
+        u64::MAX - PIECE
+    );
+}
