@@ -127,6 +127,16 @@ l2_start() {
 # qemu_said: print the last message of QEMU. If it gives up on a CPU, it prints all registers after that.
 qemu_said() { { grep '^qemu-system' /tmp/l2.qemu || cat /tmp/l2.qemu; } | tail -n 3 | tr '\n' ' '; }
 
+# l2_threads: print what each of QEMU's threads does: its name, state, CPU time in ticks, and the innermost
+# functions of the kernel.
+l2_threads() {
+	local task state
+	for task in "/proc/$L2_PID/task"/*; do
+		state=$(sed 's/.*) //' "$task/stat" | awk '{ print $1 ", " $12 " + " $13 }')
+		echo "$(cat "$task/comm") ($state) in $(awk '{ print $2 }' "$task/stack" | head -n 4 | tr '\n' ' ')"
+	done | tr '\n' ';'
+}
+
 # l2_hear SECONDS: wait for the next line of L2 and set SAID to it.
 l2_hear() {
 	local end line part=
@@ -140,7 +150,8 @@ l2_hear() {
 			WHY="QEMU has ended: $(qemu_said)"
 			return 1
 		elif [ "$NOW" -ge "$end" ]; then
-			WHY="L2 said nothing for $1 s; its console's last lines: $(tail -n 5 /tmp/l2.console)"
+			WHY="L2 said nothing for $1 s; QEMU's threads: $(l2_threads)"
+			WHY="$WHY its console's last lines: $(tail -n 5 /tmp/l2.console | tr '\n' ' ')"
 			return 1
 		fi
 		sleep 0.5
