@@ -17,6 +17,7 @@
 #define MIB		(1UL << 20)
 #define GIB		(1UL << 30)
 #define RANGE		(256 * MIB)
+#define PIECE		(64 * MIB)
 #define NR_SHORT	200		/* calls of a few microseconds, whose median is a sample */
 #define NR_AREAS	4000
 
@@ -43,7 +44,8 @@ static long long unmap_memory(uint64_t iova, uint64_t length)
 	return type1 ? type1_unmap(iommu, iova, length) : unmap(iommu, ioas, iova, length);
 }
 
-static void range_rows(const char *name, const char *p, int file)
+/* Maps RANGE of memory or of a file at an address, and unmaps it. */
+static void range_rows(const char *name, const char *p, int file, uint64_t iova)
 {
 	int i;
 
@@ -51,8 +53,8 @@ static void range_rows(const char *name, const char *p, int file)
 		return;
 	/* The first round allocates the memory of the page tables, and is not a sample. */
 	for (i = -1; i < nr_repeats; i++) {
-		uint64_t mapped = TIMED(map_memory(p, file, RANGE, IOVA));
-		uint64_t unmapped = TIMED(unmap_memory(IOVA, RANGE));
+		uint64_t mapped = TIMED(map_memory(p, file, RANGE, iova));
+		uint64_t unmapped = TIMED(unmap_memory(iova, RANGE));
 
 		if (i < 0)
 			continue;
@@ -109,16 +111,18 @@ static void memory_rows(void)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(file_kinds) && !type1; i++)
-		range_rows(file_kinds[i].name, NULL, files[i]);
+		range_rows(file_kinds[i].name, NULL, files[i], IOVA);
 	for (i = 0; i < ARRAY_SIZE(file_kinds); i++) {
 		char name[64];
 
 		snprintf(name, sizeof(name), "%s by address", file_kinds[i].name);
-		range_rows(name, shared[i], -1);
+		range_rows(name, shared[i], -1, IOVA);
 	}
 	for (i = 0; i < NR_KINDS; i++)
 		if (kinds[i].length == RANGE)
-			range_rows(kinds[i].name, memory[i], -1);
+			range_rows(kinds[i].name, memory[i], -1, IOVA);
+	/* Memory is pinned and mapped in pieces, of which the first is a page. */
+	range_rows("4 KiB pages, across 64 MiB", memory[SMALL], -1, IOVA + PIECE - PAGE);
 }
 
 /* A device is attached to an IOAS that has the memory four times, and detached from it. */
