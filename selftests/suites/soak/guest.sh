@@ -64,6 +64,13 @@ no_stall() {
 	return $code
 }
 
+# soak_end: after a failure, stop what is done beside L2, and say what QEMU and L2 said.
+soak_end() {
+	# shellcheck disable=SC2086
+	kill -KILL $STALLS $PRESS $SECOND 2>/dev/null || true
+	l2_end
+}
+
 l2_load
 l2_prepare
 bind_igb
@@ -80,6 +87,7 @@ press &
 PRESS=$!
 second_card &
 SECOND=$!
+trap soak_end EXIT
 
 LIVES=0
 while go_on; do
@@ -99,6 +107,7 @@ while go_on; do
 done
 
 wait $PRESS $SECOND
+trap l2_end EXIT
 check "no call has taken more than 5 seconds" no_stall
 check "the second card was unplugged $(cat /tmp/rounds) times" [ "$(cat /tmp/rounds)" -gt 0 ]
 sleep 1
