@@ -216,6 +216,11 @@ pub(super) fn page(number: usize) -> Words {
     with([0x12, 0], 127, 76, 3 * number as u64)
 }
 
+/// The same with granule and level, so that it can become a range with its neighbours.
+fn page_of_granule(number: usize) -> Words {
+    with(page(number), 75, 72, 0b0111)
+}
+
 #[test]
 fn nothing_costs_nothing() {
     let recorder = Recorder::new(1);
@@ -257,7 +262,7 @@ fn a_batch_is_waited_for_once() {
 fn classes_complete_in_order() {
     let (cd, tlb, atc) = ([0x05, 0], page(1), [0x40, 0]);
     // None is issued before one of a smaller class that came before it is complete.
-    let orders: [(_, &[&[u64]]); 7] = [
+    let orders: [(_, &[&[u64]]); 8] = [
         ([cd, tlb, atc], &[&[0x05], &[0x12], &[0x40]]),
         ([tlb, cd, atc], &[&[0x05], &[0x12], &[0x40]]),
         ([cd, atc, tlb], &[&[0x05], &[0x12, 0x40]]),
@@ -266,6 +271,10 @@ fn classes_complete_in_order() {
         ([atc, tlb, cd], &[&[0x12, 0x05, 0x40]]),
         // One that differs from another in the address alone.
         ([tlb, cd, page(2)], &[&[0x05], &[0x12, 0x12]]),
+        (
+            [page_of_granule(1), cd, page_of_granule(2)],
+            &[&[0x05], &[0x12, 0x12]],
+        ),
     ];
     for (commands, expected) in orders {
         let recorder = Recorder::new(1);

@@ -150,14 +150,17 @@ fn one_request() {
 #[test]
 fn rows() {
     for (count, step, flags) in [(40, 1, 0), (40, 1, LEAF), (5, 16, 0)] {
-        let driver = Driver::new(&[(IOTLB, 1)]);
-        let requests: Vec<Asked> = (0..count)
-            .map(|place| (place * step, step, flags))
-            .collect();
-        assert_eq!(carry_out(&driver, &requests, None).done as u64, count);
-        let expected = Driver::new(&[(IOTLB, 1)]);
-        carry_out(&expected, &[(0, count * step, flags)], None);
-        assert_eq!(*driver.log.borrow(), *expected.log.borrow());
+        // From 1 on, the pages alone would be more ranges than the row.
+        for first in [0, 1] {
+            let driver = Driver::new(&[(IOTLB, 1)]);
+            let requests: Vec<Asked> = (0..count)
+                .map(|place| (first + place * step, step, flags))
+                .collect();
+            assert_eq!(carry_out(&driver, &requests, None).done as u64, count);
+            let expected = Driver::new(&[(IOTLB, 1)]);
+            carry_out(&expected, &[(first, count * step, flags)], None);
+            assert_eq!(*driver.log.borrow(), *expected.log.borrow());
+        }
     }
     // Flags differ: merged by halves only, and then entries of higher tables go.
     let driver = Driver::new(&[(IOTLB, 1)]);
@@ -189,6 +192,27 @@ fn lengths() {
         assert!(log.iter().all(|submission| submission.len() <= MAX));
         let waits = count.div_ceil(MAX as u64) as usize;
         assert_eq!(log.len(), waits, "{count} requests");
+    }
+}
+
+/// A request of two ranges behind any number of others: none is lost where there is room for one.
+#[test]
+fn two_ranges_at_the_end_of_a_batch() {
+    for count in 0..=2 * MAX as u64 {
+        let driver = Driver::new(&[(IOTLB, 1)]);
+        let mut requests = scattered(count);
+        requests.push((1001, 2, LEAF));
+        let answer = carry_out(&driver, &requests, None);
+        assert_eq!((u64::from(answer.done), answer.result), (count + 1, Ok(())));
+        let pages: Vec<_> = driver
+            .log
+            .borrow()
+            .concat()
+            .iter()
+            .map(|d| d[1] >> 12)
+            .collect();
+        let expected = (0..count).map(|place| place * 2).chain([1001, 1002]);
+        assert_eq!(pages, expected.collect::<Vec<_>>(), "{count} others");
     }
 }
 
