@@ -5,9 +5,11 @@
  *
  * Usage: BDF=... CDEV=... OTHER_BDF=... OTHER_CDEV=... nested-amd none
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "nested_amd.h"
 
@@ -404,6 +406,46 @@ static void two_devices(struct fixture *none)
 	close_guest(&g[0]);
 }
 
+/*
+ * An attach that is refused, and on a kernel that makes allocations fail, one for want of memory at any place, leave
+ * the entry and the DMA of the device as they are.
+ */
+static void attach_fails(struct fixture *none)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
+	uint32_t one, two, gone, nth = 1;
+	struct dte before, after;
+	struct guest g;
+
+	if (!open_attached(&g, translating(DOMAIN, GCR3_PAGE), &one))
+		return;
+	WANT(nested(&g, translating(OTHER_DOMAIN, OTHER_GCR3_PAGE), &two), 0);
+	WANT(nested(&g, translating(DOMAIN, OTHER_GCR3_PAGE), &gone), 0);
+	WANT(destroy(g.fd, gone), 0);
+	before = entry_of(&g);
+	WANT(attach(g.edu.dev, gone, NULL), -ENOENT);
+	after = entry_of(&g);
+	WANT(memcmp(&before, &after, sizeof(before)), 0);
+	WANT(written_to(&g, gpa_of(A_PAGE)), A_PAGE);
+	for (; inject >= 0 && r && nth < 100; nth++) {
+		CHECK(fail_nth(inject, nth));
+		r = attach(g.edu.dev, two, NULL);
+		CHECK(fail_nth(inject, 0));
+		/* If only the struct could not be written back, the device was moved. */
+		if (r == -EFAULT)
+			WANT(attach(g.edu.dev, one, NULL), 0);
+		after = entry_of(&g);
+		WANT(!memcmp(&before, &after, sizeof(before)), r != 0);
+		WANT(written_to(&g, gpa_of(A_PAGE)), A_PAGE);
+	}
+	if (inject >= 0) {
+		note("%u places to fail", nth - 2);
+		CHECK(nth > 2 && !r);
+		close(inject);
+	}
+	close_guest(&g);
+}
+
 static void viommus(struct fixture *none)
 {
 	uint32_t id;
@@ -434,6 +476,7 @@ static const struct test tests[] = {
 	{ "the host unmaps", host_unmaps, ALONE },
 	{ "a new top of the host's table", new_top, ALONE },
 	{ "two devices", two_devices, ALONE },
+	{ "an attach that fails", attach_fails, ALONE },
 	{ "types of vIOMMUs", viommus, ALONE },
 };
 

@@ -4,13 +4,14 @@
  *
  * Usage: BDF=... CDEV=... OTHER_CDEV=... nested-vtd none
  */
-#include <inttypes.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
+#include "../../uapi/iommufd_rs.h"
+#include "nested_plug.h"
+#include "nested_vtd.h"
 #include "trace_log.h"
-#include "vtd_call.h"
 
 static void first_stage_dma(struct fixture *none)
 {
@@ -257,71 +258,6 @@ static void replaced(struct fixture *none)
 	close_guest(&g);
 }
 
-/* The entry of the device in the driver's table, for requests without a PASID, or all zeroes. */
-static void read_entry(uint64_t words[3])
-{
-	const char *bdf = getenv("BDF") ?: "0000:";
-	char line[256];
-	FILE *file = fopen("/sys/kernel/debug/iommu/intel/dmar_translation_struct", "r");
-
-	memset(words, 0, 3 * sizeof(*words));
-	if (!file) {
-		fail("the driver does not show its tables: %s", errno_name(-errno));
-		return;
-	}
-	while (fgets(line, sizeof(line), file)) {
-		char *end;
-
-		/* Bus, device and function; entries of the root and context tables; the PASID. */
-		if (strncmp(line, bdf + strlen("0000:"), strlen("00:00.0")))
-			continue;
-		strtok_r(line, "\t", &end);
-		strtok_r(NULL, "\t", &end);
-		strtok_r(NULL, "\t", &end);
-		if (strtol(strtok_r(NULL, "\t", &end), NULL, 10))
-			continue;
-		if (sscanf(end, "%" SCNx64 ":%" SCNx64 ":%" SCNx64, &words[2], &words[1], &words[0]) != 3)
-			fail("the entry is %s", end);
-	}
-	fclose(file);
-}
-
-#define PRESENT		1UL
-#define TYPE_OF(word)	((word) >> 6 & 7)
-#define ID_OF(word)	((word) & 0xffff)
-
-static void entry_in_the_table(struct fixture *none)
-{
-	struct iommu_hwpt_vtd_s1 wide = { .addr_width = 57, .flags = IOMMU_VTD_S1_WPE };
-	uint64_t one[3], two[3], gone[3];
-	uint32_t hwpts[2], five;
-	struct guest g;
-
-	if (!open_attached(&g, &hwpts[0]))
-		return;
-	WANT(first_stage(&g, 1, &hwpts[1]), 0);
-	read_entry(one);
-	WANT(one[0] & PRESENT, PRESENT);
-	/* This kernel writes "first stage" in place of "nested". */
-	WANT(TYPE_OF(one[0]), 1);
-	WANT(one[2], phys_of(page_of(&g, L4_PAGE)));
-	WANT(attach(g.edu.dev, hwpts[1], NULL), 0);
-	read_entry(two);
-	WANT(two[2], phys_of(page_of(&g, OTHER_L4_PAGE)));
-	WANT(ID_OF(two[1]) != ID_OF(one[1]), true);
-	/* The second stage is the same. */
-	WANT(two[0], one[0]);
-	wide.pgtbl_addr = phys_of(page_of(&g, OTHER_L4_PAGE));
-	if (!first_stage_of(&g, 0, &wide, sizeof(wide), &five) && !attach(g.edu.dev, five, NULL)) {
-		read_entry(two);
-		WANT(two[2], wide.pgtbl_addr | 1 << 2);
-	}
-	WANT(detach(g.edu.dev), 0);
-	read_entry(gone);
-	WANT(gone[0] & PRESENT, 0);
-	close_guest(&g);
-}
-
 /* Two devices, each with a first stage of its own: an invalidation concerns one of them. */
 static void two_devices(struct fixture *none)
 {
@@ -422,6 +358,105 @@ static void wrong_first_stages(struct fixture *none)
 	close_guest(&g);
 }
 
+/* Attaches the device elsewhere, which fails. Its DMA stays where it was. */
+#define FAILS(g, expr, errno) do {			\
+	WANT(expr, errno);				\
+	WANT(written_to(g, TARGET_VA), A_PAGE);		\
+} while (0)
+
+/*
+ * An attach that is refused, and on a kernel that makes allocations fail, one for want of memory at any place. The
+ * device has no PASIDs.
+ */
+static void attach_fails(struct fixture *none)
+{
+	struct vfio_device_attach_iommufd_pt pasid = {
+		.argsz = sizeof(pasid), .flags = VFIO_DEVICE_ATTACH_PASID, .pasid = 1,
+	};
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
+	uint32_t one, two, elsewhere, nth = 1;
+	struct guest g;
+
+	if (!open_attached(&g, &one))
+		return;
+	WANT(first_stage(&g, 1, &two), 0);
+	pasid.pt_id = two;
+	FAILS(&g, call(g.edu.dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &pasid), -EINVAL);
+	WANT(ioas_alloc(g.fd, &elsewhere), 0);
+	WANT(destroy(g.fd, elsewhere), 0);
+	FAILS(&g, attach(g.edu.dev, elsewhere, NULL), -ENOENT);
+	for (; inject >= 0 && r && nth < 100; nth++) {
+		CHECK(fail_nth(inject, nth));
+		r = attach(g.edu.dev, two, NULL);
+		CHECK(fail_nth(inject, 0));
+		/* If only the struct could not be written back, the device was moved. */
+		if (r == -EFAULT)
+			WANT(attach(g.edu.dev, one, NULL), 0);
+		if (r)
+			WANT(written_to(&g, TARGET_VA), A_PAGE);
+	}
+	if (inject >= 0) {
+		note("%u places to fail", nth - 2);
+		CHECK(nth > 3 && !r);
+		WANT(written_to(&g, TARGET_VA), B_PAGE);
+		close(inject);
+	}
+	close_guest(&g);
+}
+
+/* The device is removed while its DMA is under way, and is there again. */
+static void removed(struct fixture *none)
+{
+	const char *bdf = getenv("BDF") ?: "";
+	const request r = pages(TARGET_VA, 1, LEAF);
+	struct removal removal;
+	struct guest g;
+	uint32_t hwpt;
+
+	if (!open_attached(&g, &hwpt))
+		return;
+	CHECK(begin_removal(&removal, bdf, g.edu.dev));
+	/* Until it is closed it is the VMM's. */
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	edu_reads(&g.edu, SOURCE_VA);
+	edu_begins_to_write(&g.edu, TARGET_VA);
+	stop_edu(&g.edu);
+	WANT(close(g.edu.dev), 0);
+	g.edu.dev = -1;
+	CHECK(end_removal(&removal));
+	/* What the VMM made for the device is left, without the device. */
+	WANT(invalidate(&g, hwpt, &r, 1), 0);
+	WANT(destroy(g.fd, hwpt), 0);
+	close_guest(&g);
+	CHECK(plug_in(bdf));
+	if (!open_attached(&g, &hwpt))
+		return;
+	WANT(written_to(&g, TARGET_VA), A_PAGE);
+	close_guest(&g);
+}
+
+/* VT-d has no vIOMMUs: a guest's first stage needs none. */
+static void viommus(struct fixture *none)
+{
+	static const uint32_t ours[] = {
+		IOMMUFD_RS_VIOMMU_TYPE_ARM_SMMUV3_MANY, IOMMUFD_RS_VIOMMU_TYPE_AMD,
+	};
+	struct iommu_viommu_alloc cmd = { .size = sizeof(cmd) };
+	struct guest g;
+
+	if (!open_guest(&g))
+		return;
+	cmd.dev_id = g.dev_id;
+	cmd.hwpt_id = g.parent;
+	for (cmd.type = 0; cmd.type < 16; cmd.type++)
+		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EOPNOTSUPP);
+	for (unsigned int n = 0; n < ARRAY_SIZE(ours); n++) {
+		cmd.type = ours[n];
+		WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), -EOPNOTSUPP);
+	}
+	close_guest(&g);
+}
+
 static const struct test tests[] = {
 	{ "DMA through a first stage", first_stage_dma, ALONE },
 	{ "translations are cached until a request", kinds, ALONE },
@@ -433,15 +468,17 @@ static const struct test tests[] = {
 	{ "wrong requests", wrong_requests, ALONE },
 	{ "long requests", long_requests, ALONE },
 	{ "one first stage after another", replaced, ALONE },
-	{ "an entry in the table", entry_in_the_table, ALONE },
 	{ "two devices", two_devices, ALONE },
 	{ "a first stage that the IOMMU lacks", lacking, ALONE },
 	{ "wrong first stages", wrong_first_stages, ALONE },
+	{ "an attach that fails", attach_fails, ALONE },
+	{ "the device removed", removed, ALONE },
+	{ "no vIOMMUs", viommus, ALONE },
 };
 
 static const struct suite nested_suite = {
 	.name = "nested", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &nested_suite };
+const struct suite *const suites[] = { &nested_suite, &table_suite, &queue_suite, &ats_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -98,17 +98,27 @@ static int open_all(struct guest *g, const char *device)
 	r = r ?: ioas_alloc(g->fd, &g->ioas);
 	r = r ?: make_parent(g);
 	/* Pins the pages: their physical addresses stay. */
-	r = r ?: map(g->fd, g->ioas, g->memory, GUEST_PAGES * PAGE, GUEST_BASE);
-	return r ?: start_edu(&g->edu) ? 0 : -EIO;
+	return r ?: map(g->fd, g->ioas, g->memory, GUEST_PAGES * PAGE, GUEST_BASE);
 }
 
-bool open_guest_of(struct guest *g, const char *device)
+bool open_quiet(struct guest *g, const char *device)
 {
 	int r = open_all(g, device);
 
 	if (r)
 		fail("no device with nested page tables: %s", errno_name(r));
 	return !r;
+}
+
+bool open_guest_of(struct guest *g, const char *device)
+{
+	if (!open_quiet(g, device))
+		return false;
+	if (!start_edu(&g->edu)) {
+		fail("the device has no registers of edu");
+		return false;
+	}
+	return true;
 }
 
 bool open_guest(struct guest *g)
@@ -131,7 +141,8 @@ bool open_attached(struct guest *g, uint32_t *hwpt)
 
 void close_guest(struct guest *g)
 {
-	stop_edu(&g->edu);
+	if (g->edu.registers)
+		stop_edu(&g->edu);
 	close(g->edu.dev);
 	close(g->fd);
 	munmap(g->memory, GUEST_PAGES * PAGE);

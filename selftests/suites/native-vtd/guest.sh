@@ -3,8 +3,10 @@
 
 load_iommufd
 load_vfio
+bind_device 1af4 1044
+export RNG_CDEV="$CDEV" RNG_BDF="$BDF"
 bind_device 1234 11e8
-export OTHER_CDEV="$CDEV"
+export OTHER_CDEV="$CDEV" OTHER_BDF="$BDF"
 bind_device 1234 11e8
 export CDEV BDF
 

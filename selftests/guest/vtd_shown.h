@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the VT-d driver shows in debugfs: PASID table entries and the invalidation queue. Sections are those of
+ * the Intel Virtualization Technology for Directed I/O Architecture Specification, revision 5.0.
+ */
+#ifndef VTD_SHOWN_H
+#define VTD_SHOWN_H
+
+#include <stdint.h>
+
+/* Fields of a PASID table entry (9.6). */
+#define ENTRY_PRESENT		1UL
+#define ENTRY_TYPE(word)	((word) >> 6 & 7)
+#define ENTRY_DID(word)		((word) & 0xffff)
+
+/* The first words of the entry of a device for requests without a PASID, or all zeroes. */
+struct shown_entry {
+	uint64_t word[3];
+};
+
+struct shown_entry read_entry(const char *bdf);
+
+/* Descriptors of the queue. */
+#define QUEUE	256u
+
+/* The type of a descriptor, of its first word, and some types (6.5.2). */
+#define TYPE_OF(word)		(((word) & 0xf) | ((word) >> 5 & 0x70))
+#define TYPE_IOTLB		2u
+#define TYPE_DEVICE_TLB		3u
+#define TYPE_WAIT		5u
+#define TYPE_PASID_IOTLB	6u
+
+struct shown_queue {
+	uint32_t head, tail;
+	uint64_t word[QUEUE][2];
+};
+
+/* What the driver has put on it between two calls. Descriptors to wait for are counted alone. */
+struct submitted {
+	struct shown_queue before, after;
+	uint32_t descriptors, waits;
+	uint64_t word[QUEUE][2];
+};
+
+void begin_submissions(struct submitted *s);
+/* Fails the test if nothing waits for the last one, or the IOMMU has not carried all out. */
+void end_submissions(struct submitted *s);
+
+/* Returns a capability register of the IOMMU of a device, "cap" or "ecap". */
+uint64_t shown_register(const char *bdf, const char *name);
+
+#endif
