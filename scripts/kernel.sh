@@ -122,8 +122,8 @@ seed() {
 	mv "$OBJ.part" "$OBJ"
 }
 
-# built_from: the flavour with which the build may begin.
-built_from() { fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p'; }
+# built_from: the flavour with which the build may begin. What its own fragment says comes last.
+built_from() { fragments "$FLAVOUR" | xargs sed -n 's/^# built-from: //p' | tail -n 1; }
 
 # can_seed FOLDER: whether it is a finished build by the same tools, whose source is still there.
 can_seed() {

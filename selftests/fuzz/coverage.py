@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says which lines of the module runs of the fuzzer reached, by file.
 
-Usage: coverage.py LOG... MODULE.ko [--page]
+Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page]
        coverage.py --check
 
-Each log is that of a suite on the kernel flavour fuzz with that module. A line is reached if a block is in
-which it has instructions, in whatever function it was inlined. The lines are printed that were not reached
-and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if there are any.
---check only checks that unreached.txt names what the tree has."""
+Each log is that of a suite on a kernel with KCOV, with the module that follows it. A line is reached if a block
+is in which it has instructions, in whatever function it was inlined. The lines are printed that programs of the
+fuzzer did not reach and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if
+there are any. --check only checks that unreached.txt names what the tree has."""
 
 import re
 import subprocess
@@ -115,30 +115,45 @@ def _ours(path: Path) -> str:
 
 @dataclass
 class File:
-    """The lines of a file: those that there are, that the programs of the tree reached, and that any did."""
+    """The lines of a file: those that there are, that programs of the tree reached, that any of the fuzzer did, and
+    that programs of other tests did."""
 
     there: set[int] = field(default_factory=set)
     corpus: set[int] = field(default_factory=set)
     any: set[int] = field(default_factory=set)
+    tests: set[int] = field(default_factory=set)
 
 
-def count(logs: list[Path], module: Path) -> dict[str, File]:
-    corpus = reached(logs, "# corpus reached ")
-    hit = corpus | reached(logs, "# reached ")
-    if not hit:
-        sys.exit("no log has a line '# reached': was it a kernel with KCOV?")
-    places = sorted(all_places(module))
-    of = lines(module, places)
+@dataclass
+class Runs:
+    """A module, and the logs of runs with it."""
+
+    logs: list[Path]
+    module: Path
+
+
+def count(runs: list[Runs]) -> dict[str, File]:
+    """Returns the files of our source. There is a line if one of the modules has code of it."""
     files: dict[str, File] = defaultdict(File)
-    for place in places:
-        for name, line in of[place]:
-            if not source(name).is_code(line):
-                continue
-            files[name].there.add(line)
-            if place in corpus:
-                files[name].corpus.add(line)
-            if place in hit:
-                files[name].any.add(line)
+    for run in runs:
+        corpus = reached(run.logs, "# corpus reached ")
+        hit = corpus | reached(run.logs, "# reached ")
+        tests = reached(run.logs, "# tests reached ")
+        if not hit | tests:
+            sys.exit(f"no log with {run.module} has a line '# reached': was it a kernel with KCOV?")
+        places = sorted(all_places(run.module))
+        of = lines(run.module, places)
+        for place in places:
+            for name, line in of[place]:
+                if not source(name).is_code(line):
+                    continue
+                files[name].there.add(line)
+                if place in corpus:
+                    files[name].corpus.add(line)
+                if place in hit:
+                    files[name].any.add(line)
+                if place in tests:
+                    files[name].tests.add(line)
     return {name: file for name, file in sorted(files.items()) if not name.startswith("selftests/")}
 
 
@@ -330,29 +345,35 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part // whole} %" if whole else ""
 
 
-def numbers(files: dict[str, File], named: dict[str, Named], names: list[str]) -> tuple[int, int, int, int]:
-    """Returns how many lines there are, that could not be reached, that the corpus reached, and that any program did."""
+def numbers(files: dict[str, File], named: dict[str, Named], names: list[str]) -> tuple[int, int, int, int, int]:
+    """Returns how many lines there are, that could not be reached, that the corpus reached, that any program of the
+    fuzzer did, and that one of tests or the fuzzer did."""
     return (
         sum(len(files[name].there) for name in names),
         sum(named[name].not_counted() for name in names),
         sum(len(files[name].corpus) for name in names),
         sum(len(files[name].any) for name in names),
+        sum(len(files[name].any | files[name].tests) for name in names),
     )
 
 
-def row(title: str, of: tuple[int, int, int, int]) -> tuple[str, ...]:
-    there, cannot, corpus, hit = of
+def row(title: str, of: tuple[int, int, int, int, int]) -> tuple[str, ...]:
+    there, cannot, corpus, hit, tests = of
     counted = there - cannot
-    return title, str(there), str(cannot or ""), percent(corpus, counted), percent(hit, counted), percent(hit, there)
+    shares = (percent(corpus, counted), percent(hit, counted), percent(hit, there), percent(tests, there))
+    return title, str(there), str(cannot or ""), *shares
+
+
+LINE = "{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5} {6:>5}  {0}"
 
 
 def show(files: dict[str, File], named: dict[str, Named]) -> None:
     for name in files:
-        print("{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5}  {0}".format(*row(name, numbers(files, named, [name]))))
+        print(LINE.format(*row(name, numbers(files, named, [name]))))
         for line in named[name].without:
             of = source(name)
             print(f"        {line:4} {of.function(line)}() = {of.text(line)}")
-    print("{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5}  {0}".format(*row("in all", numbers(files, named, [*files]))))
+    print(LINE.format(*row("in all", numbers(files, named, [*files]))))
     print(f"{sum(len(each.without) for each in named.values())} lines are neither reached nor named")
 
 
@@ -367,12 +388,14 @@ Lines of the module that the fuzzer's programs reached, as KCOV reports it. A li
 whatever function it was inlined, and is reached if a block of instructions is in which it has some. Heads of functions,
 brackets, attributes and comments do not count. KCOV follows the tasks of a program, not the kernel's workers.
 
-``selftests/fuzz/unreached.txt`` names each line that is not reached, with the reason; this page cannot be made while one has
-none. What no program of the fuzzer can reach, because of the hardware or of an error that nothing makes happen, is not
-counted. What one could reach, and none does yet, is.
+``selftests/fuzz/unreached.txt`` names each line that the fuzzer does not reach, with the reason; this page cannot be made
+while one has none, and lists those that tests do not reach either. What no program of the fuzzer can reach, because of the
+hardware or of an error that nothing makes happen, is not counted. What one could reach, and none does yet, is.
 
 "Corpus" are the programs of the tree alone; "fuzzer" also the other programs of the runs whose logs were read, and those in
-which something was made to fail (:doc:`fuzzing`); "of all" is the same of all lines, counted or not.
+which something was made to fail (:doc:`fuzzing`). "Of all" is the same of all lines, counted or not. "With tests" adds, of
+all lines, those that the programs of other suites reach, in the suites ``cover-*``: with emulated IOMMUs, with VFIO, and
+without an IOMMU.
 """
 
 
@@ -406,14 +429,15 @@ def page(files: dict[str, File], named: dict[str, Named]) -> None:
     without = [f"{name}:{line}: {source(name).text(line)}" for name, each in named.items() for line in each.without]
     if without:
         sys.exit(f"neither reached nor in {REASONS}:\n" + "\n".join(without))
-    rows = [("file", "lines", "not counted", "corpus", "fuzzer", "of all")]
+    rows = [("file", "lines", "not counted", "corpus", "fuzzer", "of all", "with tests")]
     rows.append(row("all files", numbers(files, named, [*files])))
     rows.extend(row(f"``{name}``", numbers(files, named, [name])) for name in files)
     print(HEAD, *table(rows), sep="\n")
     reasons: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for name, each in named.items():
         for text, (reason, lines_of) in each.by.items():
-            reasons[reason.kind, text][name] = lines_of
+            if left := [line for line in lines_of if line not in files[name].tests]:
+                reasons[reason.kind, text][name] = left
     for kind, title in TITLES.items():
         some = {text: places for (of, text), places in reasons.items() if of == kind}
         if not some:
@@ -434,9 +458,17 @@ def main() -> None:
     if sys.argv[1:] == ["--check"]:
         selectors()
         return
-    if len(words) < 2 or options - {"--page"}:
+    runs: list[Runs] = []
+    logs: list[Path] = []
+    for word in words:
+        if word.endswith(".ko"):
+            runs.append(Runs(logs, Path(word)))
+            logs = []
+        else:
+            logs.append(Path(word))
+    if not runs or logs or options - {"--page"}:
         sys.exit(__doc__)
-    files = count([Path(word) for word in words[:-1]], Path(words[-1]))
+    files = count(runs)
     named = name_lines(files)
     if "--page" in options:
         page(files, named)

@@ -53,13 +53,15 @@ limited() {
 	return "$status"
 }
 
-# run PROGRAM ARGUMENT...: run a test program of the initramfs and pass its output to the runner.
+# run PROGRAM ARGUMENT...: run a test program of the initramfs and pass its output to the runner. In a suite that
+# has the program follow, that one prints what code of the module the test program reaches.
 run() {
-	local program=$1 status=0
+	local program=$1 follow= status=0
 	shift
+	[ ! -e /programs/follow ] || follow=/programs/follow
 	echo
 	echo "@@ program $program"
-	limited "/programs/$program" "$@" || status=$?
+	limited $follow "/programs/$program" "$@" || status=$?
 	echo
 	echo "@@ exit $status"
 }

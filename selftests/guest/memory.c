@@ -10,6 +10,7 @@
 
 #include "call.h"
 #include "memory.h"
+#include "result.h"
 
 struct memory mem;
 
@@ -186,4 +187,12 @@ bool fail_nth(int inject, unsigned int nth)
 	int len = snprintf(text, sizeof(text), "%u", nth);
 
 	return pwrite(inject, text, len, 0) == len;
+}
+
+bool accesses_fail(void)
+{
+	if (access("/sys/kernel/debug/fail_usercopy", F_OK))
+		return false;
+	skip("accesses of user memory may fail, too");
+	return true;
 }

@@ -60,4 +60,10 @@ bool write_to(const char *path, const char *text);
 /* Makes the nth allocation of this task fail, or none with 0. inject is its fail-nth in procfs. */
 bool fail_nth(int inject, unsigned int nth);
 
+/*
+ * Skips the test, and returns true, if the kernel counts accesses of user memory as well: then the test's own calls
+ * fail that read and write its fail-nth.
+ */
+bool accesses_fail(void);
+
 #endif

@@ -158,6 +158,10 @@ static void no_memory(struct fixture *none)
 	struct attached a;
 	int i;
 
+	if (accesses_fail()) {
+		close(inject);
+		return;
+	}
 	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
 	if (!open_attached(&a, VIRT_ID))
 		return;
@@ -270,6 +274,10 @@ static void making_fails(struct fixture *none)
 	struct attached a;
 	size_t i;
 
+	if (accesses_fail()) {
+		close(inject);
+		return;
+	}
 	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
 	if (!open_attached(&a, VIRT_ID))
 		return;
