@@ -244,10 +244,65 @@ static void large_page_spans_the_walk(struct fixture *none)
 }
 
 /* In one HWPT, one behind the other: a page of memory, a dma-buf, and pages of memory. */
-#define BEHIND		(MOCK_IOVA + PAGE + BUF)
-#define BUF		(16 * PAGE)
+#define NR_BUF		16UL
+#define BEHIND		(1 + NR_BUF)	/* the first page behind the dma-buf */
 #define NR_READ		32UL
 #define LAST_PAGE	(NR_READ - 1)
+
+/* Maps them. Returns the dma-buf, or a negative error. */
+static int open_around_dmabuf(struct tracked *t)
+{
+	uint64_t iova = MOCK_IOVA + PAGE;
+	int dmabuf, r;
+	size_t i;
+
+	memset(t, 0, sizeof(*t));
+	t->size = NR_READ * PAGE;
+	t->va = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (t->va == MAP_FAILED || !open_mock(&t->m))
+		return -ENOMEM;
+	r = track_huge(t, MOCK_IOMMUPT_DEFAULT);
+	if (r)
+		return r;
+	dmabuf = get_dmabuf(t->m.fd, NR_BUF * PAGE);
+	if (dmabuf < 0)
+		return dmabuf;
+	r = map_file(t->m.fd, t->m.other, FIXED | RW, dmabuf, 0, NR_BUF * PAGE, &iova);
+	/* Mapped one by one, each has a bit of its own. */
+	for (i = 0; !r && i < NR_READ; i = i ? i + 1 : BEHIND)
+		r = map(t->m.fd, t->m.other, t->va + i * PAGE, PAGE, MOCK_IOVA + i * PAGE);
+	if (r)
+		close(dmabuf);
+	return r ? r : dmabuf;
+}
+
+/* The pages of a dma-buf are written to by a device as those of memory are. */
+static void dirty_dmabuf(struct fixture *none)
+{
+	unsigned char dirty[NR_READ / 8], bits[NR_READ / 8];
+	struct tracked t;
+	int dmabuf, clear;
+	size_t i;
+
+	dmabuf = open_around_dmabuf(&t);
+	CHECK(dmabuf >= 0);
+	memset(dirty, 0xff, sizeof(dirty));
+	WANT(set_dirty(&t, MOCK_IOVA, t.size, PAGE, dirty), 0);
+	for (clear = 0; clear < 2; clear++) {
+		memset(bits, 0, sizeof(bits));
+		WANT(get_dirty(&t, MOCK_IOVA, t.size, PAGE, bits,
+			       clear ? 0 : IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR), 0);
+		/* The C module has the driver read tables that revoking the dma-buf frees. */
+		for (i = 0; i < NR_READ; i++)
+			CHECK(bit(bits, i) == (i == 0 || i >= BEHIND || on_c_module()));
+	}
+	memset(bits, 0, sizeof(bits));
+	WANT(get_dirty(&t, MOCK_IOVA, t.size, PAGE, bits, 0), 0);
+	for (i = 0; i < sizeof(bits); i++)
+		WANT(bits[i], 0);
+	close(dmabuf);
+	close_tracked(&t);
+}
 
 static struct tracked read_late;
 
@@ -273,20 +328,11 @@ static void revoked_while_read(struct fixture *none)
 {
 	struct tracked *t = &read_late;
 	unsigned char dirty[NR_READ / 8] = {}, bits[NR_READ / 8];
-	uint64_t iova = MOCK_IOVA + PAGE;
 	struct late late;
 	int dmabuf;
 
-	memset(t, 0, sizeof(*t));
-	t->size = NR_READ * PAGE;
-	t->va = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(t->va != MAP_FAILED && open_mock(&t->m));
-	WANT(track_huge(t, MOCK_IOMMUPT_DEFAULT), 0);
-	dmabuf = get_dmabuf(t->m.fd, BUF);
+	dmabuf = open_around_dmabuf(t);
 	CHECK(dmabuf >= 0);
-	WANT(map(t->m.fd, t->m.other, t->va, PAGE, MOCK_IOVA), 0);
-	WANT(map_file(t->m.fd, t->m.other, FIXED | RW, dmabuf, 0, BUF, &iova), 0);
-	WANT(map(t->m.fd, t->m.other, t->va + PAGE, t->size - PAGE - BUF, BEHIND), 0);
 	set_bit(dirty, 0);
 	set_bit(dirty, LAST_PAGE);
 	WANT(set_dirty(t, MOCK_IOVA, t->size, PAGE, dirty), 0);
@@ -309,6 +355,7 @@ static const struct test tests[] = {
 	{ "a bitmap at any offset", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
 	{ "a large page at the end of the range, findings G and H", large_page_spans_the_walk, ALONE },
+	{ "dirty pages of a dma-buf", dirty_dmabuf, ALONE },
 	{ "a dma-buf is revoked while dirty pages are read", revoked_while_read, ALONE },
 };
 
