@@ -123,6 +123,15 @@ bind_device() {
 	[ -c "$CDEV" ] || die "vfio-pci has $BDF, but it has no character device"
 }
 
+# native_backend BDF: print the native backend for the IOMMU that translates for a device, see backends.rst.
+native_backend() {
+	case $(readlink -f "/sys/bus/pci/devices/$1/iommu") in
+	*/dmar*) echo vtd ;;
+	*/ivhd*) echo amd_vi ;;
+	*/smmu3.*) echo smmu_v3 ;;
+	esac
+}
+
 # bind_igb: bind the network card for which the kernel's libvfio has a driver.
 bind_igb() { bind_device 8086 10c9; }
 

@@ -278,6 +278,20 @@ l2_seen() {
 	[ "$1" -ge $((L2_MEMORY * 1024)) ] && [ "$2" = "$L2_USER" ] && [ "$3" = $((L2_MEMLOCK * 1024)) ]
 }
 
+# l2_has_backend NAME: check by fdinfo, while L2 runs, that all of QEMU's devices have that backend.
+l2_has_backend() {
+	local backends
+	backends=$(sed -n 's/^iommufd-device-[0-9]*-backend:[[:space:]]*//p' "/proc/$L2_PID/fdinfo/"* |
+		sort -u)
+	WHY=${backends:-no device in fdinfo}
+	[ "$backends" = "$1" ]
+}
+
+# l2_native [PREFIX]: check that QEMU's devices have the native backend for their IOMMU. The C module has none.
+l2_native() {
+	[ "$MODULE" = iommufd ] || check "${1-}the backend is native" l2_has_backend "$(native_backend "$BDF")"
+}
+
 # l2_unseen: check that no process has /dev/iommu open any more, as fdinfo tells it.
 l2_unseen() {
 	if l2_has_python; then
@@ -404,6 +418,7 @@ l2_life() {
 	check "boots and finds the card" l2_up 1
 	check "its memory is pinned" l2_pins 1
 	if [ -e /programs/iommufd-top ]; then check "it is seen from outside" l2_seen; fi
+	l2_native
 	l2_network "first boot" eth0 10.0.2.2
 	check "reboots" l2_reboots 1
 	l2_network "second boot" eth0 10.0.2.2

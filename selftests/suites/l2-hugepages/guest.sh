@@ -26,6 +26,7 @@ live() {
 		-object "$@" -machine memory-backend=ram
 	check "$name, boots and finds the card" l2_up 1
 	check "$name, its memory is pinned" l2_pins 1
+	l2_native "$name, "
 	check "$name, its memory is in huge pages" in_huge_pages "$before"
 	check "$name, QEMU maps it by $ioctl" l2_maps_by "$ioctl"
 	l2_network "$name" eth0 10.0.2.2

@@ -11,14 +11,6 @@ L2_CMDLINE=acpi=force
 # An address that L2 maps nothing at: Linux takes I/O addresses from the top of 32 bits downwards.
 WILD=0x10000000
 
-# l2_has_backend NAME: check by fdinfo, while L2 runs, that QEMU's only device has that backend.
-l2_has_backend() {
-	local backends
-	backends=$(sed -n 's/^iommufd-device-[0-9]*-backend:[[:space:]]*//p' "/proc/$L2_PID/fdinfo/"*)
-	WHY=${backends:-no device in fdinfo}
-	[ "$backends" = "$1" ]
-}
-
 # l2_driver_translates: check that the card is behind L2's SMMU, in a domain of its driver, by L2's log.
 l2_driver_translates() {
 	l2_ask behind eth0 || return 1

@@ -21,6 +21,7 @@ set -- "$@" -device "vfio-pci,host=$BDF,iommufd=iommufd0"
 l2_start "$@"
 check "boots and finds both cards" l2_up 2
 check "both share one IOAS" both_use_one_ioas
+l2_native
 check "its memory is pinned once" l2_pins 1
 l2_network "both cards" eth0 10.0.2.2
 l2_network "both cards" eth1 10.0.3.2

@@ -25,6 +25,7 @@ l2_start -machine q35 -device intel-iommu,caching-mode=on -object iommufd,id=iom
 	-device "vfio-pci,host=$BDF,iommufd=iommufd0"
 check "boots and finds the card" l2_up 1
 check "has an IOMMU" has_iommu
+l2_native
 l2_network "first boot" eth0 10.0.2.2
 check "QEMU follows L2's mappings" small_maps
 check "reboots" l2_reboots 1

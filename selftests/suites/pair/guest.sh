@@ -4,9 +4,11 @@
 load_iommufd
 load_vfio
 bind_igb
-export FIRST_BDF="$BDF"
+export BDF FIRST_BDF="$BDF"
+run hw-info "$CDEV"
 bind_igb
 export SECOND_BDF="$BDF"
+run hw-info "$CDEV"
 
 # iommu_of BDF: print the IOMMU that translates for a device.
 iommu_of() { readlink -f "/sys/bus/pci/devices/$1/iommu"; }
