@@ -166,6 +166,11 @@ impl Coverage {
         result
     }
 
+    /// Whether there is little room for further places of the program's first task.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        get(self.main.buffer, 8) > self.main.places / 2
+    }
+
     /// Collects what was noted since `begin`. The program's children and threads must have ended.
     pub(crate) fn end(&mut self) {
         self.main.disable();

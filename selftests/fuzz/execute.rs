@@ -14,7 +14,9 @@ use std::{
             AtomicU64,
             Ordering::SeqCst, //
         },
-        Mutex, //
+        Mutex,
+        MutexGuard,
+        PoisonError, //
     },
     time::Duration, //
 };
@@ -32,7 +34,10 @@ use crate::{
     },
     children::Children,
     coverage::Coverage,
-    inject::By,
+    inject::{
+        Failing,
+        Then, //
+    },
     memory::{
         get,
         hash,
@@ -71,15 +76,6 @@ pub(crate) type Trace = Vec<String>;
 /// on which files the fuzzer has open.
 const FLOOR: i64 = 40;
 
-/// Lets something fail that one call does.
-pub(crate) struct Inject {
-    pub(crate) by: By,
-    pub(crate) call: usize,
-    pub(crate) nth: u32,
-    /// Whether there were so many.
-    pub(crate) happened: bool,
-}
-
 pub(crate) struct Executor {
     memory: Memory,
     pub(crate) slots: Slots,
@@ -93,8 +89,8 @@ pub(crate) struct Executor {
     moved: AtomicBool,
     limited: AtomicBool,
     squeezed: AtomicBool,
-    injects: AtomicBool,
-    inject: Mutex<Option<Inject>>,
+    fails: AtomicBool,
+    failing: Mutex<Option<Failing>>,
 }
 
 impl Executor {
@@ -118,8 +114,8 @@ impl Executor {
             moved: AtomicBool::new(false),
             limited: AtomicBool::new(false),
             squeezed: AtomicBool::new(false),
-            injects: AtomicBool::new(false),
-            inject: Mutex::default(),
+            fails: AtomicBool::new(false),
+            failing: Mutex::default(),
         })
     }
 
@@ -164,6 +160,8 @@ impl Executor {
             }
             index += 1;
         }
+        // What is done now is not the program's.
+        self.fails.store(false, SeqCst);
         let mut trace: Trace = (0..program.calls.len())
             .map(|call| self.line(call))
             .collect();
@@ -181,16 +179,13 @@ impl Executor {
         trace
     }
 
-    /// Runs a program while something of one call fails. Returns also whether it did.
-    pub(crate) fn run_injected(&mut self, program: &Program, inject: Inject) -> (Trace, bool) {
-        if let Ok(mut held) = self.inject.lock() {
-            *held = Some(inject);
-        }
-        self.injects.store(true, SeqCst);
+    /// Runs a program while things fail in its calls.
+    pub(crate) fn run_failing(&mut self, program: &Program, failing: Failing) -> (Trace, Failing) {
+        *lock(&self.failing) = Some(failing);
+        self.fails.store(true, SeqCst);
         let trace = self.run(program);
-        self.injects.store(false, SeqCst);
-        let inject = self.inject.lock().ok().and_then(|mut held| held.take());
-        (trace, inject.is_some_and(|inject| inject.happened))
+        let failing = lock(&self.failing).take();
+        (trace, failing.expect("it was put there"))
     }
 
     fn line(&self, call: usize) -> String {
@@ -332,8 +327,13 @@ impl Executor {
         });
     }
 
-    /// Makes a call that is not a fork, with the scratch memory of a lane.
+    /// Makes a call that is not a fork, with the scratch memory of a lane. If it fails because something in it
+    /// was to fail, it is made again.
     fn make(&self, program: &Program, index: usize, lane: u64) {
+        while let Then::Again = self.make_once(program, index, lane) {}
+    }
+
+    fn make_once(&self, program: &Program, index: usize, lane: u64) -> Then {
         let call = &program.calls[index];
         let mut scratch = match (call.place, call.of.action) {
             (Place::Fresh, Action::Ioctl(_)) => Scratch::fresh(lane),
@@ -353,7 +353,7 @@ impl Executor {
                 store(layout, &values, &mut bytes);
                 let address = scratch.argument(call.place, &bytes);
                 let fd = values.first().copied().unwrap_or(0) as i64;
-                let result = self.injected(index, || sys::ioctl(fd, request, address));
+                let result = self.ioctl(index, fd, request, address);
                 self.answer(program, index, result, address, &mut values, &mut text);
                 result
             }
@@ -379,23 +379,27 @@ impl Executor {
             result
         };
         self.slots.set(index, result, &values, &text);
+        // Threads must not wait for each other here.
+        if !self.fails.load(SeqCst) {
+            return Then::On;
+        }
+        match lock(&self.failing).as_mut() {
+            Some(failing) => failing.then(index, call.of.name, result, &self.line(index)),
+            None => Then::On,
+        }
     }
 
-    fn injected(&self, index: usize, call: impl Fn() -> i64) -> i64 {
-        // Threads must not wait for each other here.
-        if !self.injects.load(SeqCst) {
-            return call();
+    /// Makes an ioctl, in which something may be to fail.
+    fn ioctl(&self, index: usize, fd: i64, request: u64, argument: u64) -> i64 {
+        let make = || sys::ioctl(fd, request, argument);
+        let is_full = |coverage: &Coverage| coverage.is_nearly_full();
+        if !self.fails.load(SeqCst) || self.coverage.as_ref().is_some_and(is_full) {
+            return make();
         }
-        let Ok(mut inject) = self.inject.lock() else {
-            return call();
-        };
-        let Some(inject) = inject.as_mut().filter(|inject| inject.call == index) else {
-            return call();
-        };
-        inject.by.arm(inject.nth);
-        let result = call();
-        inject.happened = inject.by.disarm();
-        result
+        match lock(&self.failing).as_mut() {
+            Some(failing) => failing.fail(index, make),
+            None => make(),
+        }
     }
 
     fn resolve(&self, scratch: &mut Scratch, call: &Call, field: &Field, value: &Value) -> u64 {
@@ -512,7 +516,7 @@ impl Executor {
         let value = |name: &str| call.of.field(name).map_or(0, |index| values[index]);
         let fd = value("fd") as i64;
         let (result, out) = match call.of.action {
-            Action::Direct(request) => (sys::ioctl(fd, request, value("argument")), 0),
+            Action::Direct(request) => (self.ioctl(index, fd, request, value("argument")), 0),
             Action::Open => {
                 let fd = sys::open("/dev/iommu", c::O_RDWR);
                 (fd.min(0), fd as u64)
@@ -622,6 +626,10 @@ impl Executor {
             _ => sys::munmap(start, end - start),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_thread(call: &Call) -> bool {

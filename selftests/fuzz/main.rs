@@ -69,8 +69,8 @@ const USAGE: &str = "usage:
   fuzz load STEP MODULE              let each STEP-th allocation of loading the module fail
   fuzz distill SECONDS PROGRAMS      print those of the programs, smaller if possible, that reach code
                                      that neither the tree's nor others of them do
-  fuzz inject STEP [PROGRAMS]        let each STEP-th thing that can fail in programs, or those of
-                                     the tree, fail
+  fuzz inject STEP SHARE [PROGRAMS]  let each STEP-th thing that can fail in programs, or those of
+                                     the tree, fail; SHARE is which of how many parts of them: 1/1
   fuzz race SEED SECONDS             run programs of threads
   fuzz compare PROGRAMS C OURS [KNOWN]
                                      print findings, programs with different answers, without
@@ -97,9 +97,9 @@ fn main() -> ExitCode {
             number(step).and_then(|step| cover::failing_loads(step.max(1) as u32, module))
         }
         ["distill", seconds, programs] => distill(seconds, programs),
-        ["inject", step] => inject(step, Vec::new()),
-        ["inject", step, programs] => {
-            read(programs).and_then(|text| inject(step, parse_all(&text)?))
+        ["inject", step, share] => corpus().and_then(|programs| inject(step, share, programs)),
+        ["inject", step, share, programs] => {
+            read(programs).and_then(|text| inject(step, share, parse_all(&text)?))
         }
         ["race", seed, seconds] => race(seed, seconds),
         ["describe"] => {
@@ -295,16 +295,19 @@ fn distill(seconds: &str, programs: &str) -> Done {
     Ok(())
 }
 
-fn inject(step: &str, mut programs: Vec<Program>) -> Done {
+fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
     let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
+    let (part, parts) = share.split_once('/').ok_or("no share: 1/1")?;
+    let (part, parts) = (number(part)? as usize, number(parts)?.max(1) as usize);
     let mut executor = Executor::with_coverage().ok_or("no memory")?;
-    if programs.is_empty() {
-        programs = corpus()?;
-    }
-    println!("KTAP version 1\n1..{}", programs.len());
-    for (number, program) in programs.iter().enumerate() {
+    let every = programs.iter().enumerate();
+    let mine: Vec<_> = every.filter(|(at, _)| at % parts + 1 == part).collect();
+    println!("KTAP version 1\n1..{}", mine.len());
+    let mut all = inject::Sum::default();
+    for (test, (at, program)) in mine.into_iter().enumerate() {
         let mut sum = inject::Sum::default();
         let mut broken = Vec::new();
+        let start = Instant::now();
         for &by in &ways {
             // There are few calls of such functions: each is tried.
             let step = if matches!(by, inject::By::Count(_)) {
@@ -315,27 +318,32 @@ fn inject(step: &str, mut programs: Vec<Program>) -> Done {
             broken.extend(inject::each(&mut executor, program, by, step, &mut sum));
         }
         for broken in &broken {
+            let inject::Failure { call, nth } = broken.last;
             println!(
-                "# call {} fails at point {} ({}): got {}, wanted {}",
-                broken.call, broken.nth, broken.by, broken.got, broken.wanted
+                "# call {call} fails at point {nth} ({}){}: got {}, wanted {}",
+                broken.by,
+                if broken.alone { "" } else { " after others" },
+                broken.got,
+                broken.wanted
             );
-            print!("{}", commented(&broken.program));
+        }
+        if !broken.is_empty() {
+            print!("{}", commented(program));
         }
         // A run that is stopped says as well what it has reached.
         if let Some(coverage) = &mut executor.coverage {
             coverage.print_new("reached");
         }
-        let state = if broken.is_empty() { "ok" } else { "not ok" };
-        let inject::Sum {
-            calls,
-            injected,
-            failed,
-        } = sum;
-        let number = number + 1;
         println!(
-            "{state} {number} program {number}: {calls} calls, {injected} failures, {failed} answered"
+            "{} {} program {}: {sum}, {:.0} s",
+            if broken.is_empty() { "ok" } else { "not ok" },
+            test + 1,
+            at + 1,
+            start.elapsed().as_secs_f64()
         );
+        all.add(&sum);
     }
+    println!("# in all: {all}");
     Ok(())
 }
 

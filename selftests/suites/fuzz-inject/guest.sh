@@ -4,7 +4,8 @@
 . /lib/fuzz.sh
 
 quiet_console
+# Mock devices are destroyed all the time, which waits for RCU. The kernel can do that sooner.
+echo 1 >/sys/kernel/rcu_expedited
 load_iommufd
 fail_everything
-run fuzz inject 1
-run fuzz load 1 "/modules/$MODULE.ko"
+run fuzz inject 1 "${SHARE:-1/1}"

@@ -34,5 +34,5 @@ report_findings
 
 load_iommufd
 fail_everything
-run fuzz inject 41
+run fuzz inject 41 1/1
 run fuzz race "$seed" 60

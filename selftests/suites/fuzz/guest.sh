@@ -18,5 +18,5 @@ report_findings
 MODULE=$OURS
 load_iommufd
 fail_everything
-run fuzz inject 41
+run fuzz inject 41 1/1
 run fuzz race 1 20

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+
+SHARE=2/3
+# shellcheck source=selftests/suites/fuzz-inject/guest.sh
+. /suite/like.sh
