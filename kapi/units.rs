@@ -116,6 +116,15 @@ impl<U> Range<U> {
     pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
         Self::new(self.start.max(other.start), self.last.min(other.last))
     }
+
+    /// Returns both ranges as one if `next` begins with the element after the last one of `self`.
+    pub(crate) fn join(&self, next: &Self) -> Option<Self> {
+        if self.last.checked_add(1)? == next.start {
+            Some(Self::new_const(self.start, next.last))
+        } else {
+            None
+        }
+    }
 }
 
 /// Returns `value` rounded up to a multiple of `alignment`, which must be a power of two, or `None`

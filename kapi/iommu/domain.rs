@@ -328,7 +328,7 @@ impl Domain {
 
     /// Unmaps ranges, each of which must be mapped as a whole. `owner` proves that the caller may
     /// change them. No device can reach the memory any more when this returns: the IOTLB has been
-    /// flushed, once for all ranges.
+    /// flushed, once for all ranges. Ranges that follow each other are unmapped in one walk.
     pub(crate) fn unmap(
         &self,
         _owner: impl RangeOwner,
@@ -342,7 +342,11 @@ impl Domain {
         let gather = Opaque::<bindings::iommu_iotlb_gather>::uninit();
         // SAFETY: `gather` can be written.
         unsafe { bindings::iommufd_rs_iotlb_gather_init(gather.get()) };
-        for range in ranges {
+        while let Some(mut range) = ranges.next() {
+            while let Some(longer) = ranges.peek().and_then(|next| range.join(next)) {
+                range = longer;
+                ranges.next();
+            }
             let (start, len) = (to_usize(range.start()), to_usize(range.len()));
             // SAFETY: The domain is valid as long as `self`, `gather` is initialised, and nobody
             // else changes the range; see `RangeOwner`.
