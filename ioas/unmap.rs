@@ -70,7 +70,8 @@ struct UnmapBatch<const N: usize> {
 impl<const N: usize> UnmapBatch<N> {
     fn new() -> Self {
         Self {
-            areas: [const { None }; N],
+            // An array of constants would be filled with zeroes.
+            areas: core::array::from_fn(|_| None),
             count: 0,
             followed: None,
             first: None,

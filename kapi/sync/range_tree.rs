@@ -223,8 +223,13 @@ impl<U: Copy, V> RangeTree<U, V> {
                 node,
                 _tree: PhantomData,
             });
-            if recent.is_none_or(|recent| at <= recent.range().last()) {
+            let Some(recent) = recent.filter(|recent| recent.range().last() < at) else {
                 return recent;
+            };
+            // Ranges are often looked for one after the other.
+            let next = recent.next();
+            if next.is_none_or(|next| at <= next.range().last()) {
+                return next;
             }
         }
         self.descend(at)
