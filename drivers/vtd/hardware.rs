@@ -32,6 +32,11 @@ impl Hardware {
             },
         }
     }
+
+    /// Returns whether this IOMMU takes each invalidation that is made for `other`.
+    pub(crate) fn takes_invalidations_of(&self, other: &Self) -> bool {
+        self.max_mask >= other.max_mask
+    }
 }
 
 const fn bit(word: u64, place: u32) -> bool {

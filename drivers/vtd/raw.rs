@@ -125,7 +125,7 @@ struct Private {
 impl Private {
     /// Returns whether an IOMMU can have the domain, and takes each invalidation that is made for it.
     fn suits(&self, hardware: &Hardware) -> bool {
-        self.stage.suits(hardware) && hardware.max_mask >= self.hardware.max_mask
+        self.stage.suits(hardware) && hardware.takes_invalidations_of(&self.hardware)
     }
 }
 

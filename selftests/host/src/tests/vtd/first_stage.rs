@@ -150,3 +150,18 @@ fn attached_behind_another_iommu() {
         }
     }
 }
+
+#[test]
+fn invalidations_of_another_iommu() {
+    let with = |max_mask| Hardware { max_mask, ..FULL };
+    // Whole address spaces can be invalidated by each IOMMU.
+    assert!(with(None).takes_invalidations_of(&with(None)));
+    for larger in 0..=0x3f {
+        assert!(with(Some(larger)).takes_invalidations_of(&with(None)));
+        assert!(!with(None).takes_invalidations_of(&with(Some(larger))));
+        for smaller in 0..=0x3f {
+            let takes = with(Some(larger)).takes_invalidations_of(&with(Some(smaller)));
+            assert_eq!(takes, smaller <= larger, "{smaller} on {larger}");
+        }
+    }
+}
