@@ -10,16 +10,19 @@
 
 int start_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
-	int pid;
+	int parent = getpid(), pid;
 
 	fflush(stdout);
 	pid = fork();
 	if (pid)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
+	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) {
 		fail("cannot become user %u", uid);
-	else
+		_exit(1);
+	}
+	/* Becoming another user clears this. The parent may have ended before it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == parent)
 		run(f);
 	fflush(stdout);
 	_exit(has_failed());
