@@ -22,9 +22,11 @@ done
 [ -n "$suites" ] || die "$MODULE.ko brought no KUnit suite"
 
 # The test of the patch that maps lists, once for each format of page tables. The kernel's test compares the number
-# of page tables before and after. What a CPU counts is added to that number when the CPU is idle, and every
-# stat_interval seconds: let the test have one CPU, and add nothing in the middle.
+# of page tables before and after. What a CPU counts is added to that number when the CPU becomes idle, and every
+# stat_interval seconds: let the test have one CPU that is never idle, and add nothing in the middle.
 echo 0 >/sys/devices/system/cpu/cpu1/online
+while :; do :; done &
+BUSY=$!
 echo 3600 >/proc/sys/vm/stat_interval
 echo 1 >/proc/sys/vm/stat_refresh
 printf '*.test_map_vec' >/sys/module/kunit/parameters/filter_glob
@@ -36,6 +38,8 @@ for folder in /sys/kernel/debug/kunit/*_iommu_test/; do
 done
 [ "$formats" -ge 3 ] || die "the test of page tables has run for $formats formats"
 rmmod iommu_pt_kunit_test
+kill -KILL $BUSY
+wait $BUSY || true
 echo 1 >/proc/sys/vm/stat_interval
 echo 1 >/sys/devices/system/cpu/cpu1/online
 
