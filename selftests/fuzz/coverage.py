@@ -395,7 +395,8 @@ hardware or of an error that nothing makes happen, is not counted. What one coul
 "Corpus" are the programs of the tree alone; "fuzzer" also the other programs of the runs whose logs were read, and those in
 which something was made to fail (:doc:`fuzzing`). "Of all" is the same of all lines, counted or not. "With tests" adds, of
 all lines, those that the programs of other suites reach, in the suites ``cover-*``: with emulated IOMMUs, with VFIO, and
-without an IOMMU.
+without an IOMMU. All lines are those of the module for x86-64: ``drivers/smmu_v3`` and what else only arm64 has are not among
+them.
 """
 
 

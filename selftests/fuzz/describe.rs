@@ -28,13 +28,12 @@ use crate::{
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-# What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, hardware,
-nested
-# page tables, faults, vIOMMUs and what is on them,
-and the operations of the mock IOMMU for these. It
+# What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, hardware, nested
+# page tables, faults, vIOMMUs and what is on them, and the operations of the mock IOMMU for these. It
 # uses resources of dev_iommu.txt. Made by `fuzz describe` from the table in selftests/fuzz.
 
 include <uapi/linux/iommufd.h>
+include <uapi/linux/mman.h>
 include <../drivers/iommu/iommufd/iommufd_test.h>
 
 ";
