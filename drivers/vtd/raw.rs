@@ -129,6 +129,19 @@ impl Private {
     }
 }
 
+/// Returns what a domain was made with.
+///
+/// # Safety
+///
+/// `domain` must have the operations `OPS`, and be valid for `'a`.
+unsafe fn private_of<'a>(domain: *mut bindings::iommu_domain) -> &'a Private {
+    // SAFETY: A domain with these operations came from the door, which is open as long as domains
+    // exist.
+    let private = unsafe { bindings::iommufd_rs_vtd_priv(domain) };
+    // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
+    unsafe { &*private.cast::<Private>() }
+}
+
 /// Allocates the domain of a guest's first stage on `parent`. Returns `EINVAL` if `parent` is
 /// another driver's or cannot be nested on, `EOPNOTSUPP` if `dev` is another driver's, and `ENOMEM`.
 pub(crate) fn alloc_nested(
@@ -171,11 +184,8 @@ impl<'a> NestedVtd<'a> {
     /// Returns the domain as one of this backend's, or `None` if it is not.
     pub(crate) fn of(domain: &'a NestedDomain) -> Option<Self> {
         let raw = domain.with_ops(&OPS)?;
-        // SAFETY: A domain with these operations came from the door, which is open as long as
-        // domains exist.
-        let private = unsafe { bindings::iommufd_rs_vtd_priv(raw.as_ptr()) };
-        // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
-        let private = unsafe { &*private.cast::<Private>() };
+        // SAFETY: The operations were checked, and the domain is valid for `'a`.
+        let private = unsafe { private_of(raw.as_ptr()) };
         // INVARIANT: The operations were checked.
         Some(Self {
             domain: raw,
@@ -261,9 +271,8 @@ static OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
 ///
 /// `domain` must have the operations `OPS`, and `dev` must be a device of the driver that has the door.
 unsafe fn suits(domain: *mut bindings::iommu_domain, dev: *mut bindings::device) -> bool {
-    // SAFETY: A domain with these operations came from the door, which is open as long as domains
-    // exist. `alloc_nested` passed a `Private`, which is valid as long as the domain.
-    let private = unsafe { &*bindings::iommufd_rs_vtd_priv(domain).cast::<Private>() };
+    // SAFETY: The caller guarantees what concerns the domain, which is valid during the call.
+    let private = unsafe { private_of(domain) };
     // SAFETY: The device is the driver's, as the caller guarantees.
     unsafe { info(dev) }.is_some_and(|hardware| private.suits(&hardware))
 }
