@@ -331,7 +331,7 @@ static void device_fails(struct fixture *none)
 {
 	int fd = open_iommu(), inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
 	uint32_t ioas, device, dev_id, hwpt;
-	char left[16] = "0";
+	bool failed = true;
 	unsigned int nth;
 
 	if (on_c_module())
@@ -343,15 +343,14 @@ static void device_fails(struct fixture *none)
 	}
 	CHECK(fd >= 0 && inject >= 0);
 	/* Allocations that may sleep fail too. */
-	CHECK(write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	CHECK(sleeping_allocations_fail());
 	WANT(ioas_alloc(fd, &ioas), 0);
 	WANT(map(fd, ioas, mem.rw, NR * PAGE, MOCK_IOVA), 0);
 	/* Ends when no allocation is left to fail. Some failures are tolerated. */
-	for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
+	for (nth = 1; nth < 1000 && (r || failed); nth++) {
 		CHECK(fail_nth(inject, nth));
 		r = mock_device(fd, ioas, &device, &dev_id, &hwpt);
-		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(fail_nth(inject, 0));
+		failed = nth_failed(inject);
 		if (r && r != -ENOMEM)
 			note("allocation %u: %s", nth, errno_name(r));
 		if (!r)

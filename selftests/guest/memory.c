@@ -189,6 +189,20 @@ bool fail_nth(int inject, unsigned int nth)
 	return pwrite(inject, text, len, 0) == len;
 }
 
+bool nth_failed(int inject)
+{
+	char left[16] = "0";
+
+	if (pread(inject, left, sizeof(left) - 1, 0) <= 0 || !fail_nth(inject, 0))
+		fail("fail-nth: %s", errno_name(-errno));
+	return !strtol(left, NULL, 10);
+}
+
+bool sleeping_allocations_fail(void)
+{
+	return write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+}
+
 bool accesses_fail(void)
 {
 	if (access("/sys/kernel/debug/fail_usercopy", F_OK))

@@ -60,6 +60,12 @@ bool write_to(const char *path, const char *text);
 /* Makes the nth allocation of this task fail, or none with 0. inject is its fail-nth in procfs. */
 bool fail_nth(int inject, unsigned int nth);
 
+/* Makes none fail any more. Returns whether there were as many as fail_nth() was told. */
+bool nth_failed(int inject);
+
+/* Lets fail_nth() count allocations that may sleep as well. Returns whether that succeeded. */
+bool sleeping_allocations_fail(void);
+
 /*
  * Skips the test, and returns true, if the kernel counts accesses of user memory as well: then the test's own calls
  * fail that read and write its fail-nth.

@@ -7,7 +7,6 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -415,7 +414,6 @@ static void attach_fails(struct fixture *none)
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
 	uint32_t one, two, gone, nth = 1, refused = 0;
 	struct dte before, after;
-	char left[16] = "0";
 	struct guest g;
 
 	if (!open_attached(&g, translating(DOMAIN, GCR3_PAGE), &one))
@@ -429,13 +427,11 @@ static void attach_fails(struct fixture *none)
 	WANT(memcmp(&before, &after, sizeof(before)), 0);
 	WANT(written_to(&g, gpa_of(A_PAGE)), A_PAGE);
 	/* Allocations that may sleep fail too. */
-	CHECK(inject < 0 || write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
-	for (; inject >= 0 && !strtol(left, NULL, 10) && nth < 100; nth++) {
+	CHECK(inject < 0 || sleeping_allocations_fail());
+	for (; inject >= 0 && nth < 100; nth++) {
 		CHECK(fail_nth(inject, nth));
 		r = attach(g.edu.dev, two, NULL);
-		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(fail_nth(inject, 0));
-		if (strtol(left, NULL, 10))
+		if (!nth_failed(inject))
 			break;
 		refused += r == -ENOMEM;
 		/* Some failures are tolerated, and if only the struct could not be written back, the device was moved. */

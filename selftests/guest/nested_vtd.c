@@ -375,7 +375,6 @@ static void attach_fails(struct fixture *none)
 	};
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
 	uint32_t one, two, elsewhere, nth = 1, refused = 0;
-	char left[16] = "0";
 	struct guest g;
 
 	if (!open_attached(&g, &one))
@@ -387,13 +386,11 @@ static void attach_fails(struct fixture *none)
 	WANT(destroy(g.fd, elsewhere), 0);
 	FAILS(&g, attach(g.edu.dev, elsewhere, NULL), -ENOENT);
 	/* Allocations that may sleep fail too. */
-	CHECK(inject < 0 || write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
-	for (; inject >= 0 && !strtol(left, NULL, 10) && nth < 100; nth++) {
+	CHECK(inject < 0 || sleeping_allocations_fail());
+	for (; inject >= 0 && nth < 100; nth++) {
 		CHECK(fail_nth(inject, nth));
 		r = attach(g.edu.dev, two, NULL);
-		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(fail_nth(inject, 0));
-		if (strtol(left, NULL, 10))
+		if (!nth_failed(inject))
 			break;
 		refused += r == -ENOMEM;
 		/* Some failures are tolerated, and if only the struct could not be written back, the device was moved. */

@@ -234,15 +234,7 @@ const struct suite queue_suite = {
  */
 static bool open_rng(struct guest *g, uint32_t *hwpt)
 {
-	int r;
-
-	if (!open_quiet(g, getenv("RNG_CDEV")))
-		return false;
-	r = first_stage(g, 0, hwpt);
-	r = r ?: attach(g->edu.dev, *hwpt, NULL);
-	if (r)
-		fail("not attached: %s", errno_name(r));
-	return !r;
+	return open_quiet(g, getenv("RNG_CDEV")) && attach_first_stage(g, hwpt);
 }
 
 /* Checks that a descriptor is about the device's TLB. How many it takes at once is left out. */

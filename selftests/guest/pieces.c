@@ -6,7 +6,6 @@
  * Usage: pieces none [SUITE]
  */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -170,8 +169,8 @@ static void large_entries(struct fixture *none)
 static void map_fails(struct fixture *none)
 {
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
-	unsigned int nth, failed = 0;
-	char left[16] = "0";
+	unsigned int nth, refused = 0;
+	bool failed = true;
 	struct mock m;
 
 	if (accesses_fail()) {
@@ -180,28 +179,27 @@ static void map_fails(struct fixture *none)
 	}
 	CHECK(inject >= 0 && begin(&m));
 	/* Allocations that may sleep fail too, and pages of page tables. */
-	CHECK(write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	CHECK(sleeping_allocations_fail());
 	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N"));
 	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/min-order", "0"));
-	for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
+	for (nth = 1; nth < 1000 && (r || failed); nth++) {
 		CHECK(fail_nth(inject, nth));
 		r = map(m.fd, m.ioas, pieces, LENGTH, place);
-		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(fail_nth(inject, 0));
+		failed = nth_failed(inject);
 		if (!r) {
 			WANT(mock_check(m.fd, m.hwpt, place, pieces, LENGTH), 0);
 			WANT(unmap(m.fd, m.ioas, place, LENGTH), LENGTH);
 		} else {
 			/* The last two are the errors of places that fail for tests only. */
 			CHECK(r == -ENOMEM || r == -ENOENT || r == -EFAULT);
-			failed++;
+			refused++;
 		}
 		WANT(pinned(), m.idle);
 		WANT(mock_check(m.fd, m.hwpt, place, pieces, UNIT), -EINVAL);
 		WANT(mock_check(m.fd, m.hwpt, place + SINGLE, pieces + SINGLE, UNIT), -EINVAL);
 	}
-	note("%u of %u failures refuse the map", failed, nth - 2);
-	CHECK(failed > 3 && !r);
+	note("%u of %u failures refuse the map", refused, nth - 2);
+	CHECK(refused > 3 && !r);
 	close_mock(&m);
 	close(inject);
 }

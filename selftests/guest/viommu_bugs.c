@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Bugs that implementations of vIOMMUs, event queues and HW queues have had. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -154,26 +153,24 @@ static void no_memory(struct fixture *none)
 	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), nth, r = -1, lost = 0, ok = 0;
 	static struct event e[DEEP];
 	struct iommu_veventq_alloc cmd;
-	char text[16], left[16] = "0";
 	struct attached a;
+	bool failed = true;
 	int i;
 
 	if (accesses_fail()) {
 		close(inject);
 		return;
 	}
-	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	CHECK(inject >= 0 && sleeping_allocations_fail());
 	if (!open_attached(&a, VIRT_ID))
 		return;
 	cmd = queue_of(&a.g, DEEP);
 	WANT(call(a.g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
 	/* Until no allocation is left to fail. */
-	for (nth = 1; nth < 100 && !strtol(left, NULL, 10); nth++) {
-		snprintf(text, sizeof(text), "%d", nth);
-		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+	for (nth = 1; nth < 100 && failed; nth++) {
+		CHECK(fail_nth(inject, nth));
 		r = trigger(&a.g);
-		CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-		CHECK(pwrite(inject, "0", 1, 0) == 1);
+		failed = nth_failed(inject);
 		/* A look-up may be made to fail too. Then no event is reported. */
 		if (r && r != -ENOMEM && r != -ENOENT)
 			fail("failure %d: %s", nth, errno_name(r));
@@ -191,10 +188,9 @@ static void no_memory(struct fixture *none)
 	WANT(e[ok - 1].header.sequence, lost + ok - 1);
 	/* If the last event is lost, a header reports it. */
 	for (i = 0, nth = 1; nth < 100; nth++) {
-		snprintf(text, sizeof(text), "%d", nth);
-		CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+		CHECK(fail_nth(inject, nth));
 		r = trigger(&a.g);
-		CHECK(pwrite(inject, "0", 1, 0) == 1);
+		CHECK(fail_nth(inject, 0));
 		if (r == -ENOMEM)
 			break;
 		i += !r;
@@ -278,24 +274,22 @@ static void making_fails(struct fixture *none)
 		close(inject);
 		return;
 	}
-	CHECK(inject >= 0 && write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N"));
+	CHECK(inject >= 0 && sleeping_allocations_fail());
 	if (!open_attached(&a, VIRT_ID))
 		return;
 	WANT(map(a.g.fd, a.g.ioas, mem.rw, PAGE, MOCK_IOVA), 0);
 	WANT(ioas_alloc(a.g.fd, &before), 0);
 	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
-		char text[16], left[16] = "0";
+		bool failed = true;
 		int nth, r = -1;
 
 		/* A device has one vDEVICE at a time. */
 		if (attempts[i].run == try_vdevice)
 			WANT(mock_replace(a.g.fd, a.g.device, a.g.ioas), 0);
-		for (nth = 1; nth < 1000 && (r || !strtol(left, NULL, 10)); nth++) {
-			snprintf(text, sizeof(text), "%d", nth);
-			CHECK(pwrite(inject, text, strlen(text), 0) > 0);
+		for (nth = 1; nth < 1000 && (r || failed); nth++) {
+			CHECK(fail_nth(inject, nth));
 			r = attempts[i].run(&a, &id);
-			CHECK(pread(inject, left, sizeof(left) - 1, 0) > 0);
-			CHECK(pwrite(inject, "0", 1, 0) == 1);
+			failed = nth_failed(inject);
 			/* A look-up or a fault injection point may fail too. */
 			if (r && r != -ENOMEM && r != -ENOENT && r != -EINVAL)
 				fail("%s, failure %d: %s", attempts[i].name, nth, errno_name(r));

@@ -126,17 +126,19 @@ bool open_guest(struct guest *g)
 	return open_guest_of(g, getenv("CDEV"));
 }
 
-bool open_attached(struct guest *g, uint32_t *hwpt)
+bool attach_first_stage(struct guest *g, uint32_t *hwpt)
 {
-	int r;
+	int r = first_stage(g, 0, hwpt);
 
-	if (!open_guest(g))
-		return false;
-	r = first_stage(g, 0, hwpt);
 	r = r ?: attach(g->edu.dev, *hwpt, NULL);
 	if (r)
 		fail("not attached: %s", errno_name(r));
 	return !r;
+}
+
+bool open_attached(struct guest *g, uint32_t *hwpt)
+{
+	return open_guest(g) && attach_first_stage(g, hwpt);
 }
 
 void close_guest(struct guest *g)

@@ -62,7 +62,10 @@ bool open_guest_of(struct guest *g, const char *device);
 bool open_quiet(struct guest *g, const char *device);
 bool open_guest(struct guest *g);
 
-/* Opens the device, makes nested page tables of table 0 and attaches the device. */
+/* Makes nested page tables of table 0 and attaches the device. */
+bool attach_first_stage(struct guest *g, uint32_t *hwpt);
+
+/* Opens the device, and does that. */
 bool open_attached(struct guest *g, uint32_t *hwpt);
 
 void close_guest(struct guest *g);
