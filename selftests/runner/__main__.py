@@ -30,7 +30,12 @@ from suite import machine
 INTERRUPTED = 130
 
 # The notes of `make suites` on suites that do not run by default.
-_ONLY = {"yes": "", "no": " (by name, or SUITES=all)", "arch": " (by name, ARCH={}, or SUITES=all)"}
+_ONLY = {
+    "yes": "",
+    "no": " (by name, or SUITES=all)",
+    "arch": " (by name, ARCH={}, or SUITES=all)",
+    "name": " (by name)",
+}
 
 
 def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
@@ -91,7 +96,7 @@ def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
     if arch and suite.kind != "host" and arch not in suite.arch:
         return False
     if everything:
-        return suite.kind in ("host", "guest")
+        return suite.kind in ("host", "guest") and suite.default != "name"
     return suite.default == "yes" or bool(suite.default == "arch" and arch)
 
 

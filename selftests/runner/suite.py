@@ -12,7 +12,7 @@ SELFTESTS = Path(__file__).resolve().parent.parent
 TOP = SELFTESTS.parent
 
 KINDS = ("host", "guest", "demo", "bench")
-DEFAULTS = ("yes", "no", "arch")
+DEFAULTS = ("yes", "no", "arch", "name")
 CLOCKS = ("time", "instructions")
 
 
@@ -56,7 +56,8 @@ class Suite:
     like: str
     description: str
     kind: str
-    # Whether it runs if no suite is named: yes, no, or arch if ARCH= names its architecture.
+    # Whether it runs if no suite is named: yes, no, or arch if ARCH= names its architecture. With name it does
+    # not run with SUITES=all either.
     default: str
     timeout: int
     # Its architectures, of which the first is the default.
