@@ -16,8 +16,8 @@ GUEST = TREE / "selftests/guest"
 
 # ``suite``: "name", "name"; a name may go over the end of a line.
 _TESTS = re.compile(r'``([a-z0-9-]+)``: ("[^"]+"(?:, "[^"]+")*)')
-# ``kunit`` or ``host``: ``name``, ``name``.
-_UNIT_TESTS = re.compile(r"``(?:kunit|host)``: (``\w+``(?:, ``\w+``)*)")
+# ``kunit``, ``host`` or ``models``: ``name``, ``name``.
+_UNIT_TESTS = re.compile(r"``(?:kunit|host|models)``: (``\w+``(?:, ``\w+``)*)")
 _BUG = re.compile(r"CVE-\d{4}-\d+|finding [A-Z0-9]+")
 
 
@@ -43,7 +43,7 @@ def sources(program: str) -> str:
 
 
 def unit_tests() -> set[str]:
-    """The names of the unit tests in the module and in selftests/host."""
+    """The names of the unit tests in the module, selftests/host and selftests/models."""
     files = [file for file in TREE.rglob("*.rs") if "build" not in file.relative_to(TREE).parts]
     return {name for file in files for name in re.findall(r"#\[test\]\s+fn (\w+)", file.read_text())}
 
