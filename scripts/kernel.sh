@@ -69,7 +69,7 @@ mapfile -t WORDS < <(fragments "$FLAVOUR" | xargs sed -n 's/^# make: //p')
 kmake() { make -C "$SRC" O="$OBJ" ARCH="$ARCH" LLVM="-$LLVM_MAJOR" "${WORDS[@]}" "$@"; }
 
 unpack() {
-	local patch
+	local patch file
 	rm -rf "$SRC.part"
 	mkdir -p "$SRC.part"
 	tar -C "$SRC.part" --strip-components=1 -xf "/usr/src/linux-source-$KVERSION.tar.xz"
@@ -79,6 +79,14 @@ unpack() {
 	done
 	# shellcheck disable=SC2046
 	cat /dev/null $(series "$FLAVOUR") | sed -n 's|^+++ b/||p' >"$SRC.part/.patched"
+	# What is the same in another source is as old as there, so that what was made of it need not be made anew.
+	while IFS= read -r file; do
+		for patch in "$CACHE/linux-$KVERSION-"*/"$file"; do
+			if [ "$patch" -ot "$SRC.part/$file" ] && cmp -s "$patch" "$SRC.part/$file"; then
+				touch -r "$patch" "$SRC.part/$file"
+			fi
+		done
+	done <"$SRC.part/.patched"
 	mv "$SRC.part" "$SRC"
 }
 
@@ -108,7 +116,7 @@ build() {
 # times, and the source's always. What it would leave although it does not belong here is removed: modules
 # that this kernel may not have, and the count of builds.
 seed() {
-	local from
+	local from file
 	from=$(head -n 1 "$1/made-of")
 	rm -rf "$OBJ.part"
 	cp -a --reflink=auto "$1" "$OBJ.part"
@@ -117,7 +125,9 @@ seed() {
 	find "$OBJ.part" -name '*.cmd' -exec sed -i "s|$1|$OBJ|g; s|$from/|$SRC/|g" {} +
 	# A file of another source may look older than what was made of its namesake.
 	if [ "$from" != "$SRC" ]; then
-		cat "$from/.patched" "$SRC/.patched" | (cd "$SRC" && xargs -r touch -c)
+		sort -u "$from/.patched" "$SRC/.patched" | while IFS= read -r file; do
+			cmp -s "$from/$file" "$SRC/$file" || touch -c "$SRC/$file"
+		done
 	fi
 	mv "$OBJ.part" "$OBJ"
 }
@@ -136,7 +146,9 @@ can_seed() {
 seed_folder() {
 	local folder from
 	[ ! -e "$OBJ" ] || return 0
-	for folder in $(find "$CACHE" -maxdepth 2 -path "$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-*/complete" -printf '%T@ %h\n' | sort -rn | cut -d' ' -f2-); do
+	# A key has no hyphen, unlike what follows in the name of another flavour that begins like this one.
+	for folder in $(find "$CACHE" -maxdepth 2 -path "$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-*/complete" \
+			! -path "$CACHE/kernel-$KVERSION-$ARCH-$FLAVOUR-*-*" -printf '%T@ %h\n' | sort -rn | cut -d' ' -f2-); do
 		if can_seed "$folder"; then echo "$folder"; return 0; fi
 	done
 	from=$(built_from)
