@@ -53,7 +53,11 @@ pub(super) struct Queues {
 
 impl Queues {
     /// Makes the list of a vIOMMU on `parent`, without queues.
-    pub(super) fn new(parent: NonNull<bindings::iommu_domain>) -> impl PinInit<Self> {
+    ///
+    /// # Safety
+    ///
+    /// `parent` must be a domain that exists as long as the list.
+    pub(super) unsafe fn new(parent: NonNull<bindings::iommu_domain>) -> impl PinInit<Self> {
         pin_init!(Self {
             parent,
             made <- new_mutex!([None; MAX_QUEUES], "Queues::made"),

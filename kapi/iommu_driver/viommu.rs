@@ -173,9 +173,15 @@ pub(super) unsafe extern "C" fn viommu_init<V: VirtualIommu>(
         // SAFETY: iommufd has initialised its part, which exists until after `destroy`.
         let mut new = unsafe { NewViommu::new(raw) };
         let made = V::new(&mut new, data)?;
-        // SAFETY: The driver's part is uninitialised, and does not move. `Queues::new` cannot fail.
+        // SAFETY: iommufd holds a reference to the parent until after `destroy`: `Viommu::parent` in
+        // `kapi/iommu/viommu.rs`.
+        let queues = unsafe { Queues::new(parent) };
+        // SAFETY:
+        // - The driver's part is uninitialised: `get_viommu_size` has asked for its memory.
+        // - It does not move: the struct of a vIOMMU is used by its address.
+        // - `Queues::new` cannot fail.
         unsafe {
-            pin_init::raw_init(&raw mut (*memory).base.queues, Queues::new(parent));
+            pin_init::raw_init(&raw mut (*memory).base.queues, queues);
             (&raw mut (*memory).data).write(made);
             (&raw mut (*memory).pages).write(new.into_pages());
             (*memory).base.core.ops = &Ops::<V>::RAW;

@@ -99,7 +99,7 @@ bindings() {
 
 words() { python3 -B selftests/host/words.py .; }
 
-signatures() { python3 -B selftests/host/signatures.py kapi || :; }
+signatures() { python3 -B selftests/host/signatures.py "$@" kapi || :; }
 
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
 unexplained() {
@@ -142,7 +142,7 @@ no_licence() {
 python3 -B selftests/host/imports.py . >"$SCRATCH/imports"
 
 echo "KTAP version 1"
-echo "1..15"
+echo "1..16"
 check "no unsafe code outside the fence" matches safe '(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)'
 check "no bindings outside the fence" bindings
 check "unsafe code is forbidden outside the fence" not_forbidden
@@ -159,4 +159,5 @@ check "no circle of imports among files" imports files
 check "imports are in vertical groups" imports style
 check "words that must not come back" words
 check "no safe function of kapi takes a physical address or a raw pointer" signatures
+check "an unsafe function of kapi without its unsafe is noticed" signatures --without-unsafe
 ((BREACHES == 0))

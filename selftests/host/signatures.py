@@ -1,24 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sees that no safe function of kapi takes what only unsafe code can vouch for. Usage: signatures.py FOLDER
+"""Sees that no safe function of kapi takes what only unsafe code can vouch for.
+
+Usage: signatures.py [--without-unsafe] FOLDER
 
 Safe code may have any number and any raw pointer. So a function that it can call, a method of a trait that it can
-use, and a struct that it can fill in, must not take a bare physical address or a raw pointer: a witness type is
-taken instead, or the function is unsafe. Prints each breach as FILE:LINE: TEXT and fails.
+use, and a struct that it can fill in, must not
+
+- take a raw pointer, or let a closure return one,
+- take a number that is called a physical address or a page frame number, in any form,
+- take numbers and make a value of a type with `# Invariants` of them, or change such a value by them:
+
+a witness type is taken instead, or the function is unsafe. Aliases are resolved, and so are the bounds of generics.
+Prints each breach as FILE:LINE: TEXT and fails.
+
+With --without-unsafe, the word `unsafe` is taken off each unsafe function that other files can call, in turn. Prints
+each for which no breach is found then, and fails.
+
+signatures.toml has the exceptions of both, with a reason for each. One that is not needed is a breach.
 """
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _COMMENT = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"')
-_PUBLIC = r"pub(?:\((?:crate|in [\w:]+)\))?\s+"
+_PUBLIC = r"pub(?:\((?:crate|super|in [\w:]+)\))?\s+"
 _FN = re.compile(rf"(?P<public>{_PUBLIC})?(?P<words>(?:(?:const|async|unsafe|extern \"\")\s+)*)fn\s+(?P<name>\w+)")
-_TRAIT = re.compile(rf"{_PUBLIC}(?P<unsafe>unsafe\s+)?trait\s+\w+[^{{;]*\{{")
-_FIELD = re.compile(rf"^\s*{_PUBLIC}(?P<param>\w+\s*:\s*[^\n]*?),?\s*$", re.MULTILINE)
-_PHYSICAL = re.compile(r"(^|_)(phys|paddr|pfn)(_addr(ess)?)?$")
-_NUMBER = re.compile(r"^(u64|usize|bindings::phys_addr_t|phys_addr_t)$")
-_POINTER = re.compile(r"\*(const|mut)\b|\bNonNull\s*<|\bphys_addr_t\b")
+_TRAIT = re.compile(rf"{_PUBLIC}(?P<unsafe>unsafe\s+)?trait\s+(?P<name>\w+)[^{{;]*\{{")
+_IMPL = re.compile(r"^[ \t]*(?:unsafe\s+)?impl\b(?P<head>[^{;]*)\{", re.M)
+_FIELD = re.compile(rf"^\s*{_PUBLIC}(?P<param>\w+\s*:\s*[^\n]*?),?\s*$", re.M)
+_TUPLE = re.compile(rf"\bstruct\s+(?P<name>\w+)[^(;{{]*\(")
+_ALIAS = re.compile(rf"^(?:{_PUBLIC})?type\s+(?P<name>\w+)(?:<[^=;]*>)?\s*=\s*(?P<target>[^;]+);", re.M)
+_RENAMED = re.compile(r"\b(?P<target>\w+)\s+as\s+(?P<name>[A-Z]\w*)\s*[,;}]")
+_INVARIANTS = re.compile(
+    r"^[ \t]*/// # Invariants\n(?:[ \t]*(?:///|#\[|//)[^\n]*\n)*?[ \t]*(?:pub[^\n]*? )?(?:struct|enum|union) (\w+)",
+    re.M,
+)
+_PHYSICAL = re.compile(r"(^|_)(phys(ical)?|paddr|pfn)s?(_addr(ess)?(es)?)?$|^(phys|pfn|paddr)s?_")
+_NUMBER = re.compile(r"\b([ui](8|16|32|64|128|size)|c_u?(char|short|int|long|longlong)|NonZero\w*|\w+_t)\b")
+_POINTER = re.compile(r"\*\s*(const|mut)\b|\bNonNull\b|\bphys_addr_t\b")
+_CALL = re.compile(r"\b(?:Fn|FnMut|FnOnce|fn)\s*\(")
 
 
 def code_of(text: str) -> str:
@@ -32,17 +56,17 @@ def code_of(text: str) -> str:
 
 
 def enclosed(code: str, start: int, pair: str) -> int:
-    """Where what opens at `start` closes."""
+    """Where what opens at `start` closes. An arrow closes nothing."""
     depth = 0
     for place in range(start, len(code)):
-        depth += (code[place] == pair[0]) - (code[place] == pair[1])
+        depth += (code[place] == pair[0]) - (code[place] == pair[1] and code[place - 1 : place] != "-")
         if not depth:
             return place
     return len(code)
 
 
-def parameters(text: str) -> Iterator[str]:
-    """The parts of a parameter list, which generics and closures with commas in them are no end of."""
+def parts(text: str) -> Iterator[str]:
+    """What commas separate, but for commas in brackets."""
     depth, part = 0, ""
     for place, char in enumerate(text):
         arrow = char == ">" and text[place - 1 : place] == "-"
@@ -56,55 +80,183 @@ def parameters(text: str) -> Iterator[str]:
         yield part.strip()
 
 
-def vouched(parameter: str) -> bool:
-    """Whether safe code may give any value of this parameter."""
-    name, _, kind = parameter.partition(":")
-    name, kind = name.split()[-1] if name.split() else "", kind.strip()
-    return not (_POINTER.search(kind) or (_PHYSICAL.search(name) and _NUMBER.match(kind)))
+def without_arguments(kind: str) -> str:
+    """A type without what closures in it are passed, which safe code does not choose."""
+    while match := _CALL.search(kind):
+        end = enclosed(kind, match.end() - 1, "()")
+        kind = f"{kind[: match.start()]} closure {kind[end + 1 :]}"
+    return kind
 
 
-def after_generics(code: str, place: int) -> int:
-    """Where the parameter list of a function begins whose name ends at `place`."""
-    if code[place : place + 1] != "<":
-        return code.index("(", place)
-    depth = 0
-    while place < len(code):
-        depth += (code[place] == "<") - (code[place] == ">" and code[place - 1] != "-")
-        place += 1
-        if not depth:
-            break
-    return code.index("(", place)
+def bounds_of(generics: str, where: str) -> dict[str, str]:
+    """The bounds of each type parameter."""
+    bounds: dict[str, str] = {}
+    for part in [*parts(generics), *parts(where)]:
+        name, _, bound = part.partition(":")
+        if re.fullmatch(r"\w+", name.strip()):
+            bounds[name.strip()] = f"{bounds.get(name.strip(), '')} {bound}"
+    return bounds
 
 
-def functions(code: str) -> Iterator[tuple[int, str]]:
-    """The breaches among functions and methods of traits."""
-    traits = [(match.end(), enclosed(code, match.end() - 1, "{}")) for match in _TRAIT.finditer(code)]
+@dataclass
+class Function:
+    """A function that other files can name. `place` is that of its first word."""
+
+    place: int
+    name: str
+    owner: str
+    unsafe: bool
+    receiver: str
+    parameters: list[tuple[str, str]]
+    returns: str
+    bounds: dict[str, str]
+
+    @property
+    def called(self) -> str:
+        return f"{self.owner}::{self.name}" if self.owner else self.name
+
+
+def owner_of(head: str) -> tuple[str, bool]:
+    """The type of an impl block, and whether the block implements a trait."""
+    head = head.strip()
+    if head.startswith("<"):
+        head = head[enclosed(head, 0, "<>") + 1 :]
+    head = re.split(r"\bwhere\b", head)[0]
+    trait, found, kind = head.rpartition(" for ")
+    name = re.search(r"(\w+)\s*(?:<.*)?$", re.sub(r"<.*", "", kind.strip(), flags=re.S))
+    return (name[1] if name else "", bool(found))
+
+
+def functions(code: str) -> Iterator[Function]:
+    """The functions and methods that other files can name."""
+    traits = [(m.end(), enclosed(code, m.end() - 1, "{}"), m["name"], True) for m in _TRAIT.finditer(code)]
+    impls = [(m.end(), enclosed(code, m.end() - 1, "{}"), *owner_of(m["head"])) for m in _IMPL.finditer(code)]
     for match in _FN.finditer(code):
-        in_trait = any(begin <= match.start() < end for begin, end in traits)
-        if "unsafe" in match["words"] or not (match["public"] or in_trait):
+        around = [block for block in traits + impls if block[0] <= match.start() < block[1]]
+        owner, open_to_all = max(around)[2:] if around else ("", False)
+        if not (match["public"] or open_to_all):
             continue
-        start = after_generics(code, match.end())
-        for parameter in parameters(code[start + 1 : enclosed(code, start, "()")]):
-            if not vouched(parameter):
-                yield match.start(), f"fn {match['name']} is safe and takes `{' '.join(parameter.split())}`"
+        place, generics = match.end(), ""
+        if code[place : place + 1] == "<":
+            end = enclosed(code, place, "<>")
+            generics, place = code[place + 1 : end], end
+        place = code.index("(", place)
+        end = enclosed(code, place, "()")
+        tail = re.match(r"[^{;]*", code[end + 1 :])
+        returns, _, where = (tail[0] if tail else "").partition("where")
+        found = list(parts(code[place + 1 : end]))
+        receiver = found.pop(0) if found and re.search(r"\bself\b", found[0].partition(":")[0]) else ""
+        named = [(p.partition(":")[0].split()[-1], p.partition(":")[2].strip()) for p in found if ":" in p]
+        yield Function(match.start(), match["name"], owner, "unsafe" in match["words"], receiver, named, returns,
+                       bounds_of(generics, where))
 
 
-def fields(code: str) -> Iterator[tuple[int, str]]:
-    """The breaches among fields that safe code can set."""
-    for match in _FIELD.finditer(code):
-        if not vouched(match["param"]):
-            yield match.start("param"), f"safe code can set `{match['param']}`"
+@dataclass
+class Kapi:
+    """What is known of all files of the folder."""
+
+    folder: Path
+    texts: dict[Path, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    witnesses: set[str] = field(default_factory=set)
+    units: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for path in sorted(self.folder.rglob("*.rs")):
+            text = path.read_text()
+            self.texts[path] = code_of(text)
+            self.witnesses |= set(_INVARIANTS.findall(text))
+            for match in [*_ALIAS.finditer(self.texts[path]), *_RENAMED.finditer(self.texts[path])]:
+                self.aliases[match["name"]] = match["target"]
+            if path.name == "units.rs":
+                self.units = set(re.findall(rf"{_PUBLIC}(?:struct|type)\s+(\w+)", self.texts[path]))
+
+    def resolved(self, kind: str, bounds: dict[str, str]) -> str:
+        """A type with what its aliases and type parameters stand for, without arguments of closures."""
+        for _ in range(4):
+            words = set(re.findall(r"(?<!Self::)\b\w+", kind))
+            known = [word for word in words if (word in self.aliases or word in bounds) and word not in self.units]
+            new = kind
+            for word in known:
+                meant = bounds.get(word) or self.aliases.get(word, "")
+                if f"/*{word}*/" not in new:
+                    new = re.sub(rf"(?<!Self::)\b{word}\b", lambda _, w=word, m=meant: f"{w}/*{w}*/ ({m})", new)
+            if new == kind:
+                break
+            kind = new
+        return without_arguments(re.sub(r"/\*\w+\*/", "", kind))
+
+    def numbers(self, kind: str) -> bool:
+        return bool(_NUMBER.search(kind)) or bool(self.units & set(re.findall(r"\w+", kind)))
+
+    def bad(self, name: str, kind: str, bounds: dict[str, str]) -> bool:
+        """Whether safe code may not choose a value of this name and type."""
+        meant = self.resolved(kind, bounds)
+        generic = bool(set(bounds) & set(re.findall(r"\w+", kind)))
+        return bool(_POINTER.search(meant)) or bool(
+            _PHYSICAL.search(name) and (_NUMBER.search(meant) or generic))
+
+    def forges(self, fn: Function) -> str | None:
+        """The number of which a function makes, or by which it changes, a value of a type with invariants."""
+        made = {w if w != "Self" else fn.owner for w in re.findall(r"\w+", self.resolved(fn.returns, {}))}
+        if fn.receiver:
+            if fn.owner not in self.witnesses or not re.search(r"&\s*(?:'\w+\s+)?mut\b", fn.receiver):
+                return None
+        elif not made & self.witnesses:
+            return None
+        for name, kind in fn.parameters:
+            if self.numbers(self.resolved(kind, fn.bounds)):
+                return f"{name}: {' '.join(kind.split())}"
+        return None
+
+    def breaches(self, code: str) -> Iterator[tuple[int, str, str]]:
+        """The place, the name and the text of each breach in a file."""
+        for fn in functions(code):
+            if fn.unsafe:
+                continue
+            for name, kind in fn.parameters:
+                if self.bad(name, kind, fn.bounds):
+                    yield fn.place, fn.called, f"fn {fn.name} is safe and takes `{name}: {' '.join(kind.split())}`"
+            if number := self.forges(fn):
+                yield fn.place, fn.called, f"fn {fn.name} is safe and keeps an invariant by `{number}`"
+        for match in _FIELD.finditer(code):
+            name, _, kind = match["param"].partition(":")
+            if self.bad(name.strip(), kind, {}):
+                yield match.start("param"), name.strip(), f"safe code can set `{match['param']}`"
+        for match in _TUPLE.finditer(code):
+            for part in parts(code[match.end() : enclosed(code, match.end() - 1, "()")]):
+                public = re.match(_PUBLIC, part)
+                if public and self.bad(match["name"].lower(), part[public.end() :], {}):
+                    yield match.start(), match["name"], f"safe code can set `{part}` of {match['name']}"
 
 
-def main(folder: Path) -> int:
-    breaches = 0
-    for path in sorted(folder.rglob("*.rs")):
-        code = code_of(path.read_text())
-        for place, text in [*functions(code), *fields(code)]:
-            breaches += 1
-            print(f"{path}:{code.count(chr(10), 0, place) + 1}: {text}")
-    return 1 if breaches else 0
+def main(arguments: list[str]) -> int:
+    mutate = arguments[0] == "--without-unsafe"
+    kapi = Kapi(Path(arguments[-1]))
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+    excused: dict[str, str] = table["unsafe" if mutate else "safe"]
+    lines, needed = [], set()
+    for path, code in kapi.texts.items():
+        here = f"{path.relative_to(kapi.folder)}"
+        found: list[tuple[int, str, str]] = []
+        if mutate:
+            for fn in functions(code):
+                if fn.unsafe:
+                    word = code.index("unsafe", fn.place)
+                    changed = f"{code[:word]}      {code[word + 6 :]}"
+                    if not any(fn.place <= place <= word + 7 for place, _, _ in kapi.breaches(changed)):
+                        found.append((fn.place, fn.called, f"fn {fn.name} could be safe, and nothing is found"))
+        else:
+            found = list(kapi.breaches(code))
+        for place, name, text in found:
+            if (key := f"{here} {name}") in excused:
+                needed.add(key)
+            else:
+                lines.append(f"{path}:{code.count(chr(10), 0, place) + 1}: {text}")
+    lines += [f"signatures.toml: {key}: the exception is not needed" for key in excused.keys() - needed]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))
