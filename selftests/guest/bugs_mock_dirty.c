@@ -39,25 +39,13 @@ static int track_huge(struct tracked *t, uint32_t type)
 
 static int set_dirty(struct tracked *t, uint64_t iova, uint64_t length, uint64_t page, void *bits)
 {
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_DIRTY, .id = t->hwpt,
-		.dirty = {
-			.iova = iova, .length = length, .page_size = page, .uptr = PTR(bits),
-		},
-	};
-
-	return mock_op(t->m.fd, &cmd);
+	return mock_set_dirty(t->m.fd, t->hwpt, iova, length, page, bits);
 }
 
 static int get_dirty(struct tracked *t, uint64_t iova, uint64_t length, uint64_t page, void *bits,
 		     uint32_t flags)
 {
-	struct iommu_hwpt_get_dirty_bitmap cmd = {
-		.size = sizeof(cmd), .hwpt_id = t->hwpt, .flags = flags, .iova = iova,
-		.length = length, .page_size = page, .data = PTR(bits),
-	};
-
-	return call(t->m.fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+	return get_dirty_bitmap(t->m.fd, t->hwpt, iova, length, page, bits, flags);
 }
 
 static bool bit(const unsigned char *bits, size_t i)

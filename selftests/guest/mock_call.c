@@ -82,6 +82,46 @@ int mock_refs(int fd, const void *va, uint64_t length, uint32_t refs)
 	return mock_op(fd, &cmd);
 }
 
+int tracking_tables(int fd, uint32_t dev_id, uint32_t ioas, uint32_t *hwpt)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING, .dev_id = dev_id,
+		.pt_id = ioas,
+	};
+	struct iommu_hwpt_set_dirty_tracking on = {
+		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	int r = call(fd, IOMMU_HWPT_ALLOC, &alloc);
+
+	if (r)
+		return r;
+	*hwpt = on.hwpt_id = alloc.out_hwpt_id;
+	return call(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on);
+}
+
+int mock_set_dirty(int fd, uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t page_size, void *bits)
+{
+	struct iommu_test_cmd cmd = {
+		.op = IOMMU_TEST_OP_DIRTY, .id = hwpt,
+		.dirty = {
+			.iova = iova, .length = length, .page_size = page_size, .uptr = PTR(bits),
+		},
+	};
+
+	return mock_op(fd, &cmd);
+}
+
+int get_dirty_bitmap(int fd, uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t page_size, void *bits,
+		     uint32_t flags)
+{
+	struct iommu_hwpt_get_dirty_bitmap cmd = {
+		.size = sizeof(cmd), .hwpt_id = hwpt, .flags = flags, .iova = iova,
+		.length = length, .page_size = page_size, .data = PTR(bits),
+	};
+
+	return call(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+}
+
 int pasid_attach(int fd, uint32_t device, uint32_t pasid, uint32_t pt)
 {
 	struct iommu_test_cmd cmd = {

@@ -43,6 +43,14 @@ int mock_replace(int fd, uint32_t device, uint32_t pt);
 int mock_check(int fd, uint32_t hwpt, uint64_t iova, const void *va, uint64_t length);
 /* Checks that each page is pinned `refs` times. */
 int mock_refs(int fd, const void *va, uint64_t length, uint32_t refs);
+/* Makes page tables that track dirty pages, with the tracking on. */
+int tracking_tables(int fd, uint32_t dev_id, uint32_t ioas, uint32_t *hwpt);
+/* Sets the dirty bits of the pages, of page_size bytes each, whose bits are set in the bitmap. */
+int mock_set_dirty(int fd, uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t page_size, void *bits);
+/* Reads dirty bits, and clears them unless the flags say otherwise. */
+int get_dirty_bitmap(int fd, uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t page_size, void *bits,
+		     uint32_t flags);
+
 /* Attaches a PASID of a device, moves it to other page tables, or detaches it. */
 int pasid_attach(int fd, uint32_t device, uint32_t pasid, uint32_t pt);
 int pasid_replace(int fd, uint32_t device, uint32_t pasid, uint32_t pt);

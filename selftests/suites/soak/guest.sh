@@ -13,10 +13,10 @@ L2_ANSWER_LIMIT=300
 # A task that is blocked for so many seconds is a complaint of the kernel.
 echo 20 >/proc/sys/kernel/hung_task_timeout_secs
 
-# go_on: whether the time is not over.
+# go_on: whether the time is not over, and the second card has not failed.
 go_on() {
 	seconds
-	[ "$NOW" -lt "$SOAK_END" ]
+	[ "$NOW" -lt "$SOAK_END" ] && [ ! -s /tmp/second-failed ]
 }
 
 # press: fill memory, free it, and compact it, again and again. There stays enough for L2 to start, or little if
@@ -37,26 +37,61 @@ press() {
 	done
 }
 
-# second_card: every ioctl on the second card, then a reset; then it is unplugged while it is open, and
-# found and bound again. Writes how often to /tmp/rounds. What uapi says is not judged: it counts pinned
-# pages, which others pin meanwhile.
+# copy_until_killed COMMAND...: for 15 seconds, have the second card copy, be moved and reset, with dirty tracking
+# beside it. Then run the command, and kill the program at work. It adds a line to /tmp/copies for each round.
+copy_until_killed() {
+	local pid status=0
+	/programs/copies "$BDF" >>/tmp/copies 2>/tmp/copies.why &
+	pid=$!
+	sleep 15
+	"$@"
+	kill -KILL $pid 2>/dev/null || true
+	wait $pid || status=$?
+	echo >>/tmp/kills
+	[ "$status" = 137 ] || echo "copies ended with status $status: $(cat /tmp/copies.why)" >/tmp/second-failed
+}
+
+# remove_second: begin to unplug the second card. That ends when nobody has its file open.
+remove_second() {
+	echo 1 >"/sys/bus/pci/devices/$BDF/remove" &
+	REMOVAL=$!
+	sleep 1
+}
+
+# second_card: the second card copies, and its program is killed; it is reset; a part of uapi runs on it, another
+# one each time; it copies again, and is unplugged meanwhile; then it is found and bound again. Writes how often
+# to /tmp/rounds. What uapi says is not judged: it counts pinned pages, which others pin meanwhile.
 second_card() {
-	local rounds=0
+	local rounds=0 part
+	set -- format ioas option map unmap file copy device hwpt limit life dirty process
 	while go_on; do
-		# On a busy machine it takes minutes, and being killed in the middle is another test.
-		timeout -s KILL 30 /programs/uapi "$CDEV" >/tmp/uapi.log 2>&1 || true
+		copy_until_killed true
 		echo 1 >"/sys/bus/pci/devices/$BDF/reset"
-		# The removal waits until the file is closed, so the task that removes must not have it open.
-		exec 7<>"$CDEV"
-		(exec 7>&-; echo 1 >"/sys/bus/pci/devices/$BDF/remove") &
-		sleep 1
-		exec 7>&-
-		wait $!
+		part=$1
+		shift
+		set -- "$@" "$part"
+		timeout -s KILL 120 /programs/uapi "$CDEV" "$part" >/tmp/uapi.log 2>&1 || true
+		! grep -q '^# Totals' /tmp/uapi.log || echo "$part" >>/tmp/parts
+		copy_until_killed remove_second
+		wait "$REMOVAL"
 		echo 1 >/sys/bus/pci/rescan
 		bind_igb
 		rounds=$((rounds + 1))
 		echo "$rounds" >/tmp/rounds
 	done
+}
+
+# second_copied: that the second card did everything that copies does, and nothing wrong. WHY is how much.
+second_copied() {
+	WHY=$(cat /tmp/second-failed)
+	[ -z "$WHY" ] || return 1
+	WHY=$(awk '{ copies += $1; moves += $3; resets += $5; dirty += $7; late += $10 }
+		END {
+			printf "%d rounds, %d copies, %d moves, %d resets, %d dirty pages, %d late",
+				NR, copies, moves, resets, dirty, late
+			exit !(copies && moves && resets && dirty)
+		}' /tmp/copies) || return 1
+	WHY="$WHY; killed $(wc -l </tmp/kills) times"
 }
 
 # no_stall: what the process that calls beside all this says of its longest call.
@@ -85,6 +120,7 @@ bind_igb
 seconds
 SOAK_END=$((NOW + RUN_SECONDS))
 echo 0 >/tmp/rounds
+: >/tmp/copies >/tmp/kills >/tmp/parts >/tmp/second-failed
 /programs/stalls 5 >/tmp/stalls &
 STALLS=$!
 press &
@@ -102,7 +138,7 @@ while go_on; do
 	check "life $LIVES: gets an address by DHCP" l2_address eth0
 	check "life $LIVES: fetches a file, and its checksum is right" l2_fetch eth0 10.0.2.2
 	check "life $LIVES: is made to receive all the time" l2_ask flood eth0 "http://10.0.2.2:$SERVED_PORT/"
-	sleep 10
+	sleep 15
 	check "life $LIVES: the card writes to memory all the time" l2_receives eth0
 	rm -f /tmp/l2-is-up
 	kill -KILL "$L2_PID"
@@ -113,7 +149,9 @@ done
 wait $PRESS $SECOND
 trap l2_end EXIT
 check "no call has taken more than 5 seconds" no_stall
+check "the second card copies what it should" second_copied
 check "the second card was unplugged $(cat /tmp/rounds) times" [ "$(cat /tmp/rounds)" -gt 0 ]
+check "$(wc -l </tmp/parts) parts of uapi ran to their end" [ -s /tmp/parts ]
 sleep 1
 check "no DMA fault" l2_no_fault
 check "no page is pinned" l2_nothing_pinned

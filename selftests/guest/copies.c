@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A network card copies memory, round after round, until the program is killed. In each round the content of
+ * a copy is checked, memory is mapped and unmapped while the card works, and the card is moved between two
+ * address spaces; in every fourth it is reset while it works. No emulated IOMMU tracks dirty pages. So a mock
+ * device, whose IOMMU does, is attached to the card's address spaces too, and its bitmap is read while the
+ * card works.
+ *
+ * Prints a line after each round: "N copies, N moves, N resets, N dirty pages, N late". Ends by itself
+ * only after a failure, with 1 and a message. For use beside others that keep the module busy.
+ * Usage: copies BDF, of an igb that is bound to vfio-pci; the module must have mock devices
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "card.h"
+#include "mock_call.h"
+#include "result.h"
+
+#define SPACES		2
+#define FRAME		1024UL
+#define PAGES		64UL		/* of each target; the card writes to the first one */
+#define IN_FLIGHT	200
+#define RESET_EVERY	4
+#define SRC		0x10000000UL
+#define DST		0x20000000UL
+#define RINGS		0x30000000UL
+#define BESIDE		0x40000000UL
+/* A copy is late if it takes two seconds, as it may on a busy machine. It is repeated this often. */
+#define PATIENCE	3
+
+static struct {
+	int fd;
+	uint32_t space[SPACES];
+	uint32_t tables[SPACES];	/* which track dirty pages, for the mock device */
+	uint32_t mock, mock_id;
+	unsigned int at;		/* the space that the card is attached to */
+	struct card *card;
+	char *src, *rings, *dst[SPACES];
+} all;
+
+/* What was done in this round. */
+static unsigned int copies, moves, resets, dirty, late;
+
+static void must(const char *what, long long r, long long wanted)
+{
+	if (r == wanted)
+		return;
+	fprintf(stderr, "%s: got %s, expected %s\n", what, errno_name(r), errno_name(wanted));
+	exit(1);
+}
+
+#define MUST(expr, wanted) must(#expr, expr, wanted)
+
+static char *memory(size_t size)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	MUST(p != MAP_FAILED, true);
+	return p;
+}
+
+/* Maps the pages of a target one by one, so that each has a dirty bit of its own. */
+static void map_target(unsigned int space)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		MUST(map(all.fd, all.space[space], all.dst[space] + i * PAGE, PAGE, DST + i * PAGE), 0);
+}
+
+static void open_all(const char *bdf)
+{
+	uint32_t dev_id;
+	unsigned int i;
+
+	all.fd = open_iommu();
+	MUST(all.fd >= 0, true);
+	all.src = memory(PAGE);
+	all.rings = memory(CARD_RINGS);
+	all.card = card_open(bdf);
+	MUST(bind_device(card_fd(all.card), all.fd, &dev_id), 0);
+	for (i = 0; i < SPACES; i++) {
+		all.dst[i] = memory(PAGES * PAGE);
+		MUST(ioas_alloc(all.fd, &all.space[i]), 0);
+		MUST(map(all.fd, all.space[i], all.src, PAGE, SRC), 0);
+		MUST(map(all.fd, all.space[i], all.rings, CARD_RINGS, RINGS), 0);
+		map_target(i);
+	}
+	MUST(mock_device_flags(all.fd, all.space[0], 0, &all.mock, &all.mock_id), 0);
+	for (i = 0; i < SPACES; i++)
+		MUST(tracking_tables(all.fd, all.mock_id, all.space[i], &all.tables[i]), 0);
+	MUST(attach(card_fd(all.card), all.space[0], NULL), 0);
+	card_start(all.card, all.rings, RINGS);
+}
+
+/* Has the card copy new content. It must arrive in the target of the card's space, and in no other. */
+static void copy_once(void)
+{
+	static unsigned char content;
+	unsigned int tries = 0, i;
+	int r;
+
+	memset(all.src, ++content, FRAME);
+	for (i = 0; i < SPACES; i++)
+		memset(all.dst[i], ~content, FRAME);
+	while ((r = card_copy(all.card, SRC, DST, FRAME)) == -ETIMEDOUT && ++tries < PATIENCE)
+		late++;
+	MUST(r, 0);
+	for (i = 0; i < SPACES; i++)
+		MUST(!memcmp(all.src, all.dst[i], FRAME), i == all.at);
+	copies++;
+}
+
+/* Makes pages dirty in the page tables of a space; the bitmap must say these, and then none. */
+static void track(unsigned int space)
+{
+	static unsigned int round;
+	unsigned char want[PAGES / 8], got[PAGES / 8];
+	static const unsigned char none[PAGES / 8];
+	uint32_t tables = all.tables[space];
+	size_t i;
+
+	MUST(mock_replace(all.fd, all.mock, tables), 0);
+	round++;
+	for (i = 0; i < sizeof(want); i++) {
+		want[i] = round * (i + 1);
+		dirty += __builtin_popcount(want[i]);
+	}
+	MUST(mock_set_dirty(all.fd, tables, DST, PAGES * PAGE, PAGE, want), 0);
+	memset(got, 0, sizeof(got));
+	MUST(get_dirty_bitmap(all.fd, tables, DST, PAGES * PAGE, PAGE, got, 0), 0);
+	MUST(memcmp(got, want, sizeof(got)), 0);
+	memset(got, 0, sizeof(got));
+	MUST(get_dirty_bitmap(all.fd, tables, DST, PAGES * PAGE, PAGE, got, 0), 0);
+	MUST(memcmp(got, none, sizeof(got)), 0);
+}
+
+/* What is done while the card works. */
+static void work_beside(void)
+{
+	unsigned int other = !all.at;
+
+	MUST(map(all.fd, all.space[all.at], all.dst[other], PAGES * PAGE, BESIDE), 0);
+	track(all.at);
+	MUST(unmap(all.fd, all.space[other], DST, PAGES * PAGE), PAGES * PAGE);
+	map_target(other);
+	MUST(unmap(all.fd, all.space[all.at], BESIDE, PAGES * PAGE), PAGES * PAGE);
+}
+
+static void copy_many(void)
+{
+	int r;
+
+	card_start_copies(all.card, SRC, DST, FRAME, IN_FLIGHT);
+	work_beside();
+	r = card_wait(all.card);
+	if (r == -ETIMEDOUT)
+		late++;
+	else
+		MUST(r, 0);
+	copies += IN_FLIGHT;
+}
+
+/* It has nothing to do meanwhile: VT-d's driver blocks a device's DMA while it is moved. */
+static void move_card(void)
+{
+	all.at = !all.at;
+	MUST(attach(card_fd(all.card), all.space[all.at], NULL), 0);
+	moves++;
+}
+
+static void reset_at_work(void)
+{
+	card_start_copies(all.card, SRC, DST, FRAME, IN_FLIGHT);
+	card_reset(all.card);
+	resets++;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int round = 0;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: copies BDF\n");
+		return 2;
+	}
+	open_all(argv[1]);
+	while (true) {
+		copies = moves = resets = dirty = late = 0;
+		copy_once();
+		copy_many();
+		move_card();
+		copy_once();
+		if (++round % RESET_EVERY == 0)
+			reset_at_work();
+		printf("%u copies, %u moves, %u resets, %u dirty pages, %u late\n", copies, moves, resets,
+		       dirty, late);
+		fflush(stdout);
+	}
+}
