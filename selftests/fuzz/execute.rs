@@ -6,6 +6,8 @@
 //! descriptors are not in it, since two modules may number differently: an id that a call made is
 //! "+", and one that names what call N made is "@N".
 
+mod other;
+
 use std::{
     fmt::Write,
     sync::{
@@ -17,15 +19,13 @@ use std::{
         Mutex,
         MutexGuard,
         PoisonError, //
-    },
-    time::Duration, //
+    }, //
 };
 
 use crate::{
     answer::{
         array,
         mask,
-        read_faults,
         result_name,
         store,
         tell,
@@ -45,7 +45,6 @@ use crate::{
         Place,
         Scratch,
         ARENA,
-        ARENA_PAGES,
         PAGE, //
     },
     observe,
@@ -130,6 +129,15 @@ impl Executor {
 
     /// Runs a program.
     pub(crate) fn run(&mut self, program: &Program) -> Trace {
+        self.run_by(program, None)
+    }
+
+    /// Runs a program, of whose threads' calls only these are made, one after the other in this order.
+    pub(crate) fn run_in_order(&mut self, program: &Program, order: &[usize]) -> Trace {
+        self.run_by(program, Some(order))
+    }
+
+    fn run_by(&mut self, program: &Program, order: Option<&[usize]>) -> Trace {
         if let Some(coverage) = &self.coverage {
             coverage.begin();
         }
@@ -145,7 +153,14 @@ impl Executor {
                             .iter()
                             .take_while(|call| is_thread(call))
                             .count();
-                    self.run_threads(program, index..end);
+                    let range = index..end;
+                    match order {
+                        None => self.run_threads(program, range),
+                        Some(order) => order
+                            .iter()
+                            .filter(|&call| range.contains(call))
+                            .for_each(|&call| self.make(program, call, 0)),
+                    }
                     index = end;
                     continue;
                 }
@@ -502,129 +517,6 @@ impl Executor {
                 .any(|(field, res)| res == Res::Device && self.slots.value(*number, field) == id)
         });
         made.map_or(format!("{id:#x}"), |(number, _)| format!("@{number}"))
-    }
-
-    fn other(
-        &self,
-        program: &Program,
-        index: usize,
-        scratch: &mut Scratch,
-        values: &mut [u64],
-        text: &mut String,
-    ) -> i64 {
-        let call = &program.calls[index];
-        let value = |name: &str| call.of.field(name).map_or(0, |index| values[index]);
-        let fd = value("fd") as i64;
-        let (result, out) = match call.of.action {
-            Action::Direct(request) => (self.ioctl(index, fd, request, value("argument")), 0),
-            Action::Open => {
-                let fd = sys::open("/dev/iommu", c::O_RDWR);
-                (fd.min(0), fd as u64)
-            }
-            Action::Close => (sys::close(fd), 0),
-            Action::Poll => (sys::poll(fd), 0),
-            Action::ReadFaults => {
-                let echo = |id| self.maker(&program.calls[..index], id);
-                return read_faults(call, &echo, scratch, values, text);
-            }
-            Action::ReadEvents => {
-                let length = value("length").min(PAGE);
-                let Some(at) = scratch.push(&vec![FILL; length as usize]) else {
-                    return 0;
-                };
-                let result = sys::read(fd, scratch.target(call.place, at), length);
-                for byte in 0..result.clamp(0, 64) as u64 {
-                    let _ = write!(
-                        text,
-                        "{}{:02x}",
-                        if byte == 0 { " " } else { "" },
-                        get(at + byte, 1)
-                    );
-                }
-                (result, 0)
-            }
-            Action::Respond => (sys::write(fd, value("data"), value("length").min(PAGE)), 0),
-            Action::MapContext => {
-                let length = value("length").min(4 * PAGE);
-                let address = sys::mmap(
-                    0,
-                    length,
-                    value("prot") as u32 & 7,
-                    // Not named in older programs.
-                    if value("kind") == u64::from(c::MAP_PRIVATE) {
-                        c::MAP_PRIVATE
-                    } else {
-                        c::MAP_SHARED
-                    },
-                    fd,
-                    value("offset"),
-                );
-                if address > 0 {
-                    if let Ok(mut mappings) = self.mappings.lock() {
-                        mappings.push((address as u64, length));
-                    }
-                }
-                (address.min(0), address as u64)
-            }
-            Action::UnmapContext => {
-                let address = value("address");
-                let mapping = self.mappings.lock().ok().and_then(|mut list| {
-                    let index = list.iter().position(|(at, _)| *at == address)?;
-                    Some(list.remove(index))
-                });
-                (
-                    mapping.map_or(-i64::from(c::EINVAL), |(at, length)| {
-                        sys::munmap(at, length)
-                    }),
-                    0,
-                )
-            }
-            Action::Poke => (sys::read(self.memory.files[2], value("address"), 8), 0),
-            Action::Protect | Action::Drop | Action::Unmap => (self.change_memory(call, &value), 0),
-            Action::Limit => {
-                self.limited.store(true, SeqCst);
-                (sys::limit_locked(value("bytes")), 0)
-            }
-            Action::Kill => {
-                let child = (value("child") as usize).checked_sub(1);
-                let status = child.and_then(|child| self.children.kill(child));
-                (
-                    status.map_or(-i64::from(c::ESRCH), |status| {
-                        i64::from(c::SIGKILL) - status
-                    }),
-                    0,
-                )
-            }
-            Action::Look => (observe::look(scratch, fd), 0),
-            Action::GiveUp if matches!(call.who, Who::Child(_)) => {
-                (sys::give_up(value("capability") as u32), 0)
-            }
-            Action::GiveUp => (-i64::from(c::EPERM), 0),
-            Action::Pause => {
-                std::thread::sleep(Duration::from_millis(value("milliseconds").min(1000)));
-                (0, 0)
-            }
-            Action::Fork | Action::Ioctl(_) => (0, 0),
-        };
-        if let Some((index, _)) = call.of.makes().next() {
-            values[index] = out;
-        }
-        result
-    }
-
-    /// Changes what is mapped in the arena, by whole pages.
-    fn change_memory(&self, call: &Call, value: &dyn Fn(&str) -> u64) -> i64 {
-        let start = value("address") / PAGE * PAGE;
-        let end = start.saturating_add(value("length").next_multiple_of(PAGE));
-        if start < ARENA || end > ARENA + ARENA_PAGES * PAGE || start >= end {
-            return -i64::from(c::EINVAL);
-        }
-        self.moved.store(true, SeqCst);
-        match call.of.action {
-            Action::Protect => sys::mprotect(start, end - start, value("prot") as u32 & 3),
-            Action::Drop => sys::drop_pages(start, end - start),
-            _ => sys::munmap(start, end - start),
-        }
     }
 }
 

@@ -72,6 +72,7 @@ const USAGE: &str = "usage:
   fuzz inject STEP SHARE [PROGRAMS]  let each STEP-th thing that can fail in programs, or those of
                                      the tree, fail; SHARE is which of how many parts of them: 1/1
   fuzz race SEED SECONDS             run programs of threads
+  fuzz meet SECONDS                  run those of the tree that have threads, until one is wrong
   fuzz compare PROGRAMS C OURS [KNOWN]
                                      print findings, programs with different answers, without
                                      those of the file KNOWN
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
             read(programs).and_then(|text| inject(step, share, parse_all(&text)?))
         }
         ["race", seed, seconds] => race(seed, seconds),
+        ["meet", seconds] => meet(seconds),
         ["describe"] => {
             print!("{}", describe::all());
             Ok(())
@@ -357,43 +359,12 @@ fn commented(program: &Program) -> String {
 
 fn race(seed: &str, seconds: &str) -> Done {
     let mut executor = Executor::with_coverage().ok_or("no memory")?;
-    let mut generator = Generator::new(number(seed)?);
-    let corpus = corpus()?;
-    let end = Instant::now() + Duration::from_secs(number(seconds)?);
-    let (mut count, mut wrong) = (0, 0);
-    println!("KTAP version 1\n1..1");
-    while Instant::now() < end && wrong < 5 {
-        let (Some(one), Some(other)) = (
-            generator.random.pick(&corpus).cloned(),
-            generator.random.pick(&corpus),
-        ) else {
-            break;
-        };
-        let changed = if generator.random.one_in(2) {
-            generator.mutate(&one, other)
-        } else {
-            one
-        };
-        let program = generator.spread(&changed);
-        if !program.is_sound() {
-            continue;
-        }
-        count += 1;
-        if let Some(message) = race::judge(&mut executor, &program) {
-            println!("# {message}");
-            print!("{}", commented(&program));
-            wrong += 1;
-        }
-    }
-    println!("# {count} programs");
-    if let Some(coverage) = &executor.coverage {
-        coverage.print("reached");
-    }
-    println!(
-        "{} 1 programs of threads",
-        if wrong == 0 { "ok" } else { "not ok" }
-    );
-    Ok(())
+    race::spread(&mut executor, &corpus()?, number(seed)?, number(seconds)?)
+}
+
+fn meet(seconds: &str) -> Done {
+    let mut executor = Executor::new().ok_or("no memory")?;
+    race::meet(&mut executor, &threads()?, number(seconds)?)
 }
 
 fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {

@@ -1,117 +1,311 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Programs of several threads. Whatever they do, no page is pinned when all is closed, and the
-//! answers are those of some order in which the calls are made one after the other.
+//! Programs of several threads. Whatever they do, no page is pinned when all is closed, and what they
+//! answer and leave is what some order leaves, in which the calls are made one after the other.
+//!
+//! A call that meets another one at work may be refused, and then has done nothing. So orders are tried
+//! without the calls that were refused, and then with them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
 
 use crate::{
     execute::{
         Executor,
         Trace, //
     },
+    generate::Generator,
     program::{
+        Call,
         Program,
-        Who, //
+        Value,
+        Who,
+        MOST_CALLS, //
     },
+    table::find, //
 };
 
 /// How often a program runs.
 const RUNS: usize = 6;
-/// The most orders that are tried.
-const MOST_ORDERS: usize = 24;
+/// The most orders that are tried to explain a run.
+const MOST_ORDERS: usize = 120;
+/// How many programs may be wrong before no further ones run.
+const MOST_WRONG: usize = 5;
 
-/// Runs a program of threads. Returns what is wrong.
-pub(crate) fn judge(executor: &mut Executor, program: &Program) -> Option<String> {
-    let begin = program
-        .calls
-        .iter()
-        .position(|call| matches!(call.who, Who::Thread(_)))?;
-    let mut orders: Option<Vec<Trace>> = None;
-    for _ in 0..RUNS {
-        let trace = executor.run(program);
-        if let Some(last) = trace
-            .last()
-            .filter(|last| !last.starts_with("after close: 0 KiB"))
-        {
-            return Some(last.clone());
-        }
-        // A call that meets another one at work may be refused.
-        if trace.iter().any(|line| {
-            ["EBUSY", "EAGAIN", "ENOENT"]
-                .iter()
-                .any(|name| line.starts_with(name))
-        }) {
+/// How many runs were judged, and by how many orders.
+#[derive(Default)]
+struct Tally {
+    programs: usize,
+    runs: usize,
+    given_up: usize,
+    orders: usize,
+    /// Programs by their number of threads, from two on.
+    by_threads: [usize; 3],
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [two, three, four] = self.by_threads;
+        write!(
+            f,
+            "{} programs, {two} of two threads, {three} of three, {four} of four: {} runs, \
+             {} orders tried, {} runs that {MOST_ORDERS} orders do not decide",
+            self.programs, self.runs, self.orders, self.given_up
+        )
+    }
+}
+
+/// Runs programs of the corpus, whose calls are spread over threads, for so many seconds. Prints a test.
+pub(crate) fn spread(
+    executor: &mut Executor,
+    corpus: &[Program],
+    seed: u64,
+    seconds: u64,
+) -> Result<(), String> {
+    let mut generator = Generator::new(seed);
+    let next = || {
+        let one = generator.random.pick(corpus)?.clone();
+        let other = generator.random.pick(corpus)?;
+        let changed = if generator.random.one_in(2) {
+            generator.mutate(&one, other)
+        } else {
+            one
+        };
+        Some(with_end(generator.spread(&changed)))
+    };
+    judge_all(executor, next, seconds, MOST_WRONG)
+}
+
+/// Runs the programs, one after the other, again and again for so many seconds, or until one is wrong.
+/// Prints a test.
+pub(crate) fn meet(
+    executor: &mut Executor,
+    programs: &[Program],
+    seconds: u64,
+) -> Result<(), String> {
+    let mut programs = programs.iter().cycle();
+    judge_all(executor, || programs.next().cloned(), seconds, 1)
+}
+
+fn judge_all(
+    executor: &mut Executor,
+    mut next: impl FnMut() -> Option<Program>,
+    seconds: u64,
+    most_wrong: usize,
+) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut tally, mut wrong) = (Tally::default(), 0);
+    println!("KTAP version 1\n1..1");
+    while Instant::now() < end && wrong < most_wrong {
+        let program = next().ok_or("no programs")?;
+        if !program.is_sound() {
             continue;
         }
-        let orders = orders.get_or_insert_with(|| {
-            let orders = interleavings(program, begin);
-            let few = orders.iter().filter(|_| orders.len() < MOST_ORDERS);
-            few.map(|order| in_order(executor, program, begin, order))
-                .collect()
-        });
-        let calls = program.calls.len();
-        let is_explained =
-            orders.is_empty() || orders.iter().any(|order| order[..calls] == trace[..calls]);
-        if !is_explained {
-            return Some(format!(
-                "no order of the calls explains: {}",
-                trace[begin..calls].join("; ")
-            ));
+        if let Some(message) = judge(executor, &program, &mut tally) {
+            println!("# {message}");
+            print!("{}", crate::commented(&program));
+            wrong += 1;
         }
     }
+    println!("# {tally}");
+    if let Some(coverage) = &executor.coverage {
+        coverage.print("reached");
+    }
+    println!(
+        "{} 1 programs of threads",
+        if wrong == 0 { "ok" } else { "not ok" }
+    );
+    Ok(())
+}
+
+/// Appends calls that say what is left after the threads: how many ranges each address space of the
+/// program has, and how many bytes are mapped there.
+fn with_end(mut program: Program) -> Program {
+    let is_ours = |call: &Call| call.who == Who::Main && call.of.name == "ioas_alloc";
+    let made: Vec<usize> = (0..program.calls.len())
+        .filter(|&index| is_ours(&program.calls[index]))
+        .collect();
+    for index in made {
+        for name in ["ioas_iova_ranges", "ioas_unmap"] {
+            let Some(of) = find(name).filter(|_| program.calls.len() < MOST_CALLS) else {
+                return program;
+            };
+            let mut call = Call::new(of);
+            let maker = &program.calls[index];
+            call.values[0] = maker.values[0].clone();
+            if let (Some(id), Some(field)) = (of.field("ioas_id"), maker.of.field("out_ioas_id")) {
+                call.values[id] = Value::Of {
+                    call: index,
+                    field,
+                    plus: 0,
+                };
+            }
+            if let Some(length) = of.field("length") {
+                call.values[length] = Value::Number(u64::MAX);
+            }
+            program.calls.push(call);
+        }
+    }
+    program
+}
+
+/// Runs a program of threads. Returns what is wrong.
+fn judge(executor: &mut Executor, program: &Program, tally: &mut Tally) -> Option<String> {
+    let threads = threads(program);
+    if threads.len() < 2 {
+        return None;
+    }
+    tally.programs += 1;
+    tally.by_threads[threads.len() - 2] += 1;
+    let mut orders = Orders {
+        program,
+        known: HashMap::new(),
+    };
+    for _ in 0..RUNS {
+        let trace = executor.run(program);
+        if let Some(last) = trace.last() {
+            if !last.starts_with("after close: 0 KiB") {
+                return Some(last.clone());
+            }
+        }
+        tally.runs += 1;
+        let is_refused = |&index: &usize| is_refusal(&trace[index]);
+        let made: Vec<Vec<usize>> = threads
+            .iter()
+            .map(|calls| calls.iter().copied().filter(|c| !is_refused(c)).collect())
+            .collect();
+        let mut verdict = orders.explain(executor, &made, &trace);
+        if verdict == Verdict::No && made != threads {
+            verdict = orders.explain(executor, &threads, &trace);
+        }
+        match verdict {
+            Verdict::Yes => {}
+            Verdict::GivenUp => tally.given_up += 1,
+            Verdict::No => {
+                let calls = threads.iter().flatten().map(|&call| &*trace[call]);
+                let answers: Vec<&str> = calls.chain(end(program, &trace)).collect();
+                return Some(format!(
+                    "no order of the calls explains: {}",
+                    answers.join("; ")
+                ));
+            }
+        }
+    }
+    tally.orders += orders.known.len();
     None
 }
 
-/// Returns the orders of the threads' calls, each as the numbers of the calls.
-fn interleavings(program: &Program, begin: usize) -> Vec<Vec<usize>> {
+/// Whether an answer is one that a call may have because another one is at work.
+fn is_refusal(answer: &str) -> bool {
+    ["EBUSY", "EAGAIN", "ENOENT"]
+        .iter()
+        .any(|name| answer.starts_with(name))
+}
+
+/// Returns the numbers of each thread's calls.
+fn threads(program: &Program) -> Vec<Vec<usize>> {
     let mut threads: Vec<Vec<usize>> = vec![Vec::new(); 4];
-    for (index, call) in program.calls.iter().enumerate().skip(begin) {
+    for (index, call) in program.calls.iter().enumerate() {
         if let Who::Thread(thread) = call.who {
             threads[thread].push(index);
         }
     }
-    let mut orders = Vec::new();
-    extend(&mut vec![0; 4], &threads, &mut Vec::new(), &mut orders);
-    orders
+    threads.retain(|calls| !calls.is_empty());
+    threads
 }
 
-fn extend(
-    done: &mut Vec<usize>,
-    threads: &[Vec<usize>],
-    order: &mut Vec<usize>,
-    orders: &mut Vec<Vec<usize>>,
-) {
-    if orders.len() >= MOST_ORDERS {
-        return;
+/// Returns the answers of the calls after the threads, and how much was pinned then.
+fn end<'a>(program: &Program, trace: &'a Trace) -> impl Iterator<Item = &'a str> {
+    let calls = &program.calls;
+    let is_thread = |call: &Call| matches!(call.who, Who::Thread(_));
+    let begin = calls.iter().rposition(is_thread).map_or(0, |last| last + 1);
+    trace[begin..=calls.len()].iter().map(String::as_str)
+}
+
+#[derive(PartialEq)]
+enum Verdict {
+    Yes,
+    No,
+    GivenUp,
+}
+
+/// The orders of a program's calls.
+struct Orders<'a> {
+    program: &'a Program,
+    /// What those that were tried answered.
+    known: HashMap<Vec<usize>, Trace>,
+}
+
+impl Orders<'_> {
+    /// Looks for an order of the threads' calls that answers and leaves the same. One that differs at a
+    /// call rules out all that begin with the same calls up to this one.
+    fn explain(
+        &mut self,
+        executor: &mut Executor,
+        threads: &[Vec<usize>],
+        trace: &Trace,
+    ) -> Verdict {
+        let mut choices = completed(threads, Vec::new());
+        for _ in 0..MOST_ORDERS {
+            let order = in_turn(threads, &choices);
+            let program = self.program;
+            let answered = self
+                .known
+                .entry(order.clone())
+                .or_insert_with(|| executor.run_in_order(program, &order));
+            let differs =
+                |&index: &usize| !is_refusal(&trace[index]) && trace[index] != answered[index];
+            let at = match order.iter().position(differs) {
+                None if end(program, trace).eq(end(program, answered)) => return Verdict::Yes,
+                None => order.len(),
+                Some(at) => at + 1,
+            };
+            match next(threads, &choices[..at]) {
+                Some(next) => choices = next,
+                None => return Verdict::No,
+            }
+        }
+        Verdict::GivenUp
     }
-    let mut is_end = true;
-    for thread in 0..threads.len() {
-        if let Some(&call) = threads[thread].get(done[thread]) {
-            is_end = false;
-            done[thread] += 1;
-            order.push(call);
-            extend(done, threads, order, orders);
-            order.pop();
-            done[thread] -= 1;
+}
+
+/// Returns the calls that are made if `choices` says which thread makes one each time.
+fn in_turn(threads: &[Vec<usize>], choices: &[usize]) -> Vec<usize> {
+    let mut done = vec![0; threads.len()];
+    let mut order = Vec::new();
+    for &thread in choices {
+        order.push(threads[thread][done[thread]]);
+        done[thread] += 1;
+    }
+    order
+}
+
+/// Returns the first choices that begin in this way.
+fn completed(threads: &[Vec<usize>], mut choices: Vec<usize>) -> Vec<usize> {
+    for (thread, calls) in threads.iter().enumerate() {
+        let done = choices.iter().filter(|&&choice| choice == thread).count();
+        choices.extend(std::iter::repeat_n(thread, calls.len() - done));
+    }
+    choices
+}
+
+/// Returns the first choices after all that begin in this way.
+fn next(threads: &[Vec<usize>], choices: &[usize]) -> Option<Vec<usize>> {
+    for at in (0..choices.len()).rev() {
+        let (kept, last) = (&choices[..at], choices[at]);
+        let has_calls = |&thread: &usize| {
+            let done = kept.iter().filter(|&&choice| choice == thread).count();
+            done < threads[thread].len()
+        };
+        if let Some(thread) = (last + 1..threads.len()).find(has_calls) {
+            return Some(completed(threads, [kept, &[thread]].concat()));
         }
     }
-    if is_end {
-        orders.push(order.clone());
-    }
-}
-
-/// Runs the calls one after the other. Returns the answers in the order of the program.
-fn in_order(executor: &mut Executor, program: &Program, begin: usize, order: &[usize]) -> Trace {
-    let mut calls = program.calls[..begin].to_vec();
-    // Calls of threads refer to what was made before the threads only.
-    calls.extend(order.iter().map(|&index| {
-        let mut call = program.calls[index].clone();
-        call.who = Who::Main;
-        call
-    }));
-    let trace = executor.run(&Program { calls });
-    let mut sorted = trace.clone();
-    for (at, &index) in order.iter().enumerate() {
-        sorted[index].clone_from(&trace[begin + at]);
-    }
-    sorted
+    None
 }
