@@ -295,7 +295,7 @@ impl Group {
         if let Some(attachment) = &mut attached.attachment {
             // The devices of a group are behind one IOMMU.
             let first = attached.members.first();
-            let first = first.ok_or(Reason::Impossible.with(0))?;
+            let first = some_or_warn!(first)?;
             let doorbells = self.doorbells(&first.dev, pasid, hwpt)?;
             attachment
                 .replace(hwpt.attachable(&first.dev), doorbells, id)

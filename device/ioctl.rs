@@ -2,14 +2,12 @@
 
 //! The ioctl on devices.
 
-use kernel::{
-    prelude::*,
-    uaccess::UserSlice, //
-};
+use kernel::uaccess::UserSlice;
 
 use crate::{
     device::BoundDevice,
     kapi::{
+        bug::some_or_warn,
         iommu::{
             group::{
                 capable,
@@ -67,8 +65,8 @@ pub(crate) fn get_hw_info(ctx: &Ctx, mut cmd: uapi::HwInfo, user: &UserStruct) -
     if copied < room {
         user::clear(data.wrapping_byte_add(copied), room - copied)?;
     }
-    cmd.data_len =
-        u32::try_from(bytes.len()).map_err(|_| Reason::Impossible.errno(EOVERFLOW, 0))?;
+    // The driver has told the length as a `u32`.
+    cmd.data_len = some_or_warn!(u32::try_from(bytes.len()).ok())?;
     uapi::set_hw_info_type(&mut cmd, info.kind());
     user.write(&cmd)
 }

@@ -147,7 +147,7 @@ bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 
 void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages)
 {
-	atomic_long_sub(npages, &user->locked_vm);
+	WARN_ON_ONCE(atomic_long_sub_return(npages, &user->locked_vm) < 0);
 }
 
 u32 iommufd_rs_uid(struct user_struct *user)

@@ -2,8 +2,6 @@
 
 //! Page tables of either kind. A device can be attached to both.
 
-use kernel::prelude::*;
-
 use crate::{
     hwpt::{
         HwptNested,
@@ -11,14 +9,12 @@ use crate::{
     },
     ioas::Ioas,
     kapi::{
+        bug::some_or_warn,
         iommu::{
             attachable::Attachable,
             device::IommuDevice, //
         },
-        reason::{
-            Reason,
-            Result, //
-        }, //
+        reason::Result, //
     },
     object::{
         AnyRef,
@@ -140,11 +136,9 @@ impl<'c> HwptInUse<'c> {
         Self { ctx, hwpt }
     }
 
-    /// Returns the page tables. `ENOENT` cannot happen.
+    /// Returns the page tables. They are there until this is dropped, so it does not fail.
     pub(crate) fn hwpt(&self) -> Result<&Hwpt> {
-        self.hwpt
-            .as_ref()
-            .ok_or(Reason::Impossible.errno(ENOENT, 0))
+        some_or_warn!(self.hwpt.as_ref())
     }
 
     /// Runs `f` with the page tables that the kernel fills and that have this id. Returns `ENOENT`

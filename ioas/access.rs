@@ -272,7 +272,7 @@ impl Held<'_> {
     fn release(&mut self, mut f: impl FnMut(&Area)) {
         self.for_each(|area| {
             f(area);
-            area.readers.fetch_sub(1, Relaxed);
+            area.reader_leaves();
         });
         if self.last.take().is_some() {
             self.ioas.settled.wake_all();

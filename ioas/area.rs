@@ -2,7 +2,10 @@
 
 //! Areas: ranges of IOVA that are mapped to memory.
 
-use kernel::sync::atomic::Atomic;
+use kernel::sync::atomic::{
+    ordering::Relaxed,
+    Atomic, //
+};
 
 use crate::{
     ioas::{
@@ -10,7 +13,10 @@ use crate::{
         pages::Pages, //
     },
     kapi::{
-        bug::some_or_warn,
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         iommu::domain::Prot,
         reason::{
             Reason,
@@ -108,6 +114,18 @@ impl Area {
             prevent_access: false,
             wanted: false,
         }
+    }
+
+    /// Counts one [`Reader`](crate::ioas::reader::Reader) fewer.
+    pub(crate) fn reader_leaves(&self) {
+        warn_on_once!(self.readers.fetch_sub(1, Relaxed) <= 0);
+    }
+
+    /// Returns true if the area has no reader and no access. Unmapping waits for both.
+    pub(crate) fn is_unused(&self) -> bool {
+        [&self.readers, &self.accesses, &self.phys_pins]
+            .iter()
+            .all(|number| number.load(Relaxed) == 0)
     }
 
     /// Returns true if the area is mapped, for everyone but the task that maps or unmaps it.

@@ -15,7 +15,8 @@ use crate::{
         area::Slice,
         filler::Filler,
         membership::Membership,
-        ranges::RANGES, //
+        ranges::RANGES,
+        tally::Tally, //
     },
     kapi::{
         bug::warn_on_once,
@@ -41,7 +42,7 @@ pub(crate) struct Domains {
     /// The emulated devices.
     pub(super) accessors: KVVec<Arc<Accessor>>,
     /// The number of HW queues.
-    pub(super) phys_pins: usize,
+    pub(super) phys_pins: Tally,
     /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` is off).
     pub(super) small_pages: bool,
 }
@@ -52,7 +53,7 @@ impl Domains {
         Self {
             members: Membership::new(),
             accessors: KVVec::new(),
-            phys_pins: 0,
+            phys_pins: Tally::new(),
             small_pages: false,
         }
     }
@@ -64,7 +65,7 @@ impl Domains {
 
     /// Returns the alignment that the domains, accessors and HW queues need, in bytes.
     pub(super) fn alignment(&self) -> u64 {
-        let whole_pages = self.small_pages || self.phys_pins != 0;
+        let whole_pages = self.small_pages || self.phys_pins.get() != 0;
         let least = if whole_pages { PAGE_SIZE } else { 1 };
         let domains = self.members.iter().map(|domain| domain.min_page_size());
         let accessors = self.accessors.iter().map(|accessor| accessor.alignment());
@@ -75,6 +76,14 @@ impl Domains {
     /// for writing.
     pub(crate) fn accessor(&self, place: usize) -> Option<&Arc<Accessor>> {
         self.accessors.get(place)
+    }
+}
+
+impl Drop for Domains {
+    fn drop(&mut self) {
+        // Domains and accessors remove themselves before they drop the address space.
+        warn_on_once!(!self.members.is_settled() || !self.members.is_empty());
+        warn_on_once!(!self.accessors.is_empty());
     }
 }
 

@@ -378,7 +378,7 @@ impl Ioas {
         if space.alignment != PAGE_SIZE && !space.fits(PAGE_SIZE) {
             return Err(Reason::IoasUnaligned.with(PAGE_SIZE));
         }
-        space.domains.phys_pins += 1;
+        space.domains.phys_pins.add(1);
         space.alignment = PAGE_SIZE;
         Ok(())
     }
@@ -387,8 +387,7 @@ impl Ioas {
     pub(crate) fn remove_phys_pin(&self) {
         let mut space = self.space.write();
 
-        warn_on_once!(space.domains.phys_pins == 0);
-        space.domains.phys_pins = space.domains.phys_pins.saturating_sub(1);
+        space.domains.phys_pins.sub(1);
         space.alignment = space.domains.alignment();
     }
 

@@ -48,6 +48,7 @@ mod room;
 mod segments;
 mod space;
 mod stats;
+mod tally;
 pub(crate) mod transfer;
 mod type1;
 mod unmap;

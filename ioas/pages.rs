@@ -24,6 +24,7 @@ use crate::{
     ioas::{
         mmio::Mmio,
         segments::Segments,
+        tally::Tally,
         transfer::Transfer, //
     },
     kapi::{
@@ -112,9 +113,9 @@ pub(super) struct Inner {
     /// The pinned pages, all of which are charged to `owner`.
     pub(super) segments: Segments,
     /// The number of pages that are charged to `owner`.
-    charged: u64,
+    charged: Tally,
     /// The number of tasks that pin pages which are charged already.
-    pub(super) pins: usize,
+    pub(super) pins: Tally,
     /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(AccountedMm, u64)>,
 }
@@ -203,8 +204,8 @@ impl Pages {
                         accounting,
                         usage,
                         segments: Segments::new(),
-                        charged: 0,
-                        pins: 0,
+                        charged: Tally::new(),
+                        pins: Tally::new(),
                         pending_owner: None,
                     },
                     "Pages::inner"
@@ -284,7 +285,7 @@ impl Pages {
             let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
                 0
             } else {
-                inner.charged
+                inner.charged.get()
             };
             if npages != 0 {
                 charge(pending_owner, inner.accounting, npages)?;
@@ -450,7 +451,7 @@ impl Inner {
                 *charged += npages;
             }
         }
-        self.charged += npages;
+        self.charged.add(npages);
         self.usage.add(npages);
         Ok(())
     }
@@ -461,10 +462,11 @@ impl Inner {
         if let Some((next, charged)) = &mut self.pending_owner {
             if !self.owner.same_account(next, self.accounting) {
                 next.uncharge_some(self.accounting, npages);
+                warn_on_once!(*charged < npages);
                 *charged = charged.saturating_sub(npages);
             }
         }
-        self.charged = self.charged.saturating_sub(npages);
+        self.charged.sub(npages);
         self.usage.sub(npages);
     }
 }

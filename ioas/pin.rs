@@ -27,6 +27,7 @@ use crate::{
         segments::Segments, //
     },
     kapi::{
+        bug::warn_on_once,
         fault_injection,
         mm::pin::{
             Extent,
@@ -162,7 +163,7 @@ impl Pages {
             });
             consumer.take(piece)?;
             drop(inner);
-            if taken == 0 {
+            if warn_on_once!(taken == 0) {
                 return Err(Reason::Impossible.errno(EFAULT, 0));
             }
             next += taken;
@@ -217,14 +218,14 @@ impl<'a> PendingPin<'a> {
             fault_injection::point(ENOMEM)?;
             match inner.charge(wanted) {
                 Ok(()) => {}
-                Err(refusal) if refusal.error() == ENOMEM && inner.pins != 0 => {
+                Err(refusal) if refusal.error() == ENOMEM && inner.pins.get() != 0 => {
                     pages.pin_ended.wait_killable(inner)?;
                     continue;
                 }
                 Err(refusal) => return Err(refusal),
             }
             self.spare = wanted;
-            inner.pins += 1;
+            inner.pins.add(1);
             self.counted = true;
             return Ok(inner);
         }
@@ -233,7 +234,7 @@ impl<'a> PendingPin<'a> {
     /// Tells others that nothing is charged any more that is not pinned.
     fn end(&mut self, mut inner: InnerGuard<'_>) {
         if core::mem::take(&mut self.counted) {
-            inner.pins -= 1;
+            inner.pins.sub(1);
             drop(inner);
             self.pages.pin_ended.wake_all();
         }
@@ -323,6 +324,7 @@ impl<'a> PendingPin<'a> {
             start = last + 1;
             let pinned = PageRange::new(first, rest.last());
             let run = pinned.and_then(|pinned| inner.segments.run_of(last, pinned));
+            warn_on_once!(run.is_none());
             let run = run.ok_or_else(|| Reason::Impossible.errno(EFAULT, last))?;
             first = run.start();
             // The run may go on behind the piece, where pages were pinned before.
@@ -353,6 +355,7 @@ impl<'a> PendingPin<'a> {
     /// page behind them.
     fn settle(&mut self) -> u64 {
         let end = self.builder.start();
+        warn_on_once!(self.spare < end - self.built);
         self.spare = self.spare.saturating_sub(end - self.built);
         self.built = end;
         end

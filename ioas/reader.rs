@@ -8,9 +8,11 @@ use kernel::sync::atomic::ordering::Relaxed;
 use crate::{
     ioas::{
         area::Area,
+        space::Space,
         Ioas, //
     },
     kapi::{
+        bug::warn_on_once,
         reason::Result,
         units::IovaRange, //
     }, //
@@ -76,8 +78,8 @@ impl Reader<'_> {
         loop {
             let left = self.at.take();
             let space = self.ioas.space.read();
-            if let Some(area) = left.and_then(|at| space.areas.get(at)) {
-                area.readers.fetch_sub(1, Relaxed);
+            if let Some(at) = left {
+                leave(&space, at);
             }
             let mut mapped = space.areas.iter_in(within);
             let found = mapped.find(|(_, area)| area.is_mapped());
@@ -110,10 +112,16 @@ impl Drop for Reader<'_> {
             return;
         };
         let space = self.ioas.space.read();
-        if let Some(area) = space.areas.get(at) {
-            area.readers.fetch_sub(1, Relaxed);
-        }
+        leave(&space, at);
         drop(space);
         self.ioas.settled.wake_all();
     }
+}
+
+/// Ends the reading of the area at `range`, which was counted. The area is still there, since that
+/// keeps it from being removed and cut.
+fn leave(space: &Space, range: IovaRange) {
+    let area = space.areas.get(range);
+    warn_on_once!(area.is_none());
+    area.into_iter().for_each(Area::reader_leaves);
 }

@@ -45,7 +45,7 @@ impl Ioas {
     /// mapped or allowed, and `ENOMEM`.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     pub(crate) fn reserve_range(&self, range: IovaRange) -> Result {
-        self.space.write().reserve(core::iter::once(range))
+        self.space.write().reserve_for_good(range)
     }
 
     /// Reserves the IOVAs that a device cannot use until the result is dropped. Returns

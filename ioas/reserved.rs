@@ -50,6 +50,11 @@ impl Reserved {
         }
     }
 
+    /// Returns true if nothing is reserved.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Reserves a range once more. Returns `ENOMEM` and changes nothing if there is no memory.
     pub(crate) fn add(&mut self, range: IovaRange) -> Result {
         let result = self.cover(range);

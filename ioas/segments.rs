@@ -360,7 +360,20 @@ impl Segments {
     }
 }
 
+impl Drop for Segments {
+    fn drop(&mut self) {
+        // Each user has given its range back, and with the last one the pages were unpinned.
+        warn_on_once!(!self.map.is_empty());
+    }
+}
+
 impl Segments {
+    /// Unpins all pages, whoever uses them.
+    #[cfg(test)]
+    pub(crate) fn clear(&mut self) {
+        self.map = IntervalMap::new();
+    }
+
     /// Returns the number of pinned pages.
     #[cfg(test)]
     pub(crate) fn pinned(&self) -> u64 {

@@ -21,6 +21,10 @@ use crate::{
         reserved::Reserved, //
     },
     kapi::{
+        bug::{
+            debug_warn_on_once,
+            warn_on_once, //
+        },
         reason::{
             Reason,
             Result, //
@@ -43,6 +47,9 @@ pub(crate) struct Space {
     unaligned: [u64; PAGE_SHIFT as usize],
     /// The addresses that devices and domains cannot use. No area has one of them.
     reserved: Reserved,
+    /// Whether some of them are reserved as long as the address space exists.
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    reserved_for_good: bool,
     /// The apertures of the domains, by the address of the domain, which is compared only.
     apertures: RBTree<usize, IovaRange>,
     /// The ranges that must not be reserved. If there are none, all may be.
@@ -59,6 +66,8 @@ impl Space {
             areas: IntervalMap::new(),
             unaligned: [0; PAGE_SHIFT as usize],
             reserved: Reserved::new(),
+            #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+            reserved_for_good: false,
             apertures: RBTree::new(),
             allowed: IntervalMap::new(),
             alignment: 1,
@@ -198,6 +207,14 @@ impl Space {
         result
     }
 
+    /// Reserves a range as long as the address space exists. Returns the errors of
+    /// [`Space::reserve`].
+    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+    pub(crate) fn reserve_for_good(&mut self, range: IovaRange) -> Result {
+        self.reserved_for_good = true;
+        self.reserve(core::iter::once(range))
+    }
+
     /// Undoes [`Space::reserve`] of the same ranges. Needs no memory.
     pub(crate) fn unreserve(&mut self, ranges: impl Iterator<Item = IovaRange>) {
         for range in ranges {
@@ -239,6 +256,19 @@ impl Space {
             return Err(Reason::IoasAllowReserved.with(at.start()));
         }
         Ok(core::mem::replace(&mut self.allowed, allowed))
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        debug_warn_on_once!(!self.areas.iter().all(|(_, area)| area.is_unused()));
+        // Devices and domains give back what they have reserved before they drop the address space.
+        #[cfg(CONFIG_IOMMUFD_RS_TEST)]
+        let expected = self.reserved_for_good;
+        #[cfg(not(CONFIG_IOMMUFD_RS_TEST))]
+        let expected = false;
+        warn_on_once!(!self.reserved.is_empty() && !expected);
+        warn_on_once!(self.apertures.iter().next().is_some());
     }
 }
 

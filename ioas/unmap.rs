@@ -35,6 +35,7 @@ use crate::{
     },
     kapi::{
         bug::{
+            debug_warn_on_once,
             some_or_warn,
             warn_on_once, //
         },
@@ -177,7 +178,10 @@ fn take<const N: usize>(
             check(within, range, area)
         });
         match area {
-            Some(Ok((range, area))) => batch.push(range, area.slice),
+            Some(Ok((range, area))) => {
+                debug_warn_on_once!(!area.is_unused());
+                batch.push(range, area.slice);
+            }
             Some(Err(stop)) => return stop.at(at),
             None => return Ok(Collected::Done),
         }

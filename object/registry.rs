@@ -17,9 +17,12 @@ use kernel::{
     sync::Mutex, //
 };
 
-use crate::kapi::sync::shared::{
-    Shared,
-    SharedAny, //
+use crate::kapi::{
+    bug::warn_on_once,
+    sync::shared::{
+        Shared,
+        SharedAny, //
+    }, //
 };
 
 /// Values by key. Each exists as long as there is a reference to it beside the registry's.
@@ -45,7 +48,7 @@ impl Registry {
         I: PinInit<T, Error>,
     {
         if let Some(thing) = self.get(key) {
-            return thing.downcast().map_err(|_| EINVAL);
+            return known(thing);
         }
         let thing = Shared::pin_init(init(), GFP_KERNEL_ACCOUNT)?;
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
@@ -56,7 +59,7 @@ impl Registry {
         match things.get(&key).cloned() {
             Some(other) => {
                 drop(things);
-                other.downcast().map_err(|_| EINVAL)
+                known(other)
             }
             None => {
                 things.insert(node.into_node(key, thing.clone().erase()));
@@ -193,4 +196,11 @@ mod tests {
         assert_eq!(free.load(Relaxed), 2);
         Ok(())
     }
+}
+
+/// Returns a value as what was made under its key: a key is for values of one type.
+fn known<T: Any + Send + Sync>(thing: SharedAny) -> Result<Shared<T>> {
+    let thing = thing.downcast();
+    warn_on_once!(thing.is_err());
+    thing.map_err(|_| EINVAL)
 }

@@ -17,6 +17,7 @@ use crate::{
     },
     ioas::Ioas,
     kapi::{
+        bug::some_or_warn,
         iommu::domain::UserData,
         mm::{
             retry_faults::retry_faults,
@@ -196,5 +197,6 @@ fn nested(
             }
         })
         .because(Reason::HwptNestedDriver, request.data().kind.into())?;
-    made.ok_or(Reason::Impossible.errno(ENOENT, 0))
+    // A backend that succeeds has made at least one.
+    some_or_warn!(made)
 }

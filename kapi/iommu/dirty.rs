@@ -22,6 +22,7 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
+        bug::warn_on_once,
         iommu::domain::Domain,
         units::{
             to_u64,
@@ -180,7 +181,7 @@ impl<'a, S: StableTables> Dirty<'a, S> {
             bitmap
                 .for_each(|part| {
                     ranges(part).try_for_each(|range| {
-                        if !part.contains(&range) || !all.contains(&range) {
+                        if warn_on_once!(!part.contains(&range) || !all.contains(&range)) {
                             return Err(EINVAL);
                         }
                         read(range)

@@ -16,13 +16,16 @@ use kernel::{
     }, //
 };
 
-use crate::kapi::mm::locked_vm::{
-    AccountedMm,
-    Accounting, //
+use crate::kapi::{
+    bug::warn_on_once,
+    mm::locked_vm::{
+        AccountedMm,
+        Accounting, //
+    }, //
 };
 
 /// The pinned pages of a context.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Usage {
     /// The number of pinned pages that are charged.
     pinned: Atomic<u64>,
@@ -47,7 +50,7 @@ impl Usage {
 
     /// Counts `npages` fewer pages.
     pub(crate) fn sub(&self, npages: u64) {
-        self.pinned.fetch_sub(npages, Relaxed);
+        warn_on_once!(self.pinned.fetch_sub(npages, Relaxed) < npages);
     }
 
     /// Returns the number of pages.
@@ -72,6 +75,14 @@ impl Usage {
     /// Returns what pages are charged to, or `None` if nothing was pinned yet.
     pub(crate) fn account(&self) -> Option<(AccountedMm, Accounting)> {
         self.account.lock().clone()
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Usage {
+    fn drop(self: Pin<&mut Self>) {
+        // Memory that was pinned refers to this until it is unpinned.
+        warn_on_once!(self.pinned() != 0);
     }
 }
 

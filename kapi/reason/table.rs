@@ -20,7 +20,7 @@ reasons! {
         "memory of the caller that an argument names cannot be read or written";
     Killed = 0x0004, [EINTR], c"killed",
         "the caller is being killed";
-    Impossible = 0x0005, [EINVAL ENOENT ENODEV EOVERFLOW EFAULT], c"impossible",
+    Impossible = 0x0005, [EINVAL ENODEV EOVERFLOW EFAULT], c"impossible",
         "a state that cannot be: a mistake in the module";
 
     // The structs of commands.

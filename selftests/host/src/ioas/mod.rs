@@ -22,3 +22,5 @@ pub(crate) mod reserved;
 pub(crate) mod room;
 #[path = "../../../../ioas/segments.rs"]
 pub(crate) mod segments;
+#[path = "../../../../ioas/tally.rs"]
+pub(crate) mod tally;

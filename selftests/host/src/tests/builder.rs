@@ -27,6 +27,7 @@ use crate::{
         }, //
     },
     tests::segments::{
+        fresh,
         lists,
         pages,
         pfns,
@@ -52,7 +53,7 @@ fn push(
 
 #[test]
 fn neighbours_in_memory_become_one_extent() {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let mut builder = Builder::new(0);
     let extents = [
         pin_pages(100, 1),
@@ -100,7 +101,7 @@ fn an_extent_grows_to_its_largest_size() {
     ] {
         let total = first + second;
         let whole = pages(7, 7 + total - 1);
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         let mut builder = Builder::new(7);
         for (pfn, npages) in [(1 << 30, first), ((1 << 30) + first, second)] {
             push(&mut builder, &mut segments, [pin_pages(pfn, npages)]).expect("nothing fails");
@@ -136,7 +137,7 @@ fn a_segment_has_a_limited_number_of_extents() {
     // No two pages are physically contiguous.
     let pfn = |index: u64| 1000 + 2 * index;
     for count in [most - 1, most, most + 1, 2 * most, 2 * most + 1] {
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         let mut builder = Builder::new(0);
         // Pushes all extents in one call, or up to 1000 per call.
         let batch = if count % 2 == 0 { count } else { 1000 };
@@ -191,7 +192,7 @@ fn what_is_complete_stays_pinned_until_the_builder_goes() {
     let whole = pages(0, 39);
     for batch in [1, 7, 40] {
         for stop in 0..=40 {
-            let mut segments = Segments::new();
+            let mut segments = fresh();
             let mut builder = Builder::new(0);
             let mut told = Vec::new();
             let mut complete = |extents: &[Extent]| {
@@ -227,7 +228,7 @@ fn what_is_complete_stays_pinned_until_the_builder_goes() {
 /// An extent that the next batch continues is passed to the callback once, with all its pages.
 #[test]
 fn an_extent_is_complete_when_it_cannot_grow() {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let mut builder = Builder::new(0);
     let mut told = Vec::new();
     let mut complete = |extents: &[Extent]| {
@@ -259,7 +260,7 @@ fn an_extent_is_complete_when_it_cannot_grow() {
 
 #[test]
 fn a_builder_that_fails_unpins() {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let mut builder = Builder::new(3);
     let runs = |pfns: &[u64]| {
         pfns.iter()

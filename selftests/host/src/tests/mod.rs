@@ -5,6 +5,7 @@
 mod amd_vi;
 mod builder;
 mod chunks;
+mod counts;
 mod division;
 mod interval;
 mod iova_alloc;

@@ -8,6 +8,7 @@ use crate::{
     tests::{
         random::cases,
         segments::{
+            fresh,
             memory,
             pages,
             pfns,
@@ -38,7 +39,7 @@ fn pieces_of_a_pin_become_one_user() {
             .map(|_| random.ends_within(0..=INDEXES - 1))
             .collect();
         let (first, last) = random.ends_within(0..=INDEXES - 1);
-        let (mut whole, mut pieces) = (Segments::new(), Segments::new());
+        let (mut whole, mut pieces) = (fresh(), fresh());
         let pin = |segments: &mut Segments, first, last| {
             let pinned = memory.pin_range(segments, pages(first, last), 7);
             pinned.expect("nothing fails");
@@ -86,7 +87,7 @@ fn pieces_of_a_pin_become_one_user() {
 fn the_run_that_has_a_page() {
     cases(2000, |random| {
         let memory = memory(random);
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         let mut held = [false; INDEXES as usize];
         for _ in 0..random.within(1..=4) {
             let (first, last) = random.ends_within(0..=INDEXES - 1);

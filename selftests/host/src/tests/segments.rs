@@ -2,6 +2,11 @@
 
 //! Compares segments with a model that records every page, and with the ledger of pins.
 
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+
 use kernel::{
     alloc::fault,
     prelude::*, //
@@ -123,6 +128,34 @@ impl Memory {
             }
         }
         result
+    }
+}
+
+/// Segments of a test, which may end with pages that have users.
+pub(super) struct Fresh(Segments);
+
+/// Returns segments without pages.
+pub(super) fn fresh() -> Fresh {
+    Fresh(Segments::new())
+}
+
+impl Deref for Fresh {
+    type Target = Segments;
+
+    fn deref(&self) -> &Segments {
+        &self.0
+    }
+}
+
+impl DerefMut for Fresh {
+    fn deref_mut(&mut self) -> &mut Segments {
+        &mut self.0
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -267,7 +300,7 @@ fn kept(segments: &Segments) -> (usize, usize) {
 fn nothing_is_left_of_users_that_are_gone() {
     cases(300, |random| {
         let memory = memory(random);
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         let mut users: Vec<(u64, u64)> = vec![];
         for _ in 0..60 {
             let ends = random.ends_within(0..=INDEXES - 1);
@@ -310,7 +343,7 @@ fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
         let runs = (0..5000).step_by(run);
         let memory = Memory(runs.map(|n| (n, 10_000 + n * 2)).collect());
         let whole = pages(0, 1999);
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         memory
             .pin_range(&mut segments, whole, 512)
             .expect("nothing fails");
@@ -331,7 +364,7 @@ fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
 fn a_page_is_pinned_while_it_has_a_user() {
     cases(600, |random| {
         let memory = memory(random);
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         let mut model = Model {
             users: [0; INDEXES as usize],
         };
@@ -405,7 +438,7 @@ fn a_cut_that_fails_changes_nothing() {
             for last in first..10 {
                 let mut nth = 0;
                 loop {
-                    let mut segments = Segments::new();
+                    let mut segments = fresh();
                     memory
                         .pin_range(&mut segments, whole, 10)
                         .expect("nothing fails");
@@ -447,7 +480,7 @@ fn a_failed_pin_unpins_what_it_pinned() {
     let memory = Memory((0..20).map(|n| (n, 100 + n * 2)).collect());
     let mut nth = 0;
     loop {
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         // The pages in the middle are pinned before and must stay pinned.
         memory
             .pin_range(&mut segments, pages(8, 11), 20)
@@ -478,7 +511,7 @@ fn a_failed_pin_unpins_what_it_pinned() {
 #[test]
 fn pins_of_overlapping_ranges_end_one_by_one() {
     let memory = Memory(vec![(0, 100)]);
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     for (first, last) in [(0, 9), (5, 14), (5, 9), (0, 9)] {
         memory
             .pin_range(&mut segments, pages(first, last), 20)
@@ -504,7 +537,7 @@ fn the_example_of_the_documentation_holds() {
     let memory = Memory(vec![(0, 0x5000), (6, 0x9100)]);
     let (a, b) = (pages(0, 9), pages(4, 7));
     let pinned = || {
-        let mut segments = Segments::new();
+        let mut segments = fresh();
         for range in [a, b] {
             memory
                 .pin_range(&mut segments, range, 10)
@@ -528,7 +561,7 @@ fn the_example_of_the_documentation_holds() {
 #[test]
 fn unused_pages_alone_are_discarded() {
     let memory = Memory(vec![(0, 100)]);
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     memory
         .pin_range(&mut segments, pages(4, 5), 20)
         .expect("nothing fails");
@@ -548,7 +581,7 @@ fn unused_pages_alone_are_discarded() {
 #[test]
 fn extents_end_at_the_first_page_that_is_not_pinned() {
     let memory = Memory(vec![(0, 100), (5, 200)]);
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     for (first, last) in [(2, 3), (4, 6), (8, 9)] {
         memory
             .pin_range(&mut segments, pages(first, last), 20)
@@ -575,7 +608,7 @@ fn extents_end_at_the_first_page_that_is_not_pinned() {
 #[test]
 #[should_panic(expected = "a warning")]
 fn a_range_that_is_pinned_already_is_a_bug() {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let memory = Memory(vec![(0, 100)]);
     let mut builder = Builder::new(0);
     memory
@@ -587,7 +620,7 @@ fn a_range_that_is_pinned_already_is_a_bug() {
 
 #[test]
 fn cuts_at_both_ends_of_64_bits() {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let memory = Memory(vec![(0, 100)]);
     memory
         .pin_range(&mut segments, pages(0, 3), 20)

@@ -8,6 +8,7 @@ use crate::{
     ioas::segments::Segments,
     kapi::ledger,
     tests::segments::{
+        fresh,
         pages,
         Memory, //
     }, //
@@ -79,7 +80,7 @@ fn check(segments: &Segments, memory: &Memory, users: &[Range]) {
 
 /// Pins the ranges, divides the last one if that is asked for, and unpins in that order.
 fn go(memory: &Memory, users: &[Range], cut: Option<(u64, bool)>, order: &[usize]) {
-    let mut segments = Segments::new();
+    let mut segments = fresh();
     let mut left: Vec<Range> = Vec::new();
     for &(first, last) in users {
         memory
