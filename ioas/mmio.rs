@@ -6,19 +6,15 @@
 //! The memory is neither pinned nor charged, and the CPU does not access it. Every range of a
 //! domain that maps it is listed, so that revocation can unmap it.
 //!
-//! The lock `Mmio::inner` (rank 31) is taken inside the reservation lock of the dma-buf.
+//! The lock `Loan::inner` (rank 31, `kapi/dma_buf/import.rs`) protects the memory and the list.
 
 use kernel::{
-    new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNodeReservation, //
     },
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -29,7 +25,6 @@ use crate::{
     kapi::{
         dma_buf::import::{
             Attachment,
-            BufMemory,
             DmaBuf,
             Importer, //
         },
@@ -67,35 +62,16 @@ struct Mapped {
     range: IovaRange,
 }
 
-struct Inner {
-    /// The memory, or `None` after it was revoked.
-    memory: Option<BufMemory>,
-    mapped: RBTree<Key, Mapped>,
-}
+/// The ranges that map the memory.
+struct MappedRanges(RBTree<Key, Mapped>);
 
 /// The memory of a dma-buf.
-#[pin_data]
-pub(crate) struct Mmio {
-    #[pin]
-    inner: Mutex<Inner>,
-}
+pub(crate) struct Mmio(Attachment<MappedRanges>);
 
 impl Mmio {
     /// Attaches a dma-buf. Returns the errors of [`Attachment::new`].
-    pub(crate) fn attach(buf: DmaBuf) -> Result<Attachment<Self>> {
-        let mmio = Arc::pin_init(
-            pin_init!(Self {
-                inner <- new_mutex!(
-                    Inner {
-                        memory: None,
-                        mapped: RBTree::new(),
-                    },
-                    "Mmio::inner"
-                ),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        Ok(Attachment::new(buf, mmio)?)
+    pub(crate) fn attach(buf: DmaBuf) -> Result<Self> {
+        Ok(Self(Attachment::new(buf, MappedRanges(RBTree::new()))?))
     }
 
     /// Maps `pages` of the memory through `filler`, which fills `range` of `domain`. Maps nothing
@@ -108,9 +84,8 @@ impl Mmio {
         pages: PageRange,
         mut filler: Filler<'_>,
     ) -> Result {
-        let mut inner = self.inner.lock();
-        let Inner { memory, mapped } = &mut *inner;
-        let Some(memory) = memory else {
+        let mut loan = self.0.lock();
+        let (Some(memory), mapped) = loan.parts() else {
             return Ok(());
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
@@ -119,42 +94,35 @@ impl Mmio {
         filler.keep();
         let key = Key::new(domain, range);
         let domain = domain.clone();
-        mapped.insert(node.into_node(key, Mapped { domain, range }));
+        let node = node.into_node(key, Mapped { domain, range });
+        mapped.0.insert(node);
         Ok(())
     }
 
     /// Returns the physical address of page `index`, or `None` if the memory was revoked.
     pub(crate) fn phys(&self, index: u64) -> Option<u64> {
-        let inner = self.inner.lock();
-        let page = inner
-            .memory
-            .as_ref()?
-            .part(index << PAGE_SHIFT, PAGE_SIZE)?;
+        let mut loan = self.0.lock();
+        let (memory, _) = loan.parts();
+        let page = memory?.part(index << PAGE_SHIFT, PAGE_SIZE)?;
         Some(page.start())
     }
 
     /// Unmaps `range` of `domain`, unless revocation has unmapped it.
     pub(crate) fn unmap(&self, domain: &Arc<Domain>, range: IovaRange) {
-        let mut inner = self.inner.lock();
-        if let Some(mapped) = inner.mapped.find_mut(&Key::new(domain, range)) {
+        let mut loan = self.0.lock();
+        let (_, mapped) = loan.parts();
+        if let Some(mapped) = mapped.0.find_mut(&Key::new(domain, range)) {
             domain.unmap(RANGES, [range]);
             drop(mapped.remove());
         }
     }
 }
 
-impl Importer for Mmio {
-    fn attached(&self, memory: BufMemory) -> Result<(), Error> {
-        self.inner.lock().memory = Some(memory);
-        Ok(())
-    }
-
-    fn revoked(&self) {
-        let mut inner = self.inner.lock();
-        for mapped in inner.mapped.values() {
+impl Importer for MappedRanges {
+    fn revoked(&mut self) {
+        for mapped in self.0.values() {
             mapped.domain.unmap(RANGES, [mapped.range]);
         }
-        inner.mapped = RBTree::new();
-        inner.memory = None;
+        self.0 = RBTree::new();
     }
 }

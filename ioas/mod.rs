@@ -6,7 +6,7 @@
 //! cannot use), allowed ranges (which user space wants to be able to map), and domains, each of
 //! which has all mappings. The memory of areas is pinned as long as there is a domain.
 //!
-//! Locks: `Ioas::hwpts` (rank 10), `Ioas::space` (25), `Pages::inner` (30) and `Mmio::inner` (31).
+//! Locks: `Ioas::hwpts` (rank 10), `Ioas::space` (25) and `Pages::inner` (30).
 //! `space` is held for moments: no memory is pinned and no page table is walked under it. A task
 //! that does so puts the areas that it works on into a state in which others leave them alone, or
 //! wait in `Ioas::settled`. So disjoint ranges are mapped and unmapped in parallel, also while a

@@ -32,10 +32,7 @@ use crate::{
             some_or_warn,
             warn_on_once, //
         },
-        dma_buf::import::{
-            Attachment,
-            DmaBuf, //
-        },
+        dma_buf::import::DmaBuf,
         file::pinnable::PinnableFile,
         mm::{
             locked_vm::{
@@ -85,7 +82,7 @@ pub(super) enum Source {
     /// A memfd's memory from this page-aligned byte.
     File { file: PinnableFile, start: u64 },
     /// A dma-buf's memory from this page-aligned byte. It is neither pinned nor charged.
-    Mmio { buf: Attachment<Mmio>, start: u64 },
+    Mmio { buf: Mmio, start: u64 },
 }
 
 /// A linear run of memory.
@@ -229,7 +226,7 @@ impl Pages {
     /// Returns the device memory and the index of our first page in it if this is a dma-buf.
     pub(crate) fn mmio(&self) -> Option<(&Mmio, u64)> {
         match &self.source {
-            Source::Mmio { buf, start } => Some((buf.importer(), start >> PAGE_SHIFT)),
+            Source::Mmio { buf, start } => Some((buf, start >> PAGE_SHIFT)),
             _ => None,
         }
     }

@@ -21,8 +21,12 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Mutex,
+        MutexGuard, //
+    }, //
 };
 
 use crate::{
@@ -57,8 +61,8 @@ impl DmaBuf {
 
     /// Returns the size in bytes.
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: By the type invariants there is a reference to the dma-buf. Its size does not
-        // change.
+        // SAFETY: By the type invariants there is a reference to the dma-buf, whose size does not
+        // change once it is exported.
         to_u64(unsafe { (*self.0.as_ptr()).size })
     }
 }
@@ -85,12 +89,12 @@ pub(crate) unsafe fn set_device(device: *mut bindings::device) {
 
 /// The physical memory of a dma-buf.
 ///
-/// It is neither [`Copy`] nor [`Clone`]: the importer has the only one, and drops it when the
-/// memory is revoked.
+/// It is neither [`Copy`] nor [`Clone`]: a [`Loan`] has the only one, lends it to the importer by a
+/// guard, and drops it when the memory is revoked.
 ///
 /// # Invariants
 ///
-/// The exporter has lent the `len` bytes from the physical address `start` to the importer. They do
+/// The exporter has lent the `len` bytes from the physical address `start` to this module. They do
 /// not wrap.
 pub(crate) struct BufMemory {
     start: u64,
@@ -113,39 +117,75 @@ impl BufMemory {
         if len == 0 {
             return None;
         }
-        // SAFETY: The bytes lie inside the memory, and there is at least one. The memory is lent as
-        // long as `self` is borrowed, since the importer drops `self` when it is revoked.
+        // SAFETY:
+        // - The bytes lie inside the memory, by the two checks above.
+        // - The memory is lent as long as `self` is borrowed: it is borrowed from a guard of
+        //   `Loan::inner`, under which `Loan::revoke` drops it.
         Some(unsafe { PhysPiece::new(self.start + offset, len, true) })
     }
 }
 
-/// A user of the memory of a dma-buf.
-pub(crate) trait Importer: Send + Sync + 'static {
-    /// Takes the memory. Called once, with the reservation lock of the dma-buf held. An error makes
-    /// [`Attachment::new`] fail.
-    fn attached(&self, memory: BufMemory) -> Result;
+/// What a user of the memory of a dma-buf records of it, such as where it has mapped the memory.
+pub(crate) trait Importer: Send + Unpin + 'static {
+    /// Unmaps the memory from all page tables. The exporter may reuse it when this returns. Called
+    /// once, when the exporter revokes the memory or before the dma-buf is detached, with the
+    /// reservation lock of the dma-buf and `Loan::inner` held.
+    fn revoked(&mut self);
+}
 
-    /// Drops the memory, after it has been unmapped from all page tables. The exporter may reuse it
-    /// when this returns. Called when the exporter revokes the memory, maybe more than once, and
-    /// before the dma-buf is detached, each time with its reservation lock held.
-    fn revoked(&self);
+/// The memory of a dma-buf, and what the importer records of it.
+///
+/// The lock `Loan::inner` (rank 31) is taken inside the reservation lock of the dma-buf.
+#[pin_data]
+struct Loan<T> {
+    #[pin]
+    inner: Mutex<Loaned<T>>,
+}
+
+struct Loaned<T> {
+    /// The memory, from when it was pinned until it is revoked.
+    memory: Option<BufMemory>,
+    importer: T,
+}
+
+impl<T: Importer> Loan<T> {
+    /// Has the importer unmap the memory, and drops it.
+    fn revoke(&self) {
+        let mut loaned = self.inner.lock();
+        let Loaned { memory, importer } = &mut *loaned;
+        if memory.is_some() {
+            importer.revoked();
+            *memory = None;
+        }
+    }
+}
+
+/// The memory of a dma-buf, which is not revoked as long as this exists.
+pub(crate) struct LoanGuard<'a, T>(MutexGuard<'a, Loaned<T>>);
+
+impl<T: Importer> LoanGuard<'_, T> {
+    /// Returns the memory, or `None` if it was revoked, and what the importer records of it.
+    pub(crate) fn parts(&mut self) -> (Option<&BufMemory>, &mut T) {
+        let Loaned { memory, importer } = &mut *self.0;
+        (memory.as_ref(), importer)
+    }
 }
 
 /// A pinned attachment to a dma-buf.
 ///
 /// # Invariants
 ///
-/// `raw` is an attachment to `buf`, is pinned, and has `importer` for its private data.
+/// `raw` is an attachment to `buf`, is pinned, and has the address of `loan` for its private data.
 pub(crate) struct Attachment<T: Importer> {
     raw: NonNull<bindings::dma_buf_attachment>,
     buf: DmaBuf,
-    importer: Arc<T>,
+    loan: Pin<KBox<Loan<T>>>,
 }
 
-// SAFETY: The dma-buf core locks attachments, and any task may detach one. `T` is `Send` and
-// `Sync`.
+// SAFETY: The dma-buf core locks what it changes of an attachment, and any task may detach one; the
+// other fields are `Send`.
 unsafe impl<T: Importer> Send for Attachment<T> {}
-// SAFETY: The dma-buf core locks attachments. `T` is `Send` and `Sync`.
+// SAFETY: A `&Attachment` gives access to `loan` only, which is `Sync`.
 unsafe impl<T: Importer> Sync for Attachment<T> {}
 
 impl<T: Importer> Attachment<T> {
@@ -154,21 +194,30 @@ impl<T: Importer> Attachment<T> {
         invalidate_mappings: Some(revoked::<T>),
     };
 
-    /// Attaches a dma-buf, pins it, and hands its memory to `importer`, in this order and before
-    /// the exporter can revoke it.
+    /// Attaches a dma-buf and pins it. `importer` has recorded nothing yet.
     ///
     /// Returns `EOPNOTSUPP` if the exporter does not tell the address of the memory, `ENODEV` if it
     /// has revoked the memory, `EINVAL` if there is less memory than the size of the dma-buf says,
-    /// `ENOMEM`, or the error of [`Importer::attached`].
-    pub(crate) fn new(buf: DmaBuf, importer: Arc<T>) -> Result<Self> {
+    /// and `ENOMEM`.
+    pub(crate) fn new(buf: DmaBuf, importer: T) -> Result<Self> {
         let device = DEVICE.load(Ordering::Acquire);
         if device.is_null() {
             return Err(ENODEV);
         }
-        let data: *const T = Arc::as_ptr(&importer);
-        // SAFETY: `buf` is a reference to the dma-buf, and `set_device` was promised that the
-        // device outlives the attachment. The operations are static. The attachment owns a
-        // reference to the importer.
+        let memory = None;
+        let loan = KBox::pin_init(
+            pin_init!(Loan {
+                inner <- new_mutex!(Loaned { memory, importer }, "Loan::inner"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let data: *const Loan<T> = &*loan;
+        // SAFETY:
+        // - `buf` is a reference to the dma-buf.
+        // - The device outlives the attachment, as `set_device` requires.
+        // - The operations are static.
+        // - `data` does not move, and is dropped after the dma-buf has been detached: below, or by
+        //   the drop of the result.
         let raw = from_err_ptr(unsafe {
             bindings::iommufd_rs_dma_buf_attach(
                 buf.0.as_ptr(),
@@ -183,13 +232,14 @@ impl<T: Importer> Attachment<T> {
             // SAFETY: The attachment exists, and the reservation lock is held.
             result = to_result(unsafe { bindings::iommufd_rs_dma_buf_pin(raw.as_ptr()) });
             if result.is_ok() {
-                // SAFETY: The attachment exists, and the reservation lock is held.
+                // SAFETY: The attachment exists, is pinned, and the reservation lock is held.
                 let memory = unsafe { memory_of(raw.as_ptr()) };
                 result = memory.and_then(|memory| {
                     if memory.len < buf.size() {
                         return Err(EINVAL);
                     }
-                    importer.attached(memory)
+                    loan.inner.lock().memory = Some(memory);
+                    Ok(())
                 });
                 if result.is_err() {
                     // SAFETY: The attachment was pinned above.
@@ -202,26 +252,24 @@ impl<T: Importer> Attachment<T> {
             unsafe { bindings::iommufd_rs_dma_buf_detach(buf.0.as_ptr(), raw.as_ptr()) };
             return Err(error);
         }
-        // INVARIANT: It was attached with `importer` for its private data, and pinned.
-        Ok(Self { raw, buf, importer })
+        // INVARIANT: It was attached with `data` for its private data, and pinned.
+        Ok(Self { raw, buf, loan })
     }
 
-    /// Returns the importer.
-    pub(crate) fn importer(&self) -> &Arc<T> {
-        &self.importer
+    /// Locks the memory and what the importer records of it.
+    pub(crate) fn lock(&self) -> LoanGuard<'_, T> {
+        LoanGuard(self.loan.inner.lock())
     }
 }
 
 impl<T: Importer> Drop for Attachment<T> {
     fn drop(&mut self) {
         with_reservation(&self.buf, || {
-            // What is left of the memory must not be used after this.
-            self.importer.revoked();
-            // SAFETY: By the type invariants it is pinned. The reservation lock is held.
+            self.loan.revoke();
+            // SAFETY: By the type invariants it is pinned, and the reservation lock is held.
             unsafe { bindings::iommufd_rs_dma_buf_unpin(self.raw.as_ptr()) };
         });
-        // SAFETY: By the type invariants it is attached to `buf`, and it is not pinned any more.
-        // The dma-buf core does not call `revoked` after this.
+        // SAFETY: By the type invariants it is attached to `buf`, and it was unpinned above.
         unsafe { bindings::iommufd_rs_dma_buf_detach(self.buf.0.as_ptr(), self.raw.as_ptr()) };
     }
 }
@@ -241,7 +289,7 @@ unsafe fn memory_of(attach: *mut bindings::dma_buf_attachment) -> Result<BufMemo
         result => return result.map(|(start, len)| unsafe { BufMemory::new(start, len) }),
     }
     let mut phys = bindings::phys_vec::default();
-    // SAFETY: The requirements are the same. `phys` can be written.
+    // SAFETY: The requirements on `attach` are the same, and `phys` can be written.
     to_result(unsafe { bindings::iommufd_rs_dma_buf_phys(attach, &mut phys) })?;
     // SAFETY: The exporter has lent the memory until it revokes it.
     Ok(unsafe { BufMemory::new(phys.paddr, to_u64(phys.len)) })
@@ -261,8 +309,8 @@ fn with_reservation(buf: &DmaBuf, f: impl FnOnce()) {
 /// `attach` must be that of an [`Attachment`] with an importer `T`. The caller must hold the
 /// reservation lock.
 unsafe extern "C" fn revoked<T: Importer>(attach: *mut bindings::dma_buf_attachment) {
-    // SAFETY: `Attachment::new` made the private data of an `Arc<T>` that is dropped after the
-    // dma-buf has been detached.
-    let importer = unsafe { &*(*attach).importer_priv.cast::<T>().cast_const() };
-    importer.revoked();
+    // SAFETY: `Attachment::new` made the private data of a `Loan<T>`, which is dropped after the
+    // dma-buf was detached; that takes the reservation lock, which the caller holds.
+    let loan = unsafe { &*(*attach).importer_priv.cast::<Loan<T>>().cast_const() };
+    loan.revoke();
 }
