@@ -7,8 +7,6 @@
 //! for types whose values only certain modules can make. Only those modules must be read to check
 //! the rules.
 
-use core::ffi::c_void;
-
 use crate::{
     device::DoorbellRanges,
     hwpt::StableHwpt,
@@ -17,7 +15,6 @@ use crate::{
         PhysPin, //
     },
     kapi::{
-        file::file_ref::FileRef,
         iommu::{
             dirty::StableTables,
             domain::{
@@ -25,11 +22,15 @@ use crate::{
                 RangeOwner, //
             },
             hw_queue::ContiguousMemory,
-            viommu::Context, //
+            viommu::Place, //
         },
-        sync::raw_ref::RawRef, //
+        sync::shared::{
+            Shared,
+            SharedAny, //
+        }, //
     },
-    object::Ctx, //
+    object::DriverSide,
+    viommu::ObjectPlace, //
 };
 
 // SAFETY: Only `ioas` can make a value.
@@ -75,11 +76,23 @@ unsafe impl ContiguousMemory for PhysPin {
     }
 }
 
-// SAFETY: The functions of this folder that take a `struct iommufd_ctx *` of a driver make a
-// `FileRef<Ctx>` of it. Objects that a driver knows are in the table of the context, which drops
-// them before any other part of the context (`ClearOnDrop` in `object/ctx.rs`).
-unsafe impl Context for FileRef<Ctx> {
-    fn as_raw(&self) -> *mut c_void {
-        RawRef::as_raw(self)
+// SAFETY:
+// - The functions of `abi/viommu.rs` that take a `struct iommufd_ctx *` of a driver borrow a
+//   `Shared<DriverSide>` of it.
+// - Only `viommu/` can make a value, of a reservation that it fills, or of a draft that it
+//   completes, with what is made for the place: `viommu/{share,vdevice,hw_queue}.rs`.
+unsafe impl Place for ObjectPlace {
+    type Context = DriverSide;
+
+    fn context(&self) -> &Shared<DriverSide> {
+        ObjectPlace::context(self)
+    }
+
+    fn id(&self) -> u32 {
+        ObjectPlace::id(self)
+    }
+
+    fn object(&self) -> Option<&SharedAny> {
+        ObjectPlace::object(self)
     }
 }

@@ -14,20 +14,22 @@ use crate::{
     abi::same_signature,
     ffi::bindings,
     kapi::{
-        file::file_ref::FileRef,
         iommu::{
             hw_queue,
             vdevice,
             viommu, //
         },
         mm::vma::DeviceMemory,
-        sync::raw_ref::RawRef,
+        sync::{
+            raw_ref::RawRef,
+            shared::Shared, //
+        },
         units::{
             to_u64,
             to_usize, //
         }, //
     },
-    object::Ctx, //
+    object::DriverSide, //
 };
 
 same_signature! {
@@ -82,8 +84,8 @@ unsafe extern "C" fn iommufd_rs_object_depend(
             let needed = match hw_queue::own_object(depended) {
                 Some(needed) => needed,
                 None => {
-                    let ctx = FileRef::<Ctx>::borrow_raw(ctx);
-                    ctx.objects().get_any(id)?.into_shared()
+                    let side = Shared::<DriverSide>::borrow_raw(ctx);
+                    side.objects().get_any(id)?.into_shared()
                 }
             };
             hw_queue::add_dependency(dependent, needed)?;
@@ -111,13 +113,17 @@ unsafe extern "C" fn iommufd_rs_alloc_mmap(
     offset: *mut c_ulong,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: Drivers pass the context of a valid object of theirs, and memory that user space
-        // may map until they call `iommufd_rs_destroy_mmap`, before the object is dropped.
-        unsafe {
-            let memory = DeviceMemory::new(mmio_addr, to_u64(length))?;
-            let ctx = FileRef::<Ctx>::borrow_value(ictx.cast());
-            *offset = to_usize(ctx.offers().add((*owner).id, memory)?);
-        }
+        // SAFETY: Drivers offer memory that user space may map until they call
+        // `iommufd_rs_destroy_mmap`, which they do before the object is dropped.
+        let memory = unsafe { DeviceMemory::new(mmio_addr, to_u64(length))? };
+        // SAFETY: Drivers pass the `ictx` of a vIOMMU of theirs, which owns a reference to the
+        // `DriverSide` that it is the address of: `Viommu::make` in `kapi/iommu/viommu.rs`.
+        let side = unsafe { Shared::<DriverSide>::borrow_raw(ictx.cast()) };
+        // SAFETY: Drivers pass a valid object of theirs.
+        let id = unsafe { (*owner).id };
+        let added = to_usize(side.offers().add(id, memory)?);
+        // SAFETY: Drivers pass the address of a variable of theirs.
+        unsafe { *offset = added };
         Ok(0)
     })
 }
@@ -129,8 +135,8 @@ unsafe extern "C" fn iommufd_rs_destroy_mmap(
     _owner: *mut bindings::iommufd_object,
     offset: c_ulong,
 ) {
-    // SAFETY: A context drops its objects before its other fields (`ClearOnDrop` in
-    // `object/ctx.rs`), although there may be no reference to it any more.
-    let ctx = unsafe { FileRef::<Ctx>::borrow_value(ictx.cast()) };
-    ctx.offers().remove(to_u64(offset));
+    // SAFETY: Drivers pass the `ictx` of a vIOMMU of theirs, which owns a reference to the
+    // `DriverSide` that it is the address of until after the driver's `destroy`.
+    let side = unsafe { Shared::<DriverSide>::borrow_raw(ictx.cast()) };
+    side.offers().remove(to_u64(offset));
 }

@@ -39,6 +39,7 @@ use crate::{
         }, //
     },
     object::{
+        DriverSide,
         Offers,
         Registry,
         Table, //
@@ -83,10 +84,8 @@ pub(crate) struct Ctx {
     companion: SetOnce<KBox<dyn Companion>>,
     // Field order: objects go before what they share, and drivers come back to us meanwhile.
     #[pin]
-    objects: ClearOnDrop<Arc<Table>>,
+    driver_side: ClearOnDrop<Shared<DriverSide>>,
     latencies: Arc<Latencies>,
-    #[pin]
-    offers: Offers,
     #[pin]
     last_refusal: LastRefusal,
     usage: Arc<Usage>,
@@ -102,10 +101,11 @@ impl Ctx {
     pub(crate) fn new(process_accounting: bool) -> impl PinInit<Self, Error> {
         let id = LAST_ID.fetch_add(1, Relaxed).wrapping_add(1);
         try_pin_init!(Self {
-            objects <- ClearOnDrop::new(Arc::pin_init(Table::new(id), GFP_KERNEL_ACCOUNT)?),
+            driver_side <- ClearOnDrop::new(
+                Shared::pin_init(DriverSide::new(id), GFP_KERNEL_ACCOUNT)?
+            ),
             latencies: Arc::new(Latencies::new(), GFP_KERNEL_ACCOUNT)?,
             companion: SetOnce::new(),
-            offers <- Offers::new(),
             last_refusal <- LastRefusal::new(),
             usage: Arc::pin_init(Usage::new(), GFP_KERNEL_ACCOUNT)?,
             counters: Counters::new(),
@@ -120,12 +120,12 @@ impl Ctx {
     /// the next one. No two contexts have the same number. What the module shows to people names a
     /// context by it; ids of objects are unique within a context only.
     pub(crate) fn id(&self) -> u64 {
-        self.objects.context()
+        self.objects().context()
     }
 
     /// Returns the table of its objects.
     pub(crate) fn objects(&self) -> &Arc<Table> {
-        &self.objects
+        self.driver_side.objects()
     }
 
     /// Returns how long calls took, if that was measured.
@@ -142,7 +142,12 @@ impl Ctx {
 
     /// Returns the device memory of objects that user space may map.
     pub(crate) fn offers(&self) -> &Offers {
-        &self.offers
+        self.driver_side.offers()
+    }
+
+    /// Returns what IOMMU drivers reach of the context.
+    pub(crate) fn driver_side(&self) -> &Shared<DriverSide> {
+        &self.driver_side
     }
 
     /// Returns the state of each IOMMU group that has a bound device, by the group's id.
@@ -205,10 +210,10 @@ impl Ctx {
     /// Sets how pinned pages are accounted to what `decide` returns. Returns `EBUSY` if there are
     /// objects, or what `decide` fails with.
     pub(crate) fn set_process_accounting(&self, decide: impl FnOnce() -> Result<bool>) -> Result {
-        self.objects.while_empty(|| ())?;
+        self.objects().while_empty(|| ())?;
         // It may write to user memory, and mmap() looks objects up under the mmap lock.
         let process = decide()?;
-        self.objects
+        self.objects()
             .while_empty(|| self.process_accounting.store(process, Relaxed))
     }
 
@@ -220,7 +225,7 @@ impl Ctx {
     /// Records that a VFIO group without an IOMMU uses the context. Returns `EBUSY` if an object is
     /// marked, as the address space of groups with an IOMMU is.
     pub(crate) fn set_no_iommu(&self) -> Result {
-        self.objects
+        self.objects()
             .while_unmarked(|| self.no_iommu.store(true, Relaxed))
     }
 }

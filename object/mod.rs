@@ -8,6 +8,7 @@
 //! reference frees it.
 
 mod ctx;
+mod driver_side;
 mod event_file;
 mod kind;
 mod offers;
@@ -19,6 +20,7 @@ pub(crate) use ctx::{
     Companion,
     Ctx, //
 };
+pub(crate) use driver_side::DriverSide;
 pub(crate) use event_file::{
     EventSource,
     NewObjectFile, //

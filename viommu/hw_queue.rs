@@ -30,7 +30,6 @@ use crate::{
         }, //
     },
     object::{
-        AnyRef,
         Ctx,
         Draft,
         Kind,
@@ -41,6 +40,7 @@ use crate::{
             Part,
             PartOf, //
         },
+        place::ObjectPlace,
         Viommu, //
     }, //
 };
@@ -124,8 +124,7 @@ fn start(
     user: &UserStruct,
 ) -> Result {
     let made = draft.viommu.ops().make_hw_queue(Request {
-        identity: Identity::new(ctx, draft.id()),
-        object: AnyRef::from((**draft).clone()).into_shared(),
+        identity: Identity::new(&ObjectPlace::drafted(ctx, draft)),
         kind: cmd.type_,
         index: cmd.index,
         iova: cmd.nesting_parent_iova,

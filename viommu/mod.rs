@@ -10,11 +10,13 @@ pub(crate) mod hwpt;
 pub(crate) mod invalidate;
 pub(crate) mod mmap;
 mod part;
+mod place;
 mod share;
 mod stats;
 pub(crate) mod vdevice;
 pub(crate) mod veventq;
 
+pub(crate) use place::ObjectPlace;
 pub(crate) use share::{
     alloc,
     Viommu, //

@@ -50,7 +50,10 @@ use crate::{
         Kind,
         Ref, //
     },
-    viommu::stats::Stats, //
+    viommu::{
+        place::ObjectPlace,
+        stats::Stats, //
+    }, //
 };
 
 /// A guest's share of an IOMMU, or of several.
@@ -141,7 +144,7 @@ fn make<'c>(
     }
     let parent = find_parent(ctx, cmd.hwpt_id)?;
     let reservation = ctx.objects().reserve()?;
-    let identity = Identity::new(ctx, reservation.id());
+    let identity = Identity::new(&ObjectPlace::reserved(ctx, &reservation));
     reservation.fill_with_room(viommu::room_for(dev, cmd.type_), |room| {
         let request = Request {
             identity,
@@ -208,7 +211,7 @@ fn make_over<'c>(
         shares.push(share, GFP_KERNEL_ACCOUNT)?;
     }
     let reservation = ctx.objects().reserve()?;
-    let identity = Identity::new(ctx, reservation.id());
+    let identity = Identity::new(&ObjectPlace::reserved(ctx, &reservation));
     let ops = first
         .backend()
         .alloc_viommu_over(identity, &shares)

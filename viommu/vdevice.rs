@@ -38,6 +38,7 @@ use crate::{
             Part,
             PartOf, //
         },
+        place::ObjectPlace,
         Viommu, //
     }, //
 };
@@ -78,7 +79,7 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
     }
     let claim = Claim::new(&device)?;
     let reservation = ctx.objects().reserve()?;
-    let identity = Identity::new(ctx, reservation.id());
+    let identity = Identity::new(&ObjectPlace::reserved(ctx, &reservation));
     let ops = viommu
         .ops()
         .make_vdevice(device.dev(), cmd.virt_id, identity)

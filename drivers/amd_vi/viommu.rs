@@ -88,7 +88,7 @@ impl NativeViommu {
                 return Err(EINVAL);
             }
             let request = Request {
-                identity,
+                identity: identity.clone(),
                 kind: uapi::viommu::TYPE_AMD,
                 parent: share.parent.clone(),
                 data: None,
@@ -182,7 +182,7 @@ impl ViommuOps for NativeViommu {
     ) -> Result<KBox<dyn VdeviceOps>> {
         u16::try_from(virt_id).map_err(|_| EINVAL)?;
         vdevice::make_vdevice(&self.members, AmdViommu::viommu, dev, virt_id, |member| {
-            Vdevice::new(member.viommu(), dev, virt_id, identity)
+            Vdevice::new(member.viommu(), dev, virt_id, identity.clone())
         })
     }
 }

@@ -87,7 +87,7 @@ impl NativeViommu {
     /// cannot nest, and the driver's own errors.
     pub(super) fn over(identity: Identity, iommus: &[Share<'_>]) -> Result<Self> {
         let request = |share: &Share<'_>| Request {
-            identity,
+            identity: identity.clone(),
             kind: uapi::viommu::TYPE_ARM_SMMUV3,
             parent: share.parent.clone(),
             data: None,
@@ -199,7 +199,7 @@ impl ViommuOps for NativeViommu {
             |member| member.smmu.viommu(),
             dev,
             virt_id,
-            |member| member.smmu.make_vdevice(dev, virt_id, identity),
+            |member| member.smmu.make_vdevice(dev, virt_id, identity.clone()),
         )
     }
 }

@@ -83,19 +83,6 @@ impl<T> FileRef<T> {
         drop(unsafe { KBox::from_raw(inner) });
     }
 
-    /// Borrows the value behind a pointer of C code. The file may be being released.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must be as for [`RawRef::borrow_raw`]. The value must not be freed before
-    /// the end of `'a`; its drop may have begun, if what the caller uses of it has not been dropped
-    /// yet.
-    pub(crate) unsafe fn borrow_value<'a>(raw: *mut c_void) -> &'a T {
-        let inner: *mut Inner<T> = raw.cast();
-        // SAFETY: By the safety requirements the allocation exists during `'a`.
-        unsafe { &(*inner).value }
-    }
-
     fn inner(&self) -> &Inner<T> {
         // SAFETY: By the invariant the file has not been released, so the value exists.
         unsafe { self.ptr.as_ref() }

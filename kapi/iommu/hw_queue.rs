@@ -48,10 +48,9 @@ pub(crate) unsafe trait ContiguousMemory: Send + Sync {
 
 /// A request for a HW queue.
 pub(crate) struct Request {
-    /// The identity of the object that the queue is going to belong to.
+    /// The identity of the object that the queue is going to belong to, which exists already. The
+    /// queue has a reference to it until [`HwQueue::disown`].
     pub(crate) identity: Identity,
-    /// A reference to that object; see [`HwQueue::disown`].
-    pub(crate) object: SharedAny,
     /// The kind of queue: an `enum iommu_hw_queue_type`.
     pub(crate) kind: u32,
     /// The index of the queue among those of its kind on the vIOMMU.
@@ -120,6 +119,7 @@ impl HwQueue {
         if request.memory.len() < request.length {
             return Err(EINVAL);
         }
+        let object = request.identity.object_ref().cloned();
         // INVARIANT: iommufd's part is initialised below, before anything can fail.
         let queue = KBox::try_pin_init(
             try_pin_init!(Self {
@@ -128,7 +128,7 @@ impl HwQueue {
                 links <- new_mutex!(
                     Links {
                         needs: KVec::new(),
-                        object: Some(request.object),
+                        object,
                     },
                     "HwQueue::links"
                 ),
@@ -175,7 +175,7 @@ impl PinnedDrop for HwQueue {
     }
 }
 
-/// Returns the context of an object, as [`Identity::new`] was given it, and the id of the object.
+/// Returns the context of an object, as [`Place::context`] has named it, and the id of the object.
 /// Returns `None` if the object is not a HW queue; other objects do not depend on each other.
 ///
 /// # Safety

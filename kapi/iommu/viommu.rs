@@ -14,7 +14,10 @@
 //! C headers: [`include/linux/iommufd.h`](srctree/include/linux/iommufd.h),
 //! [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
 
-use core::ffi::c_void;
+use core::{
+    any::Any,
+    ffi::c_void, //
+};
 
 use kernel::{
     error::to_result,
@@ -52,41 +55,64 @@ use crate::{
                 Member,
                 SetRef, //
             },
+            raw_ref::RawRef,
             room::{
                 Room,
                 RoomSize, //
             },
-            shared::Shared, //
+            shared::{
+                Shared,
+                SharedAny, //
+            }, //
         }, //
     }, //
 };
 
-/// A reference to a context: the owner of objects that drivers know.
+/// The context of an object that is being made, and its id in it.
 ///
 /// # Safety
 ///
-/// Where a driver passes the pointer back as a `struct iommufd_ctx *`, it must be accepted. It must
-/// remain valid until the objects of the context have been dropped.
-pub(crate) unsafe trait Context {
-    /// Returns the pointer that drivers are given as a `struct iommufd_ctx *`.
-    fn as_raw(&self) -> *mut c_void;
+/// - `Context` must be the type for which the functions that the kernel calls for drivers take a
+///   `struct iommufd_ctx *`: what `as_raw` of a [`Shared`] of it returns.
+/// - The object that gets the id in that context must own what is made for the place, and `object`,
+///   if it returns one, must return that object.
+pub(crate) unsafe trait Place {
+    /// What drivers know as a `struct iommufd_ctx`. They do not look into it.
+    type Context: Any + Send + Sync;
+
+    /// Returns the context.
+    fn context(&self) -> &Shared<Self::Context>;
+
+    /// Returns the id.
+    fn id(&self) -> u32;
+
+    /// Returns the object, if there is one already.
+    fn object(&self) -> Option<&SharedAny>;
 }
 
-/// The context of an object and the id of the object in it, as C code knows them.
-#[derive(Clone, Copy)]
+/// A [`Place`] as C code knows it. It owns a reference to the context.
+#[derive(Clone)]
 pub(crate) struct Identity {
-    /// Drivers pass it back. They do not look into it.
-    ctx: *mut c_void,
+    raw: *mut c_void,
+    context: SharedAny,
     id: u32,
+    object: Option<SharedAny>,
 }
 
 impl Identity {
-    /// Returns that of an object that will have the id `id` in `ctx`.
-    pub(crate) fn new(ctx: &impl Context, id: u32) -> Self {
+    /// Returns that of a place.
+    pub(crate) fn new(place: &impl Place) -> Self {
         Self {
-            ctx: ctx.as_raw(),
-            id,
+            raw: place.context().as_raw(),
+            context: place.context().clone().erase(),
+            id: place.id(),
+            object: place.object().cloned(),
         }
+    }
+
+    /// Returns the object, if there was one when this was made.
+    pub(super) fn object_ref(&self) -> Option<&SharedAny> {
+        self.object.as_ref()
     }
 
     /// Makes the public part of an object of type `kind`.
@@ -172,6 +198,9 @@ pub(crate) struct Viommu {
     first: Option<ViommuRef>,
     // The driver's operations are called when the struct is dropped, so this is dropped last.
     driver: DriverRef,
+    /// What `ictx` is the address of. The driver passes that back until its operations have been
+    /// called for the last time.
+    _context: SharedAny,
 }
 
 /// A reference to a vIOMMU. All that is made on it has one.
@@ -223,6 +252,7 @@ impl Viommu {
         if !request.parent.is_of(driver.ops()) {
             return Err(EINVAL);
         }
+        let context = request.identity.context.clone();
         // INVARIANT: iommufd's part is initialised below, before anything can fail.
         let viommu = DriverTail::with(size, request.room, |raw| {
             try_pin_init!(Self {
@@ -231,6 +261,7 @@ impl Viommu {
                 receivers <- new_receivers(),
                 first,
                 driver,
+                _context: context,
             }? Error)
         })?;
         let raw = viommu.as_ptr();
@@ -239,7 +270,7 @@ impl Viommu {
         core.obj = request
             .identity
             .object(bindings::iommufd_object_type_IOMMUFD_OBJ_VIOMMU);
-        core.ictx = request.identity.ctx.cast();
+        core.ictx = request.identity.raw.cast();
         core.iommu_dev = iommu_of(dev);
         core.hwpt = core::ptr::from_ref(&*viommu).cast_mut().cast();
         core.type_ = request.kind;
