@@ -75,8 +75,10 @@ impl AccessUser for CUser {
 ///
 /// `access` must have come from [`iommufd_access_create`], and must not be destroyed during `'a`.
 unsafe fn borrow<'a>(access: *mut bindings::iommufd_access) -> BorrowedRef<'a, Ref<Access>> {
-    // SAFETY: `iommufd_access_create` made the pointer by `Ref::into_raw`. The caller guarantees
-    // that `iommufd_access_destroy` does not take the reference during `'a`.
+    // SAFETY:
+    // - `iommufd_access_create` made the pointer by `Ref::into_raw`.
+    // - The caller guarantees that `iommufd_access_destroy` does not take the reference during
+    //   `'a`.
     unsafe { Ref::<Access>::borrow_raw(access.cast()) }
 }
 

@@ -33,39 +33,48 @@ use crate::{
     viommu::ObjectPlace, //
 };
 
-// SAFETY: Only `ioas` can make a value.
-// - It maps and unmaps areas only. Areas of an address space do not overlap, because they are in
-//   one `IntervalMap`. An area is mapped and unmapped by the task that has put it into
-//   `State::Building`, `State::Moving` or `State::Dying`; other tasks leave it alone meanwhile, see
-//   `ioas/area.rs`. A revoked dma-buf is unmapped under `Mmio::inner`, which also covers the other
-//   changes of its areas.
-// - An area's memory is pinned before the first domain has it and unpinned after the last domain
-//   has lost it (`ioas/domains.rs`). That of a dma-buf is unmapped in `Importer::revoked`.
+// SAFETY:
+// - Only `ioas/{filler,domains,mmio}.rs` have a value, which the fence checks, and they pass it
+//   along with ranges of areas only.
+// - Areas of an address space do not overlap: they are in one `IntervalMap`, `Space::areas`.
+// - Of tasks that work on an area, one has put it into `State::Building`, `State::Moving` or
+//   `State::Dying`, and the others leave it alone: `ioas/area.rs`.
+// - An area of a dma-buf, which may be revoked in any state, is mapped and unmapped under
+//   `Loan::inner` only: `ioas/mmio.rs`.
+// - A task that reads an area keeps it from being put into `State::Dying`: `Area::must_wait`.
+// - The memory of an area is pinned before the first domain has it, and unpinned after the last one
+//   has lost it: `fill_one` and `release` in `ioas/domains.rs`.
+// - The memory of a dma-buf is unmapped before the loan of it ends: `Importer::revoked` in
+//   `ioas/mmio.rs`.
 unsafe impl RangeOwner for IoasRanges {}
 
-// SAFETY: Only `device/msi.rs` can make a value.
-// - It maps and unmaps doorbells only, under `Window::state`, at addresses of the window. They are
-//   reserved in the address space as long as a group with that window is attached to it, so no area
-//   contains them.
-// - Doorbells are never removed.
+// SAFETY:
+// - Only `device/msi.rs` can make a value, and passes it along with doorbells only.
+// - Doorbells are mapped and unmapped under `Window::state`, at addresses of the window.
+// - No area contains these: they are reserved in the address space as long as a group with that
+//   window is attached to it.
+// - Doorbells are never removed from the machine, as `Doorbell` says.
 unsafe impl RangeOwner for DoorbellRanges {}
 
-// SAFETY: Only `hwpt/dirty.rs` can make a value. It passes to `Dirty` the ranges of a `Mappings`,
-// each of which has a `Reader` at its area until the next one is asked for. The area is in
-// `State::Ready` or `State::Moving`, and is not put into `State::Dying` while it has readers. An area
-// in `State::Moving` is moved into or out of a domain that joins or leaves, which is another one: a
-// HWPT joins before it is published, and leaves when its last reference is dropped. Revocation, which
-// unmaps areas of dma-bufs in any state, does not concern these areas: `Mappings` leaves those of
-// dma-bufs out.
+// SAFETY:
+// - Only `hwpt/dirty.rs` can make a value, and passes to `Dirty` the ranges of a `Mappings` only.
+// - Each of these has a `Reader` at its area until the next one is asked for, which keeps the area
+//   from being put into `State::Dying`.
+// - An area in `State::Moving` is moved into or out of another domain: a HWPT joins before it is
+//   published, and leaves when its last reference is dropped.
+// - Revocation, which unmaps areas of dma-bufs in any state, concerns none of them: `Mappings`
+//   leaves those out.
 unsafe impl StableTables for StableHwpt<'_> {
     fn domain(&self) -> &Domain {
         StableHwpt::domain(self)
     }
 }
 
-// SAFETY: `PhysPin::new` pins the pages of the range, finds that they follow in memory, and counts
-// the pin in `Area::phys_pins`, so that the area cannot be unmapped. Both end when it is dropped.
-// It has pinned whole pages from the one of `phys` to the one of the last byte.
+// SAFETY:
+// - `PhysPin::new` pins the pages of the range, from the whole page of `phys` to that of the last
+//   byte, and refuses those that do not follow in memory.
+// - It counts the pin in `Area::phys_pins`, so that the area cannot be unmapped, until it is
+//   dropped.
 unsafe impl ContiguousMemory for PhysPin {
     fn phys(&self) -> u64 {
         PhysPin::phys(self)

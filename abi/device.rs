@@ -61,8 +61,9 @@ struct Binding {
 ///
 /// `idev` must have come from [`iommufd_device_bind`], and must not be unbound during `'a`.
 unsafe fn borrow<'a>(idev: *mut bindings::iommufd_device) -> &'a Binding {
-    // SAFETY: `iommufd_device_bind` made the pointer of a `KBox<Binding>`. The caller guarantees
-    // that `iommufd_device_unbind` does not free it during `'a`.
+    // SAFETY:
+    // - `iommufd_device_bind` made the pointer of a `KBox<Binding>`.
+    // - The caller guarantees that `iommufd_device_unbind` does not free it during `'a`.
     unsafe { &*idev.cast() }
 }
 

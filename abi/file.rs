@@ -108,8 +108,8 @@ impl MiscDevice {
         };
         let register = Self::register(node, shown);
         register.pin_chain(|device| {
-            // SAFETY: The device is registered until the module is unloaded. No dma-buf is imported
-            // any more then.
+            // SAFETY: The device is registered until `drop`, which runs when the module is
+            // unloaded: every file of it is closed then, so no dma-buf is imported any more.
             unsafe { crate::kapi::dma_buf::import::set_device((*device.raw.get()).this_device) };
             Ok(())
         })
@@ -141,7 +141,7 @@ impl MiscDevice {
                     fops: &raw const FOPS.0,
                     ..Default::default()
                 };
-                // SAFETY: `slot` can be written. It does not move before `drop` has unregistered
+                // SAFETY: `slot` can be written, and does not move before `drop` has unregistered
                 // it.
                 to_result(unsafe {
                     slot.write(device);
@@ -166,7 +166,7 @@ impl PinnedDrop for MiscDevice {
 ///
 /// `file` must be a valid file that is open during the call.
 pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
-    // SAFETY: The caller guarantees that the file is open. `open` has set both fields then.
+    // SAFETY: The caller guarantees that the file is open, so `open` has set both fields.
     unsafe {
         if core::ptr::eq((*file).f_op, &raw const FOPS.0) {
             (*file).private_data
@@ -179,7 +179,7 @@ pub(crate) unsafe fn ctx_of(file: *mut bindings::file) -> *mut c_void {
 unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The file is being opened: its private data is the `struct miscdevice`.
     let device: *mut bindings::miscdevice = unsafe { (*file).private_data.cast() };
-    // SAFETY: It is registered.
+    // SAFETY: `register` has registered the device, whose file is being opened.
     let minor = unsafe { (*device).minor };
     // VFIO's own containers account pinned pages to the process.
     let is_vfio_container = minor == bindings::VFIO_MINOR as c_int;
@@ -188,8 +188,9 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
             pr_info!("/dev/vfio/vfio is provided by iommufd, not by vfio\n");
         }
     }
-    // SAFETY: The file is being opened, so its private data can be set. `release` below releases
-    // the context.
+    // SAFETY:
+    // - The file is being opened, so nothing else uses its private data.
+    // - `release` below releases the context.
     let opened = unsafe { FileRef::open(file, Ctx::new(is_vfio_container)) };
     #[cfg(CONFIG_DEBUG_FS)]
     if opened.is_ok() {
@@ -232,9 +233,9 @@ unsafe extern "C" fn mmap(file: *mut bindings::file, vma: *mut bindings::vm_area
     from_result(|| {
         let found = viommu::mmap::find(&ctx, vma);
         let (owner, memory) = found.map_err(|refusal| ctx.refuse(c"mmap", refusal))?;
-        // SAFETY: `Offers::get` has found, under its lock, the object whose id the offer has. The
-        // object takes the offer back before its id is free, so it is the one that offered the
-        // memory.
+        // SAFETY: `Offers::get` has found the object with the id of the offer while the offer was
+        // there, and an object takes its offers back before its id is free (`object/offers.rs`), so
+        // it is the one that offered the memory.
         let mapped = unsafe { memory.map(vma, owner) };
         let offset = vma::offset(vma).unwrap_or(u64::MAX);
         mapped

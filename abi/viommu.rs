@@ -57,8 +57,9 @@ unsafe extern "C" fn iommufd_rs_report_event(
     event: *const c_void,
     len: usize,
 ) -> c_int {
-    // SAFETY: The kernel's function has refused a NULL `event` and a `len` of 0. Drivers have the
-    // vIOMMUs that `Viommu::new` made, and report no events after `destroy`.
+    // SAFETY:
+    // - The kernel's function has refused a NULL `event` and a `len` of 0.
+    // - Drivers have the vIOMMUs that `Viommu::new` made, and report no events after `destroy`.
     let reported = unsafe {
         let event = core::slice::from_raw_parts(event.cast::<u8>(), len);
         viommu::report(viommu, kind, event)

@@ -72,7 +72,8 @@ unsafe impl Sync for Control {}
 impl Control {
     /// Creates the directory. Without debugfs this does nothing.
     pub(crate) fn new() -> Self {
-        // SAFETY: The function uses a static variable. It returns a directory or an error pointer.
+        // SAFETY: The function uses a static variable, and returns a directory or an error pointer,
+        // both of which `drop` accepts.
         Self(unsafe { bindings::iommufd_rs_fault_init() })
     }
 }

@@ -67,8 +67,10 @@ impl Door {
     /// Looks the table up. Returns `None` where the kernel has none. Called once, when the module
     /// is loaded.
     pub(crate) fn open() -> Option<Self> {
-        // SAFETY: No other function of the door is called before it returns. The callbacks are
-        // static.
+        // SAFETY:
+        // - The module is being loaded, so no other function of the door is called before this
+        //   returns.
+        // - The callbacks are static.
         if !unsafe { bindings::iommufd_rs_amd_vi_open(&CALLBACKS) } {
             return None;
         }
@@ -78,17 +80,21 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
-        // vIOMMU or domain of this backend is left that calls the door.
+        // SAFETY:
+        // - `open` succeeded.
+        // - The module is being unloaded, so no device is bound, and no vIOMMU or domain of this
+        //   backend is left that calls the door.
         unsafe { bindings::iommufd_rs_amd_vi_close() };
     }
 }
 
 /// Returns whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
-    // SAFETY: The function returns false if the door is not open. `Door::open` has returned, since
-    // the module makes an `IommuDevice` later. The IOMMU core does not release the device of an
-    // `IommuDevice`, as `IommuDevice::new` requires.
+    // SAFETY:
+    // - The module makes an `IommuDevice` after `Door::open` has returned, and the function accepts
+    //   a door that is not open.
+    // - The IOMMU core does not release the device of an `IommuDevice`, as `IommuDevice::new`
+    //   requires.
     unsafe { bindings::iommufd_rs_amd_vi_owns(device::as_raw(dev)) }
 }
 
@@ -99,7 +105,7 @@ pub(crate) fn hardware(dev: &IommuDevice) -> Option<Hardware> {
         return None;
     }
     let mut efr = 0;
-    // SAFETY: The door is open: `owns` has said so. The number can be written.
+    // SAFETY: The door is open, since `owns` has returned true, and the number can be written.
     let nests = unsafe { bindings::iommufd_rs_amd_vi_info(&mut efr) };
     nests.then(|| Hardware::new(efr))
 }
@@ -139,7 +145,8 @@ impl AmdViommu {
     /// that one.
     pub(crate) fn domain(&self, from: u16) -> Option<(u16, u16)> {
         let (mut guest, mut host) = (from, 0);
-        // SAFETY: By the type invariants. The numbers can be written.
+        // SAFETY: By the type invariants it is a vIOMMU of the driver whose door is open, and the
+        // numbers can be written.
         let found =
             unsafe { bindings::iommufd_rs_amd_vi_domain(self.0.as_ptr(), &mut guest, &mut host) };
         found.then_some((guest, host))
@@ -149,7 +156,8 @@ impl AmdViommu {
     pub(crate) fn device(&self, from: u16) -> Option<(u16, Device)> {
         let mut id = u64::from(from);
         let mut device = bindings::iommufd_rs_amd_vi_device::default();
-        // SAFETY: By the type invariants. Number and struct can be written.
+        // SAFETY: By the type invariants it is a vIOMMU of the driver whose door is open, and both
+        // can be written.
         let found =
             unsafe { bindings::iommufd_rs_amd_vi_device(self.0.as_ptr(), &mut id, &mut device) };
         if !found {
@@ -185,10 +193,12 @@ impl AmdViommu {
         let count = u32::try_from(count).map_err(|_| EINVAL)?;
         let words = commands.as_mut_ptr().cast::<[u64; 2]>();
         let mut submission = 0;
-        // SAFETY: By the type invariants. A `Physical` is two words, and there is one more than
-        // `count`, in which the driver puts its own command. The commands name domains and devices
-        // of this vIOMMU and set no bit that the IOMMU does not know: there are no other
-        // `Physical`s.
+        // SAFETY:
+        // - By the type invariants it is a vIOMMU of the driver whose door is open.
+        // - A `Physical` is two words, and there is one more than `count`, in which the driver puts
+        //   its own command.
+        // - The commands name domains and devices of this vIOMMU and set no bit that the IOMMU does
+        //   not know: `drivers/amd_vi/command.rs` makes no other `Physical`.
         to_result(unsafe {
             bindings::iommufd_rs_amd_vi_submit(self.0.as_ptr(), words, count, &mut submission)
         })?;
@@ -197,7 +207,7 @@ impl AmdViommu {
 
     /// Waits until the submission is complete. Returns `EIO` if that takes too long.
     pub(crate) fn wait(&self, submission: u64) -> Result {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants it is a vIOMMU of the driver whose door is open.
         to_result(unsafe { bindings::iommufd_rs_amd_vi_wait(self.0.as_ptr(), submission) })
     }
 
@@ -210,7 +220,8 @@ impl AmdViommu {
         };
         let private = KBox::new(private, GFP_KERNEL_ACCOUNT)?;
         let alloc = |private| {
-            // SAFETY: By the type invariants. `OPS` is static.
+            // SAFETY: By the type invariants it is a vIOMMU of the driver whose door is open, and
+            // `OPS` is static.
             unsafe {
                 bindings::iommufd_rs_amd_vi_alloc_nested(
                     self.0.as_ptr(),
@@ -221,11 +232,12 @@ impl AmdViommu {
                 )
             }
         };
-        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `private`
-        // back.
+        // SAFETY:
+        // - The driver returns a new domain or an `ERR_PTR`.
+        // - `free` of `OPS` takes `private` back.
         let alloc = || unsafe { NestedDomain::with_private(private, alloc) };
-        // SAFETY: The driver returns a new domain. It refers to the vIOMMU, and to `private`, which
-        // is freed with it.
+        // SAFETY: The driver returns a new domain, which refers to the vIOMMU and to `private`
+        // only; that is freed with it.
         unsafe { NestedDomain::alloc_by(&self.0, alloc) }
     }
 }

@@ -62,17 +62,21 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
-        // vIOMMU or domain of this backend is left that calls the door.
+        // SAFETY:
+        // - `open` succeeded.
+        // - The module is being unloaded, so no device is bound, and no vIOMMU or domain of this
+        //   backend is left that calls the door.
         unsafe { bindings::iommufd_rs_smmu_v3_close() };
     }
 }
 
 /// Whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
-    // SAFETY: The function returns false if the door is not open. `Door::open` has returned, since
-    // the module makes an `IommuDevice` later. The IOMMU core does not release the device of an
-    // `IommuDevice`, as `IommuDevice::new` requires.
+    // SAFETY:
+    // - The module makes an `IommuDevice` after `Door::open` has returned, and the function accepts
+    //   a door that is not open.
+    // - The IOMMU core does not release the device of an `IommuDevice`, as `IommuDevice::new`
+    //   requires.
     unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
 }
 
@@ -112,7 +116,7 @@ impl SmmuViommu {
     /// The features of the SMMU, and the VMID that it knows the guest by.
     pub(crate) fn info(&self) -> (Features, u16) {
         let mut info = bindings::iommufd_rs_smmu_v3_info::default();
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants it is a vIOMMU of the driver whose door is open.
         unsafe { bindings::iommufd_rs_smmu_v3_info(self.0.as_ptr(), &mut info) };
         let features = Features {
             ats: info.ats,
@@ -132,7 +136,7 @@ impl SmmuViommu {
     pub(crate) fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let nth = u32::try_from(nth).ok()?;
         let mut sid = 0;
-        // SAFETY: By the type's invariants.
+        // SAFETY: By the type's invariants it is a vIOMMU of the driver whose door is open.
         let count =
             unsafe { bindings::iommufd_rs_smmu_v3_stream(self.0.as_ptr(), vsid, nth, &mut sid) };
         let count = u32::try_from(count).ok()?;
@@ -151,9 +155,11 @@ impl SmmuViommu {
         virt_id: u64,
         identity: Identity,
     ) -> Result<Pin<KBox<Vdevice>>> {
-        // SAFETY: By the type's invariants the driver is that of the door, whose `vdevice_init` for
-        // such vIOMMUs changes nothing: it refuses devices with several StreamIDs, of which
-        // `cache_invalidate` would use one. Here `stream` returns each of them.
+        // SAFETY:
+        // - By the type's invariants the driver is that of the door, whose `vdevice_init` refuses
+        //   devices with several StreamIDs and changes nothing otherwise.
+        // - Nothing uses what it would have checked: commands name the StreamIDs that `stream`
+        //   returns, not the one of `cache_invalidate`.
         unsafe { Vdevice::without_init(&self.0, dev, virt_id, identity) }
     }
 
@@ -163,9 +169,11 @@ impl SmmuViommu {
     pub(crate) fn submit(&self, commands: &[Physical], sync: bool) -> Result {
         let words = commands.as_ptr().cast_mut().cast::<[u64; 2]>();
         let count = c_int::try_from(commands.len()).map_err(|_| EINVAL)?;
-        // SAFETY: By the type's invariants. A `Physical` is two words, and the driver only reads
-        // them. They name the VMID or StreamIDs of this vIOMMU and set no bit that the SMMU does
-        // not know: there are no other `Physical`s.
+        // SAFETY:
+        // - By the type's invariants it is a vIOMMU of the driver whose door is open.
+        // - A `Physical` is two words, and the driver only reads them.
+        // - The commands name the VMID or StreamIDs of this vIOMMU and set no bit that the SMMU
+        //   does not know: `drivers/smmu_v3/command.rs` makes no other `Physical`.
         to_result(unsafe {
             bindings::iommufd_rs_smmu_v3_issue(self.0.as_ptr(), words, count, sync)
         })
@@ -177,7 +185,8 @@ impl SmmuViommu {
         let ats = vste.enables_ats();
         let vste = KBox::new(vste, GFP_KERNEL_ACCOUNT)?;
         let alloc = |vste| {
-            // SAFETY: By the type's invariants. `OPS` is static.
+            // SAFETY: By the type's invariants it is a vIOMMU of the driver whose door is open, and
+            // `OPS` is static.
             unsafe {
                 bindings::iommufd_rs_smmu_v3_alloc_nested(
                     self.0.as_ptr(),
@@ -188,10 +197,12 @@ impl SmmuViommu {
                 )
             }
         };
-        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `vste` back.
+        // SAFETY:
+        // - The driver returns a new domain or an `ERR_PTR`.
+        // - `free` of `OPS` takes `vste` back.
         let alloc = || unsafe { NestedDomain::with_private(vste, alloc) };
-        // SAFETY: The driver returns a new domain. It refers to the vIOMMU, and to `vste`, which is
-        // freed with it.
+        // SAFETY: The driver returns a new domain, which refers to the vIOMMU and to `vste` only;
+        // that is freed with it.
         unsafe { NestedDomain::alloc_by(&self.0, alloc) }
     }
 }

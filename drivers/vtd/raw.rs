@@ -80,17 +80,21 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // SAFETY: `open` succeeded. The module is being unloaded, so no device is bound, and no
-        // domain of this backend is left that calls the door.
+        // SAFETY:
+        // - `open` succeeded.
+        // - The module is being unloaded, so no device is bound, and no domain of this backend is
+        //   left that calls the door.
         unsafe { bindings::iommufd_rs_vtd_close() };
     }
 }
 
 /// Returns whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
-    // SAFETY: The function returns false if the door is not open. `Door::open` has returned, since
-    // the module makes an `IommuDevice` later. The IOMMU core does not release the device of an
-    // `IommuDevice`, as `IommuDevice::new` requires.
+    // SAFETY:
+    // - The module makes an `IommuDevice` after `Door::open` has returned, and the function accepts
+    //   a door that is not open.
+    // - The IOMMU core does not release the device of an `IommuDevice`, as `IommuDevice::new`
+    //   requires.
     unsafe { bindings::iommufd_rs_vtd_owns(device::as_raw(dev)) }
 }
 
@@ -110,7 +114,9 @@ pub(crate) fn hardware(dev: &IommuDevice) -> Option<Hardware> {
 /// `dev` must be a device of the driver that has the door, which must be open.
 unsafe fn info(dev: *mut bindings::device) -> Option<Hardware> {
     let (mut cap, mut ecap) = (0, 0);
-    // SAFETY: The caller guarantees what concerns the door and the device. The numbers can be written.
+    // SAFETY:
+    // - The caller guarantees that the door is open and that the device is the driver's.
+    // - The numbers can be written.
     let nests = unsafe { bindings::iommufd_rs_vtd_info(dev, &mut cap, &mut ecap) };
     nests.then(|| Hardware::new(cap, ecap))
 }
@@ -156,16 +162,20 @@ pub(crate) fn alloc_nested(
     let private = KBox::new(Private { stage, hardware }, GFP_KERNEL_ACCOUNT)?;
     let alloc = |parent| {
         let alloc = |private| {
-            // SAFETY: The door is open: `owns` has said so. `on_parent_by` passes a domain of the
-            // device's driver, which is this one. `OPS` is static.
+            // SAFETY:
+            // - The door is open, since `owns` has returned true.
+            // - `on_parent_by` passes a domain of the device's driver, which is the one of the
+            //   door.
+            // - `OPS` is static.
             unsafe { bindings::iommufd_rs_vtd_alloc_nested(parent, &OPS, Some(fill), private) }
         };
-        // SAFETY: The driver returns a new domain or an `ERR_PTR`. `free` of `OPS` takes `private`
-        // back.
+        // SAFETY:
+        // - The driver returns a new domain or an `ERR_PTR`.
+        // - `free` of `OPS` takes `private` back.
         unsafe { NestedDomain::with_private(private, alloc) }
     };
-    // SAFETY: The driver returns a new domain. It refers to the parent, and to `private`, which is
-    // freed with it.
+    // SAFETY: The driver returns a new domain, which refers to the parent and to `private` only;
+    // that is freed with it.
     unsafe { NestedDomain::on_parent_by(dev, parent, alloc) }
 }
 
@@ -217,9 +227,11 @@ impl NestedVtd<'_> {
             descs: first,
             room: count,
         };
-        // SAFETY: By the type invariant the domain came from the door. `encode` gets `encoding`,
-        // and `room` has at least `count` descriptors; both are valid during the call. The driver
-        // reads only descriptors that `encode` has written.
+        // SAFETY:
+        // - By the type invariant the domain came from the door.
+        // - `encode` gets `encoding`, which is valid during the call.
+        // - `room` has at least `count` descriptors, of which the driver reads only those that
+        //   `encode` has written.
         to_result(unsafe {
             bindings::iommufd_rs_vtd_invalidate(self.domain.as_ptr(), &mut encoder)
         })
@@ -287,7 +299,7 @@ unsafe extern "C" fn attach_dev(
     dev: *mut bindings::device,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The caller guarantees it.
+    // SAFETY: The caller guarantees that the domain came from the door, and the device is valid.
     if !unsafe { suits(domain, dev) } {
         return EINVAL.to_errno();
     }
@@ -306,7 +318,7 @@ unsafe extern "C" fn set_dev_pasid(
     pasid: bindings::ioasid_t,
     old: *mut bindings::iommu_domain,
 ) -> c_int {
-    // SAFETY: The caller guarantees it.
+    // SAFETY: The caller guarantees that the domain came from the door, and the device is valid.
     if !unsafe { suits(domain, dev) } {
         return EINVAL.to_errno();
     }

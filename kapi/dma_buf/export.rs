@@ -65,7 +65,9 @@ unsafe extern "C" fn unmap(
 ///
 /// As for `release` of `struct dma_buf_ops`. [`export`] must have made the dma-buf.
 unsafe extern "C" fn release(buf: *mut bindings::dma_buf) {
-    // SAFETY: `export` stored what `KBox::into_raw` returned. The dma-buf has no user any more.
+    // SAFETY:
+    // - `export` stored what `KBox::into_raw` returned.
+    // - The dma-buf has no user any more.
     drop(unsafe { KBox::<Exported>::from_raw((*buf).priv_.cast()) });
 }
 
@@ -75,8 +77,9 @@ unsafe extern "C" fn release(buf: *mut bindings::dma_buf) {
 ///
 /// The dma-buf must exist during `'a`.
 unsafe fn exported<'a>(buf: *mut bindings::dma_buf) -> Option<&'a Exported> {
-    // SAFETY: The dma-buf exists during `'a`. `export` makes all dma-bufs with these operations,
-    // and stores an `Exported`.
+    // SAFETY:
+    // - The dma-buf exists during `'a`.
+    // - `export` makes all dma-bufs with these operations, and stores an `Exported`.
     unsafe { core::ptr::eq((*buf).ops, &OPS.0).then(|| &*(*buf).priv_.cast::<Exported>()) }
 }
 
@@ -102,7 +105,9 @@ pub(crate) fn export(len: usize, flags: u32) -> Result<u32> {
         priv_: exported.cast(),
         ..Default::default()
     };
-    // SAFETY: Name, module and operations are static. The data is freed by `release`.
+    // SAFETY:
+    // - Name, module and operations are static.
+    // - The data is freed by `release`.
     let buf = match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
         Ok(buf) => buf,
         Err(error) => {
@@ -131,8 +136,9 @@ pub(crate) fn revoke(fd: i32, revoked: bool) -> Result {
     // SAFETY: dma_buf_get() has counted a reference for us, which is put below.
     let exported = unsafe { exported(buf) }.ok_or(EOPNOTSUPP);
     let result = exported.map(|exported| {
-        // SAFETY: There is a reference to the dma-buf. Its reservation lock is held where that is
-        // required.
+        // SAFETY:
+        // - There is a reference to the dma-buf.
+        // - Its reservation lock is held where the second function requires that.
         unsafe {
             bindings::iommufd_rs_dma_buf_lock(buf);
             exported.revoked.store(revoked, Relaxed);

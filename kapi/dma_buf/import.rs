@@ -282,7 +282,7 @@ impl<T: Importer> Drop for Attachment<T> {
 /// `attach` must be an attachment that is pinned, and the caller must hold the reservation lock.
 unsafe fn memory_of(attach: *mut bindings::dma_buf_attachment) -> Result<BufMemory> {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    // SAFETY: The requirements are the same.
+    // SAFETY: The caller guarantees that it is pinned, and holds the reservation lock.
     match unsafe { crate::kapi::dma_buf::export::phys(attach) } {
         Err(error) if error == EOPNOTSUPP => {}
         // SAFETY: The exporter has lent the memory until it revokes it.

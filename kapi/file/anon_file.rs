@@ -241,8 +241,8 @@ unsafe extern "C" fn poll<T: EventFile>(
 ) -> bindings::__poll_t {
     // SAFETY: User space uses the file during the call, and it has these operations.
     let value = unsafe { value::<T>(file) };
-    // SAFETY: The file exists during the call. `check_position` sees to it that no position is
-    // used.
+    // SAFETY: The file exists during the call, as the caller holds a reference, and
+    // `check_position` ensures that no position of it is used.
     let file = unsafe { File::from_raw_file(file) };
     // SAFETY: They belong to the value, of which `release` has the only mutable reference: it exists
     // until the file is released.
@@ -331,8 +331,9 @@ impl<T: EventFile> NewEventFile<T> {
     pub(crate) fn install(self, value: T) {
         let data: *mut T = KBox::into_raw(self.data.write(value));
         let file = self.file;
-        // SAFETY: `file` is the only reference to the file, so no other task reads the field. The
-        // operations are for a `T`.
+        // SAFETY:
+        // - `file` is the only reference to the file, so no other task reads the field.
+        // - The operations are those for a `T`.
         unsafe { (*file.as_ptr()).private_data = data.cast() };
         self.fd.fd_install(file);
     }
@@ -371,8 +372,10 @@ pub(crate) fn get<T: Any + Send + Sync>(fd: u32) -> Result<Shared<T>> {
     // SAFETY: The function accepts any number.
     let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADFD)?;
     let raw = file.as_ptr();
-    // SAFETY: fget() has counted a reference for us. `new` makes all files with these operations,
-    // and stores a `SharedAny` before they are visible.
+    // SAFETY:
+    // - fget() has counted a reference for us.
+    // - `new` makes all files with these operations, and stores a `SharedAny` before they are
+    //   visible.
     let value = unsafe {
         let is_ours = core::ptr::eq((*raw).f_op, &FOPS.0);
         is_ours.then(|| (*(*raw).private_data.cast::<SharedAny>()).clone())

@@ -41,8 +41,9 @@ pub(crate) struct FileRef<T> {
     _value: PhantomData<Inner<T>>,
 }
 
-// SAFETY: A file's references are counted atomically. The owner of a reference may use `&T`, hence
-// `T: Sync`. Any task may release the file and drop `T`, hence `T: Send`.
+// SAFETY:
+// - The owner of a reference may use `&T` in any task, hence `T: Sync`.
+// - Any task may put the last reference, which releases the file and drops `T`, hence `T: Send`.
 unsafe impl<T: Send + Sync> Send for FileRef<T> {}
 // SAFETY: By a `&FileRef<T>` nothing can be done that cannot be done by sending a clone of it.
 unsafe impl<T: Send + Sync> Sync for FileRef<T> {}
@@ -78,8 +79,9 @@ impl<T> FileRef<T> {
     pub(crate) unsafe fn release(file: *mut bindings::file) {
         // SAFETY: By the safety requirements it is what `open` has stored.
         let inner: *mut Inner<T> = unsafe { (*file).private_data.cast() };
-        // SAFETY: `open` has it from `KBox::into_raw`. The file has no references any more, so by
-        // the invariant there is no `FileRef`.
+        // SAFETY:
+        // - `open` has it from `KBox::into_raw`.
+        // - The file has no references any more, so by the invariant there is no `FileRef`.
         drop(unsafe { KBox::from_raw(inner) });
     }
 

@@ -144,7 +144,7 @@ impl<L: Listing> Ops<L> {
     ///
     /// Must be called for a file that [`Ops::open`] has opened.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open` has stored both. The file is not read any more.
+        // SAFETY: `open` has stored both, and the file is not read any more when it is released.
         drop(unsafe {
             let seq: *mut bindings::seq_file = (*file).private_data.cast();
             KBox::<Reading<L>>::from_raw((*seq).private.cast())
@@ -257,7 +257,7 @@ impl<D: Send + Sync + 'static> Dir<D> {
         }
         // SAFETY: `debugfs_lookup` has returned a reference to the directory.
         let dentry = unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), parent) };
-        // SAFETY: That reference is dropped.
+        // SAFETY: The reference that `debugfs_lookup` has returned is not used any more.
         unsafe { bindings::dput(parent) };
         let dentry = kernel::error::from_err_ptr(dentry)?;
         Ok(Self { dentry, data })
@@ -265,9 +265,11 @@ impl<D: Send + Sync + 'static> Dir<D> {
 
     /// Makes a file that root may read. Does nothing if debugfs has no memory for it.
     pub(crate) fn file<L: Listing<Data = D>>(&self, name: &CStr) {
-        // SAFETY: The directory exists until `drop`. The operations are static, and want the
-        // address of an `Arc`'s value as the private data: the reference of `self`, which is not
-        // dropped before the file has been removed.
+        // SAFETY:
+        // - The directory exists until `drop`.
+        // - The operations are static.
+        // - They want the address of an `Arc`'s value as the private data: that of the reference of
+        //   `self`, which is dropped after the file was removed.
         unsafe {
             bindings::debugfs_create_file_full(
                 name.as_char_ptr(),
@@ -283,7 +285,7 @@ impl<D: Send + Sync + 'static> Dir<D> {
 
 impl<D> Drop for Dir<D> {
     fn drop(&mut self) {
-        // SAFETY: `new` has made the directory. With it go its files.
+        // SAFETY: `new` has made the directory, and nothing else removes it or its files.
         unsafe { bindings::debugfs_remove(self.dentry) };
     }
 }

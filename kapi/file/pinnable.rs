@@ -28,16 +28,17 @@ use crate::kapi::units::{
 /// The reference is counted.
 pub(crate) struct PinnableFile(NonNull<bindings::file>);
 
-// SAFETY: Any task may use a file and put a reference to it. The file position is not used here.
+// SAFETY: Any task may use a file, whose position is not used here, and put a reference to it.
 unsafe impl Send for PinnableFile {}
-// SAFETY: Any task may use a file. The file position is not used here.
+// SAFETY: Any task may use a file, whose position is not used here.
 unsafe impl Sync for PinnableFile {}
 
 impl PinnableFile {
     /// Returns the file of a descriptor of the current process. Returns `EBADF` if there is none,
     /// and `EINVAL` if its pages cannot be pinned.
     pub(crate) fn get(fd: i32) -> Result<Self> {
-        // SAFETY: The function accepts any number. A negative one is no descriptor.
+        // SAFETY: The function accepts any number, also that of a negative descriptor, which is
+        // none.
         let file = unsafe { bindings::fget(fd as u32) };
         // INVARIANT: fget() has counted a reference for us.
         let file = Self(NonNull::new(file).ok_or(EBADF)?);

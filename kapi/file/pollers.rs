@@ -72,9 +72,12 @@ impl Pollers {
     ///
     /// `self` must exist until `file` is released.
     pub(super) unsafe fn add(&self, file: &File, table: *mut bindings::poll_table_struct) {
-        // SAFETY: `new` initialised the queue. By the safety requirements it exists until the file
-        // is released, and a task that polls keeps the file until it has removed itself. Those of
-        // epoll are removed by eventpoll_release(), which __fput() calls before `release`.
+        // SAFETY:
+        // - `new` initialised the queue, which by the safety requirements exists until the file is
+        //   released.
+        // - A task that polls keeps the file until it has removed itself from the queue.
+        // - Those of epoll are removed by eventpoll_release(), which __fput() calls before
+        //   `release`.
         unsafe { bindings::poll_wait(file.as_ptr(), self.head.get(), table) };
     }
 }

@@ -117,8 +117,10 @@ pub(crate) unsafe fn place_doorbell(
     handle: *mut bindings::iommu_attach_handle,
     doorbell: Doorbell,
 ) -> Result<Option<u64>> {
-    // SAFETY: Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with
-    // an `AttachHandle`. The caller guarantees that it is attached, and so not dropped.
+    // SAFETY:
+    // - Domains with that cookie are `OwnedDomain`s, which `Attachment` alone attaches, with an
+    //   `AttachHandle`.
+    // - The caller guarantees that it is attached, and so not dropped.
     let handle = unsafe { &*handle.cast::<AttachHandle>() };
     let doorbells = handle.doorbells.as_ref();
     doorbells.map(|d| d.place(doorbell)).transpose()

@@ -115,13 +115,17 @@ impl Attachment {
         let _no_faults = fault_lock::write();
         to_result(if pasid.is_none() {
             let group = owner.group().as_ptr();
-            // SAFETY: The group is valid, and its DMA was claimed. The domain and the handle exist
-            // until it was detached.
+            // SAFETY:
+            // - The group is valid, and its DMA is claimed, as long as `owner`, which the result
+            //   keeps.
+            // - The domain and the handle exist until `drop` has detached the group.
             unsafe { bindings::iommu_attach_group_handle(domain, group, handle.as_ptr()) }
         } else {
             let dev = device::as_raw(owner.dev());
-            // SAFETY: The device is valid, and the DMA of its group was claimed. The domain and the
-            // handle exist until the PASID was detached.
+            // SAFETY:
+            // - The device is valid, and the DMA of its group is claimed, as long as `owner`, which
+            //   the result keeps.
+            // - The domain and the handle exist until `drop` has detached the PASID.
             unsafe { bindings::iommu_attach_device_pasid(domain, dev, pasid.0, handle.as_ptr()) }
         })?;
         // INVARIANT: It was just attached.
@@ -153,13 +157,17 @@ impl Attachment {
         let _no_faults = fault_lock::write();
         to_result(if self.pasid.is_none() {
             let group = self.owner.group().as_ptr();
-            // SAFETY: By the type invariant the group is attached. The new domain and handle exist
-            // until it was detached.
+            // SAFETY:
+            // - By the type invariant the group is attached.
+            // - The new domain and handle exist until `drop` has detached the group: they take the
+            //   place of the old ones below.
             unsafe { bindings::iommu_replace_group_handle(group, domain, raw) }
         } else {
             let dev = device::as_raw(self.owner.dev());
-            // SAFETY: By the type invariant the PASID is attached. The new domain and handle exist
-            // until it was detached.
+            // SAFETY:
+            // - By the type invariant the PASID is attached.
+            // - The new domain and handle exist until `drop` has detached the PASID: they take the
+            //   place of the old ones below.
             unsafe { bindings::iommu_replace_device_pasid(domain, dev, pasid, raw) }
         })?;
         // INVARIANT: The core has the new handle instead of the old one.
@@ -195,7 +203,7 @@ impl Drop for Attachment {
             // SAFETY: By the type invariant the PASID is attached to the domain.
             unsafe { bindings::iommu_detach_device_pasid(domain, dev, self.pasid.0) };
         }
-        // SAFETY: The handle is not used again. The core does not have it any more.
+        // SAFETY: The handle is not used again, and the core has lost it by the detach above.
         unsafe { ManuallyDrop::drop(&mut self.handle) };
     }
 }

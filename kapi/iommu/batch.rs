@@ -117,8 +117,10 @@ impl<'a> Batch<'a> {
     ) -> Result {
         let pieces = self.pieces.as_slice();
         if pieces.len() > 1 && HAS_LISTS.load(Relaxed) {
-            // SAFETY: The function was found, and the list has so many elements. The rest is
-            // required of the caller.
+            // SAFETY:
+            // - `find_lists` has found the function.
+            // - The list has as many elements as are passed along with it.
+            // - The caller guarantees what concerns the domain and the range.
             let errno = unsafe {
                 bindings::iommufd_rs_map_phys_vec(
                     domain,
@@ -136,7 +138,8 @@ impl<'a> Batch<'a> {
         // This is past the end of the address space only when nothing is left.
         let mut next = iova;
         for piece in pieces {
-            // SAFETY: Required of the caller.
+            // SAFETY: The caller guarantees that the domain is valid and that no other task changes
+            // the range.
             let errno = unsafe {
                 bindings::iommu_map(
                     domain,

@@ -134,20 +134,22 @@ pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
 
 /// Returns whether an IOMMU translates the DMA of the device.
 pub(crate) fn has_iommu(dev: &IommuDevice) -> bool {
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_dev_has_iommu(as_raw(dev)) }
 }
 
 /// Returns the operations of the IOMMU driver that manages a device, or `ENODEV` if none does.
 pub(super) fn iommu_ops(dev: &IommuDevice) -> Result<&bindings::iommu_ops> {
-    // SAFETY: An `IommuDevice` is a valid device. The operations are part of the driver that
-    // manages the device, which the IOMMU core does not release as long as `dev` exists.
+    // SAFETY:
+    // - An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
+    // - The operations are part of the driver that manages the device, which the IOMMU core does
+    //   not release as long as `dev` exists.
     unsafe { bindings::iommufd_rs_dev_iommu_ops(as_raw(dev)).as_ref() }.ok_or(ENODEV)
 }
 
 /// Returns whether the device is a virtual function with the PRI capability. Its page requests use
 /// the PRI of the physical function.
 pub(crate) fn is_vf_with_pri(dev: &IommuDevice) -> bool {
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_dev_is_vf_with_pri(as_raw(dev)) }
 }

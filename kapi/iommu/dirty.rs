@@ -52,8 +52,10 @@ impl UserBitmap {
         if page_size == 0 {
             return Err(EINVAL);
         }
-        // SAFETY: Neither the page size nor the length is 0. The function does not access the user
-        // memory.
+        // SAFETY:
+        // - Neither the page size nor the length is 0: the first was checked, and a range has an
+        //   address at least.
+        // - The function does not access the user memory.
         let raw = from_err_ptr(unsafe {
             bindings::iova_bitmap_alloc(
                 to_usize(range.start()),
@@ -90,8 +92,9 @@ impl UserBitmap {
         }
 
         let opaque = core::ptr::from_mut(&mut f).cast();
-        // SAFETY: By the type invariants the bitmap exists. `call::<F>` is passed the closure,
-        // which exists until the function returns.
+        // SAFETY:
+        // - By the type invariants the bitmap exists.
+        // - `call::<F>` is passed the closure, which exists until the function returns.
         to_result(unsafe {
             bindings::iova_bitmap_for_each(self.raw.as_ptr(), opaque, Some(call::<F>))
         })
@@ -141,8 +144,10 @@ pub(crate) struct Dirty<'a, S: StableTables> {
 impl<'a, S: StableTables> Dirty<'a, S> {
     /// Returns `None` if the IOMMU cannot track dirty pages of the domain.
     pub(crate) fn of(tables: &'a S) -> Option<Self> {
-        // SAFETY: The domain exists during `'a`. The operations belong to the driver's module,
-        // which the domain holds, and are not changed after the domain has been allocated.
+        // SAFETY:
+        // - The domain exists during `'a`.
+        // - The operations belong to the driver's module, which the domain holds (`DriverRef`), and
+        //   are not changed after the domain was allocated.
         let ops = unsafe { (*tables.domain().as_ptr()).dirty_ops.as_ref() }?;
         Some(Self { tables, ops })
     }
@@ -215,8 +220,10 @@ impl<'a, S: StableTables> Dirty<'a, S> {
             gather: gather.get(),
         };
         let result = f(&mut |range| {
-            // SAFETY: The domain exists, and its translation of the range stays as it is; see
-            // `StableTables`. The bitmap and `gather` exist until `f` returns.
+            // SAFETY:
+            // - The domain exists as long as `tables`.
+            // - Its translation of the range stays as it is: `StableTables` guarantees that.
+            // - The bitmap and `gather` exist until `f` returns.
             to_result(unsafe {
                 read(
                     domain,

@@ -187,7 +187,7 @@ impl Domain {
         software: bool,
     ) -> Self {
         Self {
-            // SAFETY: By the safety requirements of this function.
+            // SAFETY: The caller guarantees that the domain is the driver's, and gives it away.
             owned: unsafe { OwnedDomain::from_raw(raw, driver) },
             coherent: false,
             software,
@@ -225,8 +225,8 @@ impl Domain {
     }
 
     fn inner(&self) -> &bindings::iommu_domain {
-        // SAFETY: The domain is valid as long as `self`. The fields that are read of it do not
-        // change once the domain is allocated.
+        // SAFETY: The domain is valid as long as `self`, and the fields that are read of it do not
+        // change once it is allocated.
         unsafe { &*self.as_ptr() }
     }
 
@@ -317,8 +317,10 @@ impl Domain {
             batch.fill(&mut pieces, range.len() - *done, prot.write)?;
             // This is past the end of the address space only when nothing is left.
             let iova = range.start().wrapping_add(*done);
-            // SAFETY: The domain is valid as long as `self`. The owner of the range keeps the memory
-            // until the range is unmapped, and nobody else changes the range; see `RangeOwner`.
+            // SAFETY:
+            // - The domain is valid as long as `self`.
+            // - The owner keeps the memory until the range is unmapped, and nobody else changes the
+            //   range: `RangeOwner` guarantees that.
             unsafe { batch.map(self.as_ptr(), iova, flags, done)? };
             if !batch.is_full() {
                 return Ok(());

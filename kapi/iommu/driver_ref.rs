@@ -39,9 +39,11 @@ impl DriverRef {
     /// its module is being unloaded.
     pub(super) fn of(dev: &IommuDevice) -> Result<Self> {
         let ops = device::iommu_ops(dev)?;
-        // SAFETY: The operations exist now, because `dev` does. They are what the driver has passed
-        // to iommu_device_register(): constant data of the driver, or a field of a
-        // `BusIommu` of this module, which is dropped when this module is unloaded.
+        // SAFETY:
+        // - The operations exist now, because `dev` does.
+        // - They are what the driver has passed to iommu_device_register(): constant data of its
+        //   module, or a field of a `BusIommu` of this module, which is dropped when this module is
+        //   unloaded.
         unsafe { Self::get(ops.into()) }
     }
 
@@ -54,7 +56,7 @@ impl DriverRef {
     /// Takes another reference to the same driver. Returns `ENODEV` if its module is being unloaded
     /// by force.
     pub(super) fn again(&self) -> Result<Self> {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the operations exist as long as `self`.
         unsafe { Self::get(self.ops) }
     }
 

@@ -38,7 +38,7 @@ unsafe impl Sync for IommuGroup {}
 impl IommuGroup {
     /// Returns the group of a device, or `ENODEV` if it is in none.
     pub(crate) fn of(dev: &IommuDevice) -> Result<Self> {
-        // SAFETY: An `IommuDevice` is a valid device.
+        // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
         let group = unsafe { bindings::iommu_group_get(device::as_raw(dev)) };
         // INVARIANT: The function returned a reference.
         Ok(Self(NonNull::new(group).ok_or(ENODEV)?))
@@ -137,7 +137,7 @@ impl Capability {
 /// }
 /// ```
 pub(crate) fn capable(dev: &IommuDevice, capability: Capability) -> bool {
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     unsafe { bindings::device_iommu_capable(device::as_raw(dev), capability.as_raw()) }
 }
 
@@ -161,7 +161,8 @@ impl DmaOwner {
     pub(crate) fn claim<T>(dev: &IommuDevice, owner: &T) -> Result<Arc<Self>> {
         let group = IommuGroup::of(dev)?;
         let owner = core::ptr::from_ref(owner).cast_mut().cast();
-        // SAFETY: An `IommuDevice` is a valid device. The core only compares `owner`.
+        // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires, and the core
+        // only compares `owner`.
         to_result(unsafe { bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner) })?;
         // INVARIANT: It was just claimed.
         let owner = Self {
@@ -195,7 +196,8 @@ impl IommuGroup {
     /// Returns the address of the handle that the core has for a PASID, or 0 if nothing is
     /// attached.
     pub(super) fn handle(&self, pasid: bindings::ioasid_t) -> usize {
-        // SAFETY: By the type invariant the group is valid. Type 0 stands for a domain of any type.
+        // SAFETY: By the type invariant the group is valid, and type 0 stands for a domain of any
+        // type.
         let handle = unsafe { bindings::iommu_attach_handle_get(self.0.as_ptr(), pasid, 0) };
         from_err_ptr(handle).map_or(0, |handle| handle.addr())
     }

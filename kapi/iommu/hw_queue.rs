@@ -147,8 +147,11 @@ impl HwQueue {
         core.base_addr = request.iova;
         core.length = to_usize(request.length);
         core.type_ = request.kind;
-        // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
-        // initialised. The memory stays pinned until `destroy` has returned.
+        // SAFETY:
+        // - The struct has the size that the driver asked for, and iommufd's part of it is
+        //   initialised above.
+        // - The memory stays pinned until `destroy` has returned, because `memory` is dropped after
+        //   `PinnedDrop::drop`.
         to_result(unsafe { init(raw, request.index, queue.memory.phys()) })?;
         Ok(queue)
     }
@@ -167,7 +170,8 @@ impl HwQueue {
 impl PinnedDrop for HwQueue {
     fn drop(self: Pin<&mut Self>) {
         let raw = self.raw.as_ptr();
-        // SAFETY: The struct is valid. The driver sets the field only in `hw_queue_init_phys`.
+        // SAFETY: The struct is dropped after this, and the driver sets the field only in
+        // `hw_queue_init_phys`.
         if let Some(destroy) = unsafe { (*raw).destroy } {
             // SAFETY: The driver has set the operation for this struct.
             unsafe { destroy(raw) };
@@ -183,7 +187,8 @@ impl PinnedDrop for HwQueue {
 /// `object` must be the public part of an object that this module gave to a driver, and that is not
 /// freed during the call.
 pub(crate) unsafe fn owner_of(object: *mut bindings::iommufd_object) -> Option<(*mut c_void, u32)> {
-    // SAFETY: The caller guarantees that the object is valid. Its public part does not change.
+    // SAFETY: The caller guarantees that the object is valid, and its public part does not change
+    // once it is made.
     let (kind, id) = unsafe { ((*object).type_, (*object).id) };
     if kind != bindings::iommufd_object_type_IOMMUFD_OBJ_HW_QUEUE {
         return None;
@@ -212,7 +217,7 @@ unsafe fn links_of<'a>(object: *mut bindings::iommufd_object) -> &'a Mutex<Links
 ///
 /// `object` must be the public part of a [`HwQueue`] that is not freed during the call.
 pub(crate) unsafe fn own_object(object: *mut bindings::iommufd_object) -> Option<SharedAny> {
-    // SAFETY: By the safety requirements of this function.
+    // SAFETY: The caller guarantees that it is the public part of a `HwQueue` that exists.
     let links = unsafe { links_of(object) };
     links.lock().object.clone()
 }
@@ -227,7 +232,7 @@ pub(crate) unsafe fn add_dependency(
     object: *mut bindings::iommufd_object,
     needed: SharedAny,
 ) -> Result {
-    // SAFETY: By the safety requirements of this function.
+    // SAFETY: The caller guarantees that it is the public part of a `HwQueue` that exists.
     let links = unsafe { links_of(object) };
     Ok(links.lock().needs.push(needed, GFP_KERNEL_ACCOUNT)?)
 }

@@ -113,7 +113,7 @@ pub(crate) fn pasid_info(dev: &IommuDevice) -> PasidInfo {
     const EXEC: c_int = bindings::PCI_PASID_CTRL_EXEC as c_int;
     const PRIV: c_int = bindings::PCI_PASID_CTRL_PRIV as c_int;
 
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     let max = unsafe { bindings::iommufd_rs_dev_max_pasids(device::as_raw(dev)) };
     let Some(max_log2) = max.checked_ilog2() else {
         return PasidInfo {
@@ -122,7 +122,7 @@ pub(crate) fn pasid_info(dev: &IommuDevice) -> PasidInfo {
             privileged: false,
         };
     };
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     let status = unsafe { bindings::iommufd_rs_dev_pasid_status(device::as_raw(dev)) }.max(0);
     PasidInfo {
         max_log2: max_log2 as u8,

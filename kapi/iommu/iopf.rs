@@ -85,7 +85,7 @@ pub(super) struct FaultHandle {
     unused: Completion,
 }
 
-// SAFETY: The IOMMU core writes the C object while it attaches, and only reads it then. The other
+// SAFETY: The IOMMU core writes the C object while it attaches, and only reads it then; the other
 // fields are `Send`.
 unsafe impl Send for FaultHandle {}
 // SAFETY: As the C object is only read while it is shared, and the other fields are `Sync`.
@@ -147,8 +147,8 @@ pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -
     let Some(sink) = &handle.sink else {
         return EINVAL.to_errno();
     };
-    // SAFETY: The core hands the group over. Once it is off the core's list, the core does not
-    // answer and free it when the device stops having faults.
+    // SAFETY: The core hands the group over, and after this does not answer and free it when the
+    // device stops having faults.
     unsafe { bindings::iopf_group_dequeue(group) };
     // One use for the group and one for this call: the group may be answered before the call ends.
     handle.users.inc();
@@ -267,8 +267,9 @@ impl FaultGroup {
     unsafe fn finish(&mut self, answer: Answer) {
         let group = self.0.as_ptr();
         let handle = core::ptr::from_ref(self.handle());
-        // SAFETY: By the type invariants nothing else answers the group. The device is attached by
-        // `handle`, and so exists, until the group is put below.
+        // SAFETY:
+        // - By the type invariants nothing else answers the group.
+        // - The device is attached by `handle`, and so exists, until the group is put below.
         unsafe { bindings::iopf_group_response(group, answer.as_raw()) };
         // SAFETY: By the type invariants nothing else frees the group.
         unsafe { bindings::iopf_free_group(group) };
@@ -333,8 +334,9 @@ impl FaultList {
         if self.is_empty() {
             return None;
         }
-        // SAFETY: A `FaultGroup` is a transparent pointer that is not NULL. By the type invariants
-        // the list owns the group as that does.
+        // SAFETY:
+        // - A `FaultGroup` is a transparent pointer that is not NULL.
+        // - By the type invariants the list owns the group as a `FaultGroup` does.
         Some(unsafe { &*(&raw const self.first).cast() })
     }
 

@@ -34,8 +34,8 @@ impl Doorbell {
 
     /// Returns the page, to be mapped.
     pub(crate) fn piece(self) -> PhysPiece<'static> {
-        // SAFETY: By the type invariants the doorbell exists until the machine is shut down, and
-        // its page is there to be written by devices. It is one page long.
+        // SAFETY: By the type invariants the doorbell exists until the machine is shut down, and is
+        // one page that devices may write to.
         unsafe { PhysPiece::new(self.0, PAGE_SIZE, true) }
     }
 }

@@ -118,16 +118,19 @@ impl<T: FromBytes + Copy> RequestReader<T> {
         if self.entry_len as usize == size_of::<T>() {
             let room = block.room(len);
             let (bytes, len) = (size_of_val(room), room.len());
-            // SAFETY: The bytes are those of `room`, which is borrowed no longer than they are.
-            // Whatever is written to them may be there: they belong to `MaybeUninit`s.
+            // SAFETY:
+            // - The bytes are those of `room`, which is borrowed no longer than they are.
+            // - Any bytes may be written to them, since they belong to `MaybeUninit`s.
             let room = unsafe {
                 core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), bytes)
             };
             kernel::uaccess::UserSlice::new(start, bytes)
                 .reader()
                 .read_raw(room)?;
-            // SAFETY: `room` returned so many places, at most `N`, and `read_raw` has written all
-            // bytes of them. Any bytes are a `T`: it is `FromBytes`.
+            // SAFETY:
+            // - `room` returned so many places, at most `N`, and `read_raw` has written all bytes
+            //   of them.
+            // - Any bytes are a `T`, which is `FromBytes`.
             unsafe { block.set_len(len) };
             self.next = start.wrapping_byte_add(bytes);
             return Ok(());

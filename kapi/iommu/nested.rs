@@ -72,8 +72,9 @@ impl NestedDomain {
         let alloc = driver.ops().domain_alloc_nested.ok_or(EOPNOTSUPP)?;
         let data = data.as_raw();
         let alloc = |parent| {
-            // SAFETY: The operation belongs to the driver of this device. `on_parent_by` passes a
-            // domain of that driver.
+            // SAFETY:
+            // - The operation belongs to the driver of this device.
+            // - `on_parent_by` passes a domain of that driver.
             from_err_ptr(unsafe { alloc(device::as_raw(dev), parent, flags, &data) })
         };
         // SAFETY: The operation returns a new domain, which refers to the parent at most.

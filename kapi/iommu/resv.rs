@@ -71,11 +71,12 @@ pub(crate) fn resv_regions(dev: &IommuDevice) -> Result<KVec<ResvRegion>> {
         (*head).next = head;
         (*head).prev = head;
     }
-    // SAFETY: An `IommuDevice` is a valid device. The list is empty, and stays in place until it is
-    // put.
+    // SAFETY:
+    // - An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
+    // - The list is empty, and stays in place until it is put.
     unsafe { bindings::iommu_get_resv_regions(device::as_raw(dev), head) };
 
-    // SAFETY: The list is initialised.
+    // SAFETY: The list was initialised above, and is on this task's stack.
     let mut entry = unsafe { (*head).next };
     while !core::ptr::eq(entry, head) {
         // SAFETY: Every entry but the head is the `list` field of a region.

@@ -100,7 +100,8 @@ unsafe extern "C" fn change_top(
 /// made.
 unsafe extern "C" fn get_top_lock(table: *mut bindings::pt_iommu) -> *mut bindings::spinlock_t {
     let pt: *mut SoftwarePt = table.cast();
-    // SAFETY: The table is at offset 0 of a `SoftwarePt`. This only computes an address.
+    // SAFETY: The table is at offset 0 of a `SoftwarePt`, so the address computed is that of its
+    // field.
     unsafe { &raw mut (*pt).lock }
 }
 
@@ -121,12 +122,14 @@ pub(crate) fn alloc() -> Result<Domain> {
         // Three levels translate 512 GiB. The code adds levels when an address needs them.
         starting_level: 2,
     };
-    // SAFETY: The memory can be written. Zero is valid for what of the table is not set below.
+    // SAFETY: The memory can be written, and zero is valid for what of the table is not set below.
     let tables = unsafe {
         pt.write_bytes(0, 1);
         &mut *pt
     };
-    // SAFETY: The lock can be written, and does not move. Name and lock class are static.
+    // SAFETY:
+    // - The lock can be written, and does not move, since it is a field of a boxed `SoftwarePt`.
+    // - Name and lock class are static.
     unsafe {
         bindings::__spin_lock_init(
             &mut tables.lock,
@@ -138,7 +141,7 @@ pub(crate) fn alloc() -> Result<Domain> {
     tables.amdv1.iommu.driver_ops = &DRIVER_OPS;
     tables.amdv1.iommu.domain.ops = &DOMAIN_OPS;
     tables.amdv1.iommu.domain.owner = &NO_DRIVER.0;
-    // SAFETY: The table does not move before `free`. The configuration is only read.
+    // SAFETY: The table does not move before `free`, and the configuration is only read.
     let result = to_result(unsafe {
         bindings::pt_iommu_amdv1_init(&mut tables.amdv1, &config, bindings::GFP_KERNEL_ACCOUNT)
     });

@@ -49,7 +49,9 @@ impl VirtId {
     pub(crate) fn reserve(viommu: &ViommuRef, id: u64) -> Result<Self> {
         let id = to_usize(id);
         let viommu = viommu.clone();
-        // SAFETY: The array of a `Viommu` is initialised. A look-up of a reserved entry finds NULL.
+        // SAFETY:
+        // - The array of a `Viommu` is initialised: `init_lists` does so when it is made.
+        // - A look-up of a reserved entry finds NULL.
         to_result(unsafe {
             bindings::iommufd_rs_xa_reserve(
                 &raw mut (*viommu.as_ptr()).vdevs,
@@ -62,7 +64,8 @@ impl VirtId {
     }
 
     fn array(&self) -> *mut bindings::xarray {
-        // SAFETY: The `Viommu` is valid. This only computes an address.
+        // SAFETY: `viommu` is a reference to the `Viommu`, of whose struct the address of a field
+        // is computed.
         unsafe { &raw mut (*self.viommu.as_ptr()).vdevs }
     }
 
@@ -72,8 +75,10 @@ impl VirtId {
     ///
     /// The vDEVICE must exist until [`VirtId::hide`] has returned.
     unsafe fn show(&self, vdevice: *mut bindings::iommufd_vdevice) {
-        // SAFETY: The array is initialised. By the type invariant the entry is reserved, so the
-        // function needs no memory and cannot fail.
+        // SAFETY:
+        // - The array is initialised: `init_lists` does so when the vIOMMU is made.
+        // - By the type invariant the entry is reserved, so the function needs no memory and cannot
+        //   fail.
         unsafe {
             bindings::xa_store(
                 self.array(),
@@ -87,14 +92,16 @@ impl VirtId {
     /// Makes look-ups find nothing. The id stays reserved. A task that has found the vDEVICE holds
     /// the lock of the array while it uses it, so it does not use it any more when this returns.
     fn hide(&self) {
-        // SAFETY: The array is initialised.
+        // SAFETY: The array is initialised: `init_lists` does so when the vIOMMU is made.
         unsafe { bindings::iommufd_rs_xa_hide(self.array(), self.id) };
     }
 }
 
 impl Drop for VirtId {
     fn drop(&mut self) {
-        // SAFETY: The array is initialised. By the type invariant the entry belongs to this.
+        // SAFETY:
+        // - The array is initialised: `init_lists` does so when the vIOMMU is made.
+        // - By the type invariant the entry belongs to this.
         unsafe { bindings::xa_erase(self.array(), self.id) };
     }
 }
@@ -196,7 +203,8 @@ impl Drop for Vdevice {
     fn drop(&mut self) {
         self.virt_id.hide();
         let raw = self.raw.as_ptr();
-        // SAFETY: The struct is valid. The driver sets the field only in `vdevice_init`.
+        // SAFETY: The struct is dropped after this, and the driver sets the field only in
+        // `vdevice_init`.
         if let Some(destroy) = unsafe { (*raw).destroy } {
             // SAFETY: The driver has set the operation for this struct, and look-ups do not find
             // it.

@@ -176,7 +176,7 @@ pub(crate) fn room_for(dev: &IommuDevice, kind: u32) -> RoomSize {
 
 /// Returns the IOMMU that translates for a device, or NULL if there is none.
 fn iommu_of(dev: &IommuDevice) -> *mut bindings::iommu_device {
-    // SAFETY: An `IommuDevice` is a valid device.
+    // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_dev_iommu_device(device::as_raw(dev)) }
 }
 
@@ -209,8 +209,9 @@ pub(crate) type ViommuRef = Shared<Viommu>;
 /// A receiver `R` that is connected to the events of a type of a vIOMMU, until it is dropped.
 pub(crate) type Connection<R> = Member<R, ViommuRef>;
 
-// SAFETY: The set is a part of the vIOMMU or of the one that `first` refers to, which does not change.
-// The references to both are counted.
+// SAFETY:
+// - The set is a part of the vIOMMU or of the one that `first` refers to, which does not change.
+// - The references to both are counted.
 unsafe impl SetRef for ViommuRef {
     type Value = dyn EventReceiver;
 
@@ -278,8 +279,11 @@ impl Viommu {
 
         let data = request.data.map(UserData::as_raw);
         let data = data.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: The struct has the size that the driver asked for, and iommufd's part is
-        // initialised. The parent is the driver's, and exists as long as the vIOMMU.
+        // SAFETY:
+        // - The struct has the size that the driver asked for, and iommufd's part of it is
+        //   initialised above.
+        // - The parent is the driver's, which was checked above, and exists as long as the vIOMMU,
+        //   which has it in `parent`.
         to_result(unsafe { init(raw.cast(), viommu.parent.as_ptr(), data) })?;
         // INVARIANT: The driver has initialised its part. Its operations are checked here.
         viommu.ops()?;
@@ -312,14 +316,16 @@ impl Viommu {
     /// Returns the operations of the vIOMMU. Returns `EOPNOTSUPP` if the driver has set none; a
     /// vIOMMU that [`Viommu::new`] returned has some.
     pub(super) fn ops(&self) -> Result<&bindings::iommufd_viommu_ops> {
-        // SAFETY: The field is NULL, or operations that are part of the driver, to which `driver`
-        // is a reference. `viommu_init` alone sets it.
+        // SAFETY:
+        // - The field is NULL, or operations that are part of the driver, to which `driver` is a
+        //   reference.
+        // - `viommu_init` alone sets it.
         unsafe { (*self.as_ptr()).ops.as_ref() }.ok_or(EOPNOTSUPP)
     }
 
     /// Returns whether the vIOMMU is on the IOMMU that translates for `dev`.
     pub(crate) fn serves(&self, dev: &IommuDevice) -> bool {
-        // SAFETY: By the type invariants the field is initialised. It is not written again.
+        // SAFETY: By the type invariants the field is initialised, and it is not written again.
         core::ptr::eq(unsafe { (*self.as_ptr()).iommu_dev }, iommu_of(dev))
     }
 
@@ -341,7 +347,9 @@ fn init_lists(core: &mut bindings::iommufd_viommu) {
     let list = &raw mut core.veventqs;
     core.veventqs.next = list;
     core.veventqs.prev = list;
-    // SAFETY: The semaphore can be written, and does not move. Name and lock class are static.
+    // SAFETY:
+    // - The semaphore can be written, and does not move, since it is in the memory of a `Viommu`.
+    // - Name and lock class are static.
     unsafe {
         bindings::__init_rwsem(
             &mut core.veventqs_rwsem,
@@ -379,8 +387,9 @@ impl PinnedDrop for Viommu {
             // dropped.
             unsafe { destroy(raw) };
         }
-        // SAFETY: By the type invariants the array is initialised. The vDEVICEs have removed
-        // themselves.
+        // SAFETY:
+        // - By the type invariants the array is initialised.
+        // - Each vDEVICE has a reference to the vIOMMU, and removes itself before it drops that.
         unsafe { bindings::xa_destroy(&raw mut (*raw).vdevs) };
     }
 }

@@ -149,7 +149,7 @@ impl Platform {
             name: name.as_char_ptr(),
             ..Default::default()
         };
-        // SAFETY: `name` is a NUL-terminated string. The function copies what it is given.
+        // SAFETY: `name` is a NUL-terminated string, and the function copies what it is given.
         let raw = from_err_ptr(unsafe { bindings::platform_device_register_full(&info) })?;
         Ok(Self(NonNull::new(raw).ok_or(ENOMEM)?))
     }
@@ -267,8 +267,10 @@ impl<D: Driver> BusIommu<D> {
             _attributes: {
                 // SAFETY: `this` is the memory that is being initialised.
                 let iommu = unsafe { (*this.as_ptr()).iommu.get() };
-                // SAFETY: The IOMMU is zero, as the function expects, and does not move. The
-                // platform device is registered, and unregistered after the IOMMU was removed.
+                // SAFETY:
+                // - The IOMMU is zero, as the function expects, and does not move.
+                // - The platform device is registered, and is unregistered after the IOMMU was
+                //   removed.
                 to_result(unsafe {
                     bindings::iommu_device_sysfs_add(
                         iommu,
@@ -335,7 +337,7 @@ impl<D: Driver> BusIommu<D> {
         let dev = Initialised(dev);
 
         let number = self.next.fetch_add(1, Relaxed);
-        // SAFETY: The device is initialised. The format has these two arguments.
+        // SAFETY: The device is initialised, and the format has these two arguments.
         to_result(unsafe {
             bindings::dev_set_name(
                 dev.0,
@@ -431,8 +433,9 @@ struct Memory<D: Driver> {
 ///
 /// Must be called as `release` of a device that [`BusIommu::add_device`] has initialised.
 unsafe extern "C" fn release<D: Driver>(dev: *mut bindings::device) {
-    // SAFETY: The device is the first field of a `Memory`, which `add_device` allocated in a
-    // `KBox`. Nothing refers to it any more.
+    // SAFETY:
+    // - The device is the first field of a `Memory`, which `add_device` allocated in a `KBox`.
+    // - Nothing refers to it any more.
     drop(unsafe { KBox::from_raw(dev.cast::<Memory<D>>()) });
 }
 

@@ -74,7 +74,7 @@ unsafe fn state_of<'a, D: Driver>(dev: *mut bindings::device) -> &'a DeviceState
 ///
 /// Driver `D` must have probed `dev`, which must exist during `'a`.
 pub(super) unsafe fn data_of<'a, D: Driver>(dev: *mut bindings::device) -> &'a D::Device {
-    // SAFETY: By the safety requirements of this function.
+    // SAFETY: The caller guarantees that `D` has probed the device.
     unsafe { &state_of::<D>(dev).data }
 }
 
@@ -90,6 +90,6 @@ pub(super) unsafe fn change_faulting<D: Driver>(
     new: *mut bindings::iommu_domain,
     old: *mut bindings::iommu_domain,
 ) -> Result {
-    // SAFETY: By the safety requirements of this function.
+    // SAFETY: The caller guarantees that `D` has probed the device.
     unsafe { state_of::<D>(dev).faulting.change(dev, new, old) }
 }

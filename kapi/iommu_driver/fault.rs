@@ -50,8 +50,9 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: `new` allocated it. The devices that were in it are gone, as each had a
-        // reference.
+        // SAFETY:
+        // - `new` allocated it.
+        // - No device is in it any more, as each that was had a reference.
         unsafe { bindings::iopf_queue_free(self.0.as_ptr()) };
     }
 }
@@ -93,7 +94,9 @@ impl Faulting {
         if new.is_some_and(takes) {
             let domains = self.domains.load(Relaxed);
             if domains == 0 {
-                // SAFETY: The device was probed. As no domain takes its faults, it is in no queue.
+                // SAFETY:
+                // - The device was probed, as the caller guarantees.
+                // - No domain takes its faults, so it is in no queue.
                 to_result(unsafe { bindings::iopf_queue_add_device(self.queue.0.as_ptr(), dev) })?;
             }
             self.domains.store(domains + 1, Relaxed);
@@ -139,7 +142,9 @@ pub(super) unsafe fn report(dev: &Device, request: &PageRequest, last: bool) {
         ..Default::default()
     };
     let _attached = fault_lock::read();
-    // SAFETY: The caller guarantees that the device was probed. `_attached` keeps its attachments
-    // as they are during the call, and the core copies the event.
+    // SAFETY:
+    // - The caller guarantees that the device was probed.
+    // - `_attached` keeps its attachments as they are during the call.
+    // - The core copies the event.
     let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
 }

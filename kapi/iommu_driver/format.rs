@@ -68,8 +68,8 @@ const _: () = {
     assert!(core::mem::offset_of!(bindings::pt_iommu, domain) == 0);
 };
 
-// SAFETY: The offsets are checked above, and the functions are those of `pt_iommu_amdv1_mock`,
-// whose table is a `struct pt_iommu_amdv1`.
+// SAFETY: The offsets are checked above, and the functions are those that the generic page table
+// code has for the format of `pt_iommu_amdv1_mock_init`, whose table is a `struct pt_iommu_amdv1`.
 unsafe impl Format for Amdv1Mock {
     type Table = bindings::pt_iommu_amdv1;
 
@@ -86,7 +86,9 @@ unsafe impl Format for Amdv1Mock {
             },
             starting_level: geometry.top_level,
         };
-        // SAFETY: By the safety requirements of this function. The configuration is only read.
+        // SAFETY:
+        // - By the safety requirements of this function the table is zero and does not move.
+        // - The configuration is only read.
         unsafe { bindings::pt_iommu_amdv1_mock_init(table, &config, bindings::GFP_KERNEL) }
     }
 }

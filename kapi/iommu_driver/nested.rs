@@ -66,7 +66,8 @@ impl<T: Nested> NestedTables<T> {
 
     /// Returns the vIOMMU on which the page tables were made, if they were made on one.
     pub(crate) fn viommu(&self) -> Option<ViommuRef<'_, T::Driver>> {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant it is a vIOMMU of this driver that exists as long as
+        // `self`.
         self.viommu.map(|raw| unsafe { ViommuRef::new(raw) })
     }
 
@@ -76,7 +77,8 @@ impl<T: Nested> NestedTables<T> {
     /// [`NestedTables::<T>::into_raw_or_error`](Self::into_raw_or_error) returned. It must not be
     /// freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
-        // SAFETY: By the safety requirements of this function.
+        // SAFETY: The caller guarantees that `into_raw_or_error` returned it, and that it is not
+        // freed during `'a`.
         unsafe { &*raw.cast() }
     }
 }

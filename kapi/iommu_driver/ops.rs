@@ -178,7 +178,7 @@ unsafe extern "C" fn alloc_nested<D: Driver>(
     // SAFETY: `data` is valid during the call.
     let data = UserData::from_raw(unsafe { &*data });
     let tables = D::alloc_nested(dev, flags, data);
-    // SAFETY: There is no vIOMMU.
+    // SAFETY: No vIOMMU is passed, so none must exist as long as the domain.
     unsafe { NestedTables::into_raw_or_error(tables, None) }
 }
 

@@ -85,7 +85,7 @@ impl<T: Paging> PagingDomain<T> {
 
     /// Limits the I/O virtual addresses that can be mapped.
     pub(crate) fn limit_aperture(self: Pin<&mut Self>, range: IovaRange) {
-        // SAFETY: `self` is the only reference.
+        // SAFETY: `self` is the only reference to the domain, as it is mutable.
         let geometry = unsafe { &mut (*self.raw()).geometry };
         geometry.aperture_start = range.start();
         geometry.aperture_end = range.last();
@@ -93,7 +93,7 @@ impl<T: Paging> PagingDomain<T> {
 
     /// Sets the page sizes that the domain reports, in bytes, a bit each.
     pub(crate) fn set_page_sizes(self: Pin<&mut Self>, sizes: u64) {
-        // SAFETY: `self` is the only reference.
+        // SAFETY: `self` is the only reference to the domain, as it is mutable.
         unsafe { (*self.raw()).pgsize_bitmap = to_usize(sizes) };
     }
 
@@ -116,7 +116,7 @@ impl<T: Paging> PagingDomain<T> {
         // SAFETY: By the type invariant the table is initialised; its operations are static.
         let ops = unsafe { (*table).ops.as_ref() };
         let set_dirty = ops.and_then(|ops| ops.set_dirty).ok_or(EOPNOTSUPP)?;
-        // SAFETY: The operation belongs to the table. It needs no lock.
+        // SAFETY: The operation belongs to the table, and needs no lock.
         unsafe { set_dirty(table, iova) };
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<T: Paging> PagingDomain<T> {
     /// `raw` must be a domain that [`PagingDomain::<T>::into_raw`](Self::into_raw) returned. It
     /// must not be freed during `'a`.
     pub(super) unsafe fn borrow<'a>(raw: *mut bindings::iommu_domain) -> &'a Self {
-        // SAFETY: By the safety requirements of this function.
+        // SAFETY: The caller guarantees that it is a `PagingDomain<T>` that is not freed during `'a`.
         unsafe { &*raw.cast() }
     }
 }

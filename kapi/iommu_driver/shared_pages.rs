@@ -60,7 +60,7 @@ impl DriverPages {
 
     /// Writes a number to the first bytes.
     pub(crate) fn put(&mut self, value: u32) {
-        // SAFETY: By the type invariant the pages are allocated. `GFP_KERNEL` pages have an
+        // SAFETY: By the type invariant the pages are allocated, and `GFP_KERNEL` pages have an
         // address.
         let address = unsafe { bindings::iommufd_rs_page_address(self.first.as_ptr()) };
         // SAFETY: A page is larger than a `u32` and aligned.
@@ -125,8 +125,9 @@ impl NewViommu<'_> {
         let raw = self.raw.as_ptr();
         let len = pages.len();
         let mut offset = 0;
-        // SAFETY: By the type invariant iommufd's part is initialised. `OfferedPages` takes the
-        // offer back before it frees the pages.
+        // SAFETY:
+        // - By the type invariant iommufd's part is initialised.
+        // - `OfferedPages` takes the offer back before it frees the pages.
         to_result(unsafe {
             bindings::_iommufd_alloc_mmap(
                 (*raw).ictx,

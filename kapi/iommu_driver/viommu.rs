@@ -76,7 +76,7 @@ impl<D: Driver> ViommuRef<'_, D> {
     /// Reports an event of type `kind` (`enum iommu_veventq_type`) to the guest. Returns
     /// `EOPNOTSUPP` if the vIOMMU has no queue for that type, `ENOMEM` if there is no memory.
     pub(crate) fn report<T: AsBytes>(&self, kind: u32, event: &T) -> Result {
-        // SAFETY: By the type invariant the vIOMMU is initialised. The function only reads the
+        // SAFETY: By the type invariant the vIOMMU is initialised, and the function only reads the
         // event.
         to_result(unsafe {
             bindings::iommufd_viommu_report_event(
@@ -104,11 +104,12 @@ impl<D: Driver> ViommuRef<'_, D> {
         let found = if dev.is_null() {
             None
         } else {
-            // SAFETY: A device in the array is behind the IOMMU of the vIOMMU, so `D` probed it. It
-            // stays in the array, and exists, while the lock is held.
+            // SAFETY:
+            // - A device in the array is behind the IOMMU of the vIOMMU, so `D` probed it.
+            // - It stays in the array, and exists, while the lock of the array is held.
             Some(f(unsafe { data_of::<D>(dev) }))
         };
-        // SAFETY: Locked above.
+        // SAFETY: This task has locked the array, above.
         unsafe { bindings::xa_unlock(vdevs) };
         found
     }

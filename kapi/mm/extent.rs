@@ -138,7 +138,8 @@ impl Extent {
             return Err(self);
         }
         let (pfn, npages, writable) = self.into_parts();
-        // SAFETY: `into_parts` gave us the pins. The first `at` of them go here, and `at` is not 0.
+        // SAFETY: `into_parts` gave us the pins, of which the first `at` go here; `at` is not 0, as
+        // was checked.
         let first = unsafe { Self::new(pfn, at, writable) };
         // SAFETY: The pins behind those go here, and there is one because `at` is below `npages`.
         let second = unsafe { Self::new(pfn + at, npages - at, writable) };
@@ -308,8 +309,10 @@ impl<'a> PinnedRun<'a> {
 
 impl<'a> From<PinnedRun<'a>> for PhysPiece<'a> {
     fn from(run: PinnedRun<'a>) -> Self {
-        // SAFETY: By the type invariants of `PinnedRun` the pages are pinned during `'a` and there
-        // is at least one. Physical addresses have at most 52 bits.
+        // SAFETY:
+        // - By the type invariants of `PinnedRun` the pages are pinned during `'a`, and there is at
+        //   least one.
+        // - Physical addresses have at most 52 bits, so the sum does not overflow.
         unsafe { Self::new(run.phys(), run.npages << PAGE_SHIFT, run.writable) }
     }
 }

@@ -46,10 +46,10 @@ pub(crate) enum Accounting {
 /// A `struct user_struct` on which the owner of this has a reference.
 struct User(NonNull<bindings::user_struct>);
 
-// SAFETY: Tasks of the user share the struct. It is changed by atomic operations only, and any task
-// may put a reference.
+// SAFETY: Tasks of the user share the struct, which is changed by atomic operations only, and any
+// task may put a reference.
 unsafe impl Send for User {}
-// SAFETY: Tasks of the user share the struct. It is changed by atomic operations only.
+// SAFETY: Tasks of the user share the struct, which is changed by atomic operations only.
 unsafe impl Sync for User {}
 
 /// The address space and the user that pinned pages are charged to.
@@ -77,7 +77,8 @@ pub(crate) struct AccountedMm {
 
 impl Drop for AccountedMm {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the references are ours. They are not used any more.
+        // SAFETY: By the type invariants the references are ours, and they are not used after the
+        // drop.
         unsafe {
             bindings::iommufd_rs_put_accounts(
                 self.mm.as_raw(),
@@ -112,8 +113,9 @@ impl AccountedMm {
             return Err(EINVAL);
         }
         // INVARIANT: The function has counted a reference on each for us.
-        // SAFETY: It has stored valid pointers. `Mm` and `Task` are transparent wrappers of the C
-        // structs.
+        // SAFETY:
+        // - The function has returned true, so it has stored valid pointers.
+        // - `Mm` and `Task` are transparent wrappers of the C structs.
         Ok(unsafe {
             Self {
                 mm: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(mm.cast()))),
@@ -217,7 +219,7 @@ impl AccountedMm {
     }
 
     fn add_pinned(&self, npages: isize) {
-        // SAFETY: `self` holds a reference to the address space. The counter is atomic.
+        // SAFETY: `self` holds a reference to the address space, whose counter is atomic.
         unsafe { bindings::iommufd_rs_add_pinned_vm(self.mm.as_raw(), npages) };
     }
 
@@ -283,8 +285,9 @@ fn check_access(mm: &Mm) -> Result {
 /// Returns `EFAULT` if it is neither, or if the memory cannot be read.
 pub(crate) fn read_mm(mm: &MmWithUser, addr: u64, data: &mut [u8]) -> Result {
     check_access(mm)?;
-    // SAFETY: `mm` has users, and `check_access` has found that the task may access it or adopt it.
-    // `data` can be written.
+    // SAFETY:
+    // - `mm` has users, and `check_access` has found that the task may access it or adopt it.
+    // - `data` can be written.
     let left = unsafe {
         bindings::iommufd_rs_copy_from_mm(
             mm.as_raw(),
@@ -305,8 +308,9 @@ pub(crate) fn read_mm(mm: &MmWithUser, addr: u64, data: &mut [u8]) -> Result {
 /// Returns `EFAULT` if these do not hold, or if the memory cannot be written.
 pub(crate) fn write_mm(mm: &MmWithUser, addr: u64, data: &[u8]) -> Result {
     check_access(mm)?;
-    // SAFETY: `mm` has users, and `check_access` has found that the task may access it or adopt it.
-    // `data` can be read.
+    // SAFETY:
+    // - `mm` has users, and `check_access` has found that the task may access it or adopt it.
+    // - `data` can be read.
     let left = unsafe {
         bindings::iommufd_rs_copy_to_mm(
             mm.as_raw(),

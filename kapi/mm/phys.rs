@@ -4,10 +4,10 @@
 //!
 //! Safe code can make any number, so a number is not accepted where memory is mapped into page
 //! tables or given to a device. [`PhysPiece`] is accepted: it can only be made from what keeps the
-//! memory in place. A caller that maps memory implements [`RangeKeeper`], which guarantees that the
-//! memory stays in place until it is unmapped.
+//! memory in place. A caller that maps memory has a value of a type that implements [`RangeOwner`],
+//! which guarantees that the memory stays in place until it is unmapped.
 //!
-//! [`RangeKeeper`]: crate::kapi::iommu::domain::RangeKeeper
+//! [`RangeOwner`]: crate::kapi::iommu::domain::RangeOwner
 
 use core::marker::PhantomData;
 

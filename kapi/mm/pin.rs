@@ -244,8 +244,10 @@ impl Pinner {
                 },
                 Some(user) => {
                     let _guard = user.mmap_read_lock();
-                    // SAFETY: `pages` has room for `batch` pointers. `user` keeps the address
-                    // space, and `_guard` its lock, which a null `locked` leaves held.
+                    // SAFETY:
+                    // - `pages` has room for `batch` pointers.
+                    // - `user` keeps the address space.
+                    // - `_guard` holds its lock, which a NULL last argument leaves held.
                     unsafe {
                         bindings::pin_user_pages_remote(
                             mm.as_raw(),
@@ -376,8 +378,9 @@ impl Pinner {
         // SAFETY: The kernel wrote the first `count` pointers, and took a pin on each folio.
         unsafe { bindings::iommufd_rs_zero_unused_folios(folios.as_mut_ptr().cast(), count) };
         Ok(PinnedFolios {
-            // SAFETY: The kernel wrote the first `count` pointers, and took one pin on each folio
-            // for us. Folios of a memfd are pinned for writing.
+            // SAFETY:
+            // - The kernel wrote the first `count` pointers, and took one pin on each folio for us.
+            // - Folios of a memfd are pinned for writing.
             runs: unsafe { Runs::new(folios, count, self.write) },
             skip: to_u64(offset) >> PAGE_SHIFT,
             npages: ((last - start) >> PAGE_SHIFT) + 1,

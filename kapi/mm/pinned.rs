@@ -91,8 +91,9 @@ impl<'a> Runs<'a> {
         // INVARIANT: The pointers that are left are as before.
         // SAFETY: The loop has found `run` pointers there.
         self.rest = unsafe { self.rest.get_unchecked(run..) };
-        // SAFETY: The pins of the run pass to the extent. A batch has fewer pages than
-        // `MAX_EXTENT_PAGES`.
+        // SAFETY:
+        // - By the type invariants the run owns its pins, which pass to the extent.
+        // - A batch has fewer pages than `MAX_EXTENT_PAGES`.
         let extent = unsafe { Extent::new(self.map.pfn(first), to_u64(run), self.writable) };
         Some((last, extent))
     }
@@ -139,7 +140,7 @@ fn length_of_run(first: *mut c_void, pages: &[*mut c_void]) -> usize {
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn trace_runs(room: &[MaybeUninit<*mut c_void>], len: usize, writable: bool) {
-    // SAFETY: By the safety requirements.
+    // SAFETY: The caller guarantees that the first `len` pointers were written.
     let mut pages = unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), len) };
     let map = MemoryMap::get();
     while let Some(&first) = pages.first() {
@@ -213,7 +214,7 @@ impl Iterator for PinnedFolios<'_> {
         // first.
         let mut skip = core::mem::take(&mut self.skip);
         let (pfn, npages, writable) = run.into_parts();
-        // SAFETY: `into_parts` gave us the pins. A pin on one page of a folio is a pin on any
+        // SAFETY: `into_parts` gave us the pins, and a pin on one page of a folio is a pin on any
         // other.
         let mut extent = unsafe { Extent::new(pfn + skip, npages, writable) };
         loop {
@@ -232,8 +233,10 @@ impl Iterator for PinnedFolios<'_> {
                     extent.trace_pin();
                     return Some(Err(Error::from_errno(errno)));
                 }
-                // SAFETY: `folio_add_pins` took these pins for us, and the pages of the folio that
-                // follow are `more` at least. `continues` keeps the extent below half of its limit.
+                // SAFETY:
+                // - `folio_add_pins` took these pins for us, and `more` pages of the folio follow
+                //   at least.
+                // - `continues` keeps the extent below half of its limit.
                 unsafe { extent.grow(more) };
             }
             if !self.continues(&extent) {

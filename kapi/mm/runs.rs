@@ -117,8 +117,9 @@ impl Iterator for PinnedRuns<'_> {
         let (run, rest) = self.rest.split_first()?;
         self.rest = rest;
         let (pfn, npages) = (self.map.pfn(run.page.cast()), to_u64(run.nr_pages));
-        // SAFETY: By the type invariants the run owns these pins, and it is not in `rest` any more. `BATCH`
-        // is below `MAX_EXTENT_PAGES`.
+        // SAFETY:
+        // - By the type invariants the run owns these pins, and it is not in `rest` any more.
+        // - `BATCH` is below `MAX_EXTENT_PAGES`.
         Some(Ok(unsafe { Extent::new(pfn, npages, self.writable) }))
     }
 

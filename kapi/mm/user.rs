@@ -61,7 +61,7 @@ impl UserStruct {
     /// Reads the size of the struct at `ptr`. Returns `EFAULT` if it cannot be read.
     pub(crate) fn new(ptr: UserPtr) -> reason::Result<Self> {
         let mut size = 0;
-        // SAFETY: `size` can be written. The function accepts any user address.
+        // SAFETY: `size` can be written, and the function accepts any user address.
         to_result(unsafe {
             bindings::iommufd_rs_get_user_u32(&mut size, ptr.as_const_ptr().cast())
         })?;
@@ -89,7 +89,7 @@ impl UserStruct {
     /// struct cannot be read.
     pub(crate) fn read<T: FromBytes>(&self) -> reason::Result<T> {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: `value` has room for `size_of::<T>()` bytes. The function accepts any user
+        // SAFETY: `value` has room for `size_of::<T>()` bytes, and the function accepts any user
         // address.
         to_result(unsafe {
             bindings::iommufd_rs_copy_struct_from_user(

@@ -87,9 +87,12 @@ impl DeviceMemory {
         }
         let record = Shared::pin_init(Ok(OwnerRecord { _owner: owner }), GFP_KERNEL_ACCOUNT)?;
         let raw = vma.as_ptr();
-        // SAFETY: `VmaNew` is a VMA that is being set up, of the length of the memory. `owner`
-        // keeps the memory until the last VMA is closed. If this fails then the kernel unmaps what
-        // was mapped.
+        // SAFETY:
+        // - `VmaNew` is a VMA that is being set up, and has the length of the memory, as was
+        //   checked above.
+        // - `owner` keeps the memory until the last VMA is closed: the record that is stored below
+        //   has it.
+        // - If this fails the kernel unmaps what was mapped.
         to_result(unsafe {
             bindings::iommufd_rs_map_uncached(raw, to_usize(self.phys >> PAGE_SHIFT))
         })?;

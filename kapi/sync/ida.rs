@@ -81,7 +81,7 @@ impl Ida {
 #[pinned_drop]
 impl PinnedDrop for Ida {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the invariants the set is initialised. Nothing uses it any more.
+        // SAFETY: By the invariants the set is initialised, and nothing uses it after the drop.
         unsafe { bindings::ida_destroy(self.raw.get()) };
     }
 }

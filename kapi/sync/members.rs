@@ -90,7 +90,7 @@ impl<T: ?Sized> Tree<T> {
     /// `link` must be in no tree. It must be that of a [`Member`] of this set, which leaves the tree
     /// before it is freed or moved.
     unsafe fn insert(&mut self, link: NonNull<Link<T>>) -> Result {
-        // SAFETY: The link exists.
+        // SAFETY: The caller guarantees that the link exists.
         let key = unsafe { (*link.as_ptr()).key };
         let mut parent: *mut bindings::rb_node = core::ptr::null_mut();
         let mut place = &raw mut self.root.rb_node;
@@ -212,8 +212,9 @@ pub(crate) struct Member<V, S: SetRef> {
     _pin: PhantomPinned,
 }
 
-// SAFETY: The link is accessed with the lock of the set, which is not bound to a task. Other tasks
-// use the value by `&S::Value`, which is `Sync`.
+// SAFETY:
+// - The link is accessed with the lock of the set, which is not bound to a task.
+// - Other tasks use the value by `&S::Value`, which is `Sync`.
 unsafe impl<V: Send, S: SetRef> Send for Member<V, S> {}
 
 // SAFETY: A shared reference gives `&V` and nothing else.
@@ -245,7 +246,7 @@ impl<V, S: SetRef> Member<V, S> {
     }
 
     fn join(self: Pin<&mut Self>, cast: fn(&V) -> &S::Value) -> Result {
-        // SAFETY: Nothing is moved.
+        // SAFETY: Nothing is moved out of the reference.
         let this = unsafe { self.get_unchecked_mut() };
         let link = NonNull::from(&mut this.link).cast::<Link<S::Value>>();
         // SAFETY: The link is in no tree, so nobody else accesses it.

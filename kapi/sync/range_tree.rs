@@ -291,8 +291,8 @@ impl<U: Copy, V> RangeTree<U, V> {
             if most == UNKNOWN {
                 let prev = here.prev().map(Cursor::range);
                 most = weight(prev, here.range()).min(UNKNOWN - 1);
-                // SAFETY: The node is in the tree, which is borrowed mutably. No reference to the
-                // node is used meanwhile.
+                // SAFETY: The node is in the tree, which is borrowed mutably, and `here` reads it
+                // by shared references that end with each call.
                 unsafe { (*here.node.as_ptr()).links.weight = most };
             }
             for child in [left, right].into_iter().flatten() {
@@ -300,7 +300,8 @@ impl<U: Copy, V> RangeTree<U, V> {
             }
             // INVARIANT: The weight of the node is known, and those below it are; `most` is the
             // largest.
-            // SAFETY: As for the weight above.
+            // SAFETY: The node is in the tree, which is borrowed mutably, and `here` reads it by
+            // shared references that end with each call.
             unsafe { (*here.node.as_ptr()).links.heaviest = most };
             next = here.parent();
         }
@@ -607,7 +608,9 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
             node: unsafe { node_of(next) },
             from,
         };
-        // SAFETY: The node came from a box. The tree does not have it any more.
+        // SAFETY:
+        // - The node came from a box: `insert` has leaked it.
+        // - The tree does not have it any more: it was removed above.
         let node = unsafe { SlabBox::from_raw(self.node.as_ptr()) };
         SlabBox::into_inner(node).value
     }

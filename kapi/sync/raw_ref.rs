@@ -55,8 +55,9 @@ pub(crate) trait RawRef: Sized {
     /// exist until the end of `'a`.
     unsafe fn borrow_raw<'a>(raw: *mut c_void) -> BorrowedRef<'a, Self> {
         BorrowedRef {
-            // SAFETY: The pointer is as required. The reference that exists during `'a` stands for
-            // this one, which is not dropped.
+            // SAFETY:
+            // - The caller guarantees that the pointer is what `from_raw` takes.
+            // - The reference that exists during `'a` stands for this one, which is not dropped.
             reference: ManuallyDrop::new(unsafe { Self::from_raw(raw) }),
             _lifetime: PhantomData,
         }

@@ -73,7 +73,7 @@ impl Header {
     ///
     /// The header must be as its fields say, and not be used any more.
     pub(super) unsafe fn free(this: NonNull<Self>) {
-        // SAFETY: The header exists.
+        // SAFETY: The caller guarantees that the header exists.
         let in_room = unsafe { this.as_ref() }.uses.load(Acquire) == IN_ROOM;
         let start = if in_room {
             // SAFETY: `ValueMemory::finish` has written the word in front.
@@ -174,7 +174,8 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if self.size.len != 0 {
-            // SAFETY: By the type invariants.
+            // SAFETY: By the type invariants this owns a use of the allocation, which it gives
+            // back.
             unsafe { Header::put(self.header) };
         }
     }
@@ -318,7 +319,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant this owns a use of the allocation, which it gives back.
         unsafe { Header::put(self.0) };
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct RwSem<T> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: Sending the semaphore sends the value, which is `Send`. Any task may use a
+// SAFETY: Sending the semaphore sends the value, which is `Send`, and any task may use a
 // `rw_semaphore`.
 unsafe impl<T: Send> Send for RwSem<T> {}
 // SAFETY: A shared `RwSem` gives `&T` to several tasks at once, hence `T: Sync`, and `&mut T` to
@@ -174,8 +174,9 @@ impl<T> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type invariants no other task holds the semaphore. `self` is borrowed, so
-        // this task has no mutable reference to the value.
+        // SAFETY:
+        // - By the type invariants no other task holds the semaphore.
+        // - `self` is borrowed, so this task has no mutable reference to the value.
         unsafe { &*self.sem.data.get() }
     }
 }
@@ -183,8 +184,9 @@ impl<T> Deref for WriteGuard<'_, T> {
 // The value is pinned, so it must not be moved out by `&mut T` unless it is `Unpin`.
 impl<T: Unpin> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: By the type invariants no other task holds the semaphore. `self` is borrowed
-        // mutably, so this task has no other reference to the value.
+        // SAFETY:
+        // - By the type invariants no other task holds the semaphore.
+        // - `self` is borrowed mutably, so this task has no other reference to the value.
         unsafe { &mut *self.sem.data.get() }
     }
 }

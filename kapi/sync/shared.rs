@@ -283,10 +283,13 @@ impl<T: ?Sized> Deref for Shared<T> {
 impl<T: ?Sized> Drop for Shared<T> {
     fn drop(&mut self) {
         if self.inner().header.count.dec_and_test() {
-            // SAFETY: By the type invariants the value exists, and the count is 0, so there is no other
-            // reference. The value is dropped in place, as pinning requires.
+            // SAFETY:
+            // - By the type invariants the value exists, and the count is 0, so there is no other
+            //   reference.
+            // - The value is dropped in place, as pinning requires.
             unsafe { core::ptr::drop_in_place(&raw mut (*self.ptr.as_ptr()).value) };
-            // SAFETY: By the type invariants the header begins the `Inner`. The value was dropped.
+            // SAFETY: By the type invariants the header begins the `Inner`, whose value was dropped
+            // above.
             unsafe { Header::free(self.ptr.cast()) };
         }
     }

@@ -76,7 +76,8 @@ unsafe impl Allocator for Slab {
         flags: Flags,
         nid: NumaNode,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: The caller fulfils the requirements. The memory is that of kmalloc().
+        // SAFETY: The caller fulfils the requirements of the function, and the memory is that of
+        // kmalloc().
         unsafe { Kmalloc::realloc(memory, layout, old_layout, flags, nid) }
     }
 

@@ -62,8 +62,8 @@ pub(crate) fn fit<T>(vec: &mut KVec<T>) -> Result {
     unsafe { core::ptr::copy_nonoverlapping(old, vec.as_mut_ptr(), len) };
     // SAFETY: The first `len` elements were initialised by the copy.
     unsafe { vec.inc_len(len) };
-    // SAFETY: The pointer and the capacity came from a vector. Its elements were moved, so none is
-    // left.
+    // SAFETY: The pointer and the capacity came from a vector, and its elements were moved, so none
+    // is left.
     drop(unsafe { KVec::from_raw_parts(old, 0, capacity) });
     Ok(())
 }

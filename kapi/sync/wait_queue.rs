@@ -93,8 +93,9 @@ impl WaitQueue {
 
         // SAFETY: `entry` can be written.
         unsafe { bindings::init_wait(entry.get()) };
-        // SAFETY: `new` initialised the queue, which stays in place because `self` is pinned.
-        // `entry` was initialised, and stays in place until `finish_wait`.
+        // SAFETY:
+        // - `new` initialised the queue, which stays in place because `self` is pinned.
+        // - `entry` was initialised, and stays in place until `finish_wait`.
         unsafe { bindings::prepare_to_wait(self.head.get(), entry.get(), state as c_int) };
         drop(guard);
         // SAFETY: The task may sleep: it has released the lock on whose value it waits.

@@ -51,7 +51,8 @@ impl Deref for UnboundQueue {
 
 impl Drop for UnboundQueue {
     fn drop(&mut self) {
-        // SAFETY: `new` has made it. Nobody enqueues anything any more, since that takes a `&self`.
+        // SAFETY: `new` has made it, and nobody enqueues anything any more, since that takes a
+        // `&self`.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
     }
 }

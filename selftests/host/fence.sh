@@ -101,6 +101,8 @@ words() { python3 -B selftests/host/words.py .; }
 
 signatures() { python3 -B selftests/host/signatures.py "$@" kapi || :; }
 
+safety() { python3 -B selftests/host/safety.py .; }
+
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
 unexplained() {
 	tr '\n' '\0' <"$SCRATCH/rust" | xargs -0 awk -v word="$1:" -v pattern="$2" '
@@ -142,7 +144,7 @@ no_licence() {
 python3 -B selftests/host/imports.py . >"$SCRATCH/imports"
 
 echo "KTAP version 1"
-echo "1..16"
+echo "1..17"
 check "no unsafe code outside the fence" matches safe '(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$)'
 check "no bindings outside the fence" bindings
 check "unsafe code is forbidden outside the fence" not_forbidden
@@ -160,4 +162,5 @@ check "imports are in vertical groups" imports style
 check "words that must not come back" words
 check "no safe function of kapi takes a physical address or a raw pointer" signatures
 check "an unsafe function of kapi without its unsafe is noticed" signatures --without-unsafe
+check "SAFETY comments state one fact, about what is there" safety
 ((BREACHES == 0))

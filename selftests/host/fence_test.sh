@@ -109,6 +109,15 @@ finds 15 kapi/iommu/msi.rs 'pub(crate) trait Sink {\n    fn take(&self, run: Non
 passes kapi/iommu/domain.rs 'impl Domain {\n    pub(crate) unsafe fn map_at(&self, iova: u64, phys: u64) -> Result {\n        Ok(())\n    }\n}'
 passes kapi/iommu/domain.rs 'impl Domain {\n    // phys: u64\n    pub(crate) fn end(&self, f: impl Fn(u64, *mut u8)) -> *mut u8 {\n        f(1, 2)\n    }\n}'
 finds 16 kapi/iommu/domain.rs 'impl Domain {\n    pub(super) unsafe fn leave(&self, dev: &Device) {}\n}'
+finds 17 kapi/mod.rs '// SAFETY: It is. It also does.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY:\n// - It is.\n// - It does. It also can.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY: By the type invariants.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY: As above.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY: As for the weight above.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY: See `RangeKeeper`.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '// SAFETY: It is kept in `ioas/{area,region}.rs`.\nunsafe impl Send for X {}'
+finds 17 kapi/mod.rs '//! It has [`RangeKeeper`].'
+passes kapi/mod.rs '// SAFETY:\n// - `Domain::map` is in `kapi/iommu/{batch,domain}.rs`, e.g. there.\n// - It does.\nunsafe impl Send for X {}'
 finds 16 selftests/host/signatures.toml '"iommu/domain.rs Domain::leave" = "It is not there."'
 echo "1..$COUNT"
 ((MISSED == 0))
