@@ -118,6 +118,7 @@ finds 17 kapi/mod.rs '// SAFETY: See `RangeKeeper`.\nunsafe impl Send for X {}'
 finds 17 kapi/mod.rs '// SAFETY: It is kept in `ioas/{area,region}.rs`.\nunsafe impl Send for X {}'
 finds 17 kapi/mod.rs '//! It has [`RangeKeeper`].'
 passes kapi/mod.rs '// SAFETY:\n// - `Domain::map` is in `kapi/iommu/{batch,domain}.rs`, e.g. there.\n// - It does.\nunsafe impl Send for X {}'
+finds 18 ioas/cut.rs 'fn f(domain: &Domain) {\n    domain.unmap(crate::ioas::ranges::RANGES, [])\n}'
 finds 16 selftests/host/signatures.toml '"iommu/domain.rs Domain::leave" = "It is not there."'
 echo "1..$COUNT"
 ((MISSED == 0))
