@@ -34,8 +34,8 @@ use crate::{
 };
 
 // SAFETY:
-// - Only `ioas/{filler,domains,mmio}.rs` have a value, which the fence checks, and they pass it
-//   along with ranges of areas only.
+// - Only `ioas/{filler,domains,mmio,together}.rs` have a value, which the fence checks, and they
+//   pass it along with ranges of areas only.
 // - Areas of an address space do not overlap: they are in one `IntervalMap`, `Space::areas`.
 // - Of tasks that work on an area, one has put it into `State::Building`, `State::Moving` or
 //   `State::Dying`, and the others leave it alone: `ioas/area.rs`.
@@ -43,7 +43,10 @@ use crate::{
 //   `Loan::inner` only: `ioas/mmio.rs`.
 // - A task that reads an area keeps it from being put into `State::Dying`: `Area::must_wait`.
 // - The memory of an area is pinned before the first domain has it, and unpinned after the last one
-//   has lost it: `fill_one` and `release` in `ioas/domains.rs`.
+//   has lost it: `fill_one` and `release` in `ioas/domains.rs`, and `fill_together` in
+//   `ioas/together.rs`.
+// - What is in a `MapList` and not mapped is unpinned when the list has been dropped:
+//   `fill_together`.
 // - The memory of a dma-buf is unmapped before the loan of it ends: `Importer::revoked` in
 //   `ioas/mmio.rs`.
 unsafe impl RangeOwner for IoasRanges {}

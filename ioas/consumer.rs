@@ -10,6 +10,7 @@ use crate::kapi::{
 /// A consumer of physical memory.
 pub(super) trait Consumer {
     /// Takes runs of pinned pages, which follow those of the last call. They remain pinned until the
-    /// [`PendingPin`](crate::ioas::pin::PendingPin) is dropped. Called with `Pages::inner` held.
+    /// [`PendingPin`](crate::ioas::pin::PendingPin) is dropped, or the user is removed. Called with
+    /// `Pages::inner` held.
     fn take<'p>(&mut self, runs: impl Iterator<Item = PinnedRun<'p>>) -> Result;
 }

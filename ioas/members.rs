@@ -29,6 +29,11 @@ use crate::{
         },
         membership::Followed,
         space::Space,
+        together::{
+            fill_together,
+            is_small,
+            MOST_BYTES, //
+        },
         Ioas, //
     },
     kapi::{
@@ -58,20 +63,50 @@ const MOST_AREAS: usize = 16;
 /// The largest number of bytes that are moved at once, unless one area has more.
 const ENOUGH_BYTES: u64 = 16 << 20;
 
+/// The number of areas that are filled one by one after memory was found that must be waited for.
+const MOST_ALONE: u32 = 16;
+
 /// The largest number of areas that are looked at while the lock is held.
 const MOST_LOOKS: usize = 1024;
 
-/// At most `N` areas in [`State::Moving`].
-struct Batch<const N: usize> {
-    areas: [Option<(IovaRange, Slice, Prot)>; N],
+/// Which areas are moved at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pick {
+    /// Any.
+    Any,
+    /// Several small ones, see [`is_small`], or one that is not.
+    Small,
+    /// One.
+    One,
+}
+
+/// At most [`MOST_AREAS`] areas in [`State::Moving`].
+struct Batch {
+    areas: [Option<(IovaRange, Slice, Prot)>; MOST_AREAS],
     count: usize,
     bytes: u64,
+    pick: Pick,
+    /// All areas are small.
+    small: bool,
     small_pages: bool,
     /// No other domain has the areas.
     alone: bool,
 }
 
-impl<const N: usize> Batch<N> {
+impl Batch {
+    fn new(pick: Pick) -> Self {
+        Self {
+            // An array of constants would be filled with zeroes.
+            areas: core::array::from_fn(|_| None),
+            count: 0,
+            bytes: 0,
+            pick,
+            small: false,
+            small_pages: false,
+            alone: false,
+        }
+    }
+
     fn areas(&self) -> impl Iterator<Item = (IovaRange, &Slice, Prot)> + Clone {
         let areas = self.areas.get(..self.count).unwrap_or(&[]);
         areas
@@ -91,37 +126,51 @@ impl<const N: usize> Batch<N> {
     }
 
     fn is_full(&self) -> bool {
-        self.count == N
+        let most = match self.pick {
+            Pick::Small if !self.small => 1,
+            Pick::Any | Pick::Small => MOST_AREAS,
+            Pick::One => 1,
+        };
+        self.count == most
     }
 
-    /// Returns whether an area is too large for the batch.
-    fn is_too_small_for(&self, range: IovaRange) -> bool {
-        self.count != 0 && self.bytes.saturating_add(range.len()) > ENOUGH_BYTES
+    /// Returns whether an area can be added to the batch.
+    fn takes(&mut self, range: IovaRange, slice: &Slice) -> bool {
+        let most = match self.pick {
+            Pick::Small => MOST_BYTES,
+            Pick::Any | Pick::One => ENOUGH_BYTES,
+        };
+        let small = self.pick == Pick::Small && is_small(slice);
+        if self.count == 0 {
+            self.small = small;
+            return true;
+        }
+        self.small == small && self.bytes.saturating_add(range.len()) <= most
+    }
+
+    /// Returns the address of the first area.
+    fn start(&self) -> u64 {
+        self.areas().next().map_or(0, |(range, ..)| range.start())
     }
 }
 
 /// What the search for areas that are behind has come to.
-enum Found<const N: usize> {
+enum Found {
     /// No area is behind any more.
     None,
     /// There may be some from this address on.
     Later(u64),
     /// Another task works on the first one.
     Busy,
-    /// These.
-    Some(Batch<N>),
+    /// Those that the batch has now, which have followed this when they have been moved.
+    Some(Followed),
 }
 
-/// Looks for areas that are behind, from `from` on, and puts at most `N` of them into
-/// [`State::Moving`].
-fn find_behind<const N: usize>(space: &mut Space, from: u64) -> Found<N> {
-    let mut batch = Batch {
-        areas: [const { None }; N],
-        count: 0,
-        bytes: 0,
-        small_pages: space.domains.small_pages,
-        alone: !space.domains.members.has_full(),
-    };
+/// Looks for areas that are behind, from `from` on, and puts some into [`State::Moving`] and into the
+/// batch, which is empty.
+fn find_behind(space: &mut Space, from: u64, batch: &mut Batch) -> Found {
+    batch.small_pages = space.domains.small_pages;
+    batch.alone = !space.domains.members.has_full();
     let Space { domains, areas, .. } = space;
     let mut rest = IovaRange::new(from, u64::MAX);
     for _ in 0..MOST_LOOKS {
@@ -136,7 +185,7 @@ fn find_behind<const N: usize>(space: &mut Space, from: u64) -> Found<N> {
                 }
                 break;
             }
-            if batch.is_too_small_for(range) {
+            if !batch.takes(range, &area.slice) {
                 break;
             }
             area.state = State::Moving;
@@ -149,10 +198,21 @@ fn find_behind<const N: usize>(space: &mut Space, from: u64) -> Found<N> {
         rest = next.and_then(|start| IovaRange::new(start, u64::MAX));
     }
     match rest {
-        _ if batch.count != 0 => Found::Some(batch),
+        _ if batch.count != 0 => Found::Some(domains.members.follow()),
         Some(rest) => Found::Later(rest.start()),
         None => Found::None,
     }
+}
+
+/// How far a domain is filled.
+enum Filled {
+    /// With all areas.
+    All,
+    /// With those before this address.
+    Before(u64),
+    /// With those before the address `next`, `some` of them just now. The area there must be filled
+    /// alone.
+    Alone { next: u64, some: bool },
 }
 
 impl Ioas {
@@ -235,46 +295,67 @@ impl Ioas {
     fn fill_domain(&self, domain: &Arc<Domain>) -> Result {
         // No other domain joins or leaves meanwhile.
         let pinned = self.space.read().domains.members.has_full();
-        let mut from = Some(0);
-        while let Some(start) = from {
+        let mut from = 0;
+        // The number of areas that are not tried together with others.
+        let mut alone = 0;
+        loop {
             signal::check_killed()?;
             // Pinning may wait for user memory, and others then wait for all areas of the batch.
-            from = if pinned {
-                self.fill_some::<MOST_AREAS>(domain, start)?
-            } else {
-                self.fill_some::<1>(domain, start)?
+            let pick = match alone {
+                _ if pinned => Pick::Any,
+                0 => Pick::Small,
+                _ => Pick::One,
             };
+            alone -= u32::from(pick == Pick::One);
+            match self.fill_some(domain, from, pick)? {
+                Filled::All => return Ok(()),
+                Filled::Before(next) => from = next,
+                Filled::Alone { next, some } => {
+                    from = next;
+                    // If no memory is present, each try to pin it together is for nothing.
+                    alone = if some { 1 } else { MOST_ALONE };
+                }
+            }
         }
-        Ok(())
     }
 
-    /// As [`Ioas::fill_domain`], for at most `N` areas from address `from` on. Returns the address
-    /// to go on from. If no area is behind any more, ends the change and returns `None`.
-    fn fill_some<const N: usize>(&self, domain: &Arc<Domain>, from: u64) -> Result<Option<u64>> {
+    /// As [`Ioas::fill_domain`], for some areas from address `from` on. If no area is behind any more,
+    /// ends the change.
+    fn fill_some(&self, domain: &Arc<Domain>, from: u64, pick: Pick) -> Result<Filled> {
+        let mut batch = Batch::new(pick);
         let mut space = self.space.write();
-        let batch = match find_behind::<N>(&mut space, from) {
+        let followed = match find_behind(&mut space, from, &mut batch) {
             Found::None => {
                 space.domains.members.end();
-                return Ok(None);
+                return Ok(Filled::All);
             }
-            Found::Later(next) => return Ok(Some(next)),
+            Found::Later(next) => return Ok(Filled::Before(next)),
             Found::Busy => {
                 self.settled.wait_killable(space)?;
-                return Ok(Some(from));
+                return Ok(Filled::Before(from));
             }
-            Found::Some(batch) => batch,
+            Found::Some(followed) => followed,
         };
-        let followed = space.domains.members.follow();
         drop(space);
 
         let mut done = 0;
-        let result: Result = batch.areas().try_for_each(|(range, slice, prot)| {
-            fill_one(domain, range, slice, prot, batch.small_pages, batch.alone)?;
-            done += 1;
-            Ok(())
-        });
-        let next = self.moved(batch, followed, done);
-        result.map(|()| Some(next))
+        let result = if batch.small {
+            fill_together(domain, batch.areas(), batch.small_pages, &mut done)
+        } else {
+            batch.areas().try_for_each(|(range, slice, prot)| {
+                fill_one(domain, range, slice, prot, batch.small_pages, batch.alone)?;
+                done += 1;
+                Ok(())
+            })
+        };
+        let next = self.moved(&batch, followed, done);
+        result?;
+        if done == batch.count {
+            Ok(Filled::Before(next))
+        } else {
+            let some = done != 0;
+            Ok(Filled::Alone { next, some })
+        }
     }
 
     /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
@@ -282,8 +363,9 @@ impl Ioas {
     fn empty_domain(&self, domain: &Arc<Domain>) {
         let mut from = 0;
         loop {
+            let mut batch = Batch::new(Pick::Any);
             let mut space = self.space.write();
-            let batch = match find_behind::<MOST_AREAS>(&mut space, from) {
+            let followed = match find_behind(&mut space, from, &mut batch) {
                 Found::None => {
                     let left = space.domains.members.end();
                     space.remove_aperture(id_of(domain));
@@ -300,9 +382,8 @@ impl Ioas {
                     self.settled.wait(space);
                     continue;
                 }
-                Found::Some(batch) => batch,
+                Found::Some(followed) => followed,
             };
-            let followed = space.domains.members.follow();
             drop(space);
 
             unfill_one(
@@ -312,14 +393,14 @@ impl Ioas {
             if batch.alone {
                 batch.areas().for_each(|(_, slice, _)| release(slice));
             }
-            from = self.moved(batch, followed, MOST_AREAS);
+            from = self.moved(&batch, followed, MOST_AREAS);
         }
     }
 
     /// Ends the work on areas, the first `done` of which have followed the change. Returns the
     /// address from which on there may be others that are behind.
-    fn moved<const N: usize>(&self, batch: Batch<N>, followed: Followed, done: usize) -> u64 {
-        let mut from = 0;
+    fn moved(&self, batch: &Batch, followed: Followed, done: usize) -> u64 {
+        let mut from = batch.start();
         let mut space = self.space.write();
         for (place, (range, _, _)) in batch.areas().enumerate() {
             match space.areas.get_mut(range) {
@@ -327,6 +408,7 @@ impl Ioas {
                     area.state = State::Ready;
                     if place < done {
                         area.followed = followed;
+                        from = range.last().saturating_add(1);
                     }
                 }
                 // No other task removes or cuts an area in `State::Moving`.
@@ -334,7 +416,6 @@ impl Ioas {
                     warn_on_once!(true);
                 }
             }
-            from = range.last().saturating_add(1);
         }
         drop(space);
         self.settled.wake_all();

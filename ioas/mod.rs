@@ -49,6 +49,7 @@ mod segments;
 mod space;
 mod stats;
 mod tally;
+mod together;
 pub(crate) mod transfer;
 mod type1;
 mod unmap;

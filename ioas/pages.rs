@@ -236,6 +236,11 @@ impl Pages {
         self.inner.lock()
     }
 
+    /// Locks the pinned pages if no other task has them locked.
+    pub(super) fn try_inner(&self) -> Option<InnerGuard<'_>> {
+        self.inner.try_lock()
+    }
+
     /// Returns the origin of the memory.
     pub(super) fn source(&self) -> &Source {
         &self.source
@@ -414,6 +419,28 @@ impl Source {
                 Err(EINVAL)
             }
         }
+    }
+}
+
+impl Source {
+    /// Returns whether [`Source::pin_present`] can pin memory of this kind.
+    pub(super) fn may_be_present(&self) -> bool {
+        matches!(self, Self::User { .. })
+    }
+
+    /// As [`Source::pin`], without waiting. See [`Pinner::pin_present`].
+    pub(super) fn pin_present(
+        &self,
+        pinner: &mut Pinner,
+        owner: &AccountedMm,
+        pages: PageRange,
+        sink: &mut impl Sink,
+    ) -> Result<bool, Error> {
+        let Self::User { addr } = self else {
+            return Ok(false);
+        };
+        let addr = addr + (pages.start() << PAGE_SHIFT);
+        pinner.pin_present(owner.mm(), addr, pages.len(), sink)
     }
 }
 

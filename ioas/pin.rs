@@ -19,6 +19,7 @@ use crate::{
             Division,
             PIECE, //
         },
+        extents::Extents,
         pages::{
             Inner,
             InnerGuard,
@@ -117,6 +118,18 @@ fn pass<'a, C: Consumer>(
     }
 }
 
+/// Puts pinned pages into a list.
+struct ToList<'a>(&'a mut Extents);
+
+impl Sink for ToList<'_> {
+    fn take(
+        &mut self,
+        pages: &mut impl Iterator<Item = Result<Extent, Error>>,
+    ) -> Result<(), Error> {
+        pages.try_for_each(|extent| self.0.push(extent?))
+    }
+}
+
 impl Pages {
     /// Begins to pin `range`. For `phase` see [`Division::new`].
     pub(super) fn begin_pin(&self, range: PageRange, phase: u64) -> PendingPin<'_> {
@@ -146,6 +159,48 @@ impl Pages {
         pending.pin(&mut Each(each))?;
         pending.commit();
         Ok(())
+    }
+
+    /// As [`Pages::pin`], but does not wait for user memory nor for other tasks. `range` has at most
+    /// [`MOST_PRESENT`] pages. Returns false, and changes nothing, if that is not possible: then
+    /// [`PendingPin::pin`] will succeed or say why not. Returns the error of `consumer`, and then
+    /// nothing has changed, either.
+    ///
+    /// [`MOST_PRESENT`]: crate::kapi::mm::pin::MOST_PRESENT
+    pub(super) fn pin_present(
+        &self,
+        range: PageRange,
+        consumer: &mut impl Consumer,
+    ) -> Result<bool> {
+        let Some(mut inner) = self.try_inner() else {
+            return Ok(false);
+        };
+        // Who is pinning may have charged pages of the range already.
+        let nothing_pinned = inner.segments.gaps(range).next() == Some(range);
+        if inner.pins.get() != 0 || !nothing_pinned || inner.charge(range.len()).is_err() {
+            return Ok(false);
+        }
+        let mut extents = Extents::None;
+        let (owner, segments) = inner.owner_and_segments();
+        let mut pinner = Pinner::for_present(self.writable());
+        let mut sink = ToList(&mut extents);
+        let pinned = self
+            .source()
+            .pin_present(&mut pinner, owner, range, &mut sink);
+        let added = match pinned {
+            Ok(true) => segments.add_used(range, &mut extents).ok(),
+            _ => None,
+        };
+        let Some(extents) = added else {
+            inner.uncharge(range.len());
+            return Ok(false);
+        };
+        let taken = consumer.take(extents.iter().map(Extent::run));
+        if taken.is_err() {
+            let unpinned = segments.put(range);
+            inner.uncharge(unpinned);
+        }
+        taken.map(|()| true)
     }
 
     /// Passes the physical memory of `range`, which must be pinned until this returns, to `consumer`

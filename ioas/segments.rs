@@ -171,6 +171,20 @@ impl Segments {
         })
     }
 
+    /// As [`Segments::add`] and [`Segments::get`]: adds a segment with one user. Returns its extents.
+    pub(crate) fn add_used(
+        &mut self,
+        range: PageRange,
+        extents: &mut Extents,
+    ) -> Result<&[Extent]> {
+        self.add(range, extents)?;
+        let segment = self.map.get_mut(range);
+        warn_on_once!(segment.is_none());
+        let segment = segment.ok_or(EINVAL)?;
+        (segment.users, segment.begins, segment.ends) = (1, 1, 1);
+        Ok(&segment.extents)
+    }
+
     /// Counts one more user of `range`, all of which is pinned and cut.
     pub(crate) fn get(&mut self, range: PageRange) {
         let mut next = Some(range);

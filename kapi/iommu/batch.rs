@@ -7,8 +7,6 @@
 //!
 //! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h) (changed by the patch series)
 
-use core::marker::PhantomData;
-
 use kernel::{
     error::to_result,
     prelude::*,
@@ -47,18 +45,19 @@ pub(crate) fn find_lists() -> bool {
 }
 
 /// Pieces of physical memory that are mapped together, one after the other.
-pub(super) struct Batch<'a> {
+pub(super) struct Batch {
     pieces: ArrayVec<bindings::phys_vec, ROOM>,
-    _memory: PhantomData<PhysPiece<'a>>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch {
+    /// The number of pieces that there is room for.
+    pub(super) const ROOM: u64 = to_u64(ROOM);
+
     /// Returns an empty batch.
     #[inline]
     pub(super) const fn new() -> Self {
         Self {
             pieces: ArrayVec::new(),
-            _memory: PhantomData,
         }
     }
 
@@ -66,12 +65,26 @@ impl<'a> Batch<'a> {
     /// all would be more than `left` bytes. Returns `EFAULT` if a piece is not writable but `write`
     /// is true.
     #[inline]
-    pub(super) fn fill(
+    pub(super) fn fill<'a>(
         &mut self,
         pieces: &mut impl Iterator<Item = PhysPiece<'a>>,
-        mut left: u64,
+        left: u64,
         write: bool,
     ) -> Result {
+        self.pieces.clear();
+        self.add(pieces, left, write).map(|_| ())
+    }
+
+    /// As [`Batch::fill`], but keeps the contents, and adds to them. Returns the number of bytes that
+    /// were added.
+    #[inline]
+    pub(super) fn add<'a>(
+        &mut self,
+        pieces: &mut impl Iterator<Item = PhysPiece<'a>>,
+        length: u64,
+        write: bool,
+    ) -> Result<u64> {
+        let mut left = length;
         let mut refused = false;
         let taken = pieces.map_while(|piece| {
             refused = warn_on_once!(write && !piece.is_writable());
@@ -85,13 +98,17 @@ impl<'a> Batch<'a> {
                 len: to_usize(len),
             })
         });
-        self.pieces.clear();
         self.pieces.extend(taken);
         if refused {
             Err(EFAULT)
         } else {
-            Ok(())
+            Ok(length - left)
         }
+    }
+
+    /// Removes all pieces.
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
     }
 
     /// Returns whether there may be more pieces than the batch had room for.

@@ -53,7 +53,7 @@ pub(crate) struct Prot {
 impl Prot {
     /// Returns the flags of the IOMMU core. Mappings of RAM are cache coherent, because binding
     /// refuses a device whose DMA is not: the user API cannot flush caches.
-    fn as_raw(self) -> c_int {
+    pub(super) fn as_raw(self) -> c_int {
         let mut raw = if self.mmio {
             bindings::IOMMU_MMIO
         } else {
@@ -109,6 +109,9 @@ impl UserData {
 ///
 /// - While a range is mapped or unmapped, no other task maps, unmaps or walks a part of it.
 /// - What a range is mapped to remains pinned, or lent to this module, until the range is unmapped.
+///   What is in a [`MapList`] remains so until the list is mapped or dropped, too.
+///
+/// [`MapList`]: crate::kapi::iommu::map_list::MapList
 pub(crate) unsafe trait RangeOwner: Copy {}
 
 /// A paging domain. Its page tables are freed when this is dropped.

@@ -18,6 +18,7 @@
 //! | `hwinfo` | `rust/kernel/iommu` |
 //! | `invalidate` | private: `struct iommu_user_data_array` serves iommufd only |
 //! | `iopf` | `rust/kernel/iommu` |
+//! | `map_list` | as `batch` |
 //! | `msi` | private: the interface between an attach handle and `device/msi.rs` |
 //! | `native` | private: what native backends read from user space
 //! | `nested` | private: nested domains exist for iommufd only |
@@ -43,6 +44,7 @@ pub(crate) mod hw_queue;
 pub(crate) mod hwinfo;
 pub(crate) mod invalidate;
 pub(crate) mod iopf;
+pub(crate) mod map_list;
 pub(crate) mod msi;
 #[cfg(any(
     CONFIG_ARM_SMMU_V3_IOMMUFD,

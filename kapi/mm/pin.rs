@@ -72,6 +72,9 @@ const FAULT_BATCH: u64 = 512;
 /// Whether the kernel can return runs of pages when it pins them: `0007` of the patch series.
 const HAS_RUNS: bool = cfg!(CONFIG_IOMMUFD_RS_PAGE_RUNS);
 
+/// The number of pages that [`Pinner::pin_present`] has room for, however they lie in memory.
+pub(crate) const MOST_PRESENT: u64 = 8;
+
 /// Room for the pointers that the kernel returns when it pins pages.
 enum Scratch {
     /// Room for few pointers needs no allocation. The number says how many are used.
@@ -165,6 +168,16 @@ impl Pinner {
         })
     }
 
+    /// Creates a pinner for [`Self::pin_present`]. `write` pins pages for writing.
+    pub(crate) fn for_present(write: bool) -> Self {
+        Self {
+            // A run takes the room of two pointers.
+            scratch: Scratch::Few([MaybeUninit::uninit(); 16], 16),
+            write,
+            long_term: true,
+        }
+    }
+
     /// Pins pages of an address space for a moment, as for copying: pages stay where they are, and
     /// files may be mapped writable that allow no long-term pin. Pages of a file are pinned for
     /// long all the same.
@@ -187,13 +200,7 @@ impl Pinner {
         mut npages: u64,
         sink: &mut impl Sink,
     ) -> Result {
-        let mut flags = 0;
-        if self.write {
-            flags |= bindings::FOLL_WRITE;
-        }
-        if self.long_term {
-            flags |= bindings::FOLL_LONGTERM;
-        }
+        let flags = self.flags();
         let task = current!();
         let here = task.mm().filter(|current| current.as_raw() == mm.as_raw());
         // The memory of another process exists only while the address space has users.
@@ -278,6 +285,58 @@ impl Pinner {
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
         }
         Ok(())
+    }
+
+    /// Returns the flags of the kernel's functions that pin memory by its address.
+    fn flags(&self) -> u32 {
+        let mut flags = 0;
+        if self.write {
+            flags |= bindings::FOLL_WRITE;
+        }
+        if self.long_term {
+            flags |= bindings::FOLL_LONGTERM;
+        }
+        flags
+    }
+
+    /// Pins `npages` pages of `mm` from the page-aligned address `addr` and hands them to `sink`, if
+    /// that needs no page fault. It never waits for user memory.
+    ///
+    /// Returns false, and has pinned nothing, if a page must be faulted in, copied or moved, if the
+    /// address space is another process's, if there are more runs of pages than there is room for, or
+    /// if the kernel cannot pin without page faults. Returns the error of `sink`.
+    #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
+    pub(crate) fn pin_present(
+        &mut self,
+        mm: &Mm,
+        addr: u64,
+        npages: u64,
+        sink: &mut impl Sink,
+    ) -> Result<bool> {
+        let task = current!();
+        if task.mm().map(|here| here.as_raw()) != Some(mm.as_raw()) {
+            return Ok(false);
+        }
+        let (flags, write) = (self.flags(), self.write);
+        match PinnedRuns::pin(self.scratch.room(), addr, npages, flags, write) {
+            Ok(mut runs) if runs.npages() == npages => {
+                sink.take(&mut runs)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Returns false, since the kernel cannot pin without page faults.
+    #[cfg(not(CONFIG_IOMMUFD_RS_PAGE_RUNS))]
+    pub(crate) fn pin_present(
+        &mut self,
+        _: &Mm,
+        _: u64,
+        _: u64,
+        _: &mut impl Sink,
+    ) -> Result<bool> {
+        Ok(false)
     }
 
     /// Pins up to `npages` pages of this task's address space from `addr` on that need no page fault,

@@ -165,6 +165,17 @@ static void large_entries(struct fixture *none)
 	close_mock(&m);
 }
 
+/* Allocations that may sleep can fail too, and pages of page tables. */
+static bool can_fail(void)
+{
+	/* A report of each takes longer than the call. */
+	return write_to("/sys/kernel/debug/failslab/verbose", "0") &&
+	       write_to("/sys/kernel/debug/fail_page_alloc/verbose", "0") &&
+	       sleeping_allocations_fail() &&
+	       write_to("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") &&
+	       write_to("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+}
+
 /* Makes each allocation of a map fail once. */
 static void map_fails(struct fixture *none)
 {
@@ -177,11 +188,7 @@ static void map_fails(struct fixture *none)
 		close(inject);
 		return;
 	}
-	CHECK(inject >= 0 && begin(&m));
-	/* Allocations that may sleep fail too, and pages of page tables. */
-	CHECK(sleeping_allocations_fail());
-	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N"));
-	CHECK(write_to("/sys/kernel/debug/fail_page_alloc/min-order", "0"));
+	CHECK(inject >= 0 && begin(&m) && can_fail());
 	for (nth = 1; nth < 1000 && (r || failed); nth++) {
 		CHECK(fail_nth(inject, nth));
 		r = map(m.fd, m.ioas, pieces, LENGTH, place);
@@ -204,12 +211,209 @@ static void map_fails(struct fixture *none)
 	close(inject);
 }
 
+/*
+ * Areas of few pages, which are filled into page tables together: some follow each other, others do not, or are
+ * for reading only, or begin inside a page, or are larger, or are of memory that nobody has touched.
+ */
+static const struct small {
+	unsigned int gap, start, length;	/* UNIT */
+	enum { PLAIN, READ_ONLY, FRESH } kind;
+} smalls[] = {
+	{ 0, 0, 2, PLAIN }, { 0, 2, 2, PLAIN }, { 0, 20, 4, PLAIN }, { 0, 8, 16, PLAIN },
+	{ 0, 100, 18, PLAIN }, { 2, 30, 2, PLAIN }, { 0, 32, 2, READ_ONLY }, { 0, 40, 6, READ_ONLY },
+	{ 0, 50, 2, PLAIN }, { 1, 61, 3, PLAIN }, { 0, 64, 2, PLAIN }, { 0, 70, 1, PLAIN },
+	{ 1, 72, 2, PLAIN }, { 0, 0, 2, FRESH }, { 0, 80, 2, PLAIN }, { 0, 2, 16, FRESH },
+	{ 0, 82, 16, PLAIN }, { 8, 110, 16, PLAIN }, { 0, 130, 16, PLAIN }, { 0, 150, 16, PLAIN },
+	{ 0, 170, 16, PLAIN }, { 0, 190, 16, PLAIN }, { 0, 210, 16, PLAIN }, { 0, 230, 16, PLAIN },
+	{ 0, 250, 16, PLAIN }, { 0, 270, 16, PLAIN }, { 0, 290, 16, PLAIN }, { 0, 310, 2, PLAIN },
+	{ 0, 312, 2, PLAIN }, { 0, 100, 2, PLAIN }, { 0, 100, 2, PLAIN }, { 0, 100, 2, PLAIN },
+	{ 0, 100, 2, PLAIN },
+};
+
+/* Where an area of them is, and its memory. */
+struct place {
+	uint64_t iova, length;
+	char *p;
+};
+
+static void find_places(struct place *places, char *fresh)
+{
+	uint64_t iova = MOCK_IOVA + HUGE;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(smalls); i++) {
+		iova += smalls[i].gap * UNIT;
+		places[i].iova = iova;
+		places[i].length = smalls[i].length * UNIT;
+		places[i].p = (smalls[i].kind == FRESH ? fresh : pieces) + smalls[i].start * UNIT;
+		iova += places[i].length;
+	}
+}
+
+/* Maps the areas where no page tables are. */
+static void map_smalls(struct mock *m, const struct place *places)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(smalls); i++) {
+		const struct place *at = &places[i];
+		uint64_t iova = at->iova;
+
+		WANT(map_as(m->fd, m->other, FIXED | READ | (smalls[i].kind == READ_ONLY ? 0 : WRITE), at->p, at->length,
+			    &iova), 0);
+	}
+}
+
+static long count_pages(const struct place *places)
+{
+	long pages = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(smalls); i++)
+		pages += (PTR(places[i].p) + places[i].length - 1) / PAGE - PTR(places[i].p) / PAGE + 1;
+	return pages;
+}
+
+/* Sees that page tables have the areas from number `from` on, and nothing between them. */
+static void check_smalls(struct mock *m, uint32_t hwpt, const struct place *places, size_t from)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(smalls); i++) {
+		const struct place *at = &places[i];
+
+		WANT(mock_check(m->fd, hwpt, at->iova, at->p, i < from ? UNIT : at->length), i < from ? -EINVAL : 0);
+		if (smalls[i].gap)
+			WANT(mock_check(m->fd, hwpt, at->iova - UNIT, at->p, UNIT), -EINVAL);
+	}
+	i--;
+	WANT(mock_check(m->fd, hwpt, places[i].iova + places[i].length, places[i].p, UNIT), -EINVAL);
+}
+
+static void small_areas(struct fixture *none)
+{
+	struct place places[ARRAY_SIZE(smalls)];
+	uint32_t hwpt, second;
+	struct mock m;
+	char *fresh;
+	size_t i;
+	long pages;
+
+	CHECK(begin(&m));
+	fresh = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(fresh != MAP_FAILED && !madvise(fresh, HUGE, MADV_NOHUGEPAGE));
+	find_places(places, fresh);
+	pages = count_pages(places);
+	map_smalls(&m, places);
+	WANT(pinned(), m.idle);
+	WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt), 0);
+	WANT(pinned(), m.idle + pages);
+	check_smalls(&m, hwpt, places, 0);
+	/* Other page tables get them from what is pinned. */
+	WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &second), 0);
+	WANT(pinned(), m.idle + pages);
+	check_smalls(&m, second, places, 0);
+	for (i = 0; i < 7; i++)
+		WANT(unmap(m.fd, m.other, places[i].iova, places[i].length), places[i].length);
+	check_smalls(&m, hwpt, places, i);
+	check_smalls(&m, second, places, i);
+	/* What is left goes at once. */
+	WANT(destroy(m.fd, second), 0);
+	CHECK(unmap_all(m.fd, m.other) > 0);
+	check_smalls(&m, hwpt, places, ARRAY_SIZE(smalls));
+	WANT(pinned(), m.idle);
+	/* As does what leaves with the last page tables. */
+	map_smalls(&m, places);
+	check_smalls(&m, hwpt, places, 0);
+	WANT(destroy(m.fd, hwpt), 0);
+	WANT(pinned(), m.idle);
+	munmap(fresh, HUGE);
+	close_mock(&m);
+}
+
+/* An area without memory refuses the page tables, whatever is before it or behind it. */
+static void area_without_memory(struct fixture *none)
+{
+	static const size_t which[] = { 0, 1, 5, 13, 15, 16, 20, ARRAY_SIZE(smalls) - 1 };
+	struct place places[ARRAY_SIZE(smalls)];
+	uint32_t hwpt;
+	struct mock m;
+	char *fresh, *gone;
+	size_t i;
+
+	CHECK(begin(&m));
+	for (i = 0; i < ARRAY_SIZE(which) && !has_failed(); i++) {
+		fresh = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		gone = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		CHECK(fresh != MAP_FAILED && gone != MAP_FAILED);
+		find_places(places, fresh);
+		places[which[i]].p = gone;
+		map_smalls(&m, places);
+		munmap(gone, HUGE);
+		WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt), -EFAULT);
+		WANT(pinned(), m.idle);
+		CHECK(mmap(gone, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == gone);
+		WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt), 0);
+		check_smalls(&m, hwpt, places, 0);
+		WANT(destroy(m.fd, hwpt), 0);
+		WANT(pinned(), m.idle);
+		CHECK(unmap_all(m.fd, m.other) > 0);
+		munmap(fresh, HUGE);
+		munmap(gone, HUGE);
+	}
+	close_mock(&m);
+}
+
+/* Makes each allocation fail once while page tables are made and filled. */
+static void fill_fails(struct fixture *none)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
+	struct place places[ARRAY_SIZE(smalls)];
+	unsigned int nth, refused = 0;
+	bool failed = true;
+	struct mock m;
+	char *fresh;
+	uint32_t hwpt;
+
+	if (accesses_fail()) {
+		close(inject);
+		return;
+	}
+	CHECK(inject >= 0 && begin(&m) && can_fail());
+	fresh = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(fresh != MAP_FAILED);
+	find_places(places, fresh);
+	map_smalls(&m, places);
+	for (nth = 1; nth < 2000 && (r || failed); nth++) {
+		CHECK(!madvise(fresh, HUGE, MADV_DONTNEED) && fail_nth(inject, nth));
+		r = hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt);
+		failed = nth_failed(inject);
+		if (!r) {
+			check_smalls(&m, hwpt, places, 0);
+			WANT(destroy(m.fd, hwpt), 0);
+		} else {
+			/* For tests only the look-ups of the device and of the IOAS fail, and pinning. */
+			WANT(r, nth == 1 ? -ENOENT : nth == 2 ? -EINVAL : r == -EFAULT ? -EFAULT : -ENOMEM);
+			refused++;
+		}
+		WANT(pinned(), m.idle);
+	}
+	note("%u of %u failures refuse the page tables", refused, nth - 2);
+	CHECK(refused > 3 && !r);
+	munmap(fresh, HUGE);
+	close_mock(&m);
+	close(inject);
+}
+
 static const struct test tests[] = {
 	{ "any number of pieces", any_number, ALONE },
 	{ "parts of pages", parts_of_pages, ALONE },
 	{ "an entry for each page", small_pages, ALONE },
 	{ "entries as large as can be", large_entries, ALONE },
 	{ "any allocation of a map fails", map_fails, ALONE },
+	{ "small areas at once", small_areas, ALONE },
+	{ "a small area without memory", area_without_memory, ALONE },
+	{ "any allocation of filling page tables fails", fill_fails, ALONE },
 };
 
 static const struct suite pieces_suite = {

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Pins of a range in pieces, which `Segments::unite` makes one user.
+//! Pins of a range in pieces, which `Segments::unite` makes one user, and of a few pages at once.
+
+use kernel::prelude::*;
 
 use crate::{
-    ioas::segments::Segments,
-    kapi::ledger,
+    ioas::{
+        extents::Extents,
+        segments::Segments, //
+    },
+    kapi::{
+        ledger,
+        units::PageRange, //
+    },
     tests::{
         random::cases,
         segments::{
@@ -12,10 +20,27 @@ use crate::{
             memory,
             pages,
             pfns,
+            Memory,
             INDEXES, //
         }, //
     }, //
 };
+
+impl Memory {
+    /// As [`Memory::pin_range`], of pages none of which is pinned, as `Pages::pin_present` does.
+    pub(super) fn pin_present(&self, segments: &mut Segments, range: PageRange) -> Result {
+        let mut extents = Extents::None;
+        for extent in self.batches(range, range.len()).flatten() {
+            extents.push(extent?)?;
+        }
+        let added = segments.add_used(range, &mut extents)?;
+        assert!(added
+            .iter()
+            .flat_map(pfns)
+            .eq((range.start()..=range.last()).map(|index| self.pfn(index))));
+        Ok(())
+    }
+}
 
 /// The segments, with the pages of their extents.
 fn contents(segments: &Segments) -> Vec<(u64, u64, Vec<u64>)> {

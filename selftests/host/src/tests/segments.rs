@@ -109,6 +109,11 @@ impl Memory {
         range: PageRange,
         batch: Batch,
     ) -> Result {
+        // The most that `Pages::pin_present` is asked for.
+        let few = range.len() <= batch.min(8);
+        if few && segments.gaps(range).next() == Some(range) {
+            return self.pin_present(segments, range);
+        }
         segments.cut(range)?;
         let before = segments.pinned();
         let mut builder = Builder::new(range.start());
