@@ -84,6 +84,8 @@ impl<D: Driver> Ops<D> {
                     probe_device: Some(probe_device::<D>),
                     device_group: Some(bindings::generic_device_group),
                     page_response: Some(page_response),
+                    // Without one the core makes page tables for each device.
+                    default_domain: Opaque::cast_into(blocked),
                     blocked_domain: Opaque::cast_into(blocked),
                     owner: module.as_ptr(),
                     ..Default::default()
