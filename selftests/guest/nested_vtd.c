@@ -11,7 +11,6 @@
 #include "../../uapi/iommufd_rs.h"
 #include "nested_plug.h"
 #include "nested_vtd.h"
-#include "trace_log.h"
 
 static void first_stage_dma(struct fixture *none)
 {
@@ -89,30 +88,6 @@ static void lengths_of_batches(struct fixture *none)
 		}
 		close_guest(&g);
 	}
-}
-
-/*
- * What the tracepoint says of how often the IOMMU was given descriptors, of scattered pages. A batch has up to 64
- * ranges, and a descriptor for each.
- */
-static void submissions(struct fixture *none)
-{
-	static const uint32_t lengths[] = { 1, 2, 63, 64, 65, 128, 129, 300 };
-	static request batch[300];
-	struct guest g;
-	uint32_t hwpt;
-
-	if (!can_trace() || !open_attached(&g, &hwpt))
-		return;
-	for (uint32_t i = 0; i < ARRAY_SIZE(batch); i++)
-		batch[i] = pages(HOLE_VA + 2 * i * PAGE, 1, LEAF);
-	for (unsigned int n = 0; n < ARRAY_SIZE(lengths); n++) {
-		CHECK(trace_on());
-		WANT(invalidate(&g, hwpt, batch, lengths[n]), 0);
-		WANT(traced_submissions(), by_the_driver() ? -1LL : (lengths[n] + 63) / 64);
-	}
-	trace_off();
-	close_guest(&g);
 }
 
 /* A request that is refused, at each place: those before it are carried out, none behind it. */
@@ -466,7 +441,6 @@ static const struct test tests[] = {
 	{ "more pages than the IOMMU has a mask for", beyond_the_mask, ALONE },
 	{ "directories", directories, ALONE },
 	{ "lengths of batches", lengths_of_batches, ALONE },
-	{ "submissions", submissions, ALONE },
 	{ "an invalid request at each place", invalid_at_each_place, ALONE },
 	{ "wrong requests", wrong_requests, ALONE },
 	{ "long requests", long_requests, ALONE },

@@ -10,11 +10,19 @@ export OTHER_CDEV="$CDEV" OTHER_BDF="$BDF"
 bind_device 1234 11e8
 export CDEV BDF
 
+PROGRAMS=nested-vtd
+# The C module has no tracepoints.
+[ ! -e /programs/nested-vtd-trace ] || [ "$MODULE" = iommufd ] || PROGRAMS="$PROGRAMS nested-vtd-trace"
+
 # By the backend of our own first.
 if dmesg | grep -q 'iommufd_rs: native backends: .*vtd'; then
-	cp /programs/nested-vtd /programs/nested-vtd-native
-	run nested-vtd-native none
+	for program in $PROGRAMS; do
+		cp "/programs/$program" "/programs/$program-native"
+		run "$program-native" none
+	done
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend
 fi
 export IN_TREE=1
-run nested-vtd none
+for program in $PROGRAMS; do
+	run "$program" none
+done
