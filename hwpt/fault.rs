@@ -49,6 +49,7 @@ use crate::{
             AttachmentId,
             FaultGroup,
             FaultList,
+            FaultReader,
             FaultSink, //
         },
         lines::Lines,
@@ -83,6 +84,9 @@ use crate::{
 const FAULT: usize = size_of::<uapi::HwptPgfault>();
 /// Size of an answer as it is written, in bytes.
 const RESPONSE: usize = size_of::<uapi::HwptPageResponse>();
+/// The number of faults that are copied to user memory at once. A device may report any number of
+/// faults as one group.
+const BLOCK: usize = 16;
 
 /// Handles IOMMU_FAULT_QUEUE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::FaultAlloc, user: &UserStruct) -> Result {
@@ -103,7 +107,7 @@ struct Inner {
     /// Groups that have not been read.
     waiting: FaultList,
     /// The group that is being read, by the task that holds `reading`.
-    reading_group: Option<FaultGroup>,
+    reading_group: Option<FaultReader>,
     /// Groups that have been read, by their cookies.
     delivered: RBTree<u32, FaultGroup>,
     /// Their number.
@@ -129,9 +133,9 @@ impl Inner {
     /// Removes all groups of an attachment.
     fn take(&mut self, attachment: AttachmentId) -> FaultList {
         let mut taken = self.waiting.take(attachment);
-        let ours = |group: &mut FaultGroup| group.attachment() == attachment;
-        if let Some(group) = self.reading_group.take_if(ours) {
-            taken.push_back(group);
+        let ours = |group: &FaultGroup| group.attachment() == attachment;
+        if let Some(reader) = self.reading_group.take_if(|reader| ours(reader.group())) {
+            taken.push_back(reader.into_group());
         }
         let mut cursor = self.delivered.cursor_front_mut();
         while let Some(mut at) = cursor {
@@ -150,10 +154,12 @@ impl Inner {
     }
 }
 
-/// Memory that the delivery of a group needs, allocated before.
-struct ReadBuffer {
+/// The delivery of a group: the memory that it needs, allocated before, and what names the group.
+struct Delivery {
     node: RBTreeNodeReservation<u32, FaultGroup>,
-    messages: KVec<uapi::HwptPgfault>,
+    cookie: u32,
+    /// The number of faults.
+    count: usize,
 }
 
 /// The page faults of the devices that are attached to page tables made for this queue.
@@ -202,32 +208,32 @@ impl FaultQueue {
         }? Refusal)
     }
 
-    /// Copies the first group to user space. Returns the number of bytes, or 0 if there is none. On
-    /// failure the group waits again. Returns the errors of [`FaultQueue::read`]. Called with
-    /// `reading` held.
+    /// Copies the first group to user space. Returns the number of bytes, or 0 if there is none, or
+    /// if its attachment has ended before the last of its faults was looked at. On failure the group
+    /// waits again. Returns the errors of [`FaultQueue::read`]. Called with `reading` held.
     fn read_group(&self, to: &mut UserSliceWriter) -> Result<usize> {
-        let Some((buffer, cookie)) = self.begin_read(to.len())? else {
+        let Some(delivery) = self.begin_read(to.len())? else {
             return Ok(0);
         };
-        let written = to.write_slice(buffer.messages.as_slice().as_bytes());
+        let written = self.write_faults(to, &delivery);
         let mut inner = self.inner.lock();
         // There is no group any more if its attachment has ended meanwhile.
-        if let Some(group) = inner.reading_group.take() {
-            match written {
-                Ok(()) => {
-                    let replaced = inner.delivered.insert(buffer.node.into_node(cookie, group));
-                    warn_on_once!(replaced.is_some());
-                    inner.answers_due = inner.answers_due.saturating_add(1);
-                }
-                Err(_) => inner.waiting.push_front(group),
+        if let Some(reader) = inner.reading_group.take() {
+            let group = reader.into_group();
+            if written.is_ok() {
+                let node = delivery.node.into_node(delivery.cookie, group);
+                let replaced = inner.delivered.insert(node);
+                warn_on_once!(replaced.is_some());
+                inner.answers_due = inner.answers_due.saturating_add(1);
+            } else {
+                inner.waiting.push_front(group);
             }
         }
-        written?;
-        Ok(buffer.messages.len() * FAULT)
+        written
     }
 
-    /// Removes the first group from those that wait, and composes its messages.
-    fn begin_read(&self, room: usize) -> Result<Option<(ReadBuffer, u32)>> {
+    /// Removes the first group from those that wait, to be read.
+    fn begin_read(&self, room: usize) -> Result<Option<Delivery>> {
         loop {
             let Some(count) = self.inner.lock().waiting.first().map(FaultGroup::len) else {
                 return Ok(None);
@@ -235,22 +241,61 @@ impl FaultQueue {
             if count > room / FAULT {
                 return Err(Reason::FaultRoom.with(to_u64(count)));
             }
-            let mut buffer = ReadBuffer {
-                node: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
-                messages: KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
-            };
+            let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
             let mut inner = self.inner.lock();
             // An attachment may have ended meanwhile, with its groups.
             if inner.waiting.first().map(FaultGroup::len) != Some(count) {
                 continue;
             }
             let cookie = inner.next_cookie();
-            inner.reading_group = inner.waiting.pop_front();
-            if let Some(group) = &inner.reading_group {
-                compose(group, cookie, &mut buffer.messages);
-            }
-            return Ok(Some((buffer, cookie)));
+            inner.reading_group = inner.waiting.pop_front().map(FaultReader::new);
+            return Ok(Some(Delivery {
+                node,
+                cookie,
+                count,
+            }));
         }
+    }
+
+    /// Copies the faults of the group that is being read to user space. Returns the number of bytes,
+    /// or 0 if the attachment has ended before the last fault was looked at. Returns `EFAULT`.
+    fn write_faults(&self, to: &mut UserSliceWriter, delivery: &Delivery) -> Result<usize> {
+        let mut left = delivery.count;
+        while left != 0 {
+            let mut block = core::array::from_fn(|_| Default::default());
+            let count = self.compose(delivery.cookie, &mut block);
+            let Some(messages) = block.get(..count).filter(|_| count != 0) else {
+                return Ok(0);
+            };
+            to.write_slice(messages.as_bytes())?;
+            left = left.saturating_sub(count);
+        }
+        Ok(delivery.count * FAULT)
+    }
+
+    /// Composes the messages of the next faults of the group that is being read. Returns their
+    /// number, which is 0 if there is no such group any more.
+    fn compose(&self, cookie: u32, block: &mut [uapi::HwptPgfault; BLOCK]) -> usize {
+        let mut inner = self.inner.lock();
+        let Some(reader) = &mut inner.reading_group else {
+            return 0;
+        };
+        let device = reader.group().device();
+        let mut count = 0;
+        for (message, request) in block.iter_mut().zip(reader) {
+            *message = uapi::HwptPgfault {
+                flags: request.flags,
+                dev_id: device,
+                pasid: request.pasid,
+                grpid: request.group,
+                perm: request.perm,
+                addr: request.addr,
+                cookie,
+                ..Default::default()
+            };
+            count += 1;
+        }
+        count
     }
 }
 
@@ -288,9 +333,9 @@ impl EventSource for FaultQueue {
     const READING: &'static CStr = c"read faults";
     const WRITING: &'static CStr = c"answer faults";
 
-    /// Copies as many whole groups as fit to user space. Returns the number of bytes. Returns
-    /// `EINVAL` if the first group does not fit, `ESPIPE` if the length is no multiple of a fault's
-    /// size, `EFAULT`, `ENOMEM`.
+    /// Copies as many whole groups as fit to user space. Returns the number of bytes, which may be
+    /// less if an attachment ends meanwhile. Returns `EINVAL` if the first group does not fit,
+    /// `ESPIPE` if the length is no multiple of a fault's size, `EFAULT`, `ENOMEM`.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() % FAULT != 0 {
             return Err(Reason::FaultLength.with(to_u64(to.len())));
@@ -336,23 +381,6 @@ impl EventSource for FaultQueue {
             write: true,
         }
     }
-}
-
-/// Appends the messages of a group's faults. `messages` has the capacity.
-fn compose(group: &FaultGroup, cookie: u32, messages: &mut KVec<uapi::HwptPgfault>) {
-    group.for_each(|request| {
-        let message = uapi::HwptPgfault {
-            flags: request.flags,
-            dev_id: group.device(),
-            pasid: request.pasid,
-            grpid: request.group,
-            perm: request.perm,
-            addr: request.addr,
-            cookie,
-            ..Default::default()
-        };
-        warn_on_once!(messages.push_within_capacity(message).is_err());
-    });
 }
 
 /// Delivers the page faults of page tables to a queue, and counts those that are not answered.

@@ -199,7 +199,7 @@ pub(crate) struct PageRequest {
 /// # Invariants
 ///
 /// The group is valid, and on no list but the [`FaultList`] that owns it. Nothing else answers or
-/// frees it. Its attach handle begins with a [`FaultHandle`] that counts the group.
+/// frees it, and its list of faults does not change. Its attach handle begins with a [`FaultHandle`] that counts the group.
 #[repr(transparent)]
 pub(crate) struct FaultGroup(NonNull<bindings::iopf_group>);
 
@@ -234,23 +234,47 @@ impl FaultGroup {
     /// Calls `f` for each fault in the order in which the core has them. The last one ends the
     /// group.
     pub(crate) fn for_each(&self, mut f: impl FnMut(PageRequest)) {
-        // SAFETY: By the type invariants the group is valid.
-        let head = unsafe { &raw mut (*self.0.as_ptr()).faults };
-        // SAFETY: The head of the list is initialised.
-        let mut entry = unsafe { (*head).next };
-        while !core::ptr::eq(entry, head) {
-            // SAFETY: Every entry but the head is the `list` field of a fault.
-            let fault = unsafe { &*kernel::container_of!(entry, bindings::iopf_fault, list) };
-            let prm = &fault.fault.prm;
-            f(PageRequest {
-                flags: prm.flags,
-                pasid: prm.pasid,
-                group: prm.grpid,
-                perm: prm.perm,
-                addr: prm.addr,
-            });
-            entry = fault.list.next;
+        let mut entry = self.before_first();
+        // SAFETY: `entry` is the head of the group's faults, or one of them.
+        while let Some((request, at)) = unsafe { self.next(entry) } {
+            f(request);
+            entry = at;
         }
+    }
+
+    /// Returns the head of the list of faults.
+    fn before_first(&self) -> *mut bindings::list_head {
+        // SAFETY: By the type invariants the group is valid.
+        unsafe { &raw mut (*self.0.as_ptr()).faults }
+    }
+
+    /// Returns the fault behind `entry`, and its own entry. Returns `None` if there is no more.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must be the head of the list of this group's faults, or the `list` field of one of
+    /// them.
+    unsafe fn next(
+        &self,
+        entry: *mut bindings::list_head,
+    ) -> Option<(PageRequest, *mut bindings::list_head)> {
+        // SAFETY: The caller guarantees that `entry` is in the list, which by the type invariants
+        // nothing changes.
+        let entry = unsafe { (*entry).next };
+        if core::ptr::eq(entry, self.before_first()) {
+            return None;
+        }
+        // SAFETY: Every entry but the head is the `list` field of a fault.
+        let fault = unsafe { &*kernel::container_of!(entry, bindings::iopf_fault, list) };
+        let prm = &fault.fault.prm;
+        let request = PageRequest {
+            flags: prm.flags,
+            pasid: prm.pasid,
+            group: prm.grpid,
+            perm: prm.perm,
+            addr: prm.addr,
+        };
+        Some((request, entry))
     }
 
     /// Answers the group.
@@ -287,6 +311,50 @@ impl Drop for FaultGroup {
     fn drop(&mut self) {
         // SAFETY: A group that `answer` was called for is not dropped.
         unsafe { self.finish(Answer::Invalid) };
+    }
+}
+
+/// A group whose faults are read one by one, in the order in which the core has them.
+///
+/// # Invariants
+///
+/// `at` is the head of the list of the group's faults, or the `list` field of one of them.
+pub(crate) struct FaultReader {
+    group: FaultGroup,
+    at: *mut bindings::list_head,
+}
+
+// SAFETY: `at` points into the group, which this value owns and which is `Send`.
+unsafe impl Send for FaultReader {}
+
+impl FaultReader {
+    /// Begins with the first fault of `group`.
+    pub(crate) fn new(group: FaultGroup) -> Self {
+        // INVARIANT: The head of the list is where the first fault is behind.
+        let at = group.before_first();
+        Self { group, at }
+    }
+
+    /// Returns the group.
+    pub(crate) fn group(&self) -> &FaultGroup {
+        &self.group
+    }
+
+    /// Ends the reading and returns the group.
+    pub(crate) fn into_group(self) -> FaultGroup {
+        self.group
+    }
+}
+
+impl Iterator for FaultReader {
+    type Item = PageRequest;
+
+    fn next(&mut self) -> Option<PageRequest> {
+        // SAFETY: By the type invariants `at` is in the list of the group's faults.
+        let (request, at) = unsafe { self.group.next(self.at) }?;
+        // INVARIANT: `at` is the `list` field of the fault that is returned.
+        self.at = at;
+        Some(request)
     }
 }
 

@@ -642,5 +642,5 @@ const struct suite fault_suite = {
 	.nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &fault_suite, &fault_pasid_suite };
+const struct suite *const suites[] = { &fault_suite, &fault_group_suite, &fault_pasid_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -5,6 +5,6 @@
 
 #include "fault_call.h"
 
-extern const struct suite fault_suite, fault_pasid_suite;
+extern const struct suite fault_suite, fault_group_suite, fault_pasid_suite;
 
 #endif

@@ -248,6 +248,35 @@ fn an_attachment_ends_while_its_group_is_read() {
     }
 }
 
+/// An attachment ends while its group is being read, whose faults are copied in several steps: all of
+/// them are read, or none.
+#[test]
+fn a_group_that_ends_is_not_read_in_part() {
+    const MANY: usize = 40;
+
+    every_order(None, || {
+        let queue = Queue::new();
+        queue.deliver_many(ONE, 1, MANY);
+        queue.deliver(OTHER, 2);
+        let other = queue.clone();
+        let mut read = Vec::new();
+        at_once!(
+            move || other.tables.end(ONE);
+            || read.extend(queue.read(MANY + 1, usize::MAX))
+        );
+        read.extend(queue.read(1, usize::MAX));
+        let groups: Vec<u32> = read.iter().map(|(group, _)| *group).collect();
+        let mut whole = vec![1; MANY];
+        whole.push(2);
+        assert!(groups == [2] || groups == whole, "{groups:?}");
+        queue.tables.end(OTHER);
+        assert_eq!(
+            queue.answers(),
+            [(1, Answer::Invalid), (2, Answer::Invalid)]
+        );
+    });
+}
+
 /// An attachment ends while a reader has asked how large its group is. The next group is larger.
 #[test]
 fn a_group_ends_before_it_is_read() {

@@ -81,13 +81,17 @@ impl FaultGroup {
 
     pub(crate) fn for_each(&self, mut f: impl FnMut(PageRequest)) {
         for _ in 0..self.len {
-            f(PageRequest {
-                flags: 0,
-                pasid: 0,
-                group: self.number,
-                perm: 0,
-                addr: self.number.into(),
-            });
+            f(self.request());
+        }
+    }
+
+    fn request(&self) -> PageRequest {
+        PageRequest {
+            flags: 0,
+            pasid: 0,
+            group: self.number,
+            perm: 0,
+            addr: self.number.into(),
         }
     }
 
@@ -107,6 +111,36 @@ impl Drop for FaultGroup {
         if !self.answered {
             self.record(Answer::Invalid);
         }
+    }
+}
+
+/// As in the module.
+pub(crate) struct FaultReader {
+    group: FaultGroup,
+    left: usize,
+}
+
+impl FaultReader {
+    pub(crate) fn new(group: FaultGroup) -> Self {
+        let left = group.len;
+        Self { group, left }
+    }
+
+    pub(crate) fn group(&self) -> &FaultGroup {
+        &self.group
+    }
+
+    pub(crate) fn into_group(self) -> FaultGroup {
+        self.group
+    }
+}
+
+impl Iterator for FaultReader {
+    type Item = PageRequest;
+
+    fn next(&mut self) -> Option<PageRequest> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.group.request())
     }
 }
 
