@@ -12,6 +12,7 @@
 #include <linux/jump_label.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
@@ -93,6 +94,12 @@ size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size)
 bool iommufd_rs_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
+}
+
+/* Returns -EINTR if the task is being killed. */
+int iommufd_rs_mutex_lock_killable(struct mutex *lock)
+{
+	return mutex_lock_killable(lock);
 }
 
 /* The tasks that wait have queued themselves under a lock that the caller held after them. */

@@ -22,6 +22,7 @@ struct iommufd_vdevice;
 struct iommufd_object;
 struct iommufd_viommu;
 struct mm_struct;
+struct mutex;
 struct page;
 struct phys_vec;
 struct pt_iommu;
@@ -82,6 +83,9 @@ size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size);
 
 /* linux/sched/signal.h */
 bool iommufd_rs_fatal_signal_pending(void);
+
+/* linux/mutex.h */
+int iommufd_rs_mutex_lock_killable(struct mutex *lock);
 
 /* linux/wait.h */
 void iommufd_rs_wake_up_all(struct wait_queue_head *queue);

@@ -59,6 +59,7 @@ use crate::{
             Refusal,
             Result, //
         },
+        sync::killable::lock_killable,
         trace::{
             self,
             emit,
@@ -335,12 +336,13 @@ impl EventSource for FaultQueue {
 
     /// Copies as many whole groups as fit to user space. Returns the number of bytes, which may be
     /// less if an attachment ends meanwhile. Returns `EINVAL` if the first group does not fit,
-    /// `ESPIPE` if the length is no multiple of a fault's size, `EFAULT`, `ENOMEM`.
+    /// `ESPIPE` if the length is no multiple of a fault's size, `EFAULT`, `ENOMEM`, and `EINTR` if the
+    /// task is killed while it waits for another reader.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() % FAULT != 0 {
             return Err(Reason::FaultLength.with(to_u64(to.len())));
         }
-        let _reading = self.reading.lock();
+        let _reading = lock_killable(&self.reading)?;
         let mut done = 0;
         loop {
             match self.read_group(to) {

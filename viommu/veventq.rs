@@ -51,6 +51,7 @@ use crate::{
             Refusal,
             Result, //
         },
+        sync::killable::lock_killable,
         trace::{
             self,
             emit, //
@@ -218,12 +219,13 @@ impl Queue {
     }
 
     /// Copies as many events as fit to user space. Returns the number of bytes. Returns `EINVAL` if
-    /// a header or the first event does not fit, `EFAULT`.
+    /// a header or the first event does not fit, `EFAULT`, and `EINTR` if the task is killed while it
+    /// waits for another reader.
     fn read(&self, to: &mut UserSliceWriter) -> Result<usize> {
         if to.len() < HEADER {
             return Err(Reason::VeventqRoom.with(to_u64(to.len())));
         }
-        let _reading = self.reading.lock();
+        let _reading = lock_killable(&self.reading)?;
         let mut done = 0;
         while to.len() >= HEADER {
             match self.read_one(to) {

@@ -8,6 +8,7 @@
 //! | `clear_on_drop` | private |
 //! | `complete_on_drop` | private |
 //! | `ida` | `rust/kernel` |
+//! | `killable` | `rust/kernel/sync/lock` |
 //! | `look` | `rust/kernel/sync/lock` |
 //! | `members` | `rust/kernel` |
 //! | `range_tree` | `rust/kernel` |
@@ -25,6 +26,7 @@ pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 pub(crate) mod complete_on_drop;
 pub(crate) mod ida;
+pub(crate) mod killable;
 pub(crate) mod look;
 pub(crate) mod members;
 pub(crate) mod range_tree;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Groups of many faults. */
+/* Groups of many faults, and readers that wait while a group is read. */
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -10,6 +12,7 @@
 /* The messages of so many faults are larger than any allocation of the kernel: 4 MiB. */
 #define LARGE		104858
 #define SOME		200
+#define SECONDS		10	/* timeout for what must not wait */
 
 /* Reports a group of nr faults. */
 static int report_group(struct queue *q, uint32_t group, uint32_t nr)
@@ -102,6 +105,12 @@ static void report_two(char *at)
 		fail("no groups to read");
 }
 
+static void report_one(char *at)
+{
+	if (drain(&shared) < 0 || fault_with(&shared, NO_PASID, 1))
+		fail("no fault to read");
+}
+
 static int read_to_late_memory(char *at)
 {
 	return get(shared.file, at, PAGE / FAULT * FAULT);
@@ -132,10 +141,43 @@ static void ends_while_read(struct fixture *none)
 	close_queue(&shared);
 }
 
+static void read_one(struct fixture *none)
+{
+	WANT(get(shared.file, faults, FAULT), 0);
+}
+
+/* Reading waits for another reader, whose memory does not come, and can be killed. */
+static void killed_reader(struct fixture *none)
+{
+	struct late late;
+	int pid, i, gone = 0;
+
+	if (!open_queue(&shared))
+		return;
+	if (!start_late(&late, LATE, report_one, read_to_late_memory))
+		return;
+	pid = start_child(NULL, 0, read_one);
+	usleep(200000);
+	WANT(waitpid(pid, NULL, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	for (i = 0; i < SECONDS * 10 && !gone && still_late(&late); i++) {
+		usleep(100000);
+		gone = waitpid(pid, NULL, WNOHANG);
+		if (on_c_module() && i == 10)
+			break;
+	}
+	WANT_FINDING("AK", gone == pid, 1, 0);
+	WANT(end_late(&late), FAULT);
+	if (gone != pid)
+		waitpid(pid, NULL, 0);
+	close_queue(&shared);
+}
+
 static const struct test tests[] = {
 	{ "groups of any size", any_size, ALONE },
 	{ "a group whose messages are more than 4 MiB", large_group, ALONE },
 	{ "an attachment ends while its group is read", ends_while_read, ALONE },
+	{ "a reader that waits for another one is killed, finding AK", killed_reader, ALONE },
 };
 
 const struct suite fault_group_suite = {

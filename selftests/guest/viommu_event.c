@@ -2,12 +2,15 @@
 /* Event queues of vIOMMUs: reading events, lost events, and lifetimes. */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "late.h"
 #include "viommu.h"
 
 #define TYPE		IOMMU_VEVENTQ_TYPE_SELFTEST
@@ -566,6 +569,51 @@ static void vdevice_gone(struct fixture *none)
 	close_guest(&q.g);
 }
 
+static struct queue shared;
+
+/* Nothing is left of an attempt at which the memory was not late. */
+static void report_two(char *at)
+{
+	while (get(&shared, events, sizeof(events)) > 0)
+		;
+	if (trigger(&shared, 2))
+		fail("no events to read");
+}
+
+static int read_to_late_memory(char *at)
+{
+	return get(&shared, at, EVENT);
+}
+
+static void read_another(struct fixture *none)
+{
+	WANT(get(&shared, events, EVENT), EVENT);
+}
+
+/* Reading waits for another reader, whose memory does not come, and can be killed; the C module does not wait. */
+static void killed_reader(struct fixture *none)
+{
+	struct late late;
+	int pid, i, gone = 0;
+
+	if (!open_attached(&shared))
+		return;
+	WANT(queue_alloc(&shared, TYPE, DEEP), 0);
+	if (!start_late(&late, LATE, report_two, read_to_late_memory))
+		return;
+	pid = start_child(NULL, 0, read_another);
+	usleep(200000);
+	kill(pid, SIGKILL);
+	for (i = 0; i < 100 && !gone && still_late(&late); i++) {
+		usleep(100000);
+		gone = waitpid(pid, NULL, WNOHANG);
+	}
+	CHECK(gone == pid);
+	WANT(end_late(&late), EVENT);
+	close(shared.file);
+	close(shared.g.fd);
+}
+
 static const struct test tests[] = {
 	{ "an event queue cannot be made", alloc_wrong, ALONE },
 	{ "one queue of each type", types, ALONE },
@@ -577,6 +625,7 @@ static const struct test tests[] = {
 	{ "closed while events are queued", close_context, ALONE },
 	{ "events, reads and queues destroyed at once", all_at_once, ALONE },
 	{ "events after the vDEVICE is gone", vdevice_gone, ALONE },
+	{ "a reader of events that waits for another one is killed", killed_reader, ALONE },
 };
 
 const struct suite event_suite = {

@@ -45,6 +45,22 @@ pub(crate) mod ida {
     }
 }
 
+/// Locking that a signal ends. No task of a model is killed.
+pub(crate) mod killable {
+    use kernel::{
+        prelude::*,
+        sync::{
+            Guard,
+            Mutex, //
+        }, //
+    };
+
+    /// Locks a mutex.
+    pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<Guard<'_, T>> {
+        Ok(mutex.lock())
+    }
+}
+
 /// Looking at what a mutex protects.
 pub(crate) mod look {
     use kernel::sync::Mutex;

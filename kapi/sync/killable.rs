@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Locking of a mutex that a fatal signal ends.
+//!
+//! C header: [`include/linux/mutex.h`](srctree/include/linux/mutex.h)
+
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        lock::Guard,
+        Mutex,
+        MutexGuard, //
+    }, //
+};
+
+use crate::ffi::bindings;
+
+/// Locks a mutex that another task may hold while it waits for user memory. Returns `EINTR` if the
+/// task is killed meanwhile.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::sync::killable::lock_killable;
+/// use kernel::{new_mutex, sync::Mutex};
+///
+/// fn add(sum: &Mutex<u32>, number: u32) -> Result {
+///     *lock_killable(sum)? += number;
+///     Ok(())
+/// }
+///
+/// let sum = KBox::pin_init(new_mutex!(1, "example::sum"), GFP_KERNEL)?;
+/// add(&sum, 2)?;
+/// assert_eq!(*sum.lock(), 3);
+/// # Ok::<(), Error>(())
+/// ```
+pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    // `kernel::sync::lock::Lock` is `repr(C)`, and its first field is the C mutex.
+    let raw = core::ptr::from_ref(mutex)
+        .cast_mut()
+        .cast::<bindings::mutex>();
+    // SAFETY: The constructor of `Mutex` initialised the C mutex, which `mutex` borrows.
+    to_result(unsafe { bindings::iommufd_rs_mutex_lock_killable(raw) })?;
+    // SAFETY: The task has just locked the mutex.
+    Ok(unsafe { Guard::new(mutex, ()) })
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
+#[kunit_tests(iommufd_rs_killable)]
+mod tests {
+    use super::*;
+    use kernel::new_mutex;
+
+    #[test]
+    fn it_is_the_mutex_of_the_kernel_crate() -> Result {
+        let mutex = KBox::pin_init(new_mutex!(1_u8, "killable::tests"), GFP_KERNEL)?;
+        {
+            let mut guard = lock_killable(&mutex)?;
+            assert!(mutex.try_lock().is_none());
+            *guard = 2;
+        }
+        assert!(mutex.try_lock().is_some_and(|value| *value == 2));
+        let _guard = mutex.lock();
+        Ok(())
+    }
+}
