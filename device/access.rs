@@ -33,6 +33,7 @@ use crate::{
             Refusal,
             Result, //
         },
+        sync::killable::lock_killable,
         units::IovaRange, //
     },
     object::{
@@ -116,7 +117,7 @@ impl Access {
     /// one, `ENOENT` if there is no such address space, `EADDRINUSE`, `ENOMEM`.
     pub(crate) fn attach(&self, ioas_id: u32) -> Result {
         let ioas: Ref<Ioas> = self.ctx.objects().get(ioas_id)?;
-        if self.state.lock().ioas.is_some() {
+        if lock_killable(&self.state)?.ioas.is_some() {
             return Err(Reason::AccessAttached.with(0));
         }
         self.change(Some(ioas))
@@ -126,7 +127,7 @@ impl Access {
     /// id, or the access is not attached; `EBUSY` while another task changes it; `EADDRINUSE`,
     /// `ENOMEM`.
     pub(crate) fn replace(&self, ioas_id: u32) -> Result {
-        if self.state.lock().ioas.is_none() {
+        if lock_killable(&self.state)?.ioas.is_none() {
             return Err(Reason::AccessDetached.with(0));
         }
         let ioas: Ref<Ioas> = self.ctx.objects().get(ioas_id)?;
@@ -145,7 +146,11 @@ impl Access {
     }
 
     fn change(&self, new: Option<Ref<Ioas>>) -> Result {
-        let mut state = self.state.lock();
+        let mut state = match &new {
+            Some(_) => lock_killable(&self.state)?,
+            // To detach cannot fail.
+            None => self.state.lock(),
+        };
         let same = match (&state.ioas, &state.unpin) {
             (None, None) => true,
             (Some(a), Some(b)) => a.same(b),
@@ -181,7 +186,7 @@ impl Access {
 
     /// See [`Ioas::pin_pages`]. Returns `ENOENT` also if the access is not attached.
     pub(crate) fn pin_pages(&self, range: IovaRange, write: bool, out: &mut [PagePtr]) -> Result {
-        let state = self.state.lock();
+        let state = lock_killable(&self.state)?;
         let ioas = state.ioas.as_ref().ok_or(Reason::AccessDetached.with(0))?;
         ioas.pin_pages(range, write, out)
     }
@@ -202,7 +207,7 @@ impl Access {
         borrow_mm: bool,
         slow: bool,
     ) -> Result {
-        let state = self.state.lock();
+        let state = lock_killable(&self.state)?;
         let ioas = state.ioas.as_ref().ok_or(Reason::AccessDetached.with(0))?;
         ioas.copy_bytes(iova, transfer, borrow_mm, slow)
     }

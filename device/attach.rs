@@ -32,6 +32,7 @@ use crate::{
             Reason,
             Result, //
         },
+        sync::killable::lock_killable,
         trace::{
             self,
             emit, //
@@ -147,7 +148,7 @@ impl Object<BoundDevice> {
         how: How,
     ) -> Result<(u32, Freed)> {
         let objects = ctx.objects();
-        let mut hwpts = ioas.hwpts().lock();
+        let mut hwpts = lock_killable(ioas.hwpts())?;
 
         // Removes ids of page tables that were destroyed. Such an id may be another object's by
         // now.

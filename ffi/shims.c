@@ -12,6 +12,7 @@
 #include <linux/jump_label.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
@@ -189,16 +190,43 @@ unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm)
 	return atomic64_read(&mm->pinned_vm);
 }
 
-/* The caller must hold a reference to the users of @mm. */
+/*
+ * The caller must hold a reference to the users of @mm. With @inc, returns -EINTR if the task is killed
+ * while it waits for the mmap lock; to take pages away cannot fail.
+ */
 int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
 			  struct task_struct *task)
 {
 	int rc;
 
-	mmap_write_lock(mm);
+	if (!inc)
+		mmap_write_lock(mm);
+	else if (mmap_write_lock_killable(mm))
+		return -EINTR;
 	rc = __account_locked_vm(mm, npages, inc, task, false);
 	mmap_write_unlock(mm);
 	return rc;
+}
+
+/*
+ * Pins pages of another process. Returns their number, or a negative errno: -EINTR if the task is being
+ * killed. The mmap lock is released while a page fault waits. The caller must hold a reference to the
+ * users of @mm.
+ */
+long iommufd_rs_pin_remote(struct mm_struct *mm, unsigned long start,
+			   unsigned long nr_pages, unsigned int gup_flags,
+			   struct page **pages)
+{
+	int locked = 1;
+	long pinned;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	pinned = pin_user_pages_remote(mm, start, nr_pages, gup_flags, pages,
+				       &locked);
+	if (locked)
+		mmap_read_unlock(mm);
+	return pinned;
 }
 
 void iommufd_rs_add_pinned_vm(struct mm_struct *mm, long npages)

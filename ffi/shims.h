@@ -109,6 +109,9 @@ unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm);
 /* linux/mm.h, linux/mmap_lock.h */
 int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
 			  struct task_struct *task);
+long iommufd_rs_pin_remote(struct mm_struct *mm, unsigned long start,
+			   unsigned long nr_pages, unsigned int gup_flags,
+			   struct page **pages);
 void iommufd_rs_add_pinned_vm(struct mm_struct *mm, long npages);
 unsigned long iommufd_rs_page_to_pfn(const struct page *page);
 struct page *iommufd_rs_pfn_to_page(unsigned long pfn);

@@ -58,6 +58,7 @@ use crate::{
         },
         sync::{
             chunks::Chunks,
+            killable::lock_killable,
             shared::Shared,
             wait_queue::{
                 new_wait_queue,
@@ -231,7 +232,8 @@ impl Pages {
         }
     }
 
-    /// Locks the pinned pages.
+    /// Locks the pinned pages. Another task may hold the lock while it waits for user memory, so only
+    /// what cannot fail uses this.
     pub(super) fn inner(&self) -> InnerGuard<'_> {
         self.inner.lock()
     }
@@ -241,6 +243,11 @@ impl Pages {
         self.inner.try_lock()
     }
 
+    /// As [`Pages::inner`]. Returns `EINTR` if the task is killed while it waits.
+    pub(super) fn inner_killable(&self) -> Result<InnerGuard<'_>> {
+        Ok(lock_killable(&self.inner)?)
+    }
+
     /// Returns the origin of the memory.
     pub(super) fn source(&self) -> &Source {
         &self.source
@@ -248,29 +255,29 @@ impl Pages {
 
     /// Divides a user of pages, if they are `pinned`: one user has the pages up to byte `at`, and
     /// the other one those from there on. Both have the page that `at` is inside of. On failure
-    /// nothing has changed. Returns `ENOMEM`.
+    /// nothing has changed. Returns `ENOMEM`, and `EINTR` if the task is killed.
     pub(crate) fn divide(&self, at: u64, pinned: bool) -> Result {
         if !pinned {
             return Ok(());
         }
         let shared = page_offset(at) != 0;
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner_killable()?;
         Ok(inner.segments.divide(at >> PAGE_SHIFT, shared)?)
     }
 
     /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin).
     pub(crate) fn unpin(&self, range: PageRange) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner();
         let npages = inner.segments.put(range);
         inner.uncharge(npages);
     }
 
     /// Returns the physical address of the first page of `range`, and the number of its pages that
-    /// follow in memory. Returns `None` if the page is not pinned.
-    pub(crate) fn contiguous(&self, range: PageRange) -> Option<(u64, u64)> {
-        let inner = self.inner.lock();
-        let run = inner.segments.runs(range).next()?;
-        Some((run.phys(), run.npages()))
+    /// follow in memory. Returns `None` if the page is not pinned, and `EINTR` if the task is killed.
+    pub(crate) fn contiguous(&self, range: PageRange) -> Result<Option<(u64, u64)>> {
+        let inner = self.inner_killable()?;
+        let run = inner.segments.runs(range).next();
+        Ok(run.map(|run| (run.phys(), run.npages())))
     }
 
     /// Returns true if the memory is a memfd's, which any process can map.
@@ -279,10 +286,10 @@ impl Pages {
     }
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
-    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns
-    /// `ENOMEM` and changes nothing if that exceeds a limit.
+    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. On failure
+    /// nothing has changed. Returns `ENOMEM` if that exceeds a limit, and `EINTR` if the task is killed.
     pub(crate) fn charge_pending_owner(&self, pending_owner: &AccountedMm) -> Result {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner_killable()?;
         if inner.pending_owner.is_none() {
             let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
                 0
@@ -299,7 +306,7 @@ impl Pages {
 
     /// Makes the pending owner, if there is one, the owner, and removes the charge to the old one.
     pub(crate) fn commit_owner(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner();
         let old = inner.pending_owner.take().map(|(pending_owner, npages)| {
             let old = core::mem::replace(&mut inner.owner, pending_owner);
             inner.usage.charge_to(&inner.owner, inner.accounting);
@@ -312,7 +319,7 @@ impl Pages {
 
     /// Removes the charge to the pending owner, if there is one.
     pub(crate) fn revert_owner(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner();
         let pending_owner = inner.pending_owner.take();
         if let Some((pending_owner, npages)) = &pending_owner {
             pending_owner.uncharge_some(inner.accounting, *npages);
@@ -323,7 +330,7 @@ impl Pages {
 
     /// Copies bytes from byte `start` of the memory. See
     /// [`Ioas::copy_bytes`](crate::ioas::Ioas::copy_bytes). Returns `EFAULT` if there is no memory
-    /// or its process may not access it in this way, and `ENOMEM`.
+    /// or its process may not access it in this way, `ENOMEM`, and `EINTR` if the task is killed.
     pub(crate) fn copy_bytes(
         &self,
         start: u64,
@@ -331,7 +338,7 @@ impl Pages {
         borrow_mm: bool,
         slow: bool,
     ) -> Result {
-        let inner = self.inner.lock();
+        let inner = self.inner_killable()?;
         if let Source::User { addr } = self.source {
             // The address space is accessed directly if it is the caller's or may be borrowed.
             let here = inner.owner.is_current();
@@ -444,13 +451,14 @@ impl Source {
     }
 }
 
-/// Charges `npages` pages. Returns `ENOMEM` if that exceeds the limit, and `EINVAL` if the process
-/// has ended.
+/// Charges `npages` pages. Returns `ENOMEM` if that exceeds the limit, `EINVAL` if the process has
+/// ended, and `EINTR` if the task is killed.
 fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
     owner
         .charge(accounting, npages)
         .map_err(|error| match error {
             ENOMEM => Reason::MapLimit.with(owner.excess(accounting, npages)),
+            EINTR => error.into(),
             _ => Reason::MapProcessGone.errno(error, 0),
         })
 }

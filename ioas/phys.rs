@@ -111,7 +111,7 @@ impl Ioas {
                     .ok_or(Reason::PhysRevoked.with(iova))?;
                 Some((phys, wanted.len()))
             }
-            None => slice.pages.contiguous(wanted),
+            None => slice.pages.contiguous(wanted)?,
         };
         Ok(found.map(|(phys, npages)| {
             let bytes = (npages << PAGE_SHIFT) - offset;

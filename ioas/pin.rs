@@ -209,7 +209,7 @@ impl Pages {
     pub(super) fn for_pinned(&self, range: PageRange, consumer: &mut impl Consumer) -> Result {
         let mut next = range.start();
         while let Some(rest) = PageRange::new(next, range.last()) {
-            let inner = self.inner();
+            let inner = self.inner_killable()?;
             let mut taken = 0;
             let piece = inner.segments.runs(rest).take_while(|run| {
                 let more = taken < PIECE;
@@ -249,7 +249,7 @@ impl<'a> PendingPin<'a> {
             if self.rest().is_some() {
                 drop(inner);
                 signal::check_killed()?;
-                inner = self.pages.inner();
+                inner = self.pages.inner_killable()?;
             }
         }
         // Others may have pinned some of the pages meanwhile.
@@ -264,7 +264,7 @@ impl<'a> PendingPin<'a> {
     fn charge(&mut self) -> Result<InnerGuard<'a>> {
         let pages = self.pages;
         loop {
-            let mut inner = pages.inner();
+            let mut inner = pages.inner_killable()?;
             let gaps = inner.segments.gaps(self.range);
             let wanted = gaps.map(|gap| gap.len()).sum();
             if wanted == 0 {

@@ -130,7 +130,9 @@ impl AccountedMm {
         &self.mm
     }
 
-    /// Charges `npages` pages. Returns `ENOMEM` if this exceeds the limit; nothing is charged then.
+    /// Charges `npages` pages. On failure nothing is charged. Returns `ENOMEM` if this exceeds the
+    /// limit, `EINVAL` if the process has ended, and `EINTR` if the task is killed while another one
+    /// holds the mmap lock of the process.
     pub(crate) fn charge(&self, accounting: Accounting, npages: u64) -> Result {
         match accounting {
             Accounting::Unlimited => {}
@@ -203,7 +205,8 @@ impl AccountedMm {
     }
 
     /// Adds pages to the number of those that the process has locked, or takes them away. Returns
-    /// `ENOMEM` if this exceeds the limit, and `EINVAL` if the address space has no users.
+    /// `EINVAL` if the address space has no users. If pages are added, returns `ENOMEM` if this
+    /// exceeds the limit, and `EINTR` if the task is killed while it waits for the mmap lock.
     fn account_mm(&self, npages: u64, more: bool) -> Result {
         let user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
         // SAFETY: `user` keeps the users of the address space, and `self` holds a reference to the

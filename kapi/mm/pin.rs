@@ -249,23 +249,18 @@ impl Pinner {
                         pages.as_mut_ptr().cast(),
                     ) as isize
                 },
-                Some(user) => {
-                    let _guard = user.mmap_read_lock();
-                    // SAFETY:
-                    // - `pages` has room for `batch` pointers.
-                    // - `user` keeps the address space.
-                    // - `_guard` holds its lock, which a NULL last argument leaves held.
-                    unsafe {
-                        bindings::pin_user_pages_remote(
-                            mm.as_raw(),
-                            to_usize(addr),
-                            batch,
-                            flags,
-                            pages.as_mut_ptr().cast(),
-                            core::ptr::null_mut(),
-                        )
-                    }
-                }
+                // SAFETY:
+                // - `pages` has room for `batch` pointers.
+                // - `user` is a reference to the users of the address space.
+                Some(user) => unsafe {
+                    bindings::iommufd_rs_pin_remote(
+                        user.as_raw(),
+                        to_usize(addr),
+                        batch,
+                        flags,
+                        pages.as_mut_ptr().cast(),
+                    )
+                },
             };
             if pinned < 0 {
                 return Err(Error::from_errno(pinned as c_int));
