@@ -300,6 +300,30 @@ static void errors_in_order(struct fixture *none)
 	close_mock(&m);
 }
 
+/* More than fit in one allocation of 4 MiB, if each has 24 bytes. */
+#define MANY_PINS	174763
+
+/* A device may pin any number of ranges. */
+static void many_pins(struct fixture *none)
+{
+	struct mock m;
+	uint32_t id, i;
+	int access;
+
+	CHECK(open_mock(&m));
+	WANT(map(m.fd, m.other, mem.rw, PAGE, MOCK_IOVA), 0);
+	access = access_open(m.fd, m.other, PINS);
+	CHECK(access >= 0);
+	for (i = 0; i < MANY_PINS; i++)
+		WANT(access_pin(m.fd, access, MOCK_IOVA, PAGE, NULL, &id), 0);
+	WANT(access_unpin(m.fd, access, id), 0);
+	WANT(access_unpin(m.fd, access, id), -ENOENT);
+	/* The others are unpinned as the mapping goes. */
+	WANT(unmap_all(m.fd, m.other), PAGE);
+	close(access);
+	close_mock(&m);
+}
+
 static const struct test tests[] = {
 	{ "pages are pinned and unpinned one by one", pages_pinned_alone, ALONE },
 	{ "page tables of memory that is pinned page by page", page_tables_after_pins, ALONE },
@@ -308,6 +332,7 @@ static const struct test tests[] = {
 	{ "an access reads memory that is write-protected, finding N", protected_memory, ALONE },
 	{ "memory that was allocated by fallocate(), finding AE", fallocated_file, ALONE },
 	{ "an access pins: which error comes first", errors_in_order, ALONE },
+	{ "174,763 ranges are pinned by a device", many_pins, ALONE },
 };
 
 const struct suite mock_access_suite = {

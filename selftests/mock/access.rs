@@ -9,6 +9,10 @@ use kernel::{
     },
     new_mutex,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -36,7 +40,10 @@ use crate::{
             user_page::UserPage, //
         },
         reason::Result,
-        sync::shared::Shared,
+        sync::{
+            killable::lock_killable,
+            shared::Shared, //
+        },
         uapi::test::{
             access,
             AccessReplaceIoas,
@@ -60,16 +67,11 @@ use crate::{
 /// The largest number of bytes that a call pins or copies.
 const MAX_LENGTH: u64 = 16 << 20;
 
-/// A range that the device has pinned.
-struct Pinned {
-    id: u32,
-    range: IovaRange,
-}
-
 struct Inner {
     /// `None` until the device is made, and while it is destroyed.
     access: Option<Ref<Access>>,
-    pinned: KVec<Pinned>,
+    /// The ranges that the device has pinned, by their ids. There may be any number.
+    pinned: RBTree<u32, IovaRange>,
     next_id: u32,
 }
 
@@ -87,13 +89,20 @@ impl Held {
         let mut inner = self.inner.lock();
         let Inner { access, pinned, .. } = &mut *inner;
         let Some(access) = access else { return };
-        pinned.retain(|pinned| {
-            let hit = pinned.range.intersection(&range).is_some();
-            if hit {
-                access.unpin_pages(pinned.range);
+        let mut cursor = pinned.cursor_front_mut();
+        while let Some(mut at) = cursor {
+            let found = *at.current_mut().1;
+            if found.intersection(&range).is_none() {
+                cursor = at.move_next();
+                continue;
             }
-            !hit
-        });
+            access.unpin_pages(found);
+            let last = at.peek_next().is_none();
+            let (next, node) = at.remove_current();
+            drop(node);
+            // After removal of the last one the cursor is at the one before.
+            cursor = next.filter(|_| !last);
+        }
     }
 }
 
@@ -143,7 +152,7 @@ pub(super) fn create(ctx: &FileRef<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Res
             inner <- new_mutex!(
                 Inner {
                     access: None,
-                    pinned: KVec::new(),
+                    pinned: RBTree::new(),
                     next_id: 0,
                 },
                 "Held::inner"
@@ -212,47 +221,49 @@ pub(super) fn pin(mut cmd: Cmd, user: &UserStruct) -> Result {
     let uptr = args.uptr;
 
     // A task that unmaps the pages meanwhile waits for the lock, and then finds them in the list.
-    let mut inner = emulated.held.inner.lock();
+    let mut inner = lock_killable(&emulated.held.inner)?;
     let Inner {
         access,
         pinned,
         next_id,
     } = &mut *inner;
     let access = access.as_ref().ok_or(ENODEV)?;
+    let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
     access.pin_pages(range, write, &mut pages)?;
-    let mut commit = || {
+    let mut check = || -> Result<u32> {
         if uptr != 0 {
             check_pages(uptr.wrapping_sub(skip), &pages)?;
         }
-        let id = *next_id;
+        let mut id = *next_id;
+        while pinned.get(&id).is_some() {
+            id = id.wrapping_add(1);
+        }
         cmd.access_pages_mut().out_access_pages_id = id;
-        pinned.reserve(1, GFP_KERNEL_ACCOUNT)?;
         user.write(&cmd)?;
-        *next_id = id.wrapping_add(1);
-        // Cannot fail: the room was reserved above.
-        drop(pinned.push_within_capacity(Pinned { id, range }));
-        Ok(())
+        Ok(id)
     };
-    let result = commit();
-    if result.is_err() {
-        access.unpin_pages(range);
+    match check() {
+        Ok(id) => {
+            *next_id = id.wrapping_add(1);
+            // There is none with this id.
+            drop(pinned.insert(node.into_node(id, range)));
+            Ok(())
+        }
+        Err(error) => {
+            access.unpin_pages(range);
+            Err(error)
+        }
     }
-    result
 }
 
 /// Unpins pages that were pinned by [`pin`]. Returns `ENOENT` if there are none with this id.
 pub(super) fn unpin(fd: u32, cmd: &DestroyAccessPages) -> Result {
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
-    let mut inner = emulated.held.inner.lock();
+    let mut inner = lock_killable(&emulated.held.inner)?;
     let Inner { access, pinned, .. } = &mut *inner;
     let access = access.as_ref().ok_or(ENODEV)?;
-    let place = pinned
-        .iter()
-        .position(|pinned| pinned.id == cmd.access_pages_id)
-        .ok_or(ENOENT)?;
-    if let Ok(pinned) = pinned.remove(place) {
-        access.unpin_pages(pinned.range);
-    }
+    let range = pinned.remove(&cmd.access_pages_id).ok_or(ENOENT)?;
+    access.unpin_pages(range);
     Ok(())
 }
 
