@@ -86,7 +86,8 @@ unsafe extern "C" fn iommufd_rs_object_depend(
                 Some(needed) => needed,
                 None => {
                     let side = Shared::<DriverSide>::borrow_raw(ctx);
-                    side.objects().get_any(id)?.into_shared()
+                    let found = side.objects().get_any(id)?;
+                    found.into_shared().ok_or(EINVAL)?
                 }
             };
             hw_queue::add_dependency(dependent, needed)?;

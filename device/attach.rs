@@ -100,10 +100,9 @@ impl Object<BoundDevice> {
 
     fn go_to_object(&self, ctx: &Ctx, pasid: Pasid, pt_id: u32, how: How) -> Result<u32> {
         let target = ctx.objects().get_any(pt_id)?;
-        let target = match Hwpt::try_from(target) {
-            Ok(hwpt) => {
-                let target = HwptInUse::new(ctx, hwpt);
-                let hwpt = target.hwpt()?;
+        let target = match HwptInUse::of(target) {
+            Ok(target) => {
+                let hwpt = target.hwpt();
                 let freed = self.go_to(pasid, hwpt, how)?;
                 let id = hwpt.id();
                 give_back(ctx, freed);
@@ -112,8 +111,8 @@ impl Object<BoundDevice> {
             Err(other) => other,
         };
         let ioas = target
-            .downcast::<Ioas>()
-            .map_err(|_| Reason::AttachKind.with(pt_id.into()))?;
+            .get::<Ioas>()
+            .ok_or(Reason::AttachKind.with(pt_id.into()))?;
         let (id, freed) = self.go_to_automatic(ctx, pasid, &ioas, how)?;
         give_back(ctx, freed);
         Ok(id)

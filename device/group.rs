@@ -59,7 +59,11 @@ use crate::{
 };
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-use crate::kapi::iommu::attachment::is_attached;
+use crate::{
+    hwpt::HwptNested,
+    kapi::iommu::attachment::is_attached,
+    object::Ref, //
+};
 
 /// A device of the group that is attached.
 struct Member {
@@ -408,10 +412,13 @@ impl Group {
 /// For tests.
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 impl Group {
-    /// Returns the page tables that `pasid` is attached to.
-    pub(crate) fn attached_to(&self, pasid: Pasid) -> Option<Hwpt> {
+    /// Returns the nested page tables that `pasid` is attached to.
+    pub(crate) fn nested_of(&self, pasid: Pasid) -> Option<Ref<HwptNested>> {
         let state = self.state.lock();
-        state.get(&pasid).map(|attached| attached.hwpt.clone())
+        match &state.get(&pasid)?.hwpt {
+            Hwpt::Nested(hwpt) => Some(hwpt.clone()),
+            Hwpt::Paging(_) => None,
+        }
     }
 
     /// Returns whether this module and the IOMMU core agree that `pasid` is attached to `hwpt`, or

@@ -17,8 +17,8 @@ use crate::{
         reason::Result, //
     },
     object::{
-        AnyRef,
         Ctx,
+        InUse,
         Ref, //
     }, //
 };
@@ -30,18 +30,6 @@ pub(crate) enum Hwpt {
     Paging(Ref<HwptPaging>),
     /// Page tables that user space fills.
     Nested(Ref<HwptNested>),
-}
-
-impl TryFrom<AnyRef> for Hwpt {
-    /// The reference, if the object is of another kind.
-    type Error = AnyRef;
-
-    fn try_from(object: AnyRef) -> Result<Self, AnyRef> {
-        object
-            .downcast()
-            .map(Self::Paging)
-            .or_else(|object| object.downcast().map(Self::Nested))
-    }
 }
 
 impl Hwpt {
@@ -123,40 +111,41 @@ impl Hwpt {
 ///
 /// Page tables that the kernel made for a device are destroyed when the last device leaves them. If
 /// a call uses them at that moment, they are destroyed at the end of the call.
-pub(crate) struct HwptInUse<'c> {
-    ctx: &'c Ctx,
-    /// `None` after `drop` has taken it.
-    hwpt: Option<Hwpt>,
+pub(crate) struct HwptInUse<'t> {
+    // Field order: this reference is dropped before the one that gives the page tables back.
+    hwpt: Hwpt,
+    _in_use: InUse<'t>,
 }
 
-impl<'c> HwptInUse<'c> {
-    /// Wraps a reference to page tables of `ctx`.
-    pub(crate) fn new(ctx: &'c Ctx, hwpt: Hwpt) -> Self {
-        let hwpt = Some(hwpt);
-        Self { ctx, hwpt }
+impl<'t> HwptInUse<'t> {
+    /// Returns the page tables that a look-up has found, or the look-up's result if the object is of
+    /// another kind.
+    pub(crate) fn of(found: InUse<'t>) -> Result<Self, InUse<'t>> {
+        let paging = found.lend().map(Hwpt::Paging);
+        match paging.or_else(|| found.lend().map(Hwpt::Nested)) {
+            Some(hwpt) => Ok(Self {
+                hwpt,
+                _in_use: found,
+            }),
+            None => Err(found),
+        }
     }
 
-    /// Returns the page tables. They are there until this is dropped, so it does not fail.
-    pub(crate) fn hwpt(&self) -> Result<&Hwpt> {
-        some_or_warn!(self.hwpt.as_ref())
+    /// Returns the page tables.
+    pub(crate) fn hwpt(&self) -> &Hwpt {
+        &self.hwpt
     }
 
     /// Runs `f` with the page tables that the kernel fills and that have this id. Returns `ENOENT`
     /// if there are none, or what `f` returns.
     pub(crate) fn with_paging<T>(
-        ctx: &'c Ctx,
+        ctx: &Ctx,
         id: u32,
         f: impl FnOnce(&Ref<HwptPaging>) -> Result<T>,
     ) -> Result<T> {
-        let in_use = Self::new(ctx, Hwpt::Paging(ctx.objects().get(id)?));
-        f(in_use.hwpt()?.paging())
-    }
-}
-
-impl Drop for HwptInUse<'_> {
-    fn drop(&mut self) {
-        if let Some(hwpt) = self.hwpt.take() {
-            hwpt.give_back(self.ctx);
-        }
+        let found = ctx.objects().get_in_use::<HwptPaging>(id)?;
+        // Dropped before `found`.
+        let hwpt = some_or_warn!(found.lend())?;
+        f(&hwpt)
     }
 }

@@ -68,6 +68,11 @@ pub(crate) struct HwptPaging {
 
 impl Kind for HwptPaging {
     const NAME: &'static CStr = c"hwpt-paging";
+    const MAY_GO_WITH_LAST_USER: bool = true;
+
+    fn goes_with_last_user(&self) -> bool {
+        self.automatic
+    }
 
     fn show(&self, lines: &Lines<'_>) {
         let domain = &self.domain;

@@ -28,6 +28,16 @@ pub(crate) trait Kind: Any + Send + Sync {
     /// and a name has no space in it.
     const NAME: &'static CStr;
 
+    /// Whether [`Kind::goes_with_last_user`] may return true. References to such objects are looked up
+    /// as [`InUse`](crate::object::InUse) only.
+    const MAY_GO_WITH_LAST_USER: bool = false;
+
+    /// Returns whether the object is destroyed when nothing refers to it any more, without a request of
+    /// user space. The answer does not change.
+    fn goes_with_last_user(&self) -> bool {
+        false
+    }
+
     /// Writes lines about the object. Called with `Table::slots` (rank 50) held, so it must not
     /// sleep for long nor allocate, and takes a lock of a lower rank only if it is free. The number
     /// of lines is bounded.
@@ -37,6 +47,8 @@ pub(crate) trait Kind: Any + Send + Sync {
 /// What the table knows of a kind.
 pub(super) struct About {
     pub(super) name: &'static CStr,
+    /// Calls [`Kind::goes_with_last_user`] of an object of the kind.
+    pub(super) goes_with_last_user: fn(object: &SharedAny) -> bool,
     /// Calls [`Kind::show`] of an object of the kind.
     pub(super) show: fn(object: &SharedAny, lines: &Lines<'_>),
 }
@@ -70,13 +82,21 @@ pub(crate) struct Object<K: Kind> {
 impl<K: Kind> Object<K> {
     pub(super) const ABOUT: &'static About = &About {
         name: K::NAME,
+        goes_with_last_user: |object| {
+            Self::of(object).is_some_and(|object| object.kind.goes_with_last_user())
+        },
         show: |object, lines| {
-            let object: &(dyn Any + Send + Sync) = &**object;
-            if let Some(object) = object.downcast_ref::<Self>() {
+            if let Some(object) = Self::of(object) {
                 object.kind.show(lines);
             }
         },
     };
+
+    /// Returns the object if it is of this kind.
+    fn of(object: &SharedAny) -> Option<&Self> {
+        let object: &(dyn Any + Send + Sync) = &**object;
+        object.downcast_ref()
+    }
 
     /// Returns the [number](crate::object::Ctx::id) of the context.
     pub(crate) fn context(&self) -> u64 {
@@ -114,11 +134,6 @@ impl AnyRef {
     /// Returns the reference as one of any type.
     pub(crate) fn into_shared(self) -> SharedAny {
         self.0
-    }
-
-    /// Returns the object as one of kind `K`, or the reference if it is of another kind.
-    pub(crate) fn downcast<K: Kind>(self) -> Result<Ref<K>, Self> {
-        self.0.downcast().map_err(Self)
     }
 }
 

@@ -10,6 +10,7 @@
 mod ctx;
 mod driver_side;
 mod event_file;
+mod in_use;
 mod kind;
 mod offers;
 mod registry;
@@ -25,6 +26,7 @@ pub(crate) use event_file::{
     EventSource,
     NewObjectFile, //
 };
+pub(crate) use in_use::InUse;
 pub(crate) use kind::{
     AnyRef,
     Kind,

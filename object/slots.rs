@@ -175,8 +175,13 @@ impl Slots {
 
     /// Returns the object with this id.
     pub(super) fn live(&self, id: u32) -> Option<&SharedAny> {
+        Some(&self.entry(id)?.object)
+    }
+
+    /// Returns the object with this id, and what is known of its kind.
+    pub(super) fn entry(&self, id: u32) -> Option<&Live> {
         let position = Position::of(id);
-        Some(&self.blocks.get(&position.block)?.live(position)?.object)
+        self.blocks.get(&position.block)?.live(position)
     }
 
     /// Returns the first id that is taken, from `from` on, and its object.

@@ -69,6 +69,10 @@ use crate::{
         }, //
     },
     object::{
+        in_use::{
+            InUse,
+            Owner, //
+        },
         kind::{
             AnyRef,
             Census,
@@ -132,42 +136,48 @@ impl Table {
     }
 
     /// Returns the object of kind `K` with this id. Returns `ENOENT` if there is none or it is of
-    /// another kind.
+    /// another kind. No object of the kind goes with its last user.
     pub(crate) fn get<K: Kind>(&self, id: u32) -> Result<Ref<K>> {
+        const { assert!(!K::MAY_GO_WITH_LAST_USER) };
         fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
         let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
         object.clone_as().ok_or(Reason::ObjectKind.with(id.into()))
     }
 
+    /// As [`Table::get`], for objects that may go with their last user.
+    pub(crate) fn get_in_use<K: Kind>(&self, id: u32) -> Result<InUse<'_>> {
+        self.get_if(id, |object| object.is::<Object<K>>(), ENOENT)
+    }
+
     /// Returns the object with this id. Returns `ENOENT` if there is none.
-    pub(crate) fn get_any(&self, id: u32) -> Result<AnyRef> {
+    pub(crate) fn get_any(&self, id: u32) -> Result<InUse<'_>> {
         self.get_if(id, |_| true, ENOENT)
     }
 
     /// Returns the object with this id if it is of kind `A` or `B`. Returns `ENOENT` if there is no
     /// object, `EINVAL` if it is of another kind.
-    pub(crate) fn get_either<A: Kind, B: Kind>(&self, id: u32) -> Result<AnyRef> {
+    pub(crate) fn get_either<A: Kind, B: Kind>(&self, id: u32) -> Result<InUse<'_>> {
         let suits = |object: &SharedAny| object.is::<Object<A>>() || object.is::<Object<B>>();
         self.get_if(id, suits, EINVAL)
     }
 
-    /// Makes no reference to an object that does not suit: dropping one does not destroy the object
-    /// if it was the last, as [`Table::release`] does.
+    /// Returns the object with this id if it suits. Returns `ENOENT` if there is none, and `unsuited`
+    /// if it does not suit.
     fn get_if(
         &self,
         id: u32,
         suits: impl FnOnce(&SharedAny) -> bool,
         unsuited: Error,
-    ) -> Result<AnyRef> {
+    ) -> Result<InUse<'_>> {
         fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
-        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
-        if suits(object) {
-            Ok(AnyRef(object.clone()))
-        } else {
-            Err(Reason::ObjectKind.errno(unsuited, id.into()))
+        let Live { object, about } = slots.entry(id).ok_or(Reason::ObjectNone.with(id.into()))?;
+        if !suits(object) {
+            return Err(Reason::ObjectKind.errno(unsuited, id.into()));
         }
+        let goes = (about.goes_with_last_user)(object);
+        Ok(InUse::new(self, id, object.clone(), goes))
     }
 
     /// Destroys an object, and then frees its id. Returns `ENOENT` if there is none, `EBUSY` if
@@ -230,7 +240,11 @@ impl Table {
     /// The reference is dropped under the lock: of several callers exactly one finds that it was
     /// the last.
     pub(crate) fn release<K: Kind>(&self, object: Ref<K>) {
-        let id = object.id();
+        self.release_any(object.id(), object);
+    }
+
+    /// As [`Table::release`], for the object with this id.
+    fn release_any<T: ?Sized>(&self, id: u32, object: Shared<T>) {
         let mut slots = self.slots.lock();
         match slots.live(id) {
             Some(ours) if ours.same(&object) => {
@@ -302,6 +316,12 @@ impl Table {
         }
         f();
         Ok(())
+    }
+}
+
+impl Owner for Table {
+    fn give_back(&self, id: u32, object: SharedAny) {
+        self.release_any(id, object);
     }
 }
 

@@ -34,9 +34,9 @@ use crate::{
         uapi, //
     },
     object::{
-        AnyRef,
         Ctx,
         Draft,
+        InUse,
         Kind,
         Ref, //
     },
@@ -98,8 +98,8 @@ fn make<'c>(
         .as_ref()
         .and_then(|queue| queue.as_ref().ok())
         .cloned();
-    let made = match target.downcast::<Ioas>() {
-        Ok(ioas) => Made::Paging(objects.reserve()?.fill(HwptPaging::new(
+    let made = match target.get::<Ioas>() {
+        Some(ioas) => Made::Paging(objects.reserve()?.fill(HwptPaging::new(
             ioas,
             Request {
                 dev: device.dev(),
@@ -110,9 +110,9 @@ fn make<'c>(
                 automatic: false,
             },
         ))?),
-        Err(other) => {
+        None => {
             let reservation = objects.reserve()?;
-            let hwpt = nested(ctx, &device, (cmd.pt_id, other), cmd.flags, data, queue)?;
+            let hwpt = nested(&device, (cmd.pt_id, target), cmd.flags, data, queue)?;
             Made::Nested(reservation.fill(Ok(hwpt))?)
         }
     };
@@ -137,18 +137,18 @@ fn finish<K: Kind>(
 /// Makes nested page tables on `target`, the object with the id `pt_id`. Returns `EINVAL` if they cannot be made on that object,
 /// `EOPNOTSUPP` if the driver has none of that kind.
 fn nested(
-    ctx: &Ctx,
     device: &BoundDevice,
-    (pt_id, target): (u32, AnyRef),
+    (pt_id, target): (u32, InUse<'_>),
     flags: u32,
     data: Option<UserData>,
     faults: Option<Ref<FaultQueue>>,
 ) -> Result<HwptNested> {
     let (dev, backend) = (device.dev(), device.backend());
-    let target = match target.downcast::<HwptPaging>() {
-        Ok(parent) => {
-            let in_use = HwptInUse::new(ctx, Hwpt::Paging(parent));
-            let parent = in_use.hwpt()?.paging();
+    let target = match HwptInUse::of(target) {
+        Ok(in_use) => {
+            let Hwpt::Paging(parent) = in_use.hwpt() else {
+                return Err(Reason::HwptParentKind.with(pt_id.into()));
+            };
             let request = NestedRequest::new(flags, data)?;
             if !backend.has_nested(dev) {
                 return Err(Reason::HwptNoNesting.with(0));
@@ -173,8 +173,8 @@ fn nested(
         Err(other) => other,
     };
     let viommu = target
-        .downcast::<Viommu>()
-        .map_err(|_| Reason::HwptParentKind.with(pt_id.into()))?;
+        .get::<Viommu>()
+        .ok_or(Reason::HwptParentKind.with(pt_id.into()))?;
     if !viommu.ops().serves(dev) {
         return Err(Reason::HwptViommu.with(viommu.id().into()));
     }

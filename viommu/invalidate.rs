@@ -100,14 +100,11 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
     let target = ctx
         .objects()
         .get_either::<Viommu, HwptNested>(cmd.hwpt_id)?;
-    let viommu = match target.downcast::<Viommu>() {
-        Ok(viommu) => viommu,
-        Err(other) => {
-            let hwpt = other
-                .downcast::<HwptNested>()
-                .map_err(|_| Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
-            return Ok(hwpt.invalidate(requests));
-        }
+    let Some(viommu) = target.get::<Viommu>() else {
+        let hwpt = target
+            .get::<HwptNested>()
+            .ok_or(Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
+        return Ok(hwpt.invalidate(requests));
     };
     let invalidated = viommu.ops().invalidate(requests);
     viommu

@@ -12,6 +12,7 @@ use kernel::{
 
 use crate::{
     kapi::{
+        bug::some_or_warn,
         mm::vma::{
             self,
             DeviceMemory, //
@@ -39,7 +40,8 @@ pub(crate) fn find(ctx: &Ctx, vma: &VmaNew) -> Result<(SharedAny, DeviceMemory)>
     let offset = vma::offset(vma).ok_or(Reason::MmapOffset.with(u64::MAX))?;
     let (owner, memory) = ctx.offers().get(offset, |id| {
         let owner = ctx.objects().get_any(id);
-        owner.map_err(|refusal| refusal.with_error(ENXIO))
+        let owner = owner.map_err(|refusal| refusal.with_error(ENXIO))?;
+        some_or_warn!(owner.into_shared())
     })?;
-    Ok((owner.into_shared(), memory))
+    Ok((owner, memory))
 }

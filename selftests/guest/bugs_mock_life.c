@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bugs_mock.h"
+#include "late.h"
 
 #define SECONDS		5
 #define DEVICES		2
@@ -143,9 +144,35 @@ static void last_while_looked_at(struct fixture *none)
 	close_mock(&m);
 }
 
+static int compare_with_late_memory(char *at)
+{
+	mock_check(m.fd, m.hwpt, MOCK_IOVA, at, PAGE);
+	return 0;
+}
+
+/* The last device detaches while a call that uses the page tables waits for its user's memory. */
+static void last_while_call_waits(struct fixture *none)
+{
+	struct late late;
+	int r;
+
+	if (!open_mock(&m))
+		return;
+	if (!start_late(&late, LATE, NULL, compare_with_late_memory))
+		return;
+	r = mock_replace(m.fd, m.device, m.other);
+	CHECK(still_late(&late));
+	WANT(end_late(&late), 0);
+	WANT(r, 0);
+	WANT_FINDING("U", destroy(m.fd, m.hwpt), -ENOENT, 0);
+	WANT(destroy(m.fd, m.ioas), 0);
+	close_mock(&m);
+}
+
 static const struct test tests[] = {
 	{ "two devices leave page tables at once", last_of_two, ALONE },
 	{ "the last device leaves page tables that are in use, finding U", last_while_looked_at, ALONE },
+	{ "the last device leaves page tables of a call that waits, finding U", last_while_call_waits, ALONE },
 };
 
 const struct suite mock_life_suite = {

@@ -12,7 +12,7 @@ use kernel::{
 use crate::{
     device::BoundDevice,
     hwpt::{
-        Hwpt,
+        HwptInUse,
         HwptNested,
         HwptPaging, //
     },
@@ -81,9 +81,10 @@ fn with_domain<T>(
     id: u32,
     f: impl FnOnce(&HwptPaging, &PagingDomain<MockDomain>) -> Result<T>,
 ) -> Result<T> {
-    let hwpt: Ref<HwptPaging> = ctx.objects().get(id)?;
-    let mock = MOCK.get().ok_or(ENODEV)?;
-    f(&hwpt, mock.domain(hwpt.domain()).ok_or(EINVAL)?)
+    HwptInUse::with_paging(ctx, id, |hwpt| {
+        let mock = MOCK.get().ok_or(ENODEV)?;
+        f(hwpt, mock.domain(hwpt.domain()).ok_or(EINVAL)?)
+    })
 }
 
 /// Returns `EINVAL` if a number is not a multiple of `size`, or if `size` is 0.
@@ -182,9 +183,7 @@ pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
 /// `EOPNOTSUPP` if the vIOMMU has no event queue.
 pub(super) fn event(ctx: &Ctx, cmd: &TriggerVevent) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
-    let Some(Hwpt::Nested(hwpt)) = device.group()?.attached_to(Pasid::NONE) else {
-        return Err(ENOENT.into());
-    };
+    let hwpt = device.group()?.nested_of(Pasid::NONE).ok_or(ENOENT)?;
     let iommu = MOCK.get().ok_or(ENODEV)?;
     let tables = iommu.nested(hwpt.domain()).ok_or(ENOENT)?;
     let viommu = tables.viommu().ok_or(ENOENT)?;

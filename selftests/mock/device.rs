@@ -12,7 +12,7 @@ use crate::{
         BoundDevice,
         How, //
     },
-    hwpt::Hwpt,
+    hwpt::HwptInUse,
     kapi::{
         iommu::attachment::Pasid,
         lines::Lines,
@@ -163,11 +163,12 @@ pub(super) fn check_pasid(ctx: &Ctx, id: u32, cmd: &PasidCheck) -> Result {
         0 => None,
         id => {
             let object = ctx.objects().get_any(id)?;
-            Some(Hwpt::try_from(object).map_err(|_| EINVAL)?)
+            Some(HwptInUse::of(object).map_err(|_| EINVAL)?)
         }
     };
     let group = binding.bound.group()?;
-    if group.is_attached_to(Pasid::new(cmd.pasid), hwpt.as_ref()) {
+    let hwpt = hwpt.as_ref().map(HwptInUse::hwpt);
+    if group.is_attached_to(Pasid::new(cmd.pasid), hwpt) {
         Ok(())
     } else {
         Err(EINVAL.into())

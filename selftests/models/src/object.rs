@@ -4,6 +4,8 @@
 
 #[path = "../../../object/event_file.rs"]
 mod event_file;
+#[path = "../../../object/in_use.rs"]
+mod in_use;
 #[path = "../../../object/kind.rs"]
 mod kind;
 #[path = "../../../object/slots.rs"]

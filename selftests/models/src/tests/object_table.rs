@@ -73,6 +73,20 @@ impl Kind for Thing {
     fn show(&self, _lines: &Lines<'_>) {}
 }
 
+/// An object that goes with its last user.
+struct Passing(Thing);
+
+impl Kind for Passing {
+    const NAME: &'static CStr = c"passing";
+    const MAY_GO_WITH_LAST_USER: bool = true;
+
+    fn goes_with_last_user(&self) -> bool {
+        true
+    }
+
+    fn show(&self, _lines: &Lines<'_>) {}
+}
+
 /// An empty context, and the count of objects that were dropped.
 fn context() -> (Arc<Ctx>, Dropped) {
     (Arc::new(Ctx::new()), Dropped::default())
@@ -181,6 +195,32 @@ fn the_last_release_destroys() {
         );
         assert_eq!(dropped.load(SeqCst), 1);
         assert!(ctx.objects().get::<Thing>(id).is_err());
+        // The id is free.
+        assert_eq!(ctx.objects().reserve().unwrap().id(), id);
+    });
+}
+
+/// The result of a look-up is dropped while the last user releases the object, which is destroyed by one
+/// of them.
+#[test]
+fn a_look_up_meets_the_last_release() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let passing = Passing(Thing::new(&dropped));
+        let draft = ctx.objects().reserve().unwrap().fill(Ok(passing));
+        let user = draft.unwrap().publish_and_get();
+        let (id, other) = (user.id(), ctx.clone());
+        at_once!(
+            move || if let Ok(found) = other.objects().get_any(id) {
+                found.lend::<Passing>().unwrap().0.touch();
+                assert!(found.into_shared().is_none());
+            };
+            || {
+                user.0.touch();
+                ctx.objects().release(user);
+            }
+        );
+        assert_eq!(dropped.load(SeqCst), 1);
         // The id is free.
         assert_eq!(ctx.objects().reserve().unwrap().id(), id);
     });
