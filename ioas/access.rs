@@ -317,7 +317,7 @@ pub(super) fn pin(
         let space = ioas.space.read();
         let found = covering(&space, range).try_for_each(|found| {
             let (mapped, part, area) = found?;
-            if area.wanted {
+            if area.keeps_readers_out() {
                 wanted_at = Some(part.start());
             }
             let pages = find(mapped, part, area)?;

@@ -71,6 +71,9 @@ pub(crate) enum State {
     /// As [`State::Ready`] for all others: a task fills it into the domain that joins, or empties it
     /// from the one that leaves.
     Moving,
+    /// As [`State::Ready`] for all others, but no reader comes to it: a task cuts it, which may wait
+    /// for the pinned pages.
+    Cutting,
     /// A task unmaps it.
     Dying,
 }
@@ -130,14 +133,20 @@ impl Area {
 
     /// Returns true if the area is mapped, for everyone but the task that maps or unmaps it.
     pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.state, State::Ready | State::Moving)
+        matches!(self.state, State::Ready | State::Moving | State::Cutting)
     }
 
-    /// Returns true if another task moves or reads the area, which must be waited for before it is
-    /// unmapped or cut. No reader can come to the area then until this returns false, or
+    /// Returns true if a reader must wait before it comes to the area.
+    pub(crate) fn keeps_readers_out(&self) -> bool {
+        self.wanted || self.state == State::Cutting
+    }
+
+    /// Returns true if another task moves, cuts or reads the area, which must be waited for before it
+    /// is unmapped or cut. No reader can come to the area then until this returns false, or
     /// [`Area::wanted`] is cleared.
     pub(crate) fn must_wait(&mut self) -> bool {
-        self.wanted = self.state == State::Moving || *self.readers.get_mut() != 0;
+        let works = matches!(self.state, State::Moving | State::Cutting);
+        self.wanted = works || *self.readers.get_mut() != 0;
         self.wanted
     }
 

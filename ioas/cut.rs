@@ -19,12 +19,19 @@ use crate::{
         Ioas, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         reason::{
             Reason,
             Result, //
         },
-        units::IovaRange, //
+        sync::rwsem::WriteGuard,
+        units::{
+            IovaRange,
+            IovaUnit, //
+        }, //
     }, //
 };
 
@@ -34,8 +41,22 @@ enum Cut {
     Done,
     /// There is nothing to cut.
     Nothing,
-    /// Another task moves or reads the area, which must be waited for.
+    /// Another task moves, cuts or reads the area, which must be waited for.
     Wait,
+    /// The area is in [`State::Cutting`]. Its memory is pinned, and must be divided.
+    Begun(Begun),
+}
+
+/// A cut that has begun.
+struct Begun {
+    /// The area.
+    range: IovaRange,
+    /// The first address of the second part.
+    at: u64,
+    /// The memory of the second part.
+    tail: Slice,
+    /// Memory for its area.
+    vacancy: Vacancy<IovaUnit, Area>,
 }
 
 impl Ioas {
@@ -43,14 +64,18 @@ impl Ioas {
     /// nothing has changed.
     ///
     /// Returns `EBUSY` if another task maps or unmaps the area, `EOPNOTSUPP` for device memory,
-    /// `ENOMEM`, and `EINTR` if the task is killed while another one moves or reads the area.
-    /// Returns `EINVAL` if the cut is not aligned, if an access pins pages of the area, or if page
-    /// tables may have large pages for it.
+    /// `ENOMEM`, and `EINTR` if the task is killed while another one moves, cuts or reads the area, or
+    /// pins memory of its source. Returns `EINVAL` if the cut is not aligned, if an access pins pages of
+    /// the area, or if page tables may have large pages for it.
     pub(crate) fn cut_after(&self, last: u64) -> Result {
         let result = loop {
             let mut space = self.space.write();
-            match space.cut_after(last) {
+            match space.begin_cut(last) {
                 Ok(Cut::Wait) => {}
+                Ok(Cut::Begun(begun)) => {
+                    drop(space);
+                    break self.finish_cut(begun);
+                }
                 result => {
                     drop(space);
                     break result;
@@ -66,18 +91,63 @@ impl Ioas {
         }
         Ok(())
     }
+
+    /// Divides the pinned memory and then the area, which becomes ready. `Ioas::space` is not held
+    /// while this waits for another task that pins memory of the source.
+    fn finish_cut(&self, begun: Begun) -> Result<Cut> {
+        let Begun {
+            range,
+            at,
+            tail,
+            vacancy,
+        } = begun;
+        let mut result = tail.pages.divide(tail.start);
+        let mut space = self.write_unread(range);
+        if result.is_ok() {
+            result = space.check_cut(at, &tail);
+            if result.is_err() {
+                // A device has come meanwhile that needs a larger alignment.
+                drop(space);
+                tail.pages.undivide(tail.start);
+                space = self.write_unread(range);
+            }
+        }
+        // No other task removes or cuts an area in `State::Cutting`.
+        let area = space.areas.get_mut(range);
+        warn_on_once!(area.is_none());
+        if let Some(area) = area {
+            area.state = State::Ready;
+            if result.is_ok() {
+                let second = ready(tail, area);
+                let refused = space.split(vacancy, range, at, second);
+                warn_on_once!(refused.is_err());
+            }
+        }
+        drop(space);
+        self.settled.wake_all();
+        result.map(|()| Cut::Done)
+    }
+}
+
+impl Ioas {
+    /// Returns the lock when no reader is at an area in [`State::Cutting`]. An access that is kept out
+    /// counts itself as a reader for a moment, see [`pin`](crate::ioas::access::pin).
+    fn write_unread(&self, range: IovaRange) -> WriteGuard<'_, Space> {
+        loop {
+            let mut space = self.space.write();
+            let area = space.areas.get_mut(range);
+            if area.is_none_or(|area| *area.readers.get_mut() == 0) {
+                return space;
+            }
+            self.settled.wait(space);
+        }
+    }
 }
 
 impl Space {
-    /// As [`Ioas::cut_after`].
-    fn cut_after(&mut self, last: u64) -> Result<Cut> {
-        let Space {
-            domains,
-            areas,
-            alignment,
-            ..
-        } = self;
-        let Some((range, area)) = areas.first_in_mut(IovaRange::at(last)) else {
+    /// As [`Ioas::cut_after`], up to the division of pinned memory.
+    fn begin_cut(&mut self, last: u64) -> Result<Cut> {
+        let Some((range, area)) = self.areas.first_in_mut(IovaRange::at(last)) else {
             return Ok(Cut::Nothing);
         };
         let Some(rest) = after(range, last) else {
@@ -94,33 +164,55 @@ impl Space {
         if area.slice.pages.mmio().is_some() {
             return Err(Reason::UnmapCutDevice.with(range.start()));
         }
-        let length = rest.start() - range.start();
+        let at = rest.start();
+        let length = at - range.start();
         let tail = Slice {
             pages: area.slice.pages.clone(),
             start: area.slice.start + length,
             length: area.slice.length - length,
         };
-        if (rest.start() | tail.start) & (*alignment - 1) != 0 {
-            return Err(Reason::UnmapCutUnaligned.with(rest.start()));
-        }
         // Accesses begin and end while the lock is held for reading, so none does now.
-        if area.accesses.load(Relaxed) != 0 || domains.may_have_large_pages() {
+        let in_use = area.accesses.load(Relaxed) != 0;
+        self.check_cut(at, &tail)?;
+        if in_use || self.domains.may_have_large_pages() {
             return Err(Reason::UnmapCutInUse.with(range.start()));
         }
+        let area = some_or_warn!(self.areas.get_mut(range))?;
         if area.must_wait() {
             return Ok(Cut::Wait);
         }
         let vacancy = Vacancy::new()?;
-        let pinned = domains.members.is_pinned(area.followed);
-        tail.pages.divide(tail.start, pinned)?;
-
+        if self.domains.members.is_pinned(area.followed) {
+            area.state = State::Cutting;
+            return Ok(Cut::Begun(Begun {
+                range,
+                at,
+                tail,
+                vacancy,
+            }));
+        }
         // Nothing fails from here on.
-        let mut second = Area::building(tail, area.prot, area.followed);
-        second.state = State::Ready;
-        let refused = self.split(vacancy, range, rest.start(), second);
+        let second = ready(tail, area);
+        let refused = self.split(vacancy, range, at, second);
         warn_on_once!(refused.is_err());
         Ok(Cut::Done)
     }
+
+    /// Returns `EINVAL` if an area may not begin at address `at`, with `tail` as its memory.
+    fn check_cut(&self, at: u64, tail: &Slice) -> Result {
+        if (at | tail.start) & (self.alignment - 1) == 0 {
+            Ok(())
+        } else {
+            Err(Reason::UnmapCutUnaligned.with(at))
+        }
+    }
+}
+
+/// Returns an area for the second part of `area`.
+fn ready(tail: Slice, area: &Area) -> Area {
+    let mut second = Area::building(tail, area.prot, area.followed);
+    second.state = State::Ready;
+    second
 }
 
 /// Returns the part of `range` behind `last`, which is in it.

@@ -47,6 +47,7 @@ impl State {
             Self::Building => "building",
             Self::Ready => "ready",
             Self::Moving => "moving",
+            Self::Cutting => "cutting",
             Self::Dying => "dying",
         }
     }

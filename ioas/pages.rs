@@ -253,16 +253,25 @@ impl Pages {
         &self.source
     }
 
-    /// Divides a user of pages, if they are `pinned`: one user has the pages up to byte `at`, and
-    /// the other one those from there on. Both have the page that `at` is inside of. On failure
-    /// nothing has changed. Returns `ENOMEM`, and `EINTR` if the task is killed.
-    pub(crate) fn divide(&self, at: u64, pinned: bool) -> Result {
-        if !pinned {
-            return Ok(());
-        }
+    /// Divides a user of pinned pages: one user has the pages up to byte `at`, and the other one those
+    /// from there on. Both have the page that `at` is inside of. On failure nothing has changed.
+    /// Returns `ENOMEM`, and `EINTR` if the task is killed.
+    pub(crate) fn divide(&self, at: u64) -> Result {
         let shared = page_offset(at) != 0;
         let mut inner = self.inner_killable()?;
         Ok(inner.segments.divide(at >> PAGE_SHIFT, shared)?)
+    }
+
+    /// Undoes [`Pages::divide`].
+    pub(crate) fn undivide(&self, at: u64) {
+        let page = at >> PAGE_SHIFT;
+        let mut inner = self.inner();
+        if page_offset(at) == 0 {
+            inner.segments.unite(page);
+        } else {
+            let unpinned = inner.segments.put(PageRange::at(page));
+            inner.uncharge(unpinned);
+        }
     }
 
     /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin).

@@ -48,12 +48,12 @@ impl Ioas {
         }
     }
 
-    /// If a task waits to unmap or cut the area at `iova`, waits until something has changed.
+    /// If a task unmaps or cuts the area at `iova`, or waits to do so, waits until something has changed.
     /// Returns `EINTR` if the task is killed.
     pub(super) fn give_way(&self, iova: u64) -> Result {
         let space = self.space.write();
         let area = space.areas.first_in(IovaRange::at(iova));
-        if area.is_some_and(|(_, area)| area.wanted) {
+        if area.is_some_and(|(_, area)| area.keeps_readers_out()) {
             self.settled.wait_killable(space)?;
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Reader<'_> {
             let mut mapped = space.areas.iter_in(within);
             let found = mapped.find(|(_, area)| area.is_mapped());
             let wanted_at = found
-                .filter(|(_, area)| area.wanted && !self.held)
+                .filter(|(_, area)| area.keeps_readers_out() && !self.held)
                 .map(|(range, _)| range.start().max(within.start()));
             let result = match found {
                 Some((range, area)) if wanted_at.is_none() => f(range, area).map(|value| {

@@ -12,7 +12,7 @@
 
 const struct suite *const suites[] = {
 	&range_suite, &pages_suite, &file_bugs_suite, &life_bugs_suite,
-	&interrupts_suite, &scale_suite, &teardown_suite,
+	&interrupts_suite, &scale_suite, &teardown_suite, &wait_bugs_suite,
 };
 
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What waits while memory of a process is pinned that comes late. Some of it waits with both modules: a
+ * call that cannot fail has to wait for what another one has begun.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bugs.h"
+#include "late.h"
+
+#define SECONDS		10	/* timeout for what must not wait */
+#define CUT_IOVA	FREE_IOVA
+#define LATE_IOVA	(FREE_IOVA + 16 * PAGE)
+
+static struct fixture shared;
+static uint32_t late_ioas, hwpt;
+static char *mapped;
+
+/*
+ * Maps a page that comes late and two that are there, and copies the two to the address space that a
+ * device is attached to, and the late one to another.
+ */
+static void map_and_copy(char *at)
+{
+	uint64_t iova = LATE_IOVA, cut = CUT_IOVA;
+	uint32_t source;
+
+	/* Of an attempt at which the memory was not late. */
+	unmap(shared.fd, shared.ioas, CUT_IOVA, 2 * PAGE);
+	unmap(shared.fd, late_ioas, LATE_IOVA, PAGE);
+	mapped = at;
+	if (ioas_alloc(shared.fd, &source) || map(shared.fd, source, at, 3 * PAGE, LATE_IOVA) ||
+	    copy(shared.fd, source, LATE_IOVA, PAGE, FIXED | RW, late_ioas, &iova) ||
+	    copy(shared.fd, source, LATE_IOVA + PAGE, 2 * PAGE, FIXED | RW, shared.ioas, &cut))
+		fail("cannot map what is late");
+}
+
+static int pin_late(char *at)
+{
+	close(shared.dev);
+	return hwpt_alloc(shared.fd, shared.dev_id, late_ioas, &hwpt);
+}
+
+static void cut_half(struct fixture *none)
+{
+	WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, PAGE), PAGE);
+}
+
+static void use_ioas(struct fixture *none)
+{
+	WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, CUT_IOVA + 8 * PAGE), 0);
+	WANT(unmap(shared.fd, shared.ioas, CUT_IOVA + 8 * PAGE, PAGE), PAGE);
+}
+
+static bool make_shared(bool v1)
+{
+	shared = (struct fixture){ .fd = open_iommu(), .dev = -1 };
+	shared.dev = open(device_path, O_RDWR | O_CLOEXEC);
+	if (shared.fd < 0 || shared.dev < 0 || bind_device(shared.dev, shared.fd, &shared.dev_id) ||
+	    ioas_alloc(shared.fd, &shared.ioas) || ioas_alloc(shared.fd, &late_ioas) ||
+	    (v1 && (compat_set(shared.fd, shared.ioas) ||
+		    call(shared.fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU))) ||
+	    attach(shared.dev, shared.ioas, NULL)) {
+		fail("no address space with a device");
+		return false;
+	}
+	return true;
+}
+
+/* Returns whether the child ends, in whatever way, before the memory comes. */
+static bool gone_meanwhile(int pid, const struct late *late, int tries)
+{
+	int i, gone = 0;
+
+	for (i = 0; i < tries && !gone && still_late(late); i++) {
+		usleep(100000);
+		gone = waitpid(pid, NULL, WNOHANG);
+	}
+	return gone == pid;
+}
+
+/*
+ * To cut an area waits for the memory that is being pinned elsewhere. It holds up no other call on the
+ * address space, and can be killed.
+ */
+static void cut_waits(struct fixture *none)
+{
+	const int tries = on_c_module() ? 10 : 10 * SECONDS;
+	struct late late;
+	int cutter, user;
+
+	if (!make_shared(true) || !start_late(&late, LATE, map_and_copy, pin_late))
+		return;
+	cutter = start_child(NULL, 0, cut_half);
+	usleep(200000);
+	WANT(waitpid(cutter, NULL, WNOHANG), 0);
+	user = start_child(NULL, 0, use_ioas);
+	WANT_FINDING("AL", gone_meanwhile(user, &late, tries), 1, 0);
+	kill(cutter, SIGKILL);
+	WANT_FINDING("AK", gone_meanwhile(cutter, &late, tries), 1, 0);
+	WANT(end_late(&late), 0);
+	if (on_c_module()) {
+		waitpid(user, NULL, 0);
+		waitpid(cutter, NULL, 0);
+	}
+	/* The C module has unmapped the first page after all. */
+	WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, 2 * PAGE), on_c_module() ? PAGE : 2 * PAGE);
+	close(shared.dev);
+	close(shared.fd);
+}
+
+static int map_late(char *at)
+{
+	uint64_t iova = LATE_IOVA;
+
+	close(shared.dev);
+	return map_as(shared.fd, shared.ioas, READ | WRITE | FIXED, at, PAGE, &iova);
+}
+
+static atomic_bool closed;
+
+static void *close_device(void *none)
+{
+	close(shared.dev);
+	atomic_store(&closed, true);
+	return NULL;
+}
+
+/* The page tables that go with the device wait for the map that fills them. */
+static void unbind_waits_for_map(struct fixture *none)
+{
+	pthread_t thread;
+	struct late late;
+
+	if (!make_shared(false) || !start_late(&late, LATE, NULL, map_late))
+		return;
+	atomic_store(&closed, false);
+	CHECK(!pthread_create(&thread, NULL, close_device, NULL));
+	usleep(500000);
+	CHECK(still_late(&late));
+	CHECK(!atomic_load(&closed));
+	WANT(end_late(&late), 0);
+	pthread_join(thread, NULL);
+	WANT(unmap(shared.fd, shared.ioas, LATE_IOVA, PAGE), PAGE);
+	WANT(destroy(shared.fd, shared.ioas), 0);
+	close(shared.fd);
+}
+
+static const struct test tests[] = {
+	{ "an area is cut while other memory of its source is pinned, findings AK and AL", cut_waits, ALONE },
+	{ "unbind waits for a map of another process, finding AM", unbind_waits_for_map, ALONE },
+};
+
+const struct suite wait_bugs_suite = {
+	.name = "waits",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};
