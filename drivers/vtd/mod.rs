@@ -75,7 +75,7 @@ impl Backend for Vtd {
 
     /// Returns `EOPNOTSUPP` if the IOMMU cannot nest, for flags other than `IOMMU_HWPT_ALLOC_PASID`
     /// and for data of another type, `EINVAL` for data shorter than `struct iommu_hwpt_vtd_s1`,
-    /// `E2BIG` for longer data whose further bytes are not zero, `EFAULT`, the errors of
+    /// `E2BIG` as [`UserData::read_longer`], `EFAULT`, the errors of
     /// [`FirstStage::new`], `EINVAL` for a parent that cannot be nested on, and `ENOMEM`.
     fn alloc_nested(
         &self,

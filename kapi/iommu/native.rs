@@ -20,16 +20,24 @@ use crate::kapi::{
         domain::UserData,
         invalidate::Requests, //
     },
-    mm::user::UserStruct, //
+    mm::user::{
+        UserStruct,
+        MAX_SIZE, //
+    }, //
 };
 
 impl UserData {
     /// Reads the struct, whose first version is a `T`. Returns `EINVAL` if the data is shorter than
-    /// that, `E2BIG` if it is longer and its further bytes are not zero, and `EFAULT` if it cannot
-    /// be read.
+    /// that, `E2BIG` if it is longer than [`MAX_SIZE`] or its bytes after the `T` are not zero, and
+    /// `EFAULT` if it cannot be read.
     pub(crate) fn read_longer<T: FromBytes>(self) -> Result<T> {
         if self.len < size_of::<T>() {
             return Err(EINVAL);
+        }
+        // The caller holds a reference to the device, so the bytes that are compared with zero must
+        // be few.
+        if self.len > MAX_SIZE {
+            return Err(E2BIG);
         }
         let len = u32::try_from(self.len).map_err(|_| E2BIG)?;
         Ok(UserStruct::with_size(self.ptr, len).read()?)

@@ -28,8 +28,8 @@ use crate::{
     }, //
 };
 
-/// No struct of the user API is larger.
-const MAX_SIZE: usize = 4096;
+/// No struct of the user API is larger, in bytes.
+pub(crate) const MAX_SIZE: usize = 4096;
 
 /// A struct in user memory, together with the size that its first `u32` has named.
 ///

@@ -192,6 +192,10 @@ static void bits_of_entries(struct fixture *none)
 
 static void wrong_entries(struct fixture *none)
 {
+	static union {
+		struct dte dte;
+		char bytes[2 * PAGE];
+	} longest;
 	struct dte dte = translating(DOMAIN, GCR3_PAGE), at_0 = dte, glx = dte;
 	struct {
 		struct dte dte;
@@ -210,6 +214,9 @@ static void wrong_entries(struct fixture *none)
 	WANT(nested(&g, dte, NULL), -EINVAL);
 	WANT(nested_of(&g, 0, &longer, sizeof(dte) - 1, NULL), -EINVAL);
 	WANT(nested_of(&g, 0, &longer, sizeof(longer), NULL), by_the_driver() ? -EINVAL : 0);
+	longest.dte = longer.dte;
+	WANT(nested_of(&g, 0, &longest, PAGE, NULL), by_the_driver() ? -EINVAL : 0);
+	WANT(nested_of(&g, 0, &longest, PAGE + 1, NULL), by_the_driver() ? -EINVAL : -E2BIG);
 	longer.more = 1;
 	WANT(nested_of(&g, 0, &longer, sizeof(longer), NULL), by_the_driver() ? -EINVAL : -E2BIG);
 	WANT(nested_of(&g, 0, (void *)PAGE, sizeof(dte), NULL), -EFAULT);

@@ -300,6 +300,10 @@ static void lacking(struct fixture *none)
 /* What the driver takes without a look at it. */
 static void wrong_first_stages(struct fixture *none)
 {
+	static union {
+		struct iommu_hwpt_vtd_s1 s1;
+		char bytes[2 * PAGE];
+	} longer;
 	const int unknown = by_the_driver() ? 0 : -EOPNOTSUPP;
 	struct iommu_hwpt_vtd_s1 right = { .addr_width = 48 }, s1;
 	struct guest g;
@@ -323,6 +327,9 @@ static void wrong_first_stages(struct fixture *none)
 		WANT(first_stage_of(&g, 0, &s1, sizeof(s1), NULL), by_the_driver() ? 0 : -EINVAL);
 	}
 	WANT(first_stage_of(&g, 0, &right, sizeof(right) - 1, NULL), -EINVAL);
+	longer.s1 = right;
+	WANT(first_stage_of(&g, 0, &longer, PAGE, NULL), by_the_driver() ? -EINVAL : 0);
+	WANT(first_stage_of(&g, 0, &longer, PAGE + 1, NULL), by_the_driver() ? -EINVAL : -E2BIG);
 	WANT(first_stage_of(&g, 0, (void *)PAGE, sizeof(right), NULL), -EFAULT);
 	WANT(first_stage_of(&g, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &right, sizeof(right), NULL),
 	     -EOPNOTSUPP);
