@@ -19,7 +19,10 @@ use crate::{
     drivers::smmu_v3::{
         command::Physical,
         features::Features,
-        pending::Stream,
+        pending::{
+            Stream,
+            MAX_ISSUED, //
+        },
         ste::{
             Ste,
             Vste, //
@@ -163,10 +166,14 @@ impl SmmuViommu {
         unsafe { Vdevice::without_init(&self.0, dev, virt_id, identity) }
     }
 
-    /// Puts commands, at most [`MAX_ISSUED`](super::pending::MAX_ISSUED), on the command queue. With
-    /// `sync` they and all that the caller submitted before are complete when it returns.
-    /// `ETIMEDOUT`.
+    /// Puts commands on the command queue. With `sync` they and all that the caller submitted before
+    /// are complete when it returns. Returns `EINVAL` for more than [`MAX_ISSUED`] commands,
+    /// `ETIMEDOUT` if the SMMU does not complete them.
     pub(crate) fn submit(&self, commands: &[Physical], sync: bool) -> Result {
+        // The driver would wait forever for room for more than the queue holds.
+        if commands.len() > MAX_ISSUED {
+            return Err(EINVAL);
+        }
         let words = commands.as_ptr().cast_mut().cast::<[u64; 2]>();
         let count = c_int::try_from(commands.len()).map_err(|_| EINVAL)?;
         // SAFETY:
