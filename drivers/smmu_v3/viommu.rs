@@ -134,8 +134,7 @@ impl ViommuOps for NativeViommu {
     }
 
     /// Returns `EOPNOTSUPP` for any flag, `EINVAL` for data of another type or shorter than
-    /// `struct iommu_hwpt_arm_smmuv3`, `E2BIG` for longer data whose further bytes are not zero,
-    /// `EFAULT`, and `EIO` for an entry that is not valid.
+    /// `struct iommu_hwpt_arm_smmuv3`, `E2BIG` as [`UserData::read_longer`], `EFAULT`, and `EIO` for an entry that is not valid.
     fn alloc_nested(
         &self,
         flags: u32,
@@ -188,12 +187,15 @@ impl ViommuOps for NativeViommu {
         self.in_tree.event_viommu()
     }
 
+    /// Returns `EINVAL` if the id is no StreamID, which has 32 bits, and for devices behind other
+    /// SMMUs.
     fn make_vdevice(
         &self,
         dev: &IommuDevice,
         virt_id: u64,
         identity: Identity,
     ) -> Result<KBox<dyn VdeviceOps>> {
+        u32::try_from(virt_id).map_err(|_| EINVAL)?;
         vdevice::make_vdevice(
             &self.members,
             |member| member.smmu.viommu(),

@@ -66,7 +66,7 @@ typedef struct iommu_viommu_arm_smmuv3_invalidate command;
 struct nested {
 	int fd, dev;
 	uint32_t dev_id, ioas, parent, viommu, vdevice;
-	uint32_t vsid;		/* of its vDEVICE */
+	uint64_t vsid;		/* of its vDEVICE */
 	char *memory;		/* GUEST_PAGES of it */
 	struct edu edu;		/* if the device is one */
 	uint32_t stamp;		/* what is written next */

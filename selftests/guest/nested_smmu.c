@@ -158,6 +158,24 @@ static void replaced(struct fixture *none)
 	close_nested(&n);
 }
 
+/* A StreamID has 32 bits. The driver reports events with the low ones of a vDEVICE's id. */
+static void wide_ids(struct fixture *none)
+{
+	struct nested n;
+
+	if (!open_nested(&n))
+		return;
+	WANT(destroy(n.fd, n.vdevice), 0);
+	n.vsid = 1ULL << 32 | VSID;
+	WANT(vdevice(&n), by_the_driver() ? 0 : -EINVAL);
+	n.vsid = ~0U;
+	if (by_the_driver())
+		WANT(destroy(n.fd, n.vdevice), 0);
+	WANT(vdevice(&n), 0);
+	WANT(submit_one(&n, by_vsid(OP_CFGI_CD, ~0U)), 0);
+	close_nested(&n);
+}
+
 /* Only a first stage needs a vDEVICE; other entries work without one. */
 static void without_vdevice(struct fixture *none)
 {
@@ -494,13 +512,16 @@ static void adjacent(struct fixture *none)
 /* Makes nested page tables from len bytes of data; the bytes after the entry are tail. */
 static int vste_of(struct nested *n, uint32_t len, uint64_t tail)
 {
-	uint64_t data[3] = { STE_BYPASS, 0, tail };
+	static uint64_t data[2 * PAGE / sizeof(uint64_t)];
 	struct iommu_hwpt_alloc cmd = {
 		.size = sizeof(cmd), .dev_id = n->dev_id, .pt_id = n->viommu,
 		.data_type = IOMMU_HWPT_DATA_ARM_SMMUV3, .data_len = len, .data_uptr = PTR(data),
 	};
-	int r = call(n->fd, IOMMU_HWPT_ALLOC, &cmd);
+	int r;
 
+	data[0] = STE_BYPASS;
+	data[2] = tail;
+	r = call(n->fd, IOMMU_HWPT_ALLOC, &cmd);
 	return r ?: destroy(n->fd, cmd.out_hwpt_id);
 }
 
@@ -534,6 +555,10 @@ static void lengths(struct fixture *none)
 	WANT(vste_of(&n, 16, 1), 0);
 	WANT(vste_of(&n, 24, 0), by_the_driver() ? -EINVAL : 0);
 	WANT(vste_of(&n, 24, 1), by_the_driver() ? -EINVAL : -E2BIG);
+	WANT(vste_of(&n, PAGE, 0), by_the_driver() ? -EINVAL : 0);
+	/* No more zeroes are looked for, because the device cannot be unbound meanwhile. */
+	WANT(vste_of(&n, PAGE + 1, 0), by_the_driver() ? -EINVAL : -E2BIG);
+	WANT(vste_of(&n, ~0U, 0), by_the_driver() ? -EINVAL : -E2BIG);
 	WANT(submit_of(&n, 8, 0, &done), by_the_driver() ? 0 : -EINVAL);
 	WANT(done, by_the_driver() ? 2 : 0);
 	WANT(submit_of(&n, 16, 1, &done), 0);
@@ -569,6 +594,7 @@ static const struct test tests[] = {
 	{ "entries without a first stage", no_first_stage, ALONE },
 	{ "one entry after another", replaced, ALONE },
 	{ "without a vDEVICE", without_vdevice, ALONE },
+	{ "the id of a vDEVICE is a StreamID", wide_ids, ALONE },
 	{ "events", events, ALONE },
 	{ "events that are lost", lost_events, ALONE },
 	{ "entries that fault", faulting_entries, ALONE },
