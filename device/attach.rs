@@ -32,7 +32,10 @@ use crate::{
             Reason,
             Result, //
         },
-        sync::killable::lock_killable,
+        sync::{
+            killable::lock_killable,
+            shared::SharedAny, //
+        },
         trace::{
             self,
             emit, //
@@ -103,7 +106,7 @@ impl Object<BoundDevice> {
         let target = match HwptInUse::of(target) {
             Ok(target) => {
                 let hwpt = target.hwpt();
-                let freed = self.go_to(pasid, hwpt, how)?;
+                let freed = self.go_to(ctx, pasid, hwpt, how)?;
                 let id = hwpt.id();
                 give_back(ctx, freed);
                 return Ok(id);
@@ -118,22 +121,25 @@ impl Object<BoundDevice> {
         Ok(id)
     }
 
-    fn go_to(&self, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
+    fn go_to(&self, ctx: &Ctx, pasid: Pasid, hwpt: &Hwpt, how: How) -> Result<Freed> {
         // Page tables of an IOMMU have no effect on a device without one.
         if self.is_bare() && !hwpt.paging().domain().is_software() {
             return Err(Reason::AttachIommu.with(hwpt.id().into()));
         }
         match how {
             How::Attach => {
+                let vdevice = vdevice_for(ctx, self.id(), hwpt)?;
                 self.group()?
-                    .attach(self.id(), self.dev(), self.owner(), pasid, hwpt)?;
+                    .attach(self.id(), self.dev(), self.owner(), pasid, hwpt, vdevice)?;
                 Ok(Freed::Nothing)
             }
             // Software page tables are of no IOMMU driver: no such device can be moved to them.
             How::Replace if !self.is_bare() && hwpt.paging().domain().is_software() => {
                 Err(Reason::AttachIommu.errno(ENODEV, hwpt.id().into()))
             }
-            How::Replace => self.group()?.replace(self.id(), pasid, hwpt),
+            How::Replace => self.group()?.replace(self.id(), pasid, hwpt, |member| {
+                vdevice_for(ctx, member, hwpt)
+            }),
         }
     }
 
@@ -165,7 +171,7 @@ impl Object<BoundDevice> {
                 if !suits {
                     return Err(Reason::AttachIommu.with((*id).into()));
                 }
-                let freed = self.go_to(pasid, &Hwpt::Paging(hwpt.clone()), how)?;
+                let freed = self.go_to(ctx, pasid, &Hwpt::Paging(hwpt.clone()), how)?;
                 Ok((hwpt.id(), freed))
             });
             match attached {
@@ -192,7 +198,7 @@ impl Object<BoundDevice> {
         let freed = match how {
             // Some drivers finish making a domain only when a device is attached to it.
             How::Attach => {
-                let freed = self.go_to(pasid, &target, how)?;
+                let freed = self.go_to(ctx, pasid, &target, how)?;
                 if let Err(error) = hwpt.fill() {
                     self.detach(ctx, pasid);
                     // A task that moved the group away meanwhile may refer to it for a moment.
@@ -204,7 +210,7 @@ impl Object<BoundDevice> {
             }
             How::Replace => {
                 hwpt.fill()?;
-                self.go_to(pasid, &target, how)?
+                self.go_to(ctx, pasid, &target, how)?
             }
         };
         warn_on_once!(hwpts.push_within_capacity(hwpt.id()).is_err());
@@ -254,6 +260,17 @@ impl Object<BoundDevice> {
         });
         group.detach(self.id(), pasid)
     }
+}
+
+/// Returns the vDEVICE of the device with the id `device`, if it must not be destroyed while the
+/// device is attached to `hwpt`. Returns `ENOENT` if it is being destroyed, or if the device is
+/// being unbound.
+fn vdevice_for(ctx: &Ctx, device: u32, hwpt: &Hwpt) -> Result<Option<SharedAny>> {
+    if !hwpt.keeps_vdevices() {
+        return Ok(None);
+    }
+    let device: Ref<BoundDevice> = ctx.objects().get(device)?;
+    device.claims().vdevice(ctx)
 }
 
 /// Drops references to page tables. Automatic ones that nothing else refers to are destroyed.

@@ -14,9 +14,12 @@ use kernel::{
 };
 
 use crate::{
-    kapi::reason::{
-        Reason,
-        Result, //
+    kapi::{
+        reason::{
+            Reason,
+            Result, //
+        },
+        sync::shared::SharedAny, //
     },
     object::{
         AnyRef,
@@ -78,6 +81,15 @@ impl Claims {
         drop(state);
         // Dropping the vDEVICE drops its claim, which takes the lock.
         refused.map_or(Ok(()), |_| Err(Reason::VdeviceUnbound.with(id.into())))
+    }
+
+    /// Returns the vDEVICE, or `None` if there is none that is published. Returns `ENOENT` if it is
+    /// being destroyed.
+    pub(super) fn vdevice(&self, ctx: &Ctx) -> Result<Option<SharedAny>> {
+        match *self.state.lock() {
+            State::Used(id) => Ok(ctx.objects().get_any(id)?.into_shared()),
+            State::Free | State::Claimed | State::Over => Ok(None),
+        }
     }
 
     /// Records that there is no vDEVICE any more.

@@ -54,7 +54,8 @@ use crate::{
             Because,
             Reason,
             Result, //
-        }, //
+        },
+        sync::shared::SharedAny, //
     }, //
 };
 
@@ -76,6 +77,9 @@ struct Member {
     reserved: Option<ReservedIovas>,
     counted: CountedAttachment,
     hwpt: Hwpt,
+    /// The vDEVICE of the device, if it must exist while the device is attached. Never the last
+    /// reference: the vDEVICE cannot be destroyed meanwhile, and unbinding detaches first.
+    vdevice: Option<SharedAny>,
 }
 
 /// The attachment of a group with one PASID, or without. It has at least one member.
@@ -168,7 +172,8 @@ impl Group {
         self.iommu.as_ref().map(|iommu| iommu.addr())
     }
 
-    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU.
+    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU. Keeps `vdevice`
+    /// as long as the device is attached to these page tables.
     ///
     /// Returns `EBUSY` if the device is attached already; `EINVAL` if the group is attached to
     /// other page tables, if the device cannot use these, or if they must be compatible with PASIDs
@@ -180,6 +185,7 @@ impl Group {
         owner: Option<&Arc<DmaOwner>>,
         pasid: Pasid,
         hwpt: &Hwpt,
+        vdevice: Option<SharedAny>,
     ) -> Result {
         let mut state = self.state.lock();
 
@@ -191,14 +197,14 @@ impl Group {
                 return Err(Reason::AttachGroup.with(attached.hwpt.id().into()));
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            let member = self.member(id, dev, owner, pasid, hwpt)?;
+            let member = self.member(id, dev, owner, pasid, hwpt, vdevice)?;
             warn_on_once!(attached.members.push_within_capacity(member).is_err());
             return Ok(());
         }
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
         members.push(
-            self.member(id, dev, owner, pasid, hwpt)?,
+            self.member(id, dev, owner, pasid, hwpt, vdevice)?,
             GFP_KERNEL_ACCOUNT,
         )?;
         check_faults(dev, hwpt)?;
@@ -267,12 +273,19 @@ impl Group {
     }
 
     /// Attaches a device, and with it its group, to other page tables. On failure nothing has
-    /// changed.
+    /// changed. `vdevice_for` returns what to keep for the device with an id that is attached;
+    /// it is called under the lock.
     ///
     /// Returns `EINVAL` if the device is not attached, if it cannot use the page tables, or if they
     /// must be compatible with PASIDs and are not; `EADDRINUSE` if an IOVA is mapped that a device
     /// of the group cannot use; `ENOMEM`.
-    pub(crate) fn replace(&self, id: u32, pasid: Pasid, hwpt: &Hwpt) -> Result<Freed> {
+    pub(crate) fn replace(
+        &self,
+        id: u32,
+        pasid: Pasid,
+        hwpt: &Hwpt,
+        vdevice_for: impl Fn(u32) -> Result<Option<SharedAny>>,
+    ) -> Result<Freed> {
         let mut state = self.state.lock();
 
         let attached = state
@@ -285,6 +298,10 @@ impl Group {
         let same_ioas = attached.hwpt.ioas().same(hwpt.ioas());
         let mut freed = KVec::with_capacity(attached.members.len() + 1, GFP_KERNEL_ACCOUNT)?;
         let mut reserved = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut vdevices = KVec::with_capacity(attached.members.len(), GFP_KERNEL_ACCOUNT)?;
+        for member in &attached.members {
+            vdevices.push(vdevice_for(member.id)?, GFP_KERNEL_ACCOUNT)?;
+        }
         if !same_ioas {
             for member in &attached.members {
                 let ranges = self.reserve(&member.dev, pasid, hwpt)?;
@@ -311,6 +328,9 @@ impl Group {
         for (member, reserved) in attached.members.iter_mut().zip(reserved) {
             member.reserved = reserved;
         }
+        for (member, vdevice) in attached.members.iter_mut().zip(vdevices) {
+            member.vdevice = vdevice;
+        }
         let mut free = |old: &mut Hwpt| {
             let old = core::mem::replace(old, hwpt.clone());
             warn_on_once!(freed.push_within_capacity(old).is_err());
@@ -334,6 +354,7 @@ impl Group {
         owner: Option<&Arc<DmaOwner>>,
         pasid: Pasid,
         hwpt: &Hwpt,
+        vdevice: Option<SharedAny>,
     ) -> Result<Member> {
         Ok(Member {
             id,
@@ -342,6 +363,7 @@ impl Group {
             reserved: self.reserve(dev, pasid, hwpt)?,
             counted: CountedAttachment::new(hwpt.ioas()),
             hwpt: hwpt.clone(),
+            vdevice,
         })
     }
 

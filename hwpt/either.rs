@@ -81,6 +81,14 @@ impl Hwpt {
         self.paging().ioas()
     }
 
+    /// Returns whether the vDEVICE of a device that is attached must exist until it is detached.
+    pub(crate) fn keeps_vdevices(&self) -> bool {
+        match self {
+            Self::Paging(_) => false,
+            Self::Nested(hwpt) => hwpt.keeps_vdevices(),
+        }
+    }
+
     /// Returns whether devices may have page faults.
     pub(crate) fn takes_faults(&self) -> bool {
         match self {

@@ -16,7 +16,8 @@ pub(crate) use either::{
 pub(crate) use fault::FaultQueue;
 pub(crate) use nested::{
     HwptNested,
-    NestedRequest, //
+    NestedRequest,
+    OnViommu, //
 };
 pub(crate) use paging::{
     HwptPaging,

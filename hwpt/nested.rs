@@ -44,8 +44,8 @@ pub(crate) struct HwptNested {
     stage: Stage,
     /// Those for the further IOMMUs of the vIOMMU.
     others: KVec<Stage>,
-    /// The vIOMMU that they were made on, if any, and its id.
-    viommu: Option<(u32, AnyRef)>,
+    /// The vIOMMU that they were made on, if any.
+    viommu: Option<OnViommu>,
     /// See [`HwptNested::pasid_compatible`].
     pasids: bool,
     /// What invalidates them.
@@ -61,8 +61,8 @@ impl Kind for HwptNested {
 
     fn show(&self, lines: &Lines<'_>) {
         lines.number("parent", self.stage.parent.id());
-        if let Some((id, _)) = &self.viommu {
-            lines.number("viommu", *id);
+        if let Some(viommu) = &self.viommu {
+            lines.number("viommu", viommu.id);
         }
         lines.number("type", self.kind);
         lines.flag("pasid", self.pasids);
@@ -70,6 +70,16 @@ impl Kind for HwptNested {
             faults.show(lines);
         }
     }
+}
+
+/// The vIOMMU that page tables were made on.
+pub(crate) struct OnViommu {
+    /// Its id.
+    pub(crate) id: u32,
+    /// Whether a device that is attached to the page tables keeps its vDEVICE.
+    pub(crate) keeps_vdevices: bool,
+    /// It exists as long as the page tables.
+    pub(crate) _object: AnyRef,
 }
 
 /// The page tables as one IOMMU has them.
@@ -127,14 +137,14 @@ impl NestedRequest {
 }
 
 impl HwptNested {
-    /// Returns the object for a domain that `backend` made for `request` on `parent`, by the vIOMMU
-    /// with this id if there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
+    /// Returns the object for a domain that `backend` made for `request` on `parent`, by `viommu` if
+    /// there is one. `faults` receives page faults of the devices. Returns `ENOMEM`.
     pub(crate) fn new(
         domain: NestedDomain,
         backend: &'static dyn Backend,
         request: &NestedRequest,
         parent: Ref<HwptPaging>,
-        viommu: Option<(u32, AnyRef)>,
+        viommu: Option<OnViommu>,
         faults: Option<&Ref<FaultQueue>>,
     ) -> Result<Self> {
         let faults = Faults::to(faults.cloned())?;
@@ -179,6 +189,12 @@ impl HwptNested {
     /// Returns the page tables of the second stage for a device.
     pub(crate) fn parent_for(&self, dev: &IommuDevice) -> &Ref<HwptPaging> {
         &self.stage_of(dev).parent
+    }
+
+    /// Returns whether the vDEVICE of a device that is attached must exist until it is detached.
+    pub(crate) fn keeps_vdevices(&self) -> bool {
+        let viommu = self.viommu.as_ref();
+        viommu.is_some_and(|viommu| viommu.keeps_vdevices)
     }
 
     /// Returns whether devices may have page faults.

@@ -13,6 +13,7 @@ use crate::{
         HwptNested,
         HwptPaging,
         NestedRequest,
+        OnViommu,
         Request, //
     },
     ioas::Ioas,
@@ -188,7 +189,11 @@ fn nested(
             match &mut made {
                 Some(hwpt) => Ok(hwpt.add(domain, parent)?),
                 None => {
-                    let viommu = Some((viommu.id(), viommu.clone().into()));
+                    let viommu = Some(OnViommu {
+                        id: viommu.id(),
+                        keeps_vdevices: viommu.keeps_vdevices(),
+                        _object: viommu.clone().into(),
+                    });
                     let faults = faults.as_ref();
                     let hwpt = HwptNested::new(domain, backend, &request, parent, viommu, faults)?;
                     made = Some(hwpt);

@@ -91,6 +91,20 @@ impl Viommu {
         &self.stats
     }
 
+    /// Returns whether a device that is attached to page tables on the vIOMMU keeps its vDEVICE.
+    ///
+    /// The SMMUv3 driver looks the vDEVICE up when it attaches the device, which it does again
+    /// after a reset. That must not fail: the IOMMU core warns, and the device stays blocked. The
+    /// driver also keeps the virtual id for events until the device is attached elsewhere.
+    pub(super) fn keeps_vdevices(&self) -> bool {
+        matches!(
+            self.kind,
+            uapi::viommu::TYPE_ARM_SMMUV3
+                | uapi::viommu::TYPE_ARM_SMMUV3_MANY
+                | uapi::viommu::TYPE_TEGRA241_CMDQV
+        )
+    }
+
     /// Returns the page tables of the second stage for each IOMMU, in their order.
     pub(crate) fn parents(&self) -> impl Iterator<Item = &Ref<HwptPaging>> {
         Iterator::chain(core::iter::once(&self.parent), &self.others)

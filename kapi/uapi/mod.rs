@@ -189,13 +189,14 @@ pub(crate) mod viommu {
     /// No type.
     pub(crate) const TYPE_DEFAULT: u32 = bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_DEFAULT;
     /// An SMMUv3.
-    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const TYPE_ARM_SMMUV3: u32 =
         bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_ARM_SMMUV3;
     /// The most physical IOMMUs of a vIOMMU (`uapi/iommufd_rs.h`).
     pub(crate) const MAX_IOMMUS: usize = bindings::IOMMUFD_RS_VIOMMU_MAX_IOMMUS as usize;
+    /// An SMMUv3 with the command queues of Tegra241.
+    pub(crate) const TYPE_TEGRA241_CMDQV: u32 =
+        bindings::iommu_viommu_type_IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV;
     /// One SMMUv3 for devices behind several (`uapi/iommufd_rs.h`).
-    #[cfg(CONFIG_ARM_SMMU_V3_IOMMUFD)]
     pub(crate) const TYPE_ARM_SMMUV3_MANY: u32 = bindings::IOMMUFD_RS_VIOMMU_TYPE_ARM_SMMUV3_MANY;
     /// An AMD IOMMU, for devices behind one or several (`uapi/iommufd_rs.h`).
     #[cfg(CONFIG_AMD_IOMMU_IOMMUFD)]

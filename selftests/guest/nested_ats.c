@@ -105,9 +105,44 @@ static void reset_elsewhere(struct fixture *none)
 	close_rng(&n, &rng);
 }
 
+/*
+ * A reset attaches the device to the same page tables again, for which the driver must find its vDEVICE: if
+ * it does not, the kernel warns, and the device's DMA stays blocked.
+ */
+static void reset_vdevice(struct fixture *none)
+{
+	uint32_t both;
+	struct nested n;
+	struct rng rng;
+
+	if (on_c_module()) {
+		skip("the C module destroys the vDEVICE, and the reset is a WARN");
+		return;
+	}
+	if (!open_rng(&n, &rng, &both))
+		return;
+	WANT_WHY(n.fd, destroy(n.fd, n.vdevice), -EBUSY, "object-in-use");
+	WANT(reset(&n, &rng), 0);
+	WANT(rng_writes(&n, &rng, TARGET_VA), A_PAGE);
+	WANT(attach(n.dev, n.parent, NULL), 0);
+	WANT(destroy(n.fd, n.vdevice), 0);
+	WANT(reset(&n, &rng), 0);
+	WANT(attach(n.dev, both, NULL), -ENOENT);
+	n.vsid++;
+	WANT(vdevice(&n), 0);
+	WANT(attach(n.dev, both, NULL), 0);
+	WANT(reset(&n, &rng), 0);
+	WANT(rng_writes(&n, &rng, TARGET_VA), A_PAGE);
+	WANT(destroy(n.fd, n.vdevice), -EBUSY);
+	WANT(detach(n.dev), 0);
+	WANT(destroy(n.fd, n.vdevice), 0);
+	close_rng(&n, &rng);
+}
+
 static const struct test tests[] = {
 	{ "reset", reset_attached, ALONE },
 	{ "reset with other entries", reset_elsewhere, ALONE },
+	{ "reset after its vDEVICE would be destroyed", reset_vdevice, ALONE },
 };
 
 const struct suite ats_suite = {
