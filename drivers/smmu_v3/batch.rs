@@ -10,6 +10,9 @@
 //! Where none came before, commands of all classes are issued together, with one CMD_SYNC. That
 //! order is at least as strong as the guest's: whatever it changed in memory, it had changed before
 //! the batch was submitted.
+//!
+//! On an SMMU that needs commands repeated, the second of two equal ones is issued only when the
+//! first is complete, as the guest's driver has asked by a CMD_SYNC that is not part of the batch.
 
 use kernel::prelude::*;
 
@@ -18,6 +21,7 @@ use crate::{
         command::{
             Class,
             Command,
+            Physical,
             Rules,
             Target,
             Words, //
@@ -36,6 +40,9 @@ use crate::{
         iommu::invalidate::Invalidated, //
     }, //
 };
+
+/// The most commands that are remembered in order to find one that is repeated.
+const MAX_REMEMBERED: usize = 16;
 
 /// Where a guest's commands come from.
 pub(crate) trait Source {
@@ -61,6 +68,7 @@ pub(crate) fn carry_out<S: Smmus, const N: usize>(
         pending: Pending::new(smmus),
         accepted: 0,
         stream: None,
+        remembered: ArrayVec::new(),
     };
     let (done, result) = match batch.run(source, count) {
         Ok(result) => (batch.accepted, result),
@@ -128,6 +136,9 @@ struct Batch<'a, S, const N: usize> {
     /// The only stream of the device that the last command of this block about a device named, and
     /// the guest's id of it.
     stream: Option<(u32, Stream)>,
+    /// The commands since the last CMD_SYNC that must be repeated: with VMID 0, or the guest's id of
+    /// the device. Empty on SMMUs without the erratum.
+    remembered: ArrayVec<Physical, MAX_REMEMBERED>,
 }
 
 impl<S: Smmus, const N: usize> Batch<'_, S, N> {
@@ -141,6 +152,9 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         while self.accepted < count && result.is_ok() {
             let len = most.min((count - self.accepted) as usize);
             result = match source.read(&mut block, len) {
+                Ok(()) if self.rules.features().repeat_erratum => {
+                    self.accept_repeated(block.as_slice())?
+                }
                 Ok(()) => self.accept(block.as_slice())?,
                 Err(error) if len == 1 => Err(error),
                 Err(_) => {
@@ -201,6 +215,39 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         // CAST: A block has at most `N` commands, which is small.
         self.accepted += (block.len() - rest.len()) as u32;
         Ok(result)
+    }
+
+    /// As [`Batch::accept`], on an SMMU that needs commands repeated.
+    #[cold]
+    #[inline(never)]
+    fn accept_repeated(&mut self, block: &[Words]) -> Result<Result> {
+        for words in block {
+            if let Ok(command) = self.rules.check(*words) {
+                self.separate(command)?;
+            }
+            if let Err(error) = self.accept(core::slice::from_ref(words))? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Waits until all commands are complete if one of them is equal to this one. The erratum does
+    /// not apply to CMD_ATC_INV.
+    fn separate(&mut self, command: Command) -> Result {
+        let command = match command.target() {
+            _ if command.class() == Class::DeviceCache => return Ok(()),
+            Target::AddressSpaces(command) => command.on_vmid(0),
+            Target::Device(vsid) => command.on_stream(vsid).ok_or(EIO)?,
+        };
+        if self.remembered.as_slice().contains(&command) || self.remembered.is_full() {
+            self.close()?;
+            self.pending.finish_all()?;
+            self.remembered.clear();
+        }
+        // There is room now.
+        self.remembered.push(command);
+        Ok(())
     }
 
     /// Accepts a valid command about a device. Returns false if there is no such device.
