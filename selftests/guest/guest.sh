@@ -123,6 +123,13 @@ bind_device() {
 	[ -c "$CDEV" ] || die "vfio-pci has $BDF, but it has no character device"
 }
 
+# has_native NAME: succeed if the module under test has the native backend NAME. The kernels of the suites have a
+# door for each, so that only the C module has none.
+has_native() {
+	[ "$MODULE" != iommufd ] || return 1
+	dmesg | grep -q "iommufd_rs: native backends: .*$1" || die "$MODULE.ko does not say that it has the native backend $1"
+}
+
 # native_backend BDF: print the native backend for the IOMMU that translates for a device, see backends.rst.
 native_backend() {
 	case $(readlink -f "/sys/bus/pci/devices/$1/iommu") in

@@ -8,10 +8,14 @@
 
 #include <sys/mman.h>
 
+#include "memory.h"
 #include "nested_call.h"
 
 /* Milliseconds that another process may take to begin. */
 #define PATIENCE	20000
+
+/* No call allocates as often. */
+#define MOST_FAILURES	400
 
 /* The memory that guests share, if they do. */
 static char *shared;
@@ -373,4 +377,28 @@ int submit_one(struct nested *n, command c)
 	if (!r && done != 1)
 		fail("%u commands of 1 were carried out", done);
 	return r;
+}
+
+void fail_everywhere(struct nested *n, const char *name, int (*attempt)(struct nested *),
+			    int (*undo)(struct nested *), bool attached)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
+	uint32_t nth, refused = 0;
+
+	CHECK(inject >= 0 && sleeping_allocations_fail());
+	for (nth = 1; nth < MOST_FAILURES; nth++) {
+		CHECK(fail_nth(inject, nth));
+		r = attempt(n);
+		if (!nth_failed(inject))
+			break;
+		refused += r == -ENOMEM;
+		if (!r)
+			WANT(undo(n), 0);
+		if (attached)
+			WANT(written_to(n, TARGET_VA), A_PAGE);
+	}
+	close(inject);
+	note("%s: %u of %u failures refuse it", name, refused, nth - 1);
+	WANT(r, 0);
+	CHECK(refused);
 }

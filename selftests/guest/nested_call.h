@@ -165,6 +165,14 @@ int submit(struct nested *n, const command *commands, uint32_t nr, uint32_t *don
 int submit_one(struct nested *n, command c);
 
 /* The suites of nested-smmu. */
-extern const struct suite during_dma_suite, card_suite, ats_suite, bridge_suite;
+/*
+ * Has each allocation of a call fail in turn, until all succeed. After a call that succeeded though one had
+ * failed, undoes it. If the device is attached to nested page tables, it must write to A_PAGE all the time.
+ */
+void fail_everywhere(struct nested *n, const char *name, int (*attempt)(struct nested *),
+		     int (*undo)(struct nested *), bool attached);
+
+extern const struct suite during_dma_suite, card_suite, ats_suite, bridge_suite, failure_suite;
+extern const struct suite vdevice_suite;
 
 #endif

@@ -383,6 +383,56 @@ static void one_smmu(struct fixture *none)
 	close_both(n);
 }
 
+static int destroy_viommu(struct nested n[2])
+{
+	return destroy(n[0].fd, n[0].viommu);
+}
+
+static int second_vdevice(struct nested n[2])
+{
+	return vdevice(&n[1]);
+}
+
+static int destroy_second_vdevice(struct nested n[2])
+{
+	return destroy(n[1].fd, n[1].vdevice);
+}
+
+static uint32_t entry;
+
+static int entry_over(struct nested n[2])
+{
+	return translate(&n[0], &entry);
+}
+
+static int destroy_entry(struct nested n[2])
+{
+	return destroy(n[0].fd, entry);
+}
+
+/* What was made on one SMMU before making it on the other fails is undone. */
+static void failures(struct fixture *none)
+{
+	struct nested n[2];
+
+	if (!open_parents(n))
+		return;
+	if (by_the_driver()) {
+		WANT(viommu_over(n), -EOPNOTSUPP);
+		close_both(n);
+		return;
+	}
+	fail_everywhere(n, "a vIOMMU", viommu_over, destroy_viommu, false);
+	WANT(vdevice(&n[0]), 0);
+	fail_everywhere(n, "a vDEVICE", second_vdevice, destroy_second_vdevice, false);
+	fail_everywhere(n, "a nested HWPT", entry_over, destroy_entry, false);
+	WANT(attach(n[0].dev, entry, NULL), 0);
+	WANT(attach(n[1].dev, entry, NULL), 0);
+	WANT(written_to(&n[0], TARGET_VA), A_PAGE);
+	WANT(written_to(&n[1], TARGET_VA), A_PAGE);
+	close_both(n);
+}
+
 static const struct test tests[] = {
 	{ "DMA of both devices", both_devices, ALONE },
 	{ "commands about address spaces reach both", translations, ALONE },
@@ -393,6 +443,7 @@ static const struct test tests[] = {
 	{ "virtual ids", virtual_ids, ALONE },
 	{ "sets that cannot be", wrong_sets, ALONE },
 	{ "the kernel's type is on one", one_smmu, ALONE },
+	{ "for want of memory", failures, ALONE },
 };
 
 static const struct suite smmus_suite = {

@@ -10,11 +10,11 @@ export RNG_BDF="$BDF"
 bind_device 1234 11e8
 export EDU_BDF="$BDF" CDEV
 
-# Where the kernel has a door for it, by the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
+# By the backend of our own first.
+if has_native smmu_v3; then
 	cp /programs/nested-smmu /programs/nested-smmu-native
-	run nested-smmu-native none nested "during DMA" card ATS
+	run nested-smmu-native none nested "during DMA" card ATS failures vDEVICE
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend
 fi
 export IN_TREE=1
-run nested-smmu none nested "during DMA" card ATS
+run nested-smmu none nested "during DMA" card ATS failures vDEVICE

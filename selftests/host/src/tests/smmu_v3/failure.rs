@@ -16,7 +16,10 @@ use crate::{
     },
     kapi::iommu::invalidate::Invalidated,
     tests::{
-        random::cases,
+        random::{
+            cases,
+            Random, //
+        },
         smmu_v3::{
             batch::{
                 check_scope,
@@ -63,6 +66,51 @@ fn an_invalid_command_anywhere() {
             assert!(recorder.log().last().is_none_or(|last| last.sync));
         }
     }
+}
+
+/// Checks that with an invalid command at any place those before it are carried out as if there were
+/// no others.
+fn check_everywhere(random: &mut Random, smmus: usize, commands: &[Words]) {
+    for place in 0..commands.len() {
+        let (recorder, alone) = (Recorder::new(smmus), Recorder::new(smmus));
+        let mut with_bad = commands.to_vec();
+        with_bad[place] = [0x46, 0];
+        let Invalidated { done, result, .. } = run(&recorder, &FULL, &with_bad, commands.len());
+        assert_eq!((done as usize, result), (place, Err(EIO)));
+        let before = &commands[..place];
+        let Invalidated { done, result, .. } = run(&alone, &FULL, before, place);
+        assert_eq!((done as usize, result), (place, Ok(())));
+        assert_eq!(recorder.log(), alone.log());
+        check_scope(random, &recorder, &FULL, before);
+        for smmu in 0..smmus {
+            let log = recorder.log();
+            let mut to_it = log.iter().rev().filter(|entry| entry.smmu == smmu);
+            assert!(to_it.next().is_none_or(|last| last.sync));
+        }
+    }
+}
+
+#[test]
+fn an_invalid_command_anywhere_among_ranges_and_classes() {
+    cases(4, |random| {
+        let rows: Vec<_> = (0..131u64)
+            .map(|page| with(with([0x12, 0], 75, 72, 0b0111), 127, 76, page))
+            .collect();
+        let in_turn: Vec<_> = (0..131)
+            .map(|number| match number % 4 {
+                0 => with([0x05, 0], 63, 32, 8),
+                1 => rows[number],
+                2 => with([0x40, 0], 63, 32, 8),
+                _ => with(page(number), 63, 48, number as u64 % 2),
+            })
+            .collect();
+        let mixed: Vec<_> = (0..131).map(|_| guest::command(random, &FULL)).collect();
+        for smmus in 1..=2 {
+            for commands in [&rows, &in_turn, &mixed] {
+                check_everywhere(random, smmus, commands);
+            }
+        }
+    });
 }
 
 #[test]
