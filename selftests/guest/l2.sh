@@ -303,9 +303,11 @@ l2_unseen() {
 	[ -z "$WHY" ]
 }
 
-# l2_calls IOCTL: print how often QEMU has called it.
+# l2_calls IOCTL [failed]: print how often QEMU has called it, or how often that has failed.
 l2_calls() {
-	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" '$1 == name { calls = $2 } END { print calls + 0 }'
+	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" -v what="$2" '
+		$1 == name { calls = what == "failed" ? $3 : $2 }
+		END { print calls + 0 }'
 }
 
 # l2_maps_by IOCTL: check that QEMU maps all of L2's memory by it. Other memory may be mapped by others.

@@ -29,14 +29,15 @@ l2_driver_translates() {
 	[ "${SAID%% *}" = 1 ] || { WHY="the core says $SAID"; return 1; }
 }
 
-# l2_nests: check that QEMU made page tables for both stages, and passes commands on.
+# l2_nests: check that QEMU made page tables for both stages, and passes commands on, which none refuses.
 l2_nests() {
-	local made commands
+	local made commands failed
 	made="$(l2_calls IOMMU_VIOMMU_ALLOC) vIOMMU, $(l2_calls IOMMU_VDEVICE_ALLOC) vDEVICE"
 	made="$made, $(l2_calls IOMMU_VEVENTQ_ALLOC) vEVENTQ"
 	commands=$(l2_calls IOMMU_HWPT_INVALIDATE)
-	WHY="$made, $(l2_calls IOMMU_HWPT_ALLOC) HWPTs, $commands batches of commands"
-	[ "$made" = "1 vIOMMU, 1 vDEVICE, 1 vEVENTQ" ] && [ "$commands" -gt 100 ]
+	failed=$(l2_calls IOMMU_HWPT_INVALIDATE failed)
+	WHY="$made, $(l2_calls IOMMU_HWPT_ALLOC) HWPTs, $commands batches of commands, $failed failed"
+	[ "$made" = "1 vIOMMU, 1 vDEVICE, 1 vEVENTQ" ] && [ "$commands" -gt 100 ] && [ "$failed" = 0 ]
 }
 
 # l2_sid: print the StreamID that L2's firmware gives the card: its address.
@@ -104,7 +105,7 @@ l2_prepare
 if [ "$MODULE" = iommufd ]; then
 	lives c ""
 else
-	if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
+	if has_native smmu_v3; then
 		lives native smmu_v3
 		unload_modules
 		l2_load backend=in_tree

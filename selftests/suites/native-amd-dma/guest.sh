@@ -9,7 +9,7 @@ bind_device 1234 11e8
 export CDEV BDF
 
 # By the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*amd_vi'; then
+if has_native amd_vi; then
 	cp /programs/nested-amd-dma /programs/nested-amd-dma-native
 	run nested-amd-dma-native none
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend

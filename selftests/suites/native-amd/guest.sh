@@ -11,7 +11,7 @@ bind_device 1234 11e8
 export CDEV BDF
 
 # By the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*amd_vi'; then
+if has_native amd_vi; then
 	cp /programs/nested-amd /programs/nested-amd-native
 	run nested-amd-native none
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend

@@ -15,7 +15,7 @@ PROGRAMS=nested-vtd
 [ ! -e /programs/nested-vtd-trace ] || [ "$MODULE" = iommufd ] || PROGRAMS="$PROGRAMS nested-vtd-trace"
 
 # By the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*vtd'; then
+if has_native vtd; then
 	for program in $PROGRAMS; do
 		cp "/programs/$program" "/programs/$program-native"
 		run "$program-native" none

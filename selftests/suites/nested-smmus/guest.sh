@@ -8,8 +8,8 @@ CDEV2=$CDEV
 bind_device 1234 11e8
 export CDEV CDEV2
 
-# Where the kernel has a door for it, by the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
+# By the backend of our own first.
+if has_native smmu_v3; then
 	cp /programs/nested-smmus /programs/nested-smmus-native
 	run nested-smmus-native none
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend

@@ -6,8 +6,8 @@ load_vfio
 bind_device 1234 11e8
 export CDEV
 
-# Where the kernel has a door for it, by the backend of our own first.
-if dmesg | grep -q 'iommufd_rs: native backends: .*smmu_v3'; then
+# By the backend of our own first.
+if has_native smmu_v3; then
 	cp /programs/smmu-batches /programs/smmu-batches-native
 	run smmu-batches-native none
 	echo in_tree >/sys/module/iommufd_rs/parameters/backend
