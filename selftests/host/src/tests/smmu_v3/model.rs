@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! A model of SMMUs, of devices behind them and of the memory of two guests. It checks the effect
-//! of a guest's tables and invalidations.
+//! of a guest's stream table entries, tables and invalidations: the SMMUs walk the entries that are
+//! made of the guest's, and get the commands that are made of the guest's.
 //!
 //! The model caches all that it may, and drops only what the specification says it must, as late as
 //! it may: commands take effect in any order, at any time until the CMD_SYNC behind them is
@@ -28,6 +29,10 @@ use crate::{
             Smmus,
             Stream,
             MAX_ISSUED, //
+        },
+        ste::{
+            Ste,
+            Vste, //
         }, //
     },
     kapi::iommu::invalidate::Invalidated,
@@ -43,6 +48,7 @@ use crate::{
                 FULL, //
             },
             scope::{
+                bits,
                 entry_shift,
                 with,
                 AtcEntry,
@@ -77,9 +83,21 @@ struct Pte {
     global: bool,
 }
 
+/// Values of Config (5.2) of the guest's entries and the SMMU's.
+const ABORT: u64 = 0b000;
+const BYPASS: u64 = 0b100;
+const STAGE_1: u64 = 0b101;
+const STAGE_2: u64 = 0b110;
+const BOTH_STAGES: u64 = 0b111;
+/// Set in what the second stage alone translates an address to.
+const BY_STAGE_2: u64 = 1 << 62;
+
 /// A guest's memory. Blocks are at level 2, pages, above the blocks, at level 3.
 struct Guest {
-    cds: BTreeMap<u32, Cd>,
+    /// Words 0 and 1 of the stream table entry of each device.
+    entries: BTreeMap<u32, Words>,
+    /// Context descriptors, by their address.
+    cds: BTreeMap<u64, Cd>,
     /// The entries, by level and address.
     tables: Vec<BTreeMap<(u64, u64), Pte>>,
     /// Of each table.
@@ -103,6 +121,8 @@ impl Guest {
 /// An SMMU: its caches, and the commands that have not taken effect yet.
 #[derive(Default)]
 struct Smmu {
+    /// The stream table, by StreamID.
+    entries: BTreeMap<u32, Ste>,
     cds: BTreeMap<u32, Cd>,
     tlb: Vec<(TlbEntry, u64)>,
     pending: Vec<Words>,
@@ -124,10 +144,60 @@ impl World {
         [[0x10, 0x20], [0x21, 0x11]][smmu][guest]
     }
 
-    /// Returns the SMMU that a device is behind, and its StreamID there.
-    fn stream(&self, guest: usize, device: u32) -> (usize, u32) {
+    /// Returns the SMMU that a device is behind, and its StreamIDs there. One device has two.
+    fn streams(&self, guest: usize, device: u32) -> (usize, Vec<u32>) {
         let smmu = device as usize % self.smmus.len();
-        (smmu, 0x100 * (guest as u32 + 1) + device)
+        let sid = 0x100 * (guest as u32 + 1) + device;
+        let more = if device == 1 { Some(sid + 0x40) } else { None };
+        (smmu, [sid].into_iter().chain(more).collect())
+    }
+
+    /// Returns the address of one of the two context descriptors of a device.
+    fn cd(device: u32, nth: u64) -> u64 {
+        0x7000_0000 + 0x80 * u64::from(device) + 0x40 * nth
+    }
+
+    /// Returns the entry of the second stage alone, as the driver makes it.
+    fn stage_2(smmu: usize, guest: usize, ats: bool) -> Ste {
+        let vmid = u64::from(Self::vmid(smmu, guest));
+        let table = 0x1000 * (guest as u64 + 1);
+        let word0 = with([1, 0], 3, 1, STAGE_2)[0];
+        [word0, u64::from(ats) << 28, vmid, table, 0, 0, 0, 0]
+    }
+
+    /// Gives a device the SMMU's entry for the guest's, as an attach does.
+    fn attach(&mut self, guest: usize, device: u32) {
+        let words = self.guests[guest].entries[&device];
+        let vste = Vste::from_guest(words, &self.features).expect("it is valid");
+        let translates = bits(words, 0, 0) == 1 && bits(words, 3, 1) == STAGE_1;
+        let ats = Self::has_ats(device) && (!translates || vste.enables_ats());
+        let (smmu, sids) = self.streams(guest, device);
+        let ste = vste.encode(&Self::stage_2(smmu, guest, ats));
+        for sid in sids {
+            self.smmus[smmu].entries.insert(sid, ste);
+            // CMD_CFGI_STE drops the descriptors too (4.3.1).
+            self.smmus[smmu].cds.remove(&sid);
+        }
+        // The driver invalidates what the device has cached.
+        self.atc
+            .retain(|(owner, cache, _), _| (*owner, *cache) != (guest, device));
+    }
+
+    /// Makes another entry for a device of a guest, and attaches the device.
+    fn change_ste(&mut self, guest: usize, device: u32) {
+        let words = match self.random.within(0..=9) {
+            0 => [0, u64::MAX],
+            1 => with([1, 0], 3, 1, ABORT),
+            2 | 3 => with([1, 0], 3, 1, BYPASS),
+            _ => {
+                let cd = Self::cd(device, self.random.within(0..=1));
+                let words = with([1, 0], 3, 1, STAGE_1);
+                let ats = u64::from(self.random.one_in(2));
+                with(with(words, 51, 6, cd >> 6), 93, 92, ats)
+            }
+        };
+        self.guests[guest].entries.insert(device, words);
+        self.attach(guest, device);
     }
 
     fn has_ats(device: u32) -> bool {
@@ -155,18 +225,42 @@ impl World {
         if let Some(cached) = self.atc.get(&(guest, device, page)) {
             return Some(*cached);
         }
-        let output = self.translate_by_smmu(guest, device, page << 12)?;
-        if Self::has_ats(device) {
+        let (smmu, sids) = self.streams(guest, device);
+        let sid = sids[self.random.within(0..=sids.len() as u64 - 1) as usize];
+        let output = self.translate_by_smmu(guest, smmu, sid, page << 12)?;
+        // EATS (5.2).
+        let eats = self.smmus[smmu].entries[&sid][1] >> 28 & 3;
+        assert!(eats == 0 || Self::has_ats(device));
+        if eats != 0 {
             self.atc.insert((guest, device, page), output);
         }
         Some(output)
     }
 
-    fn translate_by_smmu(&mut self, guest: usize, device: u32, address: u64) -> Option<u64> {
-        let (smmu, sid) = self.stream(guest, device);
+    /// Walks from the stream table entry on. Whatever a guest asks for, the second stage is its own.
+    fn translate_by_smmu(
+        &mut self,
+        guest: usize,
+        smmu: usize,
+        sid: u32,
+        address: u64,
+    ) -> Option<u64> {
+        let [word0, word1, word2, word3, ..] = self.smmus[smmu].entries[&sid];
+        let words = [word0, word1];
+        assert_eq!(bits(words, 0, 0), 1);
+        match bits(words, 3, 1) {
+            ABORT => return None,
+            STAGE_2 | BOTH_STAGES => {}
+            config => panic!("Config {config:#b}"),
+        }
         let vmid = Self::vmid(smmu, guest);
+        assert_eq!(word2 & 0xffff, u64::from(vmid));
+        assert_eq!(word3, Self::stage_2(smmu, guest, false)[3]);
+        if bits(words, 3, 1) == STAGE_2 {
+            return Some(address | BY_STAGE_2);
+        }
         let memory = &self.guests[guest];
-        let in_memory = memory.cds[&device];
+        let in_memory = *memory.cds.get(&(bits(words, 51, 6) << 6))?;
         let cd = *self.smmus[smmu].cds.entry(sid).or_insert(in_memory);
         let cached = self.smmus[smmu].tlb.iter().find(|(entry, _)| {
             entry.vmid == vmid
@@ -189,12 +283,21 @@ impl World {
         Some(pte.output + (address - start))
     }
 
-    /// Returns the translation in memory, which a device must get for an address.
+    /// Returns the translation in the guest's memory, which a device must get for an address.
     fn expected(&self, guest: usize, device: u32, address: u64) -> Option<u64> {
         let memory = &self.guests[guest];
         let address = address >> 12 << 12;
-        let (_, start, pte) = memory.walk(memory.cds[&device], address)?;
-        Some(pte.output + (address - start))
+        let words = memory.entries[&device];
+        match bits(words, 3, 1) {
+            _ if bits(words, 0, 0) == 0 => None,
+            ABORT => None,
+            BYPASS => Some(address | BY_STAGE_2),
+            _ => {
+                let cd = memory.cds[&(bits(words, 51, 6) << 6)];
+                let (_, start, pte) = memory.walk(cd, address)?;
+                Some(pte.output + (address - start))
+            }
+        }
     }
 
     /// Lets devices translate addresses.
@@ -219,18 +322,21 @@ impl World {
         });
         for guest in 0..GUESTS {
             for device in 0..DEVICES {
-                let (behind, sid) = self.stream(guest, device);
+                let (behind, sids) = self.streams(guest, device);
                 if behind != smmu {
                     continue;
                 }
-                let cd = CdEntry {
-                    sid,
-                    ssid: 0,
-                    leaf: true,
-                };
-                if cd.must_go(command) {
-                    self.smmus[smmu].cds.remove(&sid);
-                    foreign += usize::from(guest != OURS);
+                let sid = sids[0];
+                for sid in sids {
+                    let cd = CdEntry {
+                        sid,
+                        ssid: 0,
+                        leaf: true,
+                    };
+                    if cd.must_go(command) {
+                        self.smmus[smmu].cds.remove(&sid);
+                        foreign += usize::from(guest != OURS);
+                    }
                 }
                 self.atc.retain(|(owner, cache, page), _| {
                     let entry = AtcEntry {
@@ -271,9 +377,9 @@ impl Smmus for Hardware {
 
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
         let device = (0..DEVICES).find(|device| World::vsid(*device) == vsid)?;
-        let (smmu, sid) = self.0.borrow().stream(OURS, device);
-        let last = true;
-        (nth == 0).then_some(Stream { smmu, sid, last })
+        let (smmu, sids) = self.0.borrow().streams(OURS, device);
+        let (sid, last) = (*sids.get(nth)?, nth + 1 == sids.len());
+        Some(Stream { smmu, sid, last })
     }
 
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
@@ -317,19 +423,27 @@ fn world(random: &mut Random) -> World {
         .resize_with(random.within(1..=2) as usize, Smmu::default);
     for _ in 0..GUESTS {
         let mut memory = Guest {
+            entries: BTreeMap::new(),
             cds: BTreeMap::new(),
             tables: vec![BTreeMap::new(); TABLES],
             asids: (1..=TABLES as u16).collect(),
             granule: random.within(1..=3),
         };
         for device in 0..DEVICES {
-            let table = random.within(0..=TABLES as u64 - 1) as usize;
-            let asid = memory.asids[table];
-            memory.cds.insert(device, Cd { asid, table });
+            for nth in 0..=1 {
+                let table = random.within(0..=TABLES as u64 - 1) as usize;
+                let asid = memory.asids[table];
+                memory
+                    .cds
+                    .insert(World::cd(device, nth), Cd { asid, table });
+            }
         }
         world.guests.push(memory);
     }
     for guest in 0..GUESTS {
+        for device in 0..DEVICES {
+            world.change_ste(guest, device);
+        }
         for _ in 0..20 {
             change_entry(&mut world, guest);
         }
@@ -369,9 +483,14 @@ fn change_entry(world: &mut World, guest: usize) -> Vec<Words> {
     commands
 }
 
-/// Returns CMD_TLBI_NH_VA for an entry, in one of the forms that a guest may use.
+/// Returns CMD_TLBI_NH_VA or CMD_TLBI_NH_VAA for an entry, in one of the forms that a guest may use.
 fn by_address(world: &mut World, asid: u64, granule: u64, level: u64, start: u64) -> Words {
-    let command = with([0x12, 0], 63, 48, asid);
+    // CMD_TLBI_NH_VAA is for all ASIDs.
+    let command = if world.random.one_in(4) {
+        [0x13, 0]
+    } else {
+        with([0x12, 0], 63, 48, asid)
+    };
     let command = with(command, 127, 76, start >> 12);
     if !world.features.range_invalidation || world.random.one_in(3) {
         return command;
@@ -385,6 +504,9 @@ fn by_address(world: &mut World, asid: u64, granule: u64, level: u64, start: u64
 fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
     let table = world.random.within(0..=TABLES as u64 - 1) as usize;
     let exchange = world.random.one_in(2);
+    let place = World::cd(device, world.random.within(0..=1));
+    let all = world.random.one_in(3);
+    let whole = [[0x10, 0], [0x30, 0], [0, 0]][world.random.within(0..=2) as usize];
     let memory = &mut world.guests[OURS];
     let mut commands = Vec::new();
     let mut changed = vec![device];
@@ -393,16 +515,19 @@ fn change_cd(world: &mut World, device: u32) -> Vec<Words> {
         changed = (0..DEVICES).collect();
     } else {
         let asid = memory.asids[table];
-        memory.cds.insert(device, Cd { asid, table });
+        memory.cds.insert(place, Cd { asid, table });
     }
     for cd in memory.cds.values_mut() {
         cd.asid = memory.asids[cd.table];
     }
     let sid = |device: &u32| u64::from(World::vsid(*device));
     for device in &changed {
-        commands.push(with([0x05, 0], 63, 32, sid(device)));
+        let opcode = if all { 0x06 } else { 0x05 };
+        commands.push(with([opcode, 0], 63, 32, sid(device)));
     }
-    if exchange {
+    if exchange && whole != [0, 0] {
+        commands.push(whole);
+    } else if exchange {
         for table in [0, table] {
             commands.push(with([0x11, 0], 63, 48, memory.asids[table].into()));
         }
@@ -431,6 +556,11 @@ fn no_device_gets_what_is_stale() {
             world.traffic(60);
             let mut commands = Vec::new();
             for _ in 0..world.random.within(1..=30) {
+                if world.random.one_in(6) {
+                    let guest = world.random.within(0..=GUESTS as u64 - 1) as usize;
+                    let device = world.random.within(0..=u64::from(DEVICES) - 1) as u32;
+                    world.change_ste(guest, device);
+                }
                 commands.extend(if world.random.one_in(5) {
                     let device = world.random.within(0..=u64::from(DEVICES) - 1) as u32;
                     change_cd(&mut world, device)
