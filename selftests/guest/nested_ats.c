@@ -65,6 +65,23 @@ static void reset_attached(struct fixture *none)
 	close_rng(&n, &rng);
 }
 
+/* Resets of a device that was just asked to write. Its ring is empty after each. */
+static void reset_asked(struct fixture *none)
+{
+	struct nested n;
+	struct rng rng;
+	uint32_t both, i;
+
+	if (!open_rng(&n, &rng, &both))
+		return;
+	for (i = 0; i < 10; i++) {
+		rng_begins(&n, &rng, TARGET_VA);
+		WANT(reset(&n, &rng), 0);
+		WANT(rng_writes(&n, &rng, TARGET_VA), A_PAGE);
+	}
+	close_rng(&n, &rng);
+}
+
 /* Resets of a device that is attached to other entries, and then to the first again. */
 static void reset_elsewhere(struct fixture *none)
 {
@@ -141,6 +158,7 @@ static void reset_vdevice(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "reset", reset_attached, ALONE },
+	{ "reset after a request", reset_asked, ALONE },
 	{ "reset with other entries", reset_elsewhere, ALONE },
 	{ "reset after its vDEVICE would be destroyed", reset_vdevice, ALONE },
 };

@@ -160,22 +160,28 @@ static bool is_zero(const char *page)
 	return !memcmp(page, zero, BYTES);
 }
 
-uint32_t rng_writes(struct nested *n, struct rng *rng, uint64_t target)
+void rng_begins(struct nested *n, struct rng *rng, uint64_t target)
 {
-	const struct timespec millisecond = { .tv_nsec = 1000000 };
 	struct vring_desc *desc = (void *)page_of(n, RINGS_PAGE);
 	struct vring_avail *avail = (void *)(page_of(n, RINGS_PAGE) + AVAIL);
-	volatile struct vring_used *used = (void *)(page_of(n, RINGS_PAGE) + USED);
-	int left = PATIENCE;
 
-	memset(page_of(n, A_PAGE), 0, BYTES);
-	memset(page_of(n, B_PAGE), 0, BYTES);
 	desc[0] = (struct vring_desc){ .addr = target, .len = BYTES, .flags = VRING_DESC_F_WRITE };
 	avail->ring[rng->asked % DEPTH] = 0;
 	__sync_synchronize();
 	avail->idx = ++rng->asked;
 	__sync_synchronize();
 	*(volatile uint16_t *)rng->notify = 0;
+}
+
+uint32_t rng_writes(struct nested *n, struct rng *rng, uint64_t target)
+{
+	const struct timespec millisecond = { .tv_nsec = 1000000 };
+	volatile struct vring_used *used = (void *)(page_of(n, RINGS_PAGE) + USED);
+	int left = PATIENCE;
+
+	memset(page_of(n, A_PAGE), 0, BYTES);
+	memset(page_of(n, B_PAGE), 0, BYTES);
+	rng_begins(n, rng, target);
 	while (used->idx != rng->asked && left--)
 		nanosleep(&millisecond, NULL);
 	__sync_synchronize();

@@ -30,6 +30,9 @@ void rng_close(struct rng *rng);
 /* Starts it, after a reset too. */
 int rng_start(struct nested *n, struct rng *rng);
 
+/* Asks the device to write random numbers to the target, and does not wait. */
+void rng_begins(struct nested *n, struct rng *rng, uint64_t target);
+
 /*
  * Has the device write random numbers to the target and returns the page that they are at the beginning
  * of then: A_PAGE, B_PAGE or 0 for neither. If it may not write there, it must be reset.
