@@ -305,7 +305,7 @@ l2_unseen() {
 
 # l2_calls IOCTL [failed]: print how often QEMU has called it, or how often that has failed.
 l2_calls() {
-	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" -v what="$2" '
+	/programs/ioctl_report /tmp/l2.ioctls | awk -v name="$1" -v what="${2:-}" '
 		$1 == name { calls = what == "failed" ? $3 : $2 }
 		END { print calls + 0 }'
 }
