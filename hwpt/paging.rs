@@ -19,7 +19,10 @@ use crate::{
         fault::Faults,
         FaultQueue, //
     },
-    ioas::Ioas,
+    ioas::{
+        Busy,
+        Ioas, //
+    },
     kapi::{
         iommu::{
             device::IommuDevice,
@@ -169,9 +172,20 @@ impl HwptPaging {
     /// Fills the page tables with the mappings of the address space, and keeps them equal from then
     /// on. Called once, before the object is published. Returns the errors of [`Ioas::add_domain`].
     pub(crate) fn fill(&self) -> Result {
-        self.ioas.add_domain(&self.domain)?;
+        self.ioas.add_domain(&self.domain, self.busy())?;
         self.filled.store(true, Relaxed);
         Ok(())
+    }
+
+    /// Returns what is done if the page tables go while other tasks map memory into them. Automatic ones
+    /// go when a device is closed, under locks of its driver for which others wait. What user space
+    /// destroys is gone when the call returns.
+    fn busy(&self) -> Busy {
+        if self.automatic {
+            Busy::HandOver
+        } else {
+            Busy::Wait
+        }
     }
 
     /// Returns the address space.
@@ -209,7 +223,7 @@ impl HwptPaging {
 impl Drop for HwptPaging {
     fn drop(&mut self) {
         if self.filled.load(Relaxed) {
-            self.ioas.remove_domain(&self.domain);
+            self.ioas.remove_domain(&self.domain, self.busy());
         }
     }
 }

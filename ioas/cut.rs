@@ -123,8 +123,10 @@ impl Ioas {
                 warn_on_once!(refused.is_err());
             }
         }
+        let work = space.domains.members.take_work();
         drop(space);
         self.settled.wake_all();
+        self.work(work);
         result.map(|()| Cut::Done)
     }
 }

@@ -115,8 +115,10 @@ impl Drop for Taken<'_> {
             // The slice of the part keeps the memory from being dropped under the lock.
             warn_on_once!(space.remove(range).is_none());
         }
+        let work = space.domains.members.take_work();
         drop(space);
         self.ioas.settled.wake_all();
+        self.ioas.work(work);
     }
 }
 
@@ -257,6 +259,7 @@ impl Ioas {
                 }
             }
         }
+        let work = space.domains.members.take_work();
         drop(space);
         self.stats.areas.fetch_add(count, Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
@@ -264,6 +267,7 @@ impl Ioas {
         core::mem::forget(filled);
         taken.parts = Chunks::new();
         self.settled.wake_all();
+        self.work(work);
         Ok(())
     }
 

@@ -154,6 +154,16 @@ impl Batch {
     }
 }
 
+/// What is done if a domain is removed while other tasks work on areas. They may wait for user memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// The task waits for them.
+    Wait,
+    /// The first of them that has finished does the rest, in its own call. The domain exists until
+    /// then.
+    HandOver,
+}
+
 /// What the search for areas that are behind has come to.
 enum Found {
     /// No area is behind any more.
@@ -228,24 +238,13 @@ impl Ioas {
         }
     }
 
-    /// As [`Ioas::write_settled`]. Cannot fail.
-    fn write_settled_unkillable(&self) -> WriteGuard<'_, Space> {
-        loop {
-            let space = self.space.write();
-            if space.domains.members.is_settled() {
-                return space;
-            }
-            self.settled.wait(space);
-        }
-    }
-
-    /// Adds a domain and maps all areas into it. On failure nothing has changed. Areas that are
-    /// made meanwhile are mapped into it from the beginning.
+    /// Adds a domain and maps all areas into it. On failure nothing has changed, or will have when
+    /// `busy` permits it. Areas that are made meanwhile are mapped into it from the beginning.
     ///
     /// Returns `EADDRINUSE` if an area lies outside of the domain's aperture or is not aligned to
     /// its smallest page, `EINVAL` if that page is larger than the CPU's, `ENOMEM`, `EINTR` if the
     /// task is being killed, and `EFAULT`.
-    pub(crate) fn add_domain(&self, domain: &Arc<Domain>) -> Result {
+    pub(crate) fn add_domain(&self, domain: &Arc<Domain>, busy: Busy) -> Result {
         let mut space = self.write_settled()?;
         let owner = id_of(domain);
 
@@ -264,29 +263,70 @@ impl Ioas {
         space.alignment = alignment;
         drop(space);
 
-        let result = self.fill_domain(domain);
-        if result.is_err() {
-            self.space.write().domains.members.begin_undo();
-            self.empty_domain(domain);
+        if let Err(refusal) = self.fill_domain(domain) {
+            let mut space = self.space.write();
+            space.domains.members.begin_undo();
+            let work = space.domains.members.take_work();
+            drop(space);
+            self.see_out(domain, work, busy);
+            return Err(refusal);
         }
-        self.settled.wake_all();
-        result?;
         self.stats.domains.fetch_add(1, Relaxed);
         Ok(())
     }
 
     /// Removes a domain and unmaps all areas from it. Cannot fail. Areas that are made meanwhile
-    /// are not mapped into it.
-    pub(crate) fn remove_domain(&self, domain: &Arc<Domain>) {
-        let mut space = self.write_settled_unkillable();
+    /// are not mapped into it. `busy` says whether the domain is gone on return.
+    pub(crate) fn remove_domain(&self, domain: &Arc<Domain>, busy: Busy) {
+        let mut space = self.space.write();
         let members = &mut space.domains.members;
-        let is_member = members.begin_leave(|other| Arc::ptr_eq(other, domain));
+        let is_member = members.leave(|other| Arc::ptr_eq(other, domain));
+        let work = members.take_work();
         drop(space);
 
         if !warn_on_once!(!is_member) {
             self.stats.domains.fetch_sub(1, Relaxed);
-            self.empty_domain(domain);
-            self.settled.wake_all();
+            self.see_out(domain, work, busy);
+        }
+    }
+
+    /// Does `work`, for a `domain` that leaves. With [`Busy::HandOver`] others may have to do the rest.
+    fn see_out(&self, domain: &Arc<Domain>, work: Option<Arc<Domain>>, busy: Busy) {
+        let rest = match busy {
+            Busy::Wait => self.wait_until_gone(domain, work),
+            Busy::HandOver => work,
+        };
+        self.work(rest);
+    }
+
+    /// Does `work`, and all else that must be done until `domain` is no member any more. Returns work on
+    /// another domain.
+    fn wait_until_gone(
+        &self,
+        domain: &Arc<Domain>,
+        mut work: Option<Arc<Domain>>,
+    ) -> Option<Arc<Domain>> {
+        loop {
+            if let Some(leaving) = work {
+                work = self.empty_domain(&leaving, Busy::Wait);
+            }
+            let mut space = self.space.write();
+            let members = &mut space.domains.members;
+            if !members.has_member(|other| Arc::ptr_eq(other, domain)) {
+                return work;
+            }
+            work = work.or_else(|| members.take_work());
+            if work.is_none() {
+                self.settled.wait(space);
+            }
+        }
+    }
+
+    /// Does the work that [`Membership::take_work`](crate::ioas::membership::Membership::take_work)
+    /// has returned. The caller holds no area.
+    pub(super) fn work(&self, mut work: Option<Arc<Domain>>) {
+        while let Some(leaving) = work {
+            work = self.empty_domain(&leaving, Busy::HandOver);
         }
     }
 
@@ -327,6 +367,10 @@ impl Ioas {
         let followed = match find_behind(&mut space, from, &mut batch) {
             Found::None => {
                 space.domains.members.end();
+                let work = space.domains.members.take_work();
+                drop(space);
+                self.settled.wake_all();
+                self.work(work);
                 return Ok(Filled::All);
             }
             Found::Later(next) => return Ok(Filled::Before(next)),
@@ -359,8 +403,9 @@ impl Ioas {
     }
 
     /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
-    /// their memory if no other domain has it. Ends the change. Cannot fail.
-    fn empty_domain(&self, domain: &Arc<Domain>) {
+    /// their memory if no other domain has it. Ends the change, and returns the work on the next one.
+    /// Cannot fail. Another task that works on an area is waited for, or gets the rest of the work.
+    fn empty_domain(&self, domain: &Arc<Domain>, busy: Busy) -> Option<Arc<Domain>> {
         let mut from = 0;
         loop {
             let mut batch = Batch::new(Pick::Any);
@@ -370,13 +415,19 @@ impl Ioas {
                     let left = space.domains.members.end();
                     space.remove_aperture(id_of(domain));
                     space.alignment = space.domains.alignment();
+                    let next = space.domains.members.take_work();
                     drop(space);
                     drop(left);
-                    return;
+                    self.settled.wake_all();
+                    return next;
                 }
                 Found::Later(next) => {
                     from = next;
                     continue;
+                }
+                Found::Busy if busy == Busy::HandOver => {
+                    space.domains.members.put_work_down();
+                    return None;
                 }
                 Found::Busy => {
                     self.settled.wait(space);

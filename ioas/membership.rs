@@ -7,7 +7,7 @@
 //! followed, so [`Membership::has`] says at any time whether a domain has it:
 //!
 //! ```text
-//!            begin_join()          end()               begin_leave()            end()
+//!            begin_join()          end()                  leave()               end()
 //!   (free) -------------> Joining -------> Full member --------------> Leaving -------> (free)
 //!                            |                                                            ^
 //!                            | begin_undo()                   end()                       |
@@ -19,7 +19,11 @@
 //!   made meanwhile           yes            no            no            yes
 //! ```
 //!
-//! One domain joins or leaves at a time. The change ends when no area is behind it.
+//! One domain joins or leaves at a time. The change ends when no area is behind it. A domain that is to
+//! leave meanwhile begins to when the change ends.
+//!
+//! A domain that joins is filled by the task that adds it. The work on one that leaves, or is undone, is
+//! done by one task at a time, and may be handed over to another: [`Membership::take_work`].
 //!
 //! Pure logic. Protected by `Ioas::space` (rank 25).
 
@@ -47,15 +51,25 @@ enum Stage {
 /// # Invariants
 ///
 /// - The slot that `stage` names has a domain.
+/// - If no domain joins or leaves, none is to leave.
 /// - No area has followed a change later than `change`. If no domain joins, `change` is not below
 ///   that of any area; while one does, an area has followed `change` exactly if the domain has it.
 pub(crate) struct Membership<D> {
     /// A domain keeps its slot as long as an area has it, so a task that works on an area can go
     /// from slot to slot without a lock.
-    slots: KVVec<Option<D>>,
+    slots: KVVec<Option<Member<D>>>,
     stage: Stage,
+    /// A task works on the domain that leaves, or is undone.
+    working: bool,
     /// The number of the present change, or of the last one. The first is 1: see `follow`.
     change: u64,
+}
+
+/// The domain of a slot.
+struct Member<D> {
+    domain: D,
+    /// It leaves when the present change ends.
+    to_leave: bool,
 }
 
 /// A domain that has an area.
@@ -74,6 +88,7 @@ impl<D: Clone> Membership<D> {
         Self {
             slots: KVVec::new(),
             stage: Stage::Settled,
+            working: false,
             change: 1,
         }
     }
@@ -90,7 +105,7 @@ impl<D: Clone> Membership<D> {
 
     /// Returns the domains, also one that joins or leaves.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
-        self.slots.iter().flatten()
+        self.slots.iter().flatten().map(|member| &member.domain)
     }
 
     /// Returns the domains that have every area.
@@ -100,7 +115,7 @@ impl<D: Clone> Membership<D> {
             .iter()
             .enumerate()
             .filter(move |(slot, _)| Some(*slot) != changing)
-            .filter_map(|(_, domain)| domain.as_ref())
+            .filter_map(|(_, member)| Some(&member.as_ref()?.domain))
     }
 
     /// Returns the slot of the domain that joins or leaves.
@@ -150,7 +165,7 @@ impl<D: Clone> Membership<D> {
         let slots = self.slots.iter().enumerate().skip(slot);
         slots
             .filter(move |(slot, _)| self.has(*slot, followed))
-            .filter_map(|(slot, domain)| Some((slot, domain.as_ref()?)))
+            .filter_map(|(slot, member)| Some((slot, &member.as_ref()?.domain)))
     }
 
     /// Returns the first domain from `slot` on that has an area.
@@ -178,7 +193,10 @@ impl<D: Clone> Membership<D> {
             self.slots.push(None, GFP_KERNEL_ACCOUNT)?;
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(domain);
+            *place = Some(Member {
+                domain,
+                to_leave: false,
+            });
         }
         self.stage = Stage::Joining(slot);
         self.change += 1;
@@ -192,18 +210,55 @@ impl<D: Clone> Membership<D> {
         }
     }
 
-    /// Begins to remove the domain for which `which` returns true. All areas are behind then. The
-    /// set must be settled. Returns false if there is no such domain.
-    pub(crate) fn begin_leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
-        let found = self
-            .slots
-            .iter()
-            .position(|d| d.as_ref().is_some_and(&which));
-        if let Some(slot) = found {
+    /// Has the domain leave for which `which` returns true: now if the set is settled, or else when the
+    /// present change ends. Returns false if there is no such domain.
+    pub(crate) fn leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
+        let mut members = self.slots.iter_mut().flatten();
+        let found = members.find(|member| which(&member.domain));
+        let is_member = found.is_some();
+        if let Some(member) = found {
+            member.to_leave = true;
+            self.begin_next_leave();
+        }
+        is_member
+    }
+
+    /// If the set is settled and a domain is to leave, begins to remove it. All areas are behind then.
+    fn begin_next_leave(&mut self) {
+        if !self.is_settled() {
+            return;
+        }
+        let to_leave = |member: &Option<Member<D>>| member.as_ref().is_some_and(|m| m.to_leave);
+        if let Some(slot) = self.slots.iter().position(to_leave) {
             self.stage = Stage::Leaving(slot);
             self.change += 1;
         }
-        found.is_some()
+    }
+
+    /// Returns the domain that leaves, or is undone, if no task works on it. The caller must empty it of
+    /// the areas that are behind, until it calls [`Membership::end`] or [`Membership::put_work_down`].
+    ///
+    /// A task that has put its work down because an area was in use by another task relies on that one
+    /// to call this when it has finished.
+    pub(crate) fn take_work(&mut self) -> Option<D> {
+        match self.stage {
+            Stage::Undoing(slot) | Stage::Leaving(slot) if !self.working => {
+                let member = self.slots.get(slot)?.as_ref()?;
+                self.working = true;
+                Some(member.domain.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Lets another task take the work.
+    pub(crate) fn put_work_down(&mut self) {
+        self.working = false;
+    }
+
+    /// Returns true if `which` returns true for a domain.
+    pub(crate) fn has_member(&self, which: impl Fn(&D) -> bool) -> bool {
+        self.iter().any(which)
     }
 
     /// Returns true if an area has followed the present change, or the last one.
@@ -218,8 +273,10 @@ impl<D: Clone> Membership<D> {
     }
 
     /// Ends the present change. No area may be behind. Returns the domain if it is no member any
-    /// more.
+    /// more. Begins to remove the next domain that is to leave, for which the caller calls
+    /// [`Membership::take_work`].
     pub(crate) fn end(&mut self) -> Option<D> {
+        self.working = false;
         let stage = core::mem::replace(&mut self.stage, Stage::Settled);
         let gone = match stage {
             Stage::Settled | Stage::Joining(_) => None,
@@ -231,6 +288,7 @@ impl<D: Clone> Membership<D> {
         while let Some(None) = self.slots.last() {
             self.slots.pop();
         }
-        gone
+        self.begin_next_leave();
+        gone.map(|member| member.domain)
     }
 }

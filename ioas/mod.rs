@@ -84,6 +84,7 @@ use crate::{
 
 pub(crate) use crate::ioas::{
     counted::CountedAttachment,
+    members::Busy,
     phys_pin::PhysPin,
     ranges::IoasRanges,
     reserve::ReservedIovas, //

@@ -327,13 +327,16 @@ impl Ioas {
             batch.first = space.domains.members.next(0, followed);
         }
         drop(space);
-        if in_domain {
-            self.unmap_batch(&mut batch);
-        }
+        let work = if in_domain {
+            self.unmap_batch(&mut batch)
+        } else {
+            None
+        };
         match other {
             Some(other) => self.let_readers_in(other.start(), false),
             None => self.settled.wake_all(),
         }
+        self.work(work);
         let bytes = batch.bytes();
         self.stats.areas.fetch_sub(to_u64(batch.count), Relaxed);
         self.stats.bytes.fetch_sub(bytes, Relaxed);
@@ -342,11 +345,9 @@ impl Ioas {
     }
 
     /// Unmaps areas in [`State::Dying`] from the domains that have them, unpins them, and removes
-    /// them.
-    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) {
-        let Some(followed) = batch.followed else {
-            return;
-        };
+    /// them. Returns work that another task has left.
+    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) -> Option<Arc<Domain>> {
+        let followed = batch.followed?;
         let mut next = batch.first.take();
         let pinned = next.is_some();
         // The domains keep their slots as long as the areas exist.
@@ -363,6 +364,7 @@ impl Ioas {
             // removes an area in `State::Dying`.
             warn_on_once!(space.remove(range).is_none());
         }
+        space.domains.members.take_work()
     }
 
     /// Lets readers come to the area at `iova` again, for which the caller has waited; if the caller

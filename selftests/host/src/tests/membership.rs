@@ -46,6 +46,8 @@ struct World {
     areas: Vec<Area>,
     full: BTreeSet<usize>,
     change: Option<Change>,
+    /// Those of `full` that leave when the change ends.
+    to_leave: BTreeSet<usize>,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             areas: Vec::new(),
             full: BTreeSet::new(),
             change: None,
+            to_leave: BTreeSet::new(),
         };
         for step in steps {
             world.take(*step);
@@ -79,7 +82,7 @@ impl World {
             Step::Create => self.areas.len() < AREAS,
             Step::Remove(area) => area < self.areas.len(),
             Step::Join(domain) => settled && !self.full.contains(&domain),
-            Step::Leave(domain) => settled && self.full.contains(&domain),
+            Step::Leave(domain) => self.full.contains(&domain) && !self.to_leave.contains(&domain),
             Step::Undo => matches!(self.change, Some(Change::Joining(_))),
             Step::Move(area) => self.areas.get(area).is_some_and(|area| self.behind(area)),
             Step::End => !settled && !self.areas.iter().any(|area| self.behind(area)),
@@ -102,9 +105,9 @@ impl World {
                 self.change = Some(Change::Joining(domain));
             }
             Step::Leave(domain) => {
-                assert!(self.members.begin_leave(|other| *other == domain));
-                self.full.remove(&domain);
-                self.change = Some(Change::Leaving(domain));
+                assert!(self.members.leave(|other| *other == domain));
+                self.to_leave.insert(domain);
+                self.begin_next_leave();
             }
             Step::Undo => {
                 let Some(Change::Joining(domain)) = self.change else {
@@ -136,7 +139,20 @@ impl World {
                     }
                     None => unreachable!(),
                 }
+                self.begin_next_leave();
             }
+        }
+    }
+
+    fn begin_next_leave(&mut self) {
+        if self.change.is_some() {
+            return;
+        }
+        let mut domains = self.members.iter().copied();
+        if let Some(domain) = domains.find(|domain| self.to_leave.contains(domain)) {
+            self.to_leave.remove(&domain);
+            self.full.remove(&domain);
+            self.change = Some(Change::Leaving(domain));
         }
     }
 
@@ -177,7 +193,7 @@ impl World {
             })
             .collect();
         areas.sort();
-        (slots, self.change, areas)
+        (slots, self.change, self.to_leave.clone(), areas)
     }
 }
 
@@ -203,4 +219,34 @@ fn every_area_has_the_domains_of_the_model() {
         }
     }
     assert!(seen.len() > 500, "{} states", seen.len());
+}
+
+/// The work on a domain that leaves is done by one task at a time, and each domain that is to leave does.
+#[test]
+fn work_is_done_by_one_task() {
+    let mut members = Membership::new();
+    for domain in [1, 2] {
+        members.begin_join(domain).unwrap();
+        assert_eq!(members.take_work(), None);
+        members.end();
+    }
+    assert!(!members.leave(|domain| *domain == 3));
+    assert!(members.leave(|domain| *domain == 2));
+    assert_eq!(members.take_work(), Some(2));
+    // Another one is to leave meanwhile.
+    assert!(members.leave(|domain| *domain == 1));
+    assert_eq!(members.take_work(), None);
+    members.put_work_down();
+    assert_eq!(members.take_work(), Some(2));
+    assert_eq!(members.end(), Some(2));
+    assert!(members.has_member(|domain| *domain == 1));
+    assert_eq!(members.take_work(), Some(1));
+    assert_eq!(members.end(), Some(1));
+    assert_eq!(members.take_work(), None);
+    assert!(members.is_settled() && members.is_empty());
+
+    members.begin_join(4).unwrap();
+    members.begin_undo();
+    assert_eq!(members.take_work(), Some(4));
+    assert_eq!(members.end(), Some(4));
 }
