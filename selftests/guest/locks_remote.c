@@ -68,7 +68,6 @@ static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 	uint32_t dev_id;
 	int pid;
 
-	late_bytes = 384UL << 20;
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
