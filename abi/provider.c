@@ -45,12 +45,13 @@ static const struct iommufd_provider provider = {
 
 int iommufd_rs_register_provider(void)
 {
-	return iommufd_register_provider(&provider);
+	iommufd_set_provider(&provider);
+	return 0;
 }
 
 void iommufd_rs_unregister_provider(void)
 {
-	iommufd_unregister_provider(&provider);
+	iommufd_set_provider(NULL);
 }
 #else
 int iommufd_rs_register_provider(void)

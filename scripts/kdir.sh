@@ -112,7 +112,7 @@ check_patches() {
 	local patched=1 exported=1
 	[ -n "$SOURCE" ] && [ -e "$KDIR/Module.symvers" ] || return 0
 	[ -e "$SOURCE/include/linux/iommufd_provider.h" ] || patched=0
-	exports iommufd_register_provider || exported=0
+	exports iommufd_set_provider || exported=0
 	if ((patched && !exported)); then
 		problem "the source of the kernel in $KDIR was patched after the kernel was built" \
 			"build the kernel again, install it and boot it"

@@ -31,7 +31,7 @@ pub(crate) struct Provider(());
 
 impl Provider {
     /// Registers the functions of `abi/provider.c`. Returns `EOPNOTSUPP` if the kernel does not
-    /// have the patch series, `EBUSY` if there is another provider.
+    /// have the patch series.
     pub(crate) fn register() -> Result<Self> {
         // SAFETY: The table is static, and `drop` ends the registration before the module is
         // unloaded.

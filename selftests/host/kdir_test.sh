@@ -29,7 +29,7 @@ make_kernel() {
 	echo 7.3.4 >"$KERNEL/include/config/kernel.release"
 	touch "$KERNEL/Makefile" "$KERNEL/rust/libkernel.rmeta" "$KERNEL/drivers/iommu/iommufd/iommufd_private.h" \
 		"$KERNEL/include/linux/iommufd_provider.h" "$KERNEL/scripts/rust_is_available_bindgen_libclang.h"
-	printf '0x00000000\tiommufd_register_provider\tvmlinux\tEXPORT_SYMBOL_GPL\tIOMMUFD_INTERNAL\n' \
+	printf '0x00000000\tiommufd_set_provider\tvmlinux\tEXPORT_SYMBOL_GPL\tIOMMUFD_INTERNAL\n' \
 		>"$KERNEL/Module.symvers"
 	tool rustc "$RUSTC_TEXT"
 	printf '#!/bin/sh\n[ "$1" = --version ] || [ -e "$1" ]\n' >"$SCRATCH/bin/bindgen"
