@@ -43,14 +43,12 @@ void iommufd_rs_smmu_v3_info(struct iommufd_viommu *viommu,
 
 	door->info(viommu, &from);
 	*info = (struct iommufd_rs_smmu_v3_info){
-		.ats = from.features & ARM_SMMU_V3_DOOR_ATS,
-		.two_level_cds = from.features & ARM_SMMU_V3_DOOR_2_LVL_CDTAB,
-		.stall_configurable =
-			from.features & ARM_SMMU_V3_DOOR_STALL_CONFIGURABLE,
-		.range_invalidation = from.features & ARM_SMMU_V3_DOOR_RANGE_INV,
-		.ds = from.features & ARM_SMMU_V3_DOOR_DS,
-		.repeat_erratum =
-			from.features & ARM_SMMU_V3_DOOR_REPEAT_TLBI_CFGI,
+		.ats = from.ats,
+		.two_level_cds = from.two_level_cds,
+		.stall_configurable = from.stall_configurable,
+		.range_invalidation = from.range_invalidation,
+		.ds = from.ds,
+		.repeat_erratum = from.repeat_erratum,
 		.asid_bits = from.asid_bits,
 		.ssid_bits = from.ssid_bits,
 		.vmid = from.vmid,
