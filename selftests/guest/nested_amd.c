@@ -151,14 +151,14 @@ static int answer_to_bit(unsigned int word, uint64_t bit)
 	if (word == 0 && bit & (DTE_MODE | DTE_ROOT))
 		return -EINVAL;
 	/* More levels of a GCR3 table, of page tables. */
+	if (word == 0 && bit == DTE_GLX(2))
+		return -EOPNOTSUPP;
 	if (word == 2 && bit == DTE_LEVELS(1))
 		return -EOPNOTSUPP;
 	if (word == 2 && bit == DTE_LEVELS(2))
 		return -EINVAL;
 	if (by_the_driver())
 		return 0;
-	if (word == 0 && bit == DTE_GLX(2))
-		return -EOPNOTSUPP;
 	return bit & taken[word] ? 0 : -EINVAL;
 }
 
