@@ -43,7 +43,8 @@ pub(crate) trait Source {
 /// The caches of a guest's first stage.
 pub(crate) trait Caches {
     /// Invalidates the ranges in all caches, and returns when that is complete. Several descriptors
-    /// are submitted at once, [`MAX`] at most. Returns the error of the invalidation queue.
+    /// are submitted at once, [`MAX`] at most. Returns the first error of an invalidation queue, after
+    /// the other caches were invalidated as well.
     fn invalidate(&self, ranges: &Ranges<'_>) -> Result;
 
     /// Returns how many times descriptors were submitted since this was made.
@@ -266,8 +267,8 @@ impl Batch {
 }
 
 /// Carries out `count` requests. The result says how many are complete, from the first on, and the
-/// error of the next one: those of `source` and of [`Request::new`]. If the invalidation queue fails,
-/// no request of the batch counts.
+/// error of the next one: those of `source` and of [`Request::new`]. If an invalidation queue fails,
+/// no request of the batch counts, and no further batch is carried out.
 pub(crate) fn carry_out(
     caches: &impl Caches,
     hardware: &Hardware,

@@ -3,6 +3,7 @@
  * The descriptors that a guest's requests become, see nested_vtd.c. They are read from the driver's queue. The
  * driver waits once for each request, our module once for 64 descriptors.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,6 +293,57 @@ static void device_tlbs(struct fixture *none)
 	close_guest(&g);
 }
 
+/*
+ * A submission fails. Of its batch all others are made, for the IOTLB first and then for the device, and no request
+ * counts; later batches are not begun. The driver submits each request alone, and drops the error.
+ */
+static void failing_submission(struct fixture *none)
+{
+	const struct {
+		uint32_t nth, requests, done, first, descriptors;
+	} table[] = {
+		{ 1, 1, 0, 0, 0 },
+		{ 1, 40, 0, SUBMISSION, 2 * 40 - SUBMISSION },
+		{ 2, 40, 0, 0, SUBMISSION },
+		{ 1, 80, 0, SUBMISSION, SUBMISSION },
+		{ 2, 80, 0, 0, SUBMISSION },
+		{ 3, 80, SUBMISSION, 0, 2 * SUBMISSION },
+	};
+	const char *bdf = getenv("RNG_BDF") ?: "";
+	/* The driver needs 3 descriptors for each, fewer than the queue has. */
+	static request batch[80];
+	uint32_t hwpt, done;
+	struct guest g;
+
+	if (!open_rng(&g, &hwpt))
+		return;
+	for (uint32_t i = 0; i < ARRAY_SIZE(batch); i++)
+		batch[i] = pages(HOLE_VA + 2 * i * PAGE, 1, LEAF);
+	for (unsigned int n = 0; n < ARRAY_SIZE(table) && !has_failed(); n++) {
+		const uint32_t nr = table[n].requests;
+
+		begin_submissions(&seen);
+		CHECK(fail_submission(table[n].nth));
+		WANT(invalidate_of(&g, hwpt, batch, sizeof(*batch), nr, &done), by_the_driver() ? 0 : -ETIMEDOUT);
+		CHECK(fail_submission(0));
+		end_submissions(&seen);
+		WANT(done, by_the_driver() ? nr : table[n].done);
+		WANT(seen.descriptors, by_the_driver() ? 2 * (nr - 1) : table[n].descriptors);
+		/* The batch that fails is the first, but for the last row. */
+		for (uint32_t i = 0; i < seen.descriptors && !by_the_driver() && !table[n].done; i++) {
+			const uint32_t ranges = nr < SUBMISSION ? nr : SUBMISSION, at = table[n].first + i;
+
+			if (at < ranges)
+				check_descriptor(i, iotlb_word(bdf, PAGES_OF_PASID), batch[at].addr | IH);
+			else
+				check_device(i, batch[at - ranges].addr);
+		}
+	}
+	submit(&g, hwpt, batch, 1);
+	WANT(seen.descriptors, 2);
+	close_guest(&g);
+}
+
 /* The host unmaps a page: the device has translations of the guest's addresses to it, which the host does not know. */
 static void host_unmaps_of_device(struct fixture *none)
 {
@@ -344,6 +396,7 @@ static void reset(struct fixture *none)
 
 static const struct test ats_tests[] = {
 	{ "requests for a device with ATS", device_tlbs, ALONE },
+	{ "a submission that fails", failing_submission, ALONE },
 	{ "the host unmaps what a device with ATS has", host_unmaps_of_device, ALONE },
 	{ "resets of a device with ATS", reset, ALONE },
 };

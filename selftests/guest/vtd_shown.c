@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "result.h"
 #include "vtd_shown.h"
 
@@ -96,6 +97,14 @@ void end_submissions(struct submitted *s)
 		fail("nothing waits for the last descriptor");
 	if (s->after.head != s->after.tail)
 		fail("the queue is not empty");
+}
+
+bool fail_submission(unsigned int nth)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", nth);
+	return write_to("/sys/module/dmar/parameters/fail_submission", text);
 }
 
 uint64_t shown_register(const char *bdf, const char *name)

@@ -6,6 +6,7 @@
 #ifndef VTD_SHOWN_H
 #define VTD_SHOWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Fields of a PASID table entry (9.6). */
@@ -45,6 +46,12 @@ struct submitted {
 void begin_submissions(struct submitted *s);
 /* Fails the test if nothing waits for the last one, or the IOMMU has not carried all out. */
 void end_submissions(struct submitted *s);
+
+/*
+ * Has the n-th submission from now on fail with ETIMEDOUT without being made, or none for 0. The driver's test
+ * patch (patches/7.3/test/vtd-nest.patch) does it. Returns whether it can.
+ */
+bool fail_submission(unsigned int nth);
 
 /* Returns a capability register of the IOMMU of a device, "cap" or "ecap". */
 uint64_t shown_register(const char *bdf, const char *name);
