@@ -22,11 +22,14 @@ done
 [ -n "$suites" ] || die "$MODULE.ko brought no KUnit suite"
 
 # The test of the patch that maps lists, once for each format of page tables. The kernel's test compares the number
-# of page tables before and after. What a CPU counts is added to that number when the CPU becomes idle, and every
-# stat_interval seconds: let the test have one CPU that is never idle, and add nothing in the middle.
-echo 0 >/sys/devices/system/cpu/cpu1/online
-while :; do :; done &
-BUSY=$!
+# of page tables before and after. What a CPU counts is added to that number when the CPU becomes idle, every
+# stat_interval seconds, and when it is more than a threshold, which grows with the number of CPUs: keep all CPUs online
+# and none idle, and add nothing in the middle.
+BUSY=
+for _ in 1 2 3 4; do
+	while :; do :; done &
+	BUSY="$BUSY $!"
+done
 echo 3600 >/proc/sys/vm/stat_interval
 echo 1 >/proc/sys/vm/stat_refresh
 printf '*.test_map_vec' >/sys/module/kunit/parameters/filter_glob
@@ -38,10 +41,11 @@ for folder in /sys/kernel/debug/kunit/*_iommu_test/; do
 done
 [ "$formats" -ge 3 ] || die "the test of page tables has run for $formats formats"
 rmmod iommu_pt_kunit_test
+# shellcheck disable=SC2086
 kill -KILL $BUSY
+# shellcheck disable=SC2086
 wait $BUSY || true
 echo 1 >/proc/sys/vm/stat_interval
-echo 1 >/sys/devices/system/cpu/cpu1/online
 
 dmesg | grep -q 'iommu: Debugging page allocations' || die "the kernel does not check what an IOMMU maps"
 load_vfio
