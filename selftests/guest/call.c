@@ -206,3 +206,21 @@ int detach(int dev)
 
 	return call(dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
 }
+
+int attach_pasid(int dev, uint32_t pasid, uint32_t pt_id)
+{
+	struct vfio_device_attach_iommufd_pt cmd = {
+		.argsz = sizeof(cmd), .flags = VFIO_DEVICE_ATTACH_PASID, .pt_id = pt_id, .pasid = pasid,
+	};
+
+	return call(dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
+}
+
+int detach_pasid(int dev, uint32_t pasid)
+{
+	struct vfio_device_detach_iommufd_pt cmd = {
+		.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid,
+	};
+
+	return call(dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}

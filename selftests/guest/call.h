@@ -51,5 +51,8 @@ int hwpt_alloc(int fd, uint32_t dev_id, uint32_t pt_id, uint32_t *id);
 int bind_device(int dev, int fd, uint32_t *dev_id);
 int attach(int dev, uint32_t pt_id, uint32_t *out);
 int detach(int dev);
+/* The same for a PASID of the device. */
+int attach_pasid(int dev, uint32_t pasid, uint32_t pt_id);
+int detach_pasid(int dev, uint32_t pasid);
 
 #endif

@@ -260,24 +260,6 @@ static void attach_unanswered(struct fixture *f)
 	WANT(destroy(f->fd, f->ioas), 0);
 }
 
-static int attach_pasid(int dev, uint32_t pasid, uint32_t pt_id)
-{
-	struct vfio_device_attach_iommufd_pt cmd = {
-		.argsz = sizeof(cmd), .flags = BY_PASID, .pt_id = pt_id, .pasid = pasid,
-	};
-
-	return call(dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
-}
-
-static int detach_pasid(int dev, uint32_t pasid)
-{
-	struct vfio_device_detach_iommufd_pt cmd = {
-		.argsz = sizeof(cmd), .flags = VFIO_DEVICE_DETACH_PASID, .pasid = pasid,
-	};
-
-	return call(dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
-}
-
 /*
  * The device has no PASIDs, so no DMA uses them. An attached PASID keeps its page table from being
  * destroyed, and the device in page tables that are compatible with PASIDs.

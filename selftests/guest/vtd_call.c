@@ -38,10 +38,10 @@ void point(struct guest *g, uint32_t from, uint32_t to)
 	__sync_synchronize();
 }
 
-static int make_parent(struct guest *g)
+int make_parent(struct guest *g, uint32_t flags)
 {
 	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT, .dev_id = g->dev_id,
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_ALLOC_NEST_PARENT | flags, .dev_id = g->dev_id,
 		.pt_id = g->ioas,
 	};
 	int r = call(g->fd, IOMMU_HWPT_ALLOC, &cmd);
@@ -64,13 +64,23 @@ int first_stage_of(struct guest *g, uint32_t flags, const void *data, uint32_t l
 	return r;
 }
 
-int first_stage(struct guest *g, int table, uint32_t *hwpt)
+static int stage_of_table(struct guest *g, uint32_t flags, int table, uint32_t *hwpt)
 {
 	struct iommu_hwpt_vtd_s1 s1 = {
 		.pgtbl_addr = phys_of(page_of(g, table ? OTHER_L4_PAGE : L4_PAGE)), .addr_width = 48,
 	};
 
-	return first_stage_of(g, 0, &s1, sizeof(s1), hwpt);
+	return first_stage_of(g, flags, &s1, sizeof(s1), hwpt);
+}
+
+int first_stage(struct guest *g, int table, uint32_t *hwpt)
+{
+	return stage_of_table(g, 0, table, hwpt);
+}
+
+int first_stage_for_pasids(struct guest *g, int table, uint32_t *hwpt)
+{
+	return stage_of_table(g, IOMMU_HWPT_ALLOC_PASID, table, hwpt);
 }
 
 static int open_all(struct guest *g, const char *device)
@@ -96,7 +106,7 @@ static int open_all(struct guest *g, const char *device)
 	map_va(g, 1, TARGET_VA, B_PAGE);
 	r = bind_device(g->edu.dev, g->fd, &g->dev_id);
 	r = r ?: ioas_alloc(g->fd, &g->ioas);
-	r = r ?: make_parent(g);
+	r = r ?: make_parent(g, 0);
 	/* Pins the pages: their physical addresses stay. */
 	return r ?: map(g->fd, g->ioas, g->memory, GUEST_PAGES * PAGE, GUEST_BASE);
 }

@@ -50,11 +50,16 @@ void map_va(struct guest *g, int table, uint64_t va, uint32_t page);
 /* Has the first entry of a table refer to another one. */
 void point(struct guest *g, uint32_t from, uint32_t to);
 
+/* Makes a parent of the IOAS with more flags, g->parent from now on. Returns 0 or a negative errno. */
+int make_parent(struct guest *g, uint32_t flags);
+
 /* Makes nested page tables of the data. Returns 0 or a negative errno. */
 int first_stage_of(struct guest *g, uint32_t flags, const void *data, uint32_t len, uint32_t *hwpt);
 
 /* Makes nested page tables of one of the guest's two tables. */
 int first_stage(struct guest *g, int table, uint32_t *hwpt);
+/* The same, to which PASIDs can be attached if the parent is for PASIDs too. */
+int first_stage_for_pasids(struct guest *g, int table, uint32_t *hwpt);
 
 /* Opens the device and makes all but nested page tables. Fails the test and returns false if that cannot be. */
 bool open_guest_of(struct guest *g, const char *device);

@@ -22,7 +22,7 @@ static FILE *shown(const char *path)
 	return file;
 }
 
-struct shown_entry read_entry(const char *bdf)
+struct shown_entry read_pasid_entry(const char *bdf, uint32_t pasid)
 {
 	FILE *file = shown(SHOWN "dmar_translation_struct");
 	struct shown_entry entry = { { 0 } };
@@ -43,7 +43,7 @@ struct shown_entry read_entry(const char *bdf)
 		strtok_r(line, "\t", &end);
 		strtok_r(NULL, "\t", &end);
 		strtok_r(NULL, "\t", &end);
-		if (strtol(strtok_r(NULL, "\t", &end), NULL, 10))
+		if (strtoul(strtok_r(NULL, "\t", &end), NULL, 10) != pasid)
 			continue;
 		if (sscanf(end, "%" SCNx64 ":%" SCNx64 ":%" SCNx64, &word[2], &word[1], &word[0]) != 3)
 			fail("the entry is %s", end);
@@ -51,6 +51,21 @@ struct shown_entry read_entry(const char *bdf)
 	if (file)
 		fclose(file);
 	return entry;
+}
+
+struct shown_entry read_entry(const char *bdf)
+{
+	return read_pasid_entry(bdf, 0);
+}
+
+uint32_t nested_type(void)
+{
+	FILE *file = shown("/sys/module/dmar/parameters/claim");
+	int claim = file ? fgetc(file) : 'N';
+
+	if (file)
+		fclose(file);
+	return claim == 'Y' ? NESTED : FIRST_STAGE;
 }
 
 static void read_queue(struct shown_queue *queue)

@@ -11,15 +11,27 @@
 
 /* Fields of a PASID table entry (9.6). */
 #define ENTRY_PRESENT		1UL
+#define ENTRY_LEVELS(word)	(((word) >> 2 & 7) + 2)		/* of the second stage */
 #define ENTRY_TYPE(word)	((word) >> 6 & 7)
+#define ENTRY_SSADE		(1UL << 9)
+#define ENTRY_SECOND(word)	((word) & ~0xfffUL)		/* the second stage's root */
 #define ENTRY_DID(word)		((word) & 0xffff)
 
-/* The first words of the entry of a device for requests without a PASID, or all zeroes. */
+/* Types of entries. */
+#define FIRST_STAGE	1
+#define SECOND_STAGE	2
+#define NESTED		3
+
+/* The first words of the entry of a device for requests with a PASID, 0 for those without; or all zeroes. */
 struct shown_entry {
 	uint64_t word[3];
 };
 
+struct shown_entry read_pasid_entry(const char *bdf, uint32_t pasid);
 struct shown_entry read_entry(const char *bdf);
+
+/* The type of a nested entry: this kernel writes a first stage in its place, or claims all of an IOMMU. */
+uint32_t nested_type(void);
 
 /* Descriptors of the queue. */
 #define QUEUE	256u
@@ -30,6 +42,7 @@ struct shown_entry read_entry(const char *bdf);
 #define TYPE_DEVICE_TLB		3u
 #define TYPE_WAIT		5u
 #define TYPE_PASID_IOTLB	6u
+#define TYPE_PASID_DEVICE_TLB	8u
 
 struct shown_queue {
 	uint32_t head, tail;

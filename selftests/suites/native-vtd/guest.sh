@@ -11,6 +11,7 @@ bind_device 1234 11e8
 export CDEV BDF
 
 PROGRAMS=nested-vtd
+[ ! -e /programs/nested-vtd-pasid ] || PROGRAMS=nested-vtd-pasid
 # The C module has no tracepoints.
 [ ! -e /programs/nested-vtd-trace ] || [ "$MODULE" = iommufd ] || PROGRAMS="$PROGRAMS nested-vtd-trace"
 
