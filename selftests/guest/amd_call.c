@@ -121,10 +121,9 @@ static int open_device(struct guest *g, const char *device, const char *bdf)
 	return bind_device(g->edu.dev, g->fd, &g->dev_id);
 }
 
-static int open_all(struct guest *g, const char *device, const char *bdf)
+static int open_all(struct guest *g, const char *device, const char *bdf, uint32_t flags)
 {
-	const struct iommu_hwpt_alloc parent = { .flags = IOMMU_HWPT_ALLOC_NEST_PARENT };
-	struct iommu_hwpt_alloc cmd = parent;
+	struct iommu_hwpt_alloc cmd = { .flags = IOMMU_HWPT_ALLOC_NEST_PARENT | flags };
 	int r;
 
 	*g = (struct guest){ .fd = open_iommu() };
@@ -144,24 +143,39 @@ static int open_all(struct guest *g, const char *device, const char *bdf)
 	return r;
 }
 
-bool open_guest_of(struct guest *g, const char *device, const char *bdf)
+static bool open_with(struct guest *g, const char *device, const char *bdf, uint32_t flags)
 {
-	int r = open_all(g, device, bdf);
+	int r = open_all(g, device, bdf, flags);
 
 	if (r)
 		fail("no device and vIOMMU: %s", errno_name(r));
 	return !r;
 }
 
-bool open_guest(struct guest *g)
+bool open_guest_of(struct guest *g, const char *device, const char *bdf)
 {
-	if (!open_guest_of(g, getenv("CDEV"), getenv("BDF")))
+	return open_with(g, device, bdf, 0);
+}
+
+static bool open_edu(struct guest *g, uint32_t flags)
+{
+	if (!open_with(g, getenv("CDEV"), getenv("BDF"), flags))
 		return false;
 	if (!start_edu(&g->edu)) {
 		fail("the device has no registers of edu");
 		return false;
 	}
 	return true;
+}
+
+bool open_guest(struct guest *g)
+{
+	return open_edu(g, 0);
+}
+
+bool open_tracked(struct guest *g)
+{
+	return open_edu(g, IOMMU_HWPT_ALLOC_DIRTY_TRACKING);
 }
 
 bool open_beside(struct guest *g, const struct guest *first)

@@ -44,7 +44,9 @@ enum guest_page {
 /* Words 0, 1 and 2 of a device table entry. */
 #define DTE_V		(1UL << 0)
 #define DTE_TV		(1UL << 1)
+#define DTE_HAD		(3UL << 7)
 #define DTE_MODE	(7UL << 9)
+#define DTE_LEVELS_OF(word0)	((word0) >> 9 & 7)
 #define DTE_ROOT	(((1UL << 40) - 1) << 12)
 #define DTE_PPR		(1UL << 52)
 #define DTE_GPRP	(1UL << 53)
@@ -125,6 +127,8 @@ struct dte by_table(struct guest *g, uint32_t domain, int table);
 bool open_guest_of(struct guest *g, const char *device, const char *bdf);
 /* Opens $CDEV, which is edu, in this way. */
 bool open_guest(struct guest *g);
+/* The same with a parent that has dirty tracking. */
+bool open_tracked(struct guest *g);
 /* Opens $OTHER_CDEV in the context of the first. Closing the first closes what they share. */
 bool open_beside(struct guest *g, const struct guest *first);
 /* Opens $CDEV, makes nested page tables and attaches the device. */

@@ -496,5 +496,5 @@ static const struct suite nested_suite = {
 	.name = "nested", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &nested_suite, &queue_suite, &ats_suite };
+const struct suite *const suites[] = { &nested_suite, &queue_suite, &ats_suite, &dirty_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

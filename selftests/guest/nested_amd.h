@@ -5,6 +5,6 @@
 
 #include "amd_call.h"
 
-extern const struct suite queue_suite, ats_suite;
+extern const struct suite queue_suite, ats_suite, dirty_suite;
 
 #endif

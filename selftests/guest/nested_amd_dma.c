@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "amd_call.h"
+#include "leaf.h"
+#include "tracking.h"
 
 /* Addresses that the device uses, of the first 2 MiB. */
 #define SOURCE_VA	0x10000UL
@@ -273,6 +275,59 @@ static void two_guests(struct fixture *none)
 	close_guest(&g[1]);
 }
 
+#define BIT_OF(page)	(1UL << (page))
+
+/*
+ * Dirty tracking of the host's table, which QEMU's IOMMU does not use here: the bits by which an IOMMU says that it
+ * wrote are set by the test. What was written to is read by the parent, and when it is forgotten, the guest's
+ * translations are invalidated.
+ */
+static void written_to_pages(struct fixture *none)
+{
+	static struct issued seen;
+	struct dte parent;
+	uint64_t root, id;
+	unsigned int levels;
+	struct guest g;
+	uint32_t hwpt, forgotten = 0;
+
+	if (!open_tracked(&g))
+		return;
+	fill_tables(&g);
+	parent = parent_entry(&g);
+	root = parent.word[0] & DTE_ROOT;
+	levels = DTE_LEVELS_OF(parent.word[0]);
+	if (!attach_by(&g, DOMAIN, 0, &hwpt))
+		return;
+	id = ID_OF(entry_of(&g));
+	CHECK(id != ID_OF(parent));
+	WANT(track(g.fd, g.parent, true), 0);
+	WANT(entry_of(&g).word[0] & DTE_HAD, DTE_HAD);
+	WANT(written(&g, TARGET_VA), A_PAGE);
+	WANT(read_dirty(g.fd, g.parent, GUEST_BASE, GUEST_PAGES, true), 0);
+	mark_leaf(root, levels, gpa_of(A_PAGE), AMD_DIRTY);
+	mark_leaf(root, levels, gpa_of(TABLE_PAGE), AMD_DIRTY);
+	for (int n = 0; n < 2; n++) {
+		WANT(read_dirty(g.fd, g.parent, GUEST_BASE, GUEST_PAGES, false),
+		     BIT_OF(A_PAGE) | BIT_OF(TABLE_PAGE));
+		WANT(read_leaf(root, levels, gpa_of(A_PAGE)) & AMD_DIRTY, AMD_DIRTY);
+	}
+	begin_issue(&seen);
+	WANT(read_dirty(g.fd, g.parent, GUEST_BASE, GUEST_PAGES, true), BIT_OF(A_PAGE) | BIT_OF(TABLE_PAGE));
+	end_issue(&seen, RING);
+	for (uint32_t n = 0; n < seen.commands; n++)
+		forgotten += OPCODE_OF(seen.word[n][0]) == CMD_PAGES && (seen.word[n][0] >> 32 & 0xffff) == id;
+	CHECK(forgotten);
+	WANT(read_leaf(root, levels, gpa_of(A_PAGE)) & AMD_DIRTY, 0);
+	WANT(read_dirty(g.fd, g.parent, GUEST_BASE, GUEST_PAGES, true), 0);
+	/* What was written to before tracking begins does not count. */
+	WANT(track(g.fd, g.parent, false), 0);
+	mark_leaf(root, levels, gpa_of(B_PAGE), AMD_DIRTY);
+	WANT(track(g.fd, g.parent, true), 0);
+	WANT(read_dirty(g.fd, g.parent, GUEST_BASE, GUEST_PAGES, true), 0);
+	close_guest(&g);
+}
+
 static const struct test tests[] = {
 	{ "DMA by a guest's table", dma, ALONE },
 	{ "translations are cached until a command", kinds, ALONE },
@@ -282,6 +337,7 @@ static const struct test tests[] = {
 	{ "domain IDs that are used again", ids_used_again, ALONE },
 	{ "two devices", two_devices, ALONE },
 	{ "two guests", two_guests, ALONE },
+	{ "pages that were written to", written_to_pages, ALONE },
 };
 
 static const struct suite dma_suite = {

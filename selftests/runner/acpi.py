@@ -17,9 +17,9 @@ _CANWBS = 1 << 2
 _IVHD = (0x11, 0x40)
 # Of IVinfo: the EFR of these blocks is valid.
 _EFRSUP = 1 << 0
-# Of the registers: PPRSup, GTSup, two levels of GCR3 tables, PASmax of 16 bits, GIOSup and EPHSup;
+# Of the registers: PPRSup, GTSup, two levels of GCR3 tables, PASmax of 16 bits, GIOSup, EPHSup and HDSup;
 # GCR3TRPMode. Linux uses ATS only with both of the features of page requests.
-_EFR = 1 << 1 | 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48 | 1 << 50
+_EFR = 1 << 1 | 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48 | 1 << 50 | 1 << 52
 _EFR2 = 1 << 3
 # Of the first, in place of what QEMU has: levels of GCR3 tables, and PASmax.
 _EFR_NOT = 3 << 14 | 31 << 32

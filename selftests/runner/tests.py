@@ -171,7 +171,7 @@ class Acpi(unittest.TestCase):
         self.assertEqual(new[36] & 1, 1)
         self.assertEqual(struct.unpack_from("<I", new, 24)[0], struct.unpack_from("<I", old, 24)[0] + 1)
         # The first block is 28 bytes long, the second 44.
-        wanted = 1 << 1 | 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48 | 1 << 50
+        wanted = 1 << 1 | 1 << 4 | 1 << 14 | 15 << 32 | 1 << 48 | 1 << 50 | 1 << 52
         self.assertEqual(struct.unpack_from("<QQ", new, 76 + 24), (0x29D1 | wanted, 8))
         self.assertEqual(struct.unpack_from("<QQ", new, 120 + 24), (1 << 63 | wanted, 0xF8))
         registers = range(76 + 24, 76 + 40), range(120 + 24, 120 + 40)
