@@ -58,7 +58,7 @@ bench-vm:
 	@$(runner) demo l2-bench
 
 test:
-	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) $(SUITES)
+	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) --rows '$(ROWS)' $(SUITES)
 
 fuzz:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long
@@ -99,6 +99,7 @@ help:
 	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo '  JOBS=1              one guest after the other instead of two at a time'
+	@echo "  ROWS='*left-out'    with SUITES=fuzz-mistakes, only the mistakes that match"
 	@echo 'make fuzz             compare the C and the Rust module by random programs, guided by what code they reach'
 	@echo '  TIME=10m            so many minutes'
 	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='

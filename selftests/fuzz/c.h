@@ -19,6 +19,7 @@
 #include <linux/capability.h>
 #include <linux/iommufd.h>
 #include <linux/kcov.h>
+#include <linux/securebits.h>
 #include <linux/vfio.h>
 
 #include "iommufd_test.h"
@@ -57,6 +58,8 @@ enum {
 	NR_VFIO_IOMMU_MAP_DMA = VFIO_IOMMU_MAP_DMA,
 	NR_VFIO_IOMMU_UNMAP_DMA = VFIO_IOMMU_UNMAP_DMA,
 	NR_VFIO_IOMMU_DIRTY_PAGES = VFIO_IOMMU_DIRTY_PAGES,
+
+	SECBIT_KEEP = SECBIT_NO_SETUID_FIXUP,
 
 	NR_KCOV_INIT_TRACE = KCOV_INIT_TRACE,
 	NR_KCOV_ENABLE = KCOV_ENABLE,

@@ -83,6 +83,10 @@ const USAGE: &str = "usage:
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Err(message) = become_user() {
+        eprintln!("{message}");
+        return ExitCode::FAILURE;
+    }
     let done = match words[..] {
         ["generate", seed, count] => generate(seed, count),
         ["run", programs, traces] => run(programs, traces),
@@ -137,6 +141,18 @@ fn main() -> ExitCode {
 }
 
 type Done = Result<(), String>;
+
+/// Becomes the user whose number is in FUZZ_USER, if that is set. What is charged to one user is not charged
+/// to another.
+fn become_user() -> Done {
+    let Ok(user) = std::env::var("FUZZ_USER") else {
+        return Ok(());
+    };
+    match sys::become_user(number(&user)?) {
+        0 => Ok(()),
+        error => Err(format!("FUZZ_USER={user}: errno {}", -error)),
+    }
+}
 
 fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))

@@ -35,6 +35,8 @@ use crate::{
 const RUNS: usize = 6;
 /// The most orders that are tried to explain a run.
 const MOST_ORDERS: usize = 120;
+/// How long a program of the tree runs.
+const AT_LEAST: Duration = Duration::from_secs(2);
 /// How many programs may be wrong before no further ones run.
 const MOST_WRONG: usize = 5;
 
@@ -82,15 +84,22 @@ pub(crate) fn spread(
     judge_all(executor, next, seconds, MOST_WRONG)
 }
 
-/// Runs the programs, one after the other, again and again for so many seconds, or until one is wrong.
-/// Prints a test.
+/// Runs the programs, one after the other, again and again for so many seconds, or until one is wrong. Each
+/// has two seconds or more, so that short ones run often. Prints a test.
 pub(crate) fn meet(
     executor: &mut Executor,
     programs: &[Program],
     seconds: u64,
 ) -> Result<(), String> {
     let mut programs = programs.iter().cycle();
-    judge_all(executor, || programs.next().cloned(), seconds, 1)
+    let (mut program, mut since) = (programs.next(), Instant::now());
+    let next = || {
+        if since.elapsed() > AT_LEAST {
+            (program, since) = (programs.next(), Instant::now());
+        }
+        program.cloned()
+    };
+    judge_all(executor, next, seconds, 1)
 }
 
 fn judge_all(
@@ -107,7 +116,7 @@ fn judge_all(
         if !program.is_sound() {
             continue;
         }
-        if let Some(message) = judge(executor, &program, &mut tally) {
+        if let Some(message) = judge(executor, &program, end, &mut tally) {
             println!("# {message}");
             print!("{}", crate::commented(&program));
             wrong += 1;
@@ -155,8 +164,13 @@ fn with_end(mut program: Program) -> Program {
     program
 }
 
-/// Runs a program of threads. Returns what is wrong.
-fn judge(executor: &mut Executor, program: &Program, tally: &mut Tally) -> Option<String> {
+/// Runs a program of threads, until `end` at most. Returns what is wrong.
+fn judge(
+    executor: &mut Executor,
+    program: &Program,
+    end: Instant,
+    tally: &mut Tally,
+) -> Option<String> {
     let threads = threads(program);
     if threads.len() < 2 {
         return None;
@@ -165,9 +179,13 @@ fn judge(executor: &mut Executor, program: &Program, tally: &mut Tally) -> Optio
     tally.by_threads[threads.len() - 2] += 1;
     let mut orders = Orders {
         program,
+        end,
         known: HashMap::new(),
     };
     for _ in 0..RUNS {
+        if Instant::now() > end {
+            break;
+        }
         let trace = executor.run(program);
         if let Some(last) = trace.last() {
             if !last.starts_with("after close: 0 KiB") {
@@ -189,7 +207,7 @@ fn judge(executor: &mut Executor, program: &Program, tally: &mut Tally) -> Optio
             Verdict::GivenUp => tally.given_up += 1,
             Verdict::No => {
                 let calls = threads.iter().flatten().map(|&call| &*trace[call]);
-                let answers: Vec<&str> = calls.chain(end(program, &trace)).collect();
+                let answers: Vec<&str> = calls.chain(left(program, &trace)).collect();
                 return Some(format!(
                     "no order of the calls explains: {}",
                     answers.join("; ")
@@ -221,7 +239,7 @@ fn threads(program: &Program) -> Vec<Vec<usize>> {
 }
 
 /// Returns the answers of the calls after the threads, and how much was pinned then.
-fn end<'a>(program: &Program, trace: &'a Trace) -> impl Iterator<Item = &'a str> {
+fn left<'a>(program: &Program, trace: &'a Trace) -> impl Iterator<Item = &'a str> {
     let calls = &program.calls;
     let is_thread = |call: &Call| matches!(call.who, Who::Thread(_));
     let begin = calls.iter().rposition(is_thread).map_or(0, |last| last + 1);
@@ -238,6 +256,8 @@ enum Verdict {
 /// The orders of a program's calls.
 struct Orders<'a> {
     program: &'a Program,
+    /// When no further ones are tried.
+    end: Instant,
     /// What those that were tried answered.
     known: HashMap<Vec<usize>, Trace>,
 }
@@ -253,6 +273,9 @@ impl Orders<'_> {
     ) -> Verdict {
         let mut choices = completed(threads, Vec::new());
         for _ in 0..MOST_ORDERS {
+            if Instant::now() > self.end {
+                break;
+            }
             let order = in_turn(threads, &choices);
             let program = self.program;
             let answered = self
@@ -262,7 +285,7 @@ impl Orders<'_> {
             let differs =
                 |&index: &usize| !is_refusal(&trace[index]) && trace[index] != answered[index];
             let at = match order.iter().position(differs) {
-                None if end(program, trace).eq(end(program, answered)) => return Verdict::Yes,
+                None if left(program, trace).eq(left(program, answered)) => return Verdict::Yes,
                 None => order.len(),
                 Some(at) => at + 1,
             };

@@ -237,6 +237,26 @@ pub(crate) fn give_up(capability: u32) -> i64 {
     result(unsafe { c::syscall(c::__NR_capset.into(), &mut header, sets.as_mut_ptr()) })
 }
 
+/// Becomes another user for ever, and keeps all capabilities.
+pub(crate) fn become_user(user: u64) -> i64 {
+    // SAFETY: no memory is involved.
+    let r = result(unsafe {
+        c::syscall(
+            c::__NR_prctl.into(),
+            c::PR_SET_SECUREBITS as u64,
+            c::SECBIT_KEEP as u64,
+            0_u64,
+            0_u64,
+            0_u64,
+        )
+    });
+    if r < 0 {
+        return r;
+    }
+    // SAFETY: no memory is involved.
+    result(unsafe { c::syscall(c::__NR_setresuid.into(), user, user, user) })
+}
+
 /// Loads a module from its file.
 pub(crate) fn load_module(file: i64) -> i64 {
     // SAFETY: the kernel reads the empty string of parameters.

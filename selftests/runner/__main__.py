@@ -52,7 +52,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     else:
         module = kernel / "drivers/iommu/iommufd/iommufd.ko"
     userland = build.userland(arch, suite.tools) if suite.inner or suite.tools else None
-    mistakes = build.mistakes(suite, arch) if suite.mistakes else None
+    mistakes = build.mistakes(suite, arch, rows) if suite.mistakes else None
     second = build.module(suite, arch, [*choice.option, *suite.second]) if suite.second else None
     programs = build.programs(suite, kernel, described)
     return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows, second)
@@ -230,6 +230,7 @@ def main() -> int:
         if function is test:
             command.add_argument("--time", type=int, default=0, help="minutes, for suites that take a time")
             command.add_argument("--jobs", type=int, default=2, help="how many guests run at a time")
+            command.add_argument("--rows", default="", help="only mistakes that match this shell pattern")
             command.add_argument("suites", nargs="*")
         elif function in (demo, shell):
             command.add_argument("suite")

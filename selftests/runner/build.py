@@ -84,11 +84,11 @@ def _module(flavour: str, arch: str, *options: str) -> Path:
     return built
 
 
-def mistakes(suite: Suite, arch: str) -> Path:
-    """Builds modules with mistakes. Returns their folder."""
+def mistakes(suite: Suite, arch: str, rows: str) -> Path:
+    """Builds modules with mistakes, those that match `rows`. Returns their folder."""
     out = BUILD / arch / suite.kernel / "mistakes"
     script = TOP / "selftests/fuzz/mistakes.py"
-    command = ["python3", "-B", str(script), str(out), suite.kernel, *suite.options]
+    command = ["python3", "-B", str(script), str(out), suite.kernel, rows or "*", *suite.options]
     _logged("a module with a mistake", LOGS / f"{arch}-{suite.kernel}-mistakes.log", arch, command)
     return out
 

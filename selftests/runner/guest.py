@@ -76,7 +76,7 @@ class Parts:
     userland: Path | None = None
     # The folder of modules with mistakes.
     mistakes: Path | None = None
-    # A pattern of the rows to measure, or "" for all of them.
+    # A pattern of the rows to measure or the mistakes to find, or "" for all of them.
     rows: str = ""
     # The file of a second module, which the guest has as iommufd-rs-second.ko.
     second: Path | None = None
@@ -136,7 +136,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
     archive.file(f"modules/{parts.module_name}.ko", parts.module.read_bytes())
     if parts.second:
         archive.file("modules/iommufd-rs-second.ko", parts.second.read_bytes())
-    for mistake in sorted(parts.mistakes.glob("*.ko")) if parts.mistakes else []:
+    for mistake in sorted(parts.mistakes.glob(f"{parts.rows or '*'}.ko")) if parts.mistakes else []:
         archive.file(f"mistakes/{mistake.name}", mistake.read_bytes())
     for program in parts.suite.programs:
         archive.file(f"programs/{program}", (parts.programs / program).read_bytes())
