@@ -130,6 +130,18 @@ impl<K: Ord, V> RBTree<K, V> {
         })
     }
 
+    /// The node with the largest key, to be changed.
+    pub fn cursor_back_mut(&mut self) -> Option<CursorMut<'_, K, V>>
+    where
+        K: Copy,
+    {
+        let key = *self.map.last_key_value()?.0;
+        Some(CursorMut {
+            map: &mut self.map,
+            key,
+        })
+    }
+
     /// The node with the smallest key, to be changed.
     pub fn cursor_front_mut(&mut self) -> Option<CursorMut<'_, K, V>>
     where
@@ -220,6 +232,12 @@ impl<'a, K: Ord + Copy, V> CursorMut<'a, K, V> {
     pub fn current_mut(&mut self) -> (&K, &mut V) {
         let value = self.map.get_mut(&self.key);
         (&self.key, value.expect("the cursor is at a node"))
+    }
+
+    /// Moves to the node before it.
+    pub fn move_prev(self) -> Option<Self> {
+        let key = *self.map.range(..self.key).next_back()?.0;
+        Some(Self { key, ..self })
     }
 
     /// Moves to the node after it.

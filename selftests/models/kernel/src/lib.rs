@@ -6,13 +6,13 @@
 //! test use them. Locks and reference counts are loom's. Memory, errors and trees are those of
 //! `selftests/host/kernel`. Values are not pinned: nothing here depends on its address.
 
+pub mod alloc;
 pub mod init;
 pub mod sync;
 pub mod uaccess;
 
 pub use core::fmt;
 pub use host::{
-    alloc,
     error,
     page,
     rbtree, //
@@ -21,6 +21,22 @@ pub use host::{
 /// Strings as C has them.
 pub mod str {
     pub use core::ffi::CStr;
+}
+
+/// What the crate of that name has besides the macro, which is in the same place.
+pub mod pin_init {
+    use crate::init::PinInit;
+
+    /// Makes a value in its place.
+    ///
+    /// # Safety
+    ///
+    /// `place` must be memory for a value.
+    pub unsafe fn raw_try_init<T, E>(place: *mut T, init: impl PinInit<T, E>) -> Result<(), E> {
+        // SAFETY: The caller says that it is memory for the value.
+        unsafe { place.write(init.make()?) };
+        Ok(())
+    }
 }
 
 /// Views of values as bytes.

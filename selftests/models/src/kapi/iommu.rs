@@ -12,10 +12,32 @@ use kernel::{
     sync::Arc, //
 };
 
+use crate::kapi::sync::members::{
+    Members,
+    SetRef, //
+};
 use vevent::{
     new_receivers,
+    EventReceiver,
     Receivers, //
 };
+
+/// Connections to a vIOMMU, of which there are the receivers only.
+pub(crate) mod viommu {
+    use super::*;
+    use crate::kapi::sync::members::Member;
+
+    /// As in the module.
+    pub(crate) type Connection<R> = Member<R, Arc<Receivers>>;
+}
+
+impl SetRef for Arc<Receivers> {
+    type Value = dyn EventReceiver;
+
+    fn set(&self) -> &Members<Self::Value> {
+        self
+    }
+}
 
 /// The events that the driver of a vIOMMU reports.
 pub(crate) struct Events(Arc<Receivers>);
@@ -28,7 +50,7 @@ impl Events {
     }
 
     /// Returns the receivers.
-    pub(crate) fn receivers(&self) -> &Arc<Receivers> {
+    pub(crate) fn event_viommu(&self) -> &Arc<Receivers> {
         &self.0
     }
 

@@ -8,6 +8,8 @@ pub(crate) mod chunks;
 pub(crate) mod clear_on_drop;
 #[path = "../../../../kapi/sync/raw_ref.rs"]
 pub(crate) mod raw_ref;
+#[path = "../../../../kapi/sync/room.rs"]
+pub(crate) mod room;
 #[path = "../../../../kapi/sync/shared.rs"]
 pub(crate) mod shared;
 
@@ -82,10 +84,7 @@ pub(crate) mod members {
     use kernel::{
         init::By,
         prelude::*,
-        sync::{
-            Arc,
-            Mutex, //
-        }, //
+        sync::Mutex, //
     };
 
     /// Passes a value to a function.
@@ -120,25 +119,34 @@ pub(crate) mod members {
         }
     }
 
-    /// A value in a set.
-    pub(crate) struct Member<V, T: ?Sized> {
-        value: StdArc<V>,
-        key: u32,
-        members: Arc<Members<T>>,
+    /// A reference to a set.
+    pub(crate) trait SetRef {
+        /// What is in the set.
+        type Value: ?Sized + 'static;
+
+        /// Returns the set.
+        fn set(&self) -> &Members<Self::Value>;
     }
 
-    impl<V: Send + Sync + 'static, T: ?Sized + 'static> Member<V, T> {
+    /// A value in a set.
+    pub(crate) struct Member<V, S: SetRef> {
+        value: StdArc<V>,
+        key: u32,
+        members: S,
+    }
+
+    impl<V: Send + Sync + 'static, S: SetRef> Member<V, S> {
         /// Initialises a value and adds it to a set.
         pub(crate) fn new<E: From<Error>>(
-            members: Arc<Members<T>>,
+            members: S,
             key: u32,
             value: impl PinInit<V, E>,
-            cast: fn(&V) -> &T,
+            cast: fn(&V) -> &S::Value,
         ) -> impl PinInit<Self, E> {
             By(move || {
                 let value = StdArc::new(value.make()?);
                 let lent = value.clone();
-                let mut tree = members.0.lock();
+                let mut tree = members.set().0.lock();
                 if tree.0.contains_key(&key) {
                     return Err(EEXIST.into());
                 }
@@ -153,14 +161,14 @@ pub(crate) mod members {
         }
     }
 
-    impl<V, T: ?Sized> Drop for Member<V, T> {
+    impl<V, S: SetRef> Drop for Member<V, S> {
         fn drop(&mut self) {
-            let removed = self.members.0.lock().0.remove(&self.key);
+            let removed = self.members.set().0.lock().0.remove(&self.key);
             assert!(removed.is_some());
         }
     }
 
-    impl<V, T: ?Sized> Deref for Member<V, T> {
+    impl<V, S: SetRef> Deref for Member<V, S> {
         type Target = V;
 
         fn deref(&self) -> &V {
@@ -169,9 +177,98 @@ pub(crate) mod members {
     }
 }
 
-/// Boxes of a slab allocator.
+/// An allocator, which can free memory whose size it is not told.
 pub(crate) mod slab {
-    pub(crate) use kernel::init::KBox as SlabBox;
+    use core::{
+        alloc::Layout,
+        pin::Pin,
+        ptr::NonNull, //
+    };
+    use std::alloc;
+
+    use kernel::{
+        alloc::{
+            fault,
+            AllocError,
+            Allocator,
+            Flags,
+            NumaNode, //
+        },
+        prelude::*, //
+    };
+
+    /// The allocator. The layout of an allocation is in front of it.
+    pub(crate) struct Slab;
+
+    const FRONT: usize = 16;
+    const _: () = assert!(size_of::<Layout>() <= FRONT);
+
+    // SAFETY: The global allocator returns memory for the layout and what is in front.
+    unsafe impl Allocator for Slab {
+        fn alloc(layout: Layout, _: Flags, _: NumaNode) -> Result<NonNull<[u8]>, AllocError> {
+            fault::allocate()?;
+            let whole =
+                Layout::from_size_align(layout.size() + FRONT, FRONT).map_err(|_| AllocError)?;
+            assert!(layout.align() <= FRONT);
+            // SAFETY: The size is not 0.
+            let start = NonNull::new(unsafe { alloc::alloc(whole) }).ok_or(AllocError)?;
+            // SAFETY: There is room for a layout in front.
+            unsafe { start.cast::<Layout>().write(whole) };
+            // SAFETY: The allocation is longer than that.
+            let memory = unsafe { start.add(FRONT) };
+            Ok(NonNull::slice_from_raw_parts(memory, layout.size()))
+        }
+
+        unsafe fn free(memory: NonNull<u8>, _: Layout) {
+            // SAFETY: `alloc` returned an address with so much in front.
+            let start = unsafe { memory.sub(FRONT) };
+            // SAFETY: `alloc` has written it.
+            let whole = unsafe { start.cast::<Layout>().read() };
+            // SAFETY: The allocation was made with this layout.
+            unsafe { alloc::dealloc(start.as_ptr(), whole) };
+        }
+    }
+
+    /// A value in memory of [`Slab`], whose owner takes its address.
+    pub(crate) struct SlabBox<T>(NonNull<T>);
+
+    impl<T> SlabBox<T> {
+        /// Allocates memory and makes a value in it.
+        pub(crate) fn try_pin_init<E: From<AllocError>>(
+            init: impl PinInit<T, E>,
+            flags: Flags,
+        ) -> Result<Pin<Self>, E> {
+            let layout = Layout::new::<T>();
+            let memory = Slab::alloc(layout, flags, NumaNode::NO_NODE)?.cast::<T>();
+            match init.make() {
+                Ok(value) => {
+                    // SAFETY: It is memory for the value.
+                    unsafe { memory.write(value) };
+                    // SAFETY: The value is not moved.
+                    Ok(unsafe { Pin::new_unchecked(Self(memory)) })
+                }
+                Err(error) => {
+                    // SAFETY: The memory was just allocated.
+                    unsafe { Slab::free(memory.cast(), layout) };
+                    Err(error)
+                }
+            }
+        }
+
+        /// Returns the address of the value, which the caller frees.
+        pub(crate) fn into_raw(this: Self) -> *mut T {
+            this.0.as_ptr()
+        }
+    }
+
+    impl<T> core::ops::Deref for SlabBox<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            // SAFETY: The value exists until the address is taken.
+            unsafe { self.0.as_ref() }
+        }
+    }
 }
 
 /// Reader-writer semaphores.

@@ -16,6 +16,9 @@ pub mod ordering {
     /// What follows happens after what was released.
     pub struct Acquire;
 
+    /// What came before happens before what follows.
+    pub struct Full;
+
     /// A memory ordering.
     pub trait Ordering {
         /// The ordering as loom has it.
@@ -28,6 +31,10 @@ pub mod ordering {
 
     impl Ordering for Acquire {
         const IS: loom::sync::atomic::Ordering = loom::sync::atomic::Ordering::Acquire;
+    }
+
+    impl Ordering for Full {
+        const IS: loom::sync::atomic::Ordering = loom::sync::atomic::Ordering::SeqCst;
     }
 }
 
