@@ -156,19 +156,13 @@ impl Object<BoundDevice> {
         let mut hwpts = lock_killable(ioas.hwpts())?;
 
         // Removes ids of page tables that were destroyed. Such an id may be another object's by
-        // now.
-        hwpts.retain(|id| {
-            HwptInUse::with_paging(ctx, *id, |hwpt| {
-                Ok(hwpt.is_automatic() && hwpt.ioas().same(ioas))
-            }) == Ok(true)
-        });
+        // now, which user space may destroy meanwhile: it gets no reference.
+        let ours = |hwpt: &HwptPaging| hwpt.is_automatic() && hwpt.ioas().same(ioas);
+        hwpts.retain(|id| HwptInUse::with_paging_if(ctx, *id, ours, |_| Ok(())).is_ok());
         for id in &*hwpts {
-            let attached = HwptInUse::with_paging(ctx, *id, |hwpt| {
+            let attached = HwptInUse::with_paging_if(ctx, *id, ours, |hwpt| {
                 // Software page tables are for devices without an IOMMU, and others are not.
-                let suits = hwpt.is_automatic()
-                    && hwpt.ioas().same(ioas)
-                    && hwpt.domain().is_software() == self.is_bare();
-                if !suits {
+                if hwpt.domain().is_software() != self.is_bare() {
                     return Err(Reason::AttachIommu.with((*id).into()));
                 }
                 let freed = self.go_to(ctx, pasid, &Hwpt::Paging(hwpt.clone()), how)?;

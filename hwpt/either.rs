@@ -151,7 +151,19 @@ impl<'t> HwptInUse<'t> {
         id: u32,
         f: impl FnOnce(&Ref<HwptPaging>) -> Result<T>,
     ) -> Result<T> {
-        let found = ctx.objects().get_in_use::<HwptPaging>(id)?;
+        Self::with_paging_if(ctx, id, |_| true, f)
+    }
+
+    /// As [`HwptInUse::with_paging`], for page tables that suit. Returns `ENOENT` for others, of which no
+    /// reference is taken. `suits` is called under the lock of the object table: it must be quick and
+    /// must not sleep.
+    pub(crate) fn with_paging_if<T>(
+        ctx: &Ctx,
+        id: u32,
+        suits: impl FnOnce(&HwptPaging) -> bool,
+        f: impl FnOnce(&Ref<HwptPaging>) -> Result<T>,
+    ) -> Result<T> {
+        let found = ctx.objects().get_in_use(id, suits)?;
         // Dropped before `found`.
         let hwpt = some_or_warn!(found.lend())?;
         f(&hwpt)

@@ -145,9 +145,19 @@ impl Table {
         object.clone_as().ok_or(Reason::ObjectKind.with(id.into()))
     }
 
-    /// As [`Table::get`], for objects that may go with their last user.
-    pub(crate) fn get_in_use<K: Kind>(&self, id: u32) -> Result<InUse<'_>> {
-        self.get_if(id, |object| object.is::<Object<K>>(), ENOENT)
+    /// As [`Table::get`], for objects that may go with their last user, and that suit. Others get no
+    /// reference, with which they could not be destroyed meanwhile. `suits` is called under the table's
+    /// lock: it must be quick and must not sleep.
+    pub(crate) fn get_in_use<K: Kind>(
+        &self,
+        id: u32,
+        suits: impl FnOnce(&K) -> bool,
+    ) -> Result<InUse<'_>> {
+        let suits = |object: &SharedAny| {
+            let object = object.downcast_ref::<Object<K>>();
+            object.is_some_and(|object| suits(object))
+        };
+        self.get_if(id, suits, ENOENT)
     }
 
     /// Returns the object with this id. Returns `ENOENT` if there is none.
