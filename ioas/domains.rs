@@ -81,7 +81,7 @@ impl Domains {
 
 impl Drop for Domains {
     fn drop(&mut self) {
-        // Domains and accessors remove themselves before they drop the address space.
+        // Domains and accessors are removed before the address space is dropped; see `Ioas`.
         warn_on_once!(!self.members.is_settled() || !self.members.is_empty());
         warn_on_once!(!self.accessors.is_empty());
     }

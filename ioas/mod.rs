@@ -92,8 +92,9 @@ pub(crate) use crate::ioas::{
 
 /// An I/O address space.
 ///
-/// The owner of a domain holds a reference until it has removed the domain, so nothing is pinned or
-/// mapped any more when the address space is dropped.
+/// The owner of a domain, or the task that does the rest of the domain's removal ([`Busy::HandOver`]),
+/// holds a reference until the domain is removed. So nothing is pinned or mapped any more when the
+/// address space is dropped.
 #[pin_data]
 pub(crate) struct Ioas {
     /// See [`Ioas::hwpts`].

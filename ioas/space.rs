@@ -262,7 +262,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         debug_warn_on_once!(!self.areas.iter().all(|(_, area)| area.is_unused()));
-        // Devices and domains give back what they have reserved before they drop the address space.
+        // What devices and domains have reserved is given back before the address space is dropped.
         #[cfg(CONFIG_IOMMUFD_RS_TEST)]
         let expected = self.reserved_for_good;
         #[cfg(not(CONFIG_IOMMUFD_RS_TEST))]
