@@ -62,11 +62,18 @@ static void attach_remote(struct fixture *none)
 	WANT(r, 0);
 }
 
-/* Starts a process that owns late memory, and one that attaches. Returns the latter. */
-static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
+static void end(void)
+{
+	munmap(shared, PAGE);
+	close(iommu);
+	close(device);
+}
+
+/* Starts the two processes. Returns the one that attaches, 0 on an error, -1 if the memory came too early. */
+static int try_begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 {
 	uint32_t dev_id;
-	int pid;
+	int pid, gone;
 
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	iommu = open_iommu();
@@ -76,6 +83,8 @@ static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 		fail("no address space with a device");
 		return 0;
 	}
+	/* So that it is late for longer than the attach takes to begin. */
+	late_bytes = 384UL << 20;
 	if (!start_late(late, kind, NULL, call))
 		return 0;
 	if (!atomic_load(&shared->mapped)) {
@@ -83,19 +92,31 @@ static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 		return 0;
 	}
 	pid = start_child(NULL, 0, attach_remote);
-	usleep(200000);
-	if (!still_late(late) || waitpid(pid, NULL, WNOHANG)) {
+	usleep(50000);
+	gone = waitpid(pid, NULL, WNOHANG);
+	if (still_late(late)) {
+		if (!gone)
+			return pid;
 		fail("the attach does not wait");
 		return 0;
 	}
-	return pid;
+	if (!gone)
+		waitpid(pid, NULL, 0);
+	end_late(late);
+	end();
+	return -1;
 }
 
-static void end(void)
+/* Starts a process that owns late memory, and one that attaches. Returns the latter. */
+static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 {
-	munmap(shared, PAGE);
-	close(iommu);
-	close(device);
+	int i, pid = -1;
+
+	for (i = 0; i < 10 && pid < 0; i++)
+		pid = try_begin(late, kind, call);
+	if (pid < 0)
+		fail("the memory is not late in %d attempts", i);
+	return pid < 0 ? 0 : pid;
 }
 
 /* The attach waits for a page. The owner can map and unmap memory meanwhile. */
