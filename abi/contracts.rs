@@ -34,11 +34,17 @@ use crate::{
 };
 
 // SAFETY:
-// - Only `ioas/{filler,domains,mmio,together}.rs` have a value, which the fence checks, and they
-//   pass it along with ranges of areas only.
+// - Only `ioas/{filler,domains,mmio,together}.rs` have a value, and none of them gives it away: the
+//   fence checks that.
+// - They pass it along with ranges that `ioas/{map,members,unmap}.rs` give them, and the fence sees
+//   that no other file does.
+// - These ranges are those of areas of one address space: `Taken` in `ioas/map.rs`, `Batch` in
+//   `ioas/members.rs` and `UnmapBatch` in `ioas/unmap.rs` have them.
 // - Areas of an address space do not overlap: they are in one `IntervalMap`, `Space::areas`.
-// - Of tasks that work on an area, one has put it into `State::Building`, `State::Moving` or
-//   `State::Dying`, and the others leave it alone: `ioas/area.rs`.
+// - An area is in `State::Building` while `Taken` has it, in `State::Moving` while `Batch` has it, and
+//   in `State::Dying` while `UnmapBatch` has it.
+// - Of tasks that work on an area, one has put it into such a state, and the others leave it alone:
+//   `ioas/area.rs`.
 // - An area of a dma-buf, which may be revoked in any state, is mapped and unmapped under
 //   `Loan::inner` only: `ioas/mmio.rs`.
 // - A task that reads an area keeps it from being put into `State::Dying`: `Area::must_wait`.

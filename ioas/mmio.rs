@@ -23,6 +23,7 @@ use crate::{
         ranges::RANGES, //
     },
     kapi::{
+        bug::warn_on_once,
         dma_buf::import::{
             Attachment,
             DmaBuf,
@@ -112,7 +113,8 @@ impl Mmio {
         let mut loan = self.0.lock();
         let (_, mapped) = loan.parts();
         if let Some(mapped) = mapped.0.find_mut(&Key::new(domain, range)) {
-            domain.unmap(RANGES, [range]);
+            warn_on_once!(mapped.get().range != range);
+            domain.unmap(RANGES, [mapped.get().range]);
             drop(mapped.remove());
         }
     }

@@ -119,6 +119,13 @@ finds 17 kapi/mod.rs '// SAFETY: It is kept in `ioas/{area,region}.rs`.\nunsafe 
 finds 17 kapi/mod.rs '//! It has [`RangeKeeper`].'
 passes kapi/mod.rs '// SAFETY:\n// - `Domain::map` is in `kapi/iommu/{batch,domain}.rs`, e.g. there.\n// - It does.\nunsafe impl Send for X {}'
 finds 18 ioas/cut.rs 'fn f(domain: &Domain) {\n    domain.unmap(crate::ioas::ranges::RANGES, [])\n}'
+finds 18 ioas/domains.rs 'pub(super) const T: IoasRanges = RANGES;'
+finds 18 ioas/filler.rs 'pub(super) fn owner() -> IoasRanges {\n    RANGES\n}'
+finds 18 ioas/filler.rs 'pub(super) fn owner() -> impl RangeOwner {\n    RANGES\n}'
+finds 18 ioas/mmio.rs '#[cfg(X)]\npub(super) use crate::ioas::ranges::RANGES as T;'
+finds 18 ioas/cut.rs 'fn f(domain: &Arc<Domain>) {\n    unfill_one(domain, [])\n}'
+finds 18 ioas/cut.rs '#[cfg(X)]\nuse crate::ioas::domains::{\n    release,\n    Domains, //\n};'
+passes ioas/mmio.rs 'fn f(domain: &Domain) {\n    domain.unmap(RANGES, [])\n}'
 finds 16 selftests/host/signatures.toml '"iommu/domain.rs Domain::leave" = "It is not there."'
 echo "1..$COUNT"
 ((MISSED == 0))
