@@ -123,15 +123,10 @@ impl Ioas {
                 warn_on_once!(refused.is_err());
             }
         }
-        let work = space.domains.members.take_work();
-        drop(space);
-        self.settled.wake_all();
-        self.work(work);
+        self.settle(space);
         result.map(|()| Cut::Done)
     }
-}
 
-impl Ioas {
     /// Returns the lock when no reader is at an area in [`State::Cutting`]. An access that is kept out
     /// counts itself as a reader for a moment, see [`pin`](crate::ioas::access::pin).
     fn write_unread(&self, range: IovaRange) -> WriteGuard<'_, Space> {

@@ -115,10 +115,7 @@ impl Drop for Taken<'_> {
             // The slice of the part keeps the memory from being dropped under the lock.
             warn_on_once!(space.remove(range).is_none());
         }
-        let work = space.domains.members.take_work();
-        drop(space);
-        self.ioas.settled.wake_all();
-        self.ioas.work(work);
+        self.ioas.settle(space);
     }
 }
 

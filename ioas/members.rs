@@ -322,6 +322,15 @@ impl Ioas {
         }
     }
 
+    /// Ends the caller's work on areas: takes the work that another task has put down, releases
+    /// `Ioas::space`, wakes the tasks that wait for an area or a domain, and does the work.
+    pub(super) fn settle(&self, mut space: WriteGuard<'_, Space>) {
+        let work = space.domains.members.take_work();
+        drop(space);
+        self.settled.wake_all();
+        self.work(work);
+    }
+
     /// Does the work that [`Membership::take_work`](crate::ioas::membership::Membership::take_work)
     /// has returned. The caller holds no area.
     pub(super) fn work(&self, mut work: Option<Arc<Domain>>) {
@@ -367,10 +376,7 @@ impl Ioas {
         let followed = match find_behind(&mut space, from, &mut batch) {
             Found::None => {
                 space.domains.members.end();
-                let work = space.domains.members.take_work();
-                drop(space);
-                self.settled.wake_all();
-                self.work(work);
+                self.settle(space);
                 return Ok(Filled::All);
             }
             Found::Later(next) => return Ok(Filled::Before(next)),

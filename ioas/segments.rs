@@ -382,7 +382,7 @@ impl Drop for Segments {
 }
 
 impl Segments {
-    /// Unpins all pages, whoever uses them.
+    /// Unpins all pages, those of each user.
     #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         self.map = IntervalMap::new();
