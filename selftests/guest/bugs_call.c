@@ -15,11 +15,6 @@ int change_process(struct fixture *f)
 	return call(f->fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
 }
 
-bool slow_kernel(void)
-{
-	return !access("/sys/kernel/debug/kmemleak", F_OK);
-}
-
 int open_second(void)
 {
 	const char *path = getenv("SECOND_CDEV");

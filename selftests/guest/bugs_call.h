@@ -7,9 +7,6 @@
 
 int change_process(struct fixture *f);
 
-/* Returns whether the kernel has kmemleak, as the debug flavour has. */
-bool slow_kernel(void);
-
 /* Opens SECOND_CDEV of the environment, a device of another group. Returns -1 if there is none. */
 int open_second(void);
 

@@ -71,18 +71,6 @@ static bool make_shared(bool v1)
 	return true;
 }
 
-/* Returns whether the child ends, in whatever way, before the memory comes. */
-static bool gone_meanwhile(int pid, const struct late *late, int tries)
-{
-	int i, gone = 0;
-
-	for (i = 0; i < tries && !gone && still_late(late); i++) {
-		usleep(100000);
-		gone = waitpid(pid, NULL, WNOHANG);
-	}
-	return gone == pid;
-}
-
 /* What was seen while memory was late. */
 struct cut {
 	bool waits, use_goes_on, is_killed;
@@ -91,19 +79,20 @@ struct cut {
 /* Sets *cut. Returns false if the memory came too early to tell. */
 static bool cut_meanwhile(struct cut *cut, const struct late *late, int *cutter, int *user)
 {
-	const int tries = on_c_module() ? 5 : 10 * SECONDS;
+	const int tries = on_c_module() ? 10 : 10 * SECONDS;
 
 	*cut = (struct cut){ };
 	*cutter = start_child(NULL, 0, cut_half);
 	usleep(20000);
 	*user = start_child(NULL, 0, use_ioas);
-	cut->use_goes_on = gone_meanwhile(*user, late, tries);
+	cut->use_goes_on = ends_while_late(late, *user, tries);
 	cut->waits = !waitpid(*cutter, NULL, WNOHANG);
 	if (!cut->waits)
 		return still_late(late);
 	kill(*cutter, SIGKILL);
-	cut->is_killed = gone_meanwhile(*cutter, late, tries);
-	return (cut->use_goes_on && cut->is_killed) || still_late(late);
+	cut->is_killed = ends_while_late(late, *cutter, tries);
+	/* With the C module both wait until the memory comes. */
+	return (cut->use_goes_on && cut->is_killed) || on_c_module() || still_late(late);
 }
 
 /*

@@ -149,8 +149,10 @@ static void read_one(struct fixture *none)
 /* Reading waits for another reader, whose memory does not come, and can be killed. */
 static void killed_reader(struct fixture *none)
 {
+	const int tries = on_c_module() ? 11 : 10 * SECONDS;
 	struct late late;
-	int pid, i, gone = 0;
+	bool gone;
+	int pid;
 
 	if (!open_queue(&shared))
 		return;
@@ -160,15 +162,10 @@ static void killed_reader(struct fixture *none)
 	usleep(200000);
 	WANT(waitpid(pid, NULL, WNOHANG), 0);
 	kill(pid, SIGKILL);
-	for (i = 0; i < SECONDS * 10 && !gone && still_late(&late); i++) {
-		usleep(100000);
-		gone = waitpid(pid, NULL, WNOHANG);
-		if (on_c_module() && i == 10)
-			break;
-	}
-	WANT_FINDING("AK", gone == pid, 1, 0);
+	gone = ends_while_late(&late, pid, tries);
+	WANT_FINDING("AK", gone, 1, 0);
 	WANT(end_late(&late), FAULT);
-	if (gone != pid)
+	if (!gone)
 		waitpid(pid, NULL, 0);
 	close_queue(&shared);
 }

@@ -18,6 +18,7 @@
 #include "call.h"
 #include "child.h"
 #include "late.h"
+#include "memory.h"
 #include "result.h"
 
 #define CPU		1		/* of the thread that is preempted */
@@ -25,7 +26,8 @@
 #define HEAD_START	2000		/* microseconds, to be inside the long call */
 #define SECONDS		10		/* timeout for calls that must not wait */
 
-size_t late_bytes = 128UL << 20;
+/* Bytes of the long call. Memory is late for about as long as it takes, times twenty. */
+static size_t late_bytes;
 
 struct late_state {
 	atomic_bool ready;		/* the real-time thread is ready */
@@ -151,6 +153,8 @@ static bool try_late(struct late *l, enum late_kind kind, void (*prepare)(char *
 	struct late_state *s;
 
 	*early = false;
+	/* On a debug kernel a page takes so much longer that the test must not wait for more. */
+	late_bytes = (slow_kernel() ? 128UL : 384UL) << 20;
 
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (s == MAP_FAILED) {
@@ -201,6 +205,34 @@ bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 bool still_late(const struct late *l)
 {
 	return !atomic_load(&l->state->over) && !atomic_load(&l->state->returned);
+}
+
+int start_waiting(struct late *l, void (*what)(struct fixture *none))
+{
+	int gone, pid = start_child(NULL, 0, what);
+
+	usleep(50000);
+	gone = waitpid(pid, NULL, WNOHANG);
+	if (still_late(l)) {
+		if (gone)
+			fail("the child does not wait");
+		return gone ? 0 : pid;
+	}
+	end_late(l);
+	if (!gone)
+		waitpid(pid, NULL, 0);
+	return -1;
+}
+
+bool ends_while_late(const struct late *l, int pid, int tenths)
+{
+	int i, gone = 0;
+
+	for (i = 0; i < tenths && !gone && still_late(l); i++) {
+		usleep(100000);
+		gone = waitpid(pid, NULL, WNOHANG);
+	}
+	return gone == pid;
 }
 
 int end_late(struct late *l)

@@ -14,10 +14,8 @@ enum late_kind {
 	LATE_TO_WRITE,		/* writes wait, reads do not */
 };
 
+struct fixture;
 struct late_state;
-
-/* Bytes of the long call. More of them are late for longer, and take longer to make. */
-extern size_t late_bytes;
 
 struct late {
 	pid_t pid;
@@ -33,6 +31,15 @@ bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 
 /* The call waits still. */
 bool still_late(const struct late *l);
+
+/*
+ * Starts a child that runs `what` and must wait for the memory, and returns it. Returns 0, with the failure
+ * printed, if it does not wait; -1 if the memory came too early to tell. Then both have ended.
+ */
+int start_waiting(struct late *l, void (*what)(struct fixture *none));
+
+/* Returns whether a child ends, in whatever way, before the memory comes, within so many tenths of a second. */
+bool ends_while_late(const struct late *l, int pid, int tenths);
 
 /* Lets the memory come, and returns what the call answered; -ETIME where it does not return. */
 int end_late(struct late *l);

@@ -73,7 +73,7 @@ static void end(void)
 static int try_begin(struct late *late, enum late_kind kind, int (*call)(char *at))
 {
 	uint32_t dev_id;
-	int pid, gone;
+	int pid;
 
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	iommu = open_iommu();
@@ -83,28 +83,16 @@ static int try_begin(struct late *late, enum late_kind kind, int (*call)(char *a
 		fail("no address space with a device");
 		return 0;
 	}
-	/* So that it is late for longer than the attach takes to begin. */
-	late_bytes = 384UL << 20;
 	if (!start_late(late, kind, NULL, call))
 		return 0;
 	if (!atomic_load(&shared->mapped)) {
 		fail("the owner has not mapped its memory");
 		return 0;
 	}
-	pid = start_child(NULL, 0, attach_remote);
-	usleep(50000);
-	gone = waitpid(pid, NULL, WNOHANG);
-	if (still_late(late)) {
-		if (!gone)
-			return pid;
-		fail("the attach does not wait");
-		return 0;
-	}
-	if (!gone)
-		waitpid(pid, NULL, 0);
-	end_late(late);
-	end();
-	return -1;
+	pid = start_waiting(late, attach_remote);
+	if (pid < 0)
+		end();
+	return pid;
 }
 
 /* Starts a process that owns late memory, and one that attaches. Returns the latter. */
@@ -142,23 +130,20 @@ static void owner_goes_on(struct fixture *none)
 /* The attach waits for the lock of the owner's mappings. */
 static void killed_attach(struct fixture *none)
 {
-	int pid, i, gone = 0;
+	const int tries = on_c_module() ? 11 : 10 * SECONDS;
 	struct late late;
+	bool gone;
+	int pid;
 
 	pid = begin(&late, LATE_TO_WRITE, own);
 	if (!pid)
 		return;
 	kill(pid, SIGKILL);
-	for (i = 0; i < SECONDS * 10 && !gone && still_late(&late); i++) {
-		usleep(100000);
-		gone = waitpid(pid, NULL, WNOHANG);
-		if (on_c_module() && i == 10)
-			break;
-	}
-	WANT_FINDING("AK", gone == pid, 1, 0);
+	gone = ends_while_late(&late, pid, tries);
+	WANT_FINDING("AK", gone, 1, 0);
 	atomic_store(&shared->attached, true);
 	WANT(end_late(&late), 0);
-	if (gone != pid)
+	if (!gone)
 		waitpid(pid, NULL, 0);
 	/* The memory went with its owner. */
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);

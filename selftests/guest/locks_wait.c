@@ -44,7 +44,6 @@ static bool begin(bool fails)
 {
 	uint32_t dev_id;
 
-	late_bytes = 384UL << 20;
 	idle = pinned();
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
@@ -216,22 +215,14 @@ static void unmap_late(struct fixture *none)
  */
 static int begin_unmap(void)
 {
-	int i, pid, gone;
+	int i, pid;
 
 	for (i = 0; i < 20; i++) {
 		if (!begin(false))
 			return 0;
-		pid = start_child(NULL, 0, unmap_late);
-		usleep(50000);
-		gone = waitpid(pid, NULL, WNOHANG);
-		if (still_late(&late)) {
-			if (gone)
-				fail("unmapping did not wait");
-			return gone ? 0 : pid;
-		}
-		end_late(&late);
-		if (!gone)
-			waitpid(pid, NULL, 0);
+		pid = start_waiting(&late, unmap_late);
+		if (pid >= 0)
+			return pid;
 		end();
 	}
 	fail("the memory is never late for long enough");
@@ -254,20 +245,17 @@ static void unmap_waits(struct fixture *none)
 
 static void killed_unmap(struct fixture *none)
 {
-	int pid = begin_unmap(), i, gone = 0;
+	const int tries = on_c_module() ? 11 : 10 * SECONDS;
+	int pid = begin_unmap();
+	bool gone;
 
 	if (!pid)
 		return;
 	kill(pid, SIGKILL);
-	for (i = 0; i < SECONDS * 10 && !gone && still_late(&late); i++) {
-		gone = waitpid(pid, NULL, WNOHANG);
-		usleep(100000);
-		if (on_c_module() && i == 10)
-			break;
-	}
-	WANT_FINDING("20", gone == pid, 1, 0);
+	gone = ends_while_late(&late, pid, tries);
+	WANT_FINDING("20", gone, 1, 0);
 	WANT(end_late(&late), 0);
-	if (gone != pid)
+	if (!gone)
 		waitpid(pid, NULL, 0);
 	else
 		WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);

@@ -200,6 +200,11 @@ bool nth_failed(int inject)
 	return was_read && !strtol(left, NULL, 10);
 }
 
+bool slow_kernel(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 bool sleeping_allocations_fail(void)
 {
 	return write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");

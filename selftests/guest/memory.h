@@ -63,6 +63,9 @@ bool fail_nth(int inject, unsigned int nth);
 /* Makes none fail any more. Returns whether there were as many as fail_nth() was told. */
 bool nth_failed(int inject);
 
+/* Returns whether the kernel has kmemleak, as the debug flavour has. */
+bool slow_kernel(void);
+
 /* Lets fail_nth() count allocations that may sleep as well. Returns whether that succeeded. */
 bool sleeping_allocations_fail(void);
 

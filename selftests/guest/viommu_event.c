@@ -594,7 +594,7 @@ static void read_another(struct fixture *none)
 static void killed_reader(struct fixture *none)
 {
 	struct late late;
-	int pid, i, gone = 0;
+	int pid;
 
 	if (!open_attached(&shared))
 		return;
@@ -604,11 +604,7 @@ static void killed_reader(struct fixture *none)
 	pid = start_child(NULL, 0, read_another);
 	usleep(200000);
 	kill(pid, SIGKILL);
-	for (i = 0; i < 100 && !gone && still_late(&late); i++) {
-		usleep(100000);
-		gone = waitpid(pid, NULL, WNOHANG);
-	}
-	CHECK(gone == pid);
+	CHECK(ends_while_late(&late, pid, 100));
 	WANT(end_late(&late), EVENT);
 	close(shared.file);
 	close(shared.g.fd);
