@@ -3,7 +3,7 @@
 //! What IOMMU drivers reach of a context.
 //!
 //! Each vIOMMU owns a reference to it, so a driver that passes it back never passes freed memory,
-//! whoever keeps the vIOMMU. The context clears the table of objects when it is dropped, so the
+//! also if the vIOMMU is kept for longer than the context. The context clears the table of objects when it is dropped, so the
 //! reference of an object to the side of its own context does not keep either.
 
 use kernel::{

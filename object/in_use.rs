@@ -19,20 +19,21 @@ pub(super) trait Owner: Sync {
 
 /// A reference to an object that was looked up by its id.
 ///
-/// An object that [goes with its last user](Kind::goes_with_last_user) is destroyed when this is
-/// dropped and nothing else refers to it. So no call leaves such an object behind, whichever way it
+/// If [`Kind::goes_with_last_user`] returns true for the object, it is destroyed when this is dropped and
+/// nothing else refers to it. So no call leaves such an object behind, whichever way it
 /// ends.
 pub(crate) struct InUse<'t> {
     owner: &'t dyn Owner,
     id: u32,
     /// `None` after it was taken out.
     object: Option<SharedAny>,
-    /// The object goes with its last user.
+    /// The object is destroyed with its last user.
     goes: bool,
 }
 
 impl<'t> InUse<'t> {
-    /// Wraps a reference to the object with this id. `goes` says whether it goes with its last user.
+    /// Wraps a reference to the object with this id. `goes` says whether it is destroyed
+    /// with its last user.
     pub(super) fn new(owner: &'t dyn Owner, id: u32, object: SharedAny, goes: bool) -> Self {
         Self {
             owner,
@@ -42,8 +43,8 @@ impl<'t> InUse<'t> {
         }
     }
 
-    /// Returns a reference of its own if the object is of kind `K`, of which none goes with its last
-    /// user.
+    /// Returns a reference that may outlive `self` if the object is of kind `K`. No object of `K` may be
+    /// destroyed with its last user.
     pub(crate) fn get<K: Kind>(&self) -> Option<Ref<K>> {
         const { assert!(!K::MAY_GO_WITH_LAST_USER) };
         self.lend()
@@ -56,7 +57,8 @@ impl<'t> InUse<'t> {
         self.object.as_ref()?.clone_as()
     }
 
-    /// Returns a reference that may outlive the call, or `None` if the object goes with its last user.
+    /// Returns a reference that may outlive the call, or `None` if the object is destroyed with its
+    /// last user.
     pub(crate) fn into_shared(mut self) -> Option<SharedAny> {
         self.object.take_if(|_| !self.goes)
     }
