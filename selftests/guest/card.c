@@ -98,8 +98,11 @@ int card_wait(struct card *card)
 void card_reset(struct card *card)
 {
 	struct vfio_pci_driver *driver = &card->dev->driver;
+	int status;
 
-	vfio_pci_device_reset(card->dev);
+	while ((status = __vfio_pci_device_reset(card->dev)) == -EAGAIN)
+		usleep(10000);
+	VFIO_ASSERT_EQ(status, 0, "VFIO_DEVICE_RESET failed\n");
 	driver->memcpy_in_progress = false;
 	vfio_pci_driver_remove(card->dev);
 	vfio_pci_driver_init(card->dev);

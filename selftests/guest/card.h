@@ -32,7 +32,10 @@ int card_copy(struct card *card, uint64_t src, uint64_t dst, uint64_t size);
 void card_start_copies(struct card *card, uint64_t src, uint64_t dst, uint64_t size, uint64_t count);
 int card_wait(struct card *card);
 
-/* Resets the function (FLR), whatever it does, and starts it again. */
+/*
+ * Resets the function (FLR), whatever it does, and starts it again. While the kernel holds the lock of the
+ * device, as from the time when it begins to unplug it until it is closed, it tries again.
+ */
 void card_reset(struct card *card);
 
 /* Closes the card without stopping it. */

@@ -397,7 +397,7 @@ l2_too_little() {
 	L2_MEMLOCK=$((L2_MEMORY / 2))
 	l2_start "$@"
 	L2_MEMLOCK=$memlock
-	l2_gone 60 || return 1
+	l2_gone "$L2_ANSWER_LIMIT" || return 1
 	# The error is that of a map, or with the container, which pins at that time, of opening the device.
 	WHY=$(grep -o 'Cannot allocate memory' /tmp/l2.qemu | head -n 1)
 	[ -n "$WHY" ] || { WHY="another reason: $(qemu_said)"; return 1; }
