@@ -3,6 +3,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -95,9 +96,22 @@ def mistakes(suite: Suite, arch: str, rows: str) -> Path:
 
 def programs(suite: Suite, kernel_build: Path, machine: Machine) -> Path:
     """Builds the suite's test programs. Returns their folder."""
-    out = BUILD / machine.arch / suite.kernel / "programs"
+    out = _program_folder(suite.kernel, machine.arch, kernel_build)
     for goal in sorted({program.split("/")[0] for program in suite.programs}):
         _program(goal, out, kernel_build, machine.arch, machine.compiler)
+    return out
+
+
+@_once
+def _program_folder(flavour: str, arch: str, kernel_build: Path) -> Path:
+    """Returns the folder of a kernel's test programs. It is emptied if another build of the kernel was used before: make
+    would want the headers of that one, which may be gone."""
+    out = BUILD / arch / flavour / "programs"
+    made_for = out / "made-for"
+    if not made_for.exists() or made_for.read_text() != str(kernel_build):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        made_for.write_text(str(kernel_build))
     return out
 
 

@@ -364,6 +364,15 @@ class Build(unittest.TestCase):
                 made("bad")
         self.assertEqual(tried, ["good", "bad"])
 
+    def test_programs_of_another_kernel_go(self) -> None:
+        with tempfile.TemporaryDirectory() as top, mock.patch.object(build, "BUILD", build.Path(top)):
+            left = []
+            for kernel in ("/one", "/one", "/two"):
+                folder = build._program_folder.__wrapped__("plain", "x86_64", build.Path(kernel))
+                left.append((folder / "pair.o").exists())
+                (folder / "pair.o").touch()
+        self.assertEqual(left, [False, True, False])
+
 
 class SideBySide(unittest.TestCase):
     @staticmethod
