@@ -44,7 +44,8 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     if arch not in suite.arch:
         raise Mistake(f"suite {suite.name} runs on {' '.join(suite.arch)}, not on {arch}")
     described = machine(arch, suite.machine)
-    kernel = build.kernel(suite, arch)
+    kernel = build.kernel(suite.kernel, arch)
+    inner = build.kernel(suite.inner, arch) if suite.inner else None
     name = build.MODULES[choice.module]
     rows = getattr(choice, "rows", "")
     if choice.module == "rust":
@@ -55,7 +56,7 @@ def assemble(suite: Suite, choice: argparse.Namespace) -> guest.Parts:
     mistakes = build.mistakes(suite, arch, rows) if suite.mistakes else None
     second = build.module(suite, arch, [*choice.option, *suite.second]) if suite.second else None
     programs = build.programs(suite, kernel, described)
-    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows, second)
+    return guest.Parts(suite, described, kernel, programs, module, name, userland, mistakes, rows, second, inner)
 
 
 def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake | None:

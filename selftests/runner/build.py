@@ -50,13 +50,9 @@ def log_head() -> str:
     return "".join(f"# {line}\n" for line in Path("/chosen").read_text().splitlines())
 
 
-def kernel(suite: Suite, arch: str) -> Path:
-    """Returns the build folder of the suite's kernel."""
-    return _kernel(suite.kernel, arch)
-
-
 @_once
-def _kernel(flavour: str, arch: str) -> Path:
+def kernel(flavour: str, arch: str) -> Path:
+    """Returns the build folder of a kernel."""
     script = [str(TOP / "scripts/kernel.sh"), flavour]
     done = subprocess.run(script, stdout=subprocess.PIPE, text=True, env=_environment(arch))
     if done.returncode:

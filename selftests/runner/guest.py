@@ -80,6 +80,8 @@ class Parts:
     rows: str = ""
     # The file of a second module, which the guest has as iommufd-rs-second.ko.
     second: Path | None = None
+    # The kernel of the guest inside the guest.
+    inner: Path | None = None
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -140,8 +142,8 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         archive.file(f"mistakes/{mistake.name}", mistake.read_bytes())
     for program in parts.suite.programs:
         archive.file(f"programs/{program}", (parts.programs / program).read_bytes())
-    if parts.suite.inner:
-        archive.file("inner/kernel", (parts.kernel / parts.machine.image).read_bytes())
+    if parts.inner:
+        archive.file("inner/kernel", (parts.inner / parts.machine.image).read_bytes())
         archive.file("inner/initramfs", _pack_inner(parts))
     path.parent.mkdir(parents=True, exist_ok=True)
     table = parts.machine.table

@@ -72,8 +72,8 @@ class Suite:
     devices: list[str]
     cmdline: str
     programs: list[str]
-    # Whether the guest starts a guest of its own, and the MiB of the file that is served to that one.
-    inner: bool
+    # The kernel of a guest that the guest starts, "" if it starts none, and the MiB of the file that is served to it.
+    inner: str
     serve: int
     # The packages of Debian whose programs the guest runs.
     tools: list[str]
@@ -149,7 +149,7 @@ def load(name: str) -> Suite:
         devices=shlex.split(section.pop("devices", "")),
         cmdline=section.pop("cmdline", ""),
         programs=section.pop("programs", "").split(),
-        inner=section.pop("inner", "no") == "yes",
+        inner=section.pop("inner", ""),
         serve=int(section.pop("serve", "0")),
         tools=section.pop("tools", "").split(),
         expect=section.pop("expect", ""),
