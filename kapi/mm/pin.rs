@@ -431,14 +431,18 @@ impl Pinner {
         };
         // SAFETY: The kernel wrote the first `count` pointers, and took a pin on each folio.
         unsafe { bindings::iommufd_rs_zero_unused_folios(folios.as_mut_ptr().cast(), count) };
-        Ok(PinnedFolios {
-            // SAFETY:
-            // - The kernel wrote the first `count` pointers, and took one pin on each folio for us.
-            // - Folios of a memfd are pinned for writing.
-            runs: unsafe { Runs::new(folios, count, self.write) },
-            skip: to_u64(offset) >> PAGE_SHIFT,
-            npages: ((last - start) >> PAGE_SHIFT) + 1,
-        })
+        // SAFETY:
+        // - The kernel wrote the first `count` pointers, and took one pin on each folio for us.
+        // - Folios of a memfd are pinned for writing.
+        let runs = unsafe { Runs::new(folios, count, self.write) };
+        let (skip, npages) = (
+            to_u64(offset) >> PAGE_SHIFT,
+            ((last - start) >> PAGE_SHIFT) + 1,
+        );
+        // SAFETY:
+        // - The kernel wrote pointers to folios.
+        // - `offset` is that of byte `start` in the first folio.
+        Ok(unsafe { PinnedFolios::new(runs, skip, npages) })
     }
 
     /// Pins pages of `mm` from `addr` on by their place in a file, if the address is in a shared
@@ -472,15 +476,15 @@ impl Pinner {
         let folios = unsafe { self.pin_folios(file, start, start + (len - 1)) }.ok();
         drop(guard);
         // A page fault refuses memory that is broken.
-        folios.filter(|folios| !folios.runs.any_poisoned())
+        folios.filter(|folios| !folios.any_poisoned())
     }
 }
 
 /// Hands folios to `sink`. Returns how many pages it took.
 fn hand_over(mut folios: PinnedFolios<'_>, sink: &mut impl Sink) -> Result<u64> {
-    let wanted = folios.npages;
+    let wanted = folios.npages();
     sink.take(&mut folios)?;
-    Ok(wanted - folios.npages)
+    Ok(wanted - folios.npages())
 }
 
 /// A consumer of pages that were just pinned.

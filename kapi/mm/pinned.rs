@@ -98,13 +98,6 @@ impl<'a> Runs<'a> {
         Some((last, extent))
     }
 
-    /// Returns true if the memory of a folio is broken. The pointers must be to folios.
-    pub(super) fn any_poisoned(&self) -> bool {
-        let folios = self.rest.as_ptr().cast_mut().cast();
-        // SAFETY: By the type invariants the pointers are valid.
-        unsafe { bindings::iommufd_rs_any_folio_poisoned(folios, self.rest.len()) }
-    }
-
     fn size_hint(&self) -> (usize, Option<usize>) {
         (usize::from(!self.rest.is_empty()), Some(self.rest.len()))
     }
@@ -180,12 +173,17 @@ impl Iterator for PinnedPages<'_> {
 }
 
 /// Pages of folios as extents.
+///
+/// # Invariants
+///
+/// - The pages of `runs` are the first pages of folios.
+/// - The next folio has more than `skip` pages.
 pub(super) struct PinnedFolios<'a> {
-    pub(super) runs: Runs<'a>,
+    runs: Runs<'a>,
     /// The number of pages at the beginning of the next folio that are not wanted.
-    pub(super) skip: u64,
+    skip: u64,
     /// The number of pages that are wanted and not taken yet.
-    pub(super) npages: u64,
+    npages: u64,
 }
 
 impl Drop for PinnedFolios<'_> {
@@ -196,7 +194,31 @@ impl Drop for PinnedFolios<'_> {
     }
 }
 
-impl PinnedFolios<'_> {
+impl<'a> PinnedFolios<'a> {
+    /// Takes over pins on folios. `npages` pages are wanted, without the first `skip` pages of the
+    /// first folio.
+    ///
+    /// # Safety
+    ///
+    /// `runs` must be the first pages of folios, with a pin on each, and the first folio must have more
+    /// than `skip` pages.
+    pub(super) unsafe fn new(runs: Runs<'a>, skip: u64, npages: u64) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self { runs, skip, npages }
+    }
+
+    /// Returns the number of pages that are wanted and not taken yet.
+    pub(super) fn npages(&self) -> u64 {
+        self.npages
+    }
+
+    /// Returns whether one of the folios has a page whose memory is broken.
+    pub(super) fn any_poisoned(&self) -> bool {
+        let folios = self.runs.rest.as_ptr().cast_mut().cast();
+        // SAFETY: By the type invariants these are folios, which are pinned.
+        unsafe { bindings::iommufd_rs_any_folio_poisoned(folios, self.runs.rest.len()) }
+    }
+
     /// Returns whether the next folio follows `extent` in memory and may be added to it.
     fn continues(&self, extent: &Extent) -> bool {
         let next = self.runs.rest.first();
@@ -212,10 +234,12 @@ impl Iterator for PinnedFolios<'_> {
         let (mut last, run) = self.runs.next()?;
         // If pages are skipped then the run is one folio, whose second page is no other folio's
         // first.
+        // INVARIANT: No page of the folio behind it is skipped.
         let mut skip = core::mem::take(&mut self.skip);
         let (pfn, npages, writable) = run.into_parts();
-        // SAFETY: `into_parts` gave us the pins, and a pin on one page of a folio is a pin on any
-        // other.
+        // SAFETY:
+        // - `into_parts` gave us the pins, and a pin on one page of a folio is a pin on any other.
+        // - By the type invariant page `skip` is one of the folio.
         let mut extent = unsafe { Extent::new(pfn + skip, npages, writable) };
         loop {
             let folio: *mut bindings::folio = last.cast();

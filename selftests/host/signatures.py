@@ -8,15 +8,19 @@ use, and a struct that it can fill in, must not
 
 - take a raw pointer, or let a closure return one,
 - take a number that is called a physical address or a page frame number, in any form,
-- take numbers and make a value of a type with `# Invariants` of them, or change such a value by them:
+- take numbers and make a value of a type with `# Invariants` of them, or change such a value by them,
+- take numbers and have unsafe code, whatever the numbers are called:
 
-a witness type is taken instead, or the function is unsafe. Aliases are resolved, and so are the bounds of generics.
-Prints each breach as FILE:LINE: TEXT and fails.
+a witness type is taken instead, or the function is unsafe. A value of a type whose numbers safe code can set, by a
+field or by a function without unsafe code, is as good as these numbers. A function has unsafe code also if a private
+function of its file has that it calls. What gives away a function pointer or a closure is looked at as that
+function is, and a macro may not make functions. Aliases are resolved, and so are the bounds of generics. Prints each
+breach as FILE:LINE: TEXT and fails.
 
 With --without-unsafe, the word `unsafe` is taken off each unsafe function that other files can call, in turn. Prints
 each for which no breach is found then, and fails.
 
-signatures.toml has the exceptions of both, with a reason for each. One that is not needed is a breach.
+signatures.toml has the exceptions, with a reason for each. One that is not needed is a breach.
 """
 
 import re
@@ -41,7 +45,10 @@ _INVARIANTS = re.compile(
 )
 _PHYSICAL = re.compile(r"(^|_)(phys(ical)?|paddr|pfn)s?(_addr(ess)?(es)?)?$|^(phys|pfn|paddr)s?_")
 _NUMBER = re.compile(r"\b([ui](8|16|32|64|128|size)|c_u?(char|short|int|long|longlong)|NonZero\w*|\w+_t)\b")
-_POINTER = re.compile(r"\*\s*(const|mut)\b|\bNonNull\b|\bphys_addr_t\b")
+_POINTER = re.compile(r"\*\s*(const|mut)\b|\bNonNull\b|\bAtomicPtr\b|\bphys_addr_t\b")
+_STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)[^({;]*[({]")
+_CONSTANT = re.compile(rf"^[ \t]*{_PUBLIC}(?:const|static)\s+(?P<name>\w+)\s*:(?P<kind>[^=;]*)", re.M)
+_MACRO = re.compile(r"\bmacro_rules!\s*(?P<name>\w+)\s*\{")
 _CALL = re.compile(r"\b(?:Fn|FnMut|FnOnce|fn)\s*\(")
 
 
@@ -110,6 +117,11 @@ class Function:
     parameters: list[tuple[str, str]]
     returns: str
     bounds: dict[str, str]
+    body: str
+
+    def makes(self) -> set[str]:
+        """The names in the type that it returns."""
+        return {word if word != "Self" else self.owner for word in re.findall(r"\w+", self.returns)}
 
     @property
     def called(self) -> str:
@@ -127,14 +139,14 @@ def owner_of(head: str) -> tuple[str, bool]:
     return (name[1] if name else "", bool(found))
 
 
-def functions(code: str) -> Iterator[Function]:
-    """The functions and methods that other files can name."""
+def functions(code: str, private: bool = False) -> Iterator[Function]:
+    """The functions and methods that other files can name, or those that only the file can."""
     traits = [(m.end(), enclosed(code, m.end() - 1, "{}"), m["name"], True) for m in _TRAIT.finditer(code)]
     impls = [(m.end(), enclosed(code, m.end() - 1, "{}"), *owner_of(m["head"])) for m in _IMPL.finditer(code)]
     for match in _FN.finditer(code):
         around = [block for block in traits + impls if block[0] <= match.start() < block[1]]
         owner, open_to_all = max(around)[2:] if around else ("", False)
-        if not (match["public"] or open_to_all):
+        if bool(match["public"] or open_to_all) == private:
             continue
         place, generics = match.end(), ""
         if code[place : place + 1] == "<":
@@ -144,11 +156,25 @@ def functions(code: str) -> Iterator[Function]:
         end = enclosed(code, place, "()")
         tail = re.match(r"[^{;]*", code[end + 1 :])
         returns, _, where = (tail[0] if tail else "").partition("where")
+        start = end + 1 + len(tail[0] if tail else "")
+        body = code[start : enclosed(code, start, "{}")] if code[start : start + 1] == "{" else ""
         found = list(parts(code[place + 1 : end]))
         receiver = found.pop(0) if found and re.search(r"\bself\b", found[0].partition(":")[0]) else ""
         named = [(p.partition(":")[0].split()[-1], p.partition(":")[2].strip()) for p in found if ":" in p]
         yield Function(match.start(), match["name"], owner, "unsafe" in match["words"], receiver, named, returns,
-                       bounds_of(generics, where))
+                       bounds_of(generics, where), body)
+
+
+def has_unsafe_code(code: str) -> re.Pattern[str]:
+    """What the bodies of functions with unsafe code have: the word, or a call of a private function with such code."""
+    helpers = [fn for fn in functions(code, private=True) if not fn.unsafe]
+    names: set[str] = set()
+    while True:
+        pattern = re.compile("|".join([r"\bunsafe\b", *(rf"\b{name}(?:::<[^(]*>)?\(" for name in sorted(names))]))
+        found = {fn.name for fn in helpers if pattern.search(fn.body)}
+        if found <= names:
+            return pattern
+        names |= found
 
 
 @dataclass
@@ -160,6 +186,7 @@ class Kapi:
     aliases: dict[str, str] = field(default_factory=dict)
     witnesses: set[str] = field(default_factory=set)
     units: set[str] = field(default_factory=set)
+    settable: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for path in sorted(self.folder.rglob("*.rs")):
@@ -170,9 +197,35 @@ class Kapi:
                 self.aliases[match["name"]] = match["target"]
             if path.name == "units.rs":
                 self.units = set(re.findall(rf"{_PUBLIC}(?:struct|type)\s+(\w+)", self.texts[path]))
+        before = -1
+        while before != len(self.settable):
+            before = len(self.settable)
+            for code in self.texts.values():
+                self.settable |= set(self.settable_in(code)) - self.witnesses - self.units
+
+    def settable_in(self, code: str) -> Iterator[str]:
+        """The types of a file whose numbers safe code can set."""
+        for match in _STRUCT.finditer(code):
+            tuple_like = match[0].endswith("(")
+            end = enclosed(code, match.end() - 1, "()" if tuple_like else "{}")
+            for part in parts(code[match.end() : end]):
+                public = re.match(_PUBLIC, part := re.sub(r"#\[[^\]]*\]", "", part).strip())
+                kind = part[public.end() :] if public else ""
+                if self.numbers(self.resolved(kind if tuple_like else kind.partition(":")[2], {})):
+                    yield match["name"]
+        unsafe = has_unsafe_code(code)
+        for fn in functions(code):
+            changes = re.search(r"&\s*(?:'\w+\s+)?mut\b", fn.receiver)
+            if fn.owner and not fn.unsafe and not unsafe.search(fn.body) and (changes or fn.owner in fn.makes()):
+                if any(self.numbers(self.resolved(kind, fn.bounds)) for _, kind in fn.parameters):
+                    yield fn.owner
 
     def resolved(self, kind: str, bounds: dict[str, str]) -> str:
         """A type with what its aliases and type parameters stand for, without arguments of closures."""
+        return without_arguments(self.expanded(kind, bounds))
+
+    def expanded(self, kind: str, bounds: dict[str, str]) -> str:
+        """A type with what its aliases and type parameters stand for."""
         for _ in range(4):
             words = set(re.findall(r"(?<!Self::)\b\w+", kind))
             known = [word for word in words if (word in self.aliases or word in bounds) and word not in self.units]
@@ -184,10 +237,10 @@ class Kapi:
             if new == kind:
                 break
             kind = new
-        return without_arguments(re.sub(r"/\*\w+\*/", "", kind))
+        return re.sub(r"/\*\w+\*/", "", kind)
 
     def numbers(self, kind: str) -> bool:
-        return bool(_NUMBER.search(kind)) or bool(self.units & set(re.findall(r"\w+", kind)))
+        return bool(_NUMBER.search(kind)) or bool((self.units | self.settable) & set(re.findall(r"\w+", kind)))
 
     def bad(self, name: str, kind: str, bounds: dict[str, str]) -> bool:
         """Whether safe code may not choose a value of this name and type."""
@@ -199,18 +252,33 @@ class Kapi:
     def forges(self, fn: Function) -> str | None:
         """The number of which a function makes, or by which it changes, a value of a type with invariants."""
         made = {w if w != "Self" else fn.owner for w in re.findall(r"\w+", self.resolved(fn.returns, {}))}
-        if fn.receiver:
-            if fn.owner not in self.witnesses or not re.search(r"&\s*(?:'\w+\s+)?mut\b", fn.receiver):
+        if fn.receiver and fn.owner in self.witnesses:
+            if not re.search(r"&\s*(?:'\w+\s+)?mut\b", fn.receiver):
                 return None
         elif not made & self.witnesses:
             return None
+        return self.number_of(fn)
+
+    def number_of(self, fn: Function) -> str | None:
+        """The first number that a function takes."""
         for name, kind in fn.parameters:
             if self.numbers(self.resolved(kind, fn.bounds)):
                 return f"{name}: {' '.join(kind.split())}"
+        return f"self: {fn.owner}" if fn.receiver and fn.owner in self.settable else None
+
+    def gives_away(self, kind: str) -> str | None:
+        """The number or pointer that a safe function in a type takes."""
+        kind = self.expanded(kind, {})
+        for match in _CALL.finditer(kind):
+            if not re.search(r'\bunsafe\s+(?:extern\s+""\s+)?$', kind[: match.start()]):
+                for argument in parts(kind[match.end() : enclosed(kind, match.end() - 1, "()")]):
+                    if self.numbers(argument) or _POINTER.search(argument):
+                        return argument
         return None
 
     def breaches(self, code: str) -> Iterator[tuple[int, str, str]]:
         """The place, the name and the text of each breach in a file."""
+        unsafe = has_unsafe_code(code)
         for fn in functions(code):
             if fn.unsafe:
                 continue
@@ -219,10 +287,22 @@ class Kapi:
                     yield fn.place, fn.called, f"fn {fn.name} is safe and takes `{name}: {' '.join(kind.split())}`"
             if number := self.forges(fn):
                 yield fn.place, fn.called, f"fn {fn.name} is safe and keeps an invariant by `{number}`"
+            elif unsafe.search(fn.body) and (number := self.number_of(fn)):
+                yield fn.place, fn.called, f"fn {fn.name} is safe and has unsafe code that may depend on `{number}`"
+            if number := self.gives_away(fn.returns):
+                yield fn.place, fn.called, f"fn {fn.name} gives away a function that takes `{number}`"
+        for match in _CONSTANT.finditer(code):
+            if number := self.gives_away(match["kind"]):
+                yield match.start("name"), match["name"], f"{match['name']} is a safe function that takes `{number}`"
+        for match in _MACRO.finditer(code):
+            if re.search(r"\bfn\b", code[match.end() : enclosed(code, match.end() - 1, "{}")]):
+                yield match.start(), f"{match['name']}!", f"macro {match['name']} makes functions"
         for match in _FIELD.finditer(code):
             name, _, kind = match["param"].partition(":")
             if self.bad(name.strip(), kind, {}):
                 yield match.start("param"), name.strip(), f"safe code can set `{match['param']}`"
+            elif number := self.gives_away(kind):
+                yield match.start("param"), name.strip(), f"{name.strip()} is a safe function that takes `{number}`"
         for match in _TUPLE.finditer(code):
             for part in parts(code[match.end() : enclosed(code, match.end() - 1, "()")]):
                 public = re.match(_PUBLIC, part)
