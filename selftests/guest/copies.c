@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
 #include <sys/mman.h>
 
 #include "card.h"
@@ -96,6 +98,28 @@ static void open_all(const char *bdf)
 	card_start(all.card, all.rings, RINGS);
 }
 
+/* Fails, and says what is in the targets, now and a second later, where a late copy would have arrived. */
+static void wrong(void)
+{
+	unsigned int i, again;
+	size_t k;
+
+	fprintf(stderr, "a copy of %02x by the card in space %u, %u late, %u copies; the targets begin with",
+		(unsigned char)*all.src, all.at, late, copies);
+	for (again = 0; again < 2; again++) {
+		for (i = 0; i < SPACES; i++) {
+			fprintf(stderr, " %u:", i);
+			for (k = 0; k < 16; k++)
+				fprintf(stderr, "%02x", (unsigned char)all.dst[i][k]);
+		}
+		if (!again)
+			fprintf(stderr, ", and a second later");
+		sleep(1);
+	}
+	fprintf(stderr, "\n");
+	exit(1);
+}
+
 /* Has the card copy new content. It must arrive in the target of the card's space, and in no other. */
 static void copy_once(void)
 {
@@ -110,7 +134,8 @@ static void copy_once(void)
 		late++;
 	MUST(r, 0);
 	for (i = 0; i < SPACES; i++)
-		MUST(!memcmp(all.src, all.dst[i], FRAME), i == all.at);
+		if (!memcmp(all.src, all.dst[i], FRAME) != (i == all.at))
+			wrong();
 	copies++;
 }
 
