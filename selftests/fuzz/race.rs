@@ -81,16 +81,18 @@ pub(crate) fn spread(
         };
         Some(with_end(generator.spread(&changed)))
     };
-    judge_all(executor, next, seconds, MOST_WRONG)
+    judge_all(executor, next, seconds, Duration::MAX, MOST_WRONG)
 }
 
 /// Runs the programs, one after the other, again and again for so many seconds, or until one is wrong. Each
-/// has two seconds or more, so that short ones run often. Prints a test.
+/// has two seconds or more, so that short ones run often, and no more than leaves each other one as much.
+/// Prints a test.
 pub(crate) fn meet(
     executor: &mut Executor,
     programs: &[Program],
     seconds: u64,
 ) -> Result<(), String> {
+    let share = Duration::from_secs(seconds) / programs.len().max(1) as u32;
     let mut programs = programs.iter().cycle();
     let (mut program, mut since) = (programs.next(), Instant::now());
     let next = || {
@@ -99,13 +101,15 @@ pub(crate) fn meet(
         }
         program.cloned()
     };
-    judge_all(executor, next, seconds, 1)
+    judge_all(executor, next, seconds, share, 1)
 }
 
+/// Runs and judges programs for so many seconds, each for no longer than `share`.
 fn judge_all(
     executor: &mut Executor,
     mut next: impl FnMut() -> Option<Program>,
     seconds: u64,
+    share: Duration,
     most_wrong: usize,
 ) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -116,7 +120,9 @@ fn judge_all(
         if !program.is_sound() {
             continue;
         }
-        if let Some(message) = judge(executor, &program, end, &mut tally) {
+        let until = Instant::now().checked_add(share);
+        let until = until.map_or(end, |until| until.min(end));
+        if let Some(message) = judge(executor, &program, until, &mut tally) {
             println!("# {message}");
             print!("{}", crate::commented(&program));
             wrong += 1;

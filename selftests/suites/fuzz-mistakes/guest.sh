@@ -42,14 +42,21 @@ differs() {
 	HOW=$(sed -n 's/^# \(.*; ours .*\)/\1/p' /tmp/findings | head -n 1)
 }
 
+# meets: run the corpus' programs of threads.
+meets() {
+	limited /programs/fuzz meet 60 >/tmp/met || return
+	! grep -q '^not ok' /tmp/met || HOW=$(sed -n 's/^# //p' /tmp/met | head -n 1)
+}
+
 # find_mistake MODULE: whether the fuzzer finds the mistake of a module, first by the corpus, then by
-# random programs. HOW says by what.
+# random programs, then by those of threads. HOW says by what.
 find_mistake() {
 	dmesg -c >/dev/null
 	forget_warnings
 	insmod "$1" || die "insmod $1 failed"
 	judged differs corpus
 	[ -n "$HOW" ] || judged differs random
+	[ -n "$HOW" ] || judged meets
 	limited rmmod iommufd_rs || die "rmmod failed"
 	[ -n "$HOW" ]
 }
@@ -74,6 +81,16 @@ for set in corpus random; do
 		ok "without a mistake, $set"
 	fi
 done
+MODULE=$OURS
+load_iommufd
+judged meets
+rmmod "$MODULE" || die "rmmod $MODULE failed"
+if [ -n "$HOW" ]; then
+	cat /tmp/met
+	not_ok "without a mistake, threads" "$HOW"
+else
+	ok "without a mistake, threads"
+fi
 for module in /mistakes/*.ko; do
 	name=$(basename "$module" .ko | tr - ' ')
 	FUZZ_USER=$((FUZZ_USER + 1))
