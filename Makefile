@@ -26,7 +26,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz soak bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz coverage soak bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
 
 all: modules
 
@@ -60,8 +60,21 @@ bench-vm:
 test:
 	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) --rows '$(ROWS)' $(SUITES)
 
+# Then, by file, which lines were reached.
 fuzz:
-	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long
+	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long; status=$$?; \
+		$(cover) build/logs/fuzz-long.log $(call covered,fuzz); exit $$status
+
+# Suites that print what they reach, by their kernel.
+cover_fuzz := fuzz-cover cover-vtd cover-bare cover-mixed cover-native-amd
+cover_nest := cover-native-vtd cover-native-vtd-pasid
+cover := scripts/enter python3 -B selftests/fuzz/coverage.py
+covered = build/x86_64/$(1)/module+test/iommufd-rs.ko
+
+coverage:
+	@$(runner) test --jobs $(JOBS) $(cover_fuzz) $(cover_nest); status=$$?; \
+		$(cover) $(patsubst %,build/logs/%.log,$(cover_fuzz)) $(call covered,fuzz) \
+			$(patsubst %,build/logs/%.log,$(cover_nest)) $(call covered,fuzz-vtd-nest) --judge && exit $$status
 
 soak:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) soak
@@ -102,6 +115,7 @@ help:
 	@echo "  ROWS='*left-out'    with SUITES=fuzz-mistakes, only the mistakes that match"
 	@echo 'make fuzz             compare the C and the Rust module by random programs, guided by what code they reach'
 	@echo '  TIME=10m            so many minutes'
+	@echo 'make coverage         list the lines that the fuzzer and tests reach; fail if others are not explained, or too many'
 	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says which lines of the module runs of the fuzzer reached, by file.
 
-Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page]
+Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page | --judge]
        coverage.py --check
 
 Each log is that of a suite on a kernel with KCOV, with the module that follows it. A line is reached if a block
 is in which it has instructions, in whatever function it was inlined. The lines are printed that programs of the
 fuzzer did not reach and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if
-there are any. --check only checks that unreached.txt names what the tree has."""
+there are any. --judge fails if there are any, or if programs of the fuzzer reached 90 % of the lines that count, or
+fewer. --check only checks that unreached.txt names what the tree has."""
 
 import re
 import subprocess
@@ -19,6 +20,9 @@ from collections import defaultdict
 from functools import cache
 from dataclasses import dataclass, field
 from pathlib import Path
+
+# Of the lines that count, in percent, programs of the fuzzer must reach more.
+LEAST = 90
 
 TREE = Path(__file__).resolve().parents[2]
 REASONS = TREE / "selftests/fuzz/unreached.txt"
@@ -377,6 +381,15 @@ def show(files: dict[str, File], named: dict[str, Named]) -> None:
     print(f"{sum(len(each.without) for each in named.values())} lines are neither reached nor named")
 
 
+def judge(files: dict[str, File], named: dict[str, Named]) -> None:
+    """Exits with a message if a line is neither reached nor named, or if too few are reached."""
+    there, not_counted, _, reached_by_any, _ = numbers(files, named, [*files])
+    if any(each.without for each in named.values()):
+        sys.exit(f"{REASONS.relative_to(TREE)} does not name all lines that are not reached")
+    if 100 * reached_by_any <= LEAST * (there - not_counted):
+        sys.exit(f"{reached_by_any} of {there - not_counted} lines are reached: not over {LEAST} %")
+
+
 HEAD = """.. SPDX-License-Identifier: GPL-2.0-only
 .. ``selftests/fuzz/coverage.py --page`` makes this page; :doc:`fuzzing` says how.
 
@@ -467,7 +480,7 @@ def main() -> None:
             logs = []
         else:
             logs.append(Path(word))
-    if not runs or logs or options - {"--page"}:
+    if not runs or logs or len(options) > 1 or options - {"--page", "--judge"}:
         sys.exit(__doc__)
     files = count(runs)
     named = name_lines(files)
@@ -475,6 +488,8 @@ def main() -> None:
         page(files, named)
     else:
         show(files, named)
+    if "--judge" in options:
+        judge(files, named)
 
 
 main()
