@@ -32,6 +32,10 @@ const MOST_ALIGNMENT: u64 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
     PAGE_SIZE
 };
 
+/// The number of holes that are looked at one by one although a mapping may not fit, because of its
+/// alignment.
+const MOST_MISFITS: usize = 64;
+
 /// Returns the best alignment of a mapping of `length` bytes whose memory begins at `addr`: that of
 /// the memory, as far as it helps to use large pages. Returns `EOVERFLOW` if `length` is half of
 /// all addresses or more.
@@ -97,8 +101,9 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
 /// hole of `window`. It may miss a lower address in a hole that does not begin with a page. C
 /// iommufd chooses the same.
 ///
-/// Takes logarithmic time for each hole that is long enough but for alignment, and for the one that
-/// is chosen.
+/// If [`MOST_MISFITS`] holes are long enough but for alignment, the address is in the next one that is
+/// long enough for any, which C iommufd may not choose; if there is none, the others are looked at.
+/// Takes logarithmic time for each hole that is looked at.
 fn first_fit<V>(
     areas: Room<'_, V>,
     reserved: Room<'_, Piece>,
@@ -115,10 +120,25 @@ fn first_fit<V>(
         // The last byte of a hole alone is never chosen, as in C iommufd.
         (at < hole.last() && last <= hole.last()).then_some(at)
     };
+    let holes = |within, least| {
+        let gaps = areas.gaps(within, least);
+        gaps.flat_map(move |gap| reserved.gaps(gap, least))
+    };
     let rest = IovaRange::new(fit(window)?, window.last())?;
-    areas
-        .gaps(rest, length)
-        .find_map(|gap| reserved.gaps(gap, length).find_map(fit))
+    let mut tight = holes(rest, length);
+    for _ in 1..MOST_MISFITS {
+        let found = fit(tight.next()?);
+        if found.is_some() {
+            return found;
+        }
+    }
+    let misfit = tight.next()?;
+    let behind = || IovaRange::new(misfit.last().checked_add(1)?, rest.last());
+    // No more is lost to the alignment and the offset.
+    let enough = length.saturating_add(alignment).saturating_add(PAGE_SIZE);
+    fit(misfit)
+        .or_else(|| holes(behind()?, enough).find_map(fit))
+        .or_else(|| tight.find_map(fit))
 }
 
 /// Checks that a mapping may be put at `range`. Returns `EINVAL` if part of it is reserved, and

@@ -18,10 +18,13 @@ use crate::{
         },
         reserved::Reserved, //
     },
-    kapi::units::{
-        IovaRange,
-        IovaUnit,
-        PAGE_SIZE, //
+    kapi::{
+        sync::range_tree::searches,
+        units::{
+            IovaRange,
+            IovaUnit,
+            PAGE_SIZE, //
+        }, //
     },
     tests::random::{
         cases,
@@ -470,6 +473,76 @@ fn the_choice_is_linuxs_where_nothing_is_aligned() {
             assert_eq!(at & offset, offset);
         }
     });
+}
+
+/// A page is mapped at each multiple of a huge page, so that more than half of one fits between two of them
+/// but for its alignment.
+#[test]
+fn a_hole_that_fits_is_found_behind_many_that_do_not() {
+    const COUNT: u64 = 2000;
+    const LENGTH: u64 = HUGE / 2 + PAGE_SIZE;
+    let at = |n: u64| (n * HUGE, n * HUGE + PAGE_SIZE - 1);
+    let open = Space {
+        areas: (0..COUNT).map(at).collect(),
+        ..Space::new()
+    };
+    let searched = |space: &Space| {
+        let before = searches();
+        let found = space.choose(0, LENGTH);
+        (found, searches() - before)
+    };
+    // Behind all areas.
+    let (found, count) = searched(&open);
+    assert_eq!(found, Ok(COUNT * HUGE));
+    assert_eq!(found, open.linux_chooses(0, LENGTH));
+    assert!(count < 300, "{count} searches");
+
+    // Where an area is missing.
+    let mut closed = open.clone();
+    closed.reserved.push(((COUNT - 1) * HUGE + PAGE_SIZE, MAX));
+    let mut gap = closed.clone();
+    gap.areas.remove(1500);
+    let (found, count) = searched(&gap);
+    assert_eq!(found, Ok(1500 * HUGE));
+    assert_eq!(found, gap.linux_chooses(0, LENGTH));
+    assert!(count < 300, "{count} searches");
+
+    // Where one begins earlier, so that the hole behind it is aligned, but no longer than others.
+    closed.areas[1500] = (1500 * HUGE - PAGE_SIZE, 1500 * HUGE - 1);
+    assert_eq!(searched(&closed).0, Ok(1500 * HUGE));
+    // It is not found if there are longer holes behind it.
+    closed.reserved.clear();
+    let (found, count) = searched(&closed);
+    assert_eq!(found, Ok(COUNT * HUGE));
+    assert!(count < 300, "{count} searches");
+
+    // There is none.
+    closed.reserved.push(((COUNT - 1) * HUGE + PAGE_SIZE, MAX));
+    closed.areas[1500] = at(1500);
+    assert_eq!(searched(&closed).0, Err(ENOSPC));
+}
+
+/// As long as there are few that do not fit, the lowest is chosen.
+#[test]
+fn few_holes_that_do_not_fit_change_nothing() {
+    for misfits in [1, 62, 63, 64] {
+        let mut space = Space::new();
+        space.areas = (0..=misfits)
+            .map(|n| (n * HUGE, n * HUGE + PAGE_SIZE - 1))
+            .collect();
+        let aligned = misfits + 1;
+        space
+            .areas
+            .push((aligned * HUGE - PAGE_SIZE, aligned * HUGE - 1));
+        space
+            .areas
+            .push(((aligned + 1) * HUGE, (aligned + 1) * HUGE + PAGE_SIZE - 1));
+        let found = space.choose(0, HUGE / 2 + PAGE_SIZE);
+        let linux = space.linux_chooses(0, HUGE / 2 + PAGE_SIZE);
+        assert_eq!(linux, Ok(aligned * HUGE));
+        // The hole before the first area that is left, and one between each two of the others.
+        assert_eq!(found == linux, misfits < 64, "{misfits}");
+    }
 }
 
 #[test]

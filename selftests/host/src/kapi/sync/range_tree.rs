@@ -12,6 +12,15 @@ use kernel::{
 
 use crate::kapi::units::Range;
 
+thread_local! {
+    static SEARCHES: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+}
+
+/// Returns how often a range of some weight was searched for.
+pub(crate) fn searches() -> u64 {
+    SEARCHES.get()
+}
+
 struct Node<U, V> {
     range: Range<U>,
     value: V,
@@ -136,6 +145,7 @@ impl<U, V> core::ops::Deref for Weighed<'_, U, V> {
 impl<'a, U: Copy, V> Weighed<'a, U, V> {
     /// The first range of this weight from `at` on.
     pub(crate) fn first_heavy(self, at: u64, weight: u64) -> Option<Cursor<'a, U, V>> {
+        SEARCHES.set(SEARCHES.get() + 1);
         let heavy = |n: &Node<U, V>| n.range.last() >= at && n.weight >= Some(weight);
         self.0.cursor(self.0 .0.iter().position(heavy)?)
     }
