@@ -126,20 +126,18 @@ impl Object<BoundDevice> {
         if self.is_bare() && !hwpt.paging().domain().is_software() {
             return Err(Reason::AttachIommu.with(hwpt.id().into()));
         }
+        let vdevice = |device| vdevice_for(ctx, device, hwpt);
+        let group = self.group()?;
         match how {
             How::Attach => {
-                let vdevice = vdevice_for(ctx, self.id(), hwpt)?;
-                self.group()?
-                    .attach(self.id(), self.dev(), self.owner(), pasid, hwpt, vdevice)?;
+                group.attach(self.id(), self.dev(), self.owner(), pasid, hwpt, vdevice)?;
                 Ok(Freed::Nothing)
             }
             // Software page tables are of no IOMMU driver: no such device can be moved to them.
             How::Replace if !self.is_bare() && hwpt.paging().domain().is_software() => {
                 Err(Reason::AttachIommu.errno(ENODEV, hwpt.id().into()))
             }
-            How::Replace => self.group()?.replace(self.id(), pasid, hwpt, |member| {
-                vdevice_for(ctx, member, hwpt)
-            }),
+            How::Replace => group.replace(self.id(), pasid, hwpt, vdevice),
         }
     }
 

@@ -14,6 +14,7 @@ use kernel::{
 };
 
 use crate::{
+    device::group::Attachments,
     kapi::{
         reason::{
             Reason,
@@ -32,9 +33,9 @@ use crate::{
 enum State {
     /// There is no vDEVICE.
     Free,
-    /// One is being made, or destroyed.
+    /// One is being made.
     Claimed,
-    /// There is one, with this id.
+    /// There is one, with this id, or it is being destroyed.
     Used(u32),
     /// The device is being unbound. No vDEVICE can be made any more.
     Over,
@@ -55,8 +56,8 @@ impl Claims {
         })
     }
 
-    /// Begins to make a vDEVICE of the device with this id. Returns `EEXIST` if there is one, `ENOENT` if the device is being
-    /// unbound.
+    /// Begins to make a vDEVICE of the device with this id. Returns `EEXIST` if there is one,
+    /// `ENOENT` if the device is being unbound.
     pub(super) fn begin(&self, id: u32) -> Result {
         let mut state = self.state.lock();
         match *state {
@@ -67,13 +68,21 @@ impl Claims {
         Ok(())
     }
 
-    /// Publishes the vDEVICE of the device with this id. Returns `ENOENT` if the device is being unbound.
-    pub(super) fn publish<K: Kind>(&self, id: u32, vdevice: Draft<'_, K>) -> Result {
+    /// Publishes the vDEVICE of the device with this id. The device keeps it as far as it is
+    /// attached already; `attachments` are those of its group. Returns `ENOENT` if the device is
+    /// being unbound.
+    pub(super) fn publish<K: Kind>(
+        &self,
+        id: u32,
+        vdevice: Draft<'_, K>,
+        attachments: &mut Attachments<'_>,
+    ) -> Result {
         let mut state = self.state.lock();
         let refused = match *state {
             State::Over => Some(vdevice),
             _ => {
                 *state = State::Used(vdevice.id());
+                attachments.keep(id, &vdevice);
                 vdevice.publish();
                 None
             }

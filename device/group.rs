@@ -17,7 +17,8 @@ use kernel::{
     },
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        MutexGuard, //
     }, //
 };
 
@@ -56,14 +57,18 @@ use crate::{
             Result, //
         },
         sync::shared::SharedAny, //
+    },
+    object::{
+        AnyRef,
+        Kind,
+        Ref, //
     }, //
 };
 
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]
 use crate::{
     hwpt::HwptNested,
-    kapi::iommu::attachment::is_attached,
-    object::Ref, //
+    kapi::iommu::attachment::is_attached, //
 };
 
 /// A device of the group that is attached.
@@ -113,6 +118,23 @@ impl Attached {
 
 /// The attachments of a group.
 type State = RBTree<Pasid, Attached>;
+
+/// The attachments of a group, which do not change until this is dropped. Holds `Group::state`.
+pub(super) struct Attachments<'g>(MutexGuard<'g, State>);
+
+impl Attachments<'_> {
+    /// Keeps `vdevice`, a vDEVICE that the device with the id `id` is about to have, as long as the
+    /// device is attached to what it is attached to now, where that needs it.
+    pub(super) fn keep<K: Kind>(&mut self, id: u32, vdevice: &Ref<K>) {
+        let members = self
+            .0
+            .values_mut()
+            .flat_map(|attached| &mut attached.members);
+        for member in members.filter(|member| member.id == id && member.hwpt.keeps_vdevices()) {
+            member.vdevice = Some(AnyRef::from(vdevice.clone()).into_shared());
+        }
+    }
+}
 
 /// Returns `EINVAL` if `pasid` cannot be attached to these page tables beside the other
 /// attachments: once a PASID is attached, all page tables must be compatible with PASIDs.
@@ -172,8 +194,14 @@ impl Group {
         self.iommu.as_ref().map(|iommu| iommu.addr())
     }
 
-    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU. Keeps `vdevice`
-    /// as long as the device is attached to these page tables.
+    /// Prevents changes of the attachments until the result is dropped.
+    pub(super) fn hold(&self) -> Attachments<'_> {
+        Attachments(self.state.lock())
+    }
+
+    /// Attaches a device. `owner` is the ownership of its DMA, if it has an IOMMU. `vdevice_for`
+    /// returns what to keep for the device with an id as long as it is attached to these page
+    /// tables; it is called under the lock, where no vDEVICE can be made meanwhile.
     ///
     /// Returns `EBUSY` if the device is attached already; `EINVAL` if the group is attached to
     /// other page tables, if the device cannot use these, or if they must be compatible with PASIDs
@@ -185,7 +213,7 @@ impl Group {
         owner: Option<&Arc<DmaOwner>>,
         pasid: Pasid,
         hwpt: &Hwpt,
-        vdevice: Option<SharedAny>,
+        vdevice_for: impl Fn(u32) -> Result<Option<SharedAny>>,
     ) -> Result {
         let mut state = self.state.lock();
 
@@ -197,14 +225,14 @@ impl Group {
                 return Err(Reason::AttachGroup.with(attached.hwpt.id().into()));
             }
             attached.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-            let member = self.member(id, dev, owner, pasid, hwpt, vdevice)?;
+            let member = self.member(id, dev, owner, pasid, hwpt, vdevice_for(id)?)?;
             warn_on_once!(attached.members.push_within_capacity(member).is_err());
             return Ok(());
         }
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut members = KVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
         members.push(
-            self.member(id, dev, owner, pasid, hwpt, vdevice)?,
+            self.member(id, dev, owner, pasid, hwpt, vdevice_for(id)?)?,
             GFP_KERNEL_ACCOUNT,
         )?;
         check_faults(dev, hwpt)?;
@@ -273,8 +301,7 @@ impl Group {
     }
 
     /// Attaches a device, and with it its group, to other page tables. On failure nothing has
-    /// changed. `vdevice_for` returns what to keep for the device with an id that is attached;
-    /// it is called under the lock.
+    /// changed. `vdevice_for` is as with [`attach`](Self::attach).
     ///
     /// Returns `EINVAL` if the device is not attached, if it cannot use the page tables, or if they
     /// must be compatible with PASIDs and are not; `EADDRINUSE` if an IOVA is mapped that a device

@@ -17,6 +17,9 @@ mod msi;
 pub(crate) use access::Access;
 pub(crate) use attach::How;
 pub(crate) use bind::BoundDevice;
-pub(crate) use claim::Claim;
+pub(crate) use claim::{
+    Claim,
+    Making, //
+};
 pub(crate) use group::Group;
 pub(crate) use msi::DoorbellRanges;

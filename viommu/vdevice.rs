@@ -10,7 +10,8 @@ use kernel::prelude::*;
 use crate::{
     device::{
         BoundDevice,
-        Claim, //
+        Claim,
+        Making, //
     },
     drivers::VdeviceOps,
     kapi::{
@@ -66,7 +67,8 @@ impl Kind for Vdevice {
 
 /// Handles IOMMU_VDEVICE_ALLOC.
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
-    // The vDEVICE has a claim, and so a reference to the device, while the answer is written.
+    // The vDEVICE has a claim, and so a reference to the device, while the answer is written, and
+    // the device's group is not attached meanwhile.
     retry_faults(&[user.range()], || make(ctx, &mut cmd, user))
 }
 
@@ -77,7 +79,7 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
     if !viommu.ops().serves(device.dev()) {
         return Err(Reason::VdeviceIommu.with(cmd.viommu_id.into()));
     }
-    let claim = Claim::new(&device)?;
+    let (making, claim) = Making::begin(&device)?;
     let reservation = ctx.objects().reserve()?;
     let identity = Identity::new(&ObjectPlace::reserved(ctx, &reservation));
     let ops = viommu
@@ -92,5 +94,5 @@ fn make(ctx: &FileRef<Ctx>, cmd: &mut uapi::VdeviceAlloc, user: &UserStruct) -> 
     }))?;
     cmd.out_vdevice_id = draft.id();
     user.write(cmd)?;
-    Claim::publish(draft, |vdevice| &vdevice.claim)
+    making.publish(draft)
 }
