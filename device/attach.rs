@@ -255,14 +255,18 @@ impl Object<BoundDevice> {
 }
 
 /// Returns the vDEVICE of the device with the id `device`, if it must not be destroyed while the
-/// device is attached to `hwpt`. Returns `ENOENT` if it is being destroyed, or if the device is
-/// being unbound.
+/// device is attached to `hwpt`. Returns `None` if the device is being unbound: it is detached
+/// next, and then its vDEVICE is destroyed. Returns `ENOENT` if the vDEVICE is being destroyed.
 fn vdevice_for(ctx: &Ctx, device: u32, hwpt: &Hwpt) -> Result<Option<SharedAny>> {
     if !hwpt.keeps_vdevices() {
         return Ok(None);
     }
-    let device: Ref<BoundDevice> = ctx.objects().get(device)?;
-    device.claims().vdevice(ctx)
+    match ctx.objects().get::<BoundDevice>(device) {
+        Ok(device) => device.claims().vdevice(ctx),
+        // Another device of the group is moved meanwhile.
+        Err(refusal) if refusal == ENOENT => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// Drops references to page tables. Automatic ones that nothing else refers to are destroyed.
