@@ -147,7 +147,11 @@ pub(super) fn command(random: &mut Random, features: &Features) -> Words {
             let command = with(command, 127, 76, address(random, 12) >> 12);
             match ssid(random) {
                 0 => command,
-                ssid => with(with(command, 11, 11, 1), 31, 12, ssid),
+                ssid => {
+                    // SSV, and G in some
+                    let command = with(with(command, 11, 11, 1), 31, 12, ssid);
+                    with(command, 9, 9, u64::from(random.one_in(4)))
+                }
             }
         }
         _ => tlbi(random, features),

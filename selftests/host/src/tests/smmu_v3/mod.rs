@@ -10,3 +10,4 @@ mod merge;
 mod model;
 mod scope;
 mod ste;
+mod world;

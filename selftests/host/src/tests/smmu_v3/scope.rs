@@ -153,12 +153,18 @@ pub(super) struct AtcEntry {
 impl AtcEntry {
     /// Whether the device must drop it for the command (4.5.1).
     pub(super) fn must_go(&self, command: Words) -> bool {
-        let ssid = (bits(command, 11, 11) == 1).then(|| bits(command, 31, 12));
+        let ssv = bits(command, 11, 11) == 1;
+        // G: whatever the SubstreamID is.
+        let global = bits(command, 9, 9) == 1;
+        let same_substream = match self.ssid {
+            None => !ssv,
+            Some(ssid) => ssv && (global || bits(command, 31, 12) == u64::from(ssid)),
+        };
         let shift = 12 + bits(command, 69, 64).min(52) as u32;
         let page = |address: u64| u128::from(address) >> shift;
         bits(command, 7, 0) == 0x40
             && bits(command, 63, 32) == u64::from(self.sid)
-            && ssid == self.ssid.map(u64::from)
+            && same_substream
             && page(bits(command, 127, 76) << 12) == page(self.address)
     }
 }
