@@ -183,9 +183,9 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
             let Self {
                 merger, pending, ..
             } = self;
-            if self.rules.plain(words).is_some() {
+            if let Some(plain) = self.rules.plain(words) {
                 pending.enter(Class::Translation, number);
-                let taken = merger.add_plain(rest, self.rules, pending)?;
+                let taken = merger.add_plain(plain, rest, self.rules, pending)?;
                 rest = rest.get(taken..).unwrap_or_default();
                 continue;
             }

@@ -191,6 +191,26 @@ const FIRST_PLAIN: u64 = opcode::TLBI_NH_ASID;
 const _: () = assert!(opcode::TLBI_NH_VA == FIRST_PLAIN + 1);
 const _: () = assert!(opcode::TLBI_NH_VAA == FIRST_PLAIN + 2);
 
+/// The plain commands with one opcode: CMD_TLBI_NH_ASID, or CMD_TLBI_NH_VA or CMD_TLBI_NH_VAA
+/// without a granule. None can take the place of another command, nor another its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain {
+    opcode: u64,
+    /// The bits that must be 0.
+    reserved: Words,
+}
+
+impl Plain {
+    /// Returns the command if it is one of these and valid.
+    #[inline(always)]
+    pub(crate) fn command(&self, words: Words) -> Option<Tlbi> {
+        let [word0, word1] = words;
+        // The bits of the opcode are not among the reserved ones.
+        let others = word0 & (self.reserved[0] | OPCODE.mask()) ^ self.opcode;
+        (others | word1 & self.reserved[1] == 0).then_some(Tlbi(words))
+    }
+}
+
 impl Rules {
     /// The rules for an SMMU with these features.
     pub(crate) fn new(features: Features) -> Self {
@@ -275,15 +295,14 @@ impl Rules {
         }
     }
 
-    /// Returns the command if it is CMD_TLBI_NH_ASID, or CMD_TLBI_NH_VA or CMD_TLBI_NH_VAA without
-    /// a granule, and valid. It can take the place of no other, nor another its place.
+    /// Returns the plain commands of which a command is one, if it is plain.
     #[inline(always)]
-    pub(crate) fn plain(&self, words: Words) -> Option<Tlbi> {
-        let [word0, word1] = words;
-        let nth = OPCODE.of(word0).wrapping_sub(FIRST_PLAIN);
+    pub(crate) fn plain(&self, words: Words) -> Option<Plain> {
+        let opcode = OPCODE.of(words[0]);
         // CAST: The field has 8 bits, and a larger number is no index.
-        let [reserved0, reserved1] = self.plain.get(nth as usize)?;
-        ((word0 & reserved0) | (word1 & reserved1) == 0).then_some(Tlbi(words))
+        let reserved = *self.plain.get(opcode.wrapping_sub(FIRST_PLAIN) as usize)?;
+        let plain = Plain { opcode, reserved };
+        plain.command(words).map(|_| plain)
     }
 
     /// Whether the fields of range invalidation have no combination that is reserved (4.4.1.1).

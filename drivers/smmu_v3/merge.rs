@@ -21,6 +21,7 @@ use kernel::prelude::*;
 use crate::drivers::smmu_v3::{
     command::{
         opcode,
+        Plain,
         Rules,
         Tlbi,
         Words,
@@ -254,7 +255,9 @@ impl Alike {
         let Some(open) = &mut self.open else {
             return 0;
         };
-        if open.next > open.until {
+        // Mostly commands continue the range, or none does.
+        let continues = block.first().is_some_and(|[_, word1]| *word1 == open.next);
+        if !continues || open.next > open.until {
             return 0;
         }
         let mut next = open.next;
@@ -280,38 +283,66 @@ impl Alike {
     /// continue the range, as long as none can be merged; at least one. Returns how many they are.
     #[inline(always)]
     fn scatter(&mut self, block: &[Words], sink: &mut impl Sink) -> Result<usize> {
-        let shape = self.shape;
         let head = self.word0 & !VMID.mask();
-        let mut taken = 0;
-        if let Some(open) = self.open.as_mut().filter(|open| !open.grown) {
-            let (mut first, mut range) = (open.first, open.range);
-            let (word0, low) = (self.word0, self.low);
-            sink.extend(block.iter().map_while(|words| {
-                let next = Range::at(words[1] & ADDRESS.mask(), &shape)?;
-                if words[0] != word0 || words[1] & LOW != low || range.touches(next) {
-                    return None;
-                }
-                range = next;
-                taken += 1;
-                Some(Tlbi(core::mem::replace(&mut first, [head, words[1]])))
-            }))?;
-            (open.first, open.range) = (first, range);
-            open.look_ahead(&shape);
-        }
-        if taken != 0 {
-            return Ok(taken);
+        let alone = self.count_scattered(block);
+        let scattered = block.get(..alone).and_then(|block| block.split_last());
+        if let (Some(open), Some((last, others))) = (&mut self.open, scattered) {
+            let first = core::mem::replace(&mut open.first, [head, last[1]]);
+            let start = last[1] & ADDRESS.mask();
+            open.range = Range {
+                start,
+                last: start.wrapping_add(self.shape.length),
+            };
+            open.look_ahead(&self.shape);
+            sink.push(Tlbi(first))?;
+            sink.extend(others.iter().map(|[_, word1]| Tlbi([head, *word1])))?;
+            return Ok(alone);
         }
         if let Some(words) = block.first() {
             let words = [head, words[1]];
             let joined = self
                 .open
                 .as_mut()
-                .is_some_and(|open| open.join(words, &shape));
+                .is_some_and(|open| open.join(words, &self.shape));
             if !joined {
                 self.replace(words, sink)?;
             }
         }
         Ok(1)
+    }
+
+    /// Returns how many commands that begin `block` are of these, are in the section of the open
+    /// range, and do not touch the range of the one before. Before the first is the open range.
+    /// Returns 0 if that was made of several commands, or if there is none.
+    #[inline(always)]
+    fn count_scattered(&self, block: &[Words]) -> usize {
+        let Some(open) = self.open.as_ref().filter(|open| !open.grown) else {
+            return 0;
+        };
+        let Shape {
+            entry,
+            length,
+            section,
+            ..
+        } = self.shape;
+        let (word0, low, fixed) = (self.word0, self.low, LOW | entry);
+        let (from, until) = (open.range.start & !section, open.until & ADDRESS.mask());
+        // Where the one before starts and ends, exclusive.
+        let (mut start, mut end) = (open.range.start, open.range.last.wrapping_add(1));
+        let scattered = block.iter().take_while(|words| {
+            let next = words[1] & ADDRESS.mask();
+            if (words[0] ^ word0) | ((words[1] & fixed) ^ low) != 0 || next > until {
+                return false;
+            }
+            // It cannot overflow: no range up to there ends at the top of the address space.
+            let next_end = next.wrapping_add(length).wrapping_add(1);
+            if next <= end && (next_end >= start || next < from) {
+                return false;
+            }
+            (start, end) = (next, next_end);
+            true
+        });
+        scattered.count()
     }
 
     /// Ends the range, and begins one with a command with VMID 0 that is one of them, or passes
@@ -396,24 +427,28 @@ impl Merger {
     }
 
     /// Adds the commands that begin `block` as long as they are [plain](Rules::plain), and returns
-    /// how many they are.
+    /// how many they are. The first is one of `plain`.
     #[inline(always)]
     pub(crate) fn add_plain(
         &self,
+        mut plain: Plain,
         block: &[Words],
         rules: &Rules,
         sink: &mut impl Sink,
     ) -> Result<usize> {
         let mut taken = 0;
-        let plain = block.iter().map_while(|words| {
-            let command = rules.plain(*words)?;
+        let commands = block.iter().map_while(|words| {
+            let command = plain.command(*words).or_else(|| {
+                plain = rules.plain(*words)?;
+                Some(Tlbi(*words))
+            })?;
             taken += 1;
             Some(command)
         });
         if self.all {
-            plain.for_each(drop);
+            commands.for_each(drop);
         } else {
-            sink.extend(plain)?;
+            sink.extend(commands)?;
         }
         Ok(taken)
     }
@@ -459,7 +494,9 @@ impl Merger {
                 return Ok(());
             }
             // It follows the other ones, or takes the place of what was not added to for longer.
-            core::mem::swap(&mut self.last, &mut self.other);
+            if self.last.is_some() {
+                core::mem::swap(&mut self.last, &mut self.other);
+            }
         }
         if self.last.as_mut().is_some_and(join) {
             return Ok(());
@@ -477,11 +514,15 @@ impl Merger {
     }
 
     /// Passes the open ranges on. Commands that are known stay so.
+    #[inline]
     pub(crate) fn close(&mut self, sink: &mut impl Sink) -> Result {
         self.all = false;
-        for alike in [&mut self.last, &mut self.other].into_iter().flatten() {
-            alike.close(sink)?;
+        if let Some(last) = &mut self.last {
+            last.close(sink)?;
         }
-        Ok(())
+        match &mut self.other {
+            Some(other) => other.close(sink),
+            None => Ok(()),
+        }
     }
 }

@@ -228,7 +228,24 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
 
     /// Issues all commands, and waits until they are complete. Fails as the first SMMU that fails,
     /// after all have been waited for.
+    #[inline]
     pub(super) fn finish_all(&mut self) -> Result {
+        let [configuration, _, device_cache] = self.first;
+        if self.count != 1 || configuration.min(device_cache) != NONE {
+            return self.finish_all_classes();
+        }
+        // Most batches have no command about a device.
+        if !self.translations.is_empty() || self.unsynced != 0 {
+            self.issuer.submit(0, self.translations.as_slice(), true)?;
+            self.translations.clear();
+            self.unsynced = 0;
+        }
+        self.first = [NONE; Class::COUNT];
+        Ok(())
+    }
+
+    /// As [`Pending::finish_all`], for commands of any class.
+    fn finish_all_classes(&mut self) -> Result {
         self.settle()?;
         let mut busy = self.unsynced | self.configurations.mask | self.device_caches.mask;
         if !self.translations.is_empty() {

@@ -166,7 +166,8 @@ fn check_plain(words: Words, features: &Features) -> bool {
     let is_plain = bits(words, 7, 0) == 0x11 || by_address && bits(words, 75, 74) == 0;
     let expected = rules.check(words).ok().filter(|_| is_plain);
     let expected = expected.map(|command| command.target());
-    let plain = rules.plain(words).map(Target::AddressSpaces);
+    let plain = rules.plain(words).and_then(|plain| plain.command(words));
+    let plain = plain.map(Target::AddressSpaces);
     assert_eq!(plain, expected, "{words:x?} {features:?}");
     plain.is_some()
 }

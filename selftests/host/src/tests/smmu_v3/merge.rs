@@ -74,8 +74,9 @@ fn sequence(commands: &[Words], features: &Features, short_cuts: bool) -> Vec<Wo
     let mut made = Made::default();
     let mut rest = commands;
     while let [words, later @ ..] = rest {
-        if short_cuts && rules.plain(*words).is_some() {
-            let taken = merger.add_plain(rest, &rules, &mut made);
+        let plain = rules.plain(*words).filter(|_| short_cuts);
+        if let Some(plain) = plain {
+            let taken = merger.add_plain(plain, rest, &rules, &mut made);
             let taken = taken.expect("the sink does not fail");
             assert_ne!(taken, 0);
             rest = &rest[taken..];
