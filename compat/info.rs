@@ -16,6 +16,7 @@ use crate::{
         read, //
     },
     kapi::{
+        bug::some_or_warn,
         mm::user::UserStruct,
         reason::{
             Reason,
@@ -98,7 +99,7 @@ pub(super) fn get_info(ctx: &Ctx, arg: UserPtr) -> Result {
         )?;
     }
     UserStruct::with_size(arg, argsz).write(&vfio::Info {
-        argsz: u32::try_from(size).map_err(|_| Reason::Impossible.errno(EOVERFLOW, 0))?,
+        argsz: some_or_warn!(u32::try_from(size).ok())?,
         flags: info::PGSIZES | info::CAPS,
         iova_pgsizes: ioas.page_sizes(),
         cap_offset: if fits { DMA_AVAIL_AT as u32 } else { 0 },

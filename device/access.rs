@@ -25,6 +25,7 @@ use crate::{
         Ioas, //
     },
     kapi::{
+        bug::warn_on_once,
         file::file_ref::FileRef,
         lines::Lines,
         mm::pin::PagePtr,
@@ -139,10 +140,10 @@ impl Access {
         self.ctx.refuse(command, refusal)
     }
 
-    /// Detaches the access from its address space.
+    /// Detaches the access from its address space. No other task may change that meanwhile.
     pub(crate) fn detach(&self) {
-        // Fails only while another task detaches it.
-        self.change(None).ok();
+        // The accessor would stay in the address space.
+        warn_on_once!(self.change(None).is_err());
     }
 
     fn change(&self, new: Option<Ref<Ioas>>) -> Result {

@@ -35,7 +35,10 @@ use kernel::{
 
 use crate::{
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            sub_or_warn,
+            warn_on_once, //
+        },
         file::{
             anon_file::Ready,
             file_ref::FileRef,
@@ -147,7 +150,7 @@ impl Inner {
             let last = at.peek_next().is_none();
             let (next, node) = at.remove_current();
             taken.push_back(node.to_key_value().1);
-            self.answers_due = self.answers_due.saturating_sub(1);
+            sub_or_warn!(self.answers_due, 1);
             // After removal of the last one the cursor is at the one before.
             cursor = next.filter(|_| !last);
         }
@@ -225,7 +228,8 @@ impl FaultQueue {
                 let node = delivery.node.into_node(delivery.cookie, group);
                 let replaced = inner.delivered.insert(node);
                 warn_on_once!(replaced.is_some());
-                inner.answers_due = inner.answers_due.saturating_add(1);
+                // Each has a cookie of its own, so the number fits.
+                inner.answers_due += 1;
             } else {
                 inner.waiting.push_front(group);
             }
@@ -310,7 +314,7 @@ impl Object<FaultQueue> {
         let mut inner = self.inner.lock();
         let node = inner.delivered.remove_node(&response.cookie);
         if node.is_some() {
-            inner.answers_due = inner.answers_due.saturating_sub(1);
+            sub_or_warn!(inner.answers_due, 1);
         }
         drop(inner);
         let (_, group) = node
@@ -441,6 +445,6 @@ impl FaultSink for Faults {
     }
 
     fn answered(&self) {
-        self.pending.fetch_sub(1, Relaxed);
+        warn_on_once!(self.pending.fetch_sub(1, Relaxed) == 0);
     }
 }

@@ -5,7 +5,10 @@
 use kernel::sync::atomic::ordering::Relaxed;
 
 use crate::{
-    ioas::Ioas,
+    ioas::{
+        stats::Stats,
+        Ioas, //
+    },
     object::Ref, //
 };
 
@@ -22,6 +25,6 @@ impl CountedAttachment {
 
 impl Drop for CountedAttachment {
     fn drop(&mut self) {
-        self.0.stats.attachments.fetch_sub(1, Relaxed);
+        Stats::sub(&self.0.stats.attachments, 1);
     }
 }

@@ -77,8 +77,11 @@ impl Ioas {
                     break self.finish_cut(begun);
                 }
                 result => {
+                    if let Ok(Cut::Done) = result {
+                        self.stats.areas.fetch_add(1, Relaxed);
+                    }
                     drop(space);
-                    break result;
+                    break result.map(drop);
                 }
             }
             if let Err(error) = self.settled.wait_killable(space) {
@@ -86,15 +89,12 @@ impl Ioas {
             }
         };
         self.let_readers_in(last, false);
-        if let Cut::Done = result? {
-            self.stats.areas.fetch_add(1, Relaxed);
-        }
-        Ok(())
+        result
     }
 
     /// Divides the pinned memory and then the area, which becomes ready. `Ioas::space` is not held
     /// while this waits for another task that pins memory of the source.
-    fn finish_cut(&self, begun: Begun) -> Result<Cut> {
+    fn finish_cut(&self, begun: Begun) -> Result {
         let Begun {
             range,
             at,
@@ -121,10 +121,11 @@ impl Ioas {
                 let second = ready(tail, area);
                 let refused = space.split(vacancy, range, at, second);
                 warn_on_once!(refused.is_err());
+                self.stats.areas.fetch_add(1, Relaxed);
             }
         }
         self.settle(space);
-        result.map(|()| Cut::Done)
+        result
     }
 
     /// Returns the lock when no reader is at an area in [`State::Cutting`]. An access that is kept out

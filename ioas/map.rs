@@ -257,9 +257,10 @@ impl Ioas {
             }
         }
         let work = space.domains.members.take_work();
-        drop(space);
+        // Other tasks can unmap the areas when the lock is released.
         self.stats.areas.fetch_add(count, Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
+        drop(space);
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
         taken.parts = Chunks::new();

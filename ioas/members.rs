@@ -29,6 +29,7 @@ use crate::{
         },
         membership::Followed,
         space::Space,
+        stats::Stats,
         together::{
             fill_together,
             is_small,
@@ -285,7 +286,7 @@ impl Ioas {
         drop(space);
 
         if !warn_on_once!(!is_member) {
-            self.stats.domains.fetch_sub(1, Relaxed);
+            Stats::sub(&self.stats.domains, 1);
             self.see_out(domain, work, busy);
         }
     }
@@ -504,7 +505,7 @@ impl Ioas {
         let before = accessors.len();
         accessors.retain(|other| !Arc::ptr_eq(other, accessor));
         warn_on_once!(accessors.len() + 1 != before);
-        self.stats.accessors.fetch_sub(1, Relaxed);
+        Stats::sub(&self.stats.accessors, 1);
         space.alignment = space.domains.alignment();
     }
 

@@ -23,6 +23,7 @@ use crate::{
     kapi::{
         bug::{
             debug_warn_on_once,
+            sub_or_warn,
             warn_on_once, //
         },
         reason::{
@@ -83,14 +84,14 @@ impl Space {
     ) -> Result<(), Area> {
         let alignment = area.alignment(range);
         self.areas.insert(vacancy, range, area)?;
-        self.count(alignment, u64::wrapping_add);
+        self.count(alignment);
         Ok(())
     }
 
     /// Removes the area with exactly this range.
     pub(crate) fn remove(&mut self, range: IovaRange) -> Option<Area> {
         let area = self.areas.remove(range)?;
-        self.count(area.alignment(range), u64::wrapping_sub);
+        self.uncount(area.alignment(range));
         Some(area)
     }
 
@@ -102,7 +103,7 @@ impl Space {
     ) -> Option<Result<(IovaRange, Area), E>> {
         let taken = self.areas.take_first_in(within, check);
         if let Some(Ok((range, area))) = &taken {
-            self.count(area.alignment(*range), u64::wrapping_sub);
+            self.uncount(area.alignment(*range));
         }
         taken
     }
@@ -128,16 +129,23 @@ impl Space {
         tail.slice.length = second.len();
         let (first, second) = (head.alignment(first), tail.alignment(second));
         self.areas.split(vacancy, range, at, tail)?;
-        self.count(whole, u64::wrapping_sub);
-        self.count(first, u64::wrapping_add);
-        self.count(second, u64::wrapping_add);
+        self.uncount(whole);
+        self.count(first);
+        self.count(second);
         Ok(())
     }
 
-    /// Changes the number of areas with this alignment.
-    fn count(&mut self, alignment: u32, change: impl FnOnce(u64, u64) -> u64) {
+    /// Counts one more area with this alignment.
+    fn count(&mut self, alignment: u32) {
         if let Some(number) = self.unaligned.get_mut(alignment as usize) {
-            *number = change(*number, 1);
+            *number += 1;
+        }
+    }
+
+    /// Counts one area with this alignment fewer.
+    fn uncount(&mut self, alignment: u32) {
+        if let Some(number) = self.unaligned.get_mut(alignment as usize) {
+            sub_or_warn!(*number, 1);
         }
     }
 

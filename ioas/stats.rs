@@ -7,6 +7,8 @@ use kernel::sync::atomic::{
     Atomic, //
 };
 
+use crate::kapi::bug::warn_on_once;
+
 /// The numbers of an address space.
 pub(super) struct Stats {
     /// Mapped areas.
@@ -31,6 +33,12 @@ impl Stats {
             attachments: Atomic::new(0),
             accessors: Atomic::new(0),
         }
+    }
+
+    /// Takes `fewer` off a number. Things are counted before other tasks can take them away, so warns
+    /// if there are not so many.
+    pub(super) fn sub(number: &Atomic<u64>, fewer: u64) {
+        warn_on_once!(number.fetch_sub(fewer, Relaxed) < fewer);
     }
 
     /// Returns the numbers, with their names.

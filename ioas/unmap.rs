@@ -9,10 +9,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
@@ -31,6 +28,7 @@ use crate::{
             Next, //
         },
         space::Space,
+        stats::Stats,
         Ioas, //
     },
     kapi::{
@@ -338,8 +336,8 @@ impl Ioas {
         }
         self.work(work);
         let bytes = batch.bytes();
-        self.stats.areas.fetch_sub(to_u64(batch.count), Relaxed);
-        self.stats.bytes.fetch_sub(bytes, Relaxed);
+        Stats::sub(&self.stats.areas, to_u64(batch.count));
+        Stats::sub(&self.stats.bytes, bytes);
         *unmapped = unmapped.saturating_add(bytes);
         result
     }

@@ -64,6 +64,28 @@ macro_rules! some_or_warn {
 }
 pub(crate) use some_or_warn;
 
+/// Subtracts from an unsigned number what is at most as large. If it is larger, warns the first time
+/// and sets the number to 0.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::bug::sub_or_warn;
+///
+/// let mut users = 3u32;
+/// sub_or_warn!(users, 1);
+/// assert_eq!(users, 2);
+/// ```
+macro_rules! sub_or_warn {
+    ($number:expr, $fewer:expr) => {{
+        let number = &mut $number;
+        let left = number.checked_sub($fewer);
+        $crate::kapi::bug::warn_on_once!(left.is_none());
+        *number = left.unwrap_or(0);
+    }};
+}
+pub(crate) use sub_or_warn;
+
 /// Warns the first time that the condition is true, on kernels with `CONFIG_RUST_DEBUG_ASSERTIONS`
 /// only. On others the condition is not evaluated.
 ///

@@ -11,6 +11,10 @@ use core::{
 use kernel::prelude::*;
 
 use crate::kapi::{
+    bug::{
+        sub_or_warn,
+        warn_on_once, //
+    },
     lines::Lines,
     sync::shared::{
         Shared,
@@ -161,7 +165,9 @@ impl Census {
 
     /// Counts one more object of a kind.
     pub(super) fn add(&mut self, about: &'static About) {
-        if let Some(count) = self.entry(about.name) {
+        let count = self.entry(about.name);
+        warn_on_once!(count.is_none());
+        if let Some(count) = count {
             *count += 1;
         }
     }
@@ -169,7 +175,7 @@ impl Census {
     /// Counts one object of a kind less.
     pub(super) fn sub(&mut self, about: &'static About) {
         if let Some(count) = self.entry(about.name) {
-            *count = count.saturating_sub(1);
+            sub_or_warn!(*count, 1);
         }
     }
 

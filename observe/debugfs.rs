@@ -32,6 +32,7 @@ use crate::{
     hwpt::HwptPaging,
     ioas::Ioas,
     kapi::{
+        bug::warn_on_once,
         file::listing::{
             Dir,
             Listing,
@@ -184,7 +185,7 @@ impl Count {
 
 impl Drop for Count {
     fn drop(&mut self) {
-        FOLDERS.fetch_sub(1, Relaxed);
+        warn_on_once!(FOLDERS.fetch_sub(1, Relaxed) == 0);
     }
 }
 

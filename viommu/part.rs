@@ -10,6 +10,7 @@ use kernel::sync::atomic::{
 };
 
 use crate::{
+    kapi::bug::warn_on_once,
     object::Ref,
     viommu::Viommu, //
 };
@@ -49,7 +50,8 @@ impl PartOf {
 
 impl Drop for PartOf {
     fn drop(&mut self) {
-        self.part.count(&self.viommu).fetch_sub(1, Relaxed);
+        let before = self.part.count(&self.viommu).fetch_sub(1, Relaxed);
+        warn_on_once!(before == 0);
     }
 }
 

@@ -25,7 +25,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::bug::sub_or_warn, //
+};
 
 /// What the page faults of a domain are delivered to.
 ///
@@ -443,7 +446,7 @@ impl FaultList {
         // INVARIANT: The list begins with the second group.
         // SAFETY: By the type invariants the group is valid.
         self.first = unsafe { (*group.as_ptr()).node.next.cast() };
-        self.len = self.len.saturating_sub(1);
+        sub_or_warn!(self.len, 1);
         // INVARIANT: The list owned the group until now.
         Some(FaultGroup(group))
     }

@@ -30,6 +30,18 @@ macro_rules! some_or_warn {
 pub(crate) use some_or_warn;
 
 #[allow(unused_macros)]
+macro_rules! sub_or_warn {
+    ($number:expr, $fewer:expr) => {{
+        let number = &mut $number;
+        let left = number.checked_sub($fewer);
+        $crate::kapi::bug::warn_on_once!(left.is_none());
+        *number = left.unwrap_or(0);
+    }};
+}
+#[allow(unused_imports)]
+pub(crate) use sub_or_warn;
+
+#[allow(unused_macros)]
 macro_rules! debug_warn_on_once {
     ($cond:expr) => {
         $crate::kapi::bug::warn_on_once!($cond);
