@@ -117,7 +117,8 @@ fn check_pages(alignment: u64, range: IovaRange, page_size: u64) -> Result {
 
 impl HwptPaging {
     /// Starts or stops tracking. When it starts, all pages are clean. Returns `EOPNOTSUPP` if the
-    /// page tables were not made for it, or the error of the driver.
+    /// page tables were not made for it, the error of the driver, or `EINTR` if the task is being
+    /// killed; then tracking is as it was.
     fn track_dirty(&self, enable: bool) -> Result {
         let stable = StableHwpt::new(self);
         let dirty = Dirty::of(&stable).ok_or(Reason::HwptUntracked.with(0))?;
@@ -133,8 +134,8 @@ impl HwptPaging {
     /// as they are. With `clear` the pages are clean then.
     ///
     /// Returns the errors of [`check_pages`], `EOPNOTSUPP` if the page tables were not made for it,
-    /// `ENOMEM`. Reading ends at the first address that is not mapped, and bits are lost if the
-    /// bitmap cannot be written. Neither is an error.
+    /// `ENOMEM`, and `EINTR` if the task is being killed. Reading ends at the first address that is not
+    /// mapped, and bits are lost if the bitmap cannot be written. Neither is an error.
     fn read_dirty(&self, range: IovaRange, page_size: u64, data: UserPtr, clear: bool) -> Result {
         let stable = StableHwpt::new(self);
         check_pages(stable.ioas.alignment(), range, page_size)?;

@@ -15,7 +15,8 @@ use crate::{
 /// exporter may have them unmapped at any time.
 ///
 /// The range that was returned last remains mapped until the next one is asked for, or this is
-/// dropped. No lock is held meanwhile.
+/// dropped. No lock is held meanwhile. They end early if the task is killed while it waits for another
+/// one to unmap or cut an area.
 pub(crate) struct Mappings<'a> {
     reader: Reader<'a>,
     /// What was not looked at yet.

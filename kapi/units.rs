@@ -117,6 +117,18 @@ impl<U> Range<U> {
         Self::new(self.start.max(other.start), self.last.min(other.last))
     }
 
+    /// Returns the parts, in order, into which the multiples of `unit` divide the range. `unit` must be a
+    /// power of two.
+    pub(crate) fn divided(self, unit: u64) -> impl Iterator<Item = Self> {
+        let mut rest = Some(self);
+        core::iter::from_fn(move || {
+            let Self { start, last, .. } = rest.take()?;
+            let end = last.min(start | (unit - 1));
+            rest = end.checked_add(1).and_then(|next| Self::new(next, last));
+            Self::new(start, end)
+        })
+    }
+
     /// Returns both ranges as one if `next` begins with the element after the last one of `self`.
     pub(crate) fn join(&self, next: &Self) -> Option<Self> {
         if self.last.checked_add(1)? == next.start {

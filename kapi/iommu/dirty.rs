@@ -24,6 +24,7 @@ use crate::{
     kapi::{
         bug::warn_on_once,
         iommu::domain::Domain,
+        sync::signal,
         units::{
             to_u64,
             to_usize,
@@ -31,6 +32,13 @@ use crate::{
         }, //
     }, //
 };
+
+/// The number of bytes that a driver reads at once. A task that is being killed does not read more.
+///
+/// Parts of a range begin and end at multiples of this, so few entries of page tables are in two of
+/// them: the kernel's generic page tables report, and make clean, the whole of such an entry when its
+/// first address is read, and other page tables have no larger entries for memory that there is.
+const AT_ONCE: u64 = 1 << 30;
 
 /// A bitmap in user memory with a bit for each page of a range of addresses.
 ///
@@ -160,9 +168,14 @@ impl<'a, S: StableTables> Dirty<'a, S> {
     }
 
     /// Makes all pages of `ranges` clean. The IOMMU has noticed when this returns. Returns
-    /// `EOPNOTSUPP` if the driver cannot, or the driver's error.
+    /// `EOPNOTSUPP` if the driver cannot, the driver's error, or `EINTR` if the task is being killed;
+    /// then some of the pages are clean.
     pub(crate) fn clear(&self, mut ranges: impl Iterator<Item = IovaRange>) -> Result {
-        self.read(None, true, |read| ranges.try_for_each(read))
+        self.read(None, true, |read| {
+            ranges.try_for_each(read)?;
+            // The ranges end early if the task is killed while it waits for one.
+            signal::check_killed()
+        })
     }
 
     /// Sets the bits of dirty pages in `bitmap`. If `clear`, then these pages are made clean, which
@@ -171,9 +184,10 @@ impl<'a, S: StableTables> Dirty<'a, S> {
     /// The range of the bitmap is read part by part: `ranges` returns what of a part is to be read,
     /// which must be inside the part.
     ///
-    /// Returns `EOPNOTSUPP` if the driver cannot read dirty pages. A failure of the driver ends the
-    /// report without an error: what it has made clean until then is in the bitmap, and an error
-    /// would make user space throw that away.
+    /// Returns `EOPNOTSUPP` if the driver cannot read dirty pages, and `EINTR` if the task is being
+    /// killed. A failure of the driver ends the report without an error: what it has made clean until
+    /// then is in the bitmap, and an error would make user space throw that away. The bitmap of a task
+    /// that is killed has this, too, and the other pages stay dirty.
     pub(crate) fn report<I: Iterator<Item = IovaRange>>(
         &self,
         bitmap: &mut UserBitmap,
@@ -193,7 +207,7 @@ impl<'a, S: StableTables> Dirty<'a, S> {
                     })
                 })
                 .ok();
-            Ok(())
+            signal::check_killed()
         })
     }
 
@@ -220,18 +234,21 @@ impl<'a, S: StableTables> Dirty<'a, S> {
             gather: gather.get(),
         };
         let result = f(&mut |range| {
-            // SAFETY:
-            // - The domain exists as long as `tables`.
-            // - Its translation of the range stays as it is: `StableTables` guarantees that.
-            // - The bitmap and `gather` exist until `f` returns.
-            to_result(unsafe {
-                read(
-                    domain,
-                    to_usize(range.start()),
-                    to_usize(range.len()),
-                    flags,
-                    &mut dirty,
-                )
+            range.divided(AT_ONCE).try_for_each(|part| {
+                signal::check_killed()?;
+                // SAFETY:
+                // - The domain exists as long as `tables`.
+                // - Its translation of the range stays as it is: `StableTables` guarantees that.
+                // - The bitmap and `gather` exist until `f` returns.
+                to_result(unsafe {
+                    read(
+                        domain,
+                        to_usize(part.start()),
+                        to_usize(part.len()),
+                        flags,
+                        &mut dirty,
+                    )
+                })
             })
         });
         if clear {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Dirty bitmaps: arithmetic, bounds in memory, and large pages at the ends of the range. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bugs_mock.h"
+#include "child.h"
 #include "late.h"
 
 #define NR	200UL		/* pages, mapped one by one: each has a bit of its own */
@@ -307,6 +310,16 @@ static int read_to_late_memory(char *at)
 	return r;
 }
 
+/* As a device that writes to the first page, and to the last one that is read. */
+static void write_to_pages(struct tracked *t)
+{
+	unsigned char dirty[NR_READ / 8] = {};
+
+	set_bit(dirty, 0);
+	set_bit(dirty, LAST_PAGE);
+	WANT(set_dirty(t, MOCK_IOVA, NR_READ * PAGE, PAGE, dirty), 0);
+}
+
 /*
  * A dma-buf is revoked while the dirty pages of its HWPT are read: the reader waits for the bitmap's
  * memory, in the page before the dma-buf. The rest of the range is read when the tables have no
@@ -315,15 +328,13 @@ static int read_to_late_memory(char *at)
 static void revoked_while_read(struct fixture *none)
 {
 	struct tracked *t = &read_late;
-	unsigned char dirty[NR_READ / 8] = {}, bits[NR_READ / 8];
+	unsigned char bits[NR_READ / 8];
 	struct late late;
 	int dmabuf;
 
 	dmabuf = open_around_dmabuf(t);
 	CHECK(dmabuf >= 0);
-	set_bit(dirty, 0);
-	set_bit(dirty, LAST_PAGE);
-	WANT(set_dirty(t, MOCK_IOVA, t->size, PAGE, dirty), 0);
+	write_to_pages(t);
 
 	if (!start_late(&late, LATE, NULL, read_to_late_memory))
 		return;
@@ -339,12 +350,86 @@ static void revoked_while_read(struct fixture *none)
 	close_tracked(t);
 }
 
+/* A process is killed while it reads the first page. It does not come to the last one, which stays dirty. */
+static void killed_read(struct fixture *none)
+{
+	unsigned char bits[NR_READ / 8] = {};
+	struct tracked *t = &read_late;
+	struct late late;
+
+	CHECK(open_tracked(t));
+	write_to_pages(t);
+	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+		return;
+	kill_late(&late);
+	WANT(get_dirty(t, MOCK_IOVA, NR_READ * PAGE, PAGE, bits, 0), 0);
+	WANT_FINDING("20", bit(bits, LAST_PAGE), 1, 0);
+	close_tracked(t);
+}
+
+static uint32_t untracked;
+
+static void unmap_first(struct fixture *none)
+{
+	WANT(unmap(read_late.m.fd, read_late.m.other, MOCK_IOVA, PAGE), PAGE);
+}
+
+static void begin_tracking(struct fixture *none)
+{
+	struct iommu_hwpt_set_dirty_tracking on = {
+		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = untracked,
+	};
+
+	call(read_late.m.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on);
+}
+
+/*
+ * A process is killed that is to make all pages clean and then begin to track them. It waits for the first
+ * one, which is to be unmapped, and is read until then.
+ */
+static void killed_begin(struct fixture *none)
+{
+	struct iommu_hwpt_alloc alloc = { .size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING };
+	struct tracked *t = &read_late;
+	unsigned char dirty = 1;
+	int unmapper, pid;
+	struct late late;
+	bool gone;
+
+	CHECK(open_tracked(t));
+	alloc.dev_id = t->m.dev_id;
+	alloc.pt_id = t->m.other;
+	WANT(call(t->m.fd, IOMMU_HWPT_ALLOC, &alloc), 0);
+	untracked = alloc.out_hwpt_id;
+	write_to_pages(t);
+	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+		return;
+	unmapper = start_waiting(&late, unmap_first);
+	CHECK(unmapper > 0);
+	pid = start_waiting(&late, begin_tracking);
+	CHECK(pid > 0);
+	kill(pid, SIGKILL);
+	gone = ends_while_late(&late, pid, on_c_module() ? 10 : 100);
+	WANT_FINDING("20", gone, 1, 0);
+	WANT(end_late(&late), 0);
+	CHECK(child_done(unmapper));
+	if (!gone)
+		waitpid(pid, NULL, 0);
+	/* The mock has no device write to pages that are not tracked. */
+	WANT_FINDING("20", mock_set_dirty(t->m.fd, untracked, MOCK_IOVA + PAGE, PAGE, PAGE, &dirty), -EINVAL, 0);
+	WANT(destroy(t->m.fd, untracked), 0);
+	WANT(map(t->m.fd, t->m.other, t->va, PAGE, MOCK_IOVA), 0);
+	close_tracked(t);
+}
+
 static const struct test tests[] = {
 	{ "a bitmap at any offset", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
 	{ "a large page at the end of the range, findings G and H", large_page_spans_the_walk, ALONE },
 	{ "dirty pages of a dma-buf", dirty_dmabuf, ALONE },
 	{ "a dma-buf is revoked while dirty pages are read", revoked_while_read, ALONE },
+	{ "a process is killed while it reads dirty pages", killed_read, ALONE },
+	{ "a process is killed before it tracks dirty pages", killed_begin, ALONE },
 };
 
 const struct suite mock_dirty_suite = {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -235,6 +236,26 @@ bool ends_while_late(const struct late *l, int pid, int tenths)
 	return gone == pid;
 }
 
+static void free_late(struct late_state *s)
+{
+	munmap(s->area, late_bytes);
+	if (s->file >= 0)
+		close(s->file);
+	munmap(s, sizeof(*s));
+}
+
+void kill_late(struct late *l)
+{
+	int status = 0;
+
+	if (!still_late(l))
+		fail("the memory is not late any more");
+	kill(l->pid, SIGKILL);
+	if (waitpid(l->pid, &status, 0) != l->pid || !WIFSIGNALED(status))
+		fail("the process with late memory was not killed");
+	free_late(l->state);
+}
+
 int end_late(struct late *l)
 {
 	struct late_state *s = l->state;
@@ -244,9 +265,6 @@ int end_late(struct late *l)
 	r = wait_for(&s->returned) ? s->result : -ETIME;
 	if (!child_done(l->pid))
 		fail("the process with late memory failed");
-	munmap(s->area, late_bytes);
-	if (s->file >= 0)
-		close(s->file);
-	munmap(s, sizeof(*s));
+	free_late(s);
 	return r;
 }

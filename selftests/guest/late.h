@@ -44,4 +44,7 @@ bool ends_while_late(const struct late *l, int pid, int tenths);
 /* Lets the memory come, and returns what the call answered; -ETIME where it does not return. */
 int end_late(struct late *l);
 
+/* Kills the process while its call waits. Returns when the process is gone. */
+void kill_late(struct late *l);
+
 #endif

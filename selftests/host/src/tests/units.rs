@@ -146,3 +146,25 @@ fn pages_have_the_kernels_size() {
     }
     assert!(EDGES.iter().all(|value| to_u64(to_usize(*value)) == *value));
 }
+
+/// The parts follow each other, cover the range, and no multiple of the unit is inside one of them.
+#[test]
+fn a_range_is_divided_at_multiples() {
+    for range in ranges() {
+        for unit in [1_u64, 1 << 30, 1 << 62, 1 << 63] {
+            if range.len() / unit > 64 {
+                continue;
+            }
+            let mut next = Some(range.start());
+            for part in range.divided(unit) {
+                assert_eq!(Some(part.start()), next, "{range:x?} by {unit:#x}");
+                assert!(range.contains(&part));
+                assert_eq!(part.start() / unit, part.last() / unit);
+                let at_multiple = part.last() == range.last() || part.last() % unit == unit - 1;
+                assert!(at_multiple, "{part:x?} of {range:x?} by {unit:#x}");
+                next = part.last().checked_add(1);
+            }
+            assert_eq!(next, range.last().checked_add(1));
+        }
+    }
+}
