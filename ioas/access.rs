@@ -246,46 +246,6 @@ impl Ioas {
     }
 }
 
-/// Areas that are counted as being read, one behind the other from the start of `range` to `last`.
-/// Dropping it ends that.
-struct Held<'a> {
-    ioas: &'a Ioas,
-    range: IovaRange,
-    last: Option<u64>,
-}
-
-impl Held<'_> {
-    /// Returns the range that the areas cover.
-    fn covered(&self) -> Option<IovaRange> {
-        IovaRange::new(self.range.start(), self.last?)
-    }
-
-    /// Calls `f` with each area, under `Ioas::space` held for reading.
-    fn for_each(&self, mut f: impl FnMut(&Area)) {
-        if let Some(covered) = self.covered() {
-            let space = self.ioas.space.read();
-            space.areas.iter_in(covered).for_each(|(_, area)| f(area));
-        }
-    }
-
-    /// Ends the reading. Calls `f` with each area before.
-    fn release(&mut self, mut f: impl FnMut(&Area)) {
-        self.for_each(|area| {
-            f(area);
-            area.reader_leaves();
-        });
-        if self.last.take().is_some() {
-            self.ioas.settled.wake_all();
-        }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.release(|_| {});
-    }
-}
-
 /// Pins the pages of `range` and passes each run of them to `f`, in order. On failure, also of `f`,
 /// nothing is pinned. Returns the errors of [`Ioas::pin_pages`] and of `f`.
 ///
@@ -298,11 +258,7 @@ pub(super) fn pin(
     pinner: Pinner,
     mut f: impl FnMut(PinnedRun<'_>) -> Result,
 ) -> Result {
-    let mut held = Held {
-        ioas,
-        range,
-        last: None,
-    };
+    let mut held = ioas.hold(range);
     let find = |mapped: IovaRange, part: IovaRange, area: &Area| {
         check_open(area, mapped)?;
         let pages = whole_pages(area, mapped, part, part.last() == range.last())?;
@@ -321,11 +277,10 @@ pub(super) fn pin(
                 wanted_at = Some(part.start());
             }
             let pages = find(mapped, part, area)?;
-            area.readers.add(1, Relaxed);
-            if held.last.is_none() {
+            if held.covered().is_none() {
                 first = Some((part, area.slice.clone(), pages));
             }
-            held.last = Some(part.last());
+            held.add(area, part.last());
             Ok(())
         });
         drop(space);

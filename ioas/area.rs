@@ -2,9 +2,15 @@
 
 //! Areas: ranges of IOVA that are mapped to memory.
 
-use kernel::sync::atomic::{
-    ordering::Relaxed,
-    Atomic, //
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -78,14 +84,37 @@ pub(crate) enum State {
     Dying,
 }
 
+/// Areas of one mapping, of which there are too many to change the state of each while `Ioas::space` is
+/// held. They become ready at one moment.
+pub(super) struct Joint {
+    /// Changes under `Ioas::space` held for writing, and is read under it.
+    ready: Atomic<bool>,
+}
+
+impl Joint {
+    /// Creates one for areas in [`State::Building`]. Returns `ENOMEM`.
+    pub(super) fn new() -> Result<Arc<Self>> {
+        let ready = Atomic::new(false);
+        Ok(Arc::new(Self { ready }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Makes the areas ready that are in [`State::Building`].
+    pub(super) fn make_ready(&self) {
+        self.ready.store(true, Relaxed);
+    }
+}
+
 /// A mapped range of an address space.
 pub(crate) struct Area {
     /// The memory.
     pub(crate) slice: Slice,
     /// What devices may do with it.
     pub(crate) prot: Prot,
-    /// See [`State`].
-    pub(crate) state: State,
+    /// See [`Area::state`].
+    state: State,
+    /// If `state` is [`State::Building`], what makes the area ready besides [`Area::set_state`]. The
+    /// task that maps it holds a reference until no area has one.
+    joint: Option<Arc<Joint>>,
     /// Tells which domains have it: see [`Membership`](crate::ioas::membership::Membership).
     pub(crate) followed: Followed,
     /// The number of accesses that pin pages of it. Changes while `Ioas::space` is held for
@@ -104,18 +133,56 @@ pub(crate) struct Area {
 }
 
 impl Area {
-    /// Creates an area in [`State::Building`].
-    pub(crate) fn building(slice: Slice, prot: Prot, followed: Followed) -> Self {
+    /// Creates an area in [`State::Building`]. If it is one of a [`Joint`], that makes it ready.
+    pub(super) fn building(
+        slice: Slice,
+        prot: Prot,
+        followed: Followed,
+        joint: Option<Arc<Joint>>,
+    ) -> Self {
         Self {
             slice,
             prot,
             state: State::Building,
+            joint,
             followed,
             accesses: Atomic::new(0),
             phys_pins: Atomic::new(0),
             readers: Atomic::new(0),
             prevent_access: false,
             wanted: false,
+        }
+    }
+
+    /// Creates an area in [`State::Ready`] for the second part of `first`, which has the memory `tail`.
+    pub(crate) fn second(first: &Self, tail: Slice) -> Self {
+        let mut second = Self::building(tail, first.prot, first.followed, None);
+        second.state = State::Ready;
+        second
+    }
+
+    /// Returns the state.
+    pub(crate) fn state(&self) -> State {
+        match (self.state, &self.joint) {
+            (State::Building, Some(joint)) if joint.ready.load(Relaxed) => State::Ready,
+            (state, _) => state,
+        }
+    }
+
+    /// Changes the state.
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// Makes an area of `joint`, which is ready, one like others.
+    pub(super) fn leave(&mut self, joint: &Arc<Joint>) {
+        if self
+            .joint
+            .as_ref()
+            .is_some_and(|ours| Arc::ptr_eq(ours, joint))
+        {
+            self.state = self.state();
+            self.joint = None;
         }
     }
 
@@ -133,7 +200,7 @@ impl Area {
 
     /// Returns true if the area is mapped, for everyone but the task that maps or unmaps it.
     pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.state, State::Ready | State::Moving | State::Cutting)
+        matches!(self.state(), State::Ready | State::Moving | State::Cutting)
     }
 
     /// Returns true if a reader must wait before it comes to the area.

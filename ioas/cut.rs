@@ -116,9 +116,9 @@ impl Ioas {
         let area = space.areas.get_mut(range);
         warn_on_once!(area.is_none());
         if let Some(area) = area {
-            area.state = State::Ready;
+            area.set_state(State::Ready);
             if result.is_ok() {
-                let second = ready(tail, area);
+                let second = Area::second(area, tail);
                 let refused = space.split(vacancy, range, at, second);
                 warn_on_once!(refused.is_err());
                 self.stats.areas.fetch_add(1, Relaxed);
@@ -181,7 +181,7 @@ impl Space {
         }
         let vacancy = Vacancy::new()?;
         if self.domains.members.is_pinned(area.followed) {
-            area.state = State::Cutting;
+            area.set_state(State::Cutting);
             return Ok(Cut::Begun(Begun {
                 range,
                 at,
@@ -190,7 +190,7 @@ impl Space {
             }));
         }
         // Nothing fails from here on.
-        let second = ready(tail, area);
+        let second = Area::second(area, tail);
         let refused = self.split(vacancy, range, at, second);
         warn_on_once!(refused.is_err());
         Ok(Cut::Done)
@@ -204,13 +204,6 @@ impl Space {
             Err(Reason::UnmapCutUnaligned.with(at))
         }
     }
-}
-
-/// Returns an area for the second part of `area`.
-fn ready(tail: Slice, area: &Area) -> Area {
-    let mut second = Area::building(tail, area.prot, area.followed);
-    second.state = State::Ready;
-    second
 }
 
 /// Returns the part of `range` behind `last`, which is in it.

@@ -146,7 +146,7 @@ fn list_area(id: u32, range: IovaRange, area: &Area, out: &Piece<'_>) {
         Source::Mmio { start, .. } => ("dma-buf", *start),
     };
     let origin = origin.wrapping_add(area.slice.start);
-    let state = area.state.name();
+    let state = area.state().name();
     let accesses = area.accesses.load(Relaxed);
     seq_print!(
         out.file(),

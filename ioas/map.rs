@@ -6,6 +6,10 @@
 //! then the memory is pinned and mapped into the domains that there were at that moment; last the
 //! areas become ready. `Ioas::space` is held for the first and the last step only. Each step has a
 //! guard that undoes it when it is dropped.
+//!
+//! There may be millions of areas, so the lock is released in the first step after some of them. The
+//! first area takes all of the addresses, and the others are cut off from it one after the other. In
+//! the last step a [`Joint`] makes all of them ready at one moment.
 
 use kernel::{
     prelude::*,
@@ -19,6 +23,7 @@ use crate::{
     ioas::{
         area::{
             Area,
+            Joint,
             Slice,
             State, //
         },
@@ -55,12 +60,16 @@ use crate::{
         units::{
             align_up,
             page_offset,
+            to_u64,
             IovaRange,
             IovaUnit,
             PAGE_SIZE, //
         }, //
     }, //
 };
+
+/// The largest number of areas that are made, changed or removed while `Ioas::space` is held once.
+const AT_ONCE: usize = 32;
 
 /// Where to put a mapping.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +85,8 @@ pub(crate) struct Part {
     slice: Slice,
     /// Memory for its area, until there is an area.
     vacancy: Option<Vacancy<IovaUnit, Area>>,
-    /// The range of its area, once there is an area.
+    /// The range of its area, once there is an area. The last one that was made has the addresses of
+    /// all further parts, too.
     range: Option<IovaRange>,
 }
 
@@ -89,6 +99,24 @@ impl Part {
             vacancy: Some(Vacancy::new()?),
             range: None,
         })
+    }
+
+    /// Returns `EPERM` if devices shall write to memory that permits only reads, `EINVAL` if the memory
+    /// is not aligned, and `EOVERFLOW` if its last page passes the end of 64 bits.
+    #[inline]
+    fn check(&self, prot: Prot, mask: u64) -> Result {
+        let slice = &self.slice;
+        if prot.write && !slice.pages.writable() {
+            return Err(Reason::MapReadOnly.with(0));
+        }
+        if page_offset(slice.start) & mask != 0 {
+            return Err(Reason::MapMemoryUnaligned.with(slice.start));
+        }
+        // Rounded up to pages the slice must still fit in 64 bits.
+        let end = slice.start.checked_add(slice.length);
+        end.and_then(|end| align_up(end, PAGE_SIZE))
+            .ok_or(Reason::MapOverflow.with(slice.start))?;
+        Ok(())
     }
 }
 
@@ -103,26 +131,30 @@ fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Cl
 struct Taken<'a> {
     ioas: &'a Ioas,
     parts: Chunks<Part>,
+    /// If there are more than [`AT_ONCE`] parts: what makes the areas ready.
+    joint: Option<Arc<Joint>>,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        if self.parts.is_empty() {
-            return;
+        let mut areas = areas(&self.parts).peekable();
+        while areas.peek().is_some() {
+            let mut space = self.ioas.space.write();
+            for (range, _) in areas.by_ref().take(AT_ONCE) {
+                // The slice of the part keeps the memory from being dropped under the lock.
+                warn_on_once!(space.remove(range).is_none());
+            }
+            if areas.peek().is_none() {
+                self.ioas.settle(space);
+            }
         }
-        let mut space = self.ioas.space.write();
-        for (range, _) in areas(&self.parts) {
-            // The slice of the part keeps the memory from being dropped under the lock.
-            warn_on_once!(space.remove(range).is_none());
-        }
-        self.ioas.settle(space);
     }
 }
 
 /// What was decided when the addresses were taken.
 struct Terms {
-    /// The first IOVA.
-    iova: u64,
+    /// The addresses.
+    range: IovaRange,
     prot: Prot,
     /// Tells which domains the areas are mapped into.
     followed: Followed,
@@ -234,31 +266,38 @@ impl Ioas {
         prot: Prot,
         commit: impl FnOnce(u64) -> Result,
     ) -> Result {
-        let mut taken = Taken { ioas: self, parts };
-        let terms = self.take(&mut taken.parts, length, placement, prot)?;
+        let many = parts.iter().nth(AT_ONCE).is_some();
+        let joint = if many { Some(Joint::new()?) } else { None };
+        let mut taken = Taken {
+            ioas: self,
+            parts,
+            joint,
+        };
+        let terms = taken.take(length, placement, prot)?;
 
-        let iova = terms.iova;
+        let range = terms.range;
         let filled = Filled::fill(self, &taken.parts, terms)?;
-        commit(iova)?;
+        commit(range.start())?;
 
+        let count = areas(&taken.parts).count();
         // A domain that was added meanwhile fills these areas when they are ready.
         let mut space = self.space.write();
-        let mut count = 0;
-        for (range, _) in areas(&taken.parts) {
-            match space.areas.get_mut(range) {
-                Some(area) => {
-                    area.state = State::Ready;
-                    count += 1;
-                }
-                // No other task removes an area in `State::Building`.
-                None => {
-                    warn_on_once!(true);
+        match &taken.joint {
+            Some(joint) => joint.make_ready(),
+            None => {
+                for (range, _) in areas(&taken.parts) {
+                    let area = space.areas.get_mut(range);
+                    // No other task removes an area in `State::Building`.
+                    warn_on_once!(area.is_none());
+                    if let Some(area) = area {
+                        area.set_state(State::Ready);
+                    }
                 }
             }
         }
         let work = space.domains.members.take_work();
         // Other tasks can unmap the areas when the lock is released.
-        self.stats.areas.fetch_add(count, Relaxed);
+        self.stats.areas.fetch_add(to_u64(count), Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
         drop(space);
         // The mapping is complete, so neither guard may undo it.
@@ -266,20 +305,39 @@ impl Ioas {
         taken.parts = Chunks::new();
         self.settled.wake_all();
         self.work(work);
+        if let Some(joint) = &taken.joint {
+            self.dissolve(joint, range);
+        }
         Ok(())
     }
 
-    /// Takes the addresses for `parts`. The parts say which areas were made, also on failure.
-    fn take(
-        &self,
-        parts: &mut Chunks<Part>,
-        length: u64,
-        placement: Placement,
-        prot: Prot,
-    ) -> Result<Terms> {
-        let mut space = self.space.write();
+    /// Makes the areas in `range` that are of `joint`, which is ready, ones like others.
+    fn dissolve(&self, joint: &Arc<Joint>, range: IovaRange) {
+        let mut rest = Some(range);
+        while let Some(mut within) = rest.take() {
+            let mut space = self.space.write();
+            for _ in 0..AT_ONCE {
+                let Some((found, area)) = space.areas.first_in_mut(within) else {
+                    return;
+                };
+                area.leave(joint);
+                let next = found.last().checked_add(1);
+                let Some(next) = next.and_then(|start| IovaRange::new(start, range.last())) else {
+                    return;
+                };
+                within = next;
+            }
+            rest = Some(within);
+        }
+    }
+}
+
+impl Taken<'_> {
+    /// Takes the addresses. The parts say which areas were made, also on failure. Returns the errors
+    /// of [`Ioas::map`].
+    fn take(&mut self, length: u64, placement: Placement, prot: Prot) -> Result<Terms> {
+        let mut space = self.ioas.space.write();
         let mask = space.alignment - 1;
-        let followed = space.domains.members.up_to_date();
 
         if length == 0 || length & mask != 0 {
             return Err(Reason::MapLength.with(length));
@@ -287,7 +345,7 @@ impl Ioas {
         let iova = match placement {
             Placement::Anywhere => {
                 // `length` is that of the parts together, and not 0.
-                let first = some_or_warn!(parts.iter().next())?;
+                let first = some_or_warn!(self.parts.iter().next())?;
                 let origin = first.slice.origin();
                 space.choose(origin, length)?
             }
@@ -300,64 +358,47 @@ impl Ioas {
                 iova
             }
         };
-        let mut start = iova;
-        for part in parts.iter_mut() {
-            let slice = &part.slice;
-            if prot.write && !slice.pages.writable() {
-                return Err(Reason::MapReadOnly.with(0));
-            }
-            if page_offset(slice.start) & mask != 0 {
-                return Err(Reason::MapMemoryUnaligned.with(slice.start));
-            }
-            // Rounded up to pages the slice must still fit in 64 bits.
-            let end = slice.start.checked_add(slice.length);
-            end.and_then(|end| align_up(end, PAGE_SIZE))
-                .ok_or(Reason::MapOverflow.with(slice.start))?;
-            let range = IovaRange::from_len(start, slice.length);
-            let range = range.because(Reason::MapOverflow, start)?;
-            let area = Area::building(slice.clone(), prot, followed);
-            let vacancy = some_or_warn!(part.vacancy.take())?;
-            let refused = space.insert(vacancy, range, area);
-            // All of the range was checked above.
-            if warn_on_once!(refused.is_err()) {
-                return Err(Reason::MapExists.with(start));
-            }
-            part.range = Some(range);
-            start = start.wrapping_add(slice.length);
-        }
-        Ok(Terms {
-            iova,
+        let followed = space.domains.members.up_to_date();
+        let whole = IovaRange::from_len(iova, length).because(Reason::MapOverflow, iova)?;
+        let terms = Terms {
+            range: whole,
             prot,
             followed,
             first: space.domains.members.next(0, followed),
             small_pages: space.domains.small_pages,
-        })
-    }
-
-    /// Returns the memory that is mapped at `range`, as parts in order for another mapping. Returns
-    /// `ENOENT` if part of the range is not mapped, and `ENOMEM`.
-    pub(crate) fn parts(&self, range: IovaRange) -> Result<Chunks<Part>> {
-        let mut parts = Chunks::new();
-        let mut next = Some(range.start());
-
-        let space = self.space.read();
-        for (mapped, area) in space.areas.iter_in(range) {
-            let start = mapped.start().max(range.start());
-            if !area.is_mapped() || next != Some(start) {
-                return Err(Reason::MapGap.with(next.unwrap_or(start)));
+        };
+        // The last area that was made, which has the addresses from `rest` on.
+        let mut before: Option<&mut Part> = None;
+        let mut rest = whole;
+        let mut start = iova;
+        for (count, part) in self.parts.iter_mut().enumerate() {
+            if count != 0 && count % AT_ONCE == 0 {
+                drop(space);
+                signal::check_killed()?;
+                space = self.ioas.space.write();
             }
-            let last = mapped.last().min(range.last());
-            parts.push(Part::new(Slice {
-                pages: area.slice.pages.clone(),
-                start: area.slice.start + (start - mapped.start()),
-                length: last - start + 1,
-            })?)?;
-            next = last.checked_add(1);
+            part.check(prot, space.alignment - 1)?;
+            let area = Area::building(part.slice.clone(), prot, followed, self.joint.clone());
+            let vacancy = some_or_warn!(part.vacancy.take())?;
+            let refused = match before {
+                None => space.insert(vacancy, whole, area),
+                Some(before) => {
+                    let refused = space.split(vacancy, rest, start, area);
+                    if refused.is_ok() {
+                        before.range = IovaRange::new(rest.start(), start - 1);
+                    }
+                    refused
+                }
+            };
+            // All of the range was checked above, and no other task changes an area that is building.
+            if warn_on_once!(refused.is_err()) {
+                return Err(Reason::MapExists.with(start));
+            }
+            rest = some_or_warn!(IovaRange::new(start, whole.last()))?;
+            part.range = Some(rest);
+            start = start.wrapping_add(part.slice.length);
+            before = Some(part);
         }
-        if next == range.last().checked_add(1) {
-            Ok(parts)
-        } else {
-            Err(Reason::MapGap.with(next.unwrap_or(range.start())))
-        }
+        Ok(terms)
     }
 }

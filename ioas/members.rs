@@ -190,7 +190,7 @@ fn find_behind(space: &mut Space, from: u64, batch: &mut Batch) -> Found {
             break;
         };
         if domains.members.is_behind(area.followed) {
-            if area.state != State::Ready {
+            if area.state() != State::Ready {
                 if batch.count == 0 {
                     return Found::Busy;
                 }
@@ -199,7 +199,7 @@ fn find_behind(space: &mut Space, from: u64, batch: &mut Batch) -> Found {
             if !batch.takes(range, &area.slice) {
                 break;
             }
-            area.state = State::Moving;
+            area.set_state(State::Moving);
             batch.push(range, area.slice.clone(), area.prot);
             if batch.is_full() {
                 break;
@@ -463,7 +463,7 @@ impl Ioas {
         for (place, (range, _, _)) in batch.areas().enumerate() {
             match space.areas.get_mut(range) {
                 Some(area) => {
-                    area.state = State::Ready;
+                    area.set_state(State::Ready);
                     if place < done {
                         area.followed = followed;
                         from = range.last().saturating_add(1);

@@ -36,6 +36,7 @@ mod members;
 mod membership;
 mod mmio;
 pub(crate) mod pages;
+mod parts;
 pub(crate) mod phys;
 mod phys_pin;
 mod pin;

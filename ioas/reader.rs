@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Use of areas without a lock of the address space: for dirty pages, for accesses, and for
-//! physical addresses.
+//! Use of areas without a lock of the address space: for dirty pages, for accesses, for physical
+//! addresses, and to copy mappings.
 
 use kernel::sync::atomic::ordering::Relaxed;
 
@@ -45,6 +45,15 @@ impl Ioas {
             ioas: self,
             at: None,
             held: true,
+        }
+    }
+
+    /// Returns a reader of several areas at once, from the start of `range` on, that is at none.
+    pub(super) fn hold(&self, range: IovaRange) -> Held<'_> {
+        Held {
+            ioas: self,
+            range,
+            last: None,
         }
     }
 
@@ -115,6 +124,58 @@ impl Drop for Reader<'_> {
         leave(&space, at);
         drop(space);
         self.ioas.settled.wake_all();
+    }
+}
+
+/// The number of areas that a [`Held`] leaves at once.
+const LEAVE_AT_ONCE: usize = 64;
+
+/// Areas that are counted as being read, one behind the other from the start of `range` to `last`.
+/// Dropping it ends that. The task must not wait for another one that unmaps or cuts an area
+/// meanwhile.
+pub(super) struct Held<'a> {
+    ioas: &'a Ioas,
+    range: IovaRange,
+    last: Option<u64>,
+}
+
+impl Held<'_> {
+    /// Counts a reader of `area`, which is the next one, and covers the range up to `last`. The caller
+    /// holds `Ioas::space`.
+    pub(super) fn add(&mut self, area: &Area, last: u64) {
+        area.readers.add(1, Relaxed);
+        self.last = Some(last);
+    }
+
+    /// Returns the range that the areas cover.
+    pub(super) fn covered(&self) -> Option<IovaRange> {
+        IovaRange::new(self.range.start(), self.last?)
+    }
+
+    /// Ends the reading. Calls `f` with each area before, under `Ioas::space` held for reading.
+    pub(super) fn release(&mut self, mut f: impl FnMut(&Area)) {
+        let mut rest = self.covered();
+        while let Some(within) = rest.take() {
+            let space = self.ioas.space.read();
+            let mut areas = space.areas.iter_in(within);
+            for (_, area) in areas.by_ref().take(LEAVE_AT_ONCE) {
+                f(area);
+                area.reader_leaves();
+            }
+            // It is there when the lock was released, since it has a reader.
+            rest = areas
+                .next()
+                .and_then(|(next, _)| IovaRange::new(next.start(), within.last()));
+        }
+        if self.last.take().is_some() {
+            self.ioas.settled.wake_all();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.release(|_| {});
     }
 }
 

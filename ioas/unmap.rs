@@ -152,7 +152,7 @@ fn collect<const N: usize>(
         if members.is_behind(first) != members.is_behind(area.followed) {
             break;
         }
-        area.state = State::Dying;
+        area.set_state(State::Dying);
         batch.push(range, area.slice.clone());
         match behind(range, within) {
             Some(next) => rest = next,

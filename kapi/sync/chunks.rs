@@ -46,11 +46,6 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Returns true if the list has no elements.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
     /// Adds an element behind the others. Returns `ENOMEM` if there is no memory; the element is
     /// dropped then.
     pub(crate) fn push(&mut self, value: T) -> Result {

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOAS_COPY of very many mappings in one call. Other calls on the address space do not wait for it, it
+ * becomes visible at one moment, and a fatal signal ends it. No test measures time.
+ */
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "locks.h"
+
+#define NR		(1UL << 16)	/* mappings of a page */
+#define NR_FEW		(1UL << 11)
+#define SRC_IOVA	LONG_IOVA
+#define DST_IOVA	LONG_IOVA
+#define LAST		(DST_IOVA + (NR - 1) * PAGE)
+#define OTHER_IOVA	(LONG_IOVA - HUGE)
+#define NOT_WAITED	10		/* calls that are made meanwhile, at least */
+
+static int iommu;
+static uint32_t src, dst;
+
+/* Makes `nr` mappings of a page in `src`, one behind the other, by copying twice as many each time. */
+static bool begin(size_t nr)
+{
+	uint64_t iova;
+	size_t n;
+
+	iommu = open_iommu();
+	if (iommu < 0 || ioas_alloc(iommu, &src) || ioas_alloc(iommu, &dst) ||
+	    map(iommu, src, mem.rw, PAGE, SRC_IOVA))
+		return false;
+	for (n = 1; n < nr; n *= 2) {
+		iova = SRC_IOVA + n * PAGE;
+		if (copy(iommu, src, SRC_IOVA, n * PAGE, FIXED | RW, src, &iova))
+			return false;
+	}
+	return true;
+}
+
+static void end(void)
+{
+	WANT(unmap_all(iommu, src) > 0, 1);
+	close(iommu);
+}
+
+static void copy_all(struct fixture *none)
+{
+	uint64_t iova = DST_IOVA;
+
+	WANT(copy(iommu, src, SRC_IOVA, NR * PAGE, FIXED | RW, dst, &iova), 0);
+}
+
+/* The addresses are taken, and not mapped yet. Half of a page is never unmapped. */
+static bool is_copying(void)
+{
+	return unmap(iommu, dst, LAST, PAGE / 2) == -EBUSY;
+}
+
+/* Returns a process that is in the middle of the copy, or 0 if it has been too fast. */
+static int start_copy(void)
+{
+	int pid = start_child(NULL, 0, copy_all);
+
+	while (!is_copying())
+		if (waitpid(pid, NULL, WNOHANG))
+			return 0;
+	return pid;
+}
+
+static void others_go_on(struct fixture *none)
+{
+	unsigned long meanwhile = 0;
+	int pid = 0, i;
+
+	CHECK(begin(NR));
+	for (i = 0; i < 5 && !pid; i++) {
+		pid = start_copy();
+		if (!pid)
+			WANT(unmap_all(iommu, dst), NR * PAGE);
+	}
+	CHECK(pid);
+	while (is_copying()) {
+		WANT(map(iommu, dst, mem.rw, PAGE, OTHER_IOVA), 0);
+		WANT(unmap(iommu, dst, OTHER_IOVA, PAGE), PAGE);
+		meanwhile++;
+	}
+	CHECK(child_done(pid));
+	note("%lu pages were mapped and unmapped meanwhile", meanwhile);
+	CHECK(on_c_module() || meanwhile >= NOT_WAITED);
+	WANT(unmap_all(iommu, dst), NR * PAGE);
+	end();
+}
+
+/* If the first page is mapped, so is the last one. */
+static void at_one_moment(struct fixture *none)
+{
+	uint64_t iova = OTHER_IOVA;
+	int pid, first, last, i;
+	uint32_t probes;
+
+	CHECK(begin(NR));
+	WANT(ioas_alloc(iommu, &probes), 0);
+	for (i = 0; i < 3; i++) {
+		pid = start_child(NULL, 0, copy_all);
+		do {
+			first = copy(iommu, dst, DST_IOVA, PAGE, FIXED | RW, probes, &iova);
+			if (first)
+				WANT(first, -ENOENT);
+			else
+				WANT(unmap(iommu, probes, OTHER_IOVA, PAGE), PAGE);
+			last = copy(iommu, dst, LAST, PAGE, FIXED | RW, probes, &iova);
+			if (!first)
+				WANT(last, 0);
+			if (!last)
+				WANT(unmap(iommu, probes, OTHER_IOVA, PAGE), PAGE);
+		} while (first && !has_failed());
+		CHECK(child_done(pid));
+		WANT(unmap_all(iommu, dst), NR * PAGE);
+	}
+	end();
+}
+
+static void killed_copy(struct fixture *none)
+{
+	bool killed = false;
+	long long left;
+	int i, pid;
+
+	CHECK(begin(NR));
+	for (i = 0; i < 10 && !killed; i++) {
+		pid = start_copy();
+		if (pid) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+		}
+		left = unmap_all(iommu, dst);
+		/* All or nothing. */
+		killed = left == 0;
+		if (left)
+			WANT(left, NR * PAGE);
+	}
+	WANT_FINDING("20", killed, 1, 0);
+	end();
+}
+
+static atomic_bool *stop;
+
+static void unmap_and_map(struct fixture *none)
+{
+	const uint64_t middle = SRC_IOVA + NR_FEW / 2 * PAGE;
+
+	while (!atomic_load(stop) && !has_failed()) {
+		WANT(unmap(iommu, src, middle, PAGE), PAGE);
+		WANT(map(iommu, src, mem.rw, PAGE, middle), 0);
+	}
+}
+
+/* A mapping of the source is unmapped and mapped again meanwhile: all is copied, or nothing. */
+static void source_changes(struct fixture *none)
+{
+	unsigned long whole = 0;
+	uint64_t iova = DST_IOVA;
+	int pid, i, r;
+
+	CHECK(begin(NR_FEW));
+	stop = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(stop != MAP_FAILED);
+	pid = start_child(NULL, 0, unmap_and_map);
+	for (i = 0; i < 300 && !has_failed(); i++) {
+		r = copy(iommu, src, SRC_IOVA, NR_FEW * PAGE, FIXED | RW, dst, &iova);
+		if (r)
+			WANT(r, -ENOENT);
+		WANT(unmap_all(iommu, dst), r ? 0 : NR_FEW * PAGE);
+		whole += !r;
+	}
+	atomic_store(stop, true);
+	CHECK(child_done(pid));
+	note("%lu of %d copies met no gap", whole, i);
+	munmap(stop, PAGE);
+	end();
+}
+
+static const struct test tests[] = {
+	{ "others map and unmap during a copy of 65,536 mappings", others_go_on, ALONE },
+	{ "65,536 mappings are copied at one moment", at_one_moment, ALONE },
+	{ "a copy of 65,536 mappings is killed", killed_copy, ALONE },
+	{ "a mapping is unmapped and mapped again during copies", source_changes, ALONE },
+};
+
+const struct suite copy_suite = {
+	.name = "copy",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};
