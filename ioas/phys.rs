@@ -58,20 +58,19 @@ pub(crate) fn noiommu_get_pa(
         return Err(Reason::CommandOverflow.with(cmd.iova));
     }
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
-    let (phys, len) = ioas.phys(cmd.iova)?;
-    cmd.out_phys = phys;
-    cmd.length = cmd.length.min(len);
+    (cmd.out_phys, cmd.length) = ioas.phys(cmd.iova, cmd.length)?;
     user.write(&cmd)
 }
 
 impl Ioas {
     /// Returns the physical address of the memory at `iova`, and the number of bytes of the mapping
-    /// that follow in memory. Returns `ENOENT` if nothing is mapped, `EOPNOTSUPP` if no device
-    /// without an IOMMU uses the address space, and `EINVAL` for device memory that was revoked.
-    fn phys(&self, iova: u64) -> Result<(u64, u64)> {
+    /// that follow in memory, at most `most`, which is not 0. Returns `ENOENT` if nothing is mapped,
+    /// `EOPNOTSUPP` if no device without an IOMMU uses the address space, and `EINVAL` for device
+    /// memory that was revoked.
+    fn phys(&self, iova: u64, most: u64) -> Result<(u64, u64)> {
         loop {
             let before = self.software_domain();
-            let found = self.pinned_at(iova)?;
+            let found = self.pinned_at(iova, most)?;
             let after = self.software_domain();
             let after = after.ok_or(Reason::PhysNoDevice.with(0))?;
             // The page may move if the domain has pinned it after it was found.
@@ -94,14 +93,16 @@ impl Ioas {
     }
 
     /// As [`Ioas::phys`]. Returns `Ok(None)` if the page is not pinned.
-    fn pinned_at(&self, iova: u64) -> Result<Option<(u64, u64)>> {
+    fn pinned_at(&self, iova: u64, most: u64) -> Result<Option<(u64, u64)>> {
         let point = IovaRange::from_len(iova, 1).because(Reason::CommandRange, iova)?;
         let mut reader = self.reader();
         let found = reader.next(point, |range, area| Ok((range, area.slice.clone())))?;
         let (range, slice) = found.ok_or(Reason::PhysGap.with(iova))?;
         let start = slice.start + (iova - range.start());
         let offset = page_offset(start);
-        let last = slice.start + (range.last() - range.start());
+        // What is behind it need not be looked at.
+        let end = iova.saturating_add(most - 1).min(range.last());
+        let last = slice.start + (end - range.start());
         let wanted = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
 
         let found = match slice.pages.mmio() {
@@ -115,7 +116,7 @@ impl Ioas {
         };
         Ok(found.map(|(phys, npages)| {
             let bytes = (npages << PAGE_SHIFT) - offset;
-            (phys + offset, bytes.min(range.last() - iova + 1))
+            (phys + offset, bytes.min(end - iova + 1))
         }))
     }
 }
