@@ -235,7 +235,7 @@ impl Ioas {
             if space.domains.members.is_settled() {
                 return Ok(space);
             }
-            self.settled.wait_killable(space)?;
+            self.change_ended.wait_killable(space)?;
         }
     }
 
@@ -378,6 +378,7 @@ impl Ioas {
             Found::None => {
                 space.domains.members.end();
                 self.settle(space);
+                self.change_ended.wake_all();
                 return Ok(Filled::All);
             }
             Found::Later(next) => return Ok(Filled::Before(next)),
@@ -426,6 +427,7 @@ impl Ioas {
                     drop(space);
                     drop(left);
                     self.settled.wake_all();
+                    self.change_ended.wake_all();
                     return next;
                 }
                 Found::Later(next) => {

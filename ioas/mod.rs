@@ -104,10 +104,14 @@ pub(crate) struct Ioas {
     #[pin]
     space: RwSem<Space>,
     stats: Stats,
-    /// Tasks that wait until others have changed the state of an area, or until no domain joins or
-    /// leaves. They have looked at that with `space` held for writing.
+    /// Tasks that wait until others have changed the state of an area, or until a domain has left. They
+    /// have looked at that with `space` held for writing.
     #[pin]
     settled: WaitQueue,
+    /// Tasks that wait until no domain joins or leaves, likewise. They are not woken for each area that
+    /// is moved meanwhile.
+    #[pin]
+    change_ended: WaitQueue,
 }
 
 impl Kind for Ioas {
@@ -128,6 +132,7 @@ impl Ioas {
             space <- new_rwsem!(Space::new(), "Ioas::space"),
             stats: Stats::new(),
             settled <- new_wait_queue!("Ioas::settled"),
+            change_ended <- new_wait_queue!("Ioas::change_ended"),
         }? Refusal)
     }
 
