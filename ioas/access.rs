@@ -9,6 +9,7 @@ use kernel::sync::atomic::ordering::Relaxed;
 
 use crate::{
     ioas::{
+        accessor::id_of,
         area::{
             Area,
             Slice, //
@@ -177,12 +178,13 @@ impl Ioas {
     pub(crate) fn notify_accessors(&self, range: IovaRange) {
         // The lock is not held while a driver is called. An accessor that is added or removed
         // meanwhile may be missed or called twice; unmapping tries again.
-        for place in 0.. {
-            let accessor = self.space.read().domains.accessor(place).cloned();
-            match accessor {
-                Some(accessor) => accessor.notify(range),
-                None => break,
-            }
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let accessor = self.space.read().domains.accessor_from(from);
+            next = accessor.and_then(|accessor| {
+                accessor.notify(range);
+                id_of(&accessor).checked_add(1)
+            });
         }
     }
 

@@ -27,6 +27,11 @@ pub(crate) trait AccessUser: Send + Sync {
     fn unmap(&self, range: IovaRange);
 }
 
+/// Returns the address of an accessor, which identifies it.
+pub(super) fn id_of(accessor: &Arc<Accessor>) -> usize {
+    core::ptr::from_ref(&**accessor).addr()
+}
+
 /// An emulated device that has access to the memory of address spaces.
 pub(crate) struct Accessor {
     user: Option<KBox<dyn AccessUser>>,

@@ -5,13 +5,14 @@
 //! The first domain that has an area pins its memory, and the last one unpins it.
 
 use kernel::{
-    prelude::*,
+    rbtree::RBTree,
     sync::Arc, //
 };
 
 use crate::{
     ioas::{
         accessor::Accessor,
+        alignments::Alignments,
         area::Slice,
         filler::Filler,
         membership::Membership,
@@ -39,8 +40,10 @@ use crate::{
 pub(crate) struct Domains {
     /// The domains, and which of them has which areas.
     pub(super) members: Membership<Arc<Domain>>,
-    /// The emulated devices.
-    pub(super) accessors: KVVec<Arc<Accessor>>,
+    /// The emulated devices, by their addresses, which are compared only.
+    pub(super) accessors: RBTree<usize, Arc<Accessor>>,
+    /// What domains and accessors need.
+    pub(super) alignments: Alignments,
     /// The number of HW queues.
     pub(super) phys_pins: Tally,
     /// Every CPU page gets a page table entry of its own (`IOMMU_OPTION_HUGE_PAGES` is off).
@@ -49,10 +52,11 @@ pub(crate) struct Domains {
 
 impl Domains {
     /// Creates an empty set.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             members: Membership::new(),
-            accessors: KVVec::new(),
+            accessors: RBTree::new(),
+            alignments: Alignments::new(),
             phys_pins: Tally::new(),
             small_pages: false,
         }
@@ -67,15 +71,13 @@ impl Domains {
     pub(super) fn alignment(&self) -> u64 {
         let whole_pages = self.small_pages || self.phys_pins.get() != 0;
         let least = if whole_pages { PAGE_SIZE } else { 1 };
-        let domains = self.members.iter().map(|domain| domain.min_page_size());
-        let accessors = self.accessors.iter().map(|accessor| accessor.alignment());
-        domains.fold(accessors.fold(least, u64::max), u64::max)
+        self.alignments.largest().max(least)
     }
 
-    /// Returns the accessor with this index. The indexes change only while `Ioas::space` is held
-    /// for writing.
-    pub(crate) fn accessor(&self, place: usize) -> Option<&Arc<Accessor>> {
-        self.accessors.get(place)
+    /// Returns the first accessor whose address is `from` or higher.
+    pub(crate) fn accessor_from(&self, from: usize) -> Option<Arc<Accessor>> {
+        let place = self.accessors.cursor_lower_bound(&from)?;
+        Some(place.current().1.clone())
     }
 }
 

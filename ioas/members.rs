@@ -9,6 +9,7 @@
 
 use kernel::{
     prelude::*,
+    rbtree::RBTreeNode,
     sync::{
         atomic::ordering::Relaxed,
         Arc, //
@@ -17,7 +18,10 @@ use kernel::{
 
 use crate::{
     ioas::{
-        accessor::Accessor,
+        accessor::{
+            self,
+            Accessor, //
+        },
         area::{
             Slice,
             State, //
@@ -256,9 +260,9 @@ impl Ioas {
         if alignment != space.alignment && !space.fits(alignment) {
             return Err(Reason::IoasUnaligned.with(alignment));
         }
-        space.add_aperture(owner, domain.aperture())?;
+        space.add_needs(owner, domain.aperture(), domain.min_page_size())?;
         if let Err(error) = space.domains.members.begin_join(domain.clone()) {
-            space.remove_aperture(owner);
+            space.remove_needs(owner);
             return Err(error.into());
         }
         space.alignment = alignment;
@@ -421,7 +425,7 @@ impl Ioas {
             let followed = match find_behind(&mut space, from, &mut batch) {
                 Found::None => {
                     let left = space.domains.members.end();
-                    space.remove_aperture(id_of(domain));
+                    space.remove_needs(id_of(domain));
                     space.alignment = space.domains.alignment();
                     let next = space.domains.members.take_work();
                     drop(space);
@@ -485,14 +489,17 @@ impl Ioas {
     /// Adds an emulated device. Returns `EADDRINUSE` if an area is not aligned as the accessor
     /// needs, and `ENOMEM`.
     pub(crate) fn add_accessor(&self, accessor: Arc<Accessor>) -> Result {
+        let needed = accessor.alignment();
+        let node = RBTreeNode::new(accessor::id_of(&accessor), accessor, GFP_KERNEL_ACCOUNT)?;
         let mut space = self.space.write();
 
-        let alignment = accessor.alignment().max(space.alignment);
+        let alignment = needed.max(space.alignment);
         if alignment != space.alignment && !space.fits(alignment) {
             return Err(Reason::IoasUnaligned.with(alignment));
         }
-        let accessors = &mut space.domains.accessors;
-        accessors.push(accessor, GFP_KERNEL_ACCOUNT)?;
+        let refused = space.domains.accessors.insert(node);
+        warn_on_once!(refused.is_some());
+        space.domains.alignments.add(needed);
         space.alignment = alignment;
         self.stats.accessors.fetch_add(1, Relaxed);
         Ok(())
@@ -503,11 +510,11 @@ impl Ioas {
         let mut space = self.space.write();
 
         // The caller's reference keeps it from being dropped under the lock.
-        let accessors = &mut space.domains.accessors;
-        let before = accessors.len();
-        accessors.retain(|other| !Arc::ptr_eq(other, accessor));
-        warn_on_once!(accessors.len() + 1 != before);
-        Stats::sub(&self.stats.accessors, 1);
+        let removed = space.domains.accessors.remove(&accessor::id_of(accessor));
+        if !warn_on_once!(removed.is_none()) {
+            space.domains.alignments.remove(accessor.alignment());
+            Stats::sub(&self.stats.accessors, 1);
+        }
         space.alignment = space.domains.alignment();
     }
 

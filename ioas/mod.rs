@@ -14,6 +14,7 @@
 
 pub(crate) mod access;
 pub(crate) mod accessor;
+mod alignments;
 mod area;
 mod builder;
 mod consumer;

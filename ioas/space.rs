@@ -51,8 +51,9 @@ pub(crate) struct Space {
     /// Whether some of them are reserved as long as the address space exists.
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     reserved_for_good: bool,
-    /// The apertures of the domains, by the address of the domain, which is compared only.
-    apertures: RBTree<usize, IovaRange>,
+    /// The apertures of the domains, and the alignments that they need, by the address of the domain,
+    /// which is compared only.
+    needs: RBTree<usize, (IovaRange, u64)>,
     /// The ranges that must not be reserved. If there are none, all may be.
     allowed: IntervalMap<IovaUnit, ()>,
     /// The alignment of addresses and lengths in bytes: a power of two, at most a page.
@@ -69,7 +70,7 @@ impl Space {
             reserved: Reserved::new(),
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
             reserved_for_good: false,
-            apertures: RBTree::new(),
+            needs: RBTree::new(),
             allowed: IntervalMap::new(),
             alignment: 1,
         }
@@ -231,23 +232,31 @@ impl Space {
         }
     }
 
-    /// Reserves the addresses outside of the aperture of a domain, which `owner` identifies.
-    /// Returns the errors of [`Space::reserve`].
-    pub(crate) fn add_aperture(&mut self, owner: usize, aperture: IovaRange) -> Result {
-        self.apertures
-            .try_create_and_insert(owner, aperture, GFP_KERNEL_ACCOUNT)?;
+    /// Reserves the addresses outside of the aperture of a domain, which `owner` identifies, and counts
+    /// the alignment that it needs. Returns the errors of [`Space::reserve`].
+    pub(crate) fn add_needs(
+        &mut self,
+        owner: usize,
+        aperture: IovaRange,
+        alignment: u64,
+    ) -> Result {
+        self.needs
+            .try_create_and_insert(owner, (aperture, alignment), GFP_KERNEL_ACCOUNT)?;
         let result = self.reserve(outside(aperture));
-        if result.is_err() {
-            self.apertures.remove(&owner);
+        if result.is_ok() {
+            self.domains.alignments.add(alignment);
+        } else {
+            self.needs.remove(&owner);
         }
         result
     }
 
-    /// Undoes [`Space::add_aperture`].
-    pub(crate) fn remove_aperture(&mut self, owner: usize) {
-        // A driver may have changed the domain's aperture meanwhile.
-        if let Some(aperture) = self.apertures.remove(&owner) {
+    /// Undoes [`Space::add_needs`].
+    pub(crate) fn remove_needs(&mut self, owner: usize) {
+        // A driver may have changed the domain meanwhile.
+        if let Some((aperture, alignment)) = self.needs.remove(&owner) {
             self.unreserve(outside(aperture));
+            self.domains.alignments.remove(alignment);
         }
     }
 
@@ -276,7 +285,7 @@ impl Drop for Space {
         #[cfg(not(CONFIG_IOMMUFD_RS_TEST))]
         let expected = false;
         warn_on_once!(!self.reserved.is_empty() && !expected);
-        warn_on_once!(self.apertures.iter().next().is_some());
+        warn_on_once!(self.needs.iter().next().is_some());
     }
 }
 

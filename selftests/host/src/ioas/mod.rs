@@ -2,6 +2,8 @@
 
 //! The files of the module's `ioas/` that are pure logic.
 
+#[path = "../../../../ioas/alignments.rs"]
+pub(crate) mod alignments;
 #[path = "../../../../ioas/builder.rs"]
 pub(crate) mod builder;
 #[path = "../../../../ioas/division.rs"]

@@ -2,6 +2,7 @@
 
 //! The tests, one file for each file under test.
 
+mod alignments;
 mod amd_vi;
 mod builder;
 mod chunks;
