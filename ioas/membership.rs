@@ -58,6 +58,12 @@ pub(crate) struct Membership<D> {
     /// A domain keeps its slot as long as an area has it, so a task that works on an area can go
     /// from slot to slot without a lock.
     slots: KVVec<Option<Member<D>>>,
+    /// No domain has a lower slot.
+    first: usize,
+    /// No lower slot is free.
+    first_free: usize,
+    /// The number of domains that are to leave and do not yet.
+    to_leave: usize,
     stage: Stage,
     /// A task works on the domain that leaves, or is undone.
     working: bool,
@@ -87,6 +93,9 @@ impl<D: Clone> Membership<D> {
     pub(crate) const fn new() -> Self {
         Self {
             slots: KVVec::new(),
+            first: 0,
+            first_free: 0,
+            to_leave: 0,
             stage: Stage::Settled,
             working: false,
             change: 1,
@@ -100,22 +109,26 @@ impl<D: Clone> Membership<D> {
 
     /// Returns true if there is no domain, not even one that joins or leaves.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.iter().all(Option::is_none)
+        self.slots.is_empty()
+    }
+
+    /// Returns the domains from `slot` on, also one that joins or leaves, and their slots.
+    fn from(&self, slot: usize) -> impl Iterator<Item = (usize, &D)> {
+        let slots = self.slots.iter().enumerate().skip(slot.max(self.first));
+        slots.filter_map(|(slot, member)| Some((slot, &member.as_ref()?.domain)))
     }
 
     /// Returns the domains, also one that joins or leaves.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
-        self.slots.iter().flatten().map(|member| &member.domain)
+        self.from(0).map(|(_, domain)| domain)
     }
 
     /// Returns the domains that have every area.
     pub(crate) fn full(&self) -> impl Iterator<Item = &D> {
         let changing = self.changing();
-        self.slots
-            .iter()
-            .enumerate()
+        self.from(0)
             .filter(move |(slot, _)| Some(*slot) != changing)
-            .filter_map(|(_, member)| Some(&member.as_ref()?.domain))
+            .map(|(_, domain)| domain)
     }
 
     /// Returns the slot of the domain that joins or leaves.
@@ -162,10 +175,8 @@ impl<D: Clone> Membership<D> {
 
     /// Returns the domains from `slot` on that have an area, and their slots.
     fn having(&self, slot: usize, followed: Followed) -> impl Iterator<Item = (usize, &D)> {
-        let slots = self.slots.iter().enumerate().skip(slot);
-        slots
+        self.from(slot)
             .filter(move |(slot, _)| self.has(*slot, followed))
-            .filter_map(|(slot, member)| Some((slot, &member.as_ref()?.domain)))
     }
 
     /// Returns the first domain from `slot` on that has an area.
@@ -187,11 +198,14 @@ impl<D: Clone> Membership<D> {
     /// Begins to add a domain. All areas are behind then. The set must be settled. Returns
     /// `ENOMEM`, and then nothing has changed.
     pub(crate) fn begin_join(&mut self, domain: D) -> Result {
-        let free = self.slots.iter().position(Option::is_none);
-        let slot = free.unwrap_or(self.slots.len());
+        let mut slots = self.slots.iter().enumerate().skip(self.first_free);
+        let free = slots.find(|(_, member)| member.is_none());
+        let slot = free.map_or(self.slots.len(), |(slot, _)| slot);
         if free.is_none() {
             self.slots.push(None, GFP_KERNEL_ACCOUNT)?;
         }
+        self.first_free = slot + 1;
+        self.first = self.first.min(slot);
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(Member {
                 domain,
@@ -213,10 +227,11 @@ impl<D: Clone> Membership<D> {
     /// Has the domain leave for which `which` returns true: now if the set is settled, or else when the
     /// present change ends. Returns false if there is no such domain.
     pub(crate) fn leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
-        let mut members = self.slots.iter_mut().flatten();
+        let mut members = self.slots.iter_mut().skip(self.first).flatten();
         let found = members.find(|member| which(&member.domain));
         let is_member = found.is_some();
         if let Some(member) = found {
+            self.to_leave += usize::from(!member.to_leave);
             member.to_leave = true;
             self.begin_next_leave();
         }
@@ -225,11 +240,12 @@ impl<D: Clone> Membership<D> {
 
     /// If the set is settled and a domain is to leave, begins to remove it. All areas are behind then.
     fn begin_next_leave(&mut self) {
-        if !self.is_settled() {
+        if !self.is_settled() || self.to_leave == 0 {
             return;
         }
         let to_leave = |member: &Option<Member<D>>| member.as_ref().is_some_and(|m| m.to_leave);
         if let Some(slot) = self.slots.iter().position(to_leave) {
+            self.to_leave -= 1;
             self.stage = Stage::Leaving(slot);
             self.change += 1;
         }
@@ -281,13 +297,18 @@ impl<D: Clone> Membership<D> {
         let gone = match stage {
             Stage::Settled | Stage::Joining(_) => None,
             Stage::Undoing(slot) | Stage::Leaving(slot) => {
+                self.first_free = self.first_free.min(slot);
                 self.slots.get_mut(slot).and_then(Option::take)
             }
         };
-        // Free slots at the end would be looked at for each area.
+        // Free slots at both ends would be looked at for each area.
         while let Some(None) = self.slots.last() {
             self.slots.pop();
         }
+        while let Some(None) = self.slots.get(self.first) {
+            self.first += 1;
+        }
+        self.first = self.first.min(self.slots.len());
         self.begin_next_leave();
         gone.map(|member| member.domain)
     }
