@@ -55,7 +55,8 @@ use program::{
 const USAGE: &str = "usage:
   fuzz corpus                        print the programs of the tree that both modules can run
   fuzz describe                      print descriptions for syzkaller
-  fuzz check                         check those of the tree, and that programs can be read
+  fuzz check                         check those of the tree, that programs can be read, and that
+                                     the corpus is small
   fuzz generate SEED COUNT           print programs
   fuzz run PROGRAMS ANSWERS          run programs; write what the module answered
   fuzz evolve SEED SECONDS MOST PROGRAMS ANSWERS POOL
@@ -198,7 +199,8 @@ fn check() -> Done {
             println!("# printed:\n{text}# read:\n{again}");
         }
     }
-    println!("KTAP version 1\n1..2");
+    let size = include_str!(env!("FUZZ_CORPUS")).len();
+    println!("KTAP version 1\n1..3");
     println!(
         "{} 1 dev_iommu_rs.txt is what the table says",
         if same { "ok" } else { "not ok" }
@@ -206,6 +208,11 @@ fn check() -> Done {
     println!(
         "{} 2 programs are read as they were printed",
         if reads { "ok" } else { "not ok" }
+    );
+    println!("# the corpus has {size} bytes");
+    println!(
+        "{} 3 the corpus is smaller than 1 MiB",
+        if size < 1 << 20 { "ok" } else { "not ok" }
     );
     Ok(())
 }
