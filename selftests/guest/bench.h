@@ -34,8 +34,25 @@ void sample(double value, const char *of, const char *fmt, ...)
 uint64_t now(void);
 uint64_t median(uint64_t *values, size_t nr);
 
+/*
+ * An instruction that does nothing, by which selftests/runner/functions.c knows what is measured: 1 before it, 2
+ * after it, or the first letter of the label of the module that is measured next.
+ */
+#ifdef __x86_64__
+#define MARK(n) asm volatile(".byte 0x0f, 0x1f, 0x80; .long %c0" : : "i"(0x1b0a0000 + (n)) : "memory")
+#else
+#define MARK(n) do { } while (0)
+#endif
+
 /* Returns the nanoseconds, or instructions, that an expression takes. */
-#define TIMED(expr) ({ uint64_t __t = now(); must(expr, #expr); now() - __t; })
+#define TIMED(expr) ({					\
+	uint64_t __t = now();				\
+							\
+	MARK(1);					\
+	must(expr, #expr);				\
+	MARK(2);					\
+	now() - __t;					\
+})
 
 /* The calls whose median is a sample of a row of a single call. */
 #define NR_CALLS	20
@@ -70,25 +87,5 @@ bool wanted(const char *rows);
 
 /* Runs a program: touch() before the first module is used, measure() for each line. */
 int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev));
-
-/* bench_type1.c: VFIO's own container, and its operations. */
-int type1_open(const char *path, int *group);
-int type1_map(int container, const void *p, uint64_t length, uint64_t iova);
-long long type1_unmap(int container, uint64_t iova, uint64_t length);
-
-/* bench_growth.c: what one call costs beside many areas. `p` is a page. */
-void growth_rows(int iommu, int device, uint32_t ioas, const void *p);
-
-/*
- * bench_floor.c: what pinning `length` bytes at `p` takes without iommufd, and what mapping them takes that are
- * pinned already. Nothing is mapped in the IOAS, which a device with `dev_id` is attached to.
- */
-void floor_rows(const char *name, int iommu, uint32_t dev_id, uint32_t ioas, void *p, uint64_t length);
-
-/*
- * bench_threads.c: what a thread that maps half of `length` bytes from `p` takes alone, and what two threads
- * take that each map a half. The same for memset(), which shows what the machine gives a second thread.
- */
-void thread_rows(const char *name, int iommu, uint32_t ioas, char *p, uint64_t length);
 
 #endif

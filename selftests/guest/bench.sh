@@ -4,6 +4,15 @@
 
 uptime() { cut -d . -f 1 /proc/uptime; }
 
+# have_measured LABEL CDEV: have the program measure, with the module that is loaded.
+have_measured() {
+	if [ "${FUNCTIONS:-}" ]; then
+		awk -v "label=$1" '$4 ~ /^\[/ && $2 ~ /[tTwW]/ { print "symbol", label, $1, $3 }' /proc/kallsyms
+	fi
+	echo "$1 $2" >&5
+	read -r _ <&6 || die "the program that measures has ended"
+}
+
 # measure LABEL MODULE: half a round, from loading the module to unloading it, with an igb. A suite may define
 # its own.
 measure() {
@@ -14,8 +23,7 @@ measure() {
 	if [ "$1" = type1 ]; then
 		CDEV=/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$BDF/iommu_group")")
 	fi
-	echo "$1 $CDEV" >&5
-	read -r _ <&6 || die "the program that measures has ended"
+	have_measured "$1" "$CDEV"
 	unload_modules
 	# Else the next vfio-pci takes it by itself.
 	echo >"/sys/bus/pci/devices/$BDF/driver_override"
@@ -64,8 +72,7 @@ measure_backend() {
 	fi
 	load_vfio
 	bind_device 1234 11e8
-	echo "$1 $CDEV" >&5
-	read -r _ <&6 || die "the program that measures has ended"
+	have_measured "$1" "$CDEV"
 	unload_modules
 	# Else the next vfio-pci takes it by itself.
 	echo >"/sys/bus/pci/devices/$BDF/driver_override"

@@ -131,6 +131,16 @@ void queue_rows(const char *name, int fd, unsigned int nr, int (*make_queue)(int
 	sample(TIMED(close(fd)), unit, "%s: close the context", name);
 }
 
+static void mark_label(void)
+{
+	if (!strcmp(label, "c"))
+		MARK('c');
+	else if (!strcmp(label, "rust"))
+		MARK('r');
+	else
+		MARK('t');
+}
+
 int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char *cdev))
 {
 	char line[128], cdev[100];
@@ -150,6 +160,7 @@ int bench(int argc, char **argv, void (*touch)(void), void (*measure)(const char
 	if (!ask || !answer)
 		give_up("%s, %s: %s", argv[2], argv[3], strerror(errno));
 	while (fgets(line, sizeof(line), ask) && sscanf(line, "%15s %99s", label, cdev) == 2) {
+		mark_label();
 		measure(cdev);
 		fprintf(answer, "%s\n", label);
 		fflush(answer);

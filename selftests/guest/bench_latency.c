@@ -21,6 +21,7 @@
 #define GIB		(1UL << 30)
 #define LONG		(4 * GIB)
 #define PROBE_IOVA	(IOVA - HUGE)
+#define NR_AREAS	65536
 #define BEGUN		(1UL << 25)	/* bytes after which a call is killed */
 #define IDLE		100000000	/* nanoseconds, or instructions */
 #define STACK		(64UL << 10)
@@ -28,7 +29,7 @@
 static char *memory;		/* LONG bytes of scattered pages */
 static char *page;		/* one that is not among them */
 static int iommu, device;
-static uint32_t ioas;
+static uint32_t dev_id, ioas;
 
 static void touch_memory(void)
 {
@@ -78,6 +79,65 @@ static void map_rows(void)
 	start_probe(iommu, ioas, page, PROBE_IOVA);
 	must(unmap(iommu, ioas, IOVA, GIB), "unmap");
 	end_probe("1 GiB is unmapped");
+}
+
+/*
+ * The long call and the short ones concern the same memory: an IOAS has it, which the device leaves, and a page of
+ * it is copied into another one with page tables.
+ */
+static void same_memory_rows(void)
+{
+	uint32_t other, target, hwpt;
+
+	must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
+	must(map(iommu, other, memory, GIB, IOVA), "map");
+	must(ioas_alloc(iommu, &target), "IOAS_ALLOC");
+	must(hwpt_alloc(iommu, dev_id, target, &hwpt), "HWPT_ALLOC");
+	must(detach(device), "detach");
+
+	start_copy_probe(iommu, other, target, PROBE_IOVA);
+	must(attach(device, other, NULL), "attach");
+	end_probe("the same 1 GiB is attached");
+
+	start_copy_probe(iommu, other, target, PROBE_IOVA);
+	must(detach(device), "detach");
+	end_probe("the same 1 GiB is detached");
+
+	must(attach(device, ioas, NULL), "attach");
+	must(destroy(iommu, hwpt), "DESTROY");
+	must(destroy(iommu, target), "DESTROY");
+	must(unmap_all(iommu, other), "unmap");
+	must(destroy(iommu, other), "DESTROY");
+}
+
+/* Copies what another IOAS without page tables has, which is then pinned and mapped here. */
+static void copy_from(uint32_t other, uint64_t length, const char *meanwhile)
+{
+	uint64_t iova = IOVA;
+
+	start_probe(iommu, ioas, page, PROBE_IOVA);
+	must(copy(iommu, other, IOVA, length, FIXED | READ | WRITE, ioas, &iova), "IOAS_COPY");
+	end_probe(meanwhile);
+	must(unmap(iommu, ioas, IOVA, length), "unmap");
+	must(unmap_all(iommu, other), "unmap");
+}
+
+static void copy_rows(void)
+{
+	uint32_t other;
+	uint64_t at;
+
+	must(ioas_alloc(iommu, &other), "IOAS_ALLOC");
+	if (wanted("1 GiB is copied")) {
+		must(map(iommu, other, memory, GIB, IOVA), "map");
+		copy_from(other, GIB, "1 GiB is copied");
+	}
+	if (wanted("65,536 areas are copied")) {
+		for (at = 0; at < NR_AREAS * PAGE; at += PAGE)
+			must(map(iommu, other, memory + at, PAGE, IOVA + at), "map");
+		copy_from(other, NR_AREAS * PAGE, "65,536 areas are copied");
+	}
+	must(destroy(iommu, other), "DESTROY");
 }
 
 /*
@@ -182,10 +242,9 @@ static void kill_rows(void)
 
 static void measure(const char *cdev)
 {
-	uint32_t id;
 	int i;
 
-	iommu = open_card(cdev, &device, &id, &ioas);
+	iommu = open_card(cdev, &device, &dev_id, &ioas);
 	for (i = 0; i < nr_repeats; i++) {
 		if (wanted("no other call is made"))
 			idle_rows();
@@ -193,6 +252,9 @@ static void measure(const char *cdev)
 			attach_rows();
 		if (wanted("1 GiB is mapped"))
 			map_rows();
+		if (wanted("the same 1 GiB"))
+			same_memory_rows();
+		copy_rows();
 	}
 	if (wanted("SIGKILL"))
 		kill_rows();

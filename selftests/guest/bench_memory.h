@@ -18,7 +18,10 @@ char *hugetlb_1g(size_t length);
 /* Pages of 4 KiB with adjacent addresses that are not adjacent in memory. Their number is a power of two. */
 char *scattered_pages(size_t length);
 
-/* Returns a new file of `length` bytes whose memory is allocated, with flags of memfd_create(). */
+/*
+ * Returns a new file of `length` bytes that cannot shrink and whose memory is allocated, with flags of
+ * memfd_create().
+ */
 int file_of(size_t length, unsigned int flags);
 
 #endif

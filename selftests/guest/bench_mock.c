@@ -5,18 +5,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bench.h"
 #include "bench_memory.h"
-#include "bench_probe.h"
-#include "mock_call.h"
+#include "bench_mock.h"
 
-#define DIRTY		(1UL << 30)
-#define DIRTY_IOVA	(MOCK_IOVA + 32 * HUGE)
 #define SMALL		"1 GiB of 4 KiB pages"
 #define THP		"1 GiB of THP"
+/* What an access uses. */
+#define ACCESSED	(16UL << 20)
 
 static const char *page;
 static char *small, *huge;	/* DIRTY bytes */
+static char *accessed_small, *accessed_huge;
 
 static void touch_memory(void)
 {
@@ -26,6 +25,8 @@ static void touch_memory(void)
 		give_up("mmap: %s", strerror(errno));
 	memset(p, 1, 2 * PAGE);
 	page = p;
+	accessed_small = small_pages(ACCESSED);
+	accessed_huge = huge_pages(ACCESSED);
 	if (wanted(SMALL))
 		small = scattered_pages(DIRTY);
 	if (wanted(THP))
@@ -74,12 +75,22 @@ static void reserved_rows(const char *name, unsigned int nr, bool areas)
 	sample(TIMED(close(fd)), unit, "%s: close", name);
 }
 
+static int make_devices(int fd, uint32_t ioas, unsigned int nr)
+{
+	uint32_t device, dev_id, hwpt;
+	unsigned int i;
+	int r = 0;
+
+	for (i = 0; !r && i < nr; i++)
+		r = mock_device(fd, ioas, &device, &dev_id, &hwpt);
+	return r;
+}
+
 static void device_rows(const char *name, unsigned int nr)
 {
 	uint64_t moved_in[NR_CALLS], moved_out[NR_CALLS];
 	uint32_t ioas, other, device, dev_id, hwpt;
 	unsigned int i;
-	uint64_t t;
 	int fd;
 
 	if (!wanted(name))
@@ -87,10 +98,7 @@ static void device_rows(const char *name, unsigned int nr)
 	fd = must(open_iommu(), "/dev/iommu");
 	must(ioas_alloc(fd, &ioas), "IOAS_ALLOC");
 	must(ioas_alloc(fd, &other), "IOAS_ALLOC");
-	t = now();
-	for (i = 0; i < nr; i++)
-		must(mock_device(fd, ioas, &device, &dev_id, &hwpt), "MOCK_DOMAIN");
-	sample(now() - t, unit, "%s: make and attach them", name);
+	sample(TIMED(make_devices(fd, ioas, nr)), unit, "%s: make and attach them", name);
 	call_rows(name, fd, ioas, page, PAGE, MOCK_IOVA + 64 * PAGE);
 
 	/* Two, so that the page tables of this IOAS stay. */
@@ -201,77 +209,33 @@ static void viommu_rows(const char *name, unsigned int nr)
 		queue_rows(name, open_for_viommus(), nr, viommu_with_event_queue);
 }
 
-static uint64_t bits[DIRTY / PAGE / 64];
-
-/* Reads the dirty pages of all that is mapped, in one call. */
-static int read_dirty(int fd, uint32_t hwpt)
-{
-	struct iommu_hwpt_get_dirty_bitmap get = {
-		.size = sizeof(get), .hwpt_id = hwpt, .iova = DIRTY_IOVA, .length = DIRTY, .page_size = PAGE,
-		.data = PTR(bits),
-	};
-
-	return call(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get);
-}
-
-/* Makes all pages dirty. */
-static int make_dirty(int fd, uint32_t hwpt)
-{
-	struct iommu_test_cmd cmd = {
-		.op = IOMMU_TEST_OP_DIRTY, .id = hwpt,
-		.dirty = { .iova = DIRTY_IOVA, .length = DIRTY, .page_size = PAGE, .uptr = PTR(bits) },
-	};
-
-	memset(bits, 0xff, sizeof(bits));
-	return mock_op(fd, &cmd);
-}
-
-static void dirty_rows(const char *name, const char *p)
-{
-	struct iommu_hwpt_alloc alloc = {
-		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-	};
-	struct iommu_hwpt_set_dirty_tracking on = {
-		.size = sizeof(on), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
-	};
-	uint32_t hwpt, device;
-	char meanwhile[64];
-	int fd, i;
-
-	if (!wanted(name))
-		return;
-	fd = must(open_iommu(), "/dev/iommu");
-	must(ioas_alloc(fd, &alloc.pt_id), "IOAS_ALLOC");
-	must(mock_device_flags(fd, alloc.pt_id, 0, &device, &alloc.dev_id), "MOCK_DOMAIN");
-	must(call(fd, IOMMU_HWPT_ALLOC, &alloc), "HWPT_ALLOC");
-	hwpt = on.hwpt_id = alloc.out_hwpt_id;
-	must(map(fd, alloc.pt_id, p, DIRTY, DIRTY_IOVA), "map");
-	must(call(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on), "SET_DIRTY_TRACKING");
-	for (i = 0; i < nr_repeats; i++) {
-		sample(TIMED(read_dirty(fd, hwpt)), unit, "%s: read dirty pages, none", name);
-		must(make_dirty(fd, hwpt), "TEST_OP_DIRTY");
-		sample(TIMED(read_dirty(fd, hwpt)), unit, "%s: read dirty pages, all", name);
-		if (!two_cpus())
-			continue;
-		must(make_dirty(fd, hwpt), "TEST_OP_DIRTY");
-		start_probe(fd, alloc.pt_id, page, MOCK_IOVA);
-		must(read_dirty(fd, hwpt), "GET_DIRTY_BITMAP");
-		snprintf(meanwhile, sizeof(meanwhile), "dirty pages of %s are read", name);
-		end_probe(meanwhile);
-	}
-	close(fd);
-}
-
 static void measure(const char *cdev)
 {
+	static const struct {
+		const char *name;
+		uint32_t nr;
+	} batches[] = {
+		{ "1 invalidation", 1 },
+		{ "16 invalidations", 16 },
+		{ "256 invalidations", 256 },
+		{ "4,096 invalidations", 4096 },
+	};
+	size_t i;
+
 	(void)cdev;
-	dirty_rows(SMALL, small);
-	dirty_rows(THP, huge);
+	dirty_rows(SMALL, small, page);
+	dirty_rows(THP, huge, page);
+	access_rows("4 KiB pages", accessed_small);
+	access_rows("THP", accessed_huge);
+	for (i = 0; i < ARRAY_SIZE(batches); i++)
+		invalidation_rows(batches[i].name, batches[i].nr);
 	reserved_rows("beside 1,000 reserved ranges", 1000, false);
 	reserved_rows("beside 16,000 reserved ranges", 16000, false);
 	reserved_rows("between 4,000 reserved ranges", 4000, true);
+	device_rows("beside 1 device", 1);
 	device_rows("beside 100 devices", 100);
 	device_rows("beside 1,000 devices", 1000);
+	object_rows("beside 4,000 objects", 4000);
 	object_rows("beside 20,000 objects", 20000);
 	fault_queue_rows("2,000 fault queues", 2000);
 	event_queue_rows("2,000 event queues", 2000);

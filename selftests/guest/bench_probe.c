@@ -15,7 +15,8 @@ static struct {
 	pthread_t thread;
 	int iommu;
 	uint32_t ioas;
-	const void *page;
+	const void *page;	/* NULL if a page is copied */
+	uint32_t source;	/* the IOAS from which it is copied, at IOVA */
 	uint64_t iova;
 	atomic_bool over;
 	uint64_t from;		/* when the long call begins */
@@ -38,24 +39,32 @@ void pin_to(int cpu)
 	must(sched_setaffinity(0, sizeof(set), &set), "sched_setaffinity");
 }
 
+static int map_page(void)
+{
+	uint64_t iova = probe.iova;
+
+	if (probe.page)
+		return map(probe.iommu, probe.ioas, probe.page, PAGE, iova);
+	return copy(probe.iommu, probe.source, IOVA, PAGE, FIXED | READ | WRITE, probe.ioas, &iova);
+}
+
 static void *run_probe(void *arg)
 {
 	(void)arg;
 	pin_to(1);
 	probe.begun[0] = now();
 	for (probe.nr = 0; probe.nr < MAX_PROBES && !atomic_load(&probe.over); probe.nr++) {
-		must(map(probe.iommu, probe.ioas, probe.page, PAGE, probe.iova), "map");
+		must(map_page(), "map");
 		must(unmap(probe.iommu, probe.ioas, probe.iova, PAGE), "unmap");
 		probe.begun[probe.nr + 1] = now();
 	}
 	return NULL;
 }
 
-void start_probe(int iommu, uint32_t ioas, const void *page, uint64_t iova)
+static void start(int iommu, uint32_t ioas, uint64_t iova)
 {
 	probe.iommu = iommu;
 	probe.ioas = ioas;
-	probe.page = page;
 	probe.iova = iova;
 	atomic_store(&probe.over, false);
 	pin_to(0);
@@ -63,6 +72,19 @@ void start_probe(int iommu, uint32_t ioas, const void *page, uint64_t iova)
 		give_up("no thread");
 	usleep(HEAD_START);
 	probe.from = now();
+}
+
+void start_probe(int iommu, uint32_t ioas, const void *page, uint64_t iova)
+{
+	probe.page = page;
+	start(iommu, ioas, iova);
+}
+
+void start_copy_probe(int iommu, uint32_t source, uint32_t ioas, uint64_t iova)
+{
+	probe.page = NULL;
+	probe.source = source;
+	start(iommu, ioas, iova);
 }
 
 static int compare(const void *a, const void *b)
@@ -76,6 +98,7 @@ void end_probe(const char *meanwhile)
 {
 	static uint64_t times[MAX_PROBES];
 	uint64_t to = now();
+	const char *calls;
 	size_t i, nr = 0;
 
 	atomic_store(&probe.over, true);
@@ -88,6 +111,7 @@ void end_probe(const char *meanwhile)
 	if (!nr)
 		give_up("%s: no call was made meanwhile", meanwhile);
 	qsort(times, nr, sizeof(*times), compare);
-	sample(times[nr - 1], unit, "%s: map + unmap, longest", meanwhile);
-	sample(times[nr * 99 / 100], unit, "%s: map + unmap, 99 %%", meanwhile);
+	calls = probe.page ? "map + unmap" : "copy + unmap";
+	sample(times[nr - 1], unit, "%s: %s, longest", meanwhile, calls);
+	sample(times[nr * 99 / 100], unit, "%s: %s, 99 %%", meanwhile, calls);
 }

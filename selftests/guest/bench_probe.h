@@ -18,6 +18,9 @@ void pin_to(int cpu);
  */
 void start_probe(int iommu, uint32_t ioas, const void *page, uint64_t iova);
 
+/* The same with a page that is copied, by IOAS_COPY, from what another IOAS has at IOVA: it has the same source. */
+void start_copy_probe(int iommu, uint32_t source, uint32_t ioas, uint64_t iova);
+
 /*
  * Ends that. Rows have the longest time for map and unmap, and the 99th percentile, of those that were made
  * during the long call. `meanwhile` says what that does.

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "bench.h"
+#include "bench_card.h"
 #include "bench_probe.h"
 
 enum operation { MAP, UNMAP, MEMSET };

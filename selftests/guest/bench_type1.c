@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "bench_card.h"
 
 /* Returns a container with the group in it. The group must be closed first. */
 int type1_open(const char *path, int *group)

@@ -7,8 +7,7 @@
 measure() {
 	MODULE=$2
 	load_iommufd
-	echo "$1 mock" >&5
-	read -r _ <&6 || die "the program that measures has ended"
+	have_measured "$1" mock
 	unload_modules
 }
 
