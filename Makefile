@@ -26,7 +26,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz coverage soak bench bench-vm suites shell fmt fmt-check clippy clean clean-cache help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz coverage soak bench bench-page bench-vm suites shell fmt fmt-check clippy clean clean-cache help
 
 all: modules
 
@@ -80,7 +80,11 @@ soak:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) soak
 
 bench:
-	@$(runner) bench $(addprefix --count ,$(COUNT)) --rows '$(ROWS)' $(BENCH)
+	@$(runner) bench $(addprefix --count ,$(COUNT)) --rows '$(ROWS)' \
+		--commit "$$(git describe --always --dirty --abbrev=10 2>/dev/null || echo unknown)" $(BENCH)
+
+bench-page:
+	@$(runner) page
 
 suites:
 	@$(runner) list
@@ -119,12 +123,15 @@ help:
 	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'
+	@echo '  COUNT=functions     in instructions, by the function of the kernel that executes them; with ROWS'
 	@echo '  BENCH=bench-mock    beside many mock devices and reserved ranges'
 	@echo '  BENCH=bench-trace   with and without tracepoints, which are off'
 	@echo '  BENCH=bench-latency how long calls wait for a long one, and SIGKILL'
+	@echo '  BENCH=bench-unpatched  on a kernel without the patch series'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
 	@echo "  BENCH=bench-amd     the same on an emulated AMD-Vi, which only the native backend has commands for"
 	@echo "  ROWS='beside*'       only rows whose names begin like that"
+	@echo 'make bench-page       write the numbers of build/bench*.json into Documentation/performance.rst'
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'
 	@echo 'make shell            a prompt in the guest, module loaded, device bound to vfio-pci'

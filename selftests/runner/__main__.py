@@ -10,9 +10,11 @@ from functools import partial
 
 import bench
 import build
+import functions
 import guest
 import guest_suite
 import host_suite
+import page
 import plot
 import report
 import side_by_side
@@ -21,6 +23,7 @@ from result import Case
 from result import SuiteResult
 from result import failed
 from suite import CLOCKS
+from suite import TOP
 from suite import Mistake
 from suite import Suite
 from suite import load
@@ -182,21 +185,51 @@ def demo(choice: argparse.Namespace) -> int:
     return int(result.count(FAILED) > 0)
 
 
+def _about(suite: Suite, choice: argparse.Namespace) -> dict[str, str]:
+    """Returns what there is to know about a run that measures."""
+    return {
+        "suite": suite.name,
+        "date": time.strftime("%d %B %Y"),
+        "commit": choice.commit,
+        "flavour": suite.kernel,
+        "tools": build.tools(),
+        "pattern": choice.rows or "*",
+    }
+
+
 def measure(choice: argparse.Namespace) -> int:
     """Prints the cost of both modules. Fails only if it could not be measured."""
+    suite = load(choice.suite if choice.count == "time" else f"{choice.suite}-instructions")
+    if choice.count == "functions":
+        return count_functions(suite, choice)
     samples = bench.Samples()
-    suite = load(f"{choice.suite}-instructions" if choice.count == "instructions" else choice.suite)
     result = run_suite(suite, prepare(suite, choice), lambda line, _: samples.feed(line))
     report.failures([result], choice.module)
     rows = samples.rows()
     if rows:
         bench.show(rows)
-        bench.save(rows, build.BUILD / f"{choice.suite}.json")
-        plot.save(rows, build.BUILD / f"{choice.suite}.svg")
-        plot.save_latencies(rows, build.BUILD / f"{choice.suite}-waits.svg")
+        bench.save(rows, build.BUILD / f"{suite.name}.json", **_about(suite, choice))
+        plot.save(rows, build.BUILD / f"{suite.name}.svg")
+        plot.save_latencies(rows, build.BUILD / f"{suite.name}-waits.svg")
     elif choice.rows and not result.count(FAILED):
         print(f"no row was measured: no group of rows is named like '{choice.rows}' (Documentation/performance.rst)")
     return int(result.count(FAILED) > 0 or not rows)
+
+
+def count_functions(suite: Suite, choice: argparse.Namespace) -> int:
+    """Prints the instructions of each function of the kernel in what is measured."""
+    parts = replace(assemble(suite, choice), plugin=f"{functions.plugin()},out={functions.COUNTS}")
+    symbols = functions.Symbols(parts.kernel / "System.map")
+    result = run_suite(suite, parts, lambda line, _: symbols.feed(line))
+    report.failures([result], choice.module)
+    measured = functions.show(symbols, parts.programs / suite.programs[0])
+    return int(result.count(FAILED) > 0 or not measured)
+
+
+def fill_page(_: argparse.Namespace) -> int:
+    """Writes the numbers of build/bench*.json into the page about them."""
+    page.fill(TOP / "Documentation/performance.rst", build.BUILD)
+    return 0
 
 
 def shell(choice: argparse.Namespace) -> int:
@@ -225,7 +258,8 @@ def main() -> int:
     parser.add_argument("--arch", default="", help="run on this architecture alone, not each suite on its own")
     parser.add_argument("--option", action="append", default=[], help="CONFIG_IOMMUFD_RS_...=y for the module")
     commands = parser.add_subparsers(required=True)
-    for function, name in ((test, "test"), (demo, "demo"), (measure, "bench"), (shell, "shell"), (list_suites, "list")):
+    goals = ((test, "test"), (demo, "demo"), (measure, "bench"), (shell, "shell"), (list_suites, "list"))
+    for function, name in (*goals, (fill_page, "page")):
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function is test:
@@ -236,8 +270,9 @@ def main() -> int:
         elif function in (demo, shell):
             command.add_argument("suite")
         elif function is measure:
-            command.add_argument("--count", choices=CLOCKS, default="time", help="what to measure")
+            command.add_argument("--count", choices=(*CLOCKS, "functions"), default="time", help="what to measure")
             command.add_argument("--rows", default="", help="only groups of rows that match this shell pattern")
+            command.add_argument("--commit", default="unknown", help="what is measured, for the file of the results")
             command.add_argument("suite", nargs="?", default="bench")
     choice = parser.parse_args()
     try:

@@ -5,6 +5,7 @@ import json
 import statistics
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import report
@@ -13,6 +14,14 @@ _MODULES = ("c", "rust")
 # What only some benchmarks have: the Rust module without its native backend, VFIO's own container, and the Rust
 # module without tracepoints.
 _MORE = ("in_tree", "type1", "untraced")
+# The rows whose sum is the floor of another one, by the ends of the names. What is before the end is the same, unless
+# the row has all of its name here.
+_FLOORS = {
+    ": map": (": pin alone", ": iommu_map() alone"),
+    ": unmap": (": unpin alone", ": iommu_unmap() alone"),
+    "one page without a domain: map": ("the ioctl alone: IOAS_MAP, unknown flag",),
+    "one page without a domain: unmap": ("the ioctl alone: IOAS_UNMAP, unknown IOAS",),
+}
 # The format of the lines is described in selftests/guest/bench.c.
 _MARK = "sample "
 
@@ -39,6 +48,10 @@ class Row:
     # The Rust module without tracepoints, likewise.
     untraced: float | None = None
     untraced_ratio: float | None = None
+    # What the kernel's functions that the Rust module calls take alone, if the run has measured that, and what the
+    # module takes relative to it.
+    floor: float | None = None
+    floor_ratio: float | None = None
 
 
 class Samples:
@@ -67,21 +80,33 @@ class Samples:
             more = {name: statistics.median(modules[name]) for name in _MORE if name in modules}
             ratios = {f"{name}_ratio": _ratio(value, c) for name, value in more.items()}
             rows.append(Row(row, c, rust, _ratio(rust, c), unit, spread, **more, **ratios))
-        return rows
+        known = {row.row: row for row in rows}
+        return [_with_floor(row, known) for row in rows]
+
+
+def _with_floor(row: Row, known: dict[str, Row]) -> Row:
+    for end, parts in _FLOORS.items():
+        if row.row.endswith(end):
+            below = [known.get(row.row.removesuffix(end) + part) for part in parts]
+            floor = sum(part.rust for part in below if part)
+            if all(below) and floor > 0:
+                return replace(row, floor=floor, floor_ratio=row.rust / floor)
+    return row
 
 
 def _ratio(value: float | None, c: float | None) -> float | None:
     return value / c if value is not None and c is not None and c > 0 else None
 
 
-def save(rows: list[Row], path: Path) -> None:
+def save(rows: list[Row], path: Path, /, **run: str) -> None:
+    """Writes the rows, and what there is to know about the run, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    path.write_text(json.dumps({"run": run, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
 def show(rows: list[Row]) -> None:
     """Returns the table as text."""
-    more = [name for name in _MORE if any(getattr(row, name) is not None for row in rows)]
+    more = [name for name in (*_MORE, "floor") if any(getattr(row, name) is not None for row in rows)]
     head = [title for name in more for title in (name, _COMPARED.get(name, f"{name} / C"))]
     cells = [[*_HEAD, *head], *([*_cells(row), *_more_cells(row, more)] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
@@ -99,21 +124,20 @@ _SCALES = {
 _HEAD = ["row", "C", "Rust", "Rust / C", "spread"]
 
 # How a column is compared, if not with C.
-_COMPARED = {"untraced": "tracepoints"}
+_COMPARED = {"untraced": "tracepoints", "floor": "Rust / floor"}
 
 
 def _cells(row: Row) -> list[str]:
     spread = f"{row.spread:.0%}" if row.spread else ""
-    c = "-" if row.c is None else _amount(row.c, row.unit)
-    return [row.row, c, _amount(row.rust, row.unit), _shown(row.ratio), spread]
+    return [row.row, shown_amount(row.c, row.unit), shown_amount(row.rust, row.unit), shown(row.ratio), spread]
 
 
 def _more_cells(row: Row, names: list[str]) -> list[str]:
     cells = []
     for name in names:
         value = getattr(row, name)
-        cells.append("-" if value is None else _amount(value, row.unit))
-        cells.append(_tracepoints(row) if name in _COMPARED else _shown(getattr(row, f"{name}_ratio")))
+        cells.append(shown_amount(value, row.unit))
+        cells.append(_tracepoints(row) if name == "untraced" else shown(getattr(row, f"{name}_ratio")))
     return cells
 
 
@@ -123,15 +147,18 @@ def _tracepoints(row: Row) -> str:
         return "-"
     if row.unit == "instructions":
         return f"{row.rust - row.untraced:+.0f}"
-    return _shown(_ratio(row.rust, row.untraced))
+    return shown(_ratio(row.rust, row.untraced))
 
 
-def _shown(ratio: float | None) -> str:
+def shown(ratio: float | None) -> str:
+    """Returns a ratio as it is in tables."""
     return "-" if ratio is None else f"{ratio:.2f}"
 
 
-def _amount(value: float, unit: str) -> str:
+def shown_amount(value: float | None, unit: str) -> str:
     """Returns a number with a suffix."""
+    if value is None:
+        return "-"
     scales = _SCALES[unit]
     for name, scale in scales:
         if abs(value) >= scale:

@@ -50,6 +50,11 @@ def log_head() -> str:
     return "".join(f"# {line}\n" for line in Path("/chosen").read_text().splitlines())
 
 
+def tools() -> str:
+    """Returns the versions of the compilers, of Linux and of QEMU."""
+    return Path("/chosen").read_text().splitlines()[0].partition(": ")[2]
+
+
 @_once
 def kernel(flavour: str, arch: str) -> Path:
     """Returns the build folder of a kernel."""
@@ -137,6 +142,11 @@ def _userland(arch: str, *tools: str) -> Path:
 def _environment(arch: str) -> dict[str, str]:
     """Returns the environment of a build for that architecture."""
     return os.environ | {"ARCH": arch}
+
+
+def logged(what: str, log: Path, command: list[str]) -> None:
+    """Runs a command for this machine that builds something."""
+    _logged(what, log, _HERE, command)
 
 
 def _logged(what: str, log: Path, arch: str, command: list[str]) -> None:

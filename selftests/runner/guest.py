@@ -82,6 +82,8 @@ class Parts:
     second: Path | None = None
     # The kernel of the guest inside the guest.
     inner: Path | None = None
+    # A plugin of QEMU that counts instructions by function, and its argument.
+    plugin: str = ""
 
 
 def _pack_inner(parts: Parts) -> bytes:
@@ -121,6 +123,7 @@ def _pack(parts: Parts, mode: str, path: Path, served: dict[str, str]) -> None:
         "MODULE": parts.module_name,
         "CLOCK": parts.suite.clock,
         "ROWS": parts.rows,
+        "FUNCTIONS": parts.plugin,
         "CONSOLE": parts.machine.console,
         "RESULTS": parts.machine.results,
         # If a program hangs there must be time left to report it.
@@ -213,6 +216,7 @@ def command(parts: Parts, initramfs: Path, loglevel: str) -> list[str]:
         *("-m", str(suite.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *suite.devices,
+        *(["-plugin", parts.plugin] if parts.plugin else []),
         *(smmu_trace.arguments(trace_file(suite)) if suite.trace else []),
         *(_shared(parts.userland) if parts.userland else []),
         *("-kernel", str(parts.kernel / parts.machine.image), "-initrd", str(initramfs)),

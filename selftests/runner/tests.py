@@ -13,8 +13,11 @@ from types import SimpleNamespace
 from unittest import mock
 
 import acpi
+import bench
 import build
+import functions
 import guest
+import page
 import report
 import result
 import side_by_side
@@ -473,6 +476,100 @@ class Cargo(unittest.TestCase):
     def test_torn_line(self) -> None:
         output = "test a ... some output ok\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 m\n"
         self.assertIn(("failed", "unit"), outcomes(_cargo(self.CHECK, output, "")))
+
+
+class Numbers(unittest.TestCase):
+    """The numbers of `make bench`, and the page that has them."""
+
+    def rows(self, *lines: str) -> list[bench.Row]:
+        samples = bench.Samples()
+        for line in lines:
+            samples.feed(f"sample {line}")
+        return samples.rows()
+
+    def filled(self, text: str, *lines: str) -> str:
+        """Returns what a page becomes if these lines were a run named b."""
+        with tempfile.TemporaryDirectory() as folder:
+            about = {"date": "1 May", "commit": "c0ffee", "flavour": "plain", "tools": "rustc 1", "pattern": "a*"}
+            bench.save(self.rows(*lines), Path(folder) / "b.json", **about)
+            path = Path(folder) / "page.rst"
+            path.write_text(text)
+            page.fill(path, Path(folder))
+            return path.read_text()
+
+    LINES = ("c 20 ns a: map", "rust 5 ns a: map", "c 8 ns b", "rust 4 ns b")
+
+    def test_medians_and_ratios(self) -> None:
+        (row,) = self.rows("c 10 ns a: map", "c 30 ns a: map", "c 20 ns a: map", "rust 5 ns a: map")
+        self.assertEqual((row.c, row.rust, row.ratio, row.unit), (20, 5, 0.25, "ns"))
+
+    def test_floor(self) -> None:
+        """A floor is the sum of its parts, and is there if all of them were measured."""
+        lines = ("c 90 ns a: map", "rust 60 ns a: map", "c 9 ns a: pin alone", "rust 10 ns a: pin alone")
+        self.assertIsNone(self.rows(*lines)[0].floor)
+        row = self.rows(*lines, "c 9 ns a: iommu_map() alone", "rust 20 ns a: iommu_map() alone")[0]
+        self.assertEqual((row.floor, row.floor_ratio), (30, 2))
+
+    def test_table(self) -> None:
+        rule = "======  =====  ====  ========\n"
+        table = f"{rule}row     C      Rust  Rust / C\n{rule}a: map  20 ns  5 ns  0.25\n{rule}"
+        head = "Head\n\n.. numbers table b c rust ratio\n   a*\n\n"
+        end = ".. numbers end\n\nTail\n"
+        filled = self.filled(f"{head}old\n\n{end}", *self.LINES)
+        self.assertEqual(filled, f"{head}{table}\n{end}")
+        self.assertEqual(self.filled(filled, *self.LINES), filled)
+
+    def test_aims(self) -> None:
+        aims = ".. numbers aims\n   x | 0.10 | b: a: map;\n     b / a: map * b@c | (1)\n\n.. numbers end\n"
+        self.assertIn("x    0.10  0.25, 6.40 (t) (1)\n", self.filled(aims, *self.LINES))
+
+    def test_two_blocks(self) -> None:
+        block = ".. numbers run\n   b\n\n.. numbers end\n\nText\n\n"
+        filled = self.filled(block + block, *self.LINES)
+        self.assertEqual((filled.count("- ``b``"), filled.count("Text")), (2, 2))
+
+    def test_run(self) -> None:
+        run = self.filled(".. numbers run\n   b\n\n.. numbers end\n", *self.LINES)
+        self.assertIn("- ``b``: 1 May, commit c0ffee, kernel ``plain``, rows ``a*``,\n  rustc 1.\n", run)
+
+    def test_not_there(self) -> None:
+        """A page that names a row or a run that is not there is not filled."""
+        for lines in ("table b c\n   none*", "table none c\n   *", "aims\n   x | 1 | b: none", "what\n   b"):
+            with self.subTest(lines), self.assertRaises(Mistake):
+                self.filled(f".. numbers {lines}\n\n.. numbers end\n", *self.LINES)
+
+
+class Functions(unittest.TestCase):
+    """What functions execute, by the counts that QEMU's plugin writes."""
+
+    def shown(self, counts: str) -> str:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as output:
+            system_map, file = Path(folder) / "System.map", Path(folder) / "counts"
+            system_map.write_text("ffffffff81000000 T first\nffffffff81000010 t second\nffffffff81000020 d data\n")
+            file.write_text(counts)
+            symbols = functions.Symbols(system_map)
+            symbols.feed("symbol c ffffffffa0000000 of_c")
+            symbols.feed("symbol rust ffffffffa0000000 of_rust")
+            with mock.patch.object(functions, "COUNTS", file), mock.patch.object(functions.subprocess, "run") as run:
+                run.side_effect = lambda command, input="", **_: SimpleNamespace(stdout=input or "a.c:7")
+                self.measured = functions.show(symbols, Path("a"))
+            return output.getvalue()
+
+    def test_by_function(self) -> None:
+        counts = "calls 0 c 400 2\ncalls 1 r 400 4\n"
+        counts += "at 0 ffffffff81000014 20\nat 0 ffffffffa0000004 8\nat 0 ffffffff81000018 20\n"
+        counts += "at 1 ffffffffa0000004 4\nat 1 ffffffff81000000 40\n"
+        rows = [line.split() for line in self.shown(counts).splitlines()]
+        self.assertTrue(self.measured)
+        self.assertIn(["20", "0", "second"], rows)
+        self.assertIn(["0", "10", "first"], rows)
+        self.assertIn(["4", "0", "of_c"], rows)
+        self.assertIn(["0", "1", "of_rust"], rows)
+        self.assertIn(["24", "11", "all"], rows)
+
+    def test_nothing_measured(self) -> None:
+        self.shown("")
+        self.assertFalse(self.measured)
 
 
 class Suites(unittest.TestCase):
