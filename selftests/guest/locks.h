@@ -9,7 +9,7 @@
 #define GIB		(1UL << 30)
 #define LONG_IOVA	(4 * GIB)
 
-extern const struct suite kill_suite, remote_suite, wait_suite, copy_suite;
+extern const struct suite kill_suite, remote_suite, wait_suite, copy_suite, second_suite;
 
 /* Returns the milliseconds of a clock. */
 long long now_ms(void);
