@@ -381,6 +381,37 @@ static void new_top(struct fixture *none)
 	}
 }
 
+/* A guest with more domain IDs than the driver queues commands for at once: what the host unmaps goes from each. */
+static void host_unmaps_of_many(struct fixture *none)
+{
+	static const uint32_t numbers[] = { 1, 14, 15, 16, 17, 31, 32, 33, 70 };
+	static struct issued seen;
+	uint32_t hwpt, have = 1;
+	struct guest g;
+
+	if (!open_attached(&g, translating(DOMAIN, GCR3_PAGE), &hwpt))
+		return;
+	for (unsigned int n = 0; n < ARRAY_SIZE(numbers); n++) {
+		static uint8_t times[1 << 16];
+		uint32_t domains = 0;
+
+		for (; have < numbers[n]; have++)
+			WANT(nested(&g, translating(OTHER_DOMAIN + have, GCR3_PAGE), &hwpt), 0);
+		WANT(map(g.fd, g.ioas, g.memory, PAGE, GUEST_BASE + GUEST_PAGES * PAGE), 0);
+		begin_issue(&seen);
+		WANT(unmap(g.fd, g.ioas, GUEST_BASE + GUEST_PAGES * PAGE, PAGE), PAGE);
+		end_issue(&seen, RING);
+		memset(times, 0, sizeof(times));
+		for (uint32_t i = 0; i < seen.commands; i++)
+			if (OPCODE_OF(seen.word[i][0]) == CMD_PAGES)
+				domains += !times[seen.word[i][0] >> 32 & 0xffff]++;
+		/* Those of the guest's, and the parent's own. */
+		WANT(domains, numbers[n] + 1);
+		CHECK(times[ID_OF(entry_of(&g))]);
+	}
+	close_guest(&g);
+}
+
 /* Two devices of a guest: entries of their own, and one domain ID or two. */
 static void two_devices(struct fixture *none)
 {
@@ -460,6 +491,11 @@ static void attach_fails(struct fixture *none)
 
 static void viommus(struct fixture *none)
 {
+	struct iommufd_rs_viommu_iommu further;
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd), .type = IOMMUFD_RS_VIOMMU_TYPE_AMD,
+		.data_len = sizeof(further), .data_uptr = PTR(&further),
+	};
 	uint32_t id;
 	struct guest g;
 
@@ -473,6 +509,10 @@ static void viommus(struct fixture *none)
 	WANT(destroy(g.fd, id), 0);
 	WANT(destroy(g.fd, g.viommu), -EBUSY);
 	WANT(vdevice_of(&g, OTHER_DEVICE, &id), -EEXIST);
+	/* A further IOMMU, which is the same: the driver makes vIOMMUs on one only. */
+	further.dev_id = cmd.dev_id = g.dev_id;
+	further.hwpt_id = cmd.hwpt_id = g.parent;
+	WANT(call(g.fd, IOMMU_VIOMMU_ALLOC, &cmd), by_the_driver() ? -EOPNOTSUPP : -EINVAL);
 	close_guest(&g);
 }
 
@@ -486,6 +526,7 @@ static const struct test tests[] = {
 	{ "one entry after another", replaced, ALONE },
 	{ "an entry that blocks", blocked, ALONE },
 	{ "the host unmaps", host_unmaps, ALONE },
+	{ "the host unmaps what many domains have", host_unmaps_of_many, ALONE },
 	{ "a new top of the host's table", new_top, ALONE },
 	{ "two devices", two_devices, ALONE },
 	{ "an attach that fails", attach_fails, ALONE },

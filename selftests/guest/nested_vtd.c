@@ -346,22 +346,47 @@ static void wrong_first_stages(struct fixture *none)
 	WANT(written_to(g, TARGET_VA), A_PAGE);		\
 } while (0)
 
+/* Has each allocation of an attach to other page tables fail in turn, and comes back if it does not fail. */
+static void attach_without_memory(struct guest *g, int inject, uint32_t from, uint32_t to)
+{
+	uint32_t nth = 1, refused = 0;
+	int r = -1;
+
+	for (; nth < 100; nth++) {
+		CHECK(fail_nth(inject, nth));
+		r = attach(g->edu.dev, to, NULL);
+		if (!nth_failed(inject))
+			break;
+		refused += r == -ENOMEM;
+		/* Some failures are tolerated, and if only the struct could not be written back, the device was moved. */
+		if (!r || r == -EFAULT)
+			WANT(attach(g->edu.dev, from, NULL), 0);
+		WANT(written_to(g, TARGET_VA), A_PAGE);
+	}
+	note("%u of %u failures refuse it", refused, nth - 1);
+	CHECK(refused && !r);
+}
+
 /*
- * An attach that is refused, and on a kernel that makes allocations fail, one for want of memory at any place. The
- * device has no PASIDs.
+ * An attach that is refused, and on a kernel that makes allocations fail, one for want of memory at any place: to
+ * another first stage, to the parent and to page tables of the host. The device has no PASIDs.
  */
 static void attach_fails(struct fixture *none)
 {
 	struct vfio_device_attach_iommufd_pt pasid = {
 		.argsz = sizeof(pasid), .flags = VFIO_DEVICE_ATTACH_PASID, .pasid = 1,
 	};
-	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
-	uint32_t one, two, elsewhere, nth = 1, refused = 0;
+	struct iommu_hwpt_alloc host = { .size = sizeof(host) };
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	uint32_t one, two, elsewhere;
 	struct guest g;
 
 	if (!open_attached(&g, &one))
 		return;
 	WANT(first_stage(&g, 1, &two), 0);
+	host.dev_id = g.dev_id;
+	host.pt_id = g.ioas;
+	WANT(call(g.fd, IOMMU_HWPT_ALLOC, &host), 0);
 	pasid.pt_id = two;
 	FAILS(&g, call(g.edu.dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &pasid), -EINVAL);
 	WANT(ioas_alloc(g.fd, &elsewhere), 0);
@@ -369,20 +394,12 @@ static void attach_fails(struct fixture *none)
 	FAILS(&g, attach(g.edu.dev, elsewhere, NULL), -ENOENT);
 	/* Allocations that may sleep fail too. */
 	CHECK(inject < 0 || sleeping_allocations_fail());
-	for (; inject >= 0 && nth < 100; nth++) {
-		CHECK(fail_nth(inject, nth));
-		r = attach(g.edu.dev, two, NULL);
-		if (!nth_failed(inject))
-			break;
-		refused += r == -ENOMEM;
-		/* Some failures are tolerated, and if only the struct could not be written back, the device was moved. */
-		if (!r || r == -EFAULT)
-			WANT(attach(g.edu.dev, one, NULL), 0);
-		WANT(written_to(&g, TARGET_VA), A_PAGE);
-	}
 	if (inject >= 0) {
-		note("%u of %u failures refuse it", refused, nth - 1);
-		CHECK(refused && !r);
+		attach_without_memory(&g, inject, one, g.parent);
+		WANT(attach(g.edu.dev, one, NULL), 0);
+		attach_without_memory(&g, inject, one, host.out_hwpt_id);
+		WANT(attach(g.edu.dev, one, NULL), 0);
+		attach_without_memory(&g, inject, one, two);
 		WANT(written_to(&g, TARGET_VA), B_PAGE);
 		close(inject);
 	}
