@@ -15,6 +15,7 @@ use kernel::{
 
 use crate::{
     ioas::{
+        behind::Follower,
         membership::Followed,
         pages::Pages, //
     },
@@ -130,6 +131,16 @@ pub(crate) struct Area {
     /// A task waits for the readers to leave, in `Ioas::settled`. Others wait there until it has
     /// had its turn.
     pub(crate) wanted: bool,
+}
+
+impl Follower for Area {
+    fn followed(&self) -> Followed {
+        self.followed
+    }
+
+    fn is_ready(&self) -> bool {
+        self.state() == State::Ready
+    }
 }
 
 impl Area {

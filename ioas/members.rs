@@ -23,15 +23,24 @@ use crate::{
             Accessor, //
         },
         area::{
+            Area,
             Slice,
             State, //
+        },
+        behind::{
+            self,
+            Batch,
+            Found, //
         },
         domains::{
             fill_one,
             release,
             unfill_one, //
         },
-        membership::Followed,
+        membership::{
+            Followed,
+            Work, //
+        },
         space::Space,
         stats::Stats,
         together::{
@@ -71,8 +80,8 @@ const ENOUGH_BYTES: u64 = 16 << 20;
 /// The number of areas that are filled one by one after memory was found that must be waited for.
 const MOST_ALONE: u32 = 16;
 
-/// The largest number of areas that are looked at while the lock is held.
-const MOST_LOOKS: usize = 1024;
+/// The work on a domain that leaves, or has failed to join.
+pub(super) type DomainWork = Work<Arc<Domain>>;
 
 /// Which areas are moved at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +95,7 @@ enum Pick {
 }
 
 /// At most [`MOST_AREAS`] areas in [`State::Moving`].
-struct Batch {
+struct Moving {
     areas: [Option<(IovaRange, Slice, Prot)>; MOST_AREAS],
     count: usize,
     bytes: u64,
@@ -98,7 +107,7 @@ struct Batch {
     alone: bool,
 }
 
-impl Batch {
+impl Moving {
     fn new(pick: Pick) -> Self {
         Self {
             // An array of constants would be filled with zeroes.
@@ -120,14 +129,15 @@ impl Batch {
             .map(|(range, slice, prot)| (*range, slice, *prot))
     }
 
-    fn push(&mut self, range: IovaRange, slice: Slice, prot: Prot) {
-        let place = self.areas.get_mut(self.count);
-        warn_on_once!(place.is_none());
-        if let Some(place) = place {
-            *place = Some((range, slice, prot));
-            self.count += 1;
-            self.bytes = self.bytes.saturating_add(range.len());
-        }
+    /// Returns the address of the first area.
+    fn start(&self) -> u64 {
+        self.areas().next().map_or(0, |(range, ..)| range.start())
+    }
+}
+
+impl Batch<Area> for Moving {
+    fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     fn is_full(&self) -> bool {
@@ -139,13 +149,12 @@ impl Batch {
         self.count == most
     }
 
-    /// Returns whether an area can be added to the batch.
-    fn takes(&mut self, range: IovaRange, slice: &Slice) -> bool {
+    fn takes(&mut self, range: IovaRange, area: &Area) -> bool {
         let most = match self.pick {
             Pick::Small => MOST_BYTES,
             Pick::Any | Pick::One => ENOUGH_BYTES,
         };
-        let small = self.pick == Pick::Small && is_small(slice);
+        let small = self.pick == Pick::Small && is_small(&area.slice);
         if self.count == 0 {
             self.small = small;
             return true;
@@ -153,9 +162,15 @@ impl Batch {
         self.small == small && self.bytes.saturating_add(range.len()) <= most
     }
 
-    /// Returns the address of the first area.
-    fn start(&self) -> u64 {
-        self.areas().next().map_or(0, |(range, ..)| range.start())
+    fn push(&mut self, range: IovaRange, area: &mut Area) {
+        let place = self.areas.get_mut(self.count);
+        warn_on_once!(place.is_none());
+        if let Some(place) = place {
+            area.set_state(State::Moving);
+            *place = Some((range, area.slice.clone(), area.prot));
+            self.count += 1;
+            self.bytes = self.bytes.saturating_add(range.len());
+        }
     }
 }
 
@@ -169,65 +184,22 @@ pub(crate) enum Busy {
     HandOver,
 }
 
-/// What the search for areas that are behind has come to.
-enum Found {
-    /// No area is behind any more.
-    None,
-    /// There may be some from this address on.
-    Later(u64),
-    /// Another task works on the first one.
-    Busy,
-    /// Those that the batch has now, which have followed this when they have been moved.
-    Some(Followed),
-}
-
-/// Looks for areas that are behind, from `from` on, and puts some into [`State::Moving`] and into the
-/// batch, which is empty.
-fn find_behind(space: &mut Space, from: u64, batch: &mut Batch) -> Found {
+/// As [`behind::find_behind`]. Puts the areas of the batch into [`State::Moving`].
+fn find_behind(space: &mut Space, from: &mut u64, batch: &mut Moving) -> Found {
     batch.small_pages = space.domains.small_pages;
     batch.alone = !space.domains.members.has_full();
     let Space { domains, areas, .. } = space;
-    let mut rest = IovaRange::new(from, u64::MAX);
-    for _ in 0..MOST_LOOKS {
-        let Some((range, area)) = rest.and_then(|rest| areas.first_in_mut(rest)) else {
-            rest = None;
-            break;
-        };
-        if domains.members.is_behind(area.followed) {
-            if area.state() != State::Ready {
-                if batch.count == 0 {
-                    return Found::Busy;
-                }
-                break;
-            }
-            if !batch.takes(range, &area.slice) {
-                break;
-            }
-            area.set_state(State::Moving);
-            batch.push(range, area.slice.clone(), area.prot);
-            if batch.is_full() {
-                break;
-            }
-        }
-        let next = range.last().checked_add(1);
-        rest = next.and_then(|start| IovaRange::new(start, u64::MAX));
-    }
-    match rest {
-        _ if batch.count != 0 => Found::Some(domains.members.follow()),
-        Some(rest) => Found::Later(rest.start()),
-        None => Found::None,
-    }
+    behind::find_behind(&domains.members, areas, from, batch)
 }
 
 /// How far a domain is filled.
 enum Filled {
     /// With all areas.
     All,
-    /// With those before this address.
-    Before(u64),
-    /// With those before the address `next`, `some` of them just now. The area there must be filled
-    /// alone.
-    Alone { next: u64, some: bool },
+    /// Some may be missing.
+    Part,
+    /// The first one that is missing must be filled alone. There were `some` before it that were not.
+    Alone { some: bool },
 }
 
 impl Ioas {
@@ -296,7 +268,7 @@ impl Ioas {
     }
 
     /// Does `work`, for a `domain` that leaves. With [`Busy::HandOver`] others may have to do the rest.
-    fn see_out(&self, domain: &Arc<Domain>, work: Option<Arc<Domain>>, busy: Busy) {
+    fn see_out(&self, domain: &Arc<Domain>, work: Option<DomainWork>, busy: Busy) {
         let rest = match busy {
             Busy::Wait => self.wait_until_gone(domain, work),
             Busy::HandOver => work,
@@ -309,11 +281,11 @@ impl Ioas {
     fn wait_until_gone(
         &self,
         domain: &Arc<Domain>,
-        mut work: Option<Arc<Domain>>,
-    ) -> Option<Arc<Domain>> {
+        mut work: Option<DomainWork>,
+    ) -> Option<DomainWork> {
         loop {
             if let Some(leaving) = work {
-                work = self.empty_domain(&leaving, Busy::Wait);
+                work = self.empty_domain(leaving, Busy::Wait);
             }
             let mut space = self.space.write();
             let members = &mut space.domains.members;
@@ -338,9 +310,9 @@ impl Ioas {
 
     /// Does the work that [`Membership::take_work`](crate::ioas::membership::Membership::take_work)
     /// has returned. The caller holds no area.
-    pub(super) fn work(&self, mut work: Option<Arc<Domain>>) {
+    pub(super) fn work(&self, mut work: Option<DomainWork>) {
         while let Some(leaving) = work {
-            work = self.empty_domain(&leaving, Busy::HandOver);
+            work = self.empty_domain(leaving, Busy::HandOver);
         }
     }
 
@@ -361,22 +333,19 @@ impl Ioas {
                 _ => Pick::One,
             };
             alone -= u32::from(pick == Pick::One);
-            match self.fill_some(domain, from, pick)? {
+            match self.fill_some(domain, &mut from, pick)? {
                 Filled::All => return Ok(()),
-                Filled::Before(next) => from = next,
-                Filled::Alone { next, some } => {
-                    from = next;
-                    // If no memory is present, each try to pin it together is for nothing.
-                    alone = if some { 1 } else { MOST_ALONE };
-                }
+                Filled::Part => {}
+                // If no memory is present, each try to pin it together is for nothing.
+                Filled::Alone { some } => alone = if some { 1 } else { MOST_ALONE },
             }
         }
     }
 
-    /// As [`Ioas::fill_domain`], for some areas from address `from` on. If no area is behind any more,
-    /// ends the change.
-    fn fill_some(&self, domain: &Arc<Domain>, from: u64, pick: Pick) -> Result<Filled> {
-        let mut batch = Batch::new(pick);
+    /// As [`Ioas::fill_domain`], for some areas. None is behind that ends before `from`, which is moved
+    /// on. If no area is behind any more, ends the change.
+    fn fill_some(&self, domain: &Arc<Domain>, from: &mut u64, pick: Pick) -> Result<Filled> {
+        let mut batch = Moving::new(pick);
         let mut space = self.space.write();
         let followed = match find_behind(&mut space, from, &mut batch) {
             Found::None => {
@@ -385,10 +354,10 @@ impl Ioas {
                 self.change_ended.wake_all();
                 return Ok(Filled::All);
             }
-            Found::Later(next) => return Ok(Filled::Before(next)),
+            Found::Later => return Ok(Filled::Part),
             Found::Busy => {
                 self.settled.wait_killable(space)?;
-                return Ok(Filled::Before(from));
+                return Ok(Filled::Part);
             }
             Found::Some(followed) => followed,
         };
@@ -404,28 +373,26 @@ impl Ioas {
                 Ok(())
             })
         };
-        let next = self.moved(&batch, followed, done);
+        *from = self.moved(&batch, followed, done);
         result?;
         if done == batch.count {
-            Ok(Filled::Before(next))
+            Ok(Filled::Part)
         } else {
-            let some = done != 0;
-            Ok(Filled::Alone { next, some })
+            Ok(Filled::Alone { some: done != 0 })
         }
     }
 
     /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
     /// their memory if no other domain has it. Ends the change, and returns the work on the next one.
     /// Cannot fail. Another task that works on an area is waited for, or gets the rest of the work.
-    fn empty_domain(&self, domain: &Arc<Domain>, busy: Busy) -> Option<Arc<Domain>> {
-        let mut from = 0;
+    fn empty_domain(&self, mut work: DomainWork, busy: Busy) -> Option<DomainWork> {
         loop {
-            let mut batch = Batch::new(Pick::Any);
+            let mut batch = Moving::new(Pick::Any);
             let mut space = self.space.write();
-            let followed = match find_behind(&mut space, from, &mut batch) {
+            let followed = match find_behind(&mut space, &mut work.from, &mut batch) {
                 Found::None => {
                     let left = space.domains.members.end();
-                    space.remove_needs(id_of(domain));
+                    space.remove_needs(id_of(&work.domain));
                     space.alignment = space.domains.alignment();
                     let next = space.domains.members.take_work();
                     drop(space);
@@ -434,12 +401,9 @@ impl Ioas {
                     self.change_ended.wake_all();
                     return next;
                 }
-                Found::Later(next) => {
-                    from = next;
-                    continue;
-                }
+                Found::Later => continue,
                 Found::Busy if busy == Busy::HandOver => {
-                    space.domains.members.put_work_down();
+                    space.domains.members.put_work_down(work);
                     return None;
                 }
                 Found::Busy => {
@@ -451,19 +415,19 @@ impl Ioas {
             drop(space);
 
             unfill_one(
-                domain,
+                &work.domain,
                 batch.areas().map(|(range, slice, _)| (range, slice)),
             );
             if batch.alone {
                 batch.areas().for_each(|(_, slice, _)| release(slice));
             }
-            from = self.moved(&batch, followed, MOST_AREAS);
+            work.from = self.moved(&batch, followed, MOST_AREAS);
         }
     }
 
     /// Ends the work on areas, the first `done` of which have followed the change. Returns the
     /// address from which on there may be others that are behind.
-    fn moved(&self, batch: &Batch, followed: Followed, done: usize) -> u64 {
+    fn moved(&self, batch: &Moving, followed: Followed, done: usize) -> u64 {
         let mut from = batch.start();
         let mut space = self.space.write();
         for (place, (range, _, _)) in batch.areas().enumerate() {

@@ -67,6 +67,8 @@ pub(crate) struct Membership<D> {
     stage: Stage,
     /// A task works on the domain that leaves, or is undone.
     working: bool,
+    /// Where the next task goes on with that: no area that ends before this address is behind.
+    from: u64,
     /// The number of the present change, or of the last one. The first is 1: see `follow`.
     change: u64,
 }
@@ -76,6 +78,15 @@ struct Member<D> {
     domain: D,
     /// It leaves when the present change ends.
     to_leave: bool,
+}
+
+/// The work on a domain that leaves, or has failed to join: to empty it of the areas that are behind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Work<D> {
+    /// The domain.
+    pub(crate) domain: D,
+    /// No area that ends before this address is behind.
+    pub(crate) from: u64,
 }
 
 /// A domain that has an area.
@@ -98,6 +109,7 @@ impl<D: Clone> Membership<D> {
             to_leave: 0,
             stage: Stage::Settled,
             working: false,
+            from: 0,
             change: 1,
         }
     }
@@ -221,6 +233,7 @@ impl<D: Clone> Membership<D> {
     pub(crate) fn begin_undo(&mut self) {
         if let Stage::Joining(slot) = self.stage {
             self.stage = Stage::Undoing(slot);
+            self.from = 0;
         }
     }
 
@@ -247,29 +260,34 @@ impl<D: Clone> Membership<D> {
         if let Some(slot) = self.slots.iter().position(to_leave) {
             self.to_leave -= 1;
             self.stage = Stage::Leaving(slot);
+            self.from = 0;
             self.change += 1;
         }
     }
 
-    /// Returns the domain that leaves, or is undone, if no task works on it. The caller must empty it of
-    /// the areas that are behind, until it calls [`Membership::end`] or [`Membership::put_work_down`].
+    /// Returns the work on the domain that leaves, or is undone, if no task does it. The caller must do
+    /// it, until it calls [`Membership::end`] or [`Membership::put_work_down`].
     ///
     /// A task that has put its work down because an area was in use by another task relies on that one
     /// to call this when it has finished.
-    pub(crate) fn take_work(&mut self) -> Option<D> {
+    pub(crate) fn take_work(&mut self) -> Option<Work<D>> {
         match self.stage {
             Stage::Undoing(slot) | Stage::Leaving(slot) if !self.working => {
                 let member = self.slots.get(slot)?.as_ref()?;
                 self.working = true;
-                Some(member.domain.clone())
+                Some(Work {
+                    domain: member.domain.clone(),
+                    from: self.from,
+                })
             }
             _ => None,
         }
     }
 
-    /// Lets another task take the work.
-    pub(crate) fn put_work_down(&mut self) {
+    /// Lets another task take the work, which goes on where the caller has stopped.
+    pub(crate) fn put_work_down(&mut self, work: Work<D>) {
         self.working = false;
+        self.from = work.from;
     }
 
     /// Returns true if `which` returns true for a domain.

@@ -16,6 +16,7 @@ pub(crate) mod access;
 pub(crate) mod accessor;
 mod alignments;
 mod area;
+mod behind;
 mod builder;
 mod consumer;
 mod counted;

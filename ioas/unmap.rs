@@ -23,6 +23,7 @@ use crate::{
             release,
             unfill_one, //
         },
+        members::DomainWork,
         membership::{
             Followed,
             Next, //
@@ -344,7 +345,7 @@ impl Ioas {
 
     /// Unmaps areas in [`State::Dying`] from the domains that have them, unpins them, and removes
     /// them. Returns work that another task has left.
-    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) -> Option<Arc<Domain>> {
+    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) -> Option<DomainWork> {
         let followed = batch.followed?;
         let mut next = batch.first.take();
         let pinned = next.is_some();

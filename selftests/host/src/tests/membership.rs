@@ -10,7 +10,8 @@ use std::collections::{
 
 use crate::ioas::membership::{
     Followed,
-    Membership, //
+    Membership,
+    Work, //
 };
 
 const DOMAINS: usize = 3;
@@ -221,6 +222,11 @@ fn every_area_has_the_domains_of_the_model() {
     assert!(seen.len() > 500, "{} states", seen.len());
 }
 
+/// Work on a domain.
+fn work(domain: usize, from: u64) -> Work<usize> {
+    Work { domain, from }
+}
+
 /// The work on a domain that leaves is done by one task at a time, and each domain that is to leave does.
 #[test]
 fn work_is_done_by_one_task() {
@@ -232,21 +238,23 @@ fn work_is_done_by_one_task() {
     }
     assert!(!members.leave(|domain| *domain == 3));
     assert!(members.leave(|domain| *domain == 2));
-    assert_eq!(members.take_work(), Some(2));
+    assert_eq!(members.take_work(), Some(work(2, 0)));
     // Another one is to leave meanwhile.
     assert!(members.leave(|domain| *domain == 1));
     assert_eq!(members.take_work(), None);
-    members.put_work_down();
-    assert_eq!(members.take_work(), Some(2));
+    members.put_work_down(work(2, 7));
+    assert_eq!(members.take_work(), Some(work(2, 7)));
     assert_eq!(members.end(), Some(2));
     assert!(members.has_member(|domain| *domain == 1));
-    assert_eq!(members.take_work(), Some(1));
+    assert_eq!(members.take_work(), Some(work(1, 0)));
+    members.put_work_down(work(1, 7));
+    assert_eq!(members.take_work(), Some(work(1, 7)));
     assert_eq!(members.end(), Some(1));
     assert_eq!(members.take_work(), None);
     assert!(members.is_settled() && members.is_empty());
 
     members.begin_join(4).unwrap();
     members.begin_undo();
-    assert_eq!(members.take_work(), Some(4));
+    assert_eq!(members.take_work(), Some(work(4, 0)));
     assert_eq!(members.end(), Some(4));
 }

@@ -4,6 +4,7 @@
 
 mod alignments;
 mod amd_vi;
+mod behind;
 mod builder;
 mod chunks;
 mod counts;
