@@ -20,7 +20,6 @@ use crate::{
         FaultQueue, //
     },
     ioas::{
-        Busy,
         Ioas, //
     },
     kapi::{
@@ -172,20 +171,9 @@ impl HwptPaging {
     /// Fills the page tables with the mappings of the address space, and keeps them equal from then
     /// on. Called once, before the object is published. Returns the errors of [`Ioas::add_domain`].
     pub(crate) fn fill(&self) -> Result {
-        self.ioas.add_domain(&self.domain, self.busy())?;
+        self.ioas.add_domain(&self.domain)?;
         self.filled.store(true, Relaxed);
         Ok(())
-    }
-
-    /// Returns what is done if the page tables go while other tasks map memory into them. Automatic ones
-    /// go when a device is closed, under locks of its driver for which others wait. What user space
-    /// destroys is gone when the call returns.
-    fn busy(&self) -> Busy {
-        if self.automatic {
-            Busy::HandOver
-        } else {
-            Busy::Wait
-        }
     }
 
     /// Returns the address space.
@@ -223,7 +211,7 @@ impl HwptPaging {
 impl Drop for HwptPaging {
     fn drop(&mut self) {
         if self.filled.load(Relaxed) {
-            self.ioas.remove_domain(&self.domain, self.busy());
+            self.ioas.remove_domain(&self.domain);
         }
     }
 }

@@ -174,16 +174,6 @@ impl Batch<Area> for Moving {
     }
 }
 
-/// What is done if a domain is removed while other tasks work on areas. They may wait for user memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Busy {
-    /// The task waits for them.
-    Wait,
-    /// The first of them that has finished does the rest, in its own call. The domain exists until
-    /// then.
-    HandOver,
-}
-
 /// As [`behind::find_behind`]. Puts the areas of the batch into [`State::Moving`].
 fn find_behind(space: &mut Space, from: &mut u64, batch: &mut Moving) -> Found {
     batch.small_pages = space.domains.small_pages;
@@ -215,13 +205,13 @@ impl Ioas {
         }
     }
 
-    /// Adds a domain and maps all areas into it. On failure nothing has changed, or will have when
-    /// `busy` permits it. Areas that are made meanwhile are mapped into it from the beginning.
+    /// Adds a domain and maps all areas into it. On failure the domain is removed as by
+    /// [`Ioas::remove_domain`]. Areas that are made meanwhile are mapped into it from the beginning.
     ///
     /// Returns `EADDRINUSE` if an area lies outside of the domain's aperture or is not aligned to
     /// its smallest page, `EINVAL` if that page is larger than the CPU's, `ENOMEM`, `EINTR` if the
     /// task is being killed, and `EFAULT`.
-    pub(crate) fn add_domain(&self, domain: &Arc<Domain>, busy: Busy) -> Result {
+    pub(crate) fn add_domain(&self, domain: &Arc<Domain>) -> Result {
         let mut space = self.write_settled()?;
         let owner = id_of(domain);
 
@@ -245,7 +235,7 @@ impl Ioas {
             space.domains.members.begin_undo();
             let work = space.domains.members.take_work();
             drop(space);
-            self.see_out(domain, work, busy);
+            self.work(work);
             return Err(refusal);
         }
         self.stats.domains.fetch_add(1, Relaxed);
@@ -253,8 +243,12 @@ impl Ioas {
     }
 
     /// Removes a domain and unmaps all areas from it. Cannot fail. Areas that are made meanwhile
-    /// are not mapped into it. `busy` says whether the domain is gone on return.
-    pub(crate) fn remove_domain(&self, domain: &Arc<Domain>, busy: Busy) {
+    /// are not mapped into it.
+    ///
+    /// Does not wait for other tasks that work on areas, or add or remove a domain. These may wait for
+    /// user memory. The first of them that has finished does the rest, in its own call, and the domain
+    /// exists until then.
+    pub(crate) fn remove_domain(&self, domain: &Arc<Domain>) {
         let mut space = self.space.write();
         let members = &mut space.domains.members;
         let is_member = members.leave(|other| Arc::ptr_eq(other, domain));
@@ -263,39 +257,7 @@ impl Ioas {
 
         if !warn_on_once!(!is_member) {
             Stats::sub(&self.stats.domains, 1);
-            self.see_out(domain, work, busy);
-        }
-    }
-
-    /// Does `work`, for a `domain` that leaves. With [`Busy::HandOver`] others may have to do the rest.
-    fn see_out(&self, domain: &Arc<Domain>, work: Option<DomainWork>, busy: Busy) {
-        let rest = match busy {
-            Busy::Wait => self.wait_until_gone(domain, work),
-            Busy::HandOver => work,
-        };
-        self.work(rest);
-    }
-
-    /// Does `work`, and all else that must be done until `domain` is no member any more. Returns work on
-    /// another domain.
-    fn wait_until_gone(
-        &self,
-        domain: &Arc<Domain>,
-        mut work: Option<DomainWork>,
-    ) -> Option<DomainWork> {
-        loop {
-            if let Some(leaving) = work {
-                work = self.empty_domain(leaving, Busy::Wait);
-            }
-            let mut space = self.space.write();
-            let members = &mut space.domains.members;
-            if !members.has_member(|other| Arc::ptr_eq(other, domain)) {
-                return work;
-            }
-            work = work.or_else(|| members.take_work());
-            if work.is_none() {
-                self.settled.wait(space);
-            }
+            self.work(work);
         }
     }
 
@@ -312,7 +274,7 @@ impl Ioas {
     /// has returned. The caller holds no area.
     pub(super) fn work(&self, mut work: Option<DomainWork>) {
         while let Some(leaving) = work {
-            work = self.empty_domain(leaving, Busy::HandOver);
+            work = self.empty_domain(leaving);
         }
     }
 
@@ -384,8 +346,8 @@ impl Ioas {
 
     /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
     /// their memory if no other domain has it. Ends the change, and returns the work on the next one.
-    /// Cannot fail. Another task that works on an area is waited for, or gets the rest of the work.
-    fn empty_domain(&self, mut work: DomainWork, busy: Busy) -> Option<DomainWork> {
+    /// Cannot fail. Another task that works on an area gets the rest of the work.
+    fn empty_domain(&self, mut work: DomainWork) -> Option<DomainWork> {
         loop {
             let mut batch = Moving::new(Pick::Any);
             let mut space = self.space.write();
@@ -402,13 +364,9 @@ impl Ioas {
                     return next;
                 }
                 Found::Later => continue,
-                Found::Busy if busy == Busy::HandOver => {
+                Found::Busy => {
                     space.domains.members.put_work_down(work);
                     return None;
-                }
-                Found::Busy => {
-                    self.settled.wait(space);
-                    continue;
                 }
                 Found::Some(followed) => followed,
             };

@@ -131,6 +131,7 @@ impl<D: Clone> Membership<D> {
     }
 
     /// Returns the domains, also one that joins or leaves.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
         self.from(0).map(|(_, domain)| domain)
     }
@@ -288,11 +289,6 @@ impl<D: Clone> Membership<D> {
     pub(crate) fn put_work_down(&mut self, work: Work<D>) {
         self.working = false;
         self.from = work.from;
-    }
-
-    /// Returns true if `which` returns true for a domain.
-    pub(crate) fn has_member(&self, which: impl Fn(&D) -> bool) -> bool {
-        self.iter().any(which)
     }
 
     /// Returns true if an area has followed the present change, or the last one.

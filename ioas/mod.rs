@@ -87,7 +87,6 @@ use crate::{
 
 pub(crate) use crate::ioas::{
     counted::CountedAttachment,
-    members::Busy,
     phys_pin::PhysPin,
     ranges::IoasRanges,
     reserve::ReservedIovas, //
@@ -95,8 +94,8 @@ pub(crate) use crate::ioas::{
 
 /// An I/O address space.
 ///
-/// The owner of a domain, or the task that does the rest of the domain's removal ([`Busy::HandOver`]),
-/// holds a reference until the domain is removed. So nothing is pinned or mapped any more when the
+/// The owner of a domain, or the task that does the rest of the domain's removal, holds a reference until
+/// the domain is removed. So nothing is pinned or mapped any more when the
 /// address space is dropped.
 #[pin_data]
 pub(crate) struct Ioas {
