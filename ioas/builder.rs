@@ -14,23 +14,29 @@ use crate::{
     },
     kapi::{
         mm::pin::Extent,
-        sync::vec,
+        sync::{
+            chunks::Chunks,
+            vec, //
+        },
         units::PageRange, //
     }, //
 };
 
-/// Makes segments of extents, from a page index upwards. Dropping it unpins the pages that are in
-/// no segment yet.
+/// Collects extents, from a page index upwards, and makes segments of them. Dropping it unpins the
+/// pages that are in no segment yet.
 ///
-/// An extent is *complete* when the next one does not continue it in memory. The callback
-/// `complete` then gets it, once and in order. The extent may not be in a segment yet, so the
-/// builder must outlive the use that the callback makes of it.
+/// No lock is needed to collect extents, which may take as long as user memory takes to come.
 pub(crate) struct Builder {
-    /// The index of the first page in `extents`.
+    /// The index of the first page that is in no segment yet.
     start: u64,
-    /// The number of pages in `extents`.
-    npages: u64,
+    /// The index of the page after the last one that was added.
+    next: u64,
+    /// The lists that are full, and the number of their pages. One that is in a segment is empty.
+    full: Chunks<(u64, Extents)>,
+    /// The last list.
     extents: Extents,
+    /// The number of its pages.
+    npages: u64,
 }
 
 impl Builder {
@@ -38,14 +44,16 @@ impl Builder {
     pub(crate) fn new(start: u64) -> Self {
         Self {
             start,
-            npages: 0,
+            next: start,
+            full: Chunks::new(),
             extents: Extents::None,
+            npages: 0,
         }
     }
 
     /// Returns the index of the page after the last one that was added.
     pub(crate) fn next(&self) -> u64 {
-        self.start + self.npages
+        self.next
     }
 
     /// Returns the index of the first page that is in no segment yet.
@@ -53,9 +61,9 @@ impl Builder {
         self.start
     }
 
-    /// Returns the number of pages that are in no segment yet.
-    pub(crate) fn npages(&self) -> u64 {
-        self.npages
+    /// Returns the pages that are in no segment yet, if there are any.
+    pub(crate) fn pages(&self) -> Option<PageRange> {
+        PageRange::new(self.start, self.next.checked_sub(1)?)
     }
 
     /// Returns the number of pages of the last extent, which may go on with the next pages.
@@ -64,35 +72,32 @@ impl Builder {
     }
 
     /// Adds the next pages. No extent may continue the one before it in memory, but the first one
-    /// may continue the last one of an earlier call. Calls `complete`. Returns `ENOMEM` and the
-    /// errors of `pages` and `complete`.
-    pub(crate) fn push(
-        &mut self,
-        segments: &mut Segments,
-        pages: &mut impl Iterator<Item = Result<Extent>>,
-        complete: &mut impl FnMut(&[Extent]) -> Result,
-    ) -> Result {
+    /// may continue the last one of an earlier call. Returns `ENOMEM` and the errors of `pages`.
+    pub(crate) fn push(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result {
         let mut more = true;
         while more {
             if self.extents.len() >= MAX_EXTENTS {
-                self.finish(segments, complete)?;
+                self.close()?;
             }
-            let open = self.extents.len().saturating_sub(1);
             more = self.collect(pages)?;
-            if let Some([new @ .., _]) = self.extents.get(open..) {
-                if !new.is_empty() {
-                    complete(new)?;
-                }
-            }
         }
         Ok(())
     }
 
+    /// Puts the last list, which is full, to the others.
+    fn close(&mut self) -> Result {
+        self.extents.fit()?;
+        let npages = core::mem::take(&mut self.npages);
+        self.full.push((npages, self.extents.take()))
+    }
+
     /// Adds extents until the list is full. Returns whether there may be more of them.
     fn collect(&mut self, pages: &mut impl Iterator<Item = Result<Extent>>) -> Result<bool> {
-        let npages = &mut self.npages;
+        let (npages, next) = (&mut self.npages, &mut self.next);
         let mut pages = pages.inspect(|extent| {
-            *npages += extent.as_ref().map_or(0, Extent::npages);
+            let more = extent.as_ref().map_or(0, Extent::npages);
+            *npages += more;
+            *next += more;
         });
         let Some(first) = pages.next().transpose()? else {
             return Ok(false);
@@ -114,24 +119,67 @@ impl Builder {
         vec::fill(list, room, &mut pages)
     }
 
-    /// Completes the last extent and makes a segment of the extents that are in none. Returns the
-    /// errors of [`Builder::push`].
+    /// Passes the extents to `each` in order, list by list, and makes segments of them, which have no
+    /// users. Returns `ENOMEM` and the errors of `each`. Then what `each` has got and is in no segment
+    /// stays pinned until the builder is dropped.
     pub(crate) fn finish(
         &mut self,
         segments: &mut Segments,
-        complete: &mut impl FnMut(&[Extent]) -> Result,
+        mut each: impl FnMut(&[Extent]) -> Result,
     ) -> Result {
-        if let Some(last) = self.extents.last() {
-            complete(core::slice::from_ref(last))?;
-        }
-        let Ok(range) = PageRange::from_len(self.start, self.npages) else {
-            return Ok(());
+        let mut add = |npages: u64, extents: &mut Extents| {
+            let Ok(range) = PageRange::from_len(self.start, npages) else {
+                return Ok(());
+            };
+            each(extents)?;
+            // The list is kept for long, so it gets no more memory than it needs.
+            extents.fit()?;
+            segments.add(range, extents)?;
+            self.start += npages;
+            Ok(())
         };
-        // The list is kept for long, so it gets no more memory than it needs.
-        self.extents.fit()?;
-        segments.add(range, &mut self.extents)?;
-        self.start += self.npages;
-        self.npages = 0;
-        Ok(())
+        for (npages, extents) in self.full.iter_mut() {
+            add(core::mem::take(npages), extents)?;
+        }
+        add(core::mem::take(&mut self.npages), &mut self.extents)
     }
+
+    /// Makes segments, which have no users, of the pages that are in no segment of another task, and
+    /// unpins the others. Returns how many pages the segments have. Returns `ENOMEM`, and then some of
+    /// the segments may have been made.
+    pub(crate) fn finish_around(&mut self, segments: &mut Segments) -> Result<u64> {
+        let full = core::mem::take(&mut self.full).into_iter();
+        let last = (core::mem::take(&mut self.npages), self.extents.take());
+        let mut added = 0;
+        for (npages, extents) in Iterator::chain(full, core::iter::once(last)) {
+            if let Ok(range) = PageRange::from_len(self.start, npages) {
+                self.start += npages;
+                added += fill_gaps(segments, range, extents)?;
+            }
+        }
+        Ok(added)
+    }
+}
+
+/// Makes segments of the pages of `range` that are in none. The extents have the pages of the range;
+/// those that are in a segment are unpinned. Returns how many pages were added, or `ENOMEM`.
+fn fill_gaps(segments: &mut Segments, range: PageRange, mut extents: Extents) -> Result<u64> {
+    let mut start = range.start();
+    let mut added = 0;
+    while let Some(gap) =
+        PageRange::new(start, range.last()).and_then(|rest| segments.gaps(rest).next())
+    {
+        if gap.start() != start {
+            extents = extents.split_off(gap.start() - start)?;
+        }
+        let rest = match gap.last() == range.last() {
+            true => Extents::None,
+            false => extents.split_off(gap.len())?,
+        };
+        segments.add(gap, &mut extents)?;
+        added += gap.len();
+        extents = rest;
+        start = gap.last() + 1;
+    }
+    Ok(added)
 }

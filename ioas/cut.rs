@@ -65,7 +65,7 @@ impl Ioas {
     ///
     /// Returns `EBUSY` if another task maps or unmaps the area, `EOPNOTSUPP` for device memory,
     /// `ENOMEM`, and `EINTR` if the task is killed while another one moves, cuts or reads the area, or
-    /// pins memory of its source. Returns `EINVAL` if the cut is not aligned, if an access pins pages of
+    /// maps memory of its source. Returns `EINVAL` if the cut is not aligned, if an access pins pages of
     /// the area, or if page tables may have large pages for it.
     pub(crate) fn cut_after(&self, last: u64) -> Result {
         let result = loop {
@@ -93,7 +93,7 @@ impl Ioas {
     }
 
     /// Divides the pinned memory and then the area, which becomes ready. `Ioas::space` is not held
-    /// while this waits for another task that pins memory of the source.
+    /// while this waits for another task that maps memory of the source.
     fn finish_cut(&self, begun: Begun) -> Result {
         let Begun {
             range,

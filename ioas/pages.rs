@@ -6,14 +6,16 @@
 //! any number of address spaces share it. It pins pages for its users and charges them to the
 //! process that made it. [`Segments`] has the pinned pages.
 //!
-//! The lock `Pages::inner` (rank 30) is held while a piece of memory is pinned and mapped into a
-//! domain (`ioas/pin.rs`). The mmap lock and the locks of page tables are taken inside it. No two of
-//! these locks are held at once.
+//! The lock `Pages::inner` (rank 30) is held while a piece of memory is mapped into a domain, and not
+//! while it is pinned (`ioas/pin.rs`). The mmap lock and the locks of page tables are taken inside it. No
+//! two of these locks are held at once.
 
 use kernel::{
+    mm::Mm,
     new_mutex,
     prelude::*,
     sync::{
+        aref::ARef,
         Arc,
         Mutex,
         MutexGuard, //
@@ -22,6 +24,10 @@ use kernel::{
 
 use crate::{
     ioas::{
+        interval::{
+            IntervalMap,
+            Vacancy, //
+        },
         mmio::Mmio,
         segments::Segments,
         tally::Tally,
@@ -57,7 +63,6 @@ use crate::{
             Result, //
         },
         sync::{
-            chunks::Chunks,
             killable::lock_killable,
             shared::Shared,
             wait_queue::{
@@ -70,6 +75,7 @@ use crate::{
             to_u64,
             to_usize,
             PageRange,
+            PageUnit,
             PAGE_SHIFT,
             PAGE_SIZE, //
         }, //
@@ -232,8 +238,8 @@ impl Pages {
         }
     }
 
-    /// Locks the pinned pages. Another task may hold the lock while it waits for user memory, so only
-    /// what cannot fail uses this.
+    /// Locks the pinned pages. No task holds the lock while it waits for user memory, but one may charge
+    /// pages to another process, so only what cannot fail uses this.
     pub(super) fn inner(&self) -> InnerGuard<'_> {
         self.inner.lock()
     }
@@ -269,16 +275,13 @@ impl Pages {
         if page_offset(at) == 0 {
             inner.segments.unite(page);
         } else {
-            let unpinned = inner.segments.put(PageRange::at(page));
-            inner.uncharge(unpinned);
+            inner.unpin(PageRange::at(page));
         }
     }
 
     /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin).
     pub(crate) fn unpin(&self, range: PageRange) {
-        let mut inner = self.inner();
-        let npages = inner.segments.put(range);
-        inner.uncharge(npages);
+        self.inner().unpin(range);
     }
 
     /// Returns the physical address of the first page of `range`, and the number of its pages that
@@ -362,25 +365,34 @@ impl Pages {
                 }
             }
         }
-        self.copy_pages(&inner, start, transfer)
+        self.copy_pages(inner, start, transfer)
     }
 
     /// Copies bytes through their pages. Pages that are not pinned are pinned during the copy,
-    /// without a charge, and all of them before the first byte is copied.
-    fn copy_pages(&self, inner: &Inner, start: u64, mut transfer: Transfer<'_>) -> Result {
+    /// without a charge, and all of them before the first byte is copied. `inner` is released while
+    /// they are.
+    fn copy_pages<'a>(
+        &'a self,
+        mut inner: InnerGuard<'a>,
+        start: u64,
+        mut transfer: Transfer<'_>,
+    ) -> Result {
         let last = start + to_u64(transfer.len()) - 1;
         let range = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
-        let mut missing = Missing::default();
-        for gap in inner.segments.gaps(range) {
+        let mut missing = Missing::new();
+        // Others may have unpinned pages meanwhile.
+        while let Some(gap) = missing.gap(&inner.segments, range) {
+            let mm = inner.other_mm();
+            drop(inner);
             let mut pinner = Pinner::new(gap.len(), transfer.is_write())?.for_a_moment();
             missing.next = gap.start();
             self.source
-                .pin(&mut pinner, &inner.owner, gap, &mut missing)
+                .pin(&mut pinner, mm.as_deref(), gap, &mut missing)
                 .because(Reason::AccessMemory, gap.start() << PAGE_SHIFT)?;
+            inner = self.inner_killable()?;
         }
 
         let mut pinned = inner.segments.extents_in(range).peekable();
-        let mut missing = missing.extents.iter().peekable();
         let mut done = 0;
         while done < transfer.len() {
             let at = start + to_u64(done);
@@ -389,10 +401,9 @@ impl Pages {
             let piece = some_or_warn!(transfer.part(done, len))?;
             let before = |(first, extent): &(u64, &Extent)| first + extent.npages() <= index;
             while pinned.next_if(before).is_some() {}
-            while missing.next_if(|found| found.last < index).is_some() {}
             let pinned = pinned.peek().map(|(first, extent)| (*first, *extent));
-            let missing = missing.peek().map(|found| (found.first, &found.extent));
-            // A page is in one of them at most.
+            let missing = missing.extents.first_in(PageRange::at(index));
+            let missing = missing.map(|(found, extent)| (found.start(), extent));
             let found = Iterator::chain(pinned.into_iter(), missing)
                 .find_map(|(first, extent)| Some((extent, index.checked_sub(first)?)));
             // Every gap was pinned above.
@@ -415,19 +426,24 @@ impl Source {
         start.wrapping_add(index << PAGE_SHIFT)
     }
 
-    /// Pins `pages` of the memory and hands them to `sink`. Returns `EFAULT` if there is no memory,
+    /// Pins `pages` of the memory and hands them to `sink`. `mm` is the address space of the owner, or
+    /// `None` if it is the caller's. May wait for user memory. Returns `EFAULT` if there is no memory,
     /// `EINVAL` if a file is shorter or for device memory, `EINTR` if the task is being killed,
     /// `ENOMEM`, and the errors of `sink`.
     pub(super) fn pin(
         &self,
         pinner: &mut Pinner,
-        owner: &AccountedMm,
+        mm: Option<&Mm>,
         pages: PageRange,
         sink: &mut impl Sink,
     ) -> Result<(), Error> {
         let before = pages.start() << PAGE_SHIFT;
         match self {
-            Self::User { addr } => pinner.pin_user(owner.mm(), addr + before, pages.len(), sink),
+            Self::User { addr } => {
+                let task = current!();
+                let mm = mm.or_else(|| Some(task.mm()?)).ok_or(EFAULT)?;
+                pinner.pin_user(mm, addr + before, pages.len(), sink)
+            }
             Self::File { file, start } => pinner.pin_file(file, start + before, pages.len(), sink),
             // The callers handle device memory before they pin.
             Self::Mmio { .. } => {
@@ -444,19 +460,19 @@ impl Source {
         matches!(self, Self::User { .. })
     }
 
-    /// As [`Source::pin`], without waiting. See [`Pinner::pin_present`].
+    /// As [`Source::pin`], without waiting, if the owner is the caller. See [`Pinner::pin_present`].
     pub(super) fn pin_present(
         &self,
         pinner: &mut Pinner,
-        owner: &AccountedMm,
         pages: PageRange,
         sink: &mut impl Sink,
     ) -> Result<bool, Error> {
-        let Self::User { addr } = self else {
+        let task = current!();
+        let (Self::User { addr }, Some(mm)) = (self, task.mm()) else {
             return Ok(false);
         };
         let addr = addr + (pages.start() << PAGE_SHIFT);
-        pinner.pin_present(owner.mm(), addr, pages.len(), sink)
+        pinner.pin_present(mm, addr, pages.len(), sink)
     }
 }
 
@@ -473,9 +489,16 @@ fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
 }
 
 impl Inner {
-    /// Returns the owner and the pinned pages.
-    pub(super) fn owner_and_segments(&mut self) -> (&AccountedMm, &mut Segments) {
-        (&self.owner, &mut self.segments)
+    /// Returns the address space of the owner, or `None` if it is the caller's.
+    pub(super) fn other_mm(&self) -> Option<ARef<Mm>> {
+        let is_other = !self.owner.is_current();
+        is_other.then(|| self.owner.mm().into())
+    }
+
+    /// Removes a user of `range`, and unpins the pages that have no other.
+    pub(super) fn unpin(&mut self, range: PageRange) {
+        let npages = self.segments.put(range);
+        self.uncharge(npages);
     }
 
     /// Charges pages that are about to be pinned to the owner, and to the next one if that is
@@ -512,21 +535,26 @@ impl Inner {
     }
 }
 
-/// An extent that is pinned during a copy.
-struct Found {
-    /// The index of the first page.
-    first: u64,
-    /// The index of the last page.
-    last: u64,
-    extent: Extent,
-}
-
 /// The pages that are pinned during a copy.
-#[derive(Default)]
 struct Missing {
-    extents: Chunks<Found>,
+    extents: IntervalMap<PageUnit, Extent>,
     /// The index of the next page.
     next: u64,
+}
+
+impl Missing {
+    fn new() -> Self {
+        Self {
+            extents: IntervalMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Returns the first pages of `range` that are pinned neither here nor in `segments`.
+    fn gap(&self, segments: &Segments, range: PageRange) -> Option<PageRange> {
+        let mut gaps = segments.gaps(range);
+        gaps.find_map(|gap| self.extents.gaps_in(gap).next())
+    }
 }
 
 impl Sink for Missing {
@@ -536,13 +564,10 @@ impl Sink for Missing {
     ) -> Result<(), Error> {
         for extent in pages {
             let extent = extent?;
-            let (first, npages) = (self.next, extent.npages());
-            self.next += npages;
-            self.extents.push(Found {
-                first,
-                last: self.next - 1,
-                extent,
-            })?;
+            let range = PageRange::from_len(self.next, extent.npages())?;
+            self.next += extent.npages();
+            let refused = self.extents.insert(Vacancy::new()?, range, extent);
+            warn_on_once!(refused.is_err());
         }
         Ok(())
     }

@@ -3,9 +3,10 @@
 //! Pinning of long ranges, piece by piece.
 //!
 //! A range is pinned in pieces of some 64 MiB. Each becomes a user of the source's segments as soon as
-//! it is pinned, and the pieces are united to one user of the range. `Pages::inner` (rank 30) is
-//! released between two pieces, so others who use the same memory do not wait for all of it, and a
-//! task that is being killed goes on with one piece at most.
+//! it is pinned, and the pieces are united to one user of the range. `Pages::inner` (rank 30) is not
+//! held while user memory is pinned, for which the task may have to wait: others may pin and unpin the
+//! same memory meanwhile, and a page that two tasks have pinned is unpinned once. A task that is being
+//! killed goes on with one piece at most.
 
 use core::cell::Cell;
 
@@ -24,11 +25,13 @@ use crate::{
             Inner,
             InnerGuard,
             Pages, //
-        },
-        segments::Segments, //
+        }, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         fault_injection,
         mm::pin::{
             Extent,
@@ -55,15 +58,6 @@ impl<F: FnMut(PinnedRun<'_>) -> Result> Consumer for Each<F> {
     }
 }
 
-/// A consumer that has the runs later.
-struct Nobody;
-
-impl Consumer for Nobody {
-    fn take<'p>(&mut self, _runs: impl Iterator<Item = PinnedRun<'p>>) -> Result {
-        Ok(())
-    }
-}
-
 /// A pin of a range that is not complete. Dropping it unpins what it has pinned, so a consumer must
 /// not use that any more.
 pub(super) struct PendingPin<'a> {
@@ -72,10 +66,10 @@ pub(super) struct PendingPin<'a> {
     division: Division,
     /// The index of the first page that is not pinned for us yet. We are a user of those before it.
     next: u64,
-    /// Pages behind these that are pinned and in no segment yet.
+    /// The index of the first page that the consumer has not got yet.
+    passed: u64,
+    /// Pages behind `next` that are pinned and in no segment yet.
     builder: Builder,
-    /// The index of the first page that the builder has put into a segment and `spare` counts.
-    built: u64,
     /// The number of pages that are charged and in no segment yet.
     spare: u64,
     /// Whether [`Inner::pins`] counts us.
@@ -85,36 +79,15 @@ pub(super) struct PendingPin<'a> {
     committed: bool,
 }
 
-/// Puts pinned pages into segments, and passes them to a consumer.
-struct ToSegments<'a, C> {
-    builder: &'a mut Builder,
-    segments: &'a mut Segments,
-    consumer: &'a mut C,
-    refused: &'a Cell<Option<Refusal>>,
-}
+/// Gives pinned pages to a builder.
+struct ToBuilder<'a>(&'a mut Builder);
 
-impl<C: Consumer> Sink for ToSegments<'_, C> {
+impl Sink for ToBuilder<'_> {
     fn take(
         &mut self,
         pages: &mut impl Iterator<Item = Result<Extent, Error>>,
     ) -> Result<(), Error> {
-        let mut complete = pass(self.consumer, self.refused);
-        self.builder.push(self.segments, pages, &mut complete)
-    }
-}
-
-/// Returns a function that passes extents to a consumer. If that refuses, it leaves the reason in
-/// `refused`.
-fn pass<'a, C: Consumer>(
-    consumer: &'a mut C,
-    refused: &'a Cell<Option<Refusal>>,
-) -> impl FnMut(&[Extent]) -> Result<(), Error> + 'a {
-    |extents| {
-        let taken = consumer.take(extents.iter().map(Extent::run));
-        taken.map_err(|refusal| {
-            refused.set(Some(refusal));
-            refusal.error()
-        })
+        self.0.push(pages)
     }
 }
 
@@ -138,8 +111,8 @@ impl Pages {
             range,
             division: Division::new(phase),
             next: range.start(),
+            passed: range.start(),
             builder: Builder::new(range.start()),
-            built: range.start(),
             spare: 0,
             counted: false,
             refused: Cell::new(None),
@@ -181,14 +154,11 @@ impl Pages {
             return Ok(false);
         }
         let mut extents = Extents::None;
-        let (owner, segments) = inner.owner_and_segments();
         let mut pinner = Pinner::for_present(self.writable());
         let mut sink = ToList(&mut extents);
-        let pinned = self
-            .source()
-            .pin_present(&mut pinner, owner, range, &mut sink);
+        let pinned = self.source().pin_present(&mut pinner, range, &mut sink);
         let added = match pinned {
-            Ok(true) => segments.add_used(range, &mut extents).ok(),
+            Ok(true) => inner.segments.add_used(range, &mut extents).ok(),
             _ => None,
         };
         let Some(extents) = added else {
@@ -197,8 +167,7 @@ impl Pages {
         };
         let taken = consumer.take(extents.iter().map(Extent::run));
         if taken.is_err() {
-            let unpinned = segments.put(range);
-            inner.uncharge(unpinned);
+            inner.unpin(range);
         }
         taken.map(|()| true)
     }
@@ -239,13 +208,22 @@ impl<'a> PendingPin<'a> {
         let mut inner = self.charge()?;
         let mut pinner = None;
         while let Some(rest) = self.rest() {
-            let result = self.pin_piece(&mut inner, rest, &mut pinner, consumer);
-            if result.is_err() {
-                // What was pinned and is used by nobody, not even the consumer.
-                let unpinned = inner.segments.discard_unused(rest);
-                inner.uncharge(unpinned);
-                return result;
+            let last = self.division.piece_last(rest.start(), rest.last());
+            let piece = some_or_warn!(PageRange::new(rest.start(), last))?;
+            let gap = inner.segments.gaps(piece).next();
+            let pinned = gap.map_or(last + 1, |gap| gap.start());
+            if pinned != rest.start() {
+                self.join(&mut inner, pinned)?;
+            } else {
+                let gap = match last == rest.last() {
+                    true => gap,
+                    // It may go on behind the piece.
+                    false => inner.segments.gaps(rest).next(),
+                };
+                inner = self.collect(inner, some_or_warn!(gap)?, &mut pinner)?;
+                self.add(&mut inner, consumer)?;
             }
+            self.pass(&inner, consumer)?;
             if self.rest().is_some() {
                 drop(inner);
                 signal::check_killed()?;
@@ -305,153 +283,123 @@ impl<'a> PendingPin<'a> {
         PageRange::new(self.next, self.range.last())
     }
 
-    /// Pins a piece from the beginning of `rest`. Makes us a user of as much as the consumer has
-    /// seen, also on failure.
-    fn pin_piece(
+    /// Pins the pages of a piece, from the beginning of `gap` on, in which none is pinned. Gives them to
+    /// the builder. `inner` is released meanwhile, and taken again.
+    fn collect(
         &mut self,
-        inner: &mut Inner,
-        rest: PageRange,
+        mut inner: InnerGuard<'a>,
+        gap: PageRange,
         pinner: &mut Option<Pinner>,
-        consumer: &mut impl Consumer,
-    ) -> Result {
-        // Others may have joined what we have cut before the lock was released.
-        inner.segments.cut(rest)?;
-        let nothing_pinned = inner.segments.gaps(rest).next() == Some(rest);
-        if nothing_pinned {
-            self.pin_new(inner, rest, pinner, consumer)
-        } else {
-            self.pin_mixed(inner, rest, pinner, consumer)
-        }
-    }
-
-    /// As [`PendingPin::pin_piece`], where no page is pinned. The consumer gets the pages as soon as
-    /// they are.
-    fn pin_new(
-        &mut self,
-        inner: &mut Inner,
-        rest: PageRange,
-        pinner: &mut Option<Pinner>,
-        consumer: &mut impl Consumer,
-    ) -> Result {
-        self.begin(rest.start());
-        let mut start = rest.start();
-        let result = loop {
-            let last = self.division.piece_last(start, rest.last());
-            let result = match PageRange::new(start, last) {
-                Some(piece) => self.fill(inner, piece, pinner, consumer),
-                None => Ok(()),
-            };
-            start = last + 1;
-            let goes_on = self.division.goes_on(start, self.builder.open());
-            if result.is_err() || last == rest.last() || !goes_on {
-                break result;
-            }
-        };
-        let result = result.and_then(|()| self.finish(inner, consumer));
-        let end = self.settle();
-        self.have(inner, end);
-        result
-    }
-
-    /// As [`PendingPin::pin_piece`], where some pages are pinned already. Then a run may begin in one
-    /// part and end in another, so the consumer gets the pages when all of the piece are pinned.
-    fn pin_mixed(
-        &mut self,
-        inner: &mut Inner,
-        rest: PageRange,
-        pinner: &mut Option<Pinner>,
-        consumer: &mut impl Consumer,
-    ) -> Result {
-        let mut start = rest.start();
-        // Where the run begins that has the last page.
-        let mut first = start;
-        let end = loop {
-            let last = self.division.piece_last(start, rest.last());
-            while let Some(gap) =
-                PageRange::new(start, last).and_then(|piece| inner.segments.gaps(piece).next())
-            {
-                self.begin(gap.start());
-                let filled = self.fill(inner, gap, pinner, &mut Nobody);
-                let result = filled.and_then(|()| self.finish(inner, &mut Nobody));
-                start = self.settle();
-                result?;
-            }
-            start = last + 1;
-            let pinned = PageRange::new(first, rest.last());
-            let run = pinned.and_then(|pinned| inner.segments.run_of(last, pinned));
-            warn_on_once!(run.is_none());
-            let run = run.ok_or_else(|| Reason::Impossible.errno(EFAULT, last))?;
-            first = run.start();
-            // The run may go on behind the piece, where pages were pinned before.
-            if run.last() > last
-                || run.last() == rest.last()
-                || !self.division.goes_on(start, run.len())
-            {
-                break run.last() + 1;
-            }
-        };
-        if let Some(behind) = PageRange::new(end, self.range.last()) {
-            inner.segments.cut(behind)?;
-        }
-        self.have(inner, end);
-        match PageRange::new(rest.start(), end - 1) {
-            Some(piece) => consumer.take(inner.segments.runs(piece)),
-            None => Ok(()),
-        }
-    }
-
-    /// Begins to build segments from page `start` on.
-    fn begin(&mut self, start: u64) {
-        self.builder = Builder::new(start);
-        self.built = start;
-    }
-
-    /// Takes the pages that the builder has put into segments off `spare`. Returns the index of the
-    /// page behind them.
-    fn settle(&mut self) -> u64 {
-        let end = self.builder.start();
-        warn_on_once!(self.spare < end - self.built);
-        self.spare = self.spare.saturating_sub(end - self.built);
-        self.built = end;
-        end
-    }
-
-    /// Pins pages that are not pinned, and puts them into the builder.
-    fn fill(
-        &mut self,
-        inner: &mut Inner,
-        pages: PageRange,
-        pinner: &mut Option<Pinner>,
-        consumer: &mut impl Consumer,
-    ) -> Result {
-        self.settle();
+    ) -> Result<InnerGuard<'a>> {
         // Pages that others have unpinned meanwhile were not charged for us.
-        let wanted = self.builder.npages() + pages.len();
-        if let Some(more) = wanted.checked_sub(self.spare).filter(|more| *more != 0) {
+        if let Some(more) = gap.len().checked_sub(self.spare).filter(|more| *more != 0) {
             inner.charge(more)?;
             self.spare += more;
         }
+        let mm = inner.other_mm();
+        drop(inner);
+
         let pinner = match pinner {
             Some(pinner) => pinner,
             // All further gaps are pinned by this one.
             None => pinner.insert(Pinner::new(self.spare, self.pages.writable())?),
         };
-        let (owner, segments) = inner.owner_and_segments();
-        let mut sink = ToSegments {
-            builder: &mut self.builder,
-            segments,
-            consumer,
-            refused: &self.refused,
-        };
-        let pinned = self.pages.source().pin(pinner, owner, pages, &mut sink);
-        pinned.map_err(|error| self.explain(error))
+        self.builder = Builder::new(gap.start());
+        let mut start = gap.start();
+        loop {
+            let last = self.division.piece_last(start, gap.last());
+            let piece = some_or_warn!(PageRange::new(start, last))?;
+            let mut sink = ToBuilder(&mut self.builder);
+            let source = self.pages.source();
+            let pinned = source.pin(pinner, mm.as_deref(), piece, &mut sink);
+            pinned.map_err(|error| self.explain(error))?;
+            start = last + 1;
+            if last == gap.last() || !self.division.goes_on(start, self.builder.open()) {
+                return self.pages.inner_killable();
+            }
+        }
     }
 
-    /// Puts what is left in the builder into a segment.
-    fn finish(&mut self, inner: &mut Inner, consumer: &mut impl Consumer) -> Result {
-        let mut complete = pass(consumer, &self.refused);
-        let finished = self.builder.finish(&mut inner.segments, &mut complete);
-        finished.map_err(|error| self.explain(error))
+    /// Makes us a user of the pages that the builder has. The consumer gets them if they are all that it
+    /// lacks of a piece, and no other task has pinned any of them meanwhile.
+    fn add(&mut self, inner: &mut Inner, consumer: &mut impl Consumer) -> Result {
+        let Some(new) = self.builder.pages() else {
+            return Ok(());
+        };
+        let is_piece = self.passed == new.start() && self.is_end_of_piece(new.last());
+        if is_piece && inner.segments.gaps(new).next() == Some(new) {
+            let finished = self.builder.finish(&mut inner.segments, |extents| {
+                let taken = consumer.take(extents.iter().map(Extent::run));
+                taken.map_err(|refusal| {
+                    self.refused.set(Some(refusal));
+                    refusal.error()
+                })
+            });
+            // On failure, too, we are a user of what the consumer has got, or the builder has it.
+            self.passed = self.builder.start();
+            self.spend(self.passed - new.start());
+            self.have(inner, self.passed);
+            return finished.map_err(|error| self.explain(error));
+        }
+        let added = self.builder.finish_around(&mut inner.segments);
+        let added = added.and_then(|added| inner.segments.cut(new).map(|()| added));
+        match added {
+            Ok(added) => {
+                self.spend(added);
+                self.have(inner, new.last() + 1);
+                Ok(())
+            }
+            Err(error) => {
+                inner.segments.discard_unused(new);
+                Err(self.explain(error))
+            }
+        }
+    }
+
+    /// Makes us a user of the pages before `end` as well, which others have pinned.
+    fn join(&mut self, inner: &mut Inner, end: u64) -> Result {
+        if let Some(pinned) = PageRange::new(self.next, end - 1) {
+            inner.segments.cut(pinned)?;
+            self.have(inner, end);
+        }
+        Ok(())
+    }
+
+    /// If a piece has become complete, passes to the consumer what it lacks of it. A run that may be part
+    /// of a larger page is left for the next time.
+    fn pass(&mut self, inner: &Inner, consumer: &mut impl Consumer) -> Result {
+        let last = self.next - 1;
+        let Some(lacking) = PageRange::new(self.passed, last) else {
+            return Ok(());
+        };
+        if !self.is_end_of_piece(last) {
+            return Ok(());
+        }
+        let mut end = self.next;
+        if last != self.range.last() {
+            let run = inner.segments.run_of(last, lacking);
+            warn_on_once!(run.is_none());
+            let run = run.ok_or_else(|| Reason::Impossible.errno(EFAULT, last))?;
+            if self.division.goes_on(end, run.len()) {
+                end = run.start();
+            }
+        }
+        let start = core::mem::replace(&mut self.passed, end);
+        match PageRange::new(start, end - 1) {
+            Some(piece) => consumer.take(inner.segments.runs(piece)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns whether a piece ends with page `last`.
+    fn is_end_of_piece(&self, last: u64) -> bool {
+        self.division.piece_last(last, self.range.last()) == last
+    }
+
+    /// Takes pages that were put into segments off `spare`.
+    fn spend(&mut self, npages: u64) {
+        warn_on_once!(self.spare < npages);
+        self.spare = self.spare.saturating_sub(npages);
     }
 
     /// Returns why pinning has failed with `error`.
@@ -483,14 +431,13 @@ impl Drop for PendingPin<'_> {
             return;
         }
         self.builder = Builder::new(0);
-        let mut inner = self.pages.inner();
         let last = self.next.checked_sub(1);
         let ours = last.and_then(|last| PageRange::new(self.range.start(), last));
-        let mut unpinned = ours.map_or(0, |ours| inner.segments.put(ours));
-        if let Some(rest) = self.rest() {
-            // Joins what was cut at the end of the range.
-            unpinned += inner.segments.discard_unused(rest);
+        if ours.is_none() && self.spare == 0 && !self.counted {
+            return;
         }
+        let mut inner = self.pages.inner();
+        let unpinned = ours.map_or(0, |ours| inner.segments.put(ours));
         let spare = core::mem::take(&mut self.spare);
         inner.uncharge(unpinned + spare);
         self.end(inner);

@@ -11,57 +11,79 @@
 #include "bugs.h"
 #include "late.h"
 
-#define SECONDS		10	/* timeout for what must not wait */
+#define TENTHS		20	/* of a second: timeout for what must not wait. Memory is late for longer */
 #define ATTEMPTS	10	/* while the memory comes too early */
 #define CUT_IOVA	FREE_IOVA
 #define LATE_IOVA	(FREE_IOVA + 16 * PAGE)
 
 static struct fixture shared;
-static uint32_t late_ioas, hwpt;
-static char *mapped;
+static uint32_t source, late_ioas, other_ioas;
+static char *late_page;
 
 /*
- * Maps a page that comes late and two that are there, and copies the two to the address space that a
- * device is attached to, and the late one to another.
+ * Maps a page that comes late and two behind it. Copies these to the address space that a device is attached
+ * to, for which they are pinned before they become late as well, and the last one to another.
  */
 static void map_and_copy(char *at)
 {
-	uint64_t iova = LATE_IOVA, cut = CUT_IOVA;
-	uint32_t source;
+	uint64_t cut = CUT_IOVA, other = CUT_IOVA;
 
 	/* Of an attempt at which the memory was not late. */
 	unmap(shared.fd, shared.ioas, CUT_IOVA, 2 * PAGE);
 	unmap(shared.fd, late_ioas, LATE_IOVA, PAGE);
-	mapped = at;
+	unmap(shared.fd, other_ioas, CUT_IOVA, PAGE);
 	if (ioas_alloc(shared.fd, &source) || map(shared.fd, source, at, 3 * PAGE, LATE_IOVA) ||
-	    copy(shared.fd, source, LATE_IOVA, PAGE, FIXED | RW, late_ioas, &iova) ||
-	    copy(shared.fd, source, LATE_IOVA + PAGE, 2 * PAGE, FIXED | RW, shared.ioas, &cut))
+	    copy(shared.fd, source, LATE_IOVA + PAGE, 2 * PAGE, FIXED | RW, shared.ioas, &cut) ||
+	    copy(shared.fd, source, LATE_IOVA + 2 * PAGE, PAGE, FIXED | RW, other_ioas, &other))
 		fail("cannot map what is late");
 }
 
+/* Pins the page for page tables that no device is attached to. */
 static int pin_late(char *at)
 {
+	uint64_t iova = LATE_IOVA;
+
 	close(shared.dev);
-	return hwpt_alloc(shared.fd, shared.dev_id, late_ioas, &hwpt);
+	return copy(shared.fd, source, LATE_IOVA, PAGE, FIXED | RW, late_ioas, &iova);
 }
+
+/* What must not wait for other memory of the same source. */
+enum { CUT, USE, PIN, CALLS };
+
+static atomic_bool *done;		/* shared with the processes that make the calls */
 
 static void cut_half(struct fixture *none)
 {
 	WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, PAGE), PAGE);
+	atomic_store(&done[CUT], true);
 }
 
 static void use_ioas(struct fixture *none)
 {
 	WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, CUT_IOVA + 8 * PAGE), 0);
 	WANT(unmap(shared.fd, shared.ioas, CUT_IOVA + 8 * PAGE, PAGE), PAGE);
+	atomic_store(&done[USE], true);
+}
+
+/* The page is pinned already, and gets another user. */
+static void pin_others(struct fixture *none)
+{
+	uint32_t id;
+
+	WANT(hwpt_alloc(shared.fd, shared.dev_id, other_ioas, &id), 0);
+	WANT(destroy(shared.fd, id), 0);
+	atomic_store(&done[PIN], true);
 }
 
 static bool make_shared(bool v1)
 {
+	uint32_t id;
+
 	shared = (struct fixture){ .fd = open_iommu(), .dev = -1 };
 	shared.dev = open(device_path, O_RDWR | O_CLOEXEC);
 	if (shared.fd < 0 || shared.dev < 0 || bind_device(shared.dev, shared.fd, &shared.dev_id) ||
 	    ioas_alloc(shared.fd, &shared.ioas) || ioas_alloc(shared.fd, &late_ioas) ||
+	    ioas_alloc(shared.fd, &other_ioas) || hwpt_alloc(shared.fd, shared.dev_id, late_ioas, &id) ||
 	    (v1 && (compat_set(shared.fd, shared.ioas) ||
 		    call(shared.fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU))) ||
 	    attach(shared.dev, shared.ioas, NULL)) {
@@ -71,63 +93,71 @@ static bool make_shared(bool v1)
 	return true;
 }
 
-/* What was seen while memory was late. */
-struct cut {
-	bool waits, use_goes_on, is_killed;
-};
-
-/* Sets *cut. Returns false if the memory came too early to tell. */
-static bool cut_meanwhile(struct cut *cut, const struct late *late, int *cutter, int *user)
+static bool done_while_late(const struct late *late, const atomic_bool *what)
 {
-	const int tries = on_c_module() ? 10 : 10 * SECONDS;
+	const int tries = on_c_module() ? 5 : TENTHS;
+	int i;
 
-	*cut = (struct cut){ };
-	*cutter = start_child(NULL, 0, cut_half);
-	usleep(20000);
-	*user = start_child(NULL, 0, use_ioas);
-	cut->use_goes_on = ends_while_late(late, *user, tries);
-	cut->waits = !waitpid(*cutter, NULL, WNOHANG);
-	if (!cut->waits)
-		return still_late(late);
-	kill(*cutter, SIGKILL);
-	cut->is_killed = ends_while_late(late, *cutter, tries);
-	/* With the C module both wait until the memory comes. */
-	return (cut->use_goes_on && cut->is_killed) || on_c_module() || still_late(late);
+	for (i = 0; i < tries && !atomic_load(what) && still_late(late); i++)
+		usleep(100000);
+	return atomic_load(what);
+}
+
+/* Makes the calls at once. Returns false if the memory came too early to tell. */
+static bool call_meanwhile(const struct late *late, int pids[CALLS], bool goes_on[CALLS])
+{
+	static void (*const calls[])(struct fixture *none) = { cut_half, use_ioas, pin_others };
+	bool told = true;
+	int i;
+
+	for (i = 0; i < CALLS; i++) {
+		atomic_store(&done[i], false);
+		pids[i] = start_child(NULL, 0, calls[i]);
+		usleep(20000);
+	}
+	for (i = 0; i < CALLS; i++) {
+		goes_on[i] = done_while_late(late, &done[i]);
+		told &= goes_on[i] || still_late(late);
+	}
+	return told;
 }
 
 /*
- * To cut an area waits for the memory that is being pinned elsewhere. It holds up no other call on the
- * address space, and can be killed.
+ * A call waits for a page of another process. Calls that need other pages of the same source do not wait for
+ * it, and hold up no call on their address space.
  */
-static void cut_waits(struct fixture *none)
+static void others_go_on(struct fixture *none)
 {
-	int cutter, user, i;
+	bool told = false, killed = false, goes_on[CALLS];
+	int attempt, i, pids[CALLS];
 	struct late late;
-	struct cut cut;
-	bool told;
 
-	for (i = 0; i < ATTEMPTS; i++) {
+	done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(done != MAP_FAILED);
+	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
 		if (!make_shared(true) || !start_late(&late, LATE, map_and_copy, pin_late))
 			return;
-		told = cut_meanwhile(&cut, &late, &cutter, &user);
+		told = call_meanwhile(&late, pids, goes_on);
+		kill(pids[CUT], SIGKILL);
+		killed = ends_while_late(&late, pids[CUT], 5);
+		told &= killed || still_late(&late);
 		WANT(end_late(&late), 0);
-		if (!cut.use_goes_on)
-			waitpid(user, NULL, 0);
-		if (cut.waits && !cut.is_killed)
-			waitpid(cutter, NULL, 0);
-		if (told)
-			break;
+		for (i = 0; i < CALLS; i++) {
+			if (i != CUT)
+				CHECK(child_done(pids[i]));
+			else if (!killed)
+				waitpid(pids[i], NULL, 0);
+		}
+		/* The C module has unmapped the first page after all. */
+		WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, 2 * PAGE), PAGE);
 		close(shared.dev);
 		close(shared.fd);
 	}
 	CHECK(told);
-	CHECK(cut.waits);
-	WANT_FINDING("AL", cut.use_goes_on, 1, 0);
-	WANT_FINDING("AK", cut.is_killed, 1, 0);
-	/* The C module has unmapped the first page after all. */
-	WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, 2 * PAGE), on_c_module() ? PAGE : 2 * PAGE);
-	close(shared.dev);
-	close(shared.fd);
+	WANT_FINDING("AL", goes_on[CUT], 1, 0);
+	WANT_FINDING("AL", goes_on[USE], 1, 0);
+	WANT_FINDING("AL", goes_on[PIN], 1, 0);
+	WANT_FINDING("AK", killed, 1, 0);
 }
 
 static int map_late(char *at)
@@ -147,44 +177,114 @@ static void *close_device(void *none)
 	return NULL;
 }
 
+/* What another process does while the device is closed. */
+struct meanwhile {
+	void (*prepare)(char *at);
+	int (*call)(char *at);
+	uint64_t mapped;		/* bytes of the device's address space */
+};
+
 /*
- * The page tables that go with the device are being filled by a map. Closing the device does not wait for
- * that; when the map has returned nothing is left of the page tables.
+ * Closing the device waits neither for a call that maps memory into its page tables, nor for one that pins
+ * memory of the same source. When that has returned nothing is left of the page tables.
  */
-static void unbind_during_map(struct fixture *none)
+static void unbind_meanwhile(const struct meanwhile *m)
 {
-	const int tries = on_c_module() ? 5 : 10 * SECONDS;
 	bool told = false, meanwhile = false;
 	long idle = pinned();
 	pthread_t thread;
 	struct late late;
-	int attempt, i;
+	int attempt;
 
 	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
-		if (!make_shared(false) || !start_late(&late, LATE, NULL, map_late))
+		if (!make_shared(false) || !start_late(&late, LATE, m->prepare, m->call))
 			return;
-		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, CUT_IOVA), 0);
+		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA - PAGE), 0);
 		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA + PAGE), 0);
 		atomic_store(&closed, false);
 		CHECK(!pthread_create(&thread, NULL, close_device, NULL));
-		for (i = 0; i < tries && !atomic_load(&closed) && still_late(&late); i++)
-			usleep(20000);
-		meanwhile = atomic_load(&closed);
-		told = still_late(&late);
+		meanwhile = done_while_late(&late, &closed);
+		told = meanwhile || still_late(&late);
 		WANT(end_late(&late), 0);
 		pthread_join(thread, NULL);
-		WANT(pinned(), idle);
-		WANT(unmap_all(shared.fd, shared.ioas), 3 * PAGE);
+		WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE + m->mapped);
 		WANT(destroy(shared.fd, shared.ioas), 0);
 		close(shared.fd);
+		WANT(pinned(), idle);
 	}
 	CHECK(told);
 	WANT_FINDING("AM", meanwhile, 1, 0);
 }
 
+static void unbind_during_map(struct fixture *none)
+{
+	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE });
+}
+
+static void unbind_during_pin(struct fixture *none)
+{
+	unbind_meanwhile(&(struct meanwhile){ map_and_copy, pin_late, 2 * PAGE });
+}
+
+static void alloc_hwpt(struct fixture *none)
+{
+	uint32_t id;
+
+	/* Is killed. */
+	hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &id);
+}
+
+static void map_late_again(struct fixture *none)
+{
+	WANT(map(shared.fd, shared.ioas, late_page, PAGE, LATE_IOVA + 2 * PAGE), 0);
+}
+
+static void keep(char *at)
+{
+	late_page = at;
+}
+
+/*
+ * HWPT_ALLOC waits for a map that was begun before, and maps that were begun later wait for their memory. If
+ * HWPT_ALLOC is killed it waits for neither.
+ */
+static void killed_hwpt_alloc(struct fixture *none)
+{
+	const int tries = on_c_module() ? 5 : TENTHS;
+	bool told = false, killed = false;
+	int attempt, alloc, mapping;
+	long idle = pinned();
+	struct late late;
+
+	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
+		if (!make_shared(false) || !start_late(&late, LATE, keep, map_late))
+			return;
+		alloc = start_child(NULL, 0, alloc_hwpt);
+		usleep(100000);
+		mapping = start_child(NULL, 0, map_late_again);
+		usleep(100000);
+		CHECK(!waitpid(alloc, NULL, WNOHANG) || !still_late(&late));
+		kill(alloc, SIGKILL);
+		killed = ends_while_late(&late, alloc, tries);
+		told = killed || still_late(&late);
+		WANT(end_late(&late), 0);
+		if (!killed)
+			waitpid(alloc, NULL, 0);
+		CHECK(child_done(mapping));
+		WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE);
+		close(shared.dev);
+		close(shared.fd);
+		WANT(pinned(), idle);
+	}
+	CHECK(told);
+	WANT_FINDING("AK", killed, 1, 0);
+}
+
 static const struct test tests[] = {
-	{ "an area is cut while other memory of its source is pinned, findings AK and AL", cut_waits, ALONE },
+	{ "other memory of a source is used while some is pinned, findings AK and AL", others_go_on, ALONE },
 	{ "unbind during a map of another process, finding AM", unbind_during_map, ALONE },
+	{ "unbind while other memory of a source is pinned, finding AM", unbind_during_pin, ALONE },
+	{ "HWPT_ALLOC that waits for a map is killed, finding AK", killed_hwpt_alloc, ALONE },
 };
 
 const struct suite wait_bugs_suite = {

@@ -10,8 +10,7 @@ use kernel::{
 use crate::{
     ioas::{
         builder::Builder,
-        extents::MAX_EXTENTS,
-        segments::Segments, //
+        extents::MAX_EXTENTS, //
     },
     kapi::{
         ledger,
@@ -26,13 +25,18 @@ use crate::{
             PAGE_SHIFT, //
         }, //
     },
-    tests::segments::{
-        fresh,
-        lists,
-        pages,
-        pfns,
-        physical,
-        Memory, //
+    tests::{
+        random::cases,
+        segments::{
+            fresh,
+            lists,
+            memory,
+            pages,
+            pfns,
+            physical,
+            Memory,
+            INDEXES, //
+        }, //
     }, //
 };
 
@@ -42,13 +46,9 @@ fn ignore(_: &[Extent]) -> Result {
 }
 
 /// Pushes extents in one call.
-fn push(
-    builder: &mut Builder,
-    segments: &mut Segments,
-    extents: impl IntoIterator<Item = Extent>,
-) -> Result {
+fn push(builder: &mut Builder, extents: impl IntoIterator<Item = Extent>) -> Result {
     let extents: Vec<_> = extents.into_iter().map(Ok).collect();
-    builder.push(segments, &mut extents.into_iter(), &mut ignore)
+    builder.push(&mut extents.into_iter())
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn neighbours_in_memory_become_one_extent() {
         pin_read_only(111, 1),
     ];
     for extent in extents {
-        push(&mut builder, &mut segments, [extent]).expect("nothing fails");
+        push(&mut builder, [extent]).expect("nothing fails");
     }
     builder
-        .finish(&mut segments, &mut ignore)
+        .finish(&mut segments, ignore)
         .expect("nothing fails");
     assert_eq!(segments.pinned(), 13);
     let page = |pfn: u64| pfn << PAGE_SHIFT;
@@ -104,10 +104,10 @@ fn an_extent_grows_to_its_largest_size() {
         let mut segments = fresh();
         let mut builder = Builder::new(7);
         for (pfn, npages) in [(1 << 30, first), ((1 << 30) + first, second)] {
-            push(&mut builder, &mut segments, [pin_pages(pfn, npages)]).expect("nothing fails");
+            push(&mut builder, [pin_pages(pfn, npages)]).expect("nothing fails");
         }
         builder
-            .finish(&mut segments, &mut ignore)
+            .finish(&mut segments, ignore)
             .expect("nothing fails");
         assert_eq!((segments.pinned(), ledger::total()), (total, total));
         assert_eq!(
@@ -144,16 +144,12 @@ fn a_segment_has_a_limited_number_of_extents() {
         for first in (0..count).step_by(batch as usize) {
             let indexes = first..count.min(first + batch);
             let extents = indexes.map(|index| pin_pages(pfn(index), 1));
-            push(&mut builder, &mut segments, extents).expect("nothing fails");
+            push(&mut builder, extents).expect("nothing fails");
         }
-        // A segment is made once the list is full.
-        assert!(
-            segments.pinned() >= (count - 1) / most * most,
-            "{count} extents"
-        );
+        assert_eq!(builder.pages(), Some(pages(0, count - 1)));
         for _ in 0..2 {
             builder
-                .finish(&mut segments, &mut ignore)
+                .finish(&mut segments, ignore)
                 .expect("nothing fails");
         }
         assert_eq!((segments.pinned(), ledger::total()), (count, count));
@@ -205,9 +201,7 @@ fn what_is_complete_stays_pinned_until_the_builder_goes() {
             };
             let mut result = Ok(());
             for extents in memory.batches(whole, batch) {
-                result = result.and_then(|()| {
-                    builder.push(&mut segments, &mut extents.into_iter(), &mut complete)
-                });
+                result = result.and_then(|()| builder.push(&mut extents.into_iter()));
             }
             let result = result.and_then(|()| builder.finish(&mut segments, &mut complete));
             assert_eq!(result, Err(EINVAL));
@@ -227,7 +221,7 @@ fn what_is_complete_stays_pinned_until_the_builder_goes() {
 
 /// An extent that the next batch continues is passed to the callback once, with all its pages.
 #[test]
-fn an_extent_is_complete_when_it_cannot_grow() {
+fn an_extent_grows_from_batch_to_batch() {
     let mut segments = fresh();
     let mut builder = Builder::new(0);
     let mut told = Vec::new();
@@ -244,9 +238,7 @@ fn an_extent_is_complete_when_it_cannot_grow() {
         vec![pin_pages(201, 1), pin_pages(90, 1)],
     ] {
         let mut batch = batch.into_iter().map(Ok);
-        builder
-            .push(&mut segments, &mut batch, &mut complete)
-            .expect("nothing fails");
+        builder.push(&mut batch).expect("nothing fails");
     }
     builder
         .finish(&mut segments, &mut complete)
@@ -260,17 +252,17 @@ fn an_extent_is_complete_when_it_cannot_grow() {
 
 #[test]
 fn a_builder_that_fails_unpins() {
-    let mut segments = fresh();
+    let segments = fresh();
     let mut builder = Builder::new(3);
     let runs = |pfns: &[u64]| {
         pfns.iter()
             .map(|pfn| pin_pages(*pfn, 2))
             .collect::<Vec<_>>()
     };
-    push(&mut builder, &mut segments, runs(&[100, 200, 300])).expect("nothing fails");
+    push(&mut builder, runs(&[100, 200, 300])).expect("nothing fails");
     // Extents that could not be stored are unpinned; those stored before them stay pinned.
     let more = runs(&[400, 500]);
-    let (result, failed) = fault::failing(0, || push(&mut builder, &mut segments, more));
+    let (result, failed) = fault::failing(0, || push(&mut builder, more));
     assert_eq!((result, failed), (Err(ENOMEM), true));
     assert_eq!((ledger::pins(500), ledger::pins(100)), (0, 1));
     drop(builder);
@@ -278,8 +270,60 @@ fn a_builder_that_fails_unpins() {
     // An error of the source also leaves the extents before it pinned until the drop.
     let mut builder = Builder::new(3);
     let mut source = [Ok(pin_pages(100, 2)), Ok(pin_pages(200, 2)), Err(EFAULT)].into_iter();
-    let result = builder.push(&mut segments, &mut source, &mut ignore);
+    let result = builder.push(&mut source);
     assert_eq!((result, ledger::total()), (Err(EFAULT), 4));
     drop(builder);
     assert_eq!((segments.pinned(), ledger::total()), (0, 0));
+}
+
+/// Another task pins some of the pages that the builder has. Each page is pinned once then, and the
+/// builder has unpinned what was pinned twice.
+#[test]
+fn what_others_have_pinned_is_unpinned() {
+    cases(300, |random| {
+        let memory = memory(random);
+        let (first, last) = random.ends_within(0..=INDEXES - 1);
+        let ours = pages(first, last);
+        let mut segments = fresh();
+        let mut builder = Builder::new(first);
+        for extents in memory.batches(ours, random.within(1..=INDEXES)) {
+            builder
+                .push(&mut extents.into_iter())
+                .expect("nothing fails");
+        }
+        let mut others = Vec::new();
+        for _ in 0..random.within(0..=3) {
+            let (first, last) = random.ends_within(0..=INDEXES - 1);
+            memory
+                .pin_range(&mut segments, pages(first, last), INDEXES)
+                .expect("nothing fails");
+            others.push(pages(first, last));
+        }
+        let before = segments.pinned();
+        let fails = random.within(0..=6);
+        let (added, failed) = fault::failing(fails, || builder.finish_around(&mut segments));
+        match added {
+            Ok(added) => {
+                assert_eq!(segments.pinned(), before + added);
+                segments.cut(ours).expect("nothing fails");
+                segments.get(ours);
+                assert!(physical(&segments, ours)
+                    .into_iter()
+                    .eq((first..=last).map(|index| memory.pfn(index))));
+                drop(builder);
+                assert_eq!(ledger::total(), segments.pinned());
+                segments.put(ours);
+            }
+            Err(error) => {
+                assert_eq!((error, failed), (ENOMEM, true));
+                segments.discard_unused(ours);
+                drop(builder);
+            }
+        }
+        assert_eq!((segments.pinned(), ledger::total()), (before, before));
+        others.into_iter().for_each(|range| {
+            segments.put(range);
+        });
+        assert_eq!((segments.pinned(), ledger::total()), (0, 0));
+    });
 }

@@ -92,7 +92,7 @@ impl Memory {
             Ok(())
         };
         for extents in self.batches(gap, batch) {
-            builder.push(to, &mut extents.into_iter(), &mut complete)?;
+            builder.push(&mut extents.into_iter())?;
         }
         builder.finish(to, &mut complete)?;
         assert!(told
