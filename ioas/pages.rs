@@ -495,6 +495,11 @@ impl Inner {
         is_other.then(|| self.owner.mm().into())
     }
 
+    /// Returns true if to charge pages waits for no other process.
+    pub(super) fn charges_current(&self) -> bool {
+        self.owner.is_current() && self.pending_owner.is_none()
+    }
+
     /// Removes a user of `range`, and unpins the pages that have no other.
     pub(super) fn unpin(&mut self, range: PageRange) {
         let npages = self.segments.put(range);

@@ -148,6 +148,10 @@ impl Pages {
         let Some(mut inner) = self.try_inner() else {
             return Ok(false);
         };
+        // A charge to another process may wait for its mmap lock, and its memory is not pinned here.
+        if !inner.charges_current() {
+            return Ok(false);
+        }
         // Who is pinning may have charged pages of the range already.
         let nothing_pinned = inner.segments.gaps(range).next() == Some(range);
         if inner.pins.get() != 0 || !nothing_pinned || inner.charge(range.len()).is_err() {
