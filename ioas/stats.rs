@@ -13,7 +13,7 @@ use crate::kapi::bug::warn_on_once;
 pub(super) struct Stats {
     /// Mapped areas.
     pub(super) areas: Atomic<u64>,
-    /// Their bytes.
+    /// Their bytes. Wraps if all addresses are mapped.
     pub(super) bytes: Atomic<u64>,
     /// Page tables with its mappings.
     pub(super) domains: Atomic<u64>,

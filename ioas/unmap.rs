@@ -9,7 +9,10 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -338,7 +341,8 @@ impl Ioas {
         self.work(work);
         let bytes = batch.bytes();
         Stats::sub(&self.stats.areas, to_u64(batch.count));
-        Stats::sub(&self.stats.bytes, bytes);
+        // May have wrapped, so a smaller number is no mistake.
+        self.stats.bytes.fetch_sub(bytes, Relaxed);
         *unmapped = unmapped.saturating_add(bytes);
         result
     }
