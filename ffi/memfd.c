@@ -28,6 +28,28 @@ bool iommufd_rs_file_is_memfd_like(struct file *file)
 }
 
 /*
+ * Returns whether the page cache has a page for each byte of the file up to its end. fallocate() can have allocated
+ * pages behind that, which ->nrpages counts too; then false is returned.
+ */
+static bool has_all_pages(const struct inode *inode)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long end = DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE);
+	struct folio *folio;
+
+	if (READ_ONCE(mapping->nrpages) < end)
+		return false;
+	/* Of a large folio, all pages are counted that are behind the end. */
+	folio = filemap_get_folio(mapping, end);
+	if (!IS_ERR(folio)) {
+		end = folio_next_index(folio);
+		folio_put(folio);
+	}
+	return READ_ONCE(mapping->nrpages) >= end &&
+	       !xa_find(&mapping->i_pages, &end, ULONG_MAX, XA_PRESENT);
+}
+
+/*
  * Returns the file of the mapping at @addr if pinning by the file pins what pinning by address pins: a shared
  * mapping of shmem or hugetlbfs that permits the access, where nothing but the file decides which page is at an
  * address, and all of whose memory exists. Otherwise returns NULL. Stores the byte of the file at @addr, and the
@@ -40,14 +62,11 @@ struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bo
 	const vm_flags_t special = VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD | VM_SHADOW_STACK |
 				   ARCH_VM_PKEY_FLAGS;
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
-	const struct inode *inode;
 
 	if (!vma || !vma->vm_file || !(vma->vm_flags & VM_MAYSHARE) || (vma->vm_flags & special) ||
 	    !(vma->vm_flags & (write ? VM_WRITE : VM_READ)) || userfaultfd_armed(vma) ||
-	    !iommufd_rs_file_is_memfd_like(vma->vm_file))
-		return NULL;
-	inode = file_inode(vma->vm_file);
-	if (READ_ONCE(inode->i_mapping->nrpages) < DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
+	    !iommufd_rs_file_is_memfd_like(vma->vm_file) ||
+	    !has_all_pages(file_inode(vma->vm_file)))
 		return NULL;
 	*start = ((loff_t)vma->vm_pgoff << PAGE_SHIFT) + (addr - vma->vm_start);
 	*len = vma->vm_end - addr;

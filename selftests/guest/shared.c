@@ -10,16 +10,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "frame.h"
-#include "mock_call.h"
+#include "shared.h"
 
-#define LENGTH		(8UL << 20)
-#define NR_PAGES	(LENGTH / PAGE)
-#define HALF		(LENGTH / 2)
 #define NR_ROUNDS	60
 
 #ifndef MADV_GUARD_INSTALL		/* glibc 2.41 */
@@ -27,20 +25,19 @@
 #define MADV_GUARD_REMOVE	103
 #endif
 
-static struct mock m;
+struct mock m;
 
-static bool begin(void)
+bool begin(void)
 {
 	return open_mock(&m);
 }
 
-static void end(void)
+void end(void)
 {
 	close_mock(&m);
 }
 
-/* Returns a mapping of `length` bytes of a file from byte `start`, or NULL. */
-static char *mapping(int file, off_t start, size_t length, int prot, int flags)
+char *mapping(int file, off_t start, size_t length, int prot, int flags)
 {
 	char *p = mmap(NULL, length, prot, flags, file, start);
 
@@ -51,24 +48,29 @@ static char *mapping(int file, off_t start, size_t length, int prot, int flags)
 	return p;
 }
 
-/* Returns a mapping of a new file whose pages differ, or NULL. */
-static char *filled(int *file, unsigned int flags)
+void fill(char *p)
+{
+	size_t i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		*(size_t *)(p + i * PAGE) = i;
+}
+
+char *filled(int *file, unsigned int flags)
 {
 	char *p = NULL;
-	size_t i;
 
 	*file = memory_file(LENGTH, flags);
 	if (*file >= 0)
 		p = mapping(*file, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
-	for (i = 0; p && i < NR_PAGES; i++)
-		*(size_t *)(p + i * PAGE) = i;
-	if (!p)
+	if (p)
+		fill(p);
+	else
 		fail("no file of %lu bytes", LENGTH);
 	return p;
 }
 
-/* Maps the memory, and sees that page tables have the pages that the process has at these addresses. */
-static void check_mapped(const char *p, size_t length)
+void check_mapped(const char *p, size_t length)
 {
 	WANT(map(m.fd, m.ioas, p, length, MOCK_IOVA), 0);
 	WANT(pinned(), m.idle + (long)(length / PAGE));
@@ -77,12 +79,42 @@ static void check_mapped(const char *p, size_t length)
 	WANT(pinned(), m.idle);
 }
 
-/* Maps the memory, which must fail, and sees that nothing stays. */
-static void check_refused(const char *p, size_t length, int errnum)
+void check_refused(const char *p, size_t length, int errnum)
 {
 	WANT(map(m.fd, m.ioas, p, length, MOCK_IOVA), -errnum);
 	WANT(pinned(), m.idle);
 	WANT(unmap_all(m.fd, m.ioas), 0);
+}
+
+/* Returns how many pages of the memory the page tables of this process have, or -1. */
+static long entered(const char *p, size_t length)
+{
+	size_t nr = length / PAGE, i;
+	uint64_t *entries = calloc(nr, sizeof(*entries));
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t bytes = nr * sizeof(*entries);
+	long found = 0;
+
+	if (!entries || pread(fd, entries, bytes, PTR(p) / PAGE * sizeof(*entries)) != bytes)
+		found = -1;
+	for (i = 0; i < nr && found >= 0; i++)
+		found += entries[i] >> 63;
+	free(entries);
+	close(fd);
+	return found;
+}
+
+void check_entered(char *p, size_t length, bool by_address)
+{
+	long nr = length / PAGE;
+
+	WANT(madvise(p, length, MADV_DONTNEED), 0);
+	WANT(entered(p, length), 0);
+	WANT(map(m.fd, m.ioas, p, length, MOCK_IOVA), 0);
+	WANT_FINDING("difference 21", entered(p, length), by_address ? nr : 0, nr);
+	WANT(mock_check(m.fd, m.hwpt, MOCK_IOVA, p, length), 0);
+	WANT(unmap(m.fd, m.ioas, MOCK_IOVA, length), length);
+	WANT(pinned(), m.idle);
 }
 
 static void same_pages(struct fixture *none)
@@ -102,6 +134,52 @@ static void same_pages(struct fixture *none)
 	/* Parts, which begin and end inside a page or a huge page. */
 	check_mapped(p[0] + 3 * PAGE, LENGTH - 7 * PAGE);
 	check_mapped(p[1] + 3 * PAGE, LENGTH - 7 * PAGE);
+	end();
+}
+
+/* Where nothing but the file decides which pages there are, they are pinned by it. */
+static void by_the_file(struct fixture *none)
+{
+	char *p[3];
+	int files[2];
+
+	CHECK(begin());
+	p[0] = filled(&files[0], 0);
+	p[1] = filled(&files[1], MFD_HUGETLB | MFD_HUGE_2MB);
+	p[2] = mapping(-1, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+	CHECK(p[2]);
+	fill(p[2]);
+	check_entered(p[0], LENGTH, false);
+	check_entered(p[1], LENGTH, false);
+	check_entered(p[2], LENGTH, false);
+	check_entered(p[0] + 3 * PAGE, HALF, false);
+	/* Little memory is pinned by its address. */
+	check_entered(p[0], HUGE - PAGE, true);
+	end();
+}
+
+/* A large page reaches beyond the end of its file. */
+static void across_the_end(struct fixture *none)
+{
+	const char *shmem_enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	struct stat status;
+	int file;
+	char *p;
+
+	CHECK(begin());
+	CHECK(write_to(shmem_enabled, "advise"));
+	file = memory_file(LENGTH - PAGE, 0);
+	CHECK(file >= 0);
+	p = mapping(-1, 0, LENGTH + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+	CHECK(p);
+	p += -PTR(p) % HUGE;
+	CHECK(mmap(p, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == p);
+	CHECK(!madvise(p, LENGTH, MADV_HUGEPAGE));
+	memset(p, 1, LENGTH - PAGE);
+	CHECK(!fstat(file, &status));
+	WANT(status.st_blocks * 512, LENGTH);
+	CHECK(write_to(shmem_enabled, "never"));
+	check_entered(p, LENGTH - HUGE, false);
 	end();
 }
 
@@ -145,6 +223,25 @@ static void holes(struct fixture *none)
 	WANT(madvise(p, LENGTH, MADV_DONTNEED), 0);
 	check_mapped(p, LENGTH);
 	CHECK(*(size_t *)(p + 5 * PAGE) == 5);
+	end();
+}
+
+/* Memory that the mapping must supply, since the file lacks it, is pinned by its address. */
+static void by_address(struct fixture *none)
+{
+	const int keep_size = FALLOC_FL_KEEP_SIZE, hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	int file;
+	char *p;
+
+	CHECK(begin());
+	p = filled(&file, 0);
+	WANT(fallocate(file, hole, LENGTH - 16 * PAGE, 16 * PAGE), 0);
+	check_entered(p, LENGTH, true);
+	check_entered(p, LENGTH, false);
+	/* What is allocated behind the end of the file makes up for nothing. */
+	WANT(fallocate(file, keep_size, LENGTH, 64 * PAGE), 0);
+	WANT(fallocate(file, hole, LENGTH - 16 * PAGE, 16 * PAGE), 0);
+	check_entered(p, LENGTH, true);
 	end();
 }
 
@@ -393,8 +490,11 @@ static void changed_meanwhile(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "the pages of shared mappings", same_pages, ALONE },
+	{ "they are pinned by the file", by_the_file, ALONE },
+	{ "a large page across the end of the file", across_the_end, ALONE },
 	{ "parts of files in another order", other_order, ALONE },
 	{ "a file with a hole", holes, ALONE },
+	{ "a file that lacks pages is pinned by address", by_address, ALONE },
 	{ "a hole is punched while it is mapped", punched_while_mapped, ALONE },
 	{ "a file that is too short", truncated, ALONE },
 	{ "the permissions of the mapping", permissions, ALONE },
