@@ -511,5 +511,5 @@ static const struct suite shared_suite = {
 	.name = "shared", .tests = tests, .nr_tests = ARRAY_SIZE(tests),
 };
 
-const struct suite *const suites[] = { &shared_suite };
+const struct suite *const suites[] = { &shared_suite, &faults_suite };
 const unsigned int nr_suites = ARRAY_SIZE(suites);

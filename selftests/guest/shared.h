@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the tests of shared mappings have in common. */
+/* What the files of the program `shared` use of each other. */
 #ifndef SHARED_H
 #define SHARED_H
 
@@ -13,6 +13,7 @@
 #define HALF		(LENGTH / 2)
 
 extern struct mock m;
+extern const struct suite faults_suite;
 
 bool begin(void);
 void end(void);

@@ -3,4 +3,4 @@
 
 load_iommufd
 
-run shared none
+run shared none shared
