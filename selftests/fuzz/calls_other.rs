@@ -15,6 +15,7 @@ use Action::{
 use Kind::*;
 
 const CONTEXT: Field = argument(FD, Fd(&[Res::Context]));
+const DEVICE: Field = argument("device", Fd(&[Res::Vfio]));
 
 /// What has no struct: the arguments are those of the call.
 macro_rules! plain {
@@ -119,9 +120,54 @@ pub(crate) static CALLS: &[CallType] = &[
         }),
         weight: 1,
     },
+    plain!(open_device 1 Action::OpenDevice, { out_device: OutFd(Res::Vfio) }),
+    CallType {
+        name: "device_bind",
+        command: "",
+        action: Ioctl(c::NR_VFIO_DEVICE_BIND_IOMMUFD as u64),
+        layout: layout!(vfio_device_bind_iommufd [DEVICE] {
+            argsz: Size, flags: Flags(set![VFIO_DEVICE_BIND_FLAG_TOKEN]),
+            iommufd: Fd(&[Res::Context]), out_devid: OutId(Res::Device), token_uuid_ptr: Zero,
+        }),
+        weight: 2,
+    },
+    CallType {
+        name: "device_attach",
+        command: "",
+        action: Ioctl(c::NR_VFIO_DEVICE_ATTACH_IOMMUFD_PT as u64),
+        layout: layout!(vfio_device_attach_iommufd_pt [DEVICE] {
+            argsz: Size, flags: Flags(set![VFIO_DEVICE_ATTACH_PASID]),
+            pt_id: Id(&[Res::Ioas, Res::Hwpt]), pasid: Number(&[0, 1]),
+        }),
+        weight: 4,
+    },
+    CallType {
+        name: "device_detach",
+        command: "",
+        action: Ioctl(c::NR_VFIO_DEVICE_DETACH_IOMMUFD_PT as u64),
+        layout: layout!(vfio_device_detach_iommufd_pt [DEVICE] {
+            argsz: Size, flags: Flags(set![VFIO_DEVICE_DETACH_PASID]), pasid: Number(&[0, 1]),
+        }),
+        weight: 2,
+    },
+    // Memory of the device.
+    CallType {
+        name: "device_dmabuf",
+        command: "",
+        action: Ioctl(c::NR_VFIO_DEVICE_FEATURE as u64),
+        layout: layout!(vfio_get_dma_buf [DEVICE, argument("out_fd", OutFd(Res::DmaBuf))] {
+            argsz: Size, flags: Fixed(set![VFIO_GET_DMA_BUF]), region_index: Number(&[0, 1, 2, 9]),
+            open_flags: Flags(set![O_RDWR, O_CLOEXEC]), dma_buf_flags: Zero,
+            nr_ranges: Number(&[1]), range.offset: Number(&[0, 4096]),
+            range.length: Number(&[4096, 8192]),
+        }),
+        weight: 2,
+    },
     plain!(open 1 Action::Open, { out_fd: OutFd(Res::Context) }),
     plain!(close 3 Action::Close, {
-        fd: Fd(&[Res::Context, Res::AccessFd, Res::FaultFd, Res::VeventqFd, Res::DmaBuf]),
+        fd: Fd(&[
+            Res::Context, Res::AccessFd, Res::FaultFd, Res::VeventqFd, Res::DmaBuf, Res::Vfio,
+        ]),
     }),
     plain!(poll 2 Action::Poll, { fd: Fd(&[Res::FaultFd, Res::VeventqFd]) }),
     plain!(read_faults 5 Action::ReadFaults, {

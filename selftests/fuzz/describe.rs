@@ -94,7 +94,7 @@ const fn resource(res: Res) -> (&'static str, &'static str) {
         Res::VeventqFd => ("fd_iommu_veventq", "fd"),
         Res::HwQueue => ("iommu_hw_queue_handle", "int32"),
         Res::DmaBuf => ("fd_iommu_dmabuf", "fd"),
-        Res::Child | Res::Mapping => ("", ""),
+        Res::Vfio | Res::Child | Res::Mapping => ("", ""),
     }
 }
 

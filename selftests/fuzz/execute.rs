@@ -10,6 +10,7 @@ mod other;
 
 use std::{
     fmt::Write,
+    fs,
     sync::{
         atomic::{
             AtomicBool,
@@ -79,6 +80,8 @@ pub(crate) struct Executor {
     memory: Memory,
     pub(crate) slots: Slots,
     status: i64,
+    /// The path of a device of VFIO, which is empty if there is none.
+    device: String,
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
@@ -100,12 +103,19 @@ impl Executor {
         sys::limit_locked(u64::MAX);
         let memory = Memory::new();
         let status = sys::open("/proc/self/status", c::O_RDONLY);
+        let device = fs::read_dir("/dev/vfio/devices")
+            .ok()
+            .and_then(|mut devices| {
+                let device = devices.next()?.ok()?;
+                Some(device.path().display().to_string())
+            });
         let children = Children::new();
         sys::occupy_below(FLOOR)?;
         Some(Self {
             memory,
             slots: Slots::new()?,
             status,
+            device: device.unwrap_or_default(),
             children,
             coverage: None,
             looks: false,

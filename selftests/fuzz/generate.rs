@@ -265,7 +265,13 @@ impl Generator {
                 0 => {
                     return Some(self.resource(
                         program,
-                        &[Res::Context, Res::FaultFd, Res::AccessFd, Res::DmaBuf],
+                        &[
+                            Res::Context,
+                            Res::FaultFd,
+                            Res::AccessFd,
+                            Res::DmaBuf,
+                            Res::Vfio,
+                        ],
                         depth,
                     ))
                 }

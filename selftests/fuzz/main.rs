@@ -53,11 +53,12 @@ use program::{
 };
 
 const USAGE: &str = "usage:
-  fuzz corpus                        print the programs of the tree that both modules can run
+  fuzz corpus [CALL]                 print the programs of the tree that both modules can run: all, or
+                                     those with such a call
   fuzz describe                      print descriptions for syzkaller
   fuzz check                         check those of the tree, that programs can be read, and that
                                      the corpus is small
-  fuzz generate SEED COUNT           print programs
+  fuzz generate SEED COUNT [CALL]    print programs: any, or those with such a call
   fuzz run PROGRAMS ANSWERS          run programs; write what the module answered
   fuzz evolve SEED SECONDS MOST PROGRAMS ANSWERS POOL
                                      make and run programs, at most so many, guided by what they
@@ -89,7 +90,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match words[..] {
-        ["generate", seed, count] => generate(seed, count),
+        ["generate", seed, count] => generate(seed, count, None),
+        ["generate", seed, count, call] => generate(seed, count, Some(call)),
         ["run", programs, traces] => run(programs, traces),
         ["evolve", seed, seconds, most, programs, answers, pool] => {
             evolve(seed, seconds, most, [programs, answers, pool])
@@ -114,15 +116,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["check"] => check(),
-        ["corpus"] => {
-            let avoided = differences();
-            corpus().and_then(|programs| {
-                let avoided = avoided?;
-                let compared = programs.iter().filter(|program| !avoided.avoids(program));
-                compared.for_each(|program| println!("{program}"));
-                Ok(())
-            })
-        }
+        ["corpus"] => print_corpus(None),
+        ["corpus", call] => print_corpus(Some(call)),
         ["compare", programs, c, ours] => compare(programs, c, ours, ""),
         ["compare", programs, c, ours, known] => {
             read(known).and_then(|known| compare(programs, c, ours, &known))
@@ -177,6 +172,26 @@ fn threads() -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
+/// Removes programs that have no such call, if one is named.
+fn retain_with(programs: &mut Vec<Program>, call: Option<&str>) -> Done {
+    let Some(name) = call else { return Ok(()) };
+    table::find(name).ok_or_else(|| format!("no call: {name}"))?;
+    programs.retain(|program| has_call(program, call));
+    Ok(())
+}
+
+fn has_call(program: &Program, call: Option<&str>) -> bool {
+    call.is_none_or(|name| program.calls.iter().any(|call| call.of.name == name))
+}
+
+fn print_corpus(call: Option<&str>) -> Done {
+    let (mut programs, avoided) = (corpus()?, differences()?);
+    retain_with(&mut programs, call)?;
+    programs.retain(|program| !avoided.avoids(program));
+    programs.iter().for_each(|program| println!("{program}"));
+    Ok(())
+}
+
 fn differences() -> Result<Differences, String> {
     Differences::parse(include_str!("differences.txt"))
 }
@@ -217,8 +232,9 @@ fn check() -> Done {
     Ok(())
 }
 
-fn generate(seed: &str, count: &str) -> Done {
-    let (differences, corpus) = (differences()?, corpus()?);
+fn generate(seed: &str, count: &str, call: Option<&str>) -> Done {
+    let (differences, mut corpus) = (differences()?, corpus()?);
+    retain_with(&mut corpus, call)?;
     let mut generator = Generator::new(number(seed)?);
     let mut left = number(count)?;
     while left > 0 {
@@ -229,7 +245,7 @@ fn generate(seed: &str, count: &str) -> Done {
             (Some(one), Some(other)) if generator.random.one_in(2) => generator.mutate(&one, other),
             _ => generator.program(12),
         };
-        if program.is_sound() && !differences.avoids(&program) {
+        if program.is_sound() && has_call(&program, call) && !differences.avoids(&program) {
             println!("{program}");
             left -= 1;
         }

@@ -24,6 +24,8 @@ pub(crate) enum Res {
     VeventqFd,
     HwQueue,
     DmaBuf,
+    /// The file of a device of VFIO.
+    Vfio,
     Child,
     /// An address that mmap() returned.
     Mapping,
@@ -110,6 +112,7 @@ pub(crate) enum Action {
     /// ioctl() with the field `argument` itself.
     Direct(u64),
     Open,
+    OpenDevice,
     Close,
     Poll,
     ReadFaults,

@@ -6,6 +6,26 @@ OURS=$MODULE
 
 fuzz() { /programs/fuzz "$@"; }
 
+# load MODULE: load a module, and if the machine has a network card bind it to VFIO, so that programs may open it.
+load() {
+	MODULE=$1
+	load_iommufd
+	[ -n "$(find_device 8086 10c9)" ] || return 0
+	load_vfio
+	bind_igb
+}
+
+# unload: unload all modules.
+unload() {
+	local name
+	# Else vfio-pci would take the card by itself when it is loaded again.
+	[ -z "${BDF:-}" ] || echo >"/sys/bus/pci/devices/$BDF/driver_override"
+	# shellcheck disable=SC2013
+	for name in $(cut -d ' ' -f 1 /proc/modules); do
+		rmmod "$name" || die "rmmod $name failed"
+	done
+}
+
 # cover: print what the programs of the tree reach alone, for coverage.py.
 cover() {
 	MODULE=$OURS
@@ -18,10 +38,9 @@ cover() {
 # answers PROGRAMS MODULE FILE: write what a module answers to programs.
 answers() {
 	local status=0
-	MODULE=$2
-	load_iommufd
+	load "$2"
 	limited /programs/fuzz run "$1" "$3" || status=$?
-	rmmod "$MODULE" || die "rmmod $MODULE failed"
+	unload
 	[ "$status" = 0 ] || die "fuzz run on $MODULE ended with status $status"
 }
 

@@ -54,6 +54,10 @@ impl Executor {
                 let fd = sys::open("/dev/iommu", c::O_RDWR);
                 (fd.min(0), fd as u64)
             }
+            Action::OpenDevice => {
+                let fd = sys::open(&self.device, c::O_RDWR);
+                (fd.min(0), fd as u64)
+            }
             Action::Close => (sys::close(fd), 0),
             Action::Poll => (sys::poll(fd), 0),
             Action::ReadFaults => {
