@@ -4,7 +4,10 @@
 //!
 //! Requests are read in blocks and gathered as ranges. Requests that follow one another are one, and
 //! neighbouring ranges are merged. When a batch is full, and after the last request, the driver walks
-//! the caches that may hold translations and has a descriptor made for each cache and range.
+//! the caches that may hold translations and has a descriptor made for each cache and range. If there
+//! are many caches, it walks them several times, with a part of the ranges each.
+
+use core::cell::Cell;
 
 use kernel::prelude::*;
 
@@ -42,27 +45,51 @@ pub(crate) trait Source {
 
 /// The caches of a guest's first stage.
 pub(crate) trait Caches {
-    /// Invalidates the ranges in all caches, and returns when that is complete. Several descriptors
-    /// are submitted at once, [`MAX`] at most. Returns the first error of an invalidation queue, after
-    /// the other caches were invalidated as well.
-    fn invalidate(&self, ranges: &Ranges<'_>) -> Result;
+    /// Walks all caches, has `walk` make descriptors for each, and returns when they are complete.
+    /// Several descriptors are submitted at once, [`MAX`] at most. Returns the first error of an
+    /// invalidation queue, after the other caches were invalidated as well.
+    ///
+    /// Interrupts may be disabled until it returns.
+    fn invalidate(&self, walk: &Walk<'_>) -> Result;
 
     /// Returns how many times descriptors were submitted since this was made.
     fn submissions(&self) -> u32;
 }
 
-/// The ranges of a batch.
-#[derive(Clone, Copy)]
-pub(crate) struct Ranges<'a>(&'a [Range]);
+/// When a walk has made so many descriptors, it makes those of one range only for each cache that
+/// follows. With [`MAX`] caches or more, a walk of this length fills its submissions.
+pub(crate) const LONG_WALK: usize = 16 * MAX;
 
-impl Ranges<'_> {
-    /// Returns how many there are.
+/// A walk over the caches, and what it makes descriptors of.
+pub(crate) struct Walk<'a> {
+    ranges: &'a [Range],
+    /// How many descriptors a range needs in the caches that it has come to.
+    per_range: Cell<usize>,
+    /// How many descriptors it has made.
+    made: Cell<usize>,
+    /// Caches from the current one on get the first range only.
+    is_short: Cell<bool>,
+}
+
+impl<'a> Walk<'a> {
+    const fn new(ranges: &'a [Range]) -> Self {
+        Self {
+            ranges,
+            per_range: Cell::new(0),
+            made: Cell::new(0),
+            is_short: Cell::new(false),
+        }
+    }
+
+    /// Returns how many ranges there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.ranges.len()
     }
 
     /// Makes the descriptors for a cache, `room` at most, beginning with number `from`, and passes
     /// them to `put`. Each is needed `times` times. Returns how many were made.
+    ///
+    /// Caches must be passed in turn, each until 0 is returned for it.
     #[inline]
     pub(crate) fn encode(
         &self,
@@ -72,39 +99,70 @@ impl Ranges<'_> {
         room: usize,
         mut put: impl FnMut(usize, Descriptor),
     ) -> usize {
-        if times > 1 {
-            return self.encode_repeatedly(cache, times, from, room, put);
+        if from == 0 {
+            self.per_range.set(self.per_range.get() + times);
+            self.is_short.set(self.made.get() >= LONG_WALK);
         }
-        let ranges = self.0.get(from..).unwrap_or_default();
-        for (place, range) in ranges.iter().take(room).enumerate() {
-            put(place, cache.descriptor(range));
-        }
-        ranges.len().min(room)
-    }
-
-    /// [`Self::encode`] for a cache that needs each descriptor several times.
-    #[inline(never)]
-    fn encode_repeatedly(
-        &self,
-        cache: &Cache,
-        times: usize,
-        from: usize,
-        room: usize,
-        mut put: impl FnMut(usize, Descriptor),
-    ) -> usize {
-        let (mut skipped, mut made) = (from % times, 0);
-        for range in self.0.get(from / times..).unwrap_or_default() {
-            let descriptor = cache.descriptor(range);
-            for _ in core::mem::take(&mut skipped)..times {
-                if made == room {
-                    return made;
-                }
-                put(made, descriptor);
-                made += 1;
+        let ranges = match self.ranges {
+            [first, ..] if self.is_short.get() => core::slice::from_ref(first),
+            all => all,
+        };
+        let made = if times > 1 {
+            encode_repeatedly(ranges, cache, times, from, room, put)
+        } else {
+            let ranges = ranges.get(from..).unwrap_or_default();
+            for (place, range) in ranges.iter().take(room).enumerate() {
+                put(place, cache.descriptor(range));
             }
-        }
+            ranges.len().min(room)
+        };
+        self.made.set(self.made.get() + made);
         made
     }
+}
+
+/// [`Walk::encode`] for a cache that needs each descriptor several times.
+#[inline(never)]
+fn encode_repeatedly(
+    ranges: &[Range],
+    cache: &Cache,
+    times: usize,
+    from: usize,
+    room: usize,
+    mut put: impl FnMut(usize, Descriptor),
+) -> usize {
+    let (mut skipped, mut made) = (from % times, 0);
+    for range in ranges.get(from / times..).unwrap_or_default() {
+        let descriptor = cache.descriptor(range);
+        for _ in core::mem::take(&mut skipped)..times {
+            if made == room {
+                return made;
+            }
+            put(made, descriptor);
+            made += 1;
+        }
+    }
+    made
+}
+
+/// Invalidates ranges in all caches, in so many walks that none makes many more descriptors than
+/// [`LONG_WALK`], or one range needs more. Returns the first error of an invalidation queue, after all
+/// other descriptors were submitted as well.
+fn invalidate(caches: &impl Caches, ranges: &[Range]) -> Result {
+    let (mut left, mut most, mut result) = (ranges, MAX, Ok(()));
+    while !left.is_empty() {
+        let (now, later) = left.split_at_checked(most).unwrap_or((left, &[]));
+        let walk = Walk::new(now);
+        result = result.and(caches.invalidate(&walk));
+        // Of a walk that became short, the first range is complete.
+        left = if walk.is_short.get() {
+            left.get(1..).unwrap_or_default()
+        } else {
+            later
+        };
+        most = (LONG_WALK / walk.per_range.get().max(1)).max(1);
+    }
+    result
 }
 
 /// Ranges that wait to be invalidated.
@@ -230,7 +288,7 @@ impl Batch {
         if self.ranges.is_empty() {
             return Ok(());
         }
-        let result = caches.invalidate(&Ranges(self.ranges.as_slice()));
+        let result = invalidate(caches, self.ranges.as_slice());
         self.ranges.clear();
         result
     }
@@ -293,11 +351,11 @@ pub(crate) fn carry_out_one(
 ) -> Invalidated {
     let result = Request::new(words).and_then(|request| {
         if let Some(page) = request.page(hardware) {
-            return caches.invalidate(&Ranges(&[page]));
+            return caches.invalidate(&Walk::new(&[page]));
         }
         match request.ranges(hardware) {
-            (range, None) => caches.invalidate(&Ranges(&[range])),
-            (low, Some(high)) => caches.invalidate(&Ranges(&[low, high])),
+            (range, None) => caches.invalidate(&Walk::new(&[range])),
+            (low, Some(high)) => invalidate(caches, &[low, high]),
         }
     });
     Invalidated {

@@ -29,7 +29,7 @@ use crate::{
         batch::{
             self,
             Caches,
-            Ranges, //
+            Walk, //
         },
         descriptor::{
             Cache,
@@ -211,13 +211,13 @@ impl<'a> NestedVtd<'a> {
 }
 
 impl NestedVtd<'_> {
-    /// Invalidates the ranges with descriptors that are made in `room`, at most `batch::MAX` at once.
-    fn invalidate_in(&self, ranges: &Ranges<'_>, room: &mut [MaybeUninit<Descriptor>]) -> Result {
+    /// Walks the caches, with descriptors that are made in `room`, at most `batch::MAX` at once.
+    fn invalidate_in(&self, walk: &Walk<'_>, room: &mut [MaybeUninit<Descriptor>]) -> Result {
         // CAST: `batch::MAX` is a small number.
         let count = room.len().min(batch::MAX) as u32;
         let first = room.as_mut_ptr().cast::<Descriptor>();
         let encoding = Encoding {
-            ranges,
+            walk,
             first,
             submissions: &self.submissions,
         };
@@ -239,17 +239,17 @@ impl NestedVtd<'_> {
 }
 
 impl Caches for NestedVtd<'_> {
-    fn invalidate(&self, ranges: &Ranges<'_>) -> Result {
-        // A few ranges fit on the stack, even if there are several caches. If there is no memory for
-        // more, there are more submissions.
-        if ranges.len() > SMALL / 2 {
+    fn invalidate(&self, walk: &Walk<'_>) -> Result {
+        // Descriptors of a few ranges are made on the stack, even if there are several caches. If
+        // there is no memory for more, there are more submissions.
+        if walk.len() > FEW {
             let room = KBox::<[MaybeUninit<Descriptor>; batch::MAX]>::new_uninit(GFP_NOWAIT);
             if let Ok(mut room) = room {
                 // SAFETY: An array of `MaybeUninit` needs no initialization.
-                return self.invalidate_in(ranges, unsafe { room.assume_init_mut() });
+                return self.invalidate_in(walk, unsafe { room.assume_init_mut() });
             }
         }
-        self.invalidate_in(ranges, &mut [MaybeUninit::uninit(); SMALL])
+        self.invalidate_in(walk, &mut [MaybeUninit::uninit(); SMALL])
     }
 
     fn submissions(&self) -> u32 {
@@ -257,12 +257,14 @@ impl Caches for NestedVtd<'_> {
     }
 }
 
-/// How many descriptors fit on the stack.
-const SMALL: usize = 8;
+/// How many ranges have their descriptors on the stack.
+const FEW: usize = 4;
+/// How many descriptors fit on the stack: as many as the driver's own path submits at once.
+const SMALL: usize = 16;
 
 /// What [`encode`] needs during a call of the door.
 struct Encoding<'a> {
-    ranges: &'a Ranges<'a>,
+    walk: &'a Walk<'a>,
     /// Where the first descriptor of a submission is.
     first: *mut Descriptor,
     submissions: &'a Cell<u32>,
@@ -376,12 +378,12 @@ unsafe extern "C" fn encode(
         ),
     };
     let put = |place, descriptor| {
-        // SAFETY: `Ranges::encode` passes places below `room`, for which there is room, as the caller
+        // SAFETY: `Walk::encode` passes places below `room`, for which there is room, as the caller
         // guarantees.
         unsafe { descriptors.add(place).write(descriptor) };
     };
-    let ranges = encoding.ranges;
-    let written = ranges.encode(&cache, times, from as usize, room as usize, put);
+    let walk = encoding.walk;
+    let written = walk.encode(&cache, times, from as usize, room as usize, put);
     if begins && written != 0 {
         let submissions = &encoding.submissions;
         submissions.set(submissions.get().wrapping_add(1));

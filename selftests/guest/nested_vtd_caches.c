@@ -23,9 +23,9 @@
 #define QDEP		(0x1fUL << 16)
 #define PASID_QDEP	(0x1fUL << 4)
 
-/* Descriptors for which there is one wait: of few requests, and of more. */
+/* Descriptors for which there is one wait: of few requests, where the driver's own path has as many, and of more. */
 #define FEW		4u
-#define SMALL		8u
+#define SMALL		16u
 #define SUBMISSION	64u
 
 static struct submitted seen;
@@ -225,6 +225,32 @@ static void batches(struct fixture *none)
 	close_devices(&d);
 }
 
+/* One request, for up to 21 caches: never more waits than by the driver. */
+static void one_request(struct fixture *none)
+{
+	const request r = pages(TARGET_VA, 1, LEAF);
+	struct devices d;
+	uint64_t did;
+
+	if (!open_devices(&d))
+		return;
+	WANT(attach(d.g.edu.dev, d.one, NULL), 0);
+	did = did_of("BDF", 0);
+	for (uint32_t pasid = 1; pasid <= 10; pasid++) {
+		const uint32_t all = 2 * pasid + 1;
+
+		WANT(attach_pasid(d.rng, pasid, d.one), 0);
+		submit(&d, d.one, &r, 1);
+		WANT(seen.descriptors, all);
+		WANT(seen.waits, (all + SMALL - 1) / SMALL);
+		for (uint32_t n = 1; n <= pasid; n++) {
+			WANT(of_iotlb(did, n, PAGES_OF_PASID, TARGET_VA | IH), 1);
+			WANT(of_rng(&d, n, TARGET_VA), 1);
+		}
+	}
+	close_devices(&d);
+}
+
 /* The host unmaps a page of the guest's memory: of each first stage and PASID that has it nothing stays cached. */
 static void host_unmaps(struct fixture *none)
 {
@@ -256,6 +282,7 @@ static const struct test tests[] = {
 	{ "each cache of a first stage", each_cache, ALONE },
 	{ "each kind of request", kinds, ALONE },
 	{ "batches for several caches", batches, ALONE },
+	{ "one request for many caches", one_request, ALONE },
 	{ "the host unmaps", host_unmaps, ALONE },
 };
 

@@ -2,7 +2,10 @@
 
 //! Batches: what is submitted, and what is returned to the caller.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap, //
+};
 
 use kernel::prelude::*;
 
@@ -11,9 +14,10 @@ use crate::{
         batch::{
             self,
             Caches,
-            Ranges,
             Source,
+            Walk,
             BLOCK,
+            LONG_WALK,
             MAX, //
         },
         descriptor::{
@@ -62,6 +66,8 @@ impl Source for Memory<'_> {
 pub(super) struct Driver {
     pub(super) caches: Vec<(Cache, usize)>,
     pub(super) log: RefCell<Vec<Vec<Descriptor>>>,
+    /// How many descriptors each walk over the caches had.
+    walks: RefCell<Vec<usize>>,
     /// The submission that fails.
     pub(super) fails: Option<usize>,
 }
@@ -71,6 +77,7 @@ impl Driver {
         Self {
             caches: caches.to_vec(),
             log: RefCell::default(),
+            walks: RefCell::default(),
             fails: None,
         }
     }
@@ -86,8 +93,8 @@ impl Driver {
 }
 
 impl Caches for Driver {
-    fn invalidate(&self, ranges: &Ranges<'_>) -> Result {
-        let (mut submitted, mut result) = (Vec::new(), Ok(()));
+    fn invalidate(&self, walk: &Walk<'_>) -> Result {
+        let (mut submitted, mut result, mut all) = (Vec::new(), Ok(()), 0);
         for (cache, times) in &self.caches {
             let mut from = 0;
             loop {
@@ -96,7 +103,7 @@ impl Caches for Driver {
                     submitted.clear();
                 }
                 let (len, room) = (submitted.len(), MAX - submitted.len());
-                let made = ranges.encode(cache, *times, from, room, |place, descriptor| {
+                let made = walk.encode(cache, *times, from, room, |place, descriptor| {
                     assert_eq!(submitted.len(), len + place);
                     submitted.push(descriptor);
                 });
@@ -106,7 +113,9 @@ impl Caches for Driver {
                 }
                 from += made;
             }
+            all += from;
         }
+        self.walks.borrow_mut().push(all);
         if !submitted.is_empty() {
             result = result.and(self.submit(&submitted));
         }
@@ -195,6 +204,29 @@ fn lengths() {
     }
 }
 
+/// The descriptors and waits of the batches in performance.rst, from page 0x30 on, for one cache. C has as many of each
+/// as there are requests.
+#[test]
+fn batches_that_are_measured() {
+    for (count, adjacent, scattered) in [
+        (1, (1, 1), (1, 1)),
+        (16, (1, 1), (16, 1)),
+        (64, (2, 1), (64, 1)),
+        (256, (2, 1), (256, 4)),
+        (4096, (2, 1), (4096, 64)),
+    ] {
+        for (distance, expected) in [(1, adjacent), (2, scattered)] {
+            let driver = Driver::new(&[(IOTLB, 1)]);
+            let requests: Vec<Asked> = (0..count)
+                .map(|place| (0x30 + place * distance, 1, LEAF))
+                .collect();
+            assert_eq!(carry_out(&driver, &requests, None).result, Ok(()));
+            let log = driver.log.borrow();
+            assert_eq!((log.concat().len(), log.len()), expected, "{count}");
+        }
+    }
+}
+
 /// A request of two ranges behind any number of others: none is lost where there is room for one.
 #[test]
 fn two_ranges_at_the_end_of_a_batch() {
@@ -269,6 +301,81 @@ fn failing_queue() {
                 assert_eq!(times(&log, page) == 2, accepted, "{place}");
             }
         }
+    }
+}
+
+/// Many caches: the driver walks them as often as needed for short walks, each cache gets each range, and hardly more
+/// submissions are needed than for all descriptors at once.
+#[test]
+fn many_caches() {
+    for count in [1, 2, 15, 16, 17, 63, 64, 65, 100, 1023, 1024, 1025, 3000] {
+        for times in [1, 2] {
+            let caches: Vec<_> = (0..count)
+                .map(|pasid| (Cache::Iotlb { did: 7, pasid }, times))
+                .collect();
+            for requests in [1, 2, 5, 63, 64, 70] {
+                let driver = Driver::new(&caches);
+                let answer = carry_out(&driver, &scattered(requests), None);
+                assert_eq!((u64::from(answer.done), answer.result), (requests, Ok(())));
+                let one = count as usize * times;
+                let walks = driver.walks.borrow();
+                let longest = LONG_WALK + times * MAX + one;
+                assert!(walks.iter().all(|walk| *walk <= longest), "{walks:?}");
+                let log = driver.log.borrow();
+                let mut seen = BTreeMap::new();
+                for [head, address, ..] in log.concat() {
+                    *seen.entry((head >> 32, address >> 12)).or_insert(0) += 1;
+                }
+                for cache in 0..u64::from(count) {
+                    for place in 0..requests {
+                        assert!(seen.get(&(cache, place * 2)) >= Some(&times));
+                    }
+                }
+                assert_eq!(seen.len() as u64, u64::from(count) * requests);
+                // Of each batch those of the first walk, at most, are made twice; each walk has a submission that is
+                // not full.
+                let batches = requests.div_ceil(MAX as u64) as usize;
+                let most = one * requests as usize + batches * longest;
+                assert!(log.len() <= most.div_ceil(MAX) + walks.len());
+            }
+        }
+    }
+}
+
+/// What the number of caches is learnt from: the first walk is the only one that is longer than it need be.
+#[test]
+fn walks() {
+    let driver = |count| {
+        let cache = |pasid| (Cache::Iotlb { did: 7, pasid }, 1);
+        Driver::new(&(0..count).map(cache).collect::<Vec<_>>())
+    };
+    let walks = |count| {
+        let driver = driver(count);
+        assert_eq!(carry_out(&driver, &scattered(64), None).result, Ok(()));
+        driver.walks.take()
+    };
+    assert_eq!(walks(16), [1024]);
+    // The last cache gets one range, so 63 are left, of which 60 are a walk.
+    assert_eq!(walks(17), [1024 + 1, 17 * 60, 17 * 3]);
+    assert_eq!(walks(1024)[..2], [1024 + 1024 - 16, 1024]);
+    assert_eq!(walks(1024).len(), 64);
+    assert_eq!(walks(5000)[1..], [5000; 63]);
+}
+
+/// A queue that fails in one of several walks: the other walks are made, and the batch does not count.
+#[test]
+fn failing_walk() {
+    let cache = |pasid| (Cache::Iotlb { did: 7, pasid }, 1);
+    let caches: Vec<_> = (0..100).map(cache).collect();
+    let whole = Driver::new(&caches);
+    assert_eq!(carry_out(&whole, &scattered(64), None).result, Ok(()));
+    let all = whole.log.borrow().len();
+    for fails in 0..all {
+        let mut driver = Driver::new(&caches);
+        driver.fails = Some(fails);
+        let answer = carry_out(&driver, &scattered(64), None);
+        assert_eq!((answer.done, answer.result), (0, Err(ETIMEDOUT)));
+        assert_eq!(driver.log.borrow().len(), all);
     }
 }
 
