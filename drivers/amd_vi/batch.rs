@@ -3,9 +3,14 @@
 //! Batches of a guest's commands, for one IOMMU or for several that translate for it.
 //!
 //! A batch is read in blocks. Commands are validated one after the other and put, in their order,
-//! into a lane for each IOMMU that they concern, where neighbours are merged. When a lane is full, all lanes are submitted, and
-//! each is waited for: all IOMMUs are given their commands before any is waited for, and the number
-//! of commands that are complete is known after each submission.
+//! into a lane for each IOMMU that they concern, where neighbours are merged. Before a command for
+//! which a full lane may have no room, all lanes are submitted, and each is waited for: all IOMMUs are
+//! given their commands before any is waited for, and the number of commands that are complete is
+//! known after each submission.
+//!
+//! A device that does not use ATS does not answer an INVALIDATE_IOTLB_PAGES. So no such command is
+//! kept while something is waited for or read from user memory, because ATS may be turned off
+//! meanwhile.
 //!
 //! An IOMMU may execute commands in any order until a COMPLETION_WAIT (2.4.1). Without its F bit a
 //! guest's COMPLETION_WAIT asks for no order, and the end of the batch completes it. With the F bit
@@ -61,8 +66,11 @@ pub(crate) struct Lane<const N: usize> {
     /// The commands, and the place of the COMPLETION_WAIT behind them.
     commands: [Physical; N],
     len: usize,
-    /// The guest's and the host's domain ID that were looked up last for a command of this block.
+    /// The guest's and the host's domain ID that were looked up last, since a block was read or
+    /// commands were waited for.
     domain: Option<(u16, u16)>,
+    /// Some of the commands are for the TLBs of devices.
+    has_device_pages: bool,
     /// What was submitted and not waited for.
     submitted: Option<u64>,
 }
@@ -75,12 +83,29 @@ impl<const N: usize> Lane<N> {
             commands: [Physical::NONE; N],
             len: 0,
             domain: None,
+            has_device_pages: false,
             submitted: None,
         }
     };
 
-    /// Adds a command, or merges it with the last ones. Returns whether there was room.
-    fn push(&mut self, mut command: Physical) -> bool {
+    /// Returns whether there may be no room for another command.
+    fn is_full(&self) -> bool {
+        // The last place remains for the COMPLETION_WAIT.
+        self.len + 1 >= N
+    }
+
+    /// Returns whether a command is merged with the last one.
+    fn merges(&self, command: Physical) -> bool {
+        let last = self
+            .len
+            .checked_sub(1)
+            .and_then(|last| self.commands.get(last));
+        last.is_some_and(|last| last.merged(command).is_some())
+    }
+
+    /// Adds a command, or merges it with the last ones. Returns `EIO`, without effect, if there is no
+    /// room.
+    fn push(&mut self, mut command: Physical) -> Result {
         let mut len = self.len;
         while let Some(last) = len.checked_sub(1) {
             let merged = self
@@ -93,19 +118,19 @@ impl<const N: usize> Lane<N> {
             command = merged;
             len = last;
         }
-        // The last place remains for the COMPLETION_WAIT.
         match self.commands.get_mut(len) {
             Some(place) if len < N - 1 => {
                 *place = command;
                 self.len = len + 1;
-                true
+                Ok(())
             }
-            _ => false,
+            _ => Err(EIO),
         }
     }
 
     /// Takes the commands out, in order, with a place behind them.
     fn take(&mut self) -> &mut [Physical] {
+        self.has_device_pages = false;
         let len = core::mem::take(&mut self.len);
         self.commands.get_mut(..=len).unwrap_or_default()
     }
@@ -154,8 +179,8 @@ struct Batch<'a, I, const N: usize> {
     accepted: u32,
     /// How many of them are known to be complete.
     complete: u32,
-    /// The guest's id of the device that was looked up last for a command of this block, the IOMMU
-    /// that it is behind, and the device.
+    /// The guest's id of the device that was looked up last, since a block was read or commands were
+    /// waited for, the IOMMU that it is behind, and the device.
     device: Option<(u16, usize, Device)>,
     /// How many times commands were submitted.
     submissions: u32,
@@ -174,6 +199,10 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
         while self.accepted < count && result.is_ok() {
             let len = most.min((count - self.accepted) as usize);
             let block = block.get_mut(..len).unwrap_or_default();
+            if self.lanes.iter().any(|lane| lane.has_device_pages) {
+                self.flush()?;
+            }
+            self.forget();
             result = match source.read(block) {
                 Ok(()) => self.accept(hardware, block)?,
                 Err(error) if len == 1 => Err(error),
@@ -190,16 +219,14 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
 
     /// Accepts the commands of a block. The inner result says why one is not accepted.
     fn accept(&mut self, hardware: &Hardware, block: &[Words]) -> Result<Result> {
-        // Domains and devices may have gone since.
-        self.device = None;
-        for lane in self.lanes.iter_mut() {
-            lane.domain = None;
-        }
         for words in block {
             let command = match Command::new(*words, hardware) {
                 Ok(command) => command,
                 Err(error) => return Ok(Err(error)),
             };
+            if !self.is_merged(&command) {
+                self.make_room()?;
+            }
             let exists = match command {
                 Command::Wait { flush } => {
                     if flush {
@@ -209,7 +236,8 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
                 }
                 Command::DeviceEntry { device } => match self.find(device) {
                     Some((iommu, found)) => {
-                        self.put(iommu, Physical::device_entry(found.device_id))?;
+                        self.lane(iommu)?
+                            .push(Physical::device_entry(found.device_id))?;
                         true
                     }
                     None => false,
@@ -217,7 +245,9 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
                 Command::DevicePages { device, pages } => match self.find(device) {
                     Some((iommu, found)) => {
                         if let Some(command) = pages.on_device(&found) {
-                            self.put(iommu, command)?;
+                            let lane = self.lane(iommu)?;
+                            lane.push(command)?;
+                            lane.has_device_pages = true;
                         }
                         true
                     }
@@ -248,23 +278,27 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
         self.device.map(|(_, iommu, device)| (iommu, device))
     }
 
-    /// Puts the command about a guest's domain into the lane of each IOMMU that has the domain.
-    /// Returns whether there is one.
+    /// Puts the command about a guest's domain into the lane of each IOMMU that has the domain. Each
+    /// lane must have room, or a command to merge it with. Returns whether there is one.
     fn put_pages(&mut self, domain: u16, pages: &Pages) -> Result<bool> {
         let mut exists = false;
         for iommu in 0..self.lanes.len() {
-            let iommus = self.iommus;
-            let known = &mut self.lane(iommu)?.domain;
-            if !matches!(*known, Some((guest, _)) if guest == domain) {
-                let found = iommus.domain(iommu, domain);
-                *known = found.filter(|(guest, _)| *guest == domain);
-            }
-            if let Some((_, host)) = *known {
-                self.put(iommu, pages.on_domain(host))?;
+            if let Some(host) = self.find_domain(iommu, domain) {
+                self.lane(iommu)?.push(pages.on_domain(host))?;
                 exists = true;
             }
         }
         Ok(exists)
+    }
+
+    /// Returns the domain ID that an IOMMU has for a guest's domain.
+    fn find_domain(&mut self, iommu: usize, domain: u16) -> Option<u16> {
+        let lane = self.lanes.get_mut(iommu)?;
+        if !matches!(lane.domain, Some((guest, _)) if guest == domain) {
+            let found = self.iommus.domain(iommu, domain);
+            lane.domain = found.filter(|(guest, _)| *guest == domain);
+        }
+        lane.domain.map(|(_, host)| host)
     }
 
     /// Puts commands about all domains and devices of the guest into lanes. An IOMMU has the domains
@@ -275,29 +309,59 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
         }
         for iommu in 0..self.lanes.len() {
             let mut next = Some(0);
-            while let Some((id, device)) = next.and_then(|from| self.iommus.device(iommu, from)) {
-                self.put(iommu, Physical::device_entry(device.device_id))?;
-                next = id.checked_add(1);
+            while let Some(from) = next {
+                self.make_room()?;
+                next = None;
+                if let Some((id, device)) = self.iommus.device(iommu, from) {
+                    let command = Physical::device_entry(device.device_id);
+                    self.lane(iommu)?.push(command)?;
+                    next = id.checked_add(1);
+                }
             }
-            let mut next = Some(0);
-            while let Some((id, host)) = next.and_then(|from| self.iommus.domain(iommu, from)) {
-                self.put(iommu, Physical::all_of_domain(host))?;
-                next = id.checked_add(1);
+            next = Some(0);
+            while let Some(from) = next {
+                self.make_room()?;
+                next = None;
+                if let Some((id, host)) = self.iommus.domain(iommu, from) {
+                    self.lane(iommu)?.push(Physical::all_of_domain(host))?;
+                    next = id.checked_add(1);
+                }
             }
         }
         self.all_invalidated = true;
         Ok(())
     }
 
-    /// Puts a command into the lane of an IOMMU. If there is no room, all lanes are completed first.
-    fn put(&mut self, iommu: usize, command: Physical) -> Result {
-        if self.lane(iommu)?.push(command) {
-            return Ok(());
+    /// Returns whether a command needs no room, because in each full lane that it concerns it will be
+    /// merged with the last one, or because it is for no lane.
+    fn is_merged(&mut self, command: &Command) -> bool {
+        match command {
+            Command::Wait { .. } => true,
+            Command::DomainPages { domain, pages } => (0..self.lanes.len()).all(|iommu| {
+                self.lanes.get(iommu).is_none_or(|lane| !lane.is_full())
+                    || self
+                        .find_domain(iommu, *domain)
+                        .zip(self.lanes.get(iommu))
+                        .is_none_or(|(host, lane)| lane.merges(pages.on_domain(host)))
+            }),
+            _ => false,
         }
-        self.flush()?;
-        // There is room now.
-        self.lane(iommu)?.push(command);
+    }
+
+    /// Makes room for a command in each lane. If there is none, all lanes are completed first.
+    fn make_room(&mut self) -> Result {
+        if self.lanes.iter().any(Lane::is_full) {
+            self.flush()?;
+        }
         Ok(())
+    }
+
+    /// Forgets what was looked up: domains and devices may have gone.
+    fn forget(&mut self) {
+        self.device = None;
+        for lane in self.lanes.iter_mut() {
+            lane.domain = None;
+        }
     }
 
     fn lane(&mut self, iommu: usize) -> Result<&mut Lane<N>> {
@@ -307,6 +371,7 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
     /// Submits what is in lanes and waits until it is complete. Returns the error of the first IOMMU
     /// that fails, after all that was submitted has been waited for.
     fn flush(&mut self) -> Result {
+        self.forget();
         let mut result = Ok(());
         for (iommu, lane) in self.lanes.iter_mut().enumerate() {
             if lane.len == 0 {

@@ -77,6 +77,8 @@ pub(super) struct Recorder {
     pub(super) looked_up: Cell<usize>,
     /// Domains and devices go away once so much was submitted.
     pub(super) leave_at: usize,
+    /// Devices have no ATS any more once so much was submitted.
+    ats_until: usize,
 }
 
 impl Recorder {
@@ -106,6 +108,7 @@ impl Recorder {
             bad_wait: None,
             looked_up: Cell::new(0),
             leave_at: usize::MAX,
+            ats_until: usize::MAX,
         }
     }
 
@@ -121,8 +124,12 @@ impl Recorder {
 
     fn look_up(&self) -> Option<()> {
         self.looked_up.set(self.looked_up.get() + 1);
-        let submissions = self.count(|seen| matches!(seen, Seen::Submitted(..)));
-        (submissions < self.leave_at).then_some(())
+        (self.submitted() < self.leave_at).then_some(())
+    }
+
+    /// Returns how many submissions there were.
+    fn submitted(&self) -> usize {
+        self.count(|seen| matches!(seen, Seen::Submitted(..)))
     }
 
     fn count(&self, of: impl Fn(&Seen) -> bool) -> usize {
@@ -141,16 +148,17 @@ impl Iommus for Recorder {
 
     fn device(&self, iommu: usize, from: u16) -> Option<(u16, Device)> {
         self.look_up()?;
-        self.devices[iommu]
+        let (id, mut device) = *self.devices[iommu]
             .iter()
-            .find(|(guest, _)| *guest >= from)
-            .copied()
+            .find(|(guest, _)| *guest >= from)?;
+        device.ats &= self.submitted() < self.ats_until;
+        Some((id, device))
     }
 
     fn submit(&self, iommu: usize, commands: &mut [Physical]) -> Result<u64> {
         let (_, commands) = commands.split_last().expect("there is room for the wait");
         assert!(!commands.is_empty() && commands.len() <= batch::MAX);
-        let number = self.count(|seen| matches!(seen, Seen::Submitted(..)));
+        let number = self.submitted();
         if self.bad_submission == Some(number) {
             return Err(EIO);
         }
@@ -351,28 +359,27 @@ fn completion_waits() {
 #[test]
 fn domains_and_devices_are_looked_up_once_a_block() {
     let commands = |nth: &dyn Fn(u64) -> Words| -> Vec<_> { (0..200).map(nth).collect() };
-    for (commands, kinds) in [
-        (commands(&|page| pages(7, page * 2)), 1),
-        (commands(&|page| device_pages(0x18, page)), 1),
+    // Blocks are of 64 commands. A full lane is looked at with the first command of the next block, which may merge;
+    // when it was waited for the domain is looked up again.
+    for (commands, looked_up) in [
+        (commands(&|page| pages(7, page * 2)), 4 + 3),
+        (commands(&|page| device_pages(0x18, page)), 4),
         (
             commands(&|page| match page % 2 {
                 0 => pages(7, page * 2),
                 _ => device_pages(0x18, page),
             }),
-            2,
+            2 * 4,
         ),
     ] {
         let recorder = Recorder::new(1);
         assert_eq!(run(&recorder, &commands, None), outcome(200, Ok(()), 4));
-        // Blocks are of 64 commands.
-        assert_eq!(recorder.looked_up.get(), 4 * kinds);
-        // They go away with the submission at the beginning of the second block.
+        assert_eq!(recorder.looked_up.get(), looked_up);
+        // They go away with the first submission, after which they are looked up again.
         let mut recorder = Recorder::new(1);
         recorder.leave_at = 1;
-        let expected = outcome(128, Err(ENOENT), 2);
-        if kinds == 1 {
-            assert_eq!(run(&recorder, &commands, None), expected);
-        }
+        let expected = outcome(64, Err(ENOENT), 1);
+        assert_eq!(run(&recorder, &commands, None), expected);
     }
     // Others in turn are looked up again.
     let recorder = Recorder::new(1);
@@ -384,6 +391,81 @@ fn domains_and_devices_are_looked_up_once_a_block() {
     let hosts: Vec<_> = recorder.submissions(0).concat();
     let hosts: Vec<_> = hosts.iter().map(|words| bits(words, 47, 32)).collect();
     assert_eq!(hosts, [0x1001, 0x1007].repeat(32));
+}
+
+/// A device stops using ATS while commands are waited for: what comes after is not for its TLB.
+#[test]
+fn ats_ends_during_a_wait() {
+    let is_device_pages = |words: &Words| bits(words, 63, 60) == 4;
+    let waits: Vec<_> = (0..31)
+        .flat_map(|page| [pages(7, 2 * page), wait(true)])
+        .collect();
+    let full: Vec<_> = (0..63).map(|page| pages(7, 2 * page)).collect();
+    for between in [waits, full] {
+        let device = device_pages(0x18, 1);
+        let commands: Vec<_> = [device]
+            .into_iter()
+            .chain(between)
+            .chain([device])
+            .collect();
+        let mut recorder = Recorder::new(1);
+        recorder.ats_until = 1;
+        let result = run(&recorder, &commands, None);
+        assert_eq!(
+            (result.done as usize, result.result),
+            (commands.len(), Ok(()))
+        );
+        let submissions = recorder.submissions(0);
+        assert_eq!(
+            submissions[0].iter().filter(|w| is_device_pages(w)).count(),
+            1
+        );
+        let later = submissions[1..].concat();
+        assert!(!later.iter().any(|words| is_device_pages(words)));
+    }
+}
+
+/// Commands in memory. While they are read no command for the TLB of a device is waiting.
+struct Watching<'a>(Memory<'a>, &'a Recorder);
+
+impl Source for Watching<'_> {
+    fn read(&mut self, block: &mut [Words]) -> Result {
+        let of = |words: &[Words]| {
+            words
+                .iter()
+                .filter(|words| bits(*words, 63, 60) == 4)
+                .count()
+        };
+        let given: usize = (0..self.1.devices.len())
+            .map(|iommu| of(&self.1.submissions(iommu).concat()))
+            .sum();
+        assert_eq!(given, of(&self.0.commands[..self.0.next]));
+        self.0.read(block)
+    }
+}
+
+#[test]
+fn no_command_for_a_device_waits_for_memory() {
+    for iommus in [1, 2] {
+        for place in 0..200 {
+            // All others become one.
+            let mut commands: Vec<_> = (0..200).map(|page| pages(7, page)).collect();
+            commands[place] = device_pages(0x18, 1);
+            let recorder = Recorder::new(iommus);
+            let mut lanes: Vec<Lane<FULL_LANE>> = (0..iommus).map(|_| Lane::EMPTY).collect();
+            let memory = Memory {
+                commands: &commands,
+                next: 0,
+                bad: None,
+            };
+            let mut source = Watching(memory, &recorder);
+            let made = batch::carry_out(&recorder, &FULL, &mut lanes, &mut source, 200);
+            assert_eq!((made.done, made.result), (200, Ok(())));
+            // The block that has the command is submitted by itself.
+            let submissions = recorder.submissions(0).len();
+            assert_eq!(submissions, if place < 192 { 2 } else { 1 });
+        }
+    }
 }
 
 #[test]
