@@ -116,6 +116,7 @@ enum Stages {
 /// What a guest's entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GuestDte {
+    is_valid: bool,
     domain_id: u16,
     stages: Stages,
     /// IR and IW, as far as the guest permits DMA.
@@ -134,6 +135,7 @@ impl GuestDte {
         let [word0, word1, word2, _] = dte;
         if !V.is_set(word0) {
             return Ok(Self {
+                is_valid: false,
                 domain_id: 0,
                 stages: Stages::Second,
                 permissions: IR.mask() | IW.mask(),
@@ -161,6 +163,7 @@ impl GuestDte {
             Stages::Both([word0 & first, word1 & second, word2 & third])
         };
         Ok(Self {
+            is_valid: true,
             // CAST: The field has 16 bits.
             domain_id: DOMAIN_ID.of(word1) as u16,
             stages,
@@ -179,6 +182,21 @@ impl GuestDte {
     /// stage; what they cache of both stages, the guest must, and does so only if it has enabled ATS.
     pub(crate) fn permits_ats(&self) -> bool {
         self.ats || !matches!(self.stages, Stages::Both(_))
+    }
+
+    /// Returns whether the IOMMU of the guest would report anything about a device with this entry.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.is_valid
+    }
+
+    /// Returns whether a write or a read of a device may fault by what the guest has set up. Where the
+    /// second stage alone translates, the guest has permissions only; the rest is the host's.
+    pub(crate) fn may_fault(&self, is_write: bool) -> bool {
+        let needed = if is_write { IW } else { IR };
+        match self.stages {
+            Stages::None | Stages::Both(_) => true,
+            Stages::Second => self.permissions & needed.mask() == 0,
+        }
     }
 
     /// Makes the entry for a device. `dte` is the valid entry under which the second stage alone

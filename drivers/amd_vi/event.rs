@@ -4,7 +4,10 @@
 //!
 //! Sections are those of the AMD I/O Virtualization Technology Specification, 48882.
 
-use crate::drivers::field::Field;
+use crate::drivers::{
+    amd_vi::dte::GuestDte,
+    field::Field, //
+};
 
 /// An entry of an event log.
 pub(crate) type Event = [u64; 2];
@@ -25,6 +28,8 @@ const PASID_HIGH: Field = Field::new(19, 16);
 /// Bits 15:0 of the PASID with `GN`. Without it the domain ID in IO_PAGE_FAULT.
 const PASID_LOW: Field = Field::new(47, 32);
 const GN: Field = Field::bit(48);
+/// In IO_PAGE_FAULT: a write.
+const RW: Field = Field::bit(53);
 const CODE: Field = Field::new(63, 60);
 
 /// The flags between `GN` and `CODE` that are not reserved: I, RW, RZ and TR of
@@ -40,22 +45,25 @@ pub(crate) fn device_id([word0, _]: Event) -> u16 {
     DEVICE_ID.of(word0) as u16
 }
 
-/// Returns the event for a guest that knows the device and its domain by these ids. Returns `None`
-/// for events that are not about what the guest has set up.
-pub(crate) fn for_guest([word0, address]: Event, device: u16, domain: u16) -> Option<Event> {
+/// Returns the event for a guest that knows the device by this id and has this entry for it. Returns
+/// `None` for events that are not about what the guest has set up.
+pub(crate) fn for_guest([word0, address]: Event, device: u16, entry: &GuestDte) -> Option<Event> {
     let code = CODE.of(word0);
-    let flags = match code {
-        code::ILLEGAL_DEV_TABLE_ENTRY => ILLEGAL_FLAGS,
-        code::IO_PAGE_FAULT => FAULT_FLAGS,
-        code::INVALID_DEVICE_REQUEST => REQUEST_FLAGS,
+    let (flags, is_guests) = match code {
+        code::ILLEGAL_DEV_TABLE_ENTRY => (ILLEGAL_FLAGS, entry.is_valid()),
+        code::IO_PAGE_FAULT => (FAULT_FLAGS, entry.may_fault(RW.is_set(word0))),
+        code::INVALID_DEVICE_REQUEST => (REQUEST_FLAGS, entry.is_valid()),
         _ => return None,
     };
+    if !is_guests {
+        return None;
+    }
     let mut told = word0 & (CODE.mask() | GN.mask() | flags);
     told = DEVICE_ID.put(told, u64::from(device));
     if GN.is_set(word0) {
         told |= word0 & (PASID_HIGH.mask() | PASID_LOW.mask());
     } else if code == code::IO_PAGE_FAULT {
-        told = PASID_LOW.put(told, u64::from(domain));
+        told = PASID_LOW.put(told, u64::from(entry.domain_id()));
     }
     Some([told, address])
 }

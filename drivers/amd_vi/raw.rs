@@ -255,7 +255,7 @@ impl Private {
         let Some(device) = self.viommu.id_of(event::device_id(event)) else {
             return false;
         };
-        let Some(told) = event::for_guest(event, device, self.guest.domain_id()) else {
+        let Some(told) = event::for_guest(event, device, &self.guest) else {
             return false;
         };
         let told = told.map(u64::to_le);

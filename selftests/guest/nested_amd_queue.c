@@ -506,6 +506,13 @@ static void guest_of_a_vmm(struct fixture *none)
 	end_vmm(&v);
 }
 
+/* DMA to what the host does not map, while the guest has no page table: it is not told. */
+static void miss_unseen(struct vmm *v, uint64_t hole)
+{
+	WANT(written_to(&v->g, hole), 0);
+	WANT(poll(&(struct pollfd){ .fd = v->events, .events = POLLIN }, 1, 1000), 0);
+}
+
 /* A device of the guest misses: the guest reads of it in its log, by its own ids. */
 static void events_of_a_guest(struct fixture *none)
 {
@@ -514,8 +521,13 @@ static void events_of_a_guest(struct fixture *none)
 
 	if (no_commands() || !start_vmm(&v))
 		return;
-	set_entry(&v, translating(DOMAIN, GCR3_PAGE));
+	/* No valid entry, and one without a table. */
+	miss_unseen(&v, hole);
+	set_entry(&v, (struct dte){ { DTE_V | DTE_TV | DTE_IR | DTE_IW, DOMAIN } });
 	put_wait(&v, 1);
+	miss_unseen(&v, hole);
+	set_entry(&v, translating(DOMAIN, GCR3_PAGE));
+	put_wait(&v, 2);
 	for (uint32_t n = 0; n < 3; n++) {
 		uint64_t *event = guest_words(&v, LOG_PAGE) + n * 2;
 
@@ -529,8 +541,7 @@ static void events_of_a_guest(struct fixture *none)
 	}
 	/* By the parent it is the host's fault. */
 	WANT(attach(v.g.edu.dev, v.g.parent, NULL), 0);
-	WANT(written_to(&v.g, hole), 0);
-	WANT(poll(&(struct pollfd){ .fd = v.events, .events = POLLIN }, 1, 1000), 0);
+	miss_unseen(&v, hole);
 	end_vmm(&v);
 }
 

@@ -3,11 +3,15 @@
 //! Events. Bits are counted over the whole entry.
 
 use crate::{
-    drivers::amd_vi::event::for_guest,
+    drivers::amd_vi::{
+        dte::GuestDte,
+        event::for_guest, //
+    },
     tests::{
         amd_vi::{
             bits,
-            with, //
+            with,
+            FULL, //
         },
         random::cases, //
     }, //
@@ -15,6 +19,17 @@ use crate::{
 
 const DEVICE: u16 = 0x0108;
 const DOMAIN: u16 = 0x0007;
+
+/// A guest's entry with these bits and its domain ID.
+fn entry(set: &[u32]) -> GuestDte {
+    let dte = set.iter().fold([0; 4], |dte, bit| with(dte, *bit, *bit, 1));
+    GuestDte::new(with(dte, 79, 64, DOMAIN.into()), &FULL).expect("valid")
+}
+
+/// V, TV, GV, IR, IW, and a bit of the address of the GCR3 table.
+fn nested() -> GuestDte {
+    entry(&[0, 1, 55, 61, 62, 58])
+}
 
 /// The flags that are not reserved, of the codes that are delivered.
 fn flags(code: u64) -> &'static [u32] {
@@ -32,7 +47,7 @@ fn flags(code: u64) -> &'static [u32] {
 #[test]
 fn codes() {
     for code in 0..16 {
-        let event = for_guest(with([0; 2], 63, 60, code), DEVICE, DOMAIN);
+        let event = for_guest(with([0; 2], 63, 60, code), DEVICE, &nested());
         assert_eq!(event.is_some(), [1, 2, 8].contains(&code), "code {code}");
     }
 }
@@ -42,7 +57,7 @@ fn ids_are_the_guests_and_nothing_else_passes() {
     cases(2_000, |random| {
         let code = *random.pick(&[1, 2, 8]);
         let event = with([random.number(), random.number()], 63, 60, code);
-        let told = for_guest(event, DEVICE, DOMAIN).expect("it is delivered");
+        let told = for_guest(event, DEVICE, &nested()).expect("it is delivered");
         assert_eq!(told[1], event[1]);
         assert_eq!(bits(&told, 63, 60), code);
         assert_eq!(bits(&told, 15, 0), u64::from(DEVICE));
@@ -62,4 +77,31 @@ fn ids_are_the_guests_and_nothing_else_passes() {
             assert_eq!(bits(&told, bit, bit), expected, "bit {bit} of code {code}");
         }
     });
+}
+
+/// What the host has set up is not told: without a stage of the guest a page fault is about a permission that the guest
+/// refuses, or it is the host's; and an IOMMU reports nothing about an entry that is not valid.
+#[test]
+fn what_the_host_has_set_up() {
+    let told = |entry: &GuestDte, code, write| {
+        let event = with(with([0; 2], 63, 60, code), 53, 53, write);
+        for_guest(event, DEVICE, entry).is_some()
+    };
+    let of = |entry: &GuestDte| {
+        let faults = [told(entry, 2, 0), told(entry, 2, 1)];
+        assert_eq!(told(entry, 1, 0), told(entry, 8, 0));
+        (told(entry, 1, 0), faults)
+    };
+    // Not valid, whatever else is set.
+    assert_eq!(of(&entry(&[])), (false, [false; 2]));
+    assert_eq!(of(&entry(&[1, 55, 58])), (false, [false; 2]));
+    // TV = 0: no DMA passes.
+    assert_eq!(of(&entry(&[0])), (true, [true; 2]));
+    assert_eq!(of(&entry(&[0, 61, 62])), (true, [true; 2]));
+    // GV = 0: what IR and IW refuse.
+    assert_eq!(of(&entry(&[0, 1, 61, 62])), (true, [false; 2]));
+    assert_eq!(of(&entry(&[0, 1, 61])), (true, [false, true]));
+    assert_eq!(of(&entry(&[0, 1, 62])), (true, [true, false]));
+    assert_eq!(of(&entry(&[0, 1])), (true, [true; 2]));
+    assert_eq!(of(&nested()), (true, [true; 2]));
 }
