@@ -6,6 +6,7 @@ mod batch;
 mod first_stage;
 mod model;
 mod range;
+mod world;
 
 use crate::drivers::vtd::hardware::Hardware;
 
