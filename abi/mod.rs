@@ -22,9 +22,12 @@ use kernel::module::this_module;
 
 use crate::{
     drivers::NativeBackends,
-    kapi::iommu::{
-        batch::find_lists,
-        provider::Provider, //
+    kapi::{
+        iommu::{
+            batch::find_lists,
+            provider::Provider, //
+        },
+        mm::uncharge::Uncharger, //
     }, //
 };
 
@@ -39,6 +42,7 @@ pub(crate) struct Module {
     _iommu: file::MiscDevice,
     // Field order: dropped after the devices, through which contexts get there.
     shown: file::Shown,
+    _uncharger: Uncharger,
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
     _mock: crate::selftests::mock::Mock,
     _native: NativeBackends,
@@ -59,6 +63,10 @@ impl kernel::InPlaceModule for Module {
                 .ok(),
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
             _mock: crate::selftests::mock::Mock::register(this_module::<LocalModule>())?,
+            // SAFETY:
+            // - The module is loaded once.
+            // - It is dropped after the devices, through which contexts get there that pin pages.
+            _uncharger: unsafe { Uncharger::new()? },
             shown: file::shown(),
             _iommu <- file::MiscDevice::iommu(shown),
             _vfio_container: if cfg!(CONFIG_IOMMUFD_VFIO_CONTAINER) {

@@ -191,21 +191,39 @@ unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm)
 }
 
 /*
- * The caller must hold a reference to the users of @mm. With @inc, returns -EINTR if the task is killed
- * while it waits for the mmap lock; to take pages away cannot fail.
+ * Charges pages to a process, and takes away as many as @fewer says, which is 0 then. The caller must hold
+ * a reference to the users of @mm. Returns -EINTR, and changes nothing, if the task is killed while it
+ * waits for the mmap lock; -ENOMEM if @npages more exceed the limit of @task.
  */
-int iommufd_rs_account_mm(struct mm_struct *mm, unsigned long npages, bool inc,
-			  struct task_struct *task)
+int iommufd_rs_charge_mm(struct mm_struct *mm, unsigned long npages,
+			 atomic64_t *fewer, struct task_struct *task)
 {
-	int rc;
+	unsigned long less;
+	int rc = 0;
 
-	if (!inc)
-		mmap_write_lock(mm);
-	else if (mmap_write_lock_killable(mm))
+	if (mmap_write_lock_killable(mm))
 		return -EINTR;
-	rc = __account_locked_vm(mm, npages, inc, task, false);
+	less = atomic64_xchg(fewer, 0);
+	if (less)
+		__account_locked_vm(mm, less, false, task, false);
+	if (npages)
+		rc = __account_locked_vm(mm, npages, true, task, false);
 	mmap_write_unlock(mm);
 	return rc;
+}
+
+/*
+ * Takes pages away that were charged to a process. Returns false, and changes nothing, if its mmap lock is
+ * not free. The caller must hold a reference to the users of @mm.
+ */
+bool iommufd_rs_try_uncharge_mm(struct mm_struct *mm, unsigned long npages)
+{
+	/* No VMA is changed, so their sequence counters need not be. */
+	if (!down_write_trylock(&mm->mmap_lock))
+		return false;
+	__account_locked_vm(mm, npages, false, current, false);
+	up_write(&mm->mmap_lock);
+	return true;
 }
 
 /*

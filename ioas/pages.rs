@@ -197,7 +197,7 @@ impl Pages {
         } else {
             Accounting::User
         };
-        let owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
+        let owner = usage.current_owner(accounting)?;
         Ok(Shared::pin_init(
             try_pin_init!(Self {
                 source,

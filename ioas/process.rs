@@ -16,11 +16,10 @@ use crate::{
     },
     kapi::{
         mm::{
-            locked_vm::AccountedMm,
+            locked_vm::Accounting,
             user::UserStruct, //
         },
         reason::{
-            Because,
             Reason,
             Result, //
         },
@@ -42,7 +41,8 @@ pub(crate) fn change_process(
     if cmd.__reserved != 0 {
         return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
-    let pending_owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
+    // Mappings may be accounted in different ways.
+    let pending_owner = ctx.usage().current_owner(Accounting::Process)?;
 
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;

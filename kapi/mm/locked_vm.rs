@@ -12,22 +12,28 @@ use core::{
 };
 
 use kernel::{
-    error::to_result,
     mm::{
         Mm,
         MmWithUser, //
     },
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
     task::Task, //
 };
 
 use crate::{
     ffi::bindings,
-    kapi::units::{
-        to_isize,
-        to_u64,
-        to_usize, //
+    kapi::{
+        bug::warn_on_once,
+        mm::uncharge::ProcessCharge,
+        units::{
+            to_isize,
+            to_u64,
+            to_usize, //
+        }, //
     }, //
 };
 
@@ -73,6 +79,8 @@ pub(crate) struct AccountedMm {
     mm: ManuallyDrop<ARef<Mm>>,
     task: ManuallyDrop<ARef<Task>>,
     user: User,
+    /// What [`Accounting::Process`] needs.
+    process: Option<Arc<ProcessCharge>>,
 }
 
 impl Drop for AccountedMm {
@@ -98,6 +106,7 @@ impl Clone for AccountedMm {
             mm: self.mm.clone(),
             task: self.task.clone(),
             user: User(self.user.0),
+            process: self.process.clone(),
         }
     }
 }
@@ -121,8 +130,20 @@ impl AccountedMm {
                 mm: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(mm.cast()))),
                 task: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(task.cast()))),
                 user: User(NonNull::new_unchecked(user)),
+                process: None,
             }
         })
+    }
+
+    /// Prepares it for [`Accounting::Process`]. `last` is a value that was prepared, if there is one: if
+    /// it is the same process, both uncharge it together. Returns `ENOMEM` if there is no memory.
+    pub(super) fn prepare(&mut self, last: Option<&Self>) -> Result {
+        let same = last.filter(|last| core::ptr::eq(last.mm.as_raw(), self.mm.as_raw()));
+        self.process = match same.and_then(|last| last.process.clone()) {
+            None => Some(ProcessCharge::new((*self.mm).clone())?),
+            process => process,
+        };
+        Ok(())
     }
 
     /// Returns the address space.
@@ -149,7 +170,12 @@ impl AccountedMm {
                     return Err(ENOMEM);
                 }
             }
-            Accounting::Process => self.account_mm(npages, true)?,
+            Accounting::Process => {
+                // Whatever is charged so was prepared for it.
+                warn_on_once!(self.process.is_none());
+                let process = self.process.as_ref().ok_or(EINVAL)?;
+                process.charge(npages, &self.task)?;
+            }
         }
         self.add_pinned(to_isize(npages));
         Ok(())
@@ -190,7 +216,8 @@ impl AccountedMm {
         to_u64(charged)
     }
 
-    /// Undoes the charge of `npages` pages.
+    /// Undoes the charge of `npages` pages. Does not wait: pages that are charged to the process stay so
+    /// while another task has its mmap lock, see [`uncharge`](crate::kapi::mm::uncharge).
     pub(crate) fn uncharge(&self, accounting: Accounting, npages: u64) {
         match accounting {
             Accounting::Unlimited => {}
@@ -198,27 +225,14 @@ impl AccountedMm {
             Accounting::User => unsafe {
                 bindings::iommufd_rs_uncharge_user(self.user.0.as_ptr(), to_usize(npages))
             },
-            // This fails only if the address space has no users. Then there is no account either.
-            Accounting::Process => drop(self.account_mm(npages, false)),
+            Accounting::Process => {
+                warn_on_once!(self.process.is_none());
+                if let Some(process) = &self.process {
+                    process.uncharge(npages);
+                }
+            }
         }
         self.add_pinned(-to_isize(npages));
-    }
-
-    /// Adds pages to the number of those that the process has locked, or takes them away. Returns
-    /// `EINVAL` if the address space has no users. If pages are added, returns `ENOMEM` if this
-    /// exceeds the limit, and `EINTR` if the task is killed while it waits for the mmap lock.
-    fn account_mm(&self, npages: u64, more: bool) -> Result {
-        let user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
-        // SAFETY: `user` keeps the users of the address space, and `self` holds a reference to the
-        // task.
-        to_result(unsafe {
-            bindings::iommufd_rs_account_mm(
-                user.as_raw(),
-                to_usize(npages),
-                more,
-                self.task.as_ptr(),
-            )
-        })
     }
 
     fn add_pinned(&self, npages: isize) {

@@ -21,6 +21,11 @@ use crate::kapi::{
     mm::locked_vm::{
         AccountedMm,
         Accounting, //
+    },
+    reason::{
+        self,
+        Because,
+        Reason, //
     }, //
 };
 
@@ -70,6 +75,17 @@ impl Usage {
                 drop(old);
             }
         }
+    }
+
+    /// Returns what pages of the current process are charged to from now on. Returns `EINVAL` in a
+    /// kernel thread, and `ENOMEM` if there is no memory.
+    pub(crate) fn current_owner(&self, accounting: Accounting) -> reason::Result<AccountedMm> {
+        let mut owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
+        if accounting == Accounting::Process {
+            let last = self.account();
+            owner.prepare(last.as_ref().map(|(last, _)| last))?;
+        }
+        Ok(owner)
     }
 
     /// Returns what pages are charged to, or `None` if nothing was pinned yet.

@@ -38,6 +38,11 @@ impl UnboundQueue {
         let raw = unsafe { bindings::iommufd_rs_alloc_unbound_workqueue(name.as_char_ptr()) };
         NonNull::new(raw).map(Self).ok_or(ENOMEM)
     }
+
+    /// Returns the C struct.
+    pub(in crate::kapi) fn as_ptr(&self) -> *mut bindings::workqueue_struct {
+        self.0.as_ptr()
+    }
 }
 
 impl Deref for UnboundQueue {

@@ -45,6 +45,8 @@ struct late_state {
 	enum late_kind kind;
 };
 
+void (*before_late)(void);
+
 static void pin_to(int cpu)
 {
 	cpu_set_t set;
@@ -122,6 +124,8 @@ static void run_child(struct late_state *s, int (*call)(char *at))
 	/* Sets the accessed flag: on some CPUs, a read faults without it. */
 	if (s->kind == LATE_TO_WRITE)
 		(void)*(volatile char *)s->area;
+	if (before_late)
+		before_late();
 	if (pthread_create(&threads[0], NULL, stopper, s) ||
 	    pthread_create(&threads[1], NULL, long_call, s))
 		_exit(1);

@@ -29,6 +29,12 @@ struct late {
 bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 		int (*call)(char *at));
 
+/*
+ * Called in the process with late memory before anything is late, if it is not NULL: what has to be done by that
+ * process, and uses the lock of its mappings.
+ */
+extern void (*before_late)(void);
+
 /* The call waits still. */
 bool still_late(const struct late *l);
 

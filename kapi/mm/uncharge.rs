@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Uncharging a process whose mmap lock another task has.
+//!
+//! The number of pages that a process has locked changes under its mmap lock. A task of the process
+//! can hold that as long as it likes. Whoever unpins pages cannot fail, and may hold locks that others
+//! wait for. So it only tries the lock. If it does not get it, the pages stay charged until a
+//! workqueue has got the lock, or until pages are charged to the process the next time.
+
+use core::{
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{
+            Acquire,
+            Release, //
+        }, //
+    }, //
+};
+
+use kernel::{
+    error::to_result,
+    impl_has_work,
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
+    new_work,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+    task::Task,
+    workqueue::{
+        Queue,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+use crate::{
+    ffi::bindings,
+    kapi::{
+        bug::warn_on_once,
+        sync::work_queue::UnboundQueue,
+        units::to_usize, //
+    }, //
+};
+
+/// The queue of the [`Uncharger`], or NULL while there is none.
+static QUEUE: AtomicPtr<bindings::workqueue_struct> = AtomicPtr::new(null_mut());
+
+/// Uncharges processes later. Dropping it waits until all are.
+pub(crate) struct Uncharger {
+    _queue: UnboundQueue,
+}
+
+impl Uncharger {
+    /// Makes the only one. Returns `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// No other one may exist, and no page may be unpinned that is charged to a process when this one
+    /// has been dropped.
+    pub(crate) unsafe fn new() -> Result<Self> {
+        let queue = UnboundQueue::new(c"iommufd_rs_uncharge")?;
+        QUEUE.store(queue.as_ptr(), Release);
+        Ok(Self { _queue: queue })
+    }
+}
+
+impl Drop for Uncharger {
+    fn drop(&mut self) {
+        QUEUE.store(null_mut(), Release);
+    }
+}
+
+/// The charge to a process: the number of pages that it has locked.
+#[pin_data]
+pub(super) struct ProcessCharge {
+    mm: ARef<Mm>,
+    /// The number of pages that are to be uncharged.
+    fewer: Atomic<i64>,
+    #[pin]
+    work: Work<Self>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for ProcessCharge { self.work }
+}
+
+impl WorkItem for ProcessCharge {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        // Without users of the address space there is no account.
+        if let Some(user) = this.mm.mmget_not_zero() {
+            // Nobody kills a task of the queue, and no limit is exceeded by no page more.
+            this.change(&user, 0, current!()).ok();
+        }
+    }
+}
+
+impl ProcessCharge {
+    /// Returns `ENOMEM` if there is no memory.
+    pub(super) fn new(mm: ARef<Mm>) -> Result<Arc<Self>> {
+        let init = pin_init!(Self {
+            mm,
+            fewer: Atomic::new(0),
+            work <- new_work!("iommufd_rs_uncharge"),
+        });
+        Arc::pin_init(init, GFP_KERNEL_ACCOUNT)
+    }
+
+    /// Charges `npages` pages, unless that exceeds the limit of `task`. Waits for the mmap lock. Returns
+    /// `EINVAL` if the address space has no users, `ENOMEM` if the limit is exceeded, and `EINTR` if the
+    /// current task is killed.
+    pub(super) fn charge(&self, npages: u64, task: &Task) -> Result {
+        let user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
+        self.change(&user, npages, task)
+    }
+
+    /// Charges `npages` pages, and uncharges those that are to be.
+    fn change(&self, user: &MmWithUser, npages: u64, task: &Task) -> Result {
+        // SAFETY:
+        // - `user` keeps the users of the address space.
+        // - The counter is a 64-bit number that is accessed atomically only, as an `atomic64_t` is.
+        // - The task is valid as long as it is borrowed.
+        to_result(unsafe {
+            bindings::iommufd_rs_charge_mm(
+                user.as_raw(),
+                to_usize(npages),
+                self.fewer.as_ptr().cast(),
+                task.as_ptr(),
+            )
+        })
+    }
+
+    /// Uncharges `npages` pages: now if the mmap lock is free, otherwise later. Does not wait, and needs
+    /// no memory.
+    pub(super) fn uncharge(self: &Arc<Self>, npages: u64) {
+        // Without users of the address space there is no account.
+        let Some(user) = self.mm.mmget_not_zero() else {
+            return;
+        };
+        // The address space is not torn down here if its other users have gone meanwhile.
+        let user = MmWithUser::into_mmput_async(user);
+        // SAFETY: `user` keeps the users of the address space.
+        if unsafe { bindings::iommufd_rs_try_uncharge_mm(user.as_raw(), to_usize(npages)) } {
+            return;
+        }
+        self.fewer.fetch_add(npages as i64, Relaxed);
+        let queue = NonNull::new(QUEUE.load(Acquire));
+        if warn_on_once!(queue.is_none()) {
+            return;
+        }
+        if let Some(queue) = queue {
+            // SAFETY: The `Uncharger` exists while pages are charged to a process, as `Uncharger::new`
+            // requires, and so does its queue.
+            let queue = unsafe { Queue::from_raw(queue.as_ptr()) };
+            // If it is queued already it has not begun to run, and sees these pages as well.
+            let _ = queue.enqueue(self.clone());
+        }
+    }
+}
