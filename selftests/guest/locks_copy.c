@@ -17,7 +17,7 @@
 #define DST_IOVA	LONG_IOVA
 #define LAST		(DST_IOVA + (NR - 1) * PAGE)
 #define OTHER_IOVA	(LONG_IOVA - HUGE)
-#define NOT_WAITED	10		/* calls that are made meanwhile, at least */
+#define NOT_WAITED	3		/* calls that are made meanwhile, at least */
 
 static int iommu;
 static uint32_t src, dst;

@@ -13,9 +13,9 @@
 
 #include "locks.h"
 
-#define NR	8192L		/* mappings of a page, 16 of which are a step at most */
+#define NR	16384L		/* mappings of a page, 16 of which are a step at most */
 #define BEGUN	256		/* pages: the first call is in the middle */
-#define FEW	64
+#define FEW	5
 
 static int iommu, first, second;
 static uint32_t first_id, second_id, ioas;
