@@ -18,7 +18,6 @@
 #include "locks.h"
 
 #define LATE_IOVA	LONG_IOVA
-#define NEXT_IOVA	(LATE_IOVA + PAGE)	/* of another area, which an attach would pin together with it */
 #define SECONDS		10	/* timeout for what must not wait */
 #define CHARGED		2	/* pages of the owner */
 
@@ -42,14 +41,6 @@ static int own(char *at)
 	while (!r && !atomic_load(&shared->attached))
 		usleep(1000);
 	return r;
-}
-
-/* As own(), without the right to lock memory without limit. Other threads keep their user. */
-static int own_limited(char *at)
-{
-	if (syscall(SYS_setresuid, -1, NOBODY, -1))
-		return -errno;
-	return own(at);
 }
 
 /* As own(), and uses the lock of its mappings meanwhile. */
@@ -93,9 +84,8 @@ static int try_begin(struct late *late, enum late_kind kind, int (*call)(char *a
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
-	if (shared == MAP_FAILED || iommu < 0 || device < 0 ||
-	    set_option(iommu, IOMMU_OPTION_RLIMIT_MODE, 0, call == own_limited) || bind_device(device, iommu, &dev_id) ||
-	    ioas_alloc(iommu, &ioas) || map(iommu, ioas, mem.rw, PAGE, NEXT_IOVA)) {
+	if (shared == MAP_FAILED || iommu < 0 || device < 0 || bind_device(device, iommu, &dev_id) ||
+	    ioas_alloc(iommu, &ioas)) {
 		fail("no address space with a device");
 		return 0;
 	}
@@ -164,35 +154,6 @@ static void killed_attach(struct fixture *none)
 	/* The memory went with its owner. */
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
 	WANT(attach(device, ioas, NULL), 0);
-	end();
-}
-
-static void unmap_next(struct fixture *none)
-{
-	WANT(unmap(iommu, ioas, NEXT_IOVA, PAGE), PAGE);
-}
-
-/*
- * The attach waits for the lock of the owner's mappings to charge a page to it. Meanwhile another area is
- * unmapped. With the C module an attach holds up all unmaps.
- */
-static void attach_holds_one_area(struct fixture *none)
-{
-	struct late late;
-	int pid, other;
-	bool gone;
-
-	pid = begin(&late, LATE_TO_WRITE, own_limited);
-	if (!pid)
-		return;
-	other = start_child(NULL, 0, unmap_next);
-	gone = ends_while_late(&late, other, on_c_module() ? 5 : 20);
-	WANT(end_late(&late), 0);
-	if (!gone)
-		waitpid(other, NULL, 0);
-	CHECK(child_done(pid));
-	WANT(gone, !on_c_module());
-	WANT(unmap(iommu, ioas, NEXT_IOVA, PAGE), -ENOENT);
 	end();
 }
 
@@ -314,7 +275,6 @@ static void close_meanwhile(struct fixture *none)
 static const struct test tests[] = {
 	{ "the owner of memory that is being pinned maps and unmaps", owner_goes_on, ALONE },
 	{ "an attach that waits for another process is killed, finding AK", killed_attach, ALONE },
-	{ "an attach that waits for another process holds one area", attach_holds_one_area, ALONE },
 	{ "memory is unmapped while its owner maps memory, finding AS", unmap_meanwhile, ALONE },
 	{ "a device is closed while the owner of its memory maps memory, finding AS", close_meanwhile, ALONE },
 };
