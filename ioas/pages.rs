@@ -24,6 +24,7 @@ use kernel::{
 
 use crate::{
     ioas::{
+        division::PIECE,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -279,9 +280,16 @@ impl Pages {
         }
     }
 
-    /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin).
+    /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin). The lock is released after
+    /// each [`PIECE`].
     pub(crate) fn unpin(&self, range: PageRange) {
-        self.inner().unpin(range);
+        let mut rest = Some(range);
+        while let Some(range) = rest {
+            let mut inner = self.inner();
+            let (piece, more) = inner.segments.divide_behind(range, PIECE);
+            inner.unpin(piece);
+            rest = more;
+        }
     }
 
     /// Returns the physical address of the first page of `range`, and the number of its pages that

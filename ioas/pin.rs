@@ -436,14 +436,14 @@ impl Drop for PendingPin<'_> {
         }
         self.builder = Builder::new(0);
         let last = self.next.checked_sub(1);
-        let ours = last.and_then(|last| PageRange::new(self.range.start(), last));
-        if ours.is_none() && self.spare == 0 && !self.counted {
+        if let Some(ours) = last.and_then(|last| PageRange::new(self.range.start(), last)) {
+            self.pages.unpin(ours);
+        }
+        if self.spare == 0 && !self.counted {
             return;
         }
         let mut inner = self.pages.inner();
-        let unpinned = ours.map_or(0, |ours| inner.segments.put(ours));
-        let spare = core::mem::take(&mut self.spare);
-        inner.uncharge(unpinned + spare);
+        inner.uncharge(core::mem::take(&mut self.spare));
         self.end(inner);
     }
 }

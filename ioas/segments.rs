@@ -228,6 +228,30 @@ impl Segments {
         unpinned
     }
 
+    /// Makes two users of one that has `range`, if a segment ends in it behind the first `least` pages.
+    /// Returns the range of the first user, which is that short, and that of the second one if there is
+    /// one. Needs no memory.
+    pub(crate) fn divide_behind(
+        &mut self,
+        range: PageRange,
+        least: u64,
+    ) -> (PageRange, Option<PageRange>) {
+        let found = if range.len() > least {
+            self.map.first_in(page(range.start() + least))
+        } else {
+            None
+        };
+        let rest = found.and_then(|(found, _)| after(found, range));
+        let first = rest.and_then(|rest| PageRange::new(range.start(), rest.start() - 1));
+        let (Some(first), Some(rest)) = (first, rest) else {
+            return (range, None);
+        };
+        // No segment is cut for it, so this cannot fail.
+        let divided = self.divide(rest.start(), false);
+        warn_on_once!(divided.is_err());
+        (first, Some(rest))
+    }
+
     /// Unpins the pages in `range` without users, and undoes [`Segments::cut`]. Returns the number
     /// of pages that were unpinned. Needs no memory.
     pub(crate) fn discard_unused(&mut self, range: PageRange) -> u64 {

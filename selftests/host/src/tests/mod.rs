@@ -22,4 +22,5 @@ mod segments;
 mod small;
 mod smmu_v3;
 mod units;
+mod unpin;
 mod vtd;

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Unpinning of long ranges part by part, as `Pages::unpin()` does: with others who use the same pages, and
+//! who come and go between two parts.
+
+use kernel::alloc::fault;
+
+use crate::{
+    kapi::{
+        ledger,
+        units::PageRange, //
+    },
+    tests::{
+        random::{
+            cases,
+            Random, //
+        },
+        segments::{
+            fresh,
+            pages,
+            Memory, //
+        }, //
+    }, //
+};
+
+const INDEXES: u64 = 4000;
+
+/// Every page is apart, so a segment has as many pages as a list has extents.
+fn scattered() -> Memory {
+    Memory((0..INDEXES).map(|index| (index, index * 2 + 1)).collect())
+}
+
+fn some_range(random: &mut Random) -> PageRange {
+    let (first, last) = random.ends_within(0..=INDEXES - 1);
+    pages(first, last)
+}
+
+#[test]
+fn a_range_is_unpinned_part_by_part() {
+    cases(60, |random| {
+        let memory = scattered();
+        let mut segments = fresh();
+        let mut users = vec![0_u64; INDEXES as usize];
+        let mut others = Vec::new();
+        let count = |users: &mut Vec<u64>, range: PageRange, more: bool| {
+            for index in range.start()..=range.last() {
+                let page = &mut users[index as usize];
+                *page = if more { *page + 1 } else { *page - 1 };
+            }
+        };
+
+        for _ in 0..random.within(0..=3) {
+            let range = some_range(random);
+            memory.pin_range(&mut segments, range, 512).expect("memory");
+            count(&mut users, range, true);
+            others.push(range);
+        }
+        let range = some_range(random);
+        memory.pin_range(&mut segments, range, 512).expect("memory");
+        count(&mut users, range, true);
+
+        let least = *random.pick(&[1, 100, 700]);
+        let mut rest = Some(range);
+        while let Some(left) = rest {
+            let (part, more) = fault::failing(0, || segments.divide_behind(left, least)).0;
+            assert_eq!(part.start(), left.start());
+            assert_eq!(more.map_or(left.last(), |more| more.last()), left.last());
+            if let Some(more) = more {
+                assert_eq!(more.start(), part.last() + 1);
+            }
+            // A segment has at most 256 extents, here pages.
+            assert!(part.len() <= least + 256, "{part:?} of {left:?}");
+            assert!(more.is_none() || part.len() >= least);
+
+            count(&mut users, part, false);
+            let gone = (part.start()..=part.last()).filter(|index| users[*index as usize] == 0);
+            assert_eq!(segments.put(part), gone.count() as u64);
+            let held = users.iter().filter(|users| **users != 0).count();
+            assert_eq!(segments.pinned(), held as u64);
+            rest = more;
+
+            // Another one comes or goes meanwhile.
+            if random.one_in(2) {
+                let other = some_range(random);
+                memory.pin_range(&mut segments, other, 512).expect("memory");
+                count(&mut users, other, true);
+                others.push(other);
+            } else if let Some(other) = others.pop() {
+                count(&mut users, other, false);
+                segments.put(other);
+            }
+        }
+        for other in others {
+            segments.put(other);
+        }
+        assert_eq!(segments.pinned(), 0);
+        drop(segments);
+        assert_eq!(ledger::total(), 0);
+    });
+}
