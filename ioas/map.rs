@@ -295,16 +295,15 @@ impl Ioas {
                 }
             }
         }
-        let work = space.domains.members.take_work();
         // Other tasks can unmap the areas when the lock is released.
         self.stats.areas.fetch_add(to_u64(count), Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
-        drop(space);
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
-        taken.parts = Chunks::new();
-        self.settled.wake_all();
-        self.work(work);
+        // May have the last references to memory, which must not be dropped under the lock.
+        let parts = core::mem::take(&mut taken.parts);
+        self.settle(space);
+        drop(parts);
         if let Some(joint) = &taken.joint {
             self.dissolve(joint, range);
         }

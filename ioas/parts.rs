@@ -15,7 +15,7 @@ use crate::{
         Ioas, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::some_or_warn,
         reason::{
             Reason,
             Result, //
@@ -107,11 +107,7 @@ impl Ioas {
         let space = self.space.read();
         let rest = find(&space, wanted, &mut found)?;
         if let Some(rest) = rest {
-            let covered = IovaRange::new(wanted.start(), rest.start() - 1);
-            let Some(covered) = covered else {
-                warn_on_once!(true);
-                return Err(Reason::MapGap.with(wanted.start()));
-            };
+            let covered = some_or_warn!(IovaRange::new(wanted.start(), rest.start() - 1))?;
             let areas = || space.areas.iter_in(covered);
             if let Some((at, _)) = areas().find(|(_, area)| area.keeps_readers_out()) {
                 return Ok(Round::Wait(at.start().max(wanted.start())));
