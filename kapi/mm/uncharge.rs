@@ -3,15 +3,12 @@
 //! Uncharging a process whose mmap lock another task has.
 //!
 //! The number of pages that a process has locked changes under its mmap lock. A task of the process
-//! can hold that as long as it likes. Whoever unpins pages cannot fail, and may hold locks that others
-//! wait for. So it only tries the lock. If it does not get it, the pages stay charged until a
-//! workqueue has got the lock, or until pages are charged to the process the next time.
+//! can hold that lock without a bound. A task that unpins pages cannot fail, and may hold locks that
+//! other tasks wait for. So it only tries to take the mmap lock. If the lock is held, the pages stay
+//! charged until a work item has taken it, or until pages are charged to the process the next time.
 
 use core::{
-    ptr::{
-        null_mut,
-        NonNull, //
-    },
+    ptr::null_mut,
     sync::atomic::{
         AtomicPtr,
         Ordering::{
@@ -158,16 +155,14 @@ impl ProcessCharge {
             return;
         }
         self.fewer.fetch_add(npages as i64, Relaxed);
-        let queue = NonNull::new(QUEUE.load(Acquire));
-        if warn_on_once!(queue.is_none()) {
+        let queue = QUEUE.load(Acquire);
+        if warn_on_once!(queue.is_null()) {
             return;
         }
-        if let Some(queue) = queue {
-            // SAFETY: The `Uncharger` exists while pages are charged to a process, as `Uncharger::new`
-            // requires, and so does its queue.
-            let queue = unsafe { Queue::from_raw(queue.as_ptr()) };
-            // If it is queued already it has not begun to run, and sees these pages as well.
-            let _ = queue.enqueue(self.clone());
-        }
+        // SAFETY: The `Uncharger` exists while pages are charged to a process, as `Uncharger::new`
+        // requires, and so does its queue.
+        let queue = unsafe { Queue::from_raw(queue) };
+        // If it is queued already it has not begun to run, and sees these pages as well.
+        let _ = queue.enqueue(self.clone());
     }
 }
