@@ -299,7 +299,10 @@ static void breaks_while_mapped(struct fixture *none)
 	end();
 }
 
-/* A process that wants to know at once is told of memory that it has in its page tables. */
+/*
+ * PR_MCE_KILL_EARLY: the kernel sends SIGBUS for broken memory at once, to a process that has it in its page
+ * tables. A shared mapping that was pinned by its file may not be in them.
+ */
 static void breaks_untold(struct fixture *none)
 {
 	char *p = memory(SHMEM), where[32];

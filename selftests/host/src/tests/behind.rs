@@ -163,7 +163,8 @@ fn work_goes_on_where_it_was_put_down() {
     assert!(world.members.is_empty());
 }
 
-/// As above, where areas that were made meanwhile, and are not behind, come first.
+/// A domain leaves while an area is being mapped. Areas that were made meanwhile, and are not behind,
+/// come first: each is looked at once.
 #[test]
 fn what_is_not_behind_is_looked_at_once() {
     let mut world = World::new(1, |_| true);
