@@ -311,13 +311,13 @@ static int read_to_late_memory(char *at)
 }
 
 /* As a device that writes to the first page, and to the last one that is read. */
-static void write_to_pages(struct tracked *t)
+static void write_to_pages(char *at)
 {
 	unsigned char dirty[NR_READ / 8] = {};
 
 	set_bit(dirty, 0);
 	set_bit(dirty, LAST_PAGE);
-	WANT(set_dirty(t, MOCK_IOVA, NR_READ * PAGE, PAGE, dirty), 0);
+	WANT(set_dirty(&read_late, MOCK_IOVA, NR_READ * PAGE, PAGE, dirty), 0);
 }
 
 /*
@@ -334,9 +334,7 @@ static void revoked_while_read(struct fixture *none)
 
 	dmabuf = open_around_dmabuf(t);
 	CHECK(dmabuf >= 0);
-	write_to_pages(t);
-
-	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
 		return;
 	WANT(revoke_dmabuf(t->m.fd, dmabuf, true), 0);
 	CHECK(still_late(&late));
@@ -358,8 +356,7 @@ static void killed_read(struct fixture *none)
 	struct late late;
 
 	CHECK(open_tracked(t));
-	write_to_pages(t);
-	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
 		return;
 	kill_late(&late);
 	WANT(get_dirty(t, MOCK_IOVA, NR_READ * PAGE, PAGE, bits, 0), 0);
@@ -401,8 +398,7 @@ static void killed_begin(struct fixture *none)
 	alloc.pt_id = t->m.other;
 	WANT(call(t->m.fd, IOMMU_HWPT_ALLOC, &alloc), 0);
 	untracked = alloc.out_hwpt_id;
-	write_to_pages(t);
-	if (!start_late(&late, LATE, NULL, read_to_late_memory))
+	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
 		return;
 	unmapper = start_waiting(&late, unmap_first);
 	CHECK(unmapper > 0);

@@ -77,7 +77,9 @@ static void map_late(char *at)
 {
 	uint64_t iova = FREE_IOVA;
 
-	if (map_as(shared.fd, shared.other, READ | WRITE | FIXED, at, PAGE, &iova))
+	/* In that of an attempt at which the memory was not late it is pinned. */
+	if (ioas_alloc(shared.fd, &shared.other) ||
+	    map_as(shared.fd, shared.other, READ | WRITE | FIXED, at, PAGE, &iova))
 		fail("cannot map what is late");
 }
 
@@ -100,7 +102,6 @@ static void unbind_during(int (*use)(char *at), void (*prepare)(char *at), int w
 	shared.dev = open(device_path, O_RDWR | O_CLOEXEC);
 	CHECK(shared.dev >= 0);
 	WANT(bind_device(shared.dev, shared.fd, &shared.dev_id), 0);
-	WANT(ioas_alloc(shared.fd, &shared.other), 0);
 	if (!start_late(&late, LATE, prepare, use))
 		return;
 	close(shared.dev);

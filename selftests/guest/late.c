@@ -151,6 +151,22 @@ static bool wait_for(atomic_bool *what)
 	return true;
 }
 
+static void free_late(struct late_state *s)
+{
+	munmap(s->area, late_bytes);
+	if (s->file >= 0)
+		close(s->file);
+	munmap(s, sizeof(*s));
+}
+
+/* The call may have returned, or wait for what comes later in the test. */
+static void end_early(struct late *l)
+{
+	kill(l->pid, SIGKILL);
+	waitpid(l->pid, NULL, 0);
+	free_late(l->state);
+}
+
 /* Like start_late(). Sets *early, and does not fail the test, if the memory was there in time. */
 static bool try_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 		     int (*call)(char *at), bool *early)
@@ -185,7 +201,7 @@ static bool try_late(struct late *l, enum late_kind kind, void (*prepare)(char *
 	usleep(200000);
 	if (atomic_load(&s->returned) || atomic_load(&s->over)) {
 		*early = true;
-		end_late(l);
+		end_early(l);
 		return false;
 	}
 	return true;
@@ -238,14 +254,6 @@ bool ends_while_late(const struct late *l, int pid, int tenths)
 		gone = waitpid(pid, NULL, WNOHANG);
 	}
 	return gone == pid;
-}
-
-static void free_late(struct late_state *s)
-{
-	munmap(s->area, late_bytes);
-	if (s->file >= 0)
-		close(s->file);
-	munmap(s, sizeof(*s));
 }
 
 void kill_late(struct late *l)

@@ -24,7 +24,8 @@ struct late {
 
 /*
  * Starts a process that calls `call` with late memory, one page of it. Before, `prepare` may write to
- * the page. Returns once the call waits; false, with the reason printed, where it does not.
+ * the page. Returns once the call waits; false, with the reason printed, where it does not. If the memory
+ * comes too early both are called again, and find what the call has done or has begun to do.
  */
 bool start_late(struct late *l, enum late_kind kind, void (*prepare)(char *at),
 		int (*call)(char *at));

@@ -32,10 +32,17 @@ static struct {
 	int result;			/* of the call that unpins memory */
 } *shared;
 
+static int map_own(char *at)
+{
+	/* Of an attempt at which the memory was not late. */
+	unmap(iommu, ioas, LATE_IOVA, PAGE);
+	return map(iommu, ioas, at, PAGE, LATE_IOVA);
+}
+
 /* Maps the memory, and stays until it is not needed any more. */
 static int own(char *at)
 {
-	int r = map(iommu, ioas, at, PAGE, LATE_IOVA);
+	int r = map_own(at);
 
 	atomic_store(&shared->mapped, !r);
 	while (!r && !atomic_load(&shared->attached))
@@ -46,7 +53,7 @@ static int own(char *at)
 /* As own(), and uses the lock of its mappings meanwhile. */
 static int own_and_mmap(char *at)
 {
-	int r = map(iommu, ioas, at, PAGE, LATE_IOVA);
+	int r = map_own(at);
 
 	atomic_store(&shared->mapped, !r);
 	while (!r && !atomic_load(&shared->attached)) {
