@@ -71,6 +71,10 @@ static void prepare_viommu(char *at)
 
 static void prepare_vdevice(char *at)
 {
+	/* A device that an attempt has made a vDEVICE of, at which the memory was not late, gets no other. */
+	close(g.fd);
+	if (!open_guest(&g))
+		return;
 	*(struct iommu_vdevice_alloc *)at = (struct iommu_vdevice_alloc){
 		.size = sizeof(struct iommu_vdevice_alloc), .viommu_id = g.viommu,
 		.dev_id = g.dev_id, .virt_id = VIRT_ID,
