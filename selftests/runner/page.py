@@ -2,8 +2,8 @@
 """Writes the numbers of `make bench` into a page of the documentation.
 
 Where the page has a comment of one of these forms, what is between it and the next comment `.. numbers end` is
-replaced. NAME is a run, whose file is NAME.json. A line of the comment that is indented by more continues the one
-before.
+replaced. It stays as it is if the file of one of its runs is not there. NAME is a run, whose file is NAME.json. A line
+of the comment that is indented by more continues the one before.
 
   .. numbers run
      NAME
@@ -39,6 +39,10 @@ _BLOCK = re.compile(r"^\.\. numbers (?!end\b)(\w+)(.*)\n((?:   .*\n)*)\n(?:.*\n)
 _TITLES = {"c": "C", "rust": "Rust", "ratio": "Rust / C", "floor_ratio": "Rust / floor", "type1_ratio": "type1 / C"}
 
 
+class NoRun(Exception):
+    """There is no file of that run."""
+
+
 class Runs:
     """The runs, whose files are in a folder."""
 
@@ -49,7 +53,7 @@ class Runs:
     def _read_run(self, name: str) -> tuple[dict[str, str], dict[str, Row]]:
         path = self._folder / f"{name}.json"
         if not path.exists():
-            raise Mistake(f"there is no {path}: make bench writes it (Documentation/performance.rst)")
+            raise NoRun(name)
         content = json.loads(path.read_text())
         return content["run"], {row["row"]: Row(**row) for row in content["rows"]}
 
@@ -66,17 +70,26 @@ class Runs:
         return rows[row]
 
 
-def fill(path: Path, folder: Path) -> None:
-    """Fills the page from the runs in the folder."""
+def fill(path: Path, folder: Path) -> tuple[int, set[str]]:
+    """Fills the page from the runs in the folder. Returns how much is filled, and the runs that are not there."""
     runs = Runs(folder)
+    filled_in, missing = 0, set()
 
     def filled(match: re.Match[str]) -> str:
+        nonlocal filled_in
         kind, rest, lines = match[1], match[2], _joined(match[3])
         if kind not in _KINDS:
             raise Mistake(f"{path.name}: numbers {kind}: there is no such form")
-        return f".. numbers {kind}{rest}\n{match[3]}\n" + _KINDS[kind](runs, rest.split(), lines) + "\n"
+        try:
+            numbers = _KINDS[kind](runs, rest.split(), lines)
+        except NoRun as missed:
+            missing.add(str(missed))
+            return match[0]
+        filled_in += 1
+        return f".. numbers {kind}{rest}\n{match[3]}\n{numbers}\n"
 
     path.write_text(_BLOCK.sub(filled, path.read_text()))
+    return filled_in, missing
 
 
 def _joined(text: str) -> list[str]:
