@@ -24,6 +24,7 @@ use crate::{
             MAX_ISSUED, //
         },
         ste::{
+            SmmuVste,
             Ste,
             Vste, //
         }, //
@@ -190,7 +191,8 @@ impl SmmuViommu {
     pub(crate) fn alloc_nested(&self, vste: Vste) -> Result<NestedDomain> {
         let words = [vste.config_word(), 0];
         let ats = vste.enables_ats();
-        let vste = KBox::new(vste, GFP_KERNEL_ACCOUNT)?;
+        let (features, _) = self.info();
+        let vste = KBox::new(vste.on_smmu(&features), GFP_KERNEL_ACCOUNT)?;
         let alloc = |vste| {
             // SAFETY: By the type's invariants it is a vIOMMU of the driver whose door is open, and
             // `OPS` is static.
@@ -242,8 +244,8 @@ unsafe extern "C" fn attach(
 ///
 /// `vste` is what `alloc_nested` was given, and `ste` is an entry for the second stage alone.
 unsafe extern "C" fn make(vste: *const c_void, ste: *mut u64) {
-    // SAFETY: `alloc_nested` of this file passed a `Vste`, which lives as long as the domain.
-    let vste = unsafe { &*vste.cast::<Vste>() };
+    // SAFETY: `alloc_nested` of this file passed an `SmmuVste`, which lives as long as the domain.
+    let vste = unsafe { &*vste.cast::<SmmuVste>() };
     // SAFETY: The driver passes an entry of its own, which is this long.
     let ste = unsafe { &mut *ste.cast::<Ste>() };
     *ste = vste.encode(&ste.map(u64::from_le)).map(u64::to_le);
@@ -258,5 +260,5 @@ unsafe extern "C" fn free(domain: *mut bindings::iommu_domain) {
     // SAFETY: The domain came from `alloc_nested` of the door.
     let vste = unsafe { bindings::iommufd_rs_smmu_v3_free_nested(domain) };
     // SAFETY: `alloc_nested` of this file passed it, from `KBox::into_raw`.
-    drop(unsafe { KBox::from_raw(vste.cast::<Vste>()) });
+    drop(unsafe { KBox::from_raw(vste.cast::<SmmuVste>()) });
 }

@@ -6,8 +6,8 @@
 //! made of it for each device at attach, on top of the entry for the second stage alone, which the
 //! driver makes: VMID, stage-2 table, S2FWB and the state of ATS are never the guest's.
 //!
-//! All fields are those of Arm IHI 0070, 5.2 "STE, Stream Table Entry". Words are in CPU byte
-//! order.
+//! All fields are those of Arm IHI 0070, 5.2 "STE, Stream Table Entry", which has a part for each
+//! field, under its name; the rules say by which part. Words are in CPU byte order.
 
 use kernel::prelude::*;
 
@@ -45,13 +45,18 @@ const S1_CSH: Field = Field::new(7, 6);
 /// Word 1, bit 19. The SMMU may merge similar events. Always set for a guest's first stage, so that
 /// a device cannot fill the event queue that all devices share as fast.
 const MEV: Field = Field::bit(19);
-/// Word 1, bit 27. CDs must not ask for stalls.
+/// Word 1, bit 27. CDs must not ask for stalls (3.12.2). Always set for a device that must not
+/// stall: a stalled transaction of one would never end, and would take up room of all devices.
 const S1_STALLD: Field = Field::bit(27);
 /// Word 1, bits 29:28. Whether the device may use ATS.
 const EATS: Field = Field::new(29, 28);
 // STRW (word 1, bits 31:30) is ignored where the second stage translates, and is not the guest's.
 
-/// Values of `CONFIG` for the SMMU.
+/// Word 2, bit 57. Faults of the second stage stall. The driver sets it for the devices that may
+/// stall.
+const S2S: Field = Field::bit(57);
+
+/// Values of `CONFIG` for the SMMU (5.2, Config).
 const CONFIG_ABORT: u64 = 0b000;
 const CONFIG_NESTED: u64 = 0b111;
 /// Values of `CONFIG` for a guest, which has the first stage only. 0b0xx other than 0 are reserved;
@@ -60,7 +65,7 @@ const GUEST_ABORT: u64 = 0b000;
 const GUEST_BYPASS: u64 = 0b100;
 const GUEST_TRANSLATE: u64 = 0b101;
 
-/// Values of `EATS`. 0b10 is ILLEGAL unless both stages translate; 0b11 is reserved or needs a
+/// Values of `EATS` (5.2, EATS; 3.9.1). 0b10 is ILLEGAL unless both stages translate; 0b11 is reserved or needs a
 /// device permission table, which the guest's SMMU has not.
 const EATS_NONE: u64 = 0b00;
 const EATS_FULL: u64 = 0b01;
@@ -148,20 +153,44 @@ impl Vste {
         CONFIG.put(V.mask(), config)
     }
 
+    /// The entry on an SMMU with these features. Of several SMMUs that translate for the guest each
+    /// has its own.
+    pub(crate) fn on_smmu(self, features: &Features) -> SmmuVste {
+        SmmuVste {
+            vste: self,
+            stall_configurable: features.stall_configurable,
+        }
+    }
+}
+
+/// A guest's entry on one SMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SmmuVste {
+    vste: Vste,
+    /// As in [`Features`].
+    stall_configurable: bool,
+}
+
+impl SmmuVste {
     /// The SMMU's entry for a device. `stage_2` is the valid entry under which the second stage
-    /// alone translates for this device, with EATS as the state of ATS will be.
+    /// alone translates for this device, with EATS as the state of ATS will be, and S2S where the
+    /// device may stall.
     pub(crate) fn encode(&self, stage_2: &Ste) -> Ste {
-        match self {
-            Self::Invalid | Self::Abort => {
+        match &self.vste {
+            Vste::Invalid | Vste::Abort => {
                 let mut abort = [0; WORDS];
                 abort[0] = CONFIG.put(V.mask(), CONFIG_ABORT);
                 abort
             }
-            Self::Bypass => *stage_2,
-            Self::Translate(stage1) => {
+            Vste::Bypass => *stage_2,
+            Vste::Translate(stage1) => {
                 let mut nested = *stage_2;
                 nested[0] = CONFIG.put(V.mask() | stage1.words[0], CONFIG_NESTED);
                 nested[1] = stage_2[1] & !STAGE_1_WORD_1 | stage1.words[1] | MEV.mask();
+                // 5.2, S1STALLD: with the other stall models it is ILLEGAL.
+                if self.stall_configurable && !S2S.is_set(stage_2[2]) {
+                    nested[1] |= S1_STALLD.mask();
+                }
                 nested
             }
         }
@@ -171,15 +200,18 @@ impl Vste {
 /// Looks for ILLEGAL values of the fields of a first stage that translates.
 fn check_stage_1([word0, word1]: [u64; 2], features: &Features) -> Result {
     let cd_max = S1_CD_MAX.of(word0);
-    // Without SubstreamIDs S1CDMax and S1Fmt are ignored.
+    // 5.2, S1CDMax and S1Fmt: without SubstreamIDs both are ignored.
     if features.ssid_bits != 0 && cd_max != 0 {
+        // 5.2, S1CDMax: at most SMMU_IDR1.SSIDSIZE.
         if cd_max > u64::from(features.ssid_bits) {
             return Err(EIO);
         }
+        // 5.2, S1Fmt: 0 without SMMU_IDR0.CD2L.
         if S1_FMT.is_set(word0) && !features.two_level_cds {
             return Err(EIO);
         }
     }
+    // 5.2, S1STALLD: 0 unless SMMU_IDR0.STALL_MODEL is 0b00.
     if S1_STALLD.is_set(word1) && !features.stall_configurable {
         return Err(EIO);
     }

@@ -93,7 +93,7 @@ fn every_bit_of_a_first_stage_is_taken_over() {
         let vste = with(with_config(TRANSLATE), bit, bit, 1);
         // The highest bit alone is an S1CDMax of 16, which `FULL` has room for.
         let valid = Vste::from_guest(vste, &FULL).expect("it is valid");
-        let ste = valid.encode(&stage_2(false));
+        let ste = valid.on_smmu(&FULL).encode(&stage_2(false));
         assert_eq!(bits([ste[0], ste[1]], bit, bit), 1, "bit {bit}");
     }
 }
@@ -201,6 +201,31 @@ fn stalls() {
 }
 
 #[test]
+fn only_devices_that_may_stall_do() {
+    // The guest's entry was validated for all SMMUs of a vIOMMU; the entry is one SMMU's.
+    let guests = [0, 1].map(|stalld| with(with_config(TRANSLATE), 91, 91, stalld));
+    let guests = guests.map(|words| Vste::from_guest(words, &FULL).expect("it is valid"));
+    // S1STALLD for a guest's 0 and 1. On an SMMU where stalls cannot be chosen only 0 is valid.
+    for (stall_configurable, s2s, expected) in [
+        (true, 0, [1, 1]),
+        (true, 1, [0, 1]),
+        (false, 0, [0, 1]),
+        (false, 1, [0, 1]),
+    ] {
+        let features = Features {
+            stall_configurable,
+            ..FULL
+        };
+        let mut second = stage_2(false);
+        second[2] |= s2s << 57;
+        let made = guests.map(|vste| vste.on_smmu(&features).encode(&second)[1] >> 27 & 1);
+        assert_eq!(made, expected, "{stall_configurable}, S2S {s2s}");
+        let bypass = Vste::Bypass.on_smmu(&features).encode(&second);
+        assert_eq!(bypass, second);
+    }
+}
+
+#[test]
 fn what_the_driver_decides_by() {
     for (words, seen) in [
         ([0b1010, 0], 0),
@@ -217,9 +242,11 @@ fn what_the_driver_decides_by() {
 fn no_stage_and_one_stage() {
     for ats in [false, true] {
         for vste in [Vste::Invalid, Vste::Abort] {
-            assert_eq!(vste.encode(&stage_2(ats)), [1, 0, 0, 0, 0, 0, 0, 0]);
+            let ste = vste.on_smmu(&FULL).encode(&stage_2(ats));
+            assert_eq!(ste, [1, 0, 0, 0, 0, 0, 0, 0]);
         }
-        assert_eq!(Vste::Bypass.encode(&stage_2(ats)), stage_2(ats));
+        let ste = Vste::Bypass.on_smmu(&FULL).encode(&stage_2(ats));
+        assert_eq!(ste, stage_2(ats));
     }
 }
 
@@ -240,15 +267,21 @@ fn both_stages() {
         let mut second = stage_2(ats);
         // Whatever the fields of a first stage have been.
         second[1] |= random.number() & (0xff | 1 << 27);
-        let ste = vste.encode(&second);
+        // S2S
+        second[2] |= random.number() & 1 << 57;
+        let ste = vste.on_smmu(&features).encode(&second);
         // These words come from the host: VMID, table, walk parameters.
         assert_eq!(ste[2..], second[2..]);
         let (guest, made, host) = (words, [ste[0], ste[1]], [second[0], second[1]]);
         assert_eq!(bits(made, 0, 0), 1);
         assert_eq!(bits(made, 3, 1), 0b111);
-        for (high, low) in [(5, 4), (51, 6), (63, 59), (71, 64), (91, 91)] {
+        for (high, low) in [(5, 4), (51, 6), (63, 59), (71, 64)] {
             assert_eq!(bits(made, high, low), bits(guest, high, low));
         }
+        // S1STALLD is the guest's where the device may stall.
+        let must_not_stall = features.stall_configurable && second[2] >> 57 & 1 == 0;
+        let stalld = bits(guest, 91, 91) | u64::from(must_not_stall);
+        assert_eq!(bits(made, 91, 91), stalld);
         assert_eq!(bits(made, 58, 52), 0);
         // EATS, S2FWB, SHCFG and STRW come from the host.
         for (high, low) in [(93, 92), (89, 89), (109, 108), (95, 94)] {

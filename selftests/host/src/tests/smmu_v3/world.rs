@@ -331,7 +331,9 @@ impl World {
         let translates = bits(words, 0, 0) == 1 && bits(words, 3, 1) == STAGE_1;
         let ats = Self::has_ats(device) && (!translates || vste.enables_ats());
         let (smmu, sids) = self.streams(guest, device);
-        let ste = vste.encode(&Self::stage_2(smmu, guest, ats));
+        let ste = vste
+            .on_smmu(&self.features)
+            .encode(&Self::stage_2(smmu, guest, ats));
         for sid in sids {
             let smmu = &mut self.smmus[smmu];
             smmu.entries.insert(sid, ste);
