@@ -13,6 +13,9 @@
 //!
 //! On an SMMU that needs commands repeated, the second of two equal ones is issued only when the
 //! first is complete, as the guest's driver has asked by a CMD_SYNC that is not part of the batch.
+//!
+//! While user memory is read a device may go to another owner, so no StreamID that was looked up
+//! before is used after it.
 
 use kernel::prelude::*;
 
@@ -21,6 +24,7 @@ use crate::{
         command::{
             Class,
             Command,
+            DeviceCommand,
             Physical,
             Rules,
             Target,
@@ -31,7 +35,6 @@ use crate::{
             Issuer,
             Pending,
             Smmus,
-            Stream,
             MAX_ISSUED, //
         }, //
     },
@@ -67,7 +70,6 @@ pub(crate) fn carry_out<S: Smmus, const N: usize>(
         merger: Merger::new(rules.features()),
         pending: Pending::new(smmus),
         accepted: 0,
-        stream: None,
         remembered: ArrayVec::new(),
     };
     let (done, result) = match batch.run(source, count) {
@@ -98,29 +100,15 @@ pub(crate) fn carry_out_one<S: Smmus>(smmus: &S, rules: &Rules, words: Words) ->
 
 #[inline]
 fn issue_one<S: Smmus>(issuer: &mut Issuer<'_, S>, rules: &Rules, words: Words) -> Result {
-    let command = rules.check(words)?;
-    let vsid = match command.target() {
+    let command = match rules.check(words)?.target() {
         Target::AddressSpaces(command) => {
             let command = command.on_vmid(issuer.smmus.vmid(0));
             return issuer.submit(0, &[command], true);
         }
-        Target::Device(vsid) => vsid,
+        Target::Device(command) => command,
     };
     let mut commands = ArrayVec::<_, MAX_ISSUED>::new();
-    let mut nth = 0;
-    while let Some(stream) = issuer.smmus.stream(vsid, nth) {
-        let command = command.on_stream(stream.sid).ok_or(EIO)?;
-        if !commands.push(command) {
-            issuer.submit(0, commands.as_slice(), false)?;
-            commands.clear();
-            commands.push(command);
-        }
-        nth += 1;
-        if stream.last {
-            break;
-        }
-    }
-    if nth == 0 {
+    if !issuer.add(&command, &mut 0, &mut commands)? {
         return Err(EIO);
     }
     issuer.submit(0, commands.as_slice(), true)
@@ -133,9 +121,6 @@ struct Batch<'a, S, const N: usize> {
     pending: Pending<'a, S, N>,
     /// How many commands, from the first on, were accepted in blocks before this one.
     accepted: u32,
-    /// The only stream of the device that the last command of this block about a device named, and
-    /// the guest's id of it.
-    stream: Option<(u32, Stream)>,
     /// The commands since the last CMD_SYNC that must be repeated: with VMID 0, or the guest's id of
     /// the device. Empty on SMMUs without the erratum.
     remembered: ArrayVec<Physical, MAX_REMEMBERED>,
@@ -151,6 +136,7 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         let mut result = Ok(());
         while self.accepted < count && result.is_ok() {
             let len = most.min((count - self.accepted) as usize);
+            self.pending.forget();
             result = match source.read(&mut block, len) {
                 Ok(()) if self.rules.features().repeat_erratum => {
                     self.accept_repeated(block.as_slice())?
@@ -173,7 +159,6 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
     #[inline]
     fn accept(&mut self, block: &[Words]) -> Result<Result> {
         let mut rest = block;
-        self.stream = None;
         let result = loop {
             let Some((&words, later)) = rest.split_first() else {
                 break Ok(());
@@ -204,8 +189,8 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
                     pending.enter(Class::Translation, number);
                     merger.add(command, pending)?;
                 }
-                Target::Device(vsid) => {
-                    if !self.accept_about_device(command, vsid, number)? {
+                Target::Device(about_device) => {
+                    if !self.accept_about_device(command.class(), about_device, number)? {
                         break Err(EIO);
                     }
                 }
@@ -238,7 +223,7 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
         let command = match command.target() {
             _ if command.class() == Class::DeviceCache => return Ok(()),
             Target::AddressSpaces(command) => command.on_vmid(0),
-            Target::Device(vsid) => command.on_stream(vsid).ok_or(EIO)?,
+            Target::Device(command) => command.on_stream(command.vsid()),
         };
         if self.remembered.as_slice().contains(&command) || self.remembered.is_full() {
             self.close()?;
@@ -251,41 +236,25 @@ impl<S: Smmus, const N: usize> Batch<'_, S, N> {
     }
 
     /// Accepts a valid command about a device. Returns false if there is no such device.
-    fn accept_about_device(&mut self, command: Command, vsid: u32, number: u32) -> Result<bool> {
-        let class = command.class();
-        let mut nth = 0;
-        while let Some(stream) = self.stream(vsid, nth) {
-            let physical = command.on_stream(stream.sid).ok_or(EIO)?;
-            if nth == 0 {
-                self.pending.enter(class, number);
-            }
-            if !self.pending.push_about_device(class, stream.smmu, physical) {
-                if class == Class::DeviceCache {
-                    self.close()?;
-                }
-                self.pending.make_room(class)?;
-                // There is room now.
-                self.pending.push_about_device(class, stream.smmu, physical);
-            }
-            nth += 1;
-            if stream.last {
-                break;
-            }
+    fn accept_about_device(
+        &mut self,
+        class: Class,
+        command: DeviceCommand,
+        number: u32,
+    ) -> Result<bool> {
+        if !self.pending.has_device(command.vsid()) {
+            return Ok(false);
         }
-        Ok(nth != 0)
-    }
-
-    /// As [`Smmus::stream`].
-    #[inline]
-    fn stream(&mut self, vsid: u32, nth: usize) -> Option<Stream> {
-        match self.stream {
-            Some((id, stream)) if id == vsid && nth == 0 => Some(stream),
-            _ => {
-                let stream = self.pending.stream(vsid, nth)?;
-                self.stream = (nth == 0 && stream.last).then_some((vsid, stream));
-                Some(stream)
+        self.pending.enter(class, number);
+        if !self.pending.push_about_device(class, command) {
+            if class == Class::DeviceCache {
+                self.close()?;
             }
+            self.pending.make_room(class)?;
+            // There is room now.
+            self.pending.push_about_device(class, command);
         }
+        Ok(true)
     }
 
     /// Puts the merger's open ranges into the queue.

@@ -95,8 +95,8 @@ impl Class {
 pub(crate) enum Target {
     /// The guest's address spaces, on every SMMU that translates for it.
     AddressSpaces(Tlbi),
-    /// A device, by the guest's StreamID.
-    Device(u32),
+    /// A device of the guest.
+    Device(DeviceCommand),
 }
 
 /// A valid command of a guest.
@@ -109,6 +109,10 @@ pub(crate) struct Command {
 /// A valid command of a guest about its address spaces. Its VMID is what the guest wrote, or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tlbi(pub(super) Words);
+
+/// A valid command of a guest about a device, which it names by the guest's StreamID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceCommand(Words);
 
 /// A command for an SMMU, which cannot affect any but one guest's VMID or one of its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +146,22 @@ impl Tlbi {
     }
 }
 
+impl DeviceCommand {
+    /// The guest's StreamID of the device.
+    #[inline(always)]
+    pub(crate) fn vsid(&self) -> u32 {
+        // CAST: The field has 32 bits.
+        SID.of(self.0[0]) as u32
+    }
+
+    /// The command for an SMMU that knows the device by `sid`.
+    #[inline(always)]
+    pub(crate) fn on_stream(&self, sid: u32) -> Physical {
+        let [word0, word1] = self.0;
+        Physical([SID.put(word0, u64::from(sid)), word1])
+    }
+}
+
 impl Command {
     /// What it invalidates.
     #[inline(always)]
@@ -154,19 +174,8 @@ impl Command {
     pub(crate) fn target(&self) -> Target {
         match self.class {
             Class::Translation => Target::AddressSpaces(Tlbi(self.words)),
-            // CAST: The field has 32 bits.
-            Class::Configuration | Class::DeviceCache => {
-                Target::Device(SID.of(self.words[0]) as u32)
-            }
+            Class::Configuration | Class::DeviceCache => Target::Device(DeviceCommand(self.words)),
         }
-    }
-
-    /// The command for an SMMU that knows the device by `sid`. `None` for one about address spaces.
-    #[inline(always)]
-    pub(crate) fn on_stream(&self, sid: u32) -> Option<Physical> {
-        let [word0, word1] = self.words;
-        (self.class != Class::Translation)
-            .then(|| Physical([SID.put(word0, u64::from(sid)), word1]))
     }
 }
 

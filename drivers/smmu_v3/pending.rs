@@ -4,6 +4,11 @@
 //! those that were issued without a CMD_SYNC behind them.
 //!
 //! Commands of one class do not depend on each other, and may be issued in any order.
+//!
+//! A command about a device waits as the guest's. The StreamIDs are looked up when it is issued,
+//! and what was looked up is used until something is submitted or read from user memory: meanwhile
+//! the device may go to another owner. For one that is gone nothing is issued. The driver has
+//! invalidated what was cached for it when it was detached.
 
 use kernel::prelude::*;
 
@@ -11,6 +16,7 @@ use crate::{
     drivers::smmu_v3::{
         command::{
             Class,
+            DeviceCommand,
             Physical,
             Tlbi, //
         },
@@ -58,56 +64,128 @@ pub(crate) trait Smmus {
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result;
 }
 
-/// SMMUs, and how often they were given commands.
+/// SMMUs, what they were given, and what was looked up.
 pub(super) struct Issuer<'a, S> {
     pub(super) smmus: &'a S,
     pub(super) submissions: u32,
+    /// A bit for each SMMU that was given commands without a CMD_SYNC.
+    unsynced: u32,
+    /// The guest's id of the device that was looked up last, and its only stream.
+    found: Option<(u32, Stream)>,
 }
 
 impl<'a, S: Smmus> Issuer<'a, S> {
     pub(super) fn new(smmus: &'a S) -> Self {
-        let submissions = 0;
-        Self { smmus, submissions }
+        Self {
+            smmus,
+            submissions: 0,
+            unsynced: 0,
+            found: None,
+        }
     }
 
     /// As [`Smmus::submit`].
     #[inline]
     pub(super) fn submit(&mut self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
         self.submissions = self.submissions.saturating_add(1);
+        self.found = None;
+        let bit = 1 << smmu;
+        if sync {
+            self.unsynced &= !bit;
+        } else {
+            self.unsynced |= bit;
+        }
         self.smmus.submit(smmu, commands, sync)
     }
-}
 
-/// Commands about devices of one class, each for the SMMU that translates for the device.
-struct AboutDevices {
-    commands: ArrayVec<Physical, MAX_ABOUT_DEVICES>,
-    /// The SMMU of each.
-    smmus: ArrayVec<u8, MAX_ABOUT_DEVICES>,
-    /// A bit for each of these.
-    mask: u32,
-}
+    /// Submits commands to an SMMU, if there are any, and waits until all that was submitted to any
+    /// SMMU is complete. Fails as the first SMMU that fails, after all have been waited for.
+    #[inline]
+    fn finish(&mut self, smmu: usize, commands: &[Physical]) -> Result {
+        let given = u32::from(!commands.is_empty()) << smmu;
+        if self.unsynced | given == 1 << smmu {
+            return self.submit(smmu, commands, true);
+        }
+        if given != 0 {
+            self.submit(smmu, commands, false)?;
+        }
+        let mut result = Ok(());
+        while self.unsynced != 0 {
+            let smmu = self.unsynced.trailing_zeros();
+            result = result.and(self.submit(smmu as usize, &[], true));
+        }
+        result
+    }
 
-impl AboutDevices {
-    const fn new() -> Self {
-        Self {
-            commands: ArrayVec::new(),
-            smmus: ArrayVec::new(),
-            mask: 0,
+    /// As [`Smmus::stream`], by what was looked up last if that may be used.
+    #[inline]
+    fn stream(&mut self, vsid: u32, nth: usize) -> Option<Stream> {
+        match self.found {
+            Some((id, stream)) if id == vsid && nth == 0 => Some(stream),
+            _ => {
+                let stream = self.smmus.stream(vsid, nth)?;
+                self.found = (nth == 0 && stream.last).then_some((vsid, stream));
+                Some(stream)
+            }
         }
     }
 
-    fn push(&mut self, smmu: usize, command: Physical) -> bool {
-        self.mask |= 1 << smmu;
-        // CAST: There are 32 at most.
-        self.commands.push(command) && self.smmus.push(smmu as u8)
+    /// Adds a command for each stream of a device to commands for SMMU `smmu`. If there is no room,
+    /// or the stream is on another SMMU, it submits those first. Returns whether there is such a
+    /// device.
+    #[inline]
+    pub(super) fn add<const N: usize>(
+        &mut self,
+        command: &DeviceCommand,
+        smmu: &mut usize,
+        commands: &mut ArrayVec<Physical, N>,
+    ) -> Result<bool> {
+        const { assert!(N > 0) };
+        let mut nth = 0;
+        while let Some(stream) = self.stream(command.vsid(), nth) {
+            if commands.is_full() || (stream.smmu != *smmu && !commands.is_empty()) {
+                self.submit(*smmu, commands.as_slice(), false)?;
+                commands.clear();
+                // The stream has to be looked up again.
+                continue;
+            }
+            *smmu = stream.smmu;
+            commands.push(command.on_stream(stream.sid));
+            nth += 1;
+            if stream.last {
+                break;
+            }
+        }
+        Ok(nth != 0)
     }
 
-    fn clear(&mut self) {
-        self.commands.clear();
-        self.smmus.clear();
-        self.mask = 0;
+    /// As [`Issuer::add`], for each command of a queue, which is empty then.
+    fn add_all<const N: usize>(
+        &mut self,
+        queue: &mut AboutDevices,
+        smmu: &mut usize,
+        commands: &mut ArrayVec<Physical, N>,
+    ) -> Result {
+        for command in queue.as_slice() {
+            self.add(command, smmu, commands)?;
+        }
+        queue.clear();
+        Ok(())
+    }
+
+    /// Issues the commands of a queue.
+    fn give(&mut self, queue: &mut AboutDevices) -> Result {
+        let (mut smmu, mut commands) = (0, ArrayVec::<_, MAX_ABOUT_DEVICES>::new());
+        self.add_all(queue, &mut smmu, &mut commands)?;
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.submit(smmu, commands.as_slice(), false)
     }
 }
+
+/// Commands about devices, of one class.
+type AboutDevices = ArrayVec<DeviceCommand, MAX_ABOUT_DEVICES>;
 
 /// Commands of a batch, `N` about address spaces at most.
 pub(super) struct Pending<'a, S, const N: usize> {
@@ -130,8 +208,6 @@ pub(super) struct Pending<'a, S, const N: usize> {
     behind_configurations: bool,
     /// Commands about caches of devices that came behind pending translations wait for these.
     behind_translations: bool,
-    /// A bit for each SMMU that was given commands without a CMD_SYNC.
-    unsynced: u32,
 }
 
 impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
@@ -147,7 +223,6 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
             first: [NONE; Class::COUNT],
             behind_configurations: false,
             behind_translations: false,
-            unsynced: 0,
         }
     }
 
@@ -163,9 +238,16 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
         self.issuer.submissions
     }
 
-    /// As [`Smmus::stream`].
-    pub(super) fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
-        self.issuer.smmus.stream(vsid, nth)
+    /// Whether the guest has such a device.
+    #[inline]
+    pub(super) fn has_device(&mut self, vsid: u32) -> bool {
+        self.issuer.stream(vsid, 0).is_some()
+    }
+
+    /// Forgets what was looked up, because devices may go away.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.issuer.found = None;
     }
 
     /// Prepares for commands of a class, of which the first has this number.
@@ -195,16 +277,12 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
         Ok(())
     }
 
-    /// Adds a command about a device behind an SMMU. Returns whether there was room.
-    pub(super) fn push_about_device(
-        &mut self,
-        class: Class,
-        smmu: usize,
-        command: Physical,
-    ) -> bool {
+    /// Adds a command about a device. Returns whether there was room.
+    #[inline]
+    pub(super) fn push_about_device(&mut self, class: Class, command: DeviceCommand) -> bool {
         match class {
-            Class::Configuration => self.configurations.push(smmu, command),
-            _ => self.device_caches.push(smmu, command),
+            Class::Configuration => self.configurations.push(command),
+            _ => self.device_caches.push(command),
         }
     }
 
@@ -212,7 +290,7 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
     /// have to wait for.
     pub(super) fn make_room(&mut self, class: Class) -> Result {
         match class {
-            Class::Configuration => self.give_configurations(),
+            Class::Configuration => self.issuer.give(&mut self.configurations),
             Class::Translation => {
                 if self.behind_configurations {
                     self.finish_configurations()?;
@@ -221,25 +299,21 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
             }
             Class::DeviceCache => {
                 self.settle()?;
-                self.give_device_caches()
+                self.issuer.give(&mut self.device_caches)
             }
         }
     }
 
-    /// Issues all commands, and waits until they are complete. Fails as the first SMMU that fails,
-    /// after all have been waited for.
+    /// Issues all commands, and waits until they are complete. Fails as [`Issuer::finish`].
     #[inline]
     pub(super) fn finish_all(&mut self) -> Result {
         let [configuration, _, device_cache] = self.first;
+        // Most batches have no command about a device.
         if self.count != 1 || configuration.min(device_cache) != NONE {
             return self.finish_all_classes();
         }
-        // Most batches have no command about a device.
-        if !self.translations.is_empty() || self.unsynced != 0 {
-            self.issuer.submit(0, self.translations.as_slice(), true)?;
-            self.translations.clear();
-            self.unsynced = 0;
-        }
+        self.issuer.finish(0, self.translations.as_slice())?;
+        self.translations.clear();
         self.first = [NONE; Class::COUNT];
         Ok(())
     }
@@ -247,41 +321,16 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
     /// As [`Pending::finish_all`], for commands of any class.
     fn finish_all_classes(&mut self) -> Result {
         self.settle()?;
-        let mut busy = self.unsynced | self.configurations.mask | self.device_caches.mask;
-        if !self.translations.is_empty() {
-            // CAST: There are 32 at most.
-            busy |= ((1u64 << self.count) - 1) as u32;
-        }
-        if busy.is_power_of_two() {
-            self.finish_all_on(busy.trailing_zeros() as usize)?;
-        } else if busy != 0 {
-            self.give_translations()?;
-            self.give_configurations()?;
-            self.give_device_caches()?;
-            self.wait()?;
-        }
-        self.first = [NONE; Class::COUNT];
-        Ok(())
-    }
-
-    /// As [`Pending::finish_all`], if all are for one SMMU and none has to wait for another.
-    fn finish_all_on(&mut self, smmu: usize) -> Result {
-        for queue in [&self.configurations, &self.device_caches] {
-            for command in queue.commands.as_slice() {
-                if !self.translations.push(*command) {
-                    self.issuer
-                        .submit(smmu, self.translations.as_slice(), false)?;
-                    self.translations.clear();
-                    self.translations.push(*command);
-                }
-            }
-        }
+        // None has to wait for another one now.
+        let mut smmu = self.give_to_others()?;
+        let commands = &mut self.translations;
         self.issuer
-            .submit(smmu, self.translations.as_slice(), true)?;
-        self.translations.clear();
-        self.configurations.clear();
-        self.device_caches.clear();
-        self.unsynced = 0;
+            .add_all(&mut self.configurations, &mut smmu, commands)?;
+        self.issuer
+            .add_all(&mut self.device_caches, &mut smmu, commands)?;
+        self.issuer.finish(smmu, commands.as_slice())?;
+        commands.clear();
+        self.first = [NONE; Class::COUNT];
         Ok(())
     }
 
@@ -298,15 +347,10 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
 
     /// Issues the commands about configurations, and waits until they are complete.
     fn finish_configurations(&mut self) -> Result {
-        if self.count == 1 {
-            let commands = self.configurations.commands.as_slice();
-            self.issuer.submit(0, commands, true)?;
-            self.configurations.clear();
-            self.unsynced = 0;
-        } else {
-            self.give_configurations()?;
-            self.wait()?;
-        }
+        let (mut smmu, mut commands) = (0, ArrayVec::<_, MAX_ABOUT_DEVICES>::new());
+        self.issuer
+            .add_all(&mut self.configurations, &mut smmu, &mut commands)?;
+        self.issuer.finish(smmu, commands.as_slice())?;
         let [first, ..] = &mut self.first;
         *first = NONE;
         self.behind_configurations = false;
@@ -315,14 +359,9 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
 
     /// As [`Pending::finish_configurations`], for commands about address spaces.
     fn finish_translations(&mut self) -> Result {
-        if self.count == 1 {
-            self.issuer.submit(0, self.translations.as_slice(), true)?;
-            self.translations.clear();
-            self.unsynced = 0;
-        } else {
-            self.give_translations()?;
-            self.wait()?;
-        }
+        let last = self.give_to_others()?;
+        self.issuer.finish(last, self.translations.as_slice())?;
+        self.translations.clear();
         let [_, first, _] = &mut self.first;
         *first = NONE;
         self.behind_translations = false;
@@ -331,45 +370,32 @@ impl<'a, S: Smmus, const N: usize> Pending<'a, S, N> {
 
     /// Issues the commands about address spaces to each SMMU.
     fn give_translations(&mut self) -> Result {
+        let last = self.give_to_others()?;
         if self.translations.is_empty() {
             return Ok(());
         }
-        for smmu in 0..self.count {
-            if smmu != 0 {
-                let vmid = self.issuer.smmus.vmid(smmu);
-                for command in self.translations.as_mut_slice() {
-                    *command = command.on_another(vmid);
-                }
-            }
-            self.unsynced |= 1 << smmu;
-            self.issuer
-                .submit(smmu, self.translations.as_slice(), false)?;
-        }
+        self.issuer
+            .submit(last, self.translations.as_slice(), false)?;
         self.translations.clear();
         Ok(())
     }
 
-    fn give_configurations(&mut self) -> Result {
-        self.unsynced |= self.configurations.mask;
-        give(&mut self.issuer, &mut self.configurations)
-    }
-
-    fn give_device_caches(&mut self) -> Result {
-        self.unsynced |= self.device_caches.mask;
-        give(&mut self.issuer, &mut self.device_caches)
-    }
-
-    /// Waits until all that was issued is complete. Fails as the first SMMU that fails, after all
-    /// have been waited for.
-    fn wait(&mut self) -> Result {
-        let unsynced = core::mem::take(&mut self.unsynced);
-        let mut result = Ok(());
-        for smmu in 0..self.count {
-            if unsynced & (1 << smmu) != 0 {
-                result = result.and(self.issuer.submit(smmu, &[], true));
+    /// Issues the commands about address spaces to each SMMU but the last, and leaves those for the
+    /// last in the queue. Returns the last.
+    fn give_to_others(&mut self) -> Result<usize> {
+        let last = self.count.saturating_sub(1);
+        if self.translations.is_empty() {
+            return Ok(last);
+        }
+        for smmu in 0..last {
+            self.issuer
+                .submit(smmu, self.translations.as_slice(), false)?;
+            let vmid = self.issuer.smmus.vmid(smmu + 1);
+            for command in self.translations.as_mut_slice() {
+                *command = command.on_another(vmid);
             }
         }
-        result
+        Ok(last)
     }
 }
 
@@ -398,18 +424,4 @@ impl<S: Smmus, const N: usize> Sink for Pending<'_, S, N> {
             self.push_slowly(command)?;
         }
     }
-}
-
-/// Issues commands about devices, those for the same SMMU that follow each other at once.
-fn give<S: Smmus>(issuer: &mut Issuer<'_, S>, queue: &mut AboutDevices) -> Result {
-    let mut commands = queue.commands.as_slice();
-    for alike in queue.smmus.as_slice().chunk_by(|one, other| one == other) {
-        let (now, later) = commands.split_at_checked(alike.len()).unwrap_or_default();
-        commands = later;
-        if let Some(smmu) = alike.first() {
-            issuer.submit(usize::from(*smmu), now, false)?;
-        }
-    }
-    queue.clear();
-    Ok(())
 }

@@ -3,7 +3,10 @@
 //! Tests of batches: which commands are issued, in which order, which are waited for, and what is
 //! returned to the caller.
 
-use std::cell::RefCell;
+use std::cell::{
+    Cell,
+    RefCell, //
+};
 
 use kernel::prelude::*;
 
@@ -67,7 +70,7 @@ pub(super) struct Recorder {
     /// An SMMU that completes no CMD_SYNC.
     pub(super) stuck: Option<usize>,
     /// Devices go away once so much was submitted.
-    pub(super) leave_at: usize,
+    pub(super) leave_at: Cell<usize>,
 }
 
 impl Recorder {
@@ -77,7 +80,7 @@ impl Recorder {
             log: RefCell::new(Vec::new()),
             fails_at: None,
             stuck: None,
-            leave_at: usize::MAX,
+            leave_at: Cell::new(usize::MAX),
         }
     }
 
@@ -106,7 +109,7 @@ impl Recorder {
 const VMIDS: [u16; 3] = [0x11, 0x22, 0x33];
 
 /// A device with more streams than commands are issued at once. It is not one of [`VSIDS`].
-const VSID_OF_MANY: u32 = 0x1234_5678;
+pub(super) const VSID_OF_MANY: u32 = 0x1234_5678;
 const MANY: [(usize, u32); 130] = {
     let mut streams = [(0, 0); 130];
     let mut nth = 0;
@@ -141,7 +144,7 @@ impl Smmus for Recorder {
     }
 
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream> {
-        if self.log.borrow().len() >= self.leave_at {
+        if self.log.borrow().len() >= self.leave_at.get() {
             return None;
         }
         let streams = streams(self.smmus, vsid);

@@ -7,29 +7,39 @@ use kernel::prelude::*;
 
 use crate::{
     drivers::smmu_v3::{
-        batch,
+        batch::{
+            self,
+            Source, //
+        },
         command::{
             Rules,
             Words, //
         },
         pending::MAX_ISSUED, //
     },
-    kapi::iommu::invalidate::Invalidated,
+    kapi::{
+        array_vec::ArrayVec,
+        iommu::invalidate::Invalidated, //
+    },
     tests::{
         random::{
             cases,
             Random, //
         },
         smmu_v3::{
+            absence::is_about_device,
             batch::{
                 check_scope,
                 page,
                 run,
-                Recorder, //
+                Memory,
+                Recorder,
+                VSID_OF_MANY, //
             },
             guest::{
                 self,
-                FULL, //
+                FULL,
+                VSIDS, //
             },
             scope::with, //
         }, //
@@ -191,22 +201,104 @@ fn an_smmu_that_is_stuck_does_not_keep_others_from_being_waited_for() {
 }
 
 #[test]
-fn a_device_that_goes_away() {
-    // It is looked up once a block.
+fn a_device_that_goes_away_when_commands_were_issued() {
     let commands = [[0x05, 0]; 200];
     for leave_at in 1..=6 {
-        let mut recorder = Recorder::new(1);
-        recorder.leave_at = leave_at;
+        let recorder = Recorder::new(1);
+        recorder.leave_at.set(leave_at);
         let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, 200);
-        // Of 32 commands each.
-        let block = (leave_at * 32).div_ceil(MAX_ISSUED);
-        let expected = if block * MAX_ISSUED < 200 {
-            (block * MAX_ISSUED, Err(EIO))
-        } else {
-            (200, Ok(()))
-        };
-        assert_eq!((done as usize, result), expected, "{leave_at}");
-        assert_eq!(recorder.given(0).len(), done as usize);
+        // 32 commands are issued when there is one more, which is accepted and not needed then.
+        let issued = leave_at * 32;
+        assert_eq!((done as usize, result), (issued + 1, Err(EIO)));
+        assert_eq!(recorder.given(0).len(), issued);
+        assert!(recorder.log().last().is_some_and(|last| last.sync));
+    }
+    // It has more streams than are issued at once.
+    let command = with([0x05, 0], 63, 32, VSID_OF_MANY.into());
+    let (alone, batch) = (Recorder::new(1), Recorder::new(1));
+    for recorder in [&alone, &batch] {
+        recorder.leave_at.set(1);
+    }
+    let one = batch::carry_out_one(&alone, &Rules::new(FULL), command);
+    let outcome = run(&batch, &FULL, &[command], 1);
+    for outcome in [one, outcome] {
+        assert_eq!((outcome.done, outcome.result), (1, Ok(())));
+    }
+    assert_eq!(alone.log(), batch.log());
+    assert_eq!(alone.given(0).len(), MAX_ISSUED);
+    assert!(alone.log().last().is_some_and(|last| last.sync));
+}
+
+/// Commands in memory. Devices go away when a block is read.
+struct Leaving<'a> {
+    memory: Memory<'a>,
+    recorder: &'a Recorder,
+    /// How many blocks are read before.
+    blocks: usize,
+}
+
+impl Source for Leaving<'_> {
+    fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result {
+        match self.blocks.checked_sub(1) {
+            Some(blocks) => self.blocks = blocks,
+            None => self.recorder.leave_at.set(self.recorder.log().len()),
+        }
+        self.memory.read(block, len)
+    }
+}
+
+#[test]
+fn a_device_that_goes_away_when_memory_is_read() {
+    let about = |opcode, number: usize| {
+        let vsid = VSIDS[number / 4 % VSIDS.len()];
+        with([opcode, 0], 63, 32, vsid.into())
+    };
+    let kinds: [&dyn Fn(usize) -> Words; 4] = [
+        &|number| about(0x05, number),
+        &|number| about(0x40, number),
+        &|number| match number % 4 {
+            0 => about(0x05, number),
+            2 => about(0x40, number),
+            _ => page(number),
+        },
+        // The last one of a block is not about a device.
+        &|number| match number % MAX_ISSUED {
+            62 => page(number),
+            _ => about(0x06, number),
+        },
+    ];
+    for (smmus, blocks) in [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)] {
+        for kind in kinds {
+            let commands: Vec<_> = (0..250).map(kind).collect();
+            let recorder = Recorder::new(smmus);
+            let mut source = Leaving {
+                memory: Memory(&commands),
+                recorder: &recorder,
+                blocks,
+            };
+            let rules = Rules::new(FULL);
+            let outcome = batch::carry_out::<_, MAX_ISSUED>(&recorder, &rules, &mut source, 250);
+            // The first one about a device that was read then is not valid.
+            let mut since = blocks * MAX_ISSUED..250;
+            let invalid = since.find(|number| is_about_device(commands[*number]));
+            let invalid = invalid.expect("there is one");
+            assert_eq!((outcome.done as usize, outcome.result), (invalid, Err(EIO)));
+            let log = recorder.log();
+            let (_, afterwards) = log.split_at(recorder.leave_at.get());
+            let mut afterwards = afterwards.iter().flat_map(|entry| &entry.commands);
+            assert!(!afterwards.any(|command| is_about_device(*command)));
+            let pages = |commands: &[Words]| {
+                let others = commands
+                    .iter()
+                    .filter(|command| !is_about_device(**command));
+                others.count()
+            };
+            for smmu in 0..smmus {
+                assert_eq!(pages(&recorder.given(smmu)), pages(&commands[..invalid]));
+                let mut to_it = log.iter().rev().filter(|entry| entry.smmu == smmu);
+                assert!(to_it.next().is_none_or(|last| last.sync));
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! The policy of the native backend for SMMUv3.
 
+mod absence;
 mod batch;
 mod command;
 mod failure;

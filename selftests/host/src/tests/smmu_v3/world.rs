@@ -192,10 +192,16 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) guests: Vec<Guest>,
     smmus: Vec<Smmu>,
+    /// The slot that each of our devices is in, if it is not away. The StreamIDs of other slots are
+    /// somebody else's.
+    pub(super) slots: [Option<u32>; DEVICES as usize],
+    /// Whether our devices go away and come back while commands are carried out.
+    pub(super) restless: bool,
     /// What devices have cached, with ATS, by guest, device, substream and page.
     atc: BTreeMap<(usize, u32, Option<u32>, u64), u64>,
     pub(super) features: Features,
-    /// How many cached entries of the other guest were dropped.
+    /// How many cached entries of the other guest were dropped, and how many commands were about a
+    /// device of somebody else.
     pub(super) foreign: usize,
 }
 
@@ -213,6 +219,8 @@ impl World {
             random: Random::from(random.number()),
             guests: Vec::new(),
             smmus: Vec::new(),
+            slots: [Some(0); DEVICES as usize],
+            restless: false,
             atc: BTreeMap::new(),
             features,
             foreign: 0,
@@ -257,10 +265,18 @@ impl World {
         [[0x10, 0x20], [0x21, 0x11]][smmu][guest]
     }
 
-    /// Returns the SMMU that a device is behind, and its StreamIDs there. One device has two.
-    fn streams(&self, guest: usize, device: u32) -> (usize, Vec<u32>) {
-        let smmu = device as usize % self.smmus.len();
-        let sid = 0x100 * (guest as u32 + 1) + device;
+    /// Returns the SMMU that a device is behind, and its StreamIDs there. One device has two. One
+    /// that is away has none.
+    pub(super) fn streams(&self, guest: usize, device: u32) -> (usize, Vec<u32>) {
+        let slot = match guest {
+            OURS => self.slots[device as usize],
+            _ => Some(0),
+        };
+        let Some(slot) = slot else {
+            return (0, Vec::new());
+        };
+        let smmu = (device + slot) as usize % self.smmus.len();
+        let sid = 0x100 * (guest as u32 + 1) + 0x10 * slot + device;
         let more = if device == 1 { Some(sid + 0x40) } else { None };
         (smmu, [sid].into_iter().chain(more).collect())
     }
@@ -325,7 +341,7 @@ impl World {
     }
 
     /// Gives a device the SMMU's entry for the guest's, as an attach does.
-    fn attach(&mut self, guest: usize, device: u32) {
+    pub(super) fn attach(&mut self, guest: usize, device: u32) {
         let words = self.guests[guest].entries[&device];
         let vste = Vste::from_guest(words, &self.features).expect("it is valid");
         let translates = bits(words, 0, 0) == 1 && bits(words, 3, 1) == STAGE_1;
@@ -335,13 +351,19 @@ impl World {
             .on_smmu(&self.features)
             .encode(&Self::stage_2(smmu, guest, ats));
         for sid in sids {
-            let smmu = &mut self.smmus[smmu];
-            smmu.entries.insert(sid, ste);
-            // CMD_CFGI_STE drops the descriptors too (4.3.1).
-            smmu.cds.retain(|(stream, _), _| *stream != sid);
-            smmu.pointers.retain(|(stream, _), _| *stream != sid);
+            self.smmus[smmu].entries.insert(sid, ste);
         }
-        // The driver invalidates what the device has cached.
+        self.forget_device(guest, device);
+    }
+
+    /// Drops all that is cached for a device, as the driver does when it changes the entry.
+    pub(super) fn forget_device(&mut self, guest: usize, device: u32) {
+        let (smmu, sids) = self.streams(guest, device);
+        let smmu = &mut self.smmus[smmu];
+        // CMD_CFGI_STE drops the descriptors too (4.3.1).
+        smmu.cds.retain(|(stream, _), _| !sids.contains(stream));
+        smmu.pointers
+            .retain(|(stream, _), _| !sids.contains(stream));
         self.atc
             .retain(|(owner, cache, ..), _| (*owner, *cache) != (guest, device));
     }
@@ -405,6 +427,9 @@ impl World {
             return Some(*cached);
         }
         let (smmu, sids) = self.streams(guest, device);
+        if sids.is_empty() {
+            return None;
+        }
         let sid = *self.random.pick(&sids);
         let output = self.translate_by_smmu(guest, smmu, sid, substream, address >> 12 << 12)?;
         // EATS (5.2).
@@ -556,6 +581,13 @@ impl World {
         }
     }
 
+    /// Applies all of an SMMU's pending commands.
+    pub(super) fn complete(&mut self, smmu: usize) {
+        while !self.smmus[smmu].pending.is_empty() {
+            self.step(smmu);
+        }
+    }
+
     /// Applies one of an SMMU's pending commands, chosen at random.
     fn step(&mut self, smmu: usize) {
         let count = self.smmus[smmu].pending.len() as u64;
@@ -588,7 +620,9 @@ impl Smmus for Hardware {
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
         let mut world = self.0.borrow_mut();
         for command in commands {
-            world.smmus[smmu].pending.push((*command).into());
+            let command = (*command).into();
+            world.foreign += usize::from(world.is_about_another_device(smmu, command));
+            world.smmus[smmu].pending.push(command);
         }
         // Commands that were not waited for may take effect at any time.
         for _ in 0..world.random.within(0..=2) {
@@ -599,6 +633,7 @@ impl Smmus for Hardware {
             world.traffic(3);
             world.step(smmu);
         }
+        world.come_and_go();
         Ok(())
     }
 }
