@@ -61,7 +61,9 @@ impl Requests {
     ///
     /// A driver may return without an error although it has carried out only a part of a block; it
     /// is called again with the rest. Stops at the first error, and if a driver carries out
-    /// nothing.
+    /// nothing. One that fails has not carried out the last request. If its number says so, the
+    /// driver failed before it set it, as where it has no memory for a copy of the requests, and
+    /// has carried out none of the block.
     pub(super) fn carry_out(
         &self,
         op: impl Fn(*mut bindings::iommu_user_data_array) -> c_int,
@@ -80,6 +82,8 @@ impl Requests {
             let result = to_result(op(&mut array));
             let answered = if warn_on_once!(array.entry_num > asked) {
                 asked
+            } else if result.is_err() && array.entry_num == asked {
+                0
             } else {
                 array.entry_num
             };

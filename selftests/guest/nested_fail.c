@@ -3,6 +3,10 @@
  * Calls that fail for want of memory, at any place where they allocate some. The device stays attached where
  * it was, and what the call has made is gone: the next one succeeds.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "memory.h"
 #include "nested_call.h"
 
 /* What a call has made, or what it attaches the device to. */
@@ -97,11 +101,42 @@ static void vdevice_fails(struct fixture *none)
 	close_nested(&n);
 }
 
+/* Without memory for a batch none of it is carried out. The native backend needs none. */
+static void batch_fails(struct fixture *none)
+{
+	int inject = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC), r = -1;
+	uint32_t hwpt, nth, done = 0, refused = 0;
+	command commands[4];
+	struct nested n;
+
+	CHECK(inject >= 0 && sleeping_allocations_fail());
+	if (!open_attached(&n, &hwpt))
+		return;
+	for (nth = 0; nth < ARRAY_SIZE(commands); nth++)
+		commands[nth] = by_asid(ASID);
+	for (nth = 1; nth < 100; nth++) {
+		CHECK(fail_nth(inject, nth));
+		r = submit(&n, commands, ARRAY_SIZE(commands), &done);
+		if (!nth_failed(inject))
+			break;
+		if (r != -ENOMEM)
+			continue;
+		refused++;
+		WANT_FINDING("AV", done, 0, ARRAY_SIZE(commands));
+	}
+	close(inject);
+	WANT(r, 0);
+	WANT(done, ARRAY_SIZE(commands));
+	WANT(refused != 0, by_the_driver());
+	close_nested(&n);
+}
+
 static const struct test tests[] = {
 	{ "a nested HWPT cannot be made", entry_fails, ALONE },
 	{ "an attach that fails", attach_fails, ALONE },
 	{ "a vIOMMU cannot be made", viommu_fails, ALONE },
 	{ "a vDEVICE cannot be made", vdevice_fails, ALONE },
+	{ "a batch without memory, finding AV", batch_fails, ALONE },
 };
 
 const struct suite failure_suite = {
