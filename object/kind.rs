@@ -125,6 +125,12 @@ impl<K: Kind> Deref for Object<K> {
 /// A reference to an object of kind `K`. While there is one the object cannot be destroyed.
 pub(crate) type Ref<K> = Shared<Object<K>>;
 
+/// A reference to an object of one of two kinds.
+pub(crate) enum Either<A: Kind, B: Kind> {
+    A(Ref<A>),
+    B(Ref<B>),
+}
+
 /// A reference to an object of some kind. While there is one the object cannot be destroyed.
 pub(crate) struct AnyRef(pub(super) SharedAny);
 

@@ -29,6 +29,7 @@ pub(crate) use event_file::{
 pub(crate) use in_use::InUse;
 pub(crate) use kind::{
     AnyRef,
+    Either,
     Kind,
     Object,
     Ref, //

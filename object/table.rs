@@ -76,6 +76,7 @@ use crate::{
         kind::{
             AnyRef,
             Census,
+            Either,
             Kind,
             Name,
             Object,
@@ -157,34 +158,34 @@ impl Table {
             let object = object.downcast_ref::<Object<K>>();
             object.is_some_and(|object| suits(object))
         };
-        self.get_if(id, suits, ENOENT)
+        self.get_if(id, suits)
     }
 
     /// Returns the object with this id. Returns `ENOENT` if there is none.
     pub(crate) fn get_any(&self, id: u32) -> Result<InUse<'_>> {
-        self.get_if(id, |_| true, ENOENT)
+        self.get_if(id, |_| true)
     }
 
-    /// Returns the object with this id if it is of kind `A` or `B`. Returns `ENOENT` if there is no
-    /// object, `EINVAL` if it is of another kind.
-    pub(crate) fn get_either<A: Kind, B: Kind>(&self, id: u32) -> Result<InUse<'_>> {
-        let suits = |object: &SharedAny| object.is::<Object<A>>() || object.is::<Object<B>>();
-        self.get_if(id, suits, EINVAL)
+    /// As [`Table::get`], for an object of kind `A` or `B`. Returns `EINVAL` if it is of another kind.
+    pub(crate) fn get_either<A: Kind, B: Kind>(&self, id: u32) -> Result<Either<A, B>> {
+        const { assert!(!A::MAY_GO_WITH_LAST_USER && !B::MAY_GO_WITH_LAST_USER) };
+        fault_injection::point(ENOENT)?;
+        let slots = self.slots.lock();
+        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
+        if let Some(object) = object.clone_as() {
+            return Ok(Either::A(object));
+        }
+        let object = object.clone_as().map(Either::B);
+        object.ok_or(Reason::ObjectKind.errno(EINVAL, id.into()))
     }
 
-    /// Returns the object with this id if it suits. Returns `ENOENT` if there is none, and `unsuited`
-    /// if it does not suit.
-    fn get_if(
-        &self,
-        id: u32,
-        suits: impl FnOnce(&SharedAny) -> bool,
-        unsuited: Error,
-    ) -> Result<InUse<'_>> {
+    /// Returns the object with this id if it suits, and `ENOENT` otherwise.
+    fn get_if(&self, id: u32, suits: impl FnOnce(&SharedAny) -> bool) -> Result<InUse<'_>> {
         fault_injection::point(ENOENT)?;
         let slots = self.slots.lock();
         let Live { object, about } = slots.entry(id).ok_or(Reason::ObjectNone.with(id.into()))?;
         if !suits(object) {
-            return Err(Reason::ObjectKind.errno(unsuited, id.into()));
+            return Err(Reason::ObjectKind.with(id.into()));
         }
         let goes = (about.goes_with_last_user)(object);
         Ok(InUse::new(self, id, object.clone(), goes))

@@ -28,7 +28,10 @@ use crate::{
         uapi,
         units::PAGE_SIZE, //
     },
-    object::Ctx,
+    object::{
+        Ctx,
+        Either, //
+    },
     viommu::Viommu, //
 };
 
@@ -97,14 +100,9 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
         entry_len: cmd.entry_len,
         count: cmd.entry_num,
     };
-    let target = ctx
-        .objects()
-        .get_either::<Viommu, HwptNested>(cmd.hwpt_id)?;
-    let Some(viommu) = target.get::<Viommu>() else {
-        let hwpt = target
-            .get::<HwptNested>()
-            .ok_or(Reason::ObjectKind.errno(EINVAL, cmd.hwpt_id.into()))?;
-        return Ok(hwpt.invalidate(requests));
+    let viommu = match ctx.objects().get_either::<Viommu, HwptNested>(cmd.hwpt_id)? {
+        Either::A(viommu) => viommu,
+        Either::B(hwpt) => return Ok(hwpt.invalidate(requests)),
     };
     let invalidated = viommu.ops().invalidate(requests);
     viommu
