@@ -60,7 +60,8 @@ pub(crate) trait Smmus {
     fn stream(&self, vsid: u32, nth: usize) -> Option<Stream>;
 
     /// Gives commands, [`MAX_ISSUED`] at most, to an SMMU. With `sync` it returns once all that the
-    /// SMMU was given before and now is complete. `ETIMEDOUT` where that does not happen.
+    /// SMMU was given before and now is complete. `ETIMEDOUT` where that does not happen. Does not fail
+    /// without `sync`.
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result;
 }
 
