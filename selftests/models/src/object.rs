@@ -8,6 +8,8 @@ mod event_file;
 mod in_use;
 #[path = "../../../object/kind.rs"]
 mod kind;
+#[path = "../../../object/registry.rs"]
+mod registry;
 #[path = "../../../object/slots.rs"]
 mod slots;
 #[path = "../../../object/table.rs"]
@@ -34,6 +36,7 @@ pub(crate) use kind::{
     Object,
     Ref, //
 };
+pub(crate) use registry::Registry;
 pub(crate) use table::{
     Draft,
     Reservation,

@@ -6,6 +6,7 @@
 mod event_queue;
 mod fault_queue;
 mod object_table;
+mod registry;
 
 use std::sync::atomic::{
     AtomicUsize,
