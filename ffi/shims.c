@@ -316,7 +316,6 @@ int iommufd_rs_dev_pasid_status(struct device *dev)
 	return pci_pasid_status(to_pci_dev(dev));
 }
 
-/* Any task that holds several semaphores of the class must hold @outer. */
 struct workqueue_struct *iommufd_rs_alloc_unbound_workqueue(const char *name)
 {
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
@@ -338,6 +337,7 @@ void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 	down_write_nest_lock(sem, outer);
 }
 
+/* Any task that holds several semaphores of the class must hold @outer. */
 /* -EEXIST if there is an entry, even if it is only reserved. */
 int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp)
 {

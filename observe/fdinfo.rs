@@ -28,8 +28,8 @@ use crate::{
 
 /// The most objects of a kind of which lines are written.
 const MOST_OF_A_KIND: u64 = 64;
-/// The most ids that are looked at.
-const MOST_IDS: usize = 4096;
+/// The most times that ids are looked at of which no object is shown.
+const MOST_IN_VAIN: usize = 256;
 /// The most ids that are looked at without releasing the table's lock in between. Of them one
 /// object is shown at most.
 const IDS_AT_ONCE: usize = 16;
@@ -98,10 +98,11 @@ fn objects(ctx: &Ctx, lines: &Lines<'_>) {
     let mut shown = [const { (None, 0_u64) }; 16];
     let mut all = 0;
     let mut next = Some(0);
-    let mut looked_at = 0;
-    while let (Some(from), true) = (next, looked_at < MOST_IDS) {
+    let mut in_vain = 0;
+    while let (Some(from), true) = (next, in_vain < MOST_IN_VAIN) {
+        // An id without an object counts as well.
+        in_vain += 1;
         next = ctx.objects().look(from, IDS_AT_ONCE, |seen| {
-            looked_at += 1;
             let kind = seen.kind();
             let known = |known: &(Option<&CStr>, u64)| known.0.is_none_or(|known| known == kind);
             let Some(entry) = shown.iter_mut().find(|entry| known(entry)) else {
@@ -113,6 +114,7 @@ fn objects(ctx: &Ctx, lines: &Lines<'_>) {
             }
             entry.1 += 1;
             all += 1;
+            in_vain -= 1;
             seen.show(lines);
             // The table is unlocked in between.
             false
