@@ -7,8 +7,8 @@ use crate::kapi::units::PAGE_SHIFT;
 /// The number of pages in a piece, unless it would end inside a large page.
 pub(crate) const PIECE: u64 = (64 << 20) >> PAGE_SHIFT;
 
-/// The number of pages in the largest page of page tables.
-const LARGEST: u64 = (1 << 30) >> PAGE_SHIFT;
+/// The number of pages in the largest page of page tables. No piece has more.
+pub(crate) const LARGEST: u64 = (1 << 30) >> PAGE_SHIFT;
 
 /// The division of a range.
 #[derive(Clone, Copy)]
@@ -28,6 +28,14 @@ impl Division {
     /// `last`, which must not be below `start`.
     pub(crate) fn piece_last(self, start: u64, last: u64) -> u64 {
         let left = PIECE - 1 - (start.wrapping_add(self.phase) & (PIECE - 1));
+        start.saturating_add(left).min(last)
+    }
+
+    /// Returns the index of the last page of a piece that begins with page `start` and may have any length:
+    /// the last one before the largest page of page tables that follows. It is at most `last`, which must
+    /// not be below `start`.
+    pub(crate) fn longest_last(self, start: u64, last: u64) -> u64 {
+        let left = LARGEST - 1 - (start.wrapping_add(self.phase) & (LARGEST - 1));
         start.saturating_add(left).min(last)
     }
 

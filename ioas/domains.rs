@@ -108,13 +108,13 @@ pub(super) fn fill_one(
         let pages = PageRange::from_len(start + pages.start(), pages.len())?;
         return mmio.map(domain, range, pages, filler);
     }
+    let phase = (range.start() >> PAGE_SHIFT).wrapping_sub(pages.start());
     if !first {
         let mut filler = Filler::new(domain, range, skip, prot, small_pages);
-        slice.pages.for_pinned(pages, &mut filler)?;
+        slice.pages.for_pinned(pages, phase, &mut filler)?;
         filler.keep();
         return Ok(());
     }
-    let phase = (range.start() >> PAGE_SHIFT).wrapping_sub(pages.start());
     let mut pending = slice.pages.begin_pin(pages, phase);
     // Dropped before `pending`, so that memory is unmapped before it is unpinned.
     let mut filler = Filler::new(domain, range, skip, prot, small_pages);

@@ -177,11 +177,19 @@ impl Pages {
     }
 
     /// Passes the physical memory of `range`, which must be pinned until this returns, to `consumer`
-    /// in order, in runs that are as long as possible. Returns `EINTR` if the task is being killed,
-    /// and the errors of `consumer`.
-    pub(super) fn for_pinned(&self, range: PageRange, consumer: &mut impl Consumer) -> Result {
+    /// in order, in runs that are as long as page tables can use. For `phase` see [`Division::new`].
+    /// Returns `EINTR` if the task is being killed, and the errors of `consumer`.
+    pub(super) fn for_pinned(
+        &self,
+        range: PageRange,
+        phase: u64,
+        consumer: &mut impl Consumer,
+    ) -> Result {
+        let division = Division::new(phase);
         let mut next = range.start();
-        while let Some(rest) = PageRange::new(next, range.last()) {
+        while next <= range.last() {
+            let last = division.longest_last(next, range.last());
+            let rest = some_or_warn!(PageRange::new(next, last))?;
             let inner = self.inner_killable()?;
             let mut taken = 0;
             let piece = inner.segments.runs(rest).take_while(|run| {

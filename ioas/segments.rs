@@ -11,7 +11,7 @@
 //!
 //! A segment also counts the users that begin with its first page and those that end with its last
 //! page. Two neighbours are joined if no user begins or ends between them. The segments therefore
-//! depend on the present users only, not on earlier ones.
+//! depend on the present users only, not on earlier ones, but for neighbours that would be too long.
 //!
 //! Pure logic: pins are owned by the extents, see `kapi/mm/pin.rs`.
 
@@ -19,6 +19,7 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
+        division::LARGEST,
         extents::Extents,
         interval::{
             IntervalMap,
@@ -99,7 +100,8 @@ impl Segments {
     }
 
     /// Joins the segments before and from page `index` if no user ends or begins there. Does
-    /// nothing if that needs memory that is not available without waiting.
+    /// nothing if that needs memory that is not available without waiting, or if both have more than
+    /// [`LARGEST`] pages.
     fn join_before(&mut self, index: u64) {
         let Some(before) = index.checked_sub(1) else {
             return;
@@ -111,6 +113,10 @@ impl Segments {
             return;
         };
         if first.last() != before || head.ends != 0 || tail.begins != 0 {
+            return;
+        }
+        // All of a segment is unpinned at once.
+        if first.len() + second.len() > LARGEST {
             return;
         }
         let begins = head.begins;

@@ -5,13 +5,11 @@
 use crate::{
     ioas::division::{
         Division,
+        LARGEST,
         PIECE, //
     },
     tests::random::cases, //
 };
-
-/// The pages of the largest page of page tables.
-const LARGEST: u64 = 16 * PIECE;
 
 /// The pieces of a range: the first page of each, and the one behind it. `run` tells how long the
 /// contiguous memory before a page is.
@@ -66,11 +64,27 @@ fn a_long_run_does_not_make_later_pieces_longer() {
 }
 
 #[test]
+fn no_piece_is_longer_than_the_largest_page() {
+    cases(500, |random| {
+        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
+        let last = first + random.within(0..=3 * LARGEST);
+        let found = Division::new(phase).longest_last(first, last);
+        assert!((first..=last).contains(&found) && found - first < LARGEST);
+        assert!(found == last || (found + 1).wrapping_add(phase) % LARGEST == 0);
+    });
+}
+
+#[test]
 fn the_last_pages_of_64_bits() {
     let division = Division::new(0);
     assert_eq!(division.piece_last(u64::MAX - 1, u64::MAX), u64::MAX);
     assert_eq!(
         division.piece_last(u64::MAX - PIECE, u64::MAX),
         u64::MAX - PIECE
+    );
+    assert_eq!(division.longest_last(u64::MAX - 1, u64::MAX), u64::MAX);
+    assert_eq!(
+        division.longest_last(u64::MAX - LARGEST, u64::MAX),
+        u64::MAX - LARGEST
     );
 }

@@ -6,8 +6,16 @@
 use kernel::alloc::fault;
 
 use crate::{
+    ioas::{
+        division::{
+            LARGEST,
+            PIECE, //
+        },
+        extents::Extents, //
+    },
     kapi::{
         ledger,
+        mm::pin::pin_pages,
         units::PageRange, //
     },
     tests::{
@@ -97,4 +105,31 @@ fn a_range_is_unpinned_part_by_part() {
         drop(segments);
         assert_eq!(ledger::total(), 0);
     });
+}
+
+#[test]
+fn contiguous_memory_is_unpinned_part_by_part() {
+    const HALF: u64 = LARGEST / 2;
+    let mut segments = fresh();
+    let all = pages(0, 7 * HALF - 1);
+    for start in (0..=all.last()).step_by(HALF as usize) {
+        let mut extents = Extents::One(pin_pages(start + 1, HALF));
+        let range = pages(start, start + HALF - 1);
+        assert!(segments.add_used(range, &mut extents).is_ok());
+        if start != 0 {
+            segments.unite(start);
+        }
+    }
+    // It is one run for page tables.
+    assert_eq!(segments.runs(all).count(), 1);
+
+    let mut rest = Some(all);
+    while let Some(left) = rest {
+        let (part, more) = segments.divide_behind(left, PIECE);
+        assert!(part.len() <= PIECE + LARGEST, "{part:?}");
+        assert_eq!(segments.put(part), part.len());
+        rest = more;
+    }
+    drop(segments);
+    assert_eq!(ledger::total(), 0);
 }
