@@ -193,22 +193,28 @@ unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm)
 /*
  * Charges pages to a process, and takes away as many as @fewer says, which is 0 then. The caller must hold
  * a reference to the users of @mm. Returns -EINTR, and changes nothing, if the task is killed while it
- * waits for the mmap lock; -ENOMEM if @npages more exceed the limit of @task.
+ * waits for the mmap lock; -EAGAIN, and changes nothing, if that is not free and @wait is false; -ENOMEM if
+ * @npages more exceed the limit of @task.
  */
 int iommufd_rs_charge_mm(struct mm_struct *mm, unsigned long npages,
-			 atomic64_t *fewer, struct task_struct *task)
+			 atomic64_t *fewer, struct task_struct *task, bool wait)
 {
 	unsigned long less;
 	int rc = 0;
 
-	if (mmap_write_lock_killable(mm))
+	/* No VMA is changed, so their sequence counters need not be. */
+	if (!wait) {
+		if (!down_write_trylock(&mm->mmap_lock))
+			return -EAGAIN;
+	} else if (down_write_killable(&mm->mmap_lock)) {
 		return -EINTR;
+	}
 	less = atomic64_xchg(fewer, 0);
 	if (less)
 		__account_locked_vm(mm, less, false, task, false);
 	if (npages)
 		rc = __account_locked_vm(mm, npages, true, task, false);
-	mmap_write_unlock(mm);
+	up_write(&mm->mmap_lock);
 	return rc;
 }
 
@@ -331,13 +337,13 @@ void iommufd_rs_time(bool on)
 		static_branch_disable(&iommufd_rs_timing.key);
 }
 
+/* Any task that holds several semaphores of the class must hold @outer. */
 void iommufd_rs_down_write_under(struct rw_semaphore *sem,
 				 struct rw_semaphore *outer)
 {
 	down_write_nest_lock(sem, outer);
 }
 
-/* Any task that holds several semaphores of the class must hold @outer. */
 /* -EEXIST if there is an entry, even if it is only reserved. */
 int iommufd_rs_xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp)
 {

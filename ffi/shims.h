@@ -108,7 +108,8 @@ unsigned long iommufd_rs_pinned_vm(struct mm_struct *mm);
 
 /* linux/mm.h, linux/mmap_lock.h */
 int iommufd_rs_charge_mm(struct mm_struct *mm, unsigned long npages,
-			 atomic64_t *fewer, struct task_struct *task);
+			 atomic64_t *fewer, struct task_struct *task,
+			 bool wait);
 bool iommufd_rs_try_uncharge_mm(struct mm_struct *mm, unsigned long npages);
 long iommufd_rs_pin_remote(struct mm_struct *mm, unsigned long start,
 			   unsigned long nr_pages, unsigned int gup_flags,

@@ -7,8 +7,8 @@
 //! process that made it. [`Segments`] has the pinned pages.
 //!
 //! The lock `Pages::inner` (rank 30) is held while a piece of memory is mapped into a domain, and not
-//! while it is pinned (`ioas/pin.rs`). The mmap lock and the locks of page tables are taken inside it. No
-//! two of these locks are held at once.
+//! while it is pinned (`ioas/pin.rs`). The locks of page tables are taken inside it, and the mmap lock is
+//! tried. No two of these locks are held at once.
 
 use kernel::{
     mm::Mm,
@@ -42,6 +42,8 @@ use crate::{
         dma_buf::import::DmaBuf,
         file::pinnable::PinnableFile,
         mm::{
+            advance::Advance,
+            alive::alive,
             locked_vm::{
                 self,
                 may_lock_without_limit,
@@ -61,6 +63,7 @@ use crate::{
         reason::{
             Because,
             Reason,
+            Refusal,
             Result, //
         },
         sync::{
@@ -239,8 +242,8 @@ impl Pages {
         }
     }
 
-    /// Locks the pinned pages. No task holds the lock while it waits for user memory, but one may charge
-    /// pages to another process, so only what cannot fail uses this.
+    /// Locks the pinned pages. No task holds the lock while it waits for user memory or for an mmap lock,
+    /// but one may map 1 GiB, so only what cannot fail uses this.
     pub(super) fn inner(&self) -> InnerGuard<'_> {
         self.inner.lock()
     }
@@ -306,22 +309,29 @@ impl Pages {
     }
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
-    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. On failure
-    /// nothing has changed. Returns `ENOMEM` if that exceeds a limit, and `EINTR` if the task is killed.
-    pub(crate) fn charge_pending_owner(&self, pending_owner: &AccountedMm) -> Result {
+    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how many
+    /// pages were charged that [`Advance`] can pay for. On failure nothing has changed. Returns `ENOMEM` if that exceeds a limit, `EINTR`
+    /// if the task is killed, and `EAGAIN` as [`Advance::charge`].
+    pub(crate) fn charge_pending_owner(
+        &self,
+        pending_owner: &AccountedMm,
+        advance: &mut Advance,
+    ) -> Result<u64> {
         let mut inner = self.inner_killable()?;
-        if inner.pending_owner.is_none() {
-            let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
-                0
-            } else {
-                inner.charged.get()
-            };
-            if npages != 0 {
-                charge(pending_owner, inner.accounting, npages)?;
-            }
-            inner.pending_owner = Some((pending_owner.clone(), npages));
+        if inner.pending_owner.is_some() {
+            return Ok(0);
         }
-        Ok(())
+        let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
+            0
+        } else {
+            inner.charged.get()
+        };
+        if npages != 0 {
+            charge(advance, pending_owner, inner.accounting, npages)?;
+        }
+        inner.pending_owner = Some((pending_owner.clone(), npages));
+        let by_process = inner.accounting == Accounting::Process;
+        Ok(if by_process { npages } else { 0 })
     }
 
     /// Makes the pending owner, if there is one, the owner, and removes the charge to the old one.
@@ -363,7 +373,7 @@ impl Pages {
             // The address space is accessed directly if it is the caller's or may be borrowed.
             let here = inner.owner.is_current();
             if !slow && (here || borrow_mm) {
-                if let Some(mm) = inner.owner.mm().mmget_not_zero() {
+                if let Some(mm) = alive(inner.owner.mm()) {
                     drop(inner);
                     return match transfer {
                         Transfer::Read(data) => locked_vm::read_mm(&mm, addr + start, data),
@@ -381,13 +391,15 @@ impl Pages {
     /// they are.
     fn copy_pages<'a>(
         &'a self,
-        mut inner: InnerGuard<'a>,
+        inner: InnerGuard<'a>,
         start: u64,
         mut transfer: Transfer<'_>,
     ) -> Result {
         let last = start + to_u64(transfer.len()) - 1;
         let range = some_or_warn!(PageRange::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT))?;
         let mut missing = Missing::new();
+        // It is dropped before `missing`: to unpin pages of a file may wait for the file's server.
+        let mut inner = inner;
         // Others may have unpinned pages meanwhile.
         while let Some(gap) = missing.gap(&inner.segments, range) {
             let mm = inner.other_mm();
@@ -484,16 +496,29 @@ impl Source {
     }
 }
 
-/// Charges `npages` pages. Returns `ENOMEM` if that exceeds the limit, `EINVAL` if the process has
-/// ended, and `EINTR` if the task is killed.
-fn charge(owner: &AccountedMm, accounting: Accounting, npages: u64) -> Result {
-    owner
-        .charge(accounting, npages)
-        .map_err(|error| match error {
-            ENOMEM => Reason::MapLimit.with(owner.excess(accounting, npages)),
-            EINTR => error.into(),
-            _ => Reason::MapProcessGone.errno(error, 0),
-        })
+/// Charges `npages` pages. Returns the errors of [`Advance::charge`].
+fn charge(
+    advance: &mut Advance,
+    owner: &AccountedMm,
+    accounting: Accounting,
+    npages: u64,
+) -> Result {
+    let charged = advance.charge(owner, accounting, npages);
+    charged.map_err(|error| not_charged(owner, accounting, npages, error))
+}
+
+/// Returns why `npages` pages could not be charged, with `error`.
+pub(super) fn not_charged(
+    owner: &AccountedMm,
+    accounting: Accounting,
+    npages: u64,
+    error: Error,
+) -> Refusal {
+    match error {
+        ENOMEM => Reason::MapLimit.with(owner.excess(accounting, npages)),
+        EINTR | EAGAIN => error.into(),
+        _ => Reason::MapProcessGone.errno(error, 0),
+    }
 }
 
 impl Inner {
@@ -503,7 +528,7 @@ impl Inner {
         is_other.then(|| self.owner.mm().into())
     }
 
-    /// Returns true if to charge pages waits for no other process.
+    /// Returns true if the memory is the caller's, and charged to it alone.
     pub(super) fn charges_current(&self) -> bool {
         self.owner.is_current() && self.pending_owner.is_none()
     }
@@ -515,13 +540,13 @@ impl Inner {
     }
 
     /// Charges pages that are about to be pinned to the owner, and to the next one if that is
-    /// decided. Returns `ENOMEM` and changes nothing if that exceeds a limit.
-    pub(super) fn charge(&mut self, npages: u64) -> Result {
+    /// decided. Returns the errors of [`Advance::charge`], and then nothing has changed.
+    pub(super) fn charge(&mut self, npages: u64, advance: &mut Advance) -> Result {
         self.usage.charge_to(&self.owner, self.accounting);
-        charge(&self.owner, self.accounting, npages)?;
+        charge(advance, &self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
             if !self.owner.same_account(next, self.accounting) {
-                if let Err(refusal) = charge(next, self.accounting, npages) {
+                if let Err(refusal) = charge(advance, next, self.accounting, npages) {
                     self.owner.uncharge_some(self.accounting, npages);
                     return Err(refusal);
                 }
@@ -531,6 +556,11 @@ impl Inner {
         self.charged.add(npages);
         self.usage.add(npages);
         Ok(())
+    }
+
+    /// Returns why `npages` pages could not be paid for in advance, with `error`.
+    pub(super) fn not_paid(&self, npages: u64, error: Error) -> Refusal {
+        not_charged(&self.owner, self.accounting, npages, error)
     }
 
     /// Undoes the charge of `npages` pages.

@@ -33,11 +33,14 @@ use crate::{
             warn_on_once, //
         },
         fault_injection,
-        mm::pin::{
-            Extent,
-            PinnedRun,
-            Pinner,
-            Sink, //
+        mm::{
+            advance::Advance,
+            pin::{
+                Extent,
+                PinnedRun,
+                Pinner,
+                Sink, //
+            }, //
         },
         reason::{
             Reason,
@@ -148,13 +151,16 @@ impl Pages {
         let Some(mut inner) = self.try_inner() else {
             return Ok(false);
         };
-        // A charge to another process may wait for its mmap lock, and its memory is not pinned here.
+        // Memory of another process is not pinned here.
         if !inner.charges_current() {
             return Ok(false);
         }
         // Who is pinning may have charged pages of the range already.
         let nothing_pinned = inner.segments.gaps(range).next() == Some(range);
-        if inner.pins.get() != 0 || !nothing_pinned || inner.charge(range.len()).is_err() {
+        if inner.pins.get() != 0 || !nothing_pinned {
+            return Ok(false);
+        }
+        if inner.charge(range.len(), &mut Advance::new()).is_err() {
             return Ok(false);
         }
         let mut extents = Extents::None;
@@ -217,7 +223,9 @@ impl<'a> PendingPin<'a> {
     pub(super) fn pin(&mut self, consumer: &mut impl Consumer) -> Result {
         // The charge for all comes first, so that a limit is never exceeded, and memory behind it is
         // not touched.
-        let mut inner = self.charge()?;
+        let mut advance = Advance::new();
+        let mut inner = self.charge(&mut advance)?;
+        advance.give_back();
         let mut pinner = None;
         while let Some(rest) = self.rest() {
             let last = self.division.piece_last(rest.start(), rest.last());
@@ -232,7 +240,15 @@ impl<'a> PendingPin<'a> {
                     // It may go on behind the piece.
                     false => inner.segments.gaps(rest).next(),
                 };
-                inner = self.collect(inner, some_or_warn!(gap)?, &mut pinner)?;
+                let gap = some_or_warn!(gap)?;
+                if !self.charge_more(&mut inner, gap, &mut advance)? {
+                    drop(inner);
+                    let paid = advance.pay();
+                    inner = self.pages.inner_killable()?;
+                    paid.map_err(|error| inner.not_paid(gap.len(), error))?;
+                    continue;
+                }
+                inner = self.collect(inner, gap, &mut pinner)?;
                 self.add(&mut inner, consumer)?;
             }
             self.pass(&inner, consumer)?;
@@ -251,8 +267,9 @@ impl<'a> PendingPin<'a> {
     /// Charges the pages of the range that are not pinned. If that exceeds a limit while others pin,
     /// who may have charged the same pages, waits until one of them has finished. Returns `ENOMEM`,
     /// and `EINTR` if the task is killed.
-    fn charge(&mut self) -> Result<InnerGuard<'a>> {
+    fn charge(&mut self, advance: &mut Advance) -> Result<InnerGuard<'a>> {
         let pages = self.pages;
+        let mut paid = Ok(());
         loop {
             let mut inner = pages.inner_killable()?;
             let gaps = inner.segments.gaps(self.range);
@@ -261,18 +278,46 @@ impl<'a> PendingPin<'a> {
                 return Ok(inner);
             }
             fault_injection::point(ENOMEM)?;
-            match inner.charge(wanted) {
-                Ok(()) => {}
-                Err(refusal) if refusal.error() == ENOMEM && inner.pins.get() != 0 => {
-                    pages.pin_ended.wait_killable(inner)?;
-                    continue;
+            let charged = match core::mem::replace(&mut paid, Ok(())) {
+                Ok(()) => inner.charge(wanted, advance),
+                Err(error) => Err(inner.not_paid(wanted, error)),
+            };
+            let refusal = match charged {
+                Ok(()) => {
+                    self.spare = wanted;
+                    self.count(&mut inner);
+                    return Ok(inner);
                 }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => refusal,
+            };
+            match refusal.error() {
+                EAGAIN => {
+                    // What is paid for counts for others as what is charged.
+                    self.count(&mut inner);
+                    drop(inner);
+                    paid = advance.pay();
+                }
+                ENOMEM => {
+                    advance.give_back();
+                    if inner.pins.get() == u64::from(self.counted) {
+                        return Err(refusal);
+                    }
+                    // Others may wait for this task as well, so it is not counted while it waits.
+                    if self.counted {
+                        self.end(inner);
+                    } else {
+                        pages.pin_ended.wait_killable(inner)?;
+                    }
+                }
+                _ => return Err(refusal),
             }
-            self.spare = wanted;
+        }
+    }
+
+    /// Tells others that pages are charged which are not pinned yet.
+    fn count(&mut self, inner: &mut Inner) {
+        if !core::mem::replace(&mut self.counted, true) {
             inner.pins.add(1);
-            self.counted = true;
-            return Ok(inner);
         }
     }
 
@@ -283,6 +328,25 @@ impl<'a> PendingPin<'a> {
             drop(inner);
             self.pages.pin_ended.wake_all();
         }
+    }
+
+    /// Charges those of the next `gap` that others have unpinned meanwhile: these were not charged for us.
+    /// Returns false if they must be paid for in advance, and the errors of [`Inner::charge`].
+    fn charge_more(
+        &mut self,
+        inner: &mut Inner,
+        gap: PageRange,
+        advance: &mut Advance,
+    ) -> Result<bool> {
+        let more = gap.len().saturating_sub(self.spare);
+        if more != 0 {
+            match inner.charge(more, advance) {
+                Err(refusal) if refusal.error() == EAGAIN => return Ok(false),
+                charged => charged?,
+            }
+            self.spare += more;
+        }
+        Ok(true)
     }
 
     /// Keeps the range pinned until [`Pages::unpin`]. All of it must be pinned.
@@ -299,15 +363,10 @@ impl<'a> PendingPin<'a> {
     /// the builder. `inner` is released meanwhile, and taken again.
     fn collect(
         &mut self,
-        mut inner: InnerGuard<'a>,
+        inner: InnerGuard<'a>,
         gap: PageRange,
         pinner: &mut Option<Pinner>,
     ) -> Result<InnerGuard<'a>> {
-        // Pages that others have unpinned meanwhile were not charged for us.
-        if let Some(more) = gap.len().checked_sub(self.spare).filter(|more| *more != 0) {
-            inner.charge(more)?;
-            self.spare += more;
-        }
         let mm = inner.other_mm();
         drop(inner);
 

@@ -8,15 +8,24 @@
 //! inside, one at a time. What accesses and domains that join or leave pin and unpin meanwhile
 //! counts for both processes.
 
+use kernel::prelude::*;
+
 use crate::{
     ioas::{
-        pages::Pages,
+        pages::{
+            not_charged,
+            Pages, //
+        },
         space::Space,
         Ioas, //
     },
     kapi::{
         mm::{
-            locked_vm::Accounting,
+            advance::Advance,
+            locked_vm::{
+                AccountedMm,
+                Accounting, //
+            },
             user::UserStruct, //
         },
         reason::{
@@ -43,7 +52,22 @@ pub(crate) fn change_process(
     }
     // Mappings may be accounted in different ways.
     let pending_owner = ctx.usage().current_owner(Accounting::Process)?;
+    let mut advance = Advance::new();
+    loop {
+        match try_change(ctx, &pending_owner, &mut advance) {
+            // The caller's mmap lock is waited for here, where no lock is held.
+            Err(refusal) if refusal.error() == EAGAIN => {
+                let paid = advance.pay();
+                paid.map_err(|error| not_charged(&pending_owner, Accounting::Process, 0, error))?;
+            }
+            changed => return changed,
+        }
+    }
+}
 
+/// Moves the mappings, without waiting for the caller's mmap lock. Returns `EAGAIN` if it is not free, after
+/// which [`Advance::pay`] pays for what was charged until then.
+fn try_change(ctx: &Ctx, pending_owner: &AccountedMm, advance: &mut Advance) -> Result {
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
     let mut spaces = Chunks::new();
@@ -53,9 +77,16 @@ pub(crate) fn change_process(
     let spaces = Spaces(&spaces);
     spaces.check()?;
     let charge = PendingCharge(&spaces);
-    spaces
-        .sources()
-        .try_for_each(|pages| pages.charge_pending_owner(&pending_owner))?;
+    let mut charged = 0;
+    for pages in spaces.sources() {
+        match pages.charge_pending_owner(pending_owner, advance) {
+            Err(refusal) if refusal.error() == EAGAIN => {
+                advance.want_more(pending_owner, charged);
+                return Err(refusal);
+            }
+            more => charged += more?,
+        }
+    }
     charge.commit();
     Ok(())
 }

@@ -152,9 +152,10 @@ impl AccountedMm {
     }
 
     /// Charges `npages` pages. On failure nothing is charged. Returns `ENOMEM` if this exceeds the
-    /// limit, `EINVAL` if the process has ended, and `EINTR` if the task is killed while another one
-    /// holds the mmap lock of the process.
-    pub(crate) fn charge(&self, accounting: Accounting, npages: u64) -> Result {
+    /// limit, and `EINVAL` if the process has ended. While another task holds the mmap lock of the process
+    /// it waits for that if it is to `wait`, and returns `EINTR` if the current task is killed meanwhile;
+    /// otherwise it returns `EAGAIN`.
+    pub(super) fn charge(&self, accounting: Accounting, npages: u64, wait: bool) -> Result {
         match accounting {
             Accounting::Unlimited => {}
             Accounting::User => {
@@ -174,7 +175,7 @@ impl AccountedMm {
                 // Whatever is charged so was prepared for it.
                 warn_on_once!(self.process.is_none());
                 let process = self.process.as_ref().ok_or(EINVAL)?;
-                process.charge(npages, &self.task)?;
+                process.charge(npages, &self.task, wait)?;
             }
         }
         self.add_pinned(to_isize(npages));
@@ -253,6 +254,11 @@ impl AccountedMm {
         if npages != 0 {
             self.uncharge(accounting, npages);
         }
+    }
+
+    /// Returns whether `other` is the same address space.
+    pub(super) fn same_mm(&self, other: &Self) -> bool {
+        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
     }
 
     /// Returns whether `other` is the same address space and user.

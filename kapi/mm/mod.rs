@@ -5,6 +5,8 @@
 //!
 //! | file | fit for |
 //! |---|---|
+//! | `advance` | private: it goes with `uncharge` |
+//! | `alive` | `rust/kernel/mm` |
 //! | `extent` | `rust/kernel/mm` |
 //! | `locked_vm` | `rust/kernel/mm` |
 //! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
@@ -18,6 +20,8 @@
 //! | `user_page` | private: for the test module |
 //! | `vma` | private: its owner is a `kapi::sync::shared::SharedAny` |
 
+pub(crate) mod advance;
+pub(crate) mod alive;
 mod extent;
 pub(crate) mod locked_vm;
 pub(crate) mod phys;

@@ -27,11 +27,14 @@ use crate::{
     kapi::{
         fault_injection,
         file::pinnable::PinnableFile,
-        mm::pinned::{
-            trace_runs,
-            PinnedFolios,
-            PinnedPages,
-            Runs, //
+        mm::{
+            alive::alive,
+            pinned::{
+                trace_runs,
+                PinnedFolios,
+                PinnedPages,
+                Runs, //
+            }, //
         },
         sync::signal,
         trace::{
@@ -207,14 +210,14 @@ impl Pinner {
         let user = if here.is_some() {
             None
         } else {
-            Some(mm.mmget_not_zero().ok_or(EFAULT)?)
+            Some(alive(mm).ok_or(EFAULT)?)
         };
 
         while npages != 0 {
             // The kernel looks at signals only where it must fault in a page.
             signal::check_killed()?;
             fault_injection::point(EFAULT)?;
-            let users = user.as_deref().or(here);
+            let users = user.as_deref().map(|user| &**user).or(here);
             if let Some(users) = users.filter(|_| self.long_term && npages >= LEAST_SHARED) {
                 if let Some(folios) = self.pin_shared(users, addr, npages) {
                     let pinned = hand_over(folios, sink)?;

@@ -47,6 +47,7 @@ use crate::{
     ffi::bindings,
     kapi::{
         bug::warn_on_once,
+        mm::alive::alive,
         sync::work_queue::UnboundQueue,
         units::to_usize, //
     }, //
@@ -99,9 +100,9 @@ impl WorkItem for ProcessCharge {
 
     fn run(this: Arc<Self>) {
         // Without users of the address space there is no account.
-        if let Some(user) = this.mm.mmget_not_zero() {
+        if let Some(user) = alive(&this.mm) {
             // Nobody kills a task of the queue, and no limit is exceeded by no page more.
-            this.change(&user, 0, current!()).ok();
+            this.change(&user, 0, current!(), true).ok();
         }
     }
 }
@@ -117,16 +118,16 @@ impl ProcessCharge {
         Arc::pin_init(init, GFP_KERNEL_ACCOUNT)
     }
 
-    /// Charges `npages` pages, unless that exceeds the limit of `task`. Waits for the mmap lock. Returns
-    /// `EINVAL` if the address space has no users, `ENOMEM` if the limit is exceeded, and `EINTR` if the
-    /// current task is killed.
-    pub(super) fn charge(&self, npages: u64, task: &Task) -> Result {
-        let user = self.mm.mmget_not_zero().ok_or(EINVAL)?;
-        self.change(&user, npages, task)
+    /// Charges `npages` pages, unless that exceeds the limit of `task`. If it is to `wait`, waits for the
+    /// mmap lock. Returns `EINVAL` if the address space has no users, `ENOMEM` if the limit is exceeded,
+    /// `EINTR` if the current task is killed, and `EAGAIN` if it would have to wait and is not to.
+    pub(super) fn charge(&self, npages: u64, task: &Task, wait: bool) -> Result {
+        let user = alive(&self.mm).ok_or(EINVAL)?;
+        self.change(&user, npages, task, wait)
     }
 
     /// Charges `npages` pages, and uncharges those that are to be.
-    fn change(&self, user: &MmWithUser, npages: u64, task: &Task) -> Result {
+    fn change(&self, user: &MmWithUser, npages: u64, task: &Task, wait: bool) -> Result {
         // SAFETY:
         // - `user` keeps the users of the address space.
         // - The counter is a 64-bit number that is accessed atomically only, as an `atomic64_t` is.
@@ -137,6 +138,7 @@ impl ProcessCharge {
                 to_usize(npages),
                 self.fewer.as_ptr().cast(),
                 task.as_ptr(),
+                wait,
             )
         })
     }
@@ -145,11 +147,9 @@ impl ProcessCharge {
     /// no memory.
     pub(super) fn uncharge(self: &Arc<Self>, npages: u64) {
         // Without users of the address space there is no account.
-        let Some(user) = self.mm.mmget_not_zero() else {
+        let Some(user) = alive(&self.mm) else {
             return;
         };
-        // The address space is not torn down here if its other users have gone meanwhile.
-        let user = MmWithUser::into_mmput_async(user);
         // SAFETY: `user` keeps the users of the address space.
         if unsafe { bindings::iommufd_rs_try_uncharge_mm(user.as_raw(), to_usize(npages)) } {
             return;

@@ -13,7 +13,7 @@
 #define REPEATED	(64 * MIB)
 
 const struct suite *const suites[] = {
-	&kill_suite, &remote_suite, &wait_suite, &copy_suite, &second_suite,
+	&kill_suite, &remote_suite, &wait_suite, &copy_suite, &second_suite, &exit_suite, &charge_suite,
 };
 
 const unsigned int nr_suites = ARRAY_SIZE(suites);

@@ -164,8 +164,7 @@ static void killed_attach(struct fixture *none)
 	end();
 }
 
-/* With CAP_IPC_LOCK nothing is accounted to a process. */
-static bool drop_ipc_lock(void)
+bool drop_ipc_lock(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];

@@ -122,7 +122,7 @@ static void batch_fails(struct fixture *none)
 		if (r != -ENOMEM)
 			continue;
 		refused++;
-		WANT_FINDING("AV", done, 0, ARRAY_SIZE(commands));
+		WANT_FINDING("AX", done, 0, ARRAY_SIZE(commands));
 	}
 	close(inject);
 	WANT(r, 0);
@@ -136,7 +136,7 @@ static const struct test tests[] = {
 	{ "an attach that fails", attach_fails, ALONE },
 	{ "a vIOMMU cannot be made", viommu_fails, ALONE },
 	{ "a vDEVICE cannot be made", vdevice_fails, ALONE },
-	{ "a batch without memory, finding AV", batch_fails, ALONE },
+	{ "a batch without memory, finding AX", batch_fails, ALONE },
 };
 
 const struct suite failure_suite = {
