@@ -16,7 +16,10 @@ use kernel::{
 use crate::{
     ioas::{
         behind::Follower,
-        membership::Followed,
+        membership::{
+            Followed,
+            Membership, //
+        },
         pages::Pages, //
     },
     kapi::{
@@ -116,8 +119,8 @@ pub(crate) struct Area {
     /// If `state` is [`State::Building`], what makes the area ready besides [`Area::set_state`]. The
     /// task that maps it holds a reference until no area has one.
     joint: Option<Arc<Joint>>,
-    /// Tells which domains have it: see [`Membership`](crate::ioas::membership::Membership).
-    pub(crate) followed: Followed,
+    /// Tells which domains have it: see [`Membership`].
+    followed: Followed,
     /// The number of accesses that pin pages of it. Changes while `Ioas::space` is held for
     /// reading.
     pub(crate) accesses: Atomic<i32>,
@@ -165,10 +168,10 @@ impl Area {
         }
     }
 
-    /// Creates an area in [`State::Ready`] for the second part of `first`, which has the memory `tail`.
+    /// Creates an area for the second part of `first`, in the same state, which has the memory `tail`.
     pub(crate) fn second(first: &Self, tail: Slice) -> Self {
         let mut second = Self::building(tail, first.prot, first.followed, None);
-        second.state = State::Ready;
+        second.state = first.state();
         second
     }
 
@@ -183,6 +186,12 @@ impl Area {
     /// Changes the state.
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = state;
+    }
+
+    /// Has the area follow the changes of the domains up to `now`, and counts it so.
+    pub(super) fn follow<D: Clone>(&mut self, now: Followed, members: &mut Membership<D>) {
+        members.follow(self.followed, now);
+        self.followed = now;
     }
 
     /// Makes an area of `joint`, which is ready, one like others.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The search for areas that are behind the domain that joins or leaves.
+//! The search for areas that are behind the domain that a task fills or empties.
 //!
 //! Pure logic. Protected by `Ioas::space` (rank 25).
 
@@ -52,18 +52,19 @@ pub(crate) enum Found {
     None,
     /// [`MOST_LOOKS`] areas, none of which is behind. The caller goes on after it has released the lock.
     Later,
-    /// Another task works on the first area that is behind.
+    /// Another task works on the first area that is behind, which must be filled into a domain that joins.
     Busy,
-    /// Those that the batch has now, which have followed this when they have been moved.
-    Some(Followed),
+    /// Those that the batch has now.
+    Some,
 }
 
-/// Looks for areas that are behind, and adds some to the batch, which is empty. None may be behind that
-/// ends before `from`. Sets `from` to the address of the first area that is behind, or of the next one to
-/// look at.
+/// Looks for areas that are behind, and adds some to the batch, which is empty. Areas that end before
+/// `from` need not be looked at. Sets `from` to the address of the first area that is added, or of the next
+/// one to look at.
 ///
-/// An area that is made later, or that is a part of one that is cut, is behind only if it is at `from` or
-/// above it: so no later search for the same change needs to look at areas below.
+/// If a domain is emptied, passes over areas that other tasks work on, which take these out of the domain.
+/// So no later search for the same change needs to look at areas below `from`: one that is made later, or
+/// that is a part of one that is cut, is not behind there, or another task works on it.
 pub(crate) fn find_behind<A: Follower, D: Clone>(
     members: &Membership<D>,
     areas: &mut IntervalMap<IovaUnit, A>,
@@ -76,7 +77,8 @@ pub(crate) fn find_behind<A: Follower, D: Clone>(
             rest = None;
             break;
         };
-        if members.is_behind(area.followed()) {
+        let passes_over = !area.is_ready() && members.is_emptying();
+        if members.is_behind(area.followed()) && !passes_over {
             if batch.is_empty() {
                 *from = range.start();
             }
@@ -98,7 +100,7 @@ pub(crate) fn find_behind<A: Follower, D: Clone>(
         rest = next.and_then(|start| IovaRange::new(start, u64::MAX));
     }
     match rest {
-        _ if !batch.is_empty() => Found::Some(members.follow()),
+        _ if !batch.is_empty() => Found::Some,
         Some(rest) => {
             *from = rest.start();
             Found::Later

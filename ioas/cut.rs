@@ -14,6 +14,7 @@ use crate::{
             Slice,
             State, //
         },
+        behind::Follower,
         interval::Vacancy,
         space::Space,
         Ioas, //
@@ -113,17 +114,23 @@ impl Ioas {
             }
         }
         // No other task removes or cuts an area in `State::Cutting`.
-        let area = space.areas.get_mut(range);
-        warn_on_once!(area.is_none());
-        if let Some(area) = area {
-            area.set_state(State::Ready);
-            if result.is_ok() {
-                let second = Area::second(area, tail);
-                let refused = space.split(vacancy, range, at, second);
-                warn_on_once!(refused.is_err());
-                self.stats.areas.fetch_add(1, Relaxed);
-            }
+        let area = some_or_warn!(space.areas.get_mut(range))?;
+        let followed = area.followed();
+        // Readers may come to the parts.
+        area.set_state(State::Moving);
+        if result.is_ok() {
+            let second = Area::second(area, tail);
+            let refused = space.split(vacancy, range, at, second);
+            warn_on_once!(refused.is_err());
+            self.stats.areas.fetch_add(1, Relaxed);
         }
+        let mut areas = space.areas.iter_in(range);
+        let parts = [areas.next(), areas.next()];
+        // Dropped after the lock is released, since other tasks may unmap the parts then.
+        let parts = parts.map(|part| part.map(|(range, area)| (range, area.slice.clone())));
+        let parts = parts.iter().flatten().map(|(range, slice)| (*range, slice));
+        let mut space = self.catch_up(space, followed, parts.clone());
+        space.make_ready(parts.map(|(range, _)| range));
         self.settle(space);
         result
     }
@@ -180,7 +187,7 @@ impl Space {
             return Ok(Cut::Wait);
         }
         let vacancy = Vacancy::new()?;
-        if self.domains.members.is_pinned(area.followed) {
+        if self.domains.members.is_pinned(area.followed()) {
             area.set_state(State::Cutting);
             return Ok(Cut::Begun(Begun {
                 range,

@@ -89,6 +89,11 @@ impl Drop for Domains {
     }
 }
 
+/// Returns the address of a domain, which identifies it.
+pub(super) fn id_of(domain: &Arc<Domain>) -> usize {
+    core::ptr::from_ref(&**domain).addr()
+}
+
 /// Maps an area into a domain. Pins its memory if this is the `first` domain; otherwise it is
 /// pinned. On failure nothing has changed. Returns `ENOMEM`, and what
 /// [`PendingPin::pin`](crate::ioas::pin::PendingPin::pin) fails with.

@@ -2,10 +2,10 @@
 
 //! Mapping of memory, and of memory that is mapped elsewhere.
 //!
-//! First the addresses are taken by areas in [`State::Building`], which other tasks do not change;
-//! then the memory is pinned and mapped into the domains that there were at that moment; last the
-//! areas become ready. `Ioas::space` is held for the first and the last step only. Each step has a
-//! guard that undoes it when it is dropped.
+//! First the addresses are taken by areas in [`State::Building`](crate::ioas::area::State::Building), which
+//! other tasks do not change; then the memory is pinned and mapped into the domains that there were at
+//! that moment; last the areas are taken out of those that leave meanwhile, and become ready. `Ioas::space`
+//! is held for the first and the last step only. Each step has a guard that undoes it when it is dropped.
 //!
 //! There may be millions of areas, so the lock is released in the first step after some of them. The
 //! first area takes all of the addresses, and the others are cut off from it one after the other. In
@@ -24,8 +24,7 @@ use crate::{
         area::{
             Area,
             Joint,
-            Slice,
-            State, //
+            Slice, //
         },
         domains::{
             fill_one,
@@ -127,7 +126,7 @@ fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Cl
         .filter_map(|part| Some((part.range?, &part.slice)))
 }
 
-/// Areas in [`State::Building`]. Dropping it removes them.
+/// Areas that are being built. Dropping it removes them.
 struct Taken<'a> {
     ioas: &'a Ioas,
     parts: Chunks<Part>,
@@ -275,31 +274,23 @@ impl Ioas {
         };
         let terms = taken.take(length, placement, prot)?;
 
-        let range = terms.range;
+        let (range, followed) = (terms.range, terms.followed);
         let filled = Filled::fill(self, &taken.parts, terms)?;
         commit(range.start())?;
+        // The mapping is complete, so neither guard may undo it.
+        core::mem::forget(filled);
 
         let count = areas(&taken.parts).count();
         // A domain that was added meanwhile fills these areas when they are ready.
-        let mut space = self.space.write();
+        let space = self.space.write();
+        let mut space = self.catch_up(space, followed, areas(&taken.parts));
         match &taken.joint {
             Some(joint) => joint.make_ready(),
-            None => {
-                for (range, _) in areas(&taken.parts) {
-                    let area = space.areas.get_mut(range);
-                    // No other task removes an area in `State::Building`.
-                    warn_on_once!(area.is_none());
-                    if let Some(area) = area {
-                        area.set_state(State::Ready);
-                    }
-                }
-            }
+            None => space.make_ready(areas(&taken.parts).map(|(range, _)| range)),
         }
         // Other tasks can unmap the areas when the lock is released.
         self.stats.areas.fetch_add(to_u64(count), Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
-        // The mapping is complete, so neither guard may undo it.
-        core::mem::forget(filled);
         // May have the last references to memory, which must not be dropped under the lock.
         let parts = core::mem::take(&mut taken.parts);
         self.settle(space);

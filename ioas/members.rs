@@ -4,8 +4,9 @@
 //!
 //! A domain is filled and emptied with `Ioas::space` released: see
 //! [`Membership`](crate::ioas::membership::Membership). The task that does so puts some areas into
-//! [`State::Moving`], works on them, and goes on to the next ones. Areas that another task maps,
-//! unmaps or moves are waited for.
+//! [`State::Moving`], works on them, and goes on to the next ones. Areas on which another task works are
+//! waited for when a domain joins. When one leaves, that other task takes its areas out of it itself:
+//! [`Ioas::catch_up`].
 
 use kernel::{
     prelude::*,
@@ -34,12 +35,13 @@ use crate::{
         },
         domains::{
             fill_one,
+            id_of,
             release,
             unfill_one, //
         },
         membership::{
             Followed,
-            Work, //
+            Next, //
         },
         space::Space,
         stats::Stats,
@@ -80,8 +82,8 @@ const ENOUGH_BYTES: u64 = 16 << 20;
 /// The number of areas that are filled one by one after memory was found that must be waited for.
 const MOST_ALONE: u32 = 16;
 
-/// The work on a domain that leaves, or has failed to join.
-pub(super) type DomainWork = Work<Arc<Domain>>;
+/// The largest number of areas that are changed while `Ioas::space` is held once.
+const AT_ONCE: usize = 32;
 
 /// Which areas are moved at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -231,11 +233,8 @@ impl Ioas {
         drop(space);
 
         if let Err(refusal) = self.fill_domain(domain) {
-            let mut space = self.space.write();
-            space.domains.members.begin_undo();
-            let work = space.domains.members.take_work();
-            drop(space);
-            self.work(work);
+            self.space.write().domains.members.begin_undo();
+            self.work(Some(domain.clone()));
             return Err(refusal);
         }
         self.stats.domains.fetch_add(1, Relaxed);
@@ -245,9 +244,9 @@ impl Ioas {
     /// Removes a domain and unmaps all areas from it. Cannot fail. Areas that are made meanwhile
     /// are not mapped into it.
     ///
-    /// Does not wait for other tasks that work on areas, or add or remove a domain. These may wait for
-    /// user memory. The first of them that has finished does the rest, in its own call, and the domain
-    /// exists until then.
+    /// Does not wait for other tasks, which may wait for user memory. Those that work on areas take the
+    /// domain out of them when they have finished. If one adds or removes a domain at the time, it removes
+    /// this one as well. The domain exists until then.
     pub(crate) fn remove_domain(&self, domain: &Arc<Domain>) {
         let mut space = self.space.write();
         let members = &mut space.domains.members;
@@ -261,20 +260,76 @@ impl Ioas {
         }
     }
 
-    /// Ends the caller's work on areas: takes the work that another task has put down, releases
-    /// `Ioas::space`, wakes the tasks that wait for an area or a domain, and does the work.
+    /// Ends the caller's work on areas, which are ready or removed: releases `Ioas::space`, wakes the tasks
+    /// that wait for an area, and drops domains that have left thereby.
     pub(super) fn settle(&self, mut space: WriteGuard<'_, Space>) {
-        let work = space.domains.members.take_work();
+        let gone = space.take_gone();
         drop(space);
         self.settled.wake_all();
-        self.work(work);
+        self.let_go(gone);
     }
 
-    /// Does the work that [`Membership::take_work`](crate::ioas::membership::Membership::take_work)
-    /// has returned. The caller holds no area.
-    pub(super) fn work(&self, mut work: Option<DomainWork>) {
-        while let Some(leaving) = work {
-            work = self.empty_domain(leaving);
+    /// Drops domains that have left. The first one is what [`Space::take_gone`] has returned.
+    pub(super) fn let_go(&self, mut gone: Option<Arc<Domain>>) {
+        while let Some(domain) = gone {
+            self.change_ended.wake_all();
+            // May free the page tables.
+            drop(domain);
+            gone = self.space.write().take_gone();
+        }
+    }
+
+    /// Takes areas on which the caller works, and which have followed the same changes, out of the domains
+    /// that leave, and unpins their memory if no other domain has it. Returns the lock when no domain that
+    /// leaves has them. Until that is released the caller lets others work on the areas again. Cannot fail.
+    pub(super) fn catch_up<'a, 'b>(
+        &'a self,
+        mut space: WriteGuard<'a, Space>,
+        mut followed: Followed,
+        areas: impl Iterator<Item = (IovaRange, &'b Slice)> + Clone,
+    ) -> WriteGuard<'a, Space> {
+        loop {
+            let members = &space.domains.members;
+            let now = members.up_to_date();
+            // No other domain has the areas.
+            let alone = !members.has_full();
+            let mut next = members.next_leaving(0, followed, now);
+            if next.is_none() {
+                return space;
+            }
+            drop(space);
+
+            // Each of these domains keeps its slot as long as the areas have not followed.
+            while let Some(Next { slot, domain, more }) = next {
+                unfill_one(&domain, areas.clone());
+                next = None;
+                if more {
+                    let space = self.space.read();
+                    next = space.domains.members.next_leaving(slot + 1, followed, now);
+                }
+            }
+            if alone {
+                areas.clone().for_each(|(_, slice)| release(slice));
+            }
+            let mut rest = areas.clone().peekable();
+            space = loop {
+                let mut space = self.space.write();
+                for (range, _) in rest.by_ref().take(AT_ONCE) {
+                    space.follow(range, now);
+                }
+                if rest.peek().is_none() {
+                    break space;
+                }
+            };
+            followed = now;
+        }
+    }
+
+    /// Empties the domain that [`Membership::take_work`](crate::ioas::membership::Membership::take_work)
+    /// has returned, and those that are to leave when that has ended. The caller works on no area.
+    fn work(&self, mut work: Option<Arc<Domain>>) {
+        while let Some(domain) = work {
+            work = self.empty_domain(&domain);
         }
     }
 
@@ -309,11 +364,13 @@ impl Ioas {
     fn fill_some(&self, domain: &Arc<Domain>, from: &mut u64, pick: Pick) -> Result<Filled> {
         let mut batch = Moving::new(pick);
         let mut space = self.space.write();
-        let followed = match find_behind(&mut space, from, &mut batch) {
+        match find_behind(&mut space, from, &mut batch) {
             Found::None => {
                 space.domains.members.end();
-                self.settle(space);
+                let work = space.domains.members.take_work();
+                drop(space);
                 self.change_ended.wake_all();
+                self.work(work);
                 return Ok(Filled::All);
             }
             Found::Later => return Ok(Filled::Part),
@@ -321,9 +378,8 @@ impl Ioas {
                 self.settled.wait_killable(space)?;
                 return Ok(Filled::Part);
             }
-            Found::Some(followed) => followed,
-        };
-        drop(space);
+            Found::Some => drop(space),
+        }
 
         let mut done = 0;
         let result = if batch.small {
@@ -335,7 +391,7 @@ impl Ioas {
                 Ok(())
             })
         };
-        *from = self.moved(&batch, followed, done);
+        *from = self.moved(&batch, done);
         result?;
         if done == batch.count {
             Ok(Filled::Part)
@@ -344,62 +400,56 @@ impl Ioas {
         }
     }
 
-    /// Unmaps the areas that are behind from the domain that leaves, or has failed to join. Unpins
-    /// their memory if no other domain has it. Ends the change, and returns the work on the next one.
-    /// Cannot fail. Another task that works on an area gets the rest of the work.
-    fn empty_domain(&self, mut work: DomainWork) -> Option<DomainWork> {
+    /// Unmaps the areas that are behind from the domain that leaves, or has failed to join, except for
+    /// those on which other tasks work. Unpins their memory if no other domain has it. Ends that, and
+    /// returns the next domain that is to leave. Cannot fail.
+    fn empty_domain(&self, domain: &Arc<Domain>) -> Option<Arc<Domain>> {
+        let mut from = 0;
         loop {
             let mut batch = Moving::new(Pick::Any);
             let mut space = self.space.write();
-            let followed = match find_behind(&mut space, &mut work.from, &mut batch) {
+            match find_behind(&mut space, &mut from, &mut batch) {
                 Found::None => {
-                    let left = space.domains.members.end();
-                    space.remove_needs(id_of(&work.domain));
-                    space.alignment = space.domains.alignment();
+                    space.domains.members.end();
                     let next = space.domains.members.take_work();
+                    let gone = space.take_gone();
                     drop(space);
-                    drop(left);
-                    self.settled.wake_all();
-                    self.change_ended.wake_all();
+                    self.let_go(gone);
                     return next;
                 }
-                Found::Later => continue,
-                Found::Busy => {
-                    space.domains.members.put_work_down(work);
-                    return None;
-                }
-                Found::Some(followed) => followed,
-            };
-            drop(space);
+                // Areas of other tasks are passed over.
+                Found::Later | Found::Busy => continue,
+                Found::Some => drop(space),
+            }
 
             unfill_one(
-                &work.domain,
+                domain,
                 batch.areas().map(|(range, slice, _)| (range, slice)),
             );
             if batch.alone {
                 batch.areas().for_each(|(_, slice, _)| release(slice));
             }
-            work.from = self.moved(&batch, followed, MOST_AREAS);
+            from = self.moved(&batch, MOST_AREAS);
         }
     }
 
     /// Ends the work on areas, the first `done` of which have followed the change. Returns the
     /// address from which on there may be others that are behind.
-    fn moved(&self, batch: &Moving, followed: Followed, done: usize) -> u64 {
+    fn moved(&self, batch: &Moving, done: usize) -> u64 {
         let mut from = batch.start();
         let mut space = self.space.write();
+        let Space { domains, areas, .. } = &mut *space;
+        // The next change does not begin before this one has ended.
+        let now = domains.members.up_to_date();
         for (place, (range, _, _)) in batch.areas().enumerate() {
-            match space.areas.get_mut(range) {
-                Some(area) => {
-                    area.set_state(State::Ready);
-                    if place < done {
-                        area.followed = followed;
-                        from = range.last().saturating_add(1);
-                    }
-                }
-                // No other task removes or cuts an area in `State::Moving`.
-                None => {
-                    warn_on_once!(true);
+            let area = areas.get_mut(range);
+            // No other task removes or cuts an area in `State::Moving`.
+            warn_on_once!(area.is_none());
+            if let Some(area) = area {
+                area.set_state(State::Ready);
+                if place < done {
+                    area.follow(now, &mut domains.members);
+                    from = range.last().saturating_add(1);
                 }
             }
         }
@@ -485,9 +535,4 @@ impl Ioas {
         space.alignment = space.domains.alignment();
         Ok(())
     }
-}
-
-/// Returns the address of a domain, which identifies it.
-fn id_of(domain: &Arc<Domain>) -> usize {
-    core::ptr::from_ref(&**domain).addr()
 }

@@ -1,48 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Which domains have which areas while a domain joins or leaves an address space.
+//! Which domains have which areas while domains join or leave an address space.
 //!
 //! A domain that joins is filled area by area, and one that leaves is emptied area by area, while
-//! other areas are mapped and unmapped. Each area keeps in a [`Followed`] which changes it has
-//! followed, so [`Membership::has`] says at any time whether a domain has it:
+//! other areas are mapped and unmapped. The changes are numbered, and each area keeps in a [`Followed`]
+//! which ones it has followed, so [`Membership::has`] says at any time whether a domain has it:
 //!
 //! ```text
-//!            begin_join()          end()                  leave()               end()
-//!   (free) -------------> Joining -------> Full member --------------> Leaving -------> (free)
-//!                            |                                                            ^
-//!                            | begin_undo()                   end()                       |
-//!                            +-------------> Undoing -------------------------------------+
+//!            begin_join()          end()                 take_work()          end()
+//!   (free) -------------> Joining -------> Full member -------------> Leaving ------> Lingering
+//!      ^                     |                                           ^                |
+//!      |                     +-------------------------------------------+                |
+//!      |                                     begin_undo()                                 |
+//!      +----------------------------------------------------------------------------------+
+//!                                            take_gone()
 //!
-//!   an area                  has the domain, while it is
-//!                            Joining        Undoing       Leaving       a full member
-//!   that existed before      once followed  until followed  until followed  yes
-//!   made meanwhile           yes            no            no            yes
+//!   an area                             has the domain, while it is
+//!                                       Joining        a full member  Leaving or Lingering
+//!   that had it before                                 yes            until followed
+//!   that did not have it before         once followed                 no
+//!   made meanwhile                      yes            yes            no
 //! ```
 //!
-//! One domain joins or leaves at a time. The change ends when no area is behind it. A domain that is to
-//! leave meanwhile begins to when the change ends.
-//!
-//! A domain that joins is filled by the task that adds it. The work on one that leaves, or is undone, is
-//! done by one task at a time, and may be handed over to another: [`Membership::take_work`].
+//! One task at a time goes through the areas, to fill them into a domain or to empty them from one. It
+//! fills all areas that are behind. It empties those that no other task works on, and passes over the
+//! others: the domain *lingers* in these until each task has taken it out of its own
+//! ([`Membership::next_leaving`]), or has removed its area. A domain that is to leave while a task goes
+//! through the areas begins to when that task has come to the end.
 //!
 //! Pure logic. Protected by `Ioas::space` (rank 25).
 
 use kernel::prelude::*;
 
+use crate::kapi::bug::{
+    sub_or_warn,
+    warn_on_once, //
+};
+
 /// The last change of the domains that an area has followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Followed(u64);
 
-/// Where the domain that joins or leaves is.
+/// What a task goes through the areas for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// No domain joins or leaves.
-    Settled,
-    /// The domain of this slot joins.
+    /// No task does.
+    Idle,
+    /// To fill them into the domain of this slot.
     Joining(usize),
-    /// The domain of this slot has failed to join.
-    Undoing(usize),
-    /// The domain of this slot leaves.
+    /// To empty them from the domain of this slot, which leaves or has failed to join.
     Leaving(usize),
 }
 
@@ -50,10 +56,12 @@ enum Stage {
 ///
 /// # Invariants
 ///
-/// - The slot that `stage` names has a domain.
-/// - If no domain joins or leaves, none is to leave.
-/// - No area has followed a change later than `change`. If no domain joins, `change` is not below
-///   that of any area; while one does, an area has followed `change` exactly if the domain has it.
+/// - Only the domain of the slot that `stage` names is in [`Phase::Joining`] or [`Phase::Leaving`].
+/// - When the lock is released and `stage` is [`Stage::Idle`], none is in [`Phase::ToLeave`].
+/// - While a domain joins, none leaves or lingers.
+/// - No area has followed a change later than `change`. Every area has followed those by which the full
+///   members have joined.
+/// - [`Member::behind`] is the number of areas for which [`Member::is_behind`] returns true.
 pub(crate) struct Membership<D> {
     /// A domain keeps its slot as long as an area has it, so a task that works on an area can go
     /// from slot to slot without a lock.
@@ -62,31 +70,82 @@ pub(crate) struct Membership<D> {
     first: usize,
     /// No lower slot is free.
     first_free: usize,
-    /// The number of domains that are to leave and do not yet.
-    to_leave: usize,
     stage: Stage,
-    /// A task works on the domain that leaves, or is undone.
-    working: bool,
-    /// Where the next task goes on with that: no area that ends before this address is behind.
-    from: u64,
-    /// The number of the present change, or of the last one. The first is 1: see `follow`.
+    /// The number of domains in [`Phase::ToLeave`].
+    to_leave: usize,
+    /// The number of domains in [`Phase::Lingering`].
+    lingering: usize,
+    /// The number of these that no area has any more.
+    gone: usize,
+    /// The number of areas.
+    areas: u64,
+    /// The number of the last change that has begun.
     change: u64,
 }
 
 /// The domain of a slot.
 struct Member<D> {
     domain: D,
-    /// It leaves when the present change ends.
-    to_leave: bool,
+    /// The change by which it joined.
+    joined: u64,
+    phase: Phase,
+    /// The number of areas that are behind.
+    behind: u64,
 }
 
-/// The work on a domain that leaves, or has failed to join: to empty it of the areas that are behind.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Work<D> {
-    /// The domain.
-    pub(crate) domain: D,
-    /// No area that ends before this address is behind.
-    pub(crate) from: u64,
+/// What a domain has come to. The number is that of the change by which it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A task fills it.
+    Joining,
+    /// It has every area.
+    Full,
+    /// The same, and it leaves when no task goes through the areas any more.
+    ToLeave,
+    /// A task empties it.
+    Leaving(u64),
+    /// The only areas that have it are those that tasks worked on when it was emptied, and do still.
+    Lingering(u64),
+}
+
+impl<D> Member<D> {
+    /// Returns true if it has every area.
+    fn is_full(&self) -> bool {
+        matches!(self.phase, Phase::Full | Phase::ToLeave)
+    }
+
+    /// Returns the change by which it leaves.
+    fn left(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Leaving(left) | Phase::Lingering(left) => Some(left),
+            Phase::Joining | Phase::Full | Phase::ToLeave => None,
+        }
+    }
+
+    /// Returns true if it has an area.
+    fn has(&self, followed: Followed) -> bool {
+        self.joined <= followed.0 && self.left().is_none_or(|left| followed.0 < left)
+    }
+
+    /// Returns true if an area must be filled into it still, or emptied from it.
+    fn is_behind(&self, followed: Followed) -> bool {
+        match self.phase {
+            Phase::Joining => !self.has(followed),
+            Phase::Full | Phase::ToLeave => false,
+            Phase::Leaving(_) | Phase::Lingering(_) => self.has(followed),
+        }
+    }
+
+    /// Returns true if it has been emptied, and no task has an area of it any more.
+    fn is_gone(&self) -> bool {
+        self.behind == 0 && matches!(self.phase, Phase::Lingering(_))
+    }
+
+    /// Counts one area fewer that is behind. Returns [`Member::is_gone`].
+    fn caught_up(&mut self) -> bool {
+        sub_or_warn!(self.behind, 1);
+        self.is_gone()
+    }
 }
 
 /// A domain that has an area.
@@ -99,6 +158,21 @@ pub(crate) struct Next<D> {
     pub(crate) more: bool,
 }
 
+impl<D: Clone> Next<D> {
+    /// Returns the first of these domains.
+    fn of<'a>(mut domains: impl Iterator<Item = (usize, &'a Member<D>)>) -> Option<Self>
+    where
+        D: 'a,
+    {
+        let (slot, member) = domains.next()?;
+        Some(Self {
+            slot,
+            domain: member.domain.clone(),
+            more: domains.next().is_some(),
+        })
+    }
+}
+
 impl<D: Clone> Membership<D> {
     /// Creates an empty set.
     pub(crate) const fn new() -> Self {
@@ -106,17 +180,18 @@ impl<D: Clone> Membership<D> {
             slots: KVVec::new(),
             first: 0,
             first_free: 0,
+            stage: Stage::Idle,
             to_leave: 0,
-            stage: Stage::Settled,
-            working: false,
-            from: 0,
-            change: 1,
+            lingering: 0,
+            gone: 0,
+            areas: 0,
+            change: 0,
         }
     }
 
     /// Returns true if no domain joins or leaves.
     pub(crate) fn is_settled(&self) -> bool {
-        self.stage == Stage::Settled
+        self.stage == Stage::Idle && self.lingering == 0
     }
 
     /// Returns true if there is no domain, not even one that joins or leaves.
@@ -124,88 +199,137 @@ impl<D: Clone> Membership<D> {
         self.slots.is_empty()
     }
 
-    /// Returns the domains from `slot` on, also one that joins or leaves, and their slots.
-    fn from(&self, slot: usize) -> impl Iterator<Item = (usize, &D)> {
-        let slots = self.slots.iter().enumerate().skip(slot.max(self.first));
-        slots.filter_map(|(slot, member)| Some((slot, &member.as_ref()?.domain)))
+    /// Returns true if a task empties areas from a domain.
+    pub(crate) fn is_emptying(&self) -> bool {
+        matches!(self.stage, Stage::Leaving(_))
     }
 
-    /// Returns the domains, also one that joins or leaves.
+    /// Returns the domains from `slot` on, also those that join or leave, and their slots.
+    fn from(&self, slot: usize) -> impl Iterator<Item = (usize, &Member<D>)> {
+        let slots = self.slots.iter().enumerate().skip(slot.max(self.first));
+        slots.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
+    }
+
+    /// Returns the slot of the first domain for which `is` returns true.
+    fn find(&self, is: impl Fn(&Member<D>) -> bool) -> Option<usize> {
+        let mut members = self.from(self.first);
+        members.find(|(_, member)| is(member)).map(|(slot, _)| slot)
+    }
+
+    /// Returns the domains, also those that join or leave.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &D> {
-        self.from(0).map(|(_, domain)| domain)
+        self.from(0).map(|(_, member)| &member.domain)
     }
 
     /// Returns the domains that have every area.
     pub(crate) fn full(&self) -> impl Iterator<Item = &D> {
-        let changing = self.changing();
-        self.from(0)
-            .filter(move |(slot, _)| Some(*slot) != changing)
-            .map(|(_, domain)| domain)
+        let members = self.from(0).map(|(_, member)| member);
+        members
+            .filter(|member| member.is_full())
+            .map(|member| &member.domain)
     }
 
-    /// Returns the slot of the domain that joins or leaves.
-    fn changing(&self) -> Option<usize> {
-        match self.stage {
-            Stage::Settled => None,
-            Stage::Joining(slot) | Stage::Undoing(slot) | Stage::Leaving(slot) => Some(slot),
-        }
-    }
-
-    /// Returns true if a domain other than the one that joins or leaves has every area.
+    /// Returns true if there is a domain that has every area.
     pub(crate) fn has_full(&self) -> bool {
         self.full().next().is_some()
     }
 
-    /// Returns what a new area has followed.
+    /// Returns the domain that a task fills or empties.
+    fn changing(&self) -> Option<&Member<D>> {
+        match self.stage {
+            Stage::Idle => None,
+            Stage::Joining(slot) | Stage::Leaving(slot) => self.slots.get(slot)?.as_ref(),
+        }
+    }
+
+    /// Returns the domains that join or leave, and possibly others.
+    fn changing_mut(&mut self) -> impl Iterator<Item = &mut Member<D>> {
+        let slots = match self.stage {
+            // There may be a thousand domains, and more areas than that.
+            Stage::Joining(slot) | Stage::Leaving(slot) if self.lingering == 0 => slot..slot + 1,
+            _ => self.first..self.slots.len(),
+        };
+        let slots = self.slots.get_mut(slots).unwrap_or_default();
+        slots.iter_mut().flatten()
+    }
+
+    /// Returns the last change. A new area has followed it.
     pub(crate) fn up_to_date(&self) -> Followed {
-        match self.stage {
-            Stage::Undoing(_) => Followed(self.change - 1),
-            _ => Followed(self.change),
-        }
+        Followed(self.change)
     }
 
-    /// Returns true if an area has not followed the present change, for which it must be filled
-    /// into the domain, or emptied from it.
+    /// Returns true if the task that fills or empties a domain has to do so with this area.
     pub(crate) fn is_behind(&self, followed: Followed) -> bool {
-        match self.stage {
-            Stage::Settled => false,
-            Stage::Joining(_) | Stage::Leaving(_) => followed.0 != self.change,
-            Stage::Undoing(_) => followed.0 == self.change,
-        }
-    }
-
-    /// Returns true if the domain of a slot has an area.
-    fn has(&self, slot: usize, followed: Followed) -> bool {
-        match self.stage {
-            Stage::Joining(changing) | Stage::Undoing(changing) if changing == slot => {
-                followed.0 == self.change
-            }
-            Stage::Leaving(changing) if changing == slot => followed.0 != self.change,
-            _ => true,
-        }
+        self.changing()
+            .is_some_and(|member| member.is_behind(followed))
     }
 
     /// Returns the domains from `slot` on that have an area, and their slots.
-    fn having(&self, slot: usize, followed: Followed) -> impl Iterator<Item = (usize, &D)> {
+    fn having(&self, slot: usize, followed: Followed) -> impl Iterator<Item = (usize, &Member<D>)> {
         self.from(slot)
-            .filter(move |(slot, _)| self.has(*slot, followed))
+            .filter(move |(_, member)| member.has(followed))
     }
 
     /// Returns the first domain from `slot` on that has an area.
     pub(crate) fn next(&self, slot: usize, followed: Followed) -> Option<Next<D>> {
-        let mut having = self.having(slot, followed);
-        let (slot, domain) = having.next()?;
-        Some(Next {
-            slot,
-            domain: domain.clone(),
-            more: having.next().is_some(),
-        })
+        Next::of(self.having(slot, followed))
+    }
+
+    /// Returns the first domain from `slot` on that has an area, and leaves by a change up to `until`.
+    ///
+    /// A task that has worked on an area takes it out of these domains until there are none. Only then it
+    /// lets other tasks work on the area, and the lock is held from the one to the other.
+    pub(crate) fn next_leaving(
+        &self,
+        slot: usize,
+        followed: Followed,
+        until: Followed,
+    ) -> Option<Next<D>> {
+        if !self.is_emptying() && self.lingering == 0 {
+            return None;
+        }
+        let having = self.having(slot, followed);
+        Next::of(having.filter(|(_, member)| member.left().is_some_and(|left| left <= until.0)))
     }
 
     /// Returns true if a domain has an area. Then its memory is pinned.
     pub(crate) fn is_pinned(&self, followed: Followed) -> bool {
         self.having(0, followed).next().is_some()
+    }
+
+    /// Counts an area that was made, or is the second part of one that was cut.
+    pub(crate) fn add_area(&mut self, followed: Followed) {
+        self.areas += 1;
+        // As in most calls.
+        if self.is_settled() {
+            return;
+        }
+        for member in self.changing_mut() {
+            member.behind += u64::from(member.is_behind(followed));
+        }
+    }
+
+    /// Counts an area fewer.
+    pub(crate) fn remove_area(&mut self, followed: Followed) {
+        sub_or_warn!(self.areas, 1);
+        if self.is_settled() {
+            return;
+        }
+        let behind = self.changing_mut().filter(|m| m.is_behind(followed));
+        self.gone += behind.map(|m| usize::from(m.caught_up())).sum::<usize>();
+    }
+
+    /// Counts that an area has followed more changes than before.
+    pub(crate) fn follow(&mut self, before: Followed, now: Followed) {
+        let behind = self.changing_mut().filter(|m| m.is_behind(before));
+        let ahead = behind.filter(|m| !m.is_behind(now));
+        self.gone += ahead.map(|m| usize::from(m.caught_up())).sum::<usize>();
+    }
+
+    /// Returns the number of areas.
+    pub(crate) fn areas(&self) -> u64 {
+        self.areas
     }
 
     /// Begins to add a domain. All areas are behind then. The set must be settled. Returns
@@ -219,102 +343,94 @@ impl<D: Clone> Membership<D> {
         }
         self.first_free = slot + 1;
         self.first = self.first.min(slot);
+        self.change += 1;
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(Member {
                 domain,
-                to_leave: false,
+                joined: self.change,
+                phase: Phase::Joining,
+                behind: self.areas,
             });
         }
         self.stage = Stage::Joining(slot);
-        self.change += 1;
         Ok(())
     }
 
     /// Begins to remove the domain that joins. The areas that it has are behind then.
     pub(crate) fn begin_undo(&mut self) {
         if let Stage::Joining(slot) = self.stage {
-            self.stage = Stage::Undoing(slot);
-            self.from = 0;
+            self.begin_leave(slot);
         }
     }
 
-    /// Has the domain leave for which `which` returns true: now if the set is settled, or else when the
-    /// present change ends. Returns false if there is no such domain.
+    /// Begins to remove the domain of a slot. The areas that it has are behind then.
+    fn begin_leave(&mut self, slot: usize) {
+        self.change += 1;
+        self.stage = Stage::Leaving(slot);
+        if let Some(Some(member)) = self.slots.get_mut(slot) {
+            let mut having = self.areas;
+            sub_or_warn!(having, member.behind);
+            member.behind = having;
+            member.phase = Phase::Leaving(self.change);
+        }
+    }
+
+    /// Has the full member leave for which `which` returns true. Returns false if there is none. The
+    /// caller then calls [`Membership::take_work`].
     pub(crate) fn leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
         let mut members = self.slots.iter_mut().skip(self.first).flatten();
-        let found = members.find(|member| which(&member.domain));
+        let found = members.find(|m| m.phase == Phase::Full && which(&m.domain));
         let is_member = found.is_some();
         if let Some(member) = found {
-            self.to_leave += usize::from(!member.to_leave);
-            member.to_leave = true;
-            self.begin_next_leave();
+            member.phase = Phase::ToLeave;
+            self.to_leave += 1;
         }
         is_member
     }
 
-    /// If the set is settled and a domain is to leave, begins to remove it. All areas are behind then.
-    fn begin_next_leave(&mut self) {
-        if !self.is_settled() || self.to_leave == 0 {
+    /// If a domain is to leave and no task goes through the areas, begins to remove it. All areas are
+    /// behind then. The caller must empty them, until it calls [`Membership::end`].
+    pub(crate) fn take_work(&mut self) -> Option<D> {
+        if self.stage != Stage::Idle || self.to_leave == 0 {
+            return None;
+        }
+        let slot = self.find(|member| member.phase == Phase::ToLeave)?;
+        self.to_leave -= 1;
+        self.begin_leave(slot);
+        self.changing().map(|member| member.domain.clone())
+    }
+
+    /// The task that went through the areas has come to the end. If a domain joins, no area may be
+    /// behind; if one leaves, only areas may that other tasks work on. The caller calls
+    /// [`Membership::take_work`] and [`Membership::take_gone`].
+    pub(crate) fn end(&mut self) {
+        let stage = core::mem::replace(&mut self.stage, Stage::Idle);
+        let (Stage::Joining(slot) | Stage::Leaving(slot)) = stage else {
             return;
-        }
-        let to_leave = |member: &Option<Member<D>>| member.as_ref().is_some_and(|m| m.to_leave);
-        if let Some(slot) = self.slots.iter().position(to_leave) {
-            self.to_leave -= 1;
-            self.stage = Stage::Leaving(slot);
-            self.from = 0;
-            self.change += 1;
-        }
-    }
-
-    /// Returns the work on the domain that leaves, or is undone, if no task does it. The caller must do
-    /// it, until it calls [`Membership::end`] or [`Membership::put_work_down`].
-    ///
-    /// A task that has put its work down because an area was in use by another task relies on that one
-    /// to call this when it has finished.
-    pub(crate) fn take_work(&mut self) -> Option<Work<D>> {
-        match self.stage {
-            Stage::Undoing(slot) | Stage::Leaving(slot) if !self.working => {
-                let member = self.slots.get(slot)?.as_ref()?;
-                self.working = true;
-                Some(Work {
-                    domain: member.domain.clone(),
-                    from: self.from,
-                })
-            }
-            _ => None,
-        }
-    }
-
-    /// Lets another task take the work, which goes on where the caller has stopped.
-    pub(crate) fn put_work_down(&mut self, work: Work<D>) {
-        self.working = false;
-        self.from = work.from;
-    }
-
-    /// Returns true if an area has followed the present change, or the last one.
-    #[cfg(test)]
-    pub(crate) fn is_last(&self, followed: Followed) -> bool {
-        followed.0 == self.change
-    }
-
-    /// Returns what an area that was behind has followed after it was filled or emptied.
-    pub(crate) fn follow(&self) -> Followed {
-        self.up_to_date()
-    }
-
-    /// Ends the present change. No area may be behind. Returns the domain if it is no member any
-    /// more. Begins to remove the next domain that is to leave, for which the caller calls
-    /// [`Membership::take_work`].
-    pub(crate) fn end(&mut self) -> Option<D> {
-        self.working = false;
-        let stage = core::mem::replace(&mut self.stage, Stage::Settled);
-        let gone = match stage {
-            Stage::Settled | Stage::Joining(_) => None,
-            Stage::Undoing(slot) | Stage::Leaving(slot) => {
-                self.first_free = self.first_free.min(slot);
-                self.slots.get_mut(slot).and_then(Option::take)
-            }
         };
+        let Some(Some(member)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if let Phase::Leaving(left) = member.phase {
+            member.phase = Phase::Lingering(left);
+            self.lingering += 1;
+            self.gone += usize::from(member.is_gone());
+        } else {
+            warn_on_once!(member.behind != 0);
+            member.phase = Phase::Full;
+        }
+    }
+
+    /// Removes a domain that has left, and that no area has any more. Returns it.
+    pub(crate) fn take_gone(&mut self) -> Option<D> {
+        if self.gone == 0 {
+            return None;
+        }
+        let slot = self.find(Member::is_gone)?;
+        let member = self.slots.get_mut(slot).and_then(Option::take);
+        self.gone -= 1;
+        self.lingering -= 1;
+        self.first_free = self.first_free.min(slot);
         // Free slots at both ends would be looked at for each area.
         while let Some(None) = self.slots.last() {
             self.slots.pop();
@@ -323,7 +439,12 @@ impl<D: Clone> Membership<D> {
             self.first += 1;
         }
         self.first = self.first.min(self.slots.len());
-        self.begin_next_leave();
-        gone.map(|member| member.domain)
+        member.map(|member| member.domain)
+    }
+
+    /// Returns true if an area has followed the last change.
+    #[cfg(test)]
+    pub(crate) fn is_last(&self, followed: Followed) -> bool {
+        followed.0 == self.change
     }
 }

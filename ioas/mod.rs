@@ -94,9 +94,8 @@ pub(crate) use crate::ioas::{
 
 /// An I/O address space.
 ///
-/// The owner of a domain, or the task that does the rest of the domain's removal, holds a reference until
-/// the domain is removed. So nothing is pinned or mapped any more when the
-/// address space is dropped.
+/// The owner of a domain, or a task that must take an area out of it yet, holds a reference until the
+/// domain is removed. So nothing is pinned or mapped any more when the address space is dropped.
 #[pin_data]
 pub(crate) struct Ioas {
     /// See [`Ioas::hwpts`].
@@ -105,8 +104,8 @@ pub(crate) struct Ioas {
     #[pin]
     space: RwSem<Space>,
     stats: Stats,
-    /// Tasks that wait until others have changed the state of an area, or until a domain has left. They
-    /// have looked at that with `space` held for writing.
+    /// Tasks that wait until others have changed the state of an area. They have looked at that with
+    /// `space` held for writing.
     #[pin]
     settled: WaitQueue,
     /// Tasks that wait until no domain joins or leaves, likewise. They are not woken for each area that

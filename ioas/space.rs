@@ -6,18 +6,27 @@
 
 use kernel::{
     prelude::*,
-    rbtree::RBTree, //
+    rbtree::RBTree,
+    sync::Arc, //
 };
 
 use crate::{
     ioas::{
-        area::Area,
-        domains::Domains,
+        area::{
+            Area,
+            State, //
+        },
+        behind::Follower,
+        domains::{
+            id_of,
+            Domains, //
+        },
         interval::{
             IntervalMap,
             Vacancy, //
         },
         iova_alloc,
+        membership::Followed,
         reserved::Reserved, //
     },
     kapi::{
@@ -26,11 +35,13 @@ use crate::{
             sub_or_warn,
             warn_on_once, //
         },
+        iommu::domain::Domain,
         reason::{
             Reason,
             Result, //
         },
         units::{
+            to_u64,
             IovaRange,
             IovaUnit,
             PAGE_SHIFT, //
@@ -84,8 +95,10 @@ impl Space {
         area: Area,
     ) -> Result<(), Area> {
         let alignment = area.alignment(range);
+        let followed = area.followed();
         self.areas.insert(vacancy, range, area)?;
         self.count(alignment);
+        self.domains.members.add_area(followed);
         Ok(())
     }
 
@@ -93,6 +106,7 @@ impl Space {
     pub(crate) fn remove(&mut self, range: IovaRange) -> Option<Area> {
         let area = self.areas.remove(range)?;
         self.uncount(area.alignment(range));
+        self.domains.members.remove_area(area.followed());
         Some(area)
     }
 
@@ -105,6 +119,7 @@ impl Space {
         let taken = self.areas.take_first_in(within, check);
         if let Some(Ok((range, area))) = &taken {
             self.uncount(area.alignment(*range));
+            self.domains.members.remove_area(area.followed());
         }
         taken
     }
@@ -129,11 +144,44 @@ impl Space {
         head.slice.length = first.len();
         tail.slice.length = second.len();
         let (first, second) = (head.alignment(first), tail.alignment(second));
+        let followed = tail.followed();
         self.areas.split(vacancy, range, at, tail)?;
         self.uncount(whole);
         self.count(first);
         self.count(second);
+        self.domains.members.add_area(followed);
         Ok(())
+    }
+
+    /// Ends the caller's work on areas. No domain that leaves may have one of them.
+    pub(crate) fn make_ready(&mut self, ranges: impl Iterator<Item = IovaRange>) {
+        for range in ranges {
+            let area = self.areas.get_mut(range);
+            // No other task removes an area on which one works, or cuts it.
+            warn_on_once!(area.is_none());
+            if let Some(area) = area {
+                area.set_state(State::Ready);
+            }
+        }
+    }
+
+    /// An area on which the caller works has followed the changes up to `followed`.
+    pub(crate) fn follow(&mut self, range: IovaRange, followed: Followed) {
+        let Self { domains, areas, .. } = self;
+        let area = areas.get_mut(range);
+        // No other task removes an area on which one works, or cuts it.
+        warn_on_once!(area.is_none());
+        if let Some(area) = area {
+            area.follow(followed, &mut domains.members);
+        }
+    }
+
+    /// Removes a domain that has left, and that no area has any more, and what it needs. Returns it.
+    pub(crate) fn take_gone(&mut self) -> Option<Arc<Domain>> {
+        let gone = self.domains.members.take_gone()?;
+        self.remove_needs(id_of(&gone));
+        self.alignment = self.domains.alignment();
+        Some(gone)
     }
 
     /// Counts one more area with this alignment.
@@ -279,6 +327,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         debug_warn_on_once!(!self.areas.iter().all(|(_, area)| area.is_unused()));
+        debug_warn_on_once!(to_u64(self.areas.iter().count()) != self.domains.members.areas());
         // What devices and domains have reserved is given back before the address space is dropped.
         #[cfg(CONFIG_IOMMUFD_RS_TEST)]
         let expected = self.reserved_for_good;

@@ -22,11 +22,11 @@ use crate::{
             Slice,
             State, //
         },
+        behind::Follower,
         domains::{
             release,
             unfill_one, //
         },
-        members::DomainWork,
         membership::{
             Followed,
             Next, //
@@ -152,8 +152,8 @@ fn collect<const N: usize>(
             }
             Err(stop) => return stop.at(range),
         }
-        let first = *batch.followed.get_or_insert(area.followed);
-        if members.is_behind(first) != members.is_behind(area.followed) {
+        let first = *batch.followed.get_or_insert(area.followed());
+        if members.is_behind(first) != members.is_behind(area.followed()) {
             break;
         }
         area.set_state(State::Dying);
@@ -329,7 +329,7 @@ impl Ioas {
             batch.first = space.domains.members.next(0, followed);
         }
         drop(space);
-        let work = if in_domain {
+        let gone = if in_domain {
             self.unmap_batch(&mut batch)
         } else {
             None
@@ -338,7 +338,7 @@ impl Ioas {
             Some(other) => self.let_readers_in(other.start(), false),
             None => self.settled.wake_all(),
         }
-        self.work(work);
+        self.let_go(gone);
         let bytes = batch.bytes();
         Stats::sub(&self.stats.areas, to_u64(batch.count));
         // May have wrapped, so a smaller number is no mistake.
@@ -348,8 +348,8 @@ impl Ioas {
     }
 
     /// Unmaps areas in [`State::Dying`] from the domains that have them, unpins them, and removes
-    /// them. Returns work that another task has left.
-    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) -> Option<DomainWork> {
+    /// them. Returns a domain that has left thereby.
+    fn unmap_batch<const N: usize>(&self, batch: &mut UnmapBatch<N>) -> Option<Arc<Domain>> {
         let followed = batch.followed?;
         let mut next = batch.first.take();
         let pinned = next.is_some();
@@ -367,7 +367,7 @@ impl Ioas {
             // removes an area in `State::Dying`.
             warn_on_once!(space.remove(range).is_none());
         }
-        space.domains.members.take_work()
+        space.take_gone()
     }
 
     /// Lets readers come to the area at `iova` again, for which the caller has waited; if the caller

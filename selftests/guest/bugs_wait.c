@@ -13,6 +13,7 @@
 
 #define TENTHS		20	/* of a second: timeout for what must not wait. Memory is late for longer */
 #define ATTEMPTS	10	/* while the memory comes too early */
+#define CHANGES		500	/* attaches and detaches */
 #define CUT_IOVA	FREE_IOVA
 #define LATE_IOVA	(FREE_IOVA + 16 * PAGE)
 
@@ -172,9 +173,12 @@ static int map_late(char *at)
 }
 
 static atomic_bool closed;
+static uint32_t second_hwpt;		/* is destroyed before the device is closed, unless 0 */
+static int destroyed;
 
 static void *close_device(void *none)
 {
+	destroyed = second_hwpt ? destroy(shared.fd, second_hwpt) : 0;
 	close(shared.dev);
 	atomic_store(&closed, true);
 	return NULL;
@@ -185,31 +189,40 @@ struct meanwhile {
 	void (*prepare)(char *at);
 	int (*call)(char *at);
 	uint64_t mapped;		/* bytes of the device's address space */
+	bool second;			/* there are other page tables with this address space */
 };
 
 /*
  * Closing the device waits neither for a call that maps memory into its page tables, nor for one that pins
- * memory of the same source. When that has returned nothing is left of the page tables.
+ * memory of the same source. Nothing is left of the page tables then but what the call has to do with; when
+ * that has returned, nothing at all.
  */
 static void unbind_meanwhile(const struct meanwhile *m)
 {
 	bool told = false, meanwhile = false;
-	long idle = pinned();
+	long idle = pinned(), left = 0;
 	pthread_t thread;
 	struct late late;
 	int attempt;
 
 	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
-		if (!make_shared(false) || !start_late(&late, LATE, m->prepare, m->call))
+		if (!make_shared(false))
+			return;
+		second_hwpt = 0;
+		if (m->second)
+			WANT(hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &second_hwpt), 0);
+		if (!start_late(&late, LATE, m->prepare, m->call))
 			return;
 		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA - PAGE), 0);
 		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA + PAGE), 0);
 		atomic_store(&closed, false);
 		CHECK(!pthread_create(&thread, NULL, close_device, NULL));
 		meanwhile = done_while_late(&late, &closed);
-		told = meanwhile || still_late(&late);
+		left = pinned() - idle;
+		told = still_late(&late);
 		WANT(end_late(&late), 0);
 		pthread_join(thread, NULL);
+		WANT(destroyed, 0);
 		WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE + m->mapped);
 		WANT(destroy(shared.fd, shared.ioas), 0);
 		close(shared.fd);
@@ -217,16 +230,23 @@ static void unbind_meanwhile(const struct meanwhile *m)
 	}
 	CHECK(told);
 	WANT_FINDING("AM", meanwhile, 1, 0);
+	WANT_FINDING("AM", !left, 1, 0);
 }
 
 static void unbind_during_map(struct fixture *none)
 {
-	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE });
+	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE, false });
+}
+
+/* Both page tables have the area that is being mapped. */
+static void unbind_second_during_map(struct fixture *none)
+{
+	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE, true });
 }
 
 static void unbind_during_pin(struct fixture *none)
 {
-	unbind_meanwhile(&(struct meanwhile){ map_and_copy, pin_late, 2 * PAGE });
+	unbind_meanwhile(&(struct meanwhile){ map_and_copy, pin_late, 2 * PAGE, false });
 }
 
 static void alloc_hwpt(struct fixture *none)
@@ -283,11 +303,53 @@ static void killed_hwpt_alloc(struct fixture *none)
 	WANT_FINDING("AK", killed, 1, 0);
 }
 
+/* What comes and goes with the device is never cut, mapped or unmapped by half. */
+static void cut_again(struct fixture *none)
+{
+	while (!atomic_load(&done[CUT])) {
+		WANT(map(shared.fd, shared.ioas, mem.rw, 2 * PAGE, CUT_IOVA), 0);
+		WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, PAGE), PAGE);
+		WANT(compat_unmap_bytes(shared.fd, CUT_IOVA + PAGE, PAGE), PAGE);
+		if (has_failed())
+			return;
+	}
+}
+
+static void cut_meanwhile(struct fixture *none)
+{
+	long idle = pinned();
+	int pid, i;
+
+	done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(done != MAP_FAILED);
+	if (!make_shared(true))
+		return;
+	atomic_store(&done[CUT], false);
+	pid = start_child(NULL, 0, cut_again);
+	for (i = 0; i < CHANGES; i++) {
+		WANT(detach(shared.dev), 0);
+		WANT(attach(shared.dev, shared.ioas, NULL), 0);
+	}
+	WANT(detach(shared.dev), 0);
+	atomic_store(&done[CUT], true);
+	CHECK(child_done(pid));
+	WANT(pinned(), idle);
+	WANT(attach(shared.dev, shared.ioas, NULL), 0);
+	WANT(map(shared.fd, shared.ioas, mem.rw, 2 * PAGE, CUT_IOVA), 0);
+	WANT(pinned(), idle + 2);
+	close(shared.dev);
+	close(shared.fd);
+	WANT(pinned(), idle);
+}
+
 static const struct test tests[] = {
 	{ "other memory of a source is used while some is pinned, findings AK and AL", others_go_on, ALONE },
 	{ "unbind during a map of another process, finding AM", unbind_during_map, ALONE },
+	{ "unbind after other page tables during a map of another process, finding AM",
+	  unbind_second_during_map, ALONE },
 	{ "unbind while other memory of a source is pinned, finding AM", unbind_during_pin, ALONE },
 	{ "HWPT_ALLOC that waits for a map is killed, finding AK", killed_hwpt_alloc, ALONE },
+	{ "mappings are cut while a device is attached and detached", cut_meanwhile, ALONE },
 };
 
 const struct suite wait_bugs_suite = {

@@ -1,54 +1,71 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Tests of `ioas/membership.rs`: every state that three domains and three areas can come to is
+//! Tests of `ioas/membership.rs`: every state that three domains and a few areas can come to is
 //! compared with a model that keeps for each area the set of domains that have it.
 
 use std::collections::{
+    BTreeMap,
     BTreeSet,
     VecDeque, //
 };
 
 use crate::ioas::membership::{
     Followed,
-    Membership,
-    Work, //
+    Membership, //
 };
 
 const DOMAINS: usize = 3;
-const AREAS: usize = 3;
+const AREAS: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
+    /// A task makes an area, on which it works.
     Create,
+    /// A task begins to work on an area.
+    Begin(usize),
+    /// It cuts it.
+    Cut(usize),
+    /// It begins to take it out of the domains that leave.
+    BeginTakingOut(usize),
+    /// It has taken it out of these.
+    EndTakingOut(usize),
+    /// It lets others work on it.
+    Finish(usize),
+    /// It removes it.
     Remove(usize),
     Join(usize),
     Leave(usize),
     Undo,
-    /// Fills an area into the domain that changes, or empties it.
+    /// The task that goes through the areas fills or empties this one.
     Move(usize),
+    /// That task has come to the end.
     End,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Joining(usize),
-    Undoing(usize),
-    Leaving(usize),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Joining,
+    Full,
+    ToLeave,
+    Leaving,
+    Lingering,
 }
 
+#[derive(Clone)]
 struct Area {
     followed: Followed,
     /// The domains that have the area.
     domains: BTreeSet<usize>,
+    /// A task works on it.
+    busy: bool,
+    /// The domains that this task takes it out of, and the last change when it began to.
+    taking_out: Option<(BTreeSet<usize>, Followed)>,
 }
 
 struct World {
     members: Membership<usize>,
     areas: Vec<Area>,
-    full: BTreeSet<usize>,
-    change: Option<Change>,
-    /// Those of `full` that leave when the change ends.
-    to_leave: BTreeSet<usize>,
+    domains: BTreeMap<usize, Phase>,
 }
 
 impl World {
@@ -56,117 +73,189 @@ impl World {
         let mut world = Self {
             members: Membership::new(),
             areas: Vec::new(),
-            full: BTreeSet::new(),
-            change: None,
-            to_leave: BTreeSet::new(),
+            domains: BTreeMap::new(),
         };
         for step in steps {
             world.take(*step);
+            world.let_go();
             world.check();
         }
         world
     }
 
+    fn in_phase(&self, phases: &[Phase]) -> BTreeSet<usize> {
+        let domains = self.domains.iter();
+        let found = domains.filter(|(_, phase)| phases.contains(phase));
+        found.map(|(domain, _)| *domain).collect()
+    }
+
+    /// Returns the domain that a task fills or empties.
+    fn changing(&self) -> Option<usize> {
+        let changing = self.in_phase(&[Phase::Joining, Phase::Leaving]);
+        assert!(changing.len() <= 1);
+        changing.first().copied()
+    }
+
+    fn is_joining(&self) -> bool {
+        !self.in_phase(&[Phase::Joining]).is_empty()
+    }
+
+    fn full(&self) -> BTreeSet<usize> {
+        self.in_phase(&[Phase::Full, Phase::ToLeave])
+    }
+
+    /// Returns the domains that have an area and leave.
+    fn leaving(&self, area: &Area) -> BTreeSet<usize> {
+        let leaving = self.in_phase(&[Phase::Leaving, Phase::Lingering]);
+        leaving.intersection(&area.domains).copied().collect()
+    }
+
     fn behind(&self, area: &Area) -> bool {
-        match self.change {
-            None => false,
-            Some(Change::Joining(domain)) => !area.domains.contains(&domain),
-            Some(Change::Undoing(domain) | Change::Leaving(domain)) => {
-                area.domains.contains(&domain)
-            }
-        }
+        self.changing()
+            .is_some_and(|domain| area.domains.contains(&domain) != self.is_joining())
     }
 
     fn may(&self, step: Step) -> bool {
-        let settled = self.change.is_none();
+        let has_room = self.areas.len() < AREAS;
+        let area = |area: usize| self.areas.get(area);
+        let idle = |at: usize| area(at).is_some_and(|area| !area.busy);
+        let busy = |at: usize| area(at).is_some_and(|area| area.busy && area.taking_out.is_none());
         match step {
-            Step::Create => self.areas.len() < AREAS,
-            Step::Remove(area) => area < self.areas.len(),
-            Step::Join(domain) => settled && !self.full.contains(&domain),
-            Step::Leave(domain) => self.full.contains(&domain) && !self.to_leave.contains(&domain),
-            Step::Undo => matches!(self.change, Some(Change::Joining(_))),
-            Step::Move(area) => self.areas.get(area).is_some_and(|area| self.behind(area)),
-            Step::End => !settled && !self.areas.iter().any(|area| self.behind(area)),
+            Step::Create => has_room,
+            Step::Begin(at) => idle(at),
+            Step::Cut(at) => busy(at) && has_room,
+            Step::BeginTakingOut(at) => busy(at) && !self.leaving(&self.areas[at]).is_empty(),
+            Step::EndTakingOut(at) => area(at).is_some_and(|area| area.taking_out.is_some()),
+            Step::Finish(at) => busy(at) && self.leaving(&self.areas[at]).is_empty(),
+            Step::Remove(at) => busy(at),
+            Step::Join(domain) => {
+                !self.domains.contains_key(&domain)
+                    && self.domains.values().all(|phase| *phase == Phase::Full)
+            }
+            Step::Leave(domain) => self.domains.get(&domain) == Some(&Phase::Full),
+            Step::Undo => self.is_joining(),
+            Step::Move(at) => idle(at) && self.behind(&self.areas[at]),
+            Step::End => {
+                let mut behind = self.areas.iter().filter(|area| self.behind(area));
+                let passes_over = !self.is_joining();
+                self.changing().is_some() && behind.all(|area| area.busy && passes_over)
+            }
         }
     }
 
     fn take(&mut self, step: Step) {
         match step {
             Step::Create => {
-                let mut domains = self.full.clone();
-                if let Some(Change::Joining(domain)) = self.change {
-                    domains.insert(domain);
-                }
+                let domains = self.full().into_iter();
+                let domains = domains.chain(self.in_phase(&[Phase::Joining])).collect();
                 let followed = self.members.up_to_date();
-                self.areas.push(Area { followed, domains });
+                self.members.add_area(followed);
+                self.areas.push(Area {
+                    followed,
+                    domains,
+                    busy: true,
+                    taking_out: None,
+                });
             }
-            Step::Remove(area) => drop(self.areas.remove(area)),
+            Step::Begin(at) => self.areas[at].busy = true,
+            Step::Cut(at) => {
+                self.areas.push(self.areas[at].clone());
+                self.members.add_area(self.areas[at].followed);
+            }
+            Step::BeginTakingOut(at) => {
+                let leaving = self.leaving(&self.areas[at]);
+                self.areas[at].taking_out = Some((leaving, self.members.up_to_date()));
+            }
+            Step::EndTakingOut(at) => {
+                let area = &mut self.areas[at];
+                let (leaving, now) = area.taking_out.take().unwrap();
+                let next = |slot| self.members.next_leaving(slot, area.followed, now);
+                let (mut found, mut member) = (BTreeSet::new(), next(0));
+                while let Some(this) = member {
+                    assert!(found.insert(this.domain));
+                    member = next(this.slot + 1);
+                    assert_eq!(this.more, member.is_some());
+                }
+                assert_eq!(found, leaving);
+                area.domains.retain(|domain| !leaving.contains(domain));
+                self.members.follow(area.followed, now);
+                area.followed = now;
+            }
+            Step::Finish(at) => self.areas[at].busy = false,
+            Step::Remove(at) => self.members.remove_area(self.areas.remove(at).followed),
             Step::Join(domain) => {
                 self.members.begin_join(domain).unwrap();
-                self.change = Some(Change::Joining(domain));
+                self.domains.insert(domain, Phase::Joining);
             }
             Step::Leave(domain) => {
                 assert!(self.members.leave(|other| *other == domain));
-                self.to_leave.insert(domain);
-                self.begin_next_leave();
+                self.domains.insert(domain, Phase::ToLeave);
+                self.take_work();
             }
             Step::Undo => {
-                let Some(Change::Joining(domain)) = self.change else {
-                    unreachable!()
-                };
+                let domain = self.changing().unwrap();
                 self.members.begin_undo();
-                self.change = Some(Change::Undoing(domain));
+                self.domains.insert(domain, Phase::Leaving);
             }
-            Step::Move(area) => {
-                let area = &mut self.areas[area];
-                area.followed = self.members.follow();
-                match self.change {
-                    Some(Change::Joining(domain)) => assert!(area.domains.insert(domain)),
-                    Some(Change::Undoing(domain) | Change::Leaving(domain)) => {
-                        assert!(area.domains.remove(&domain));
-                    }
-                    None => unreachable!(),
+            Step::Move(at) => {
+                let domain = self.changing().unwrap();
+                let area = &mut self.areas[at];
+                let now = self.members.up_to_date();
+                self.members.follow(area.followed, now);
+                area.followed = now;
+                if !area.domains.remove(&domain) {
+                    area.domains.insert(domain);
                 }
             }
             Step::End => {
-                let gone = self.members.end();
-                match self.change.take() {
-                    Some(Change::Joining(domain)) => {
-                        assert_eq!(gone, None);
-                        self.full.insert(domain);
-                    }
-                    Some(Change::Undoing(domain) | Change::Leaving(domain)) => {
-                        assert_eq!(gone, Some(domain));
-                    }
-                    None => unreachable!(),
-                }
-                self.begin_next_leave();
+                let domain = self.changing().unwrap();
+                let joins = self.is_joining();
+                let phase = if joins { Phase::Full } else { Phase::Lingering };
+                self.members.end();
+                self.domains.insert(domain, phase);
+                self.take_work();
             }
         }
     }
 
-    fn begin_next_leave(&mut self) {
-        if self.change.is_some() {
-            return;
+    fn take_work(&mut self) {
+        let idle = self.changing().is_none();
+        let to_leave = self.in_phase(&[Phase::ToLeave]);
+        let work = self.members.take_work();
+        assert_eq!(work.is_some(), idle && !to_leave.is_empty());
+        if let Some(domain) = work {
+            assert!(to_leave.contains(&domain));
+            self.domains.insert(domain, Phase::Leaving);
         }
-        let mut domains = self.members.iter().copied();
-        if let Some(domain) = domains.find(|domain| self.to_leave.contains(domain)) {
-            self.to_leave.remove(&domain);
-            self.full.remove(&domain);
-            self.change = Some(Change::Leaving(domain));
-        }
+    }
+
+    /// Domains that no area has any more are gone.
+    fn let_go(&mut self) {
+        let lingering = self.in_phase(&[Phase::Lingering]);
+        let has = |domain: &usize| self.areas.iter().any(|area| area.domains.contains(domain));
+        let gone: BTreeSet<_> = lingering.into_iter().filter(|d| !has(d)).collect();
+        let found: BTreeSet<_> = core::iter::from_fn(|| self.members.take_gone()).collect();
+        assert_eq!(found, gone);
+        self.domains.retain(|domain, _| !gone.contains(domain));
     }
 
     fn check(&self) {
         let members = &self.members;
         let full: BTreeSet<_> = members.full().copied().collect();
-        assert_eq!(full, self.full);
-        assert_eq!(members.has_full(), !self.full.is_empty());
-        assert_eq!(members.is_settled(), self.change.is_none());
+        assert_eq!(full, self.full());
+        assert_eq!(members.has_full(), !full.is_empty());
+        let all: BTreeSet<_> = members.iter().copied().collect();
+        assert_eq!(all, self.domains.keys().copied().collect());
+        assert_eq!(members.is_empty(), self.domains.is_empty());
         assert_eq!(
-            members.is_empty(),
-            self.full.is_empty() && self.change.is_none()
+            members.is_settled(),
+            self.domains.values().all(|phase| *phase == Phase::Full)
         );
+        assert_eq!(
+            members.is_emptying(),
+            !self.in_phase(&[Phase::Leaving]).is_empty()
+        );
+        assert_eq!(members.areas(), self.areas.len() as u64);
         for area in &self.areas {
             let mut found = BTreeSet::new();
             let mut next = members.next(0, area.followed);
@@ -178,6 +267,12 @@ impl World {
             assert_eq!(found, area.domains);
             assert_eq!(members.is_pinned(area.followed), !area.domains.is_empty());
             assert_eq!(members.is_behind(area.followed), self.behind(area));
+            let now = members.up_to_date();
+            let leaves = members.next_leaving(0, area.followed, now).is_some();
+            assert_eq!(leaves, !self.leaving(area).is_empty());
+            // Then two areas that are both behind, or both not, are in the same domains.
+            let leaving = self.in_phase(&[Phase::Leaving]);
+            assert!(area.busy || self.leaving(area).is_subset(&leaving));
         }
     }
 
@@ -185,23 +280,36 @@ impl World {
     /// have followed, only whether it is the present one.
     fn key(&self) -> impl Ord {
         let slots: Vec<_> = self.members.iter().copied().collect();
+        let last = |followed| self.members.is_last(followed);
         let mut areas: Vec<_> = self
             .areas
             .iter()
             .map(|area| {
-                let domains: Vec<_> = area.domains.iter().copied().collect();
-                (domains, self.members.is_last(area.followed))
+                let taking_out = area.taking_out.clone();
+                let taking_out = taking_out.map(|(domains, now)| (domains, last(now)));
+                let domains = area.domains.clone();
+                (domains, last(area.followed), area.busy, taking_out)
             })
             .collect();
         areas.sort();
-        (slots, self.change, self.to_leave.clone(), areas)
+        (slots, self.domains.clone(), areas)
     }
 }
 
 #[test]
 fn every_area_has_the_domains_of_the_model() {
     let mut steps = vec![Step::Create, Step::Undo, Step::End];
-    steps.extend((0..AREAS).flat_map(|area| [Step::Remove(area), Step::Move(area)]));
+    steps.extend((0..AREAS).flat_map(|area| {
+        [
+            Step::Begin(area),
+            Step::Cut(area),
+            Step::BeginTakingOut(area),
+            Step::EndTakingOut(area),
+            Step::Finish(area),
+            Step::Remove(area),
+            Step::Move(area),
+        ]
+    }));
     steps.extend((0..DOMAINS).flat_map(|domain| [Step::Join(domain), Step::Leave(domain)]));
 
     let mut seen = BTreeSet::new();
@@ -219,15 +327,10 @@ fn every_area_has_the_domains_of_the_model() {
             }
         }
     }
-    assert!(seen.len() > 500, "{} states", seen.len());
+    assert!(seen.len() > 5000, "{} states", seen.len());
 }
 
-/// Work on a domain.
-fn work(domain: usize, from: u64) -> Work<usize> {
-    Work { domain, from }
-}
-
-/// The work on a domain that leaves is done by one task at a time, and each domain that is to leave does.
+/// One task at a time goes through the areas, and each domain that is to leave does.
 #[test]
 fn work_is_done_by_one_task() {
     let mut members = Membership::new();
@@ -238,23 +341,51 @@ fn work_is_done_by_one_task() {
     }
     assert!(!members.leave(|domain| *domain == 3));
     assert!(members.leave(|domain| *domain == 2));
-    assert_eq!(members.take_work(), Some(work(2, 0)));
+    assert_eq!(members.take_work(), Some(2));
     // Another one is to leave meanwhile.
     assert!(members.leave(|domain| *domain == 1));
     assert_eq!(members.take_work(), None);
-    members.put_work_down(work(2, 7));
-    assert_eq!(members.take_work(), Some(work(2, 7)));
-    assert_eq!(members.end(), Some(2));
-    assert!(members.iter().any(|domain| *domain == 1));
-    assert_eq!(members.take_work(), Some(work(1, 0)));
-    members.put_work_down(work(1, 7));
-    assert_eq!(members.take_work(), Some(work(1, 7)));
-    assert_eq!(members.end(), Some(1));
+    assert_eq!(members.take_gone(), None);
+    members.end();
+    assert_eq!(members.take_gone(), Some(2));
+    assert_eq!(members.take_work(), Some(1));
+    members.end();
+    assert_eq!(members.take_gone(), Some(1));
     assert_eq!(members.take_work(), None);
     assert!(members.is_settled() && members.is_empty());
 
     members.begin_join(4).unwrap();
     members.begin_undo();
-    assert_eq!(members.take_work(), Some(work(4, 0)));
-    assert_eq!(members.end(), Some(4));
+    members.end();
+    assert_eq!(members.take_gone(), Some(4));
+}
+
+/// A domain lingers in an area that another task works on. That keeps no other domain from leaving, whose
+/// task goes through the areas itself, and a domain that joins waits.
+#[test]
+fn others_leave_while_a_domain_lingers() {
+    let mut members = Membership::new();
+    for domain in [1, 2, 3] {
+        members.begin_join(domain).unwrap();
+        members.end();
+    }
+    let mapped = members.up_to_date();
+    members.add_area(mapped);
+    for domain in [2, 1] {
+        assert!(members.leave(|other| *other == domain));
+        assert_eq!(members.take_work(), Some(domain));
+        members.end();
+        assert_eq!(members.take_gone(), None);
+    }
+    assert!(!members.is_settled());
+    let now = members.up_to_date();
+    let first = members.next_leaving(0, mapped, now).unwrap();
+    assert_eq!((first.domain, first.more), (1, true));
+    let second = members.next_leaving(first.slot + 1, mapped, now).unwrap();
+    assert_eq!((second.domain, second.more), (2, false));
+    members.follow(mapped, now);
+    assert!(members.next_leaving(0, now, now).is_none());
+    let gone = [members.take_gone(), members.take_gone()];
+    assert_eq!(gone, [Some(1), Some(2)]);
+    assert!(members.is_settled() && members.has_full());
 }
