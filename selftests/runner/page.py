@@ -36,7 +36,14 @@ from bench import Row
 from suite import Mistake
 
 _BLOCK = re.compile(r"^\.\. numbers (?!end\b)(\w+)(.*)\n((?:   .*\n)*)\n(?:.*\n)*?(?=\.\. numbers end\n)", re.M)
-_TITLES = {"c": "C", "rust": "Rust", "ratio": "Rust / C", "floor_ratio": "Rust / floor", "type1_ratio": "type1 / C"}
+_TITLES = {
+    "c": "C",
+    "rust": "Rust",
+    "ratio": "Rust / C",
+    "floor_ratio": "Rust / floor",
+    "type1_ratio": "type1 / C",
+    "in_tree_ratio": "in_tree / C",
+}
 
 
 class NoRun(Exception):
