@@ -203,12 +203,10 @@ int iommufd_rs_charge_mm(struct mm_struct *mm, unsigned long npages,
 	int rc = 0;
 
 	/* No VMA is changed, so their sequence counters need not be. */
-	if (!wait) {
-		if (!down_write_trylock(&mm->mmap_lock))
-			return -EAGAIN;
-	} else if (down_write_killable(&mm->mmap_lock)) {
+	if (!wait && !down_write_trylock(&mm->mmap_lock))
+		return -EAGAIN;
+	if (wait && down_write_killable(&mm->mmap_lock))
 		return -EINTR;
-	}
 	less = atomic64_xchg(fewer, 0);
 	if (less)
 		__account_locked_vm(mm, less, false, task, false);
