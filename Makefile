@@ -26,7 +26,7 @@ VERBOSE := $(if $(V),V=$(V))
 runner := scripts/enter python3 -B selftests/runner --module $(MODULE) $(addprefix --arch ,$(ARCH)) \
 	$(addprefix --option ,$(OPTIONS))
 
-.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz coverage soak bench bench-page bench-vm suites shell fmt fmt-check clippy clean clean-cache help
+.PHONY: all toolchain kernel modules modules_check modules_install programs run demo-vm test fuzz coverage coverage-page soak bench bench-page bench-vm suites shell fmt fmt-check clippy clean clean-cache help
 
 all: modules
 
@@ -71,10 +71,17 @@ cover_nest := cover-native-vtd cover-native-vtd-pasid
 cover := scripts/enter python3 -B selftests/fuzz/coverage.py
 covered = build/x86_64/$(1)/module+test/iommufd-rs.ko
 
+cover_runs = $(patsubst %,build/logs/%.log,$(cover_fuzz)) $(call covered,fuzz) \
+	$(patsubst %,build/logs/%.log,$(cover_nest)) $(call covered,fuzz-vtd-nest)
+
 coverage:
 	@$(runner) test --jobs $(JOBS) $(cover_fuzz) $(cover_nest); status=$$?; \
-		$(cover) $(patsubst %,build/logs/%.log,$(cover_fuzz)) $(call covered,fuzz) \
-			$(patsubst %,build/logs/%.log,$(cover_nest)) $(call covered,fuzz-vtd-nest) --judge && exit $$status
+		$(cover) $(cover_runs) --judge && exit $$status
+
+# Of the last run of that.
+coverage-page:
+	@$(cover) $(cover_runs) --page=$$(git describe --always --dirty --abbrev=10) >build/coverage.rst
+	@mv build/coverage.rst Documentation/coverage.rst
 
 soak:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) soak
@@ -120,6 +127,7 @@ help:
 	@echo 'make fuzz             compare the C and the Rust module by random programs, guided by what code they reach'
 	@echo '  TIME=10m            so many minutes'
 	@echo 'make coverage         list the lines that the fuzzer and tests reach; fail if others are not explained, or too many'
+	@echo 'make coverage-page    write that into Documentation/coverage.rst'
 	@echo 'make soak             start and kill guests, reset and unplug a card, with little memory, for an hour or TIME='
 	@echo 'make bench            measure the C and the Rust module in one guest, side by side'
 	@echo '  COUNT=instructions  in instructions, which are the same on every machine, rather than in time'

@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says which lines of the module runs of the fuzzer reached, by file.
 
-Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page | --judge]
+Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page=COMMIT | --judge]
        coverage.py --check
+       coverage.py --age=COMMIT
 
 Each log is that of a suite on a kernel with KCOV, with the module that follows it. A line is reached if a block
 is in which it has instructions, in whatever function it was inlined. The lines are printed that programs of the
 fuzzer did not reach and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if
-there are any. --judge fails if there are any, or if programs of the fuzzer reached 90 % of the lines that count, or
-fewer. --check only checks that unreached.txt names what the tree has."""
+there are any; COMMIT is that of the modules, as the page says. --judge fails if there are any, or if programs of the
+fuzzer reached 90 % of the lines that count, or fewer. --check only checks that unreached.txt names what the tree has,
+and that the page has each file with code, in its table or as one that is newer. --age asks git what has changed since
+the commit by which the page was made, and writes that on the page."""
 
 import re
 import subprocess
+import time
 import sys
 import textwrap
 from bisect import bisect_right
@@ -26,6 +30,7 @@ LEAST = 90
 
 TREE = Path(__file__).resolve().parents[2]
 REASONS = TREE / "selftests/fuzz/unreached.txt"
+PAGE = TREE / "Documentation/coverage.rst"
 _CALL = re.compile(r"^([0-9a-f]+)\s+.*__sanitizer_cov_trace_pc\b")
 # Places are where the call returns to: behind the 4 bytes of its address, which an opcode precedes.
 _RETURN = 4
@@ -223,6 +228,11 @@ class Source:
             line -= 1
         return self.text(line)
 
+    def has_code(self) -> bool:
+        """Whether a function of the file has a body."""
+        bodies = (range(of.first, of.last + 1) for of in self.functions)
+        return any(self.is_code(line) for body in bodies for line in body)
+
     def is_code(self, line: int) -> bool:
         return line <= len(self.lines) and not _NO_CODE.fullmatch(self.text(line))
 
@@ -290,8 +300,8 @@ def selectors() -> dict[str, list[Selector]]:
             continue
         if not line.startswith(" "):
             kind, _, text = words.partition(": ")
-            if kind not in ("elsewhere", "cannot", "left"):
-                sys.exit(f"{where}: '{kind}' is none of elsewhere, cannot, left")
+            if kind not in ("elsewhere", "cannot", "left", "absent"):
+                sys.exit(f"{where}: '{kind}' is none of elsewhere, cannot, left, absent")
             reason = Reason(kind, text)
         elif not line.startswith("    "):
             path = words.removesuffix(" *")
@@ -329,6 +339,9 @@ def name_lines(files: dict[str, File]) -> dict[str, Named]:
     known = selectors()
     found: dict[str, Named] = {}
     for name, file in files.items():
+        for selector in known[name]:
+            if selector.reason.kind == "absent":
+                sys.exit(f"{selector.where}: {name} has code in the module")
         named = found[name] = Named()
         of = source(name)
         used = set()
@@ -410,7 +423,65 @@ which something was made to fail (:doc:`fuzzing`). "Of all" is the same of all l
 all lines, those that the programs of other suites reach, in the suites ``cover-*``: with emulated IOMMUs, with VFIO, and
 without an IOMMU. All lines are those of the module for x86-64: ``drivers/smmu_v3`` and what else only arm64 has are not among
 them.
+
 """
+
+# What the page says of its age begins and ends so.
+_MADE = "Measured at commit "
+_AGE = re.compile(rf"{_MADE}.*?(?=\n\n=)", re.DOTALL)
+_PATH = re.compile(r"``([\w/]+\.rs)``")
+
+
+def made_at(commit: str, logs: list[Path]) -> str:
+    """Returns what the page says about when it was measured."""
+    first = min(log.stat().st_mtime for log in logs)
+    day = time.strftime("%d %B %Y", time.gmtime(first)).lstrip("0")
+    return f"{_MADE}{commit}, on {day}."
+
+
+def _git(*words: str) -> list[str]:
+    return _run("git", "-C", str(TREE), *words)
+
+
+def age(commit: str) -> None:
+    """Writes on the page which files have changed since the commit by which it was made."""
+    short, day = _git("show", "-s", "--format=%h %cs", commit)[0].split()
+    day = time.strftime("%d %B %Y", time.strptime(day, "%Y-%m-%d")).lstrip("0")
+    changes: dict[str, list[str]] = defaultdict(list)
+    for line in _git("diff", "--no-renames", "--name-status", commit, "HEAD", "--", *module_files(), "*.rs"):
+        kind, path = line.split("\t")
+        if not path.startswith("selftests/"):
+            changes[kind].append(path)
+    text = f"{_MADE}{short} of {day}."
+    new = [path for path in changes["A"] if source(path).has_code()]
+    if changes["M"] or changes["D"] or new:
+        text += f" The module is newer: {len(changes['M'])} of the files have changed since, whose numbers and lines below are"
+        text += f" those of then, and {len(changes['D'])} are gone."
+    if new:
+        text += " Not in the table, because they were added since: " + ", ".join(f"``{path}``" for path in new) + "."
+    text = textwrap.fill(text, 125, break_on_hyphens=False, break_long_words=False)
+    page = PAGE.read_text()
+    if not _AGE.search(page):
+        page = page.replace("among\nthem.\n\n", f"among\nthem.\n\n{_MADE}\n\n", 1)
+    PAGE.write_text(_AGE.sub(lambda _: text, page, count=1))
+
+
+def module_files() -> list[str]:
+    """Returns the module's Rust files."""
+    paths = (path.relative_to(TREE) for path in TREE.rglob("*.rs"))
+    return sorted(str(path) for path in paths if path.parts[0] not in ("build", "selftests", "tools", ".git", "rust"))
+
+
+def check_page() -> None:
+    """Exits with a message if the page does not have a file that has code."""
+    absent = {name for name, of in selectors().items() if any(each.reason.kind == "absent" for each in of)}
+    page = PAGE.read_text()
+    named = {*re.findall(r"^``([\w/]+\.rs)``", page, re.MULTILINE)}
+    if found := _AGE.search(page):
+        named |= {*_PATH.findall(found[0])}
+    missing = [name for name in module_files() if name not in named | absent and source(name).has_code()]
+    if missing or not found:
+        sys.exit(f"{PAGE.name} does not say when it was made, or lacks files with code: " + " ".join(missing))
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
@@ -439,14 +510,14 @@ TITLES = {
 }
 
 
-def page(files: dict[str, File], named: dict[str, Named]) -> None:
+def page(files: dict[str, File], named: dict[str, Named], made: str) -> None:
     without = [f"{name}:{line}: {source(name).text(line)}" for name, each in named.items() for line in each.without]
     if without:
         sys.exit(f"neither reached nor in {REASONS}:\n" + "\n".join(without))
     rows = [("file", "lines", "not counted", "corpus", "fuzzer", "of all", "with tests")]
     rows.append(row("all files", numbers(files, named, [*files])))
     rows.extend(row(f"``{name}``", numbers(files, named, [name])) for name in files)
-    print(HEAD, *table(rows), sep="\n")
+    print(HEAD + made, "", *table(rows), sep="\n")
     reasons: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for name, each in named.items():
         for text, (reason, lines_of) in each.by.items():
@@ -470,7 +541,10 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     options = set(sys.argv[1:]) - set(words)
     if sys.argv[1:] == ["--check"]:
-        selectors()
+        check_page()
+        return
+    if len(sys.argv) == 2 and sys.argv[1].startswith("--age="):
+        age(sys.argv[1].partition("=")[2])
         return
     runs: list[Runs] = []
     logs: list[Path] = []
@@ -480,15 +554,16 @@ def main() -> None:
             logs = []
         else:
             logs.append(Path(word))
-    if not runs or logs or len(options) > 1 or options - {"--page", "--judge"}:
+    option, _, commit = "".join(options).partition("=")
+    if not runs or logs or len(options) > 1 or option not in ("", "--page", "--judge") or (option == "--page") != bool(commit):
         sys.exit(__doc__)
     files = count(runs)
     named = name_lines(files)
-    if "--page" in options:
-        page(files, named)
+    if option == "--page":
+        page(files, named, made_at(commit, [log for run in runs for log in run.logs]))
     else:
         show(files, named)
-    if "--judge" in options:
+    if option == "--judge":
         judge(files, named)
 
 
