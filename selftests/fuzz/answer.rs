@@ -15,10 +15,7 @@ use crate::{
         Call,
         Value, //
     },
-    sys::{
-        self,
-        c, //
-    },
+    sys::c,
     table::{
         Field,
         Kind,
@@ -81,9 +78,10 @@ pub(crate) fn tell(
     };
 }
 
-/// Reads a fault queue. The values get the cookies.
+/// Reads a fault queue by read(). The values get the cookies.
 pub(crate) fn read_faults(
     call: &Call,
+    read: &dyn Fn(i64, u64, u64) -> i64,
     echo: &dyn Fn(u64) -> String,
     scratch: &mut Scratch,
     values: &mut [u64],
@@ -94,7 +92,7 @@ pub(crate) fn read_faults(
         return 0;
     };
     let target = scratch.target(call.place, at);
-    let result = sys::read(values[0] as i64, target, length);
+    let result = read(values[0] as i64, target, length);
     let faults = result.max(0) as u64 / FAULT.size as u64;
     let cookies: Vec<usize> = call.of.makes().map(|(index, _)| index).collect();
     for number in 0..faults {
@@ -167,6 +165,7 @@ pub(crate) fn result_name(result: i64) -> String {
         (c::EMSGSIZE, "EMSGSIZE"),
         (c::EADDRINUSE, "EADDRINUSE"),
         (c::ETIMEDOUT, "ETIMEDOUT"),
+        (c::EDEADLK, "EDEADLK"),
     ];
     let name = NAMES
         .iter()

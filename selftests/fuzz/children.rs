@@ -128,6 +128,12 @@ impl Children {
         Some(sys::send(pipes.ask, call as u8) && sys::receive(pipes.answer).is_some())
     }
 
+    /// Tells a child to make a call, and does not wait for it. Returns whether it can be told.
+    pub(crate) fn tell(&self, child: usize, call: usize) -> bool {
+        let child = self.list().get(child).copied();
+        child.is_some_and(|child| child.pid > 0 && sys::send(child.pipes.ask, call as u8))
+    }
+
     /// Kills a child and waits for its end. Returns the status as waitpid() does, or nothing if there
     /// is no such child.
     pub(crate) fn kill(&self, child: usize) -> Option<i64> {

@@ -5,7 +5,10 @@
 
 use crate::{
     coverage::Coverage,
-    execute::Executor,
+    execute::{
+        left_pinned,
+        Executor, //
+    },
     inject::By,
     observe,
     program::Program,
@@ -40,9 +43,8 @@ pub(crate) fn all(programs: &[Program], threads: &[Program], module: &str) -> Re
         for program in threads {
             for _ in 0..RUNS {
                 let trace = executor.run(program);
-                let last = trace.last().map_or("", String::as_str);
-                if !last.starts_with("after close: 0 KiB") {
-                    return Err(format!("{last}:\n{program}"));
+                if let Some(left) = left_pinned(&trace) {
+                    return Err(format!("{left}:\n{program}"));
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! descriptors are not in it, since two modules may number differently: an id that a call made is
 //! "+", and one that names what call N made is "@N".
 
+mod child;
 mod other;
 
 use std::{
@@ -20,7 +21,8 @@ use std::{
         Mutex,
         MutexGuard,
         PoisonError, //
-    }, //
+    },
+    time::Duration,
 };
 
 use crate::{
@@ -48,7 +50,10 @@ use crate::{
         ARENA,
         PAGE, //
     },
-    observe,
+    observe::{
+        self,
+        Pins, //
+    },
     program::{
         Call,
         Program,
@@ -69,8 +74,22 @@ use crate::{
     }, //
 };
 
-/// What a program left behind as text: a line a call, and one each before and after all is closed.
+/// What a program left behind as text: a line a call, one before and one after all is closed, one about the
+/// memory, and, if they are counted, one about pins.
 pub(crate) type Trace = Vec<String>;
+
+/// What the line says that is made after all is closed.
+pub(crate) const NOTHING_PINNED: &str = "after close: 0 KiB pinned";
+const NO_PIN_LEFT: &str = "pins: 0 left";
+
+/// Returns the line of a trace that says that memory stays charged or pinned, if one does.
+pub(crate) fn left_pinned(trace: &Trace) -> Option<&String> {
+    let says = |line: &&String| {
+        (line.starts_with("after close: ") && *line != NOTHING_PINNED)
+            || (line.starts_with("pins: ") && *line != NO_PIN_LEFT)
+    };
+    trace.iter().find(says)
+}
 
 /// The lowest descriptor that a program may use. Programs may take a descriptor for an id: it must not depend
 /// on which files the fuzzer has open.
@@ -85,6 +104,8 @@ pub(crate) struct Executor {
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
+    /// What counts pages that stay pinned, if they are counted.
+    pins: Option<Pins>,
     /// Whether what the kernel says about contexts is read after each call.
     pub(crate) looks: bool,
     mappings: Mutex<Vec<(u64, u64)>>,
@@ -93,11 +114,43 @@ pub(crate) struct Executor {
     squeezed: AtomicBool,
     fails: AtomicBool,
     failing: Mutex<Option<Failing>>,
+    /// Whether this is a child.
+    is_child: AtomicBool,
+    /// When children are killed that are to be killed at work.
+    pub(crate) killing: Killing,
+    /// How long the last of their calls took to its end.
+    pub(crate) worked: Mutex<Duration>,
+}
+
+/// When a child is killed that is to be killed at work.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Killing {
+    /// Before it makes the call.
+    Before,
+    /// So long after it was told to.
+    AtWork(Duration),
+    /// When it has made it.
+    After,
 }
 
 impl Executor {
     /// Files that are to stay open must be open before.
     pub(crate) fn new() -> Option<Self> {
+        Self::with(None, None)
+    }
+
+    /// As `new`. Notes what code programs reach, if the kernel can.
+    pub(crate) fn with_coverage() -> Option<Self> {
+        Self::with(Coverage::open(), None)
+    }
+
+    /// As `with_coverage`. Counts the pages that programs leave pinned.
+    pub(crate) fn with_pins() -> Result<Self, String> {
+        Self::with(Coverage::open(), Some(Pins::open()?)).ok_or("no memory".to_string())
+    }
+
+    /// The files of the arguments are opened before those that programs may close.
+    fn with(coverage: Option<Coverage>, pins: Option<Pins>) -> Option<Self> {
         // It allows to lock memory beyond the limit.
         sys::give_up(c::CAP_IPC_LOCK);
         sys::limit_locked(u64::MAX);
@@ -117,7 +170,8 @@ impl Executor {
             status,
             device: device.unwrap_or_default(),
             children,
-            coverage: None,
+            coverage,
+            pins,
             looks: false,
             mappings: Mutex::default(),
             moved: AtomicBool::new(false),
@@ -125,16 +179,10 @@ impl Executor {
             squeezed: AtomicBool::new(false),
             fails: AtomicBool::new(false),
             failing: Mutex::default(),
+            is_child: AtomicBool::new(false),
+            killing: Killing::After,
+            worked: Mutex::default(),
         })
-    }
-
-    /// As `new`. Notes what code programs reach, if the kernel can.
-    pub(crate) fn with_coverage() -> Option<Self> {
-        // Its files are opened before those that programs may close.
-        let coverage = Coverage::open();
-        let mut executor = Self::new()?;
-        executor.coverage = coverage;
-        Some(executor)
     }
 
     /// Runs a program.
@@ -174,7 +222,8 @@ impl Executor {
                     index = end;
                     continue;
                 }
-                Who::Child(child) => self.ask(child, index),
+                Who::Child(child) => self.ask(program, child, index),
+                Who::Killed(child) => self.ask_and_kill(child, index),
                 Who::Main if program.calls[index].of.action == Action::Fork => {
                     self.fork(program, index)
                 }
@@ -196,10 +245,11 @@ impl Executor {
             coverage.end();
         }
         let hash = self.memory_hash();
-        trace.push(format!(
-            "after close: {} KiB pinned, memory {hash:016x}",
-            self.pinned()
-        ));
+        trace.push(format!("after close: {} KiB pinned", self.pinned()));
+        trace.push(format!("memory: {hash:016x}"));
+        if let Some(pins) = &mut self.pins {
+            trace.push(format!("pins: {} left", pins.more()));
+        }
         self.memory.reset();
         trace
     }
@@ -291,30 +341,6 @@ impl Executor {
             .unwrap_or(0)
     }
 
-    fn fork(&self, program: &Program, index: usize) {
-        let child = self.children.count();
-        let begin = || {
-            if let Some(coverage) = &self.coverage {
-                coverage.lanes().of_child(child).enable();
-            }
-        };
-        let count = self
-            .children
-            .fork(begin, |call| self.make(program, call, 0));
-        if let Some(count) = count {
-            self.slots.set(index, 0, &[count as u64], "");
-        }
-    }
-
-    fn ask(&self, child: usize, index: usize) {
-        let (result, text) = match self.children.ask(child, index) {
-            Some(true) => return,
-            Some(false) => (-i64::from(c::EPIPE), " the child has ended"),
-            None => (-i64::from(c::ESRCH), ""),
-        };
-        self.slots.set(index, result, &[], text);
-    }
-
     fn run_threads(&self, program: &Program, range: std::ops::Range<usize>) {
         let mut threads: Vec<usize> = program.calls[range.clone()]
             .iter()
@@ -404,27 +430,7 @@ impl Executor {
             result
         };
         self.slots.set(index, result, &values, &text);
-        // Threads must not wait for each other here.
-        if !self.fails.load(SeqCst) {
-            return Then::On;
-        }
-        match lock(&self.failing).as_mut() {
-            Some(failing) => failing.then(index, call.of.name, result, &self.line(index)),
-            None => Then::On,
-        }
-    }
-
-    /// Makes an ioctl, in which something may be to fail.
-    fn ioctl(&self, index: usize, fd: i64, request: u64, argument: u64) -> i64 {
-        let make = || sys::ioctl(fd, request, argument);
-        let is_full = |coverage: &Coverage| coverage.is_nearly_full();
-        if !self.fails.load(SeqCst) || self.coverage.as_ref().is_some_and(is_full) {
-            return make();
-        }
-        match lock(&self.failing).as_mut() {
-            Some(failing) => failing.fail(index, make),
-            None => make(),
-        }
+        self.then(index, call.of, result)
     }
 
     fn resolve(&self, scratch: &mut Scratch, call: &Call, field: &Field, value: &Value) -> u64 {

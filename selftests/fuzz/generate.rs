@@ -489,7 +489,7 @@ fn resources(program: &Program, wanted: &dyn Fn(&Kind) -> bool) -> Vec<(usize, u
 fn splice(program: &mut Program, other: &Program) {
     let shift = program.calls.len() - 1;
     for call in other.calls.iter().skip(1) {
-        if call.of.action == Action::Fork || matches!(call.who, Who::Child(_)) {
+        if call.of.action == Action::Fork || call.who != Who::Main {
             // The children of two programs would be mixed up.
             return;
         }

@@ -4,9 +4,10 @@
 //! that pins, maps or attaches.
 //!
 //! A call that fails for that reason must have changed nothing: it is made again, and it and all that
-//! follow must be answered as in a run without failures, and at the end no page may be pinned. In one run
-//! of a program many things fail, one after the other: all calls are made again until they succeed. If the
-//! answers differ then, each failure of that run is tried alone.
+//! follow must be answered as in a run without failures. Calls that say what is mapped are appended to the
+//! program. At the end no page may be pinned, whoever it is charged to. In one run of a program many things
+//! fail, one after the other: all calls are made again until they succeed. If the answers differ then, each
+//! failure of that run is tried alone.
 
 use std::fmt::{
     self,
@@ -15,18 +16,24 @@ use std::fmt::{
 
 use crate::{
     execute::{
+        left_pinned,
         Executor,
-        Trace, //
+        Trace,
+        NOTHING_PINNED, //
     },
     program::{
         Program,
         Who, //
     },
+    race::with_end,
     sys::{
         self,
         c, //
     },
-    table::Action,
+    table::{
+        Action,
+        CallType, //
+    },
 };
 
 /// The most points of failure of a call that are tried.
@@ -60,6 +67,10 @@ pub(crate) struct Sum {
     pub(crate) failed: usize,
     /// Programs that are answered differently from run to run, which proves nothing.
     pub(crate) undetermined: usize,
+    /// Calls with more points of failure than are tried.
+    pub(crate) cut: usize,
+    /// Runs that were answered differently, and not again.
+    pub(crate) unseen: usize,
 }
 
 impl Sum {
@@ -69,6 +80,8 @@ impl Sum {
         self.injected += other.injected;
         self.failed += other.failed;
         self.undetermined += other.undetermined;
+        self.cut += other.cut;
+        self.unseen += other.unseen;
     }
 }
 
@@ -80,11 +93,19 @@ impl Display for Sum {
             injected,
             failed,
             undetermined,
+            cut,
+            unseen,
         } = self;
         write!(
             f,
             "{calls} calls, {injected} failures in {runs} runs, {failed} answered"
         )?;
+        if *cut > 0 {
+            write!(f, ", {cut} calls not beyond point {MOST}")?;
+        }
+        if *unseen > 0 {
+            write!(f, ", {unseen} differences not seen again")?;
+        }
         match undetermined {
             0 => Ok(()),
             _ => write!(f, ", {undetermined} times not determined"),
@@ -128,15 +149,33 @@ impl By {
         }
     }
 
-    /// Lets the `nth` one fail.
-    pub(crate) fn arm(self, nth: u32) {
-        match self {
+    /// Lets the `nth` one fail. Returns whether that was possible: it takes a capability that a child may
+    /// have given up.
+    pub(crate) fn arm(self, nth: u32) -> bool {
+        let done = match self {
             Self::Count(file) => sys::write_text(file, &format!("{nth}\n")),
             Self::Functions { space, times } => {
                 sys::write_text(space, &format!("{nth}\n"));
                 sys::write_text(times, "1\n")
             }
         };
+        done > 0
+    }
+
+    /// Makes the file about this thread, which was its parent's, one about the thread itself.
+    pub(crate) fn become_own(self) {
+        if let Self::Count(file) = self {
+            let own = sys::open("/proc/thread-self/fail-nth", c::O_RDWR);
+            sys::duplicate_to(own, file);
+            sys::close(own);
+        }
+    }
+
+    /// Makes a call, and lets the `nth` thing fail in it. Returns its result, and whether that happened.
+    pub(crate) fn fail(self, nth: u32, make: impl FnOnce() -> i64) -> (i64, bool) {
+        let is_armed = self.arm(nth);
+        let result = make();
+        (result, self.disarm() && is_armed)
     }
 
     /// Lets nothing fail any more. Returns whether something did.
@@ -151,7 +190,7 @@ impl By {
 
 /// What is to fail while a program runs.
 pub(crate) struct Failing {
-    by: By,
+    pub(crate) by: By,
     /// How far the next point of failure of a call is from the one before.
     step: u32,
     /// For each call the point that is next, or nothing if the call is made as it is.
@@ -163,12 +202,22 @@ pub(crate) struct Failing {
     failed: usize,
     /// Whether something failed in the last call.
     happened: bool,
+    /// How many calls have more points than are tried.
+    cut: usize,
     /// Whether a call could not write what it had done, so that what follows is answered differently.
     is_lost: bool,
 }
 
 /// Calls that cannot undo what they have done when they cannot write how much it was.
 const FINAL: [&str; 2] = ["ioas_unmap", "vfio_unmap_dma"];
+
+/// Whether a call reads or writes a queue, and may do so in part.
+fn is_transfer(of: &CallType) -> bool {
+    matches!(
+        of.action,
+        Action::ReadFaults | Action::ReadEvents | Action::Respond
+    )
+}
 
 /// What comes after a call in which something was to fail.
 pub(crate) enum Then {
@@ -179,29 +228,52 @@ pub(crate) enum Then {
 }
 
 impl Failing {
+    /// Returns the point of a call that is to fail, or nothing.
+    pub(crate) fn point(&self, call: usize) -> Option<u32> {
+        self.next.get(call).copied().flatten()
+    }
+
+    /// Notes whether something failed at the point of a call, and chooses the next one.
+    pub(crate) fn note(&mut self, call: usize, happened: bool) {
+        let Some(nth) = self.point(call) else { return };
+        self.happened = happened;
+        self.next[call] = None;
+        if happened {
+            self.done.push(Failure { call, nth });
+            if nth + self.step < MOST {
+                self.next[call] = Some(nth + self.step);
+            } else {
+                self.cut += 1;
+            }
+        }
+    }
+
     /// Makes a call, and lets the next thing fail in it.
     pub(crate) fn fail(&mut self, call: usize, make: impl FnOnce() -> i64) -> i64 {
-        let Some(nth) = self.next.get(call).copied().flatten() else {
+        let Some(nth) = self.point(call) else {
             return make();
         };
-        self.by.arm(nth);
-        let result = make();
-        self.happened = self.by.disarm();
-        if self.happened {
-            self.done.push(Failure { call, nth });
-        }
-        self.next[call] = Some(nth + self.step).filter(|&next| self.happened && next < MOST);
+        let (result, happened) = self.by.fail(nth, make);
+        self.note(call, happened);
         result
     }
 
-    /// Says what comes after a call of that name, of which this is the answer.
-    pub(crate) fn then(&mut self, call: usize, name: &str, result: i64, answer: &str) -> Then {
+    /// Says what comes after a call of that type, of which this is the answer.
+    pub(crate) fn then(&mut self, call: usize, of: &CallType, result: i64, answer: &str) -> Then {
         let happened = std::mem::take(&mut self.happened);
-        if !happened || result >= 0 || answer == self.wanted[call] {
+        if !happened || answer == self.wanted[call] {
+            return Then::On;
+        }
+        if result >= 0 {
+            // A part of it was read or written. Anything else that succeeds must answer as it should.
+            if is_transfer(of) {
+                self.failed += 1;
+                self.is_lost = true;
+            }
             return Then::On;
         }
         self.failed += 1;
-        if result == -i64::from(c::EFAULT) && FINAL.contains(&name) {
+        if result == -i64::from(c::EFAULT) && FINAL.contains(&of.name) {
             self.is_lost = true;
             return Then::On;
         }
@@ -232,6 +304,7 @@ impl Trial<'_> {
             done: Vec::new(),
             failed: 0,
             happened: false,
+            cut: 0,
             is_lost: false,
         };
         let (got, failing) = self.executor.run_failing(self.program, failing);
@@ -241,9 +314,12 @@ impl Trial<'_> {
         let mut both = self.wanted.iter().zip(&got);
         let differs = if failing.is_lost {
             // What stays pinned is the same in any case.
-            let pinned = |line: &str| line.split(',').next().map(str::to_string);
-            both.last()
-                .filter(|(wanted, got)| pinned(wanted) != pinned(got))
+            let is_about_pins = |line: &str| {
+                ["after close", "pins"]
+                    .iter()
+                    .any(|of| line.starts_with(of))
+            };
+            both.find(|(wanted, got)| wanted != got && is_about_pins(wanted))
         } else {
             both.find(|(wanted, got)| wanted != got)
         };
@@ -285,36 +361,66 @@ impl Trial<'_> {
     }
 }
 
-/// Tries each call of a program, and each `step`-th point of failure. Returns what is wrong.
+/// What was found in a program.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) broken: Vec<Broken>,
+    /// What differed, and not again.
+    pub(crate) unseen: Vec<Broken>,
+}
+
+impl Outcome {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.broken.extend(other.broken);
+        self.unseen.extend(other.unseen);
+    }
+}
+
+/// Tries each call of a program, and each `step`-th point of failure.
 pub(crate) fn each(
     executor: &mut Executor,
     program: &Program,
     by: By,
     step: u32,
     sum: &mut Sum,
-) -> Vec<Broken> {
-    let mut broken = Vec::new();
+) -> Outcome {
+    let mut outcome = Outcome::default();
     if program.has_threads() {
-        return broken;
+        return outcome;
     }
-    let wanted = executor.run(program);
-    if executor.run(program) != wanted {
+    let whole = with_end(program.clone());
+    let wanted = executor.run(&whole);
+    if let Some(left) = left_pinned(&wanted) {
+        outcome.broken.push(Broken {
+            last: Failure { call: 0, nth: 0 },
+            alone: true,
+            by: "nothing",
+            wanted: NOTHING_PINNED.to_string(),
+            got: left.clone(),
+        });
+        return outcome;
+    }
+    if executor.run(&whole) != wanted {
         sum.undetermined += 1;
-        return broken;
+        return outcome;
     }
     let can_fail = |call: usize| {
         let made = &program.calls[call];
-        let is_ioctl = matches!(made.of.action, Action::Ioctl(_) | Action::Direct(_));
+        let is_call = matches!(
+            made.of.action,
+            Action::Ioctl(_) | Action::Direct(_) | Action::MapContext
+        );
         // These stand for hardware, whose events are lost if there is no memory.
         let is_event = made.of.name.starts_with("trigger_");
-        is_ioctl && !is_event && made.who == Who::Main
+        (is_call || is_transfer(made.of)) && !is_event && !matches!(made.who, Who::Thread(_))
     };
     let first = |call: usize| can_fail(call).then_some(1 + call as u32 % step);
     let mut next: Vec<_> = (0..program.calls.len()).map(first).collect();
+    next.resize(whole.calls.len(), None);
     sum.calls += next.iter().flatten().count();
     let mut trial = Trial {
         executor,
-        program,
+        program: &whole,
         by,
         wanted,
         sum,
@@ -323,14 +429,24 @@ pub(crate) fn each(
         let begin = next.clone();
         let (after, differs) = trial.run(step, next);
         next = after.next;
-        if differs.is_none() {
+        trial.sum.cut += after.cut;
+        let Some((wanted, got)) = differs else {
             continue;
-        }
+        };
         if let Some(found) = trial.search(step, begin, &after.done) {
             // One failure of a call is enough.
             next[found.last.call] = None;
-            broken.push(found);
+            outcome.broken.push(found);
+        } else if let Some(&last) = after.done.last() {
+            trial.sum.unseen += 1;
+            outcome.unseen.push(Broken {
+                last,
+                alone: false,
+                by: by.name(),
+                wanted,
+                got,
+            });
         }
     }
-    broken
+    outcome
 }

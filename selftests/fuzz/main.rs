@@ -20,6 +20,7 @@ mod evolve;
 mod execute;
 mod generate;
 mod inject;
+mod killed;
 mod memory;
 mod minimise;
 mod observe;
@@ -75,6 +76,7 @@ const USAGE: &str = "usage:
                                      the tree, fail; SHARE is which of how many parts of them: 1/1
   fuzz race SEED SECONDS             run programs of threads
   fuzz meet SECONDS                  run those of the tree that have threads, until one is wrong
+  fuzz kill SECONDS                  run those of the tree in which a child is killed at work
   fuzz compare PROGRAMS C OURS [KNOWN]
                                      print findings, programs with different answers, without
                                      those of the file KNOWN
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         }
         ["race", seed, seconds] => race(seed, seconds),
         ["meet", seconds] => meet(seconds),
+        ["kill", seconds] => kill(seconds),
         ["describe"] => {
             print!("{}", describe::all());
             Ok(())
@@ -161,7 +164,7 @@ fn number(text: &str) -> Result<u64, String> {
 /// Returns the programs of the tree's corpus, without those that have threads.
 fn corpus() -> Result<Vec<Program>, String> {
     let mut programs = parse_all(include_str!(env!("FUZZ_CORPUS")))?;
-    programs.retain(|program| !program.has_threads());
+    programs.retain(|program| !program.has_threads() && !program.has_killed());
     Ok(programs)
 }
 
@@ -169,6 +172,13 @@ fn corpus() -> Result<Vec<Program>, String> {
 fn threads() -> Result<Vec<Program>, String> {
     let mut programs = parse_all(include_str!(env!("FUZZ_CORPUS")))?;
     programs.retain(Program::has_threads);
+    Ok(programs)
+}
+
+/// Returns those in which a child is killed at work.
+fn killed() -> Result<Vec<Program>, String> {
+    let mut programs = parse_all(include_str!(env!("FUZZ_CORPUS")))?;
+    programs.retain(Program::has_killed);
     Ok(programs)
 }
 
@@ -340,14 +350,14 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
     let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
     let (part, parts) = share.split_once('/').ok_or("no share: 1/1")?;
     let (part, parts) = (number(part)? as usize, number(parts)?.max(1) as usize);
-    let mut executor = Executor::with_coverage().ok_or("no memory")?;
+    let mut executor = Executor::with_pins()?;
     let every = programs.iter().enumerate();
     let mine: Vec<_> = every.filter(|(at, _)| at % parts + 1 == part).collect();
     println!("KTAP version 1\n1..{}", mine.len());
     let mut all = inject::Sum::default();
     for (test, (at, program)) in mine.into_iter().enumerate() {
         let mut sum = inject::Sum::default();
-        let mut broken = Vec::new();
+        let mut found = inject::Outcome::default();
         let start = Instant::now();
         for &by in &ways {
             // There are few calls of such functions: each is tried.
@@ -356,19 +366,21 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
             } else {
                 1
             };
-            broken.extend(inject::each(&mut executor, program, by, step, &mut sum));
+            found.extend(inject::each(&mut executor, program, by, step, &mut sum));
         }
-        for broken in &broken {
-            let inject::Failure { call, nth } = broken.last;
-            println!(
-                "# call {call} fails at point {nth} ({}){}: got {}, wanted {}",
-                broken.by,
-                if broken.alone { "" } else { " after others" },
-                broken.got,
-                broken.wanted
-            );
+        for (of, again) in [(&found.broken, ""), (&found.unseen, ", and not again")] {
+            for broken in of {
+                let inject::Failure { call, nth } = broken.last;
+                println!(
+                    "# call {call} fails at point {nth} ({}){}{again}: got {}, wanted {}",
+                    broken.by,
+                    if broken.alone { "" } else { " after others" },
+                    broken.got,
+                    broken.wanted
+                );
+            }
         }
-        if !broken.is_empty() {
+        if !found.broken.is_empty() || !found.unseen.is_empty() {
             print!("{}", commented(program));
         }
         // A run that is stopped says as well what it has reached.
@@ -377,7 +389,11 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
         }
         println!(
             "{} {} program {}: {sum}, {:.0} s",
-            if broken.is_empty() { "ok" } else { "not ok" },
+            if found.broken.is_empty() {
+                "ok"
+            } else {
+                "not ok"
+            },
             test + 1,
             at + 1,
             start.elapsed().as_secs_f64()
@@ -397,13 +413,18 @@ fn commented(program: &Program) -> String {
 }
 
 fn race(seed: &str, seconds: &str) -> Done {
-    let mut executor = Executor::with_coverage().ok_or("no memory")?;
+    let mut executor = Executor::with_pins()?;
     race::spread(&mut executor, &corpus()?, number(seed)?, number(seconds)?)
 }
 
 fn meet(seconds: &str) -> Done {
-    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut executor = Executor::with_pins()?;
     race::meet(&mut executor, &threads()?, number(seconds)?)
+}
+
+fn kill(seconds: &str) -> Done {
+    let mut executor = Executor::with_pins()?;
+    killed::judge_all(&mut executor, &killed()?, number(seconds)?)
 }
 
 fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {

@@ -63,6 +63,47 @@ pub(crate) fn turn_on() -> Result<(), String> {
     Ok(())
 }
 
+/// The kernel's counters of pages that were pinned and unpinned, whoever they are charged to.
+pub(crate) struct Pins {
+    refresh: i64,
+    vmstat: i64,
+    last: i64,
+}
+
+impl Pins {
+    /// Opens the files that have them.
+    pub(crate) fn open() -> Result<Self, String> {
+        let file = |path: &str, flags| match sys::open(path, flags) {
+            file if file >= 0 => Ok(file),
+            error => Err(format!("{path}: errno {}", -error)),
+        };
+        let mut pins = Self {
+            refresh: file("/proc/sys/vm/stat_refresh", c::O_WRONLY)?,
+            vmstat: file("/proc/vmstat", c::O_RDONLY)?,
+            last: 0,
+        };
+        pins.last = pins.count().ok_or("/proc/vmstat does not count pins")?;
+        Ok(pins)
+    }
+
+    fn count(&self) -> Option<i64> {
+        // This adds up the counters of all CPUs.
+        sys::write_text(self.refresh, "1\n");
+        let text = sys::read_text(self.vmstat);
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse::<i64>().ok()
+        };
+        Some(number("nr_foll_pin_acquired ")? - number("nr_foll_pin_released ")?)
+    }
+
+    /// Returns how many more pages are pinned than the last time.
+    pub(crate) fn more(&mut self) -> i64 {
+        let count = self.count().unwrap_or(i64::MAX);
+        count.wrapping_sub(std::mem::replace(&mut self.last, count))
+    }
+}
+
 fn read_all(path: &str, buffer: u64) -> i64 {
     let file = sys::open(path, c::O_RDONLY);
     if file < 0 {

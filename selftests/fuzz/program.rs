@@ -14,7 +14,7 @@
 //! value is a number; `rN.FIELD`, what a field of call N was afterwards, with `+NUMBER` or not;
 //! `m+OFFSET`, an address in the arena; `fN`, a file; `[{a=1, b=2}, {...}]`, the address of an
 //! array; `buf:BYTES`, the address of a buffer. Before a call: `cN:` if child N makes it (the N-th
-//! fork), `tN:` if thread N does, `ro:`, `cut:` or `fresh:` if its struct is in memory that cannot be
+//! fork), `kN:` if that child is killed at work, `tN:` if thread N does, `ro:`, `cut:` or `fresh:` if its struct is in memory that cannot be
 //! written, is cut off, or is mapped by the first access.
 
 use std::fmt;
@@ -69,6 +69,8 @@ impl PartialEq for Layout {
 pub(crate) enum Who {
     Main,
     Child(usize),
+    /// A child that is killed at work.
+    Killed(usize),
     Thread(usize),
 }
 
@@ -217,7 +219,9 @@ impl Program {
                 forks += usize::from(call.of.action == Action::Fork);
                 threads |= matches!(call.who, Who::Thread(_));
                 let is_run = match call.who {
-                    Who::Child(child) => child < forks && call.of.action != Action::Fork,
+                    Who::Child(child) | Who::Killed(child) => {
+                        child < forks && call.of.action != Action::Fork
+                    }
                     Who::Main => call.of.action != Action::Fork || !threads && forks <= 2,
                     Who::Thread(thread) => {
                         thread < 4 && !matches!(call.of.action, Action::Fork | Action::Kill)
@@ -225,6 +229,13 @@ impl Program {
                 };
                 is_run && call.references().iter().all(|&other| other < index)
             })
+    }
+
+    /// Whether a child is killed at work.
+    pub(crate) fn has_killed(&self) -> bool {
+        self.calls
+            .iter()
+            .any(|call| matches!(call.who, Who::Killed(_)))
     }
 
     pub(crate) fn has_threads(&self) -> bool {
@@ -291,6 +302,7 @@ impl fmt::Display for Program {
             match call.who {
                 Who::Main => {}
                 Who::Child(number) => write!(out, "c{number}: ")?,
+                Who::Killed(number) => write!(out, "k{number}: ")?,
                 Who::Thread(number) => write!(out, "t{number}: ")?,
             }
             match call.place {
@@ -405,6 +417,7 @@ impl<'a> Reader<'a> {
                 ("cut", _) => place = Place::Cut,
                 ("fresh", _) => place = Place::Fresh,
                 (_, Some('c')) => who = Who::Child(number()?),
+                (_, Some('k')) => who = Who::Killed(number()?),
                 (_, Some('t')) => who = Who::Thread(number()?),
                 _ => return Err(format!("what is '{prefix}:'")),
             }

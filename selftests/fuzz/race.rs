@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     execute::{
+        left_pinned,
         Executor,
         Trace, //
     },
@@ -139,9 +140,9 @@ fn judge_all(
     Ok(())
 }
 
-/// Appends calls that say what is left after the threads: how many ranges each address space of the
+/// Appends calls that say what is left after the others: how many ranges each address space of the
 /// program has, and how many bytes are mapped there.
-fn with_end(mut program: Program) -> Program {
+pub(crate) fn with_end(mut program: Program) -> Program {
     let is_ours = |call: &Call| call.who == Who::Main && call.of.name == "ioas_alloc";
     let made: Vec<usize> = (0..program.calls.len())
         .filter(|&index| is_ours(&program.calls[index]))
@@ -193,13 +194,11 @@ fn judge(
             break;
         }
         let trace = executor.run(program);
-        if let Some(last) = trace.last() {
-            if !last.starts_with("after close: 0 KiB") {
-                return Some(last.clone());
-            }
+        if let Some(left) = left_pinned(&trace) {
+            return Some(left.clone());
         }
         tally.runs += 1;
-        let is_refused = |&index: &usize| is_refusal(&trace[index]);
+        let is_refused = |&index: &usize| is_refusal(&program.calls, index, &trace[index]);
         let made: Vec<Vec<usize>> = threads
             .iter()
             .map(|calls| calls.iter().copied().filter(|c| !is_refused(c)).collect())
@@ -225,11 +224,18 @@ fn judge(
     None
 }
 
-/// Whether an answer is one that a call may have because another one is at work.
-fn is_refusal(answer: &str) -> bool {
-    ["EBUSY", "EAGAIN", "ENOENT"]
+/// Whether an answer is one that a call may have because another one is at work. What another thread removes is
+/// not there for a moment.
+fn is_refusal(calls: &[Call], index: usize, answer: &str) -> bool {
+    let removes = |call: &Call| {
+        let names = ["destroy", "unmap", "close", "replace", "detach"];
+        let is_other = matches!(call.who, Who::Thread(_)) && call.who != calls[index].who;
+        is_other && names.iter().any(|name| call.of.name.contains(name))
+    };
+    ["EBUSY", "EAGAIN"]
         .iter()
         .any(|name| answer.starts_with(name))
+        || (answer.starts_with("ENOENT") && calls.iter().any(removes))
 }
 
 /// Returns the numbers of each thread's calls.
@@ -284,12 +290,14 @@ impl Orders<'_> {
             }
             let order = in_turn(threads, &choices);
             let program = self.program;
+            let calls = &program.calls;
             let answered = self
                 .known
                 .entry(order.clone())
                 .or_insert_with(|| executor.run_in_order(program, &order));
-            let differs =
-                |&index: &usize| !is_refusal(&trace[index]) && trace[index] != answered[index];
+            let differs = |&index: &usize| {
+                trace[index] != answered[index] && !is_refusal(calls, index, &trace[index])
+            };
             let at = match order.iter().position(differs) {
                 None if left(program, trace).eq(left(program, answered)) => return Verdict::Yes,
                 None => order.len(),

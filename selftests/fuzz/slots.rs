@@ -29,7 +29,8 @@ pub(crate) struct Slots {
 impl Slots {
     /// Returns slots for the calls of one program.
     pub(crate) fn new() -> Option<Self> {
-        let length = (SIZE * MOST_CALLS as u64).next_multiple_of(PAGE);
+        // The last word is the point.
+        let length = (SIZE * MOST_CALLS as u64 + 8).next_multiple_of(PAGE);
         let (rw, flags) = (
             c::PROT_READ | c::PROT_WRITE,
             c::MAP_SHARED | c::MAP_ANONYMOUS,
@@ -40,6 +41,15 @@ impl Slots {
 
     fn at(&self, call: usize) -> u64 {
         self.base + call as u64 * SIZE
+    }
+
+    /// At which point something is to fail in a child's call, and then whether that happened.
+    pub(crate) fn point(&self) -> u64 {
+        get(self.at(MOST_CALLS), 8)
+    }
+
+    pub(crate) fn set_point(&self, point: u64) {
+        put(self.at(MOST_CALLS), &point.to_le_bytes());
     }
 
     /// Makes a call one that left nothing behind.

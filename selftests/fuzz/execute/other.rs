@@ -62,14 +62,16 @@ impl Executor {
             Action::Poll => (sys::poll(fd), 0),
             Action::ReadFaults => {
                 let echo = |id| self.maker(&program.calls[..index], id);
-                return read_faults(call, &echo, scratch, values, text);
+                let read = |fd, to, length| self.failing(index, || sys::read(fd, to, length));
+                return read_faults(call, &read, &echo, scratch, values, text);
             }
             Action::ReadEvents => {
                 let length = value("length").min(PAGE);
                 let Some(at) = scratch.push(&vec![FILL; length as usize]) else {
                     return 0;
                 };
-                let result = sys::read(fd, scratch.target(call.place, at), length);
+                let to = scratch.target(call.place, at);
+                let result = self.failing(index, || sys::read(fd, to, length));
                 for byte in 0..result.clamp(0, 64) as u64 {
                     let _ = write!(
                         text,
@@ -80,22 +82,20 @@ impl Executor {
                 }
                 (result, 0)
             }
-            Action::Respond => (sys::write(fd, value("data"), value("length").min(PAGE)), 0),
+            Action::Respond => {
+                let (data, length) = (value("data"), value("length").min(PAGE));
+                (self.failing(index, || sys::write(fd, data, length)), 0)
+            }
             Action::MapContext => {
                 let length = value("length").min(4 * PAGE);
-                let address = sys::mmap(
-                    0,
-                    length,
-                    value("prot") as u32 & 7,
-                    // Not named in older programs.
-                    if value("kind") == u64::from(c::MAP_PRIVATE) {
-                        c::MAP_PRIVATE
-                    } else {
-                        c::MAP_SHARED
-                    },
-                    fd,
-                    value("offset"),
-                );
+                let (prot, offset) = (value("prot") as u32 & 7, value("offset"));
+                // Not named in older programs.
+                let flags = if value("kind") == u64::from(c::MAP_PRIVATE) {
+                    c::MAP_PRIVATE
+                } else {
+                    c::MAP_SHARED
+                };
+                let address = self.failing(index, || sys::mmap(0, length, prot, flags, fd, offset));
                 if address > 0 {
                     if let Ok(mut mappings) = self.mappings.lock() {
                         mappings.push((address as u64, length));

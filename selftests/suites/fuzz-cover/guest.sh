@@ -9,3 +9,4 @@ load_iommufd
 fail_everything
 run fuzz load 1 "/modules/$MODULE.ko"
 run fuzz race 1 60
+run fuzz kill 30

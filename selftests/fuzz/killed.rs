@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Programs in which a child is killed at work. What remains is what remains without its call, or with the whole
+//! of it, and no page stays pinned.
+
+use std::time::{
+    Duration,
+    Instant, //
+};
+
+use crate::{
+    execute::{
+        left_pinned,
+        Executor,
+        Killing, //
+    },
+    program::Program,
+    race::with_end, //
+};
+
+/// At how many places of a call a child is killed.
+const PLACES: u32 = 16;
+
+/// What is left of a killed call.
+#[derive(Default)]
+struct Tally {
+    runs: usize,
+    nothing: usize,
+    all: usize,
+    /// Where both leave the same.
+    either: usize,
+}
+
+/// Runs the programs again and again for so many seconds. Prints a test for each.
+pub(crate) fn judge_all(
+    executor: &mut Executor,
+    programs: &[Program],
+    seconds: u64,
+) -> Result<(), String> {
+    println!("KTAP version 1\n1..{}", programs.len());
+    let share = Duration::from_secs(seconds) / programs.len().max(1) as u32;
+    for (number, program) in programs.iter().enumerate() {
+        let mut tally = Tally::default();
+        let wrong = judge(executor, &with_end(program.clone()), share, &mut tally);
+        if let Some(wrong) = &wrong {
+            println!("# {wrong}");
+            print!("{}", crate::commented(program));
+        }
+        let Tally {
+            runs,
+            nothing,
+            all,
+            either,
+        } = tally;
+        println!(
+            "{} {} killed at work, program {}: {runs} times, {nothing} left nothing, {all} all, {either} the same",
+            if wrong.is_none() { "ok" } else { "not ok" },
+            number + 1,
+            number + 1,
+        );
+    }
+    if let Some(coverage) = &executor.coverage {
+        coverage.print("reached");
+    }
+    Ok(())
+}
+
+/// Runs a program for some time, and once at each place at least. Returns what is wrong.
+fn judge(
+    executor: &mut Executor,
+    program: &Program,
+    share: Duration,
+    tally: &mut Tally,
+) -> Option<String> {
+    let run = |executor: &mut Executor, killing| {
+        executor.killing = killing;
+        executor.run(program)
+    };
+    let nothing = run(executor, Killing::Before);
+    let all = run(executor, Killing::After);
+    let length = *executor.worked.lock().ok()?;
+    let end = Instant::now() + share;
+    let mut place = 0;
+    while place < PLACES || Instant::now() < end {
+        let time = length * (place % PLACES) / PLACES;
+        let got = run(executor, Killing::AtWork(time));
+        place += 1;
+        tally.runs += 1;
+        if let Some(left) = left_pinned(&got) {
+            return Some(left.clone());
+        }
+        match (got == nothing, got == all) {
+            (true, true) => tally.either += 1,
+            (true, false) => tally.nothing += 1,
+            (false, true) => tally.all += 1,
+            (false, false) => {
+                let at = (0..got.len()).find(|&at| got[at] != nothing[at] && got[at] != all[at]);
+                let at = at.or_else(|| (0..got.len()).find(|&at| got[at] != nothing[at]))?;
+                return Some(format!(
+                    "killed after {time:?}: {}; without the call {}, with it {}",
+                    got[at], nothing[at], all[at]
+                ));
+            }
+        }
+    }
+    None
+}
