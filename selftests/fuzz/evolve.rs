@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    compare::Differences,
+    differences::Differences,
     execute::{
         Executor,
         Trace, //
@@ -115,11 +115,13 @@ impl Evolution {
 
     /// Prints what was done and reached.
     pub(crate) fn print(&self, seconds: f64) {
-        let rate = self.calls as f64 / seconds.max(0.001);
+        let rate = |count: usize| count as f64 / seconds.max(0.001);
         println!(
-            "# {} programs, {} calls, {rate:.0} calls a second, {:.0} % of the time in programs",
+            "# {} programs, {} calls, {:.1} programs and {:.0} calls a second, {:.0} % of the time in programs",
             self.programs,
             self.calls,
+            rate(self.programs),
+            rate(self.calls),
             100.0 * self.running.as_secs_f64() / seconds.max(0.001)
         );
         println!(

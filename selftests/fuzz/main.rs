@@ -15,6 +15,7 @@ mod compare;
 mod cover;
 mod coverage;
 mod describe;
+mod differences;
 mod distill;
 mod evolve;
 mod execute;
@@ -43,9 +44,9 @@ use std::{
 
 use compare::{
     parse_traces,
-    Differences,
     Found, //
 };
+use differences::Differences;
 use execute::Executor;
 use generate::Generator;
 use program::{
@@ -79,7 +80,7 @@ const USAGE: &str = "usage:
   fuzz kill SECONDS                  run those of the tree in which a child is killed at work
   fuzz compare PROGRAMS C OURS [KNOWN]
                                      print findings, programs with different answers, without
-                                     those of the file KNOWN
+                                     those of the file KNOWN; say how many calls were not compared
   fuzz smaller FINDINGS              print programs that are a step smaller
   fuzz pick FINDINGS SMALLER C OURS  print findings: the smallest that differ in the same way
   fuzz report COMPARED FINDINGS      print findings as KTAP; COMPARED says what was compared";
@@ -449,7 +450,10 @@ fn compare(programs: &str, c: &str, ours: &str, known: &str) -> Done {
         }
     }
     let known = findings_of(known)?;
-    for (program, found) in compare::findings(&differing, &answers_c, &answers_ours, &differences) {
+    let (findings, not_compared) =
+        compare::findings(&differing, &answers_c, &answers_ours, &differences);
+    eprintln!("# {not_compared}");
+    for (program, found) in findings {
         if !known.iter().any(|(kind, _)| *kind == found.kind()) {
             print_finding(&program, &found);
         }
@@ -509,7 +513,7 @@ fn pick(findings: &str, candidates: &str, c: &str, ours: &str) -> Done {
             .zip(c.iter().zip(&ours))
             .filter(|(candidate, _)| minimise::size(candidate) < minimise::size(&program))
             .filter_map(|(candidate, (c, ours))| {
-                let found = compare::first(candidate, c, ours, &differences)?;
+                let found = compare::judge(candidate, c, ours, &differences).found()?;
                 (found.kind() == kind).then_some((candidate, found))
             })
             .min_by_key(|(candidate, _)| minimise::size(candidate));

@@ -7,7 +7,6 @@ quiet_console
 run fuzz check
 fuzz corpus >/tmp/programs
 both /tmp/programs
-fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
-counted /tmp/programs
+compared /tmp/programs /tmp/c /tmp/ours
 minimise
 report_findings

@@ -18,11 +18,11 @@ while [ "$(uptime)" -lt "$end" ]; do
 	limited /programs/fuzz evolve "$seed" 60 1000000 /tmp/programs /tmp/ours /dev/null
 	rmmod "$OURS" || die "rmmod $OURS failed"
 	answers /tmp/programs iommufd /tmp/c
-	fuzz compare /tmp/programs /tmp/c /tmp/ours /tmp/all >/tmp/findings
+	compared /tmp/programs /tmp/c /tmp/ours /tmp/all
 	cat /tmp/findings
 	cat /tmp/findings >>/tmp/all
-	counted /tmp/programs
-	echo "# seed $seed. So far $PROGRAMS programs, $CALLS calls, $((CALLS / $(uptime))) a second by both modules"
+	echo "# seed $seed. So far $PROGRAMS programs, $CALLS calls, $((CALLS / $(uptime))) a second by both modules," \
+		"$((CALLS - AFTER)) compared"
 	seed=$((seed + 1))
 done
 mv /tmp/all /tmp/findings

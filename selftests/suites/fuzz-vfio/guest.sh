@@ -9,8 +9,7 @@ fuzz corpus device_bind >/tmp/tree
 cp /tmp/tree /tmp/programs
 fuzz generate 1 30 device_bind >>/tmp/programs
 both /tmp/programs
-fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
-counted /tmp/programs
+compared /tmp/programs /tmp/c /tmp/ours
 minimise
 report_findings
 

@@ -10,8 +10,7 @@ run fuzz check
 fuzz corpus >/tmp/programs
 fuzz generate 1 120 >>/tmp/programs
 both /tmp/programs
-fuzz compare /tmp/programs /tmp/c /tmp/ours >/tmp/findings
-counted /tmp/programs
+compared /tmp/programs /tmp/c /tmp/ours
 minimise
 report_findings
 
