@@ -6,8 +6,9 @@
  * device, whose IOMMU does, is attached to the card's address spaces too, and its bitmap is read while the
  * card works.
  *
- * Prints a line after each round: "N copies, N moves, N resets, N dirty pages, N late". Ends by itself
- * only after a failure, with 1 and a message. For use beside others that keep the module busy.
+ * Prints a line after each round: "N copies, N moves, N resets, N dirty pages, N late, longest N ms"; the latter
+ * is how long a call has taken. Ends by itself only after a failure, with 1 and a message, as a call is that
+ * takes more than 5 seconds; or by SIGALRM if one does not end. For use beside others that keep the module busy.
  * Usage: copies BDF, of an igb that is bound to vfio-pci; the module must have mock devices
  */
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include <sys/mman.h>
+#include <time.h>
 
 #include "card.h"
 #include "mock_call.h"
@@ -32,6 +34,9 @@
 #define BESIDE		0x40000000UL
 /* A copy is late if it takes two seconds, as it may on a busy machine. It is repeated this often. */
 #define PATIENCE	3
+/* The longest that a call may take, and when one that has not ended is ended by SIGALRM, in seconds. */
+#define LIMIT		5
+#define ENDLESS		7
 
 static struct {
 	int fd;
@@ -45,6 +50,28 @@ static struct {
 
 /* What was done in this round. */
 static unsigned int copies, moves, resets, dirty, late;
+static double longest;
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Fails if a call that began at @began has taken too long. */
+static void took(const char *what, double began)
+{
+	double seconds = now() - began;
+
+	if (seconds > longest)
+		longest = seconds;
+	if (seconds <= LIMIT)
+		return;
+	fprintf(stderr, "%s took %.1f s\n", what, seconds);
+	exit(1);
+}
 
 static void must(const char *what, long long r, long long wanted)
 {
@@ -54,7 +81,16 @@ static void must(const char *what, long long r, long long wanted)
 	exit(1);
 }
 
-#define MUST(expr, wanted) must(#expr, expr, wanted)
+#define MUST(expr, wanted) do {						\
+	double began = now();						\
+	long long result;						\
+									\
+	alarm(ENDLESS);							\
+	result = expr;							\
+	alarm(0);							\
+	took(#expr, began);						\
+	must(#expr, result, wanted);					\
+} while (0)
 
 static char *memory(size_t size)
 {
@@ -215,14 +251,15 @@ int main(int argc, char **argv)
 	open_all(argv[1]);
 	while (true) {
 		copies = moves = resets = dirty = late = 0;
+		longest = 0;
 		copy_once();
 		copy_many();
 		move_card();
 		copy_once();
 		if (++round % RESET_EVERY == 0)
 			reset_at_work();
-		printf("%u copies, %u moves, %u resets, %u dirty pages, %u late\n", copies, moves, resets,
-		       dirty, late);
+		printf("%u copies, %u moves, %u resets, %u dirty pages, %u late, longest %.0f ms\n", copies, moves,
+		       resets, dirty, late, longest * 1000);
 		fflush(stdout);
 	}
 }

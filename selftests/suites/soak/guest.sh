@@ -48,6 +48,7 @@ copy_until_killed() {
 	kill -KILL $pid 2>/dev/null || true
 	wait $pid || status=$?
 	echo >>/tmp/kills
+	# It ends by SIGALRM, with status 142, if a call does not end.
 	[ "$status" = 137 ] || echo "copies ended with status $status: $(cat /tmp/copies.why)" >/tmp/second-failed
 }
 
@@ -86,9 +87,10 @@ second_copied() {
 	WHY=$(cat /tmp/second-failed)
 	[ -z "$WHY" ] || return 1
 	WHY=$(awk '{ copies += $1; moves += $3; resets += $5; dirty += $7; late += $10 }
+		$13 > longest { longest = $13 }
 		END {
-			printf "%d rounds, %d copies, %d moves, %d resets, %d dirty pages, %d late",
-				NR, copies, moves, resets, dirty, late
+			printf "%d rounds, %d copies, %d moves, %d resets, %d dirty pages, %d late, longest call %d ms",
+				NR, copies, moves, resets, dirty, late, longest
 			exit !(copies && moves && resets && dirty)
 		}' /tmp/copies) || return 1
 	WHY="$WHY; killed $(wc -l </tmp/kills) times"
