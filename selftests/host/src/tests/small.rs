@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Every case that there is over six pages: how the pages lie in memory, two or three users of any
-//! ranges, a cut of one of them at any place, and all orders in which the users go. After each step a
-//! page is pinned once if it has a user, and else not, and segments do not overlap.
+//! Segments over six pages, of which users pin ranges. With two users that is every case that there is: how the
+//! pages lie in memory, any two ranges, a cut of one of them at any place or none, and all orders in which the
+//! users go. With three it is any three ranges and all orders, in 4 of the 32 ways in which the pages may lie, and
+//! without a cut. After each step a page is pinned once if it has a user, and else not, and segments do not overlap.
+//! Areas of an address space are not part of it.
 
 use crate::{
     ioas::segments::Segments,
