@@ -35,19 +35,19 @@ pub(crate) static IOVA_RANGE: &Layout = layout!(iommu_iova_range {
     last: Iova
 });
 
-static HWPT_SELFTEST: &Layout = layout!(iommu_hwpt_selftest {
+pub(crate) static HWPT_SELFTEST: &Layout = layout!(iommu_hwpt_selftest {
     iotlb: Number(&[c::IOMMU_TEST_IOTLB_DEFAULT as u64]),
     pagetable_type: Choice(set![MOCK_IOMMUPT_DEFAULT, MOCK_IOMMUPT_HUGE]),
 });
 
-static HWPT_VTD: &Layout = layout!(iommu_hwpt_vtd_s1 {
+pub(crate) static HWPT_VTD: &Layout = layout!(iommu_hwpt_vtd_s1 {
     flags: Flags(set![IOMMU_VTD_S1_SRE, IOMMU_VTD_S1_EAFE, IOMMU_VTD_S1_WPE]),
     pgtbl_addr: Iova,
     addr_width: Number(&[39, 48, 57]),
     __reserved: Zero,
 });
 
-static INVALIDATE_SELFTEST: &Layout = layout!(iommu_hwpt_invalidate_selftest {
+pub(crate) static INVALIDATE_SELFTEST: &Layout = layout!(iommu_hwpt_invalidate_selftest {
     flags: Flags(set![IOMMU_TEST_INVALIDATE_FLAG_ALL]),
     iotlb_id: Number(&[
         0,
@@ -56,7 +56,7 @@ static INVALIDATE_SELFTEST: &Layout = layout!(iommu_hwpt_invalidate_selftest {
     ]),
 });
 
-static VIOMMU_INVALIDATE_SELFTEST: &Layout = layout!(iommu_viommu_invalidate_selftest {
+pub(crate) static VIOMMU_INVALIDATE_SELFTEST: &Layout = layout!(iommu_viommu_invalidate_selftest {
     flags: Flags(set![IOMMU_TEST_INVALIDATE_FLAG_ALL]),
     vdev_id: Number(VIRT_IDS),
     cache_id: Number(&[
@@ -66,7 +66,7 @@ static VIOMMU_INVALIDATE_SELFTEST: &Layout = layout!(iommu_viommu_invalidate_sel
     ]),
 });
 
-static VIOMMU_SELFTEST: &Layout = layout!(iommu_viommu_selftest {
+pub(crate) static VIOMMU_SELFTEST: &Layout = layout!(iommu_viommu_selftest {
     in_data: Number(&[0x1234]),
     out_data: Result,
     out_mmap_offset: Result,
@@ -199,6 +199,6 @@ pub(crate) static CALLS: &[CallType] = commands! {
     ioas_noiommu_get_pa NR_IOAS_NOIOMMU_GET_PA 1: iommu_ioas_noiommu_get_pa {
         size: Size, flags: Flags(set![]), ioas_id: Id(&[Res::Ioas]), __reserved: Zero, iova: Iova,
         length: Length,
-        out_phys: Zero,
+        out_phys: Result,
     }
 };

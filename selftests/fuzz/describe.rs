@@ -9,19 +9,21 @@ use std::{
 };
 
 use crate::{
+    calls::{
+        HWPT_SELFTEST,
+        HWPT_VTD,
+        INVALIDATE_SELFTEST,
+        VIOMMU_INVALIDATE_SELFTEST,
+        VIOMMU_SELFTEST, //
+    },
     calls_other::{
         FAULT,
         RESPONSE, //
     },
+    sys::c,
     table::{
-        calls,
-        Action,
-        CallType,
-        Field,
-        Kind,
-        Layout,
-        Named,
-        Res, //
+        Kind::*, //
+        *,
     },
 };
 
@@ -32,6 +34,7 @@ const HEAD: &str = "\
 # page tables, faults, vIOMMUs and what is on them, and the operations of the mock IOMMU for these. It
 # uses resources of dev_iommu.txt. Made by `fuzz describe` from the table in selftests/fuzz.
 
+include <uapi/linux/fcntl.h>
 include <uapi/linux/iommufd.h>
 include <uapi/linux/mman.h>
 include <../drivers/iommu/iommufd/iommufd_test.h>
@@ -43,8 +46,157 @@ read$iommu_fault(fd fd_iommu_fault, buf ptr[out, array[iommu_hwpt_pgfault]], len
 write$iommu_fault(fd fd_iommu_fault, buf ptr[in, array[iommu_hwpt_page_response]], len bytesize[buf])
 read$iommu_veventq(fd fd_iommu_veventq, buf ptr[out, array[int8]], len bytesize[buf])
 mmap$iommufd(addr vma, len len[addr], prot flags[mmap_prot], flags const[MAP_SHARED], \
-fd fd_iommufd, offset fileoff)
+fd fd_iommufd, offset iommu_mmap_offset)
 ";
+
+/// Structs of hardware, which no mock has, so that the fuzzer does not make them.
+static VTD_INVALIDATE: &Layout = layout!(iommu_hwpt_vtd_s1_invalidate {
+    addr: Iova,
+    npages: Number(&[]),
+    flags: Flags(set![IOMMU_VTD_INV_FLAGS_LEAF]),
+    __reserved: Zero,
+});
+
+static HWPT_ARM: &Layout = layout!(iommu_hwpt_arm_smmuv3 { ste: Number(&[]) });
+
+static INVALIDATE_ARM: &Layout = layout!(iommu_viommu_arm_smmuv3_invalidate { cmd: Number(&[]) });
+
+static HWPT_AMD: &Layout = layout!(iommu_hwpt_amd_guest { dte: Number(&[]) });
+
+static VIOMMU_TEGRA: &Layout = layout!(iommu_viommu_tegra241_cmdqv {
+    out_vintf_mmap_offset: Result,
+    out_vintf_mmap_length: Result,
+});
+
+/// One of the forms of a call of which a field says what another one is.
+struct Form {
+    call: &'static str,
+    /// What follows `$` in its name.
+    name: &'static str,
+    /// The names of the fields that have one value, with that.
+    values: &'static [(&'static str, &'static str)],
+    /// The fields that name one kind of object.
+    objects: &'static [(&'static str, Res)],
+    /// What the field `data_uptr` points to, or nothing.
+    data: Option<&'static Layout>,
+}
+
+const fn destroy(name: &'static str, objects: &'static [(&'static str, Res)]) -> Form {
+    form("destroy", name, &[], objects, None)
+}
+
+const fn form(
+    call: &'static str,
+    name: &'static str,
+    values: &'static [(&'static str, &'static str)],
+    objects: &'static [(&'static str, Res)],
+    data: Option<&'static Layout>,
+) -> Form {
+    Form {
+        call,
+        name,
+        values,
+        objects,
+        data,
+    }
+}
+
+/// The other calls have one form. dev_iommu.txt has more of `destroy`.
+static FORMS: &[Form] = &[
+    destroy("idev", &[("id", Res::Device)]),
+    destroy("fault", &[("id", Res::Fault)]),
+    destroy("viommu", &[("id", Res::Viommu)]),
+    destroy("vdevice", &[("id", Res::Vdevice)]),
+    destroy("veventq", &[("id", Res::Veventq)]),
+    destroy("hw_queue", &[("id", Res::HwQueue)]),
+    form(
+        "hwpt_alloc",
+        "none",
+        &[("data_type", "IOMMU_HWPT_DATA_NONE")],
+        &[],
+        None,
+    ),
+    form(
+        "hwpt_alloc",
+        "selftest",
+        &[("data_type", "IOMMU_HWPT_DATA_SELFTEST")],
+        &[],
+        Some(HWPT_SELFTEST),
+    ),
+    form(
+        "hwpt_alloc",
+        "vtd_s1",
+        &[("data_type", "IOMMU_HWPT_DATA_VTD_S1")],
+        &[],
+        Some(HWPT_VTD),
+    ),
+    form(
+        "hwpt_alloc",
+        "arm_smmuv3",
+        &[("data_type", "IOMMU_HWPT_DATA_ARM_SMMUV3")],
+        &[],
+        Some(HWPT_ARM),
+    ),
+    form(
+        "hwpt_alloc",
+        "amd_guest",
+        &[("data_type", "IOMMU_HWPT_DATA_AMD_GUEST")],
+        &[],
+        Some(HWPT_AMD),
+    ),
+    form(
+        "hwpt_invalidate",
+        "selftest",
+        &[("data_type", "IOMMU_HWPT_INVALIDATE_DATA_SELFTEST")],
+        &[("hwpt_id", Res::Hwpt)],
+        Some(INVALIDATE_SELFTEST),
+    ),
+    form(
+        "hwpt_invalidate",
+        "vtd_s1",
+        &[("data_type", "IOMMU_HWPT_INVALIDATE_DATA_VTD_S1")],
+        &[("hwpt_id", Res::Hwpt)],
+        Some(VTD_INVALIDATE),
+    ),
+    form(
+        "hwpt_invalidate",
+        "viommu_selftest",
+        &[("data_type", "IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST")],
+        &[("hwpt_id", Res::Viommu)],
+        Some(VIOMMU_INVALIDATE_SELFTEST),
+    ),
+    form(
+        "hwpt_invalidate",
+        "viommu_arm_smmuv3",
+        &[("data_type", "IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3")],
+        &[("hwpt_id", Res::Viommu)],
+        Some(INVALIDATE_ARM),
+    ),
+    form(
+        "viommu_alloc",
+        "selftest",
+        &[("type_", "IOMMU_VIOMMU_TYPE_SELFTEST")],
+        &[],
+        Some(VIOMMU_SELFTEST),
+    ),
+    form(
+        "viommu_alloc",
+        "arm_smmuv3",
+        &[("type_", "IOMMU_VIOMMU_TYPE_ARM_SMMUV3")],
+        &[],
+        None,
+    ),
+    form(
+        "viommu_alloc",
+        "tegra241_cmdqv",
+        &[("type_", "IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV")],
+        &[],
+        Some(VIOMMU_TEGRA),
+    ),
+];
+
+/// The name of the resource that mmap() takes.
+const MMAP_OFFSET: &str = "iommu_mmap_offset";
 
 /// The types of calls that are described.
 const DESCRIBED: &[&str] = &[
@@ -110,10 +262,17 @@ struct Text {
 pub(crate) fn all() -> String {
     let mut text = Text::default();
     for call in calls().filter(|call| DESCRIBED.contains(&call.name)) {
-        text.call(call);
+        let mut forms = FORMS
+            .iter()
+            .filter(|form| form.call == call.name)
+            .peekable();
+        if forms.peek().is_none() {
+            text.call(call, None);
+        }
+        forms.for_each(|form| text.call(call, Some(form)));
     }
     for layout in [FAULT, RESPONSE] {
-        text.layout(layout, layout.name, "");
+        text.layout(layout, layout.name, "", None);
     }
     let mut all = HEAD.to_string();
     for (name, of) in &text.resources {
@@ -131,15 +290,12 @@ pub(crate) fn all() -> String {
 }
 
 impl Text {
-    fn call(&mut self, call: &'static CallType) {
+    fn call(&mut self, call: &'static CallType, form: Option<&'static Form>) {
         let is_test = call.command == "TEST_CMD";
-        // These have a description in dev_iommu.txt, for fewer resources.
-        let variant = if is_test { call.name } else { "rs" };
-        let is_variant = is_test || matches!(call.name, "destroy" | "hwpt_alloc");
-        let suffix = if is_variant {
-            format!("${variant}")
-        } else {
-            String::new()
+        let suffix = match form {
+            Some(form) => format!("${}", form.name),
+            None if is_test => format!("${}", call.name),
+            None => String::new(),
         };
         let name = format!("{}{suffix}", call.layout.name);
         let operation = call
@@ -152,7 +308,7 @@ impl Text {
             });
         let ioctl = match operation {
             Some(operation) => format!("ioctl${operation}"),
-            None => format!("ioctl$IOMMU_{}{}", call.command, suffix.replace('$', "_")),
+            None => format!("ioctl$IOMMU_{}{suffix}", call.command),
         };
         // dmabuf_get returns a descriptor.
         let returns = if call.name == "dmabuf_get" {
@@ -175,6 +331,7 @@ impl Text {
             } else {
                 ""
             },
+            form,
         );
     }
 
@@ -186,7 +343,13 @@ impl Text {
         name
     }
 
-    fn layout(&mut self, layout: &'static Layout, name: &str, attributes: &str) {
+    fn layout(
+        &mut self,
+        layout: &'static Layout,
+        name: &str,
+        attributes: &str,
+        form: Option<&'static Form>,
+    ) {
         let mut body = format!("{name} {{\n");
         let mut fields: Vec<_> = layout
             .fields
@@ -195,7 +358,8 @@ impl Text {
             .collect();
         fields.sort_by_key(|field| field.offset);
         for field in fields {
-            let (of, direction) = self.field(layout, field);
+            let of_form = form.and_then(|form| self.field_of_form(form, layout, field));
+            let (of, direction) = of_form.unwrap_or_else(|| self.field(layout, field));
             let _ = writeln!(
                 body,
                 "\t{}\t{of}{direction}",
@@ -206,10 +370,47 @@ impl Text {
         self.structs.insert(name.to_string(), body);
     }
 
+    /// Returns the same as `field`, if the form says what the field is.
+    fn field_of_form(
+        &mut self,
+        form: &'static Form,
+        layout: &'static Layout,
+        field: &'static Field,
+    ) -> Option<(String, &'static str)> {
+        let int = format!("int{}", 8 * field.size);
+        if let Some((_, value)) = form.values.iter().find(|(name, _)| *name == field.name) {
+            return Some((format!("const[{value}, {int}]"), ""));
+        }
+        if let Some((_, res)) = form.objects.iter().find(|(name, _)| *name == field.name) {
+            return Some((self.resource(*res).to_string(), ""));
+        }
+        let has = |name: &str| layout.fields.iter().any(|field| field.name == name);
+        match (field.name, form.data) {
+            ("data_uptr" | "data_len", None) => Some((format!("const[0x0, {int}]"), "")),
+            ("entry_len", Some(data)) => Some((format!("const[{:#x}, {int}]", data.size), "")),
+            ("data_uptr", Some(data)) => {
+                self.layout(data, data.name, "", None);
+                let of = if has("entry_num") {
+                    format!("array[{}]", data.name)
+                } else {
+                    data.name.to_string()
+                };
+                Some((format!("ptr64[inout, {of}]"), ""))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the type of a field, and which way it goes if not that of the struct.
     fn field(&mut self, layout: &'static Layout, field: &Field) -> (String, &'static str) {
         let int = format!("int{}", 8 * field.size);
+        if field.name.ends_with("mmap_offset") {
+            self.resources.insert(MMAP_OFFSET, "int64");
+            return (MMAP_OFFSET.to_string(), "\t(out)");
+        }
         match field.kind {
+            // Words of hardware.
+            Kind::Number(_) if field.size > 8 => (format!("array[int64, {}]", field.size / 8), ""),
             Kind::Size => (format!("len[parent, {int}]"), ""),
             Kind::Zero if matches!(field.size, 1 | 2 | 4 | 8) => (format!("const[0x0, {int}]"), ""),
             Kind::Zero => (format!("array[const[0x0, int8], {}]", field.size), ""),
@@ -236,7 +437,7 @@ impl Text {
             Kind::Count => (self.count(layout, field), ""),
             Kind::Array(of, _) => {
                 for layout in of {
-                    self.layout(layout, layout.name, "");
+                    self.layout(layout, layout.name, "", None);
                 }
                 match of {
                     [one] => (format!("ptr64[inout, array[{}]]", one.name), ""),
