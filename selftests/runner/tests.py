@@ -533,10 +533,21 @@ class Numbers(unittest.TestCase):
         self.assertIn("- ``b``: 1 May, commit c0ffee, kernel ``plain``, rows ``a*``,\n  rustc 1.\n", run)
 
     def test_not_there(self) -> None:
-        """A page that names a row or a run that is not there is not filled."""
-        for lines in ("table b c\n   none*", "table none c\n   *", "aims\n   x | 1 | b: none", "what\n   b"):
+        """A page that names a row that is not there is not filled."""
+        for lines in ("table b c\n   none*", "aims\n   x | 1 | b: none", "what\n   b"):
             with self.subTest(lines), self.assertRaises(Mistake):
                 self.filled(f".. numbers {lines}\n\n.. numbers end\n", *self.LINES)
+
+
+    def test_no_run(self) -> None:
+        """What has numbers of a run that is not there stays as it is, and the rest is filled."""
+        text = ".. numbers table none c\n   *\n\nold\n\n.. numbers end\n"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "page.rst"
+            path.write_text(text)
+            self.assertEqual(page.fill(path, Path(folder)), (0, {"none"}))
+            self.assertEqual(path.read_text(), text)
+        self.assertIn("\nold\n", self.filled(text + ".. numbers run\n   b\n\n.. numbers end\n", *self.LINES))
 
 
 class Functions(unittest.TestCase):
