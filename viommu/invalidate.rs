@@ -100,7 +100,10 @@ fn carry_out(ctx: &Ctx, cmd: &uapi::HwptInvalidate) -> Result<Invalidated> {
         entry_len: cmd.entry_len,
         count: cmd.entry_num,
     };
-    let viommu = match ctx.objects().get_either::<Viommu, HwptNested>(cmd.hwpt_id)? {
+    let viommu = match ctx
+        .objects()
+        .get_either::<Viommu, HwptNested>(cmd.hwpt_id)?
+    {
         Either::A(viommu) => viommu,
         Either::B(hwpt) => return Ok(hwpt.invalidate(requests)),
     };
