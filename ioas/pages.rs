@@ -309,9 +309,10 @@ impl Pages {
     }
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
-    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how many
-    /// pages were charged that [`Advance`] can pay for. On failure nothing has changed. Returns `ENOMEM` if that exceeds a limit, `EINTR`
-    /// if the task is killed, and `EAGAIN` as [`Advance::charge`].
+    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how
+    /// many pages were charged that [`Advance`] can pay for. On failure nothing has changed. Returns
+    /// `ENOMEM` if that exceeds a limit, `EINTR` if the task is killed, and `EAGAIN` as
+    /// [`Advance::charge`].
     pub(crate) fn charge_pending_owner(
         &self,
         pending_owner: &AccountedMm,

@@ -2,10 +2,10 @@
 
 //! References to the users of another process's address space.
 //!
-//! Whoever drops the last one tears the address space down. That takes as long as freeing all memory of
-//! the process does, and writes to files that it has mapped and changed, for which no signal ends the
-//! wait. A task that uses the memory of another process may hold locks for which others wait, so what it
-//! drops last is torn down by a work item of the kernel.
+//! The task that drops the last reference tears the address space down. It frees all memory of the
+//! process, and writes to files that the process has mapped and changed, for which it waits and cannot be
+//! killed. A task that uses the memory of another process may hold locks for which others wait, so it
+//! leaves the teardown to a work item of the kernel.
 //!
 //! C header: [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h) (`mmget_not_zero()`,
 //! `mmput_async()`)

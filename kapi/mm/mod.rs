@@ -5,7 +5,7 @@
 //!
 //! | file | fit for |
 //! |---|---|
-//! | `advance` | private: it goes with `uncharge` |
+//! | `advance` | private: used with `uncharge` |
 //! | `alive` | `rust/kernel/mm` |
 //! | `extent` | `rust/kernel/mm` |
 //! | `locked_vm` | `rust/kernel/mm` |

@@ -5,7 +5,7 @@
 //!
 //! A call that fails for that reason must have changed nothing: it is made again, and it and all that
 //! follow must be answered as in a run without failures. Calls that say what is mapped are appended to the
-//! program. At the end no page may be pinned, whoever it is charged to. In one run of a program many things
+//! program. At the end no page may be pinned, also none that is charged to another process. In one run of a program many things
 //! fail, one after the other: all calls are made again until they succeed. If the answers differ then, each
 //! failure of that run is tried alone.
 

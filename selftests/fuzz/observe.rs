@@ -63,7 +63,7 @@ pub(crate) fn turn_on() -> Result<(), String> {
     Ok(())
 }
 
-/// The kernel's counters of pages that were pinned and unpinned, whoever they are charged to.
+/// The kernel's counters of pages that were pinned and unpinned by any process.
 pub(crate) struct Pins {
     refresh: i64,
     vmstat: i64,

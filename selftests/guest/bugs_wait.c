@@ -303,7 +303,7 @@ static void killed_hwpt_alloc(struct fixture *none)
 	WANT_FINDING("AK", killed, 1, 0);
 }
 
-/* What comes and goes with the device is never cut, mapped or unmapped by half. */
+/* Maps two pages and unmaps them one after the other, which cuts the mapping, until CUT is done. */
 static void cut_again(struct fixture *none)
 {
 	while (!atomic_load(&done[CUT])) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A process with much memory has mapped a page that comes late, and another process attaches a device, which
- * pins the page. The owner is killed meanwhile. Its address space then goes with the last reference, which is
- * that of the attach, and to tear it down takes long: others wait for what the attach holds.
+ * pins the page. The owner is killed meanwhile. The attach then has the last reference to the owner's address
+ * space, and holds locks for which others wait. To tear the address space down takes long.
  */
 #include <fcntl.h>
 #include <signal.h>

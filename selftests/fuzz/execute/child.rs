@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Calls of children, and calls in which something is to fail. A child is told by its parent what is to fail, and
-//! tells whether it did.
+//! Calls of children, and calls in which something is to fail. A parent tells its child what is to fail, and
+//! the child tells whether it did.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -51,7 +51,7 @@ impl Executor {
         }
     }
 
-    /// Has a child make a call. It is told what is to fail there, and says whether that happened.
+    /// Has a child make a call. Tells the child what is to fail there. The child tells whether it did.
     pub(super) fn ask(&self, program: &Program, child: usize, index: usize) {
         loop {
             let point = match lock(&self.failing).as_ref() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! State that objects of a context share by number: it goes with its last user.
+//! State that objects of a context share by number. The last user drops it.
 
 use std::sync::{
     atomic::{
