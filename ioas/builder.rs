@@ -13,6 +13,7 @@ use crate::{
         segments::Segments, //
     },
     kapi::{
+        bug::warn_on_once,
         mm::pin::Extent,
         sync::{
             chunks::Chunks,
@@ -49,6 +50,17 @@ impl Builder {
             extents: Extents::None,
             npages: 0,
         }
+    }
+
+    /// Goes on with a page of index `start`. All pages must be in segments.
+    pub(crate) fn restart(&mut self, start: u64) {
+        warn_on_once!(self.pages().is_some());
+        // Lists that are empty.
+        if self.full.iter().next().is_some() {
+            self.full = Chunks::new();
+        }
+        self.start = start;
+        self.next = start;
     }
 
     /// Returns the index of the page after the last one that was added.

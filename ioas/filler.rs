@@ -87,10 +87,10 @@ impl<'a> Filler<'a> {
     }
 
     /// Keeps everything mapped, which must be all of the area.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(self) {
         // The memory of an area is pinned as a whole, so there is a page for every address.
         warn_on_once!(self.done != self.range.len());
-        self.done = 0;
+        core::mem::forget(self);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
             Vacancy, //
         },
         map::{
+            Commit,
             Part,
             Placement, //
         },
@@ -193,7 +194,7 @@ pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Resul
         fd: None,
         start: cmd.user_va,
     };
-    map_memory(ctx, wanted, |iova| {
+    map_memory(ctx, wanted, &mut |iova| {
         cmd.iova = iova;
         user.write(&cmd)
     })
@@ -210,14 +211,14 @@ pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct)
         fd: Some(cmd.fd),
         start: cmd.start,
     };
-    map_memory(ctx, wanted, |iova| {
+    map_memory(ctx, wanted, &mut |iova| {
         cmd.iova = iova;
         user.write(&cmd)
     })
 }
 
 /// Maps memory, and calls `commit` as [`Ioas::map`] does.
-fn map_memory(ctx: &Ctx, wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
+fn map_memory(ctx: &Ctx, wanted: Wanted, commit: Commit<'_>) -> Result {
     ctx.latencies().watch(
         Timed::Map,
         wanted,
@@ -242,7 +243,7 @@ fn map_memory(ctx: &Ctx, wanted: Wanted, commit: impl FnOnce(u64) -> Result) -> 
 }
 
 #[inline(always)]
-fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: impl FnOnce(u64) -> Result) -> Result {
+fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: Commit<'_>) -> Result {
     check_map_flags(wanted.flags)?;
     if wanted.reserved != 0 {
         return Err(Reason::CommandReserved.with(wanted.reserved.into()));
@@ -262,7 +263,7 @@ fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: impl FnOnce(u64) -> Result
         length,
     })?;
     let placement = placement_of(wanted.flags, wanted.iova);
-    ioas.map(Chunks::from(part), length, placement, prot, |iova| {
+    ioas.map(Chunks::from(part), length, placement, prot, &mut |iova| {
         wanted.iova = iova;
         commit(iova)
     })
@@ -296,7 +297,7 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
     drop(src);
     let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
     let placement = placement_of(cmd.flags, cmd.dst_iova);
-    dst.map(parts, cmd.length, placement, prot, |iova| {
+    dst.map(parts, cmd.length, placement, prot, &mut |iova| {
         cmd.dst_iova = iova;
         user.write(cmd)
     })

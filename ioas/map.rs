@@ -36,6 +36,7 @@ use crate::{
             Followed,
             Next, //
         },
+        space::Space,
         Ioas, //
     },
     kapi::{
@@ -54,6 +55,7 @@ use crate::{
         },
         sync::{
             chunks::Chunks,
+            rwsem::WriteGuard,
             signal, //
         },
         units::{
@@ -79,11 +81,18 @@ pub(crate) enum Placement {
     Anywhere,
 }
 
+/// Memory for an area.
+type VacantArea = Vacancy<IovaUnit, Area>;
+
+/// Tells user space the IOVA that was chosen. It is called once at most. [`Ioas::map`] is not generic over it, so
+/// that what it calls becomes part of it.
+pub(crate) type Commit<'a> = &'a mut dyn FnMut(u64) -> Result;
+
 /// A slice that is being mapped.
 pub(crate) struct Part {
     slice: Slice,
     /// Memory for its area, until there is an area.
-    vacancy: Option<Vacancy<IovaUnit, Area>>,
+    vacancy: Option<VacantArea>,
     /// The range of its area, once there is an area. The last one that was made has the addresses of
     /// all further parts, too.
     range: Option<IovaRange>,
@@ -91,7 +100,7 @@ pub(crate) struct Part {
 
 impl Part {
     /// Allocates memory for its area. Returns `ENOMEM`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(slice: Slice) -> Result<Self, Error> {
         Ok(Self {
             slice,
@@ -117,6 +126,15 @@ impl Part {
             .ok_or(Reason::MapOverflow.with(slice.start))?;
         Ok(())
     }
+
+    /// Returns its area, and the memory for that.
+    #[inline(always)]
+    fn begin(&mut self, terms: &Terms, joint: Option<&Arc<Joint>>) -> Result<(VacantArea, Area)> {
+        let vacancy = some_or_warn!(self.vacancy.take())?;
+        let slice = self.slice.clone();
+        let area = Area::building(slice, terms.prot, terms.followed, joint.cloned());
+        Ok((vacancy, area))
+    }
 }
 
 /// Returns the parts that have an area.
@@ -129,14 +147,14 @@ fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Cl
 /// Areas that are being built. Dropping it removes them.
 struct Taken<'a> {
     ioas: &'a Ioas,
-    parts: Chunks<Part>,
+    parts: &'a mut Chunks<Part>,
     /// If there are more than [`AT_ONCE`] parts: what makes the areas ready.
     joint: Option<Arc<Joint>>,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let mut areas = areas(&self.parts).peekable();
+        let mut areas = areas(self.parts).peekable();
         while areas.peek().is_some() {
             let mut space = self.ioas.space.write();
             for (range, _) in areas.by_ref().take(AT_ONCE) {
@@ -160,6 +178,8 @@ struct Terms {
     /// The first of these domains.
     first: Option<Next<Arc<Domain>>>,
     small_pages: bool,
+    /// The number of areas.
+    count: u64,
 }
 
 /// Areas that domains have. Dropping it unmaps them.
@@ -176,35 +196,39 @@ struct Filled<'a> {
 }
 
 impl<'a> Filled<'a> {
-    /// Maps the areas into every domain that is to have them. What is mapped on failure is unmapped
-    /// when the result is dropped. Returns the errors of [`fill_one`], and `EINTR` if the task is
-    /// being killed.
-    fn fill(ioas: &'a Ioas, parts: &'a Chunks<Part>, terms: Terms) -> Result<Self> {
-        let mut filled = Self {
+    /// No domain has any of the areas yet.
+    fn new(ioas: &'a Ioas, parts: &'a Chunks<Part>, followed: Followed) -> Self {
+        Self {
             ioas,
             parts,
-            followed: terms.followed,
+            followed,
             slot: 0,
             count: 0,
             pinned: 0,
-        };
+        }
+    }
+
+    /// Maps the areas into every domain that is to have them. What is mapped on failure is unmapped
+    /// when this is dropped. Returns the errors of [`fill_one`], and `EINTR` if the task is being
+    /// killed.
+    fn fill(&mut self, terms: Terms) -> Result {
         let mut first = true;
         let mut next = terms.first;
         while let Some(Next { slot, domain, more }) = next {
-            filled.slot = slot;
-            for (range, slice) in areas(parts) {
+            self.slot = slot;
+            for (range, slice) in areas(self.parts) {
                 // There may be millions, whose memory is pinned already.
                 signal::check_killed()?;
                 fill_one(&domain, range, slice, terms.prot, terms.small_pages, first)?;
-                filled.count += 1;
-                filled.pinned += usize::from(first);
+                self.count += 1;
+                self.pinned += usize::from(first);
             }
             first = false;
-            filled.slot = slot + 1;
-            filled.count = 0;
-            next = ioas.next_domain(more, slot, terms.followed);
+            self.slot = slot + 1;
+            self.count = 0;
+            next = self.ioas.next_domain(more, slot, terms.followed);
         }
-        Ok(filled)
+        Ok(())
     }
 }
 
@@ -259,44 +283,46 @@ impl Ioas {
     /// if the task is being killed, and `EFAULT`.
     pub(crate) fn map(
         &self,
-        parts: Chunks<Part>,
+        mut parts: Chunks<Part>,
         length: u64,
         placement: Placement,
         prot: Prot,
-        commit: impl FnOnce(u64) -> Result,
+        commit: Commit<'_>,
     ) -> Result {
-        let many = parts.iter().nth(AT_ONCE).is_some();
-        let joint = if many { Some(Joint::new()?) } else { None };
+        let joint = match parts.is_longer_than(AT_ONCE) {
+            true => Some(Joint::new()?),
+            false => None,
+        };
         let mut taken = Taken {
             ioas: self,
-            parts,
+            parts: &mut parts,
             joint,
         };
         let terms = taken.take(length, placement, prot)?;
 
-        let (range, followed) = (terms.range, terms.followed);
-        let filled = Filled::fill(self, &taken.parts, terms)?;
+        let (range, followed, count) = (terms.range, terms.followed, terms.count);
+        let mut filled = Filled::new(self, taken.parts, followed);
+        filled.fill(terms)?;
         commit(range.start())?;
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
 
-        let count = areas(&taken.parts).count();
         // A domain that was added meanwhile fills these areas when they are ready.
         let space = self.space.write();
-        let mut space = self.catch_up(space, followed, areas(&taken.parts));
+        let mut space = self.catch_up(space, followed, areas(taken.parts));
         match &taken.joint {
             Some(joint) => joint.make_ready(),
-            None => space.make_ready(areas(&taken.parts).map(|(range, _)| range)),
+            None => space.make_ready(areas(taken.parts).map(|(range, _)| range)),
         }
         // Other tasks can unmap the areas when the lock is released.
-        self.stats.areas.fetch_add(to_u64(count), Relaxed);
+        self.stats.areas.fetch_add(count, Relaxed);
         self.stats.bytes.fetch_add(length, Relaxed);
-        // May have the last references to memory, which must not be dropped under the lock.
-        let parts = core::mem::take(&mut taken.parts);
+        // `parts` may have the last references to memory, which must not be dropped under the lock.
         self.settle(space);
-        drop(parts);
-        if let Some(joint) = &taken.joint {
-            self.dissolve(joint, range);
+        let joint = taken.joint.take();
+        core::mem::forget(taken);
+        if let Some(joint) = joint {
+            self.dissolve(&joint, range);
         }
         Ok(())
     }
@@ -348,47 +374,72 @@ impl Taken<'_> {
                 iova
             }
         };
-        let followed = space.domains.members.up_to_date();
         let whole = IovaRange::from_len(iova, length).because(Reason::MapOverflow, iova)?;
-        let terms = Terms {
+        let followed = space.domains.members.up_to_date();
+        let mut terms = Terms {
             range: whole,
             prot,
             followed,
             first: space.domains.members.next(0, followed),
             small_pages: space.domains.small_pages,
+            count: 1,
         };
-        // The last area that was made, which has the addresses from `rest` on.
-        let mut before: Option<&mut Part> = None;
-        let mut rest = whole;
-        let mut start = iova;
-        for (count, part) in self.parts.iter_mut().enumerate() {
-            if count != 0 && count % AT_ONCE == 0 {
-                drop(space);
-                signal::check_killed()?;
-                space = self.ioas.space.write();
-            }
-            part.check(prot, space.alignment - 1)?;
-            let area = Area::building(part.slice.clone(), prot, followed, self.joint.clone());
-            let vacancy = some_or_warn!(part.vacancy.take())?;
-            let refused = match before {
-                None => space.insert(vacancy, whole, area),
-                Some(before) => {
-                    let refused = space.split(vacancy, rest, start, area);
-                    if refused.is_ok() {
-                        before.range = IovaRange::new(rest.start(), start - 1);
-                    }
-                    refused
-                }
-            };
-            // All of the range was checked above, and no other task changes an area that is building.
-            if warn_on_once!(refused.is_err()) {
-                return Err(Reason::MapExists.with(start));
-            }
-            rest = some_or_warn!(IovaRange::new(start, whole.last()))?;
-            part.range = Some(rest);
-            start = start.wrapping_add(part.slice.length);
-            before = Some(part);
+        // There is one.
+        let (first, others) = some_or_warn!(self.parts.split_first_mut())?;
+        first.check(prot, mask)?;
+        let (vacancy, area) = first.begin(&terms, self.joint.as_ref())?;
+        // The addresses were checked above.
+        if warn_on_once!(space.insert(vacancy, whole, area).is_err()) {
+            return Err(Reason::MapExists.with(iova));
+        }
+        first.range = Some(whole);
+        if let Some(others) = others {
+            cut_off(
+                self.ioas,
+                space,
+                first,
+                others,
+                self.joint.as_ref(),
+                &mut terms,
+            )?;
         }
         Ok(terms)
     }
+}
+
+/// Gives the `others` areas, each of which is cut off from the one before, beginning with that of `first`,
+/// which has all of the addresses. The parts say which areas were made, also on failure.
+#[inline(never)]
+fn cut_off<'a>(
+    ioas: &'a Ioas,
+    mut space: WriteGuard<'a, Space>,
+    first: &'a mut Part,
+    others: impl Iterator<Item = &'a mut Part>,
+    joint: Option<&Arc<Joint>>,
+    terms: &mut Terms,
+) -> Result {
+    let whole = terms.range;
+    // The last area that was made, which has the addresses from `rest` on.
+    let mut before = first;
+    let mut rest = whole;
+    for part in others {
+        if terms.count % to_u64(AT_ONCE) == 0 {
+            drop(space);
+            signal::check_killed()?;
+            space = ioas.space.write();
+        }
+        part.check(terms.prot, space.alignment - 1)?;
+        let start = rest.start().wrapping_add(before.slice.length);
+        let (vacancy, area) = part.begin(terms, joint)?;
+        // No other task changes an area that is building.
+        if warn_on_once!(space.split(vacancy, rest, start, area).is_err()) {
+            return Err(Reason::MapExists.with(start));
+        }
+        before.range = IovaRange::new(rest.start(), start - 1);
+        rest = some_or_warn!(IovaRange::new(start, whole.last()))?;
+        part.range = Some(rest);
+        terms.count += 1;
+        before = part;
+    }
+    Ok(())
 }

@@ -266,7 +266,9 @@ impl Ioas {
         let gone = space.take_gone();
         drop(space);
         self.settled.wake_all();
-        self.let_go(gone);
+        if gone.is_some() {
+            self.let_go(gone);
+        }
     }
 
     /// Drops domains that have left. The first one is what [`Space::take_gone`] has returned.
@@ -282,7 +284,22 @@ impl Ioas {
     /// Takes areas on which the caller works, and which have followed the same changes, out of the domains
     /// that leave, and unpins their memory if no other domain has it. Returns the lock when no domain that
     /// leaves has them. Until that is released the caller lets others work on the areas again. Cannot fail.
+    #[inline]
     pub(super) fn catch_up<'a, 'b>(
+        &'a self,
+        space: WriteGuard<'a, Space>,
+        followed: Followed,
+        areas: impl Iterator<Item = (IovaRange, &'b Slice)> + Clone,
+    ) -> WriteGuard<'a, Space> {
+        // As in most calls.
+        if space.domains.members.is_settled() {
+            return space;
+        }
+        self.take_out_of_leaving(space, followed, areas)
+    }
+
+    /// See [`Ioas::catch_up`].
+    fn take_out_of_leaving<'a, 'b>(
         &'a self,
         mut space: WriteGuard<'a, Space>,
         mut followed: Followed,
@@ -291,12 +308,12 @@ impl Ioas {
         loop {
             let members = &space.domains.members;
             let now = members.up_to_date();
-            // No other domain has the areas.
-            let alone = !members.has_full();
             let mut next = members.next_leaving(0, followed, now);
             if next.is_none() {
                 return space;
             }
+            // No other domain has the areas.
+            let alone = !members.has_full();
             drop(space);
 
             // Each of these domains keeps its slot as long as the areas have not followed.

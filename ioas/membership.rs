@@ -272,7 +272,11 @@ impl<D: Clone> Membership<D> {
     }
 
     /// Returns the first domain from `slot` on that has an area.
+    #[inline]
     pub(crate) fn next(&self, slot: usize, followed: Followed) -> Option<Next<D>> {
+        if self.is_empty() {
+            return None;
+        }
         Next::of(self.having(slot, followed))
     }
 

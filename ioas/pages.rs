@@ -192,6 +192,8 @@ impl Pages {
         Ok((Self::new(source, writable, account)?, offset))
     }
 
+    // Otherwise `source` is copied twice.
+    #[inline(always)]
     fn new(source: Source, writable: bool, account: Account) -> Result<Shared<Self>> {
         let Account { usage, process } = account;
         let accounting = if may_lock_without_limit() {

@@ -259,7 +259,10 @@ impl<'a> PendingPin<'a> {
             }
         }
         // Others may have pinned some of the pages meanwhile.
-        inner.uncharge(core::mem::take(&mut self.spare));
+        let spare = core::mem::take(&mut self.spare);
+        if spare != 0 {
+            inner.uncharge(spare);
+        }
         self.end(inner);
         Ok(())
     }
@@ -350,7 +353,9 @@ impl<'a> PendingPin<'a> {
     }
 
     /// Keeps the range pinned until [`Pages::unpin`]. All of it must be pinned.
-    pub(super) fn commit(mut self) {
+    ///
+    /// This does not take `self`, which would be copied.
+    pub(super) fn commit(&mut self) {
         self.committed = true;
     }
 
@@ -375,7 +380,7 @@ impl<'a> PendingPin<'a> {
             // All further gaps are pinned by this one.
             None => pinner.insert(Pinner::new(self.spare, self.pages.writable())?),
         };
-        self.builder = Builder::new(gap.start());
+        self.builder.restart(gap.start());
         let mut start = gap.start();
         loop {
             let last = self.division.piece_last(start, gap.last());

@@ -50,7 +50,7 @@ impl Ioas {
             length,
             Placement::Fixed(iova),
             prot,
-            |_| Ok(()),
+            &mut |_| Ok(()),
         )
     }
 

@@ -79,6 +79,7 @@ impl Usage {
 
     /// Returns what pages of the current process are charged to from now on. Returns `EINVAL` in a
     /// kernel thread, and `ENOMEM` if there is no memory.
+    #[inline(always)]
     pub(crate) fn current_owner(&self, accounting: Accounting) -> reason::Result<AccountedMm> {
         let mut owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
         if accounting == Accounting::Process {

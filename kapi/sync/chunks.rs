@@ -66,6 +66,11 @@ impl<T> Chunks<T> {
         Ok(more.push(chunk, GFP_KERNEL_ACCOUNT)?)
     }
 
+    /// Returns true if there are more elements than `count`, which is not 0.
+    pub(crate) fn is_longer_than(&self, count: usize) -> bool {
+        self.more.is_some() && self.iter().nth(count).is_some()
+    }
+
     /// The elements in order.
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
@@ -73,6 +78,15 @@ impl<T> Chunks<T> {
             chunk: self.first.as_slice().iter(),
             more: self.more.as_deref().unwrap_or_default().iter(),
         }
+    }
+
+    /// The first element, and the others if there are any, in order, for changing them.
+    pub(crate) fn split_first_mut(
+        &mut self,
+    ) -> Option<(&mut T, Option<impl Iterator<Item = &mut T>>)> {
+        let more = self.more.as_deref_mut().map(|more| more.iter_mut());
+        let others = more.map(|more| more.flat_map(|chunk| chunk.iter_mut()));
+        Some((self.first.as_mut()?, others))
     }
 
     /// The elements in order, for changing them.
