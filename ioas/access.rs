@@ -14,7 +14,10 @@ use crate::{
             Area,
             Slice, //
         },
-        reader::Reader,
+        reader::{
+            Held,
+            Reader, //
+        },
         space::Space,
         transfer::Transfer,
         Ioas, //
@@ -33,6 +36,7 @@ use crate::{
             Reason,
             Result, //
         },
+        sync::signal,
         units::{
             page_offset,
             IovaRange,
@@ -42,6 +46,9 @@ use crate::{
         }, //
     }, //
 };
+
+/// The number of areas that are looked up at once.
+const AT_ONCE: usize = 64;
 
 /// What an access pins. Each is counted in the areas.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,6 +102,68 @@ fn covering<'a>(
         rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
         Some(Ok((mapped, part, area)))
     })
+}
+
+/// What was found when some areas were looked up.
+enum Round {
+    /// All that was left.
+    Last,
+    /// The first areas. This is left.
+    More(IovaRange),
+    /// Another task unmaps or cuts the area at this address, or waits to do so.
+    Wait(u64),
+}
+
+/// Calls `check` as [`for_each_covering`] for the first areas of `wanted`, and holds them. On failure
+/// those before the area that failed are held.
+fn hold_some(
+    ioas: &Ioas,
+    held: &mut Held<'_>,
+    wanted: IovaRange,
+    check: &mut impl FnMut(IovaRange, IovaRange, &Area) -> Result,
+) -> Result<Round> {
+    let space = ioas.space.read();
+    let mut last = wanted.last();
+    for found in covering(&space, wanted).take(AT_ONCE) {
+        let (mapped, part, area) = found?;
+        if area.keeps_readers_out() {
+            return Ok(Round::Wait(part.start()));
+        }
+        check(mapped, part, area)?;
+        held.add(area, part.last());
+        last = part.last();
+    }
+    let next = last.checked_add(1);
+    let rest = next.and_then(|start| IovaRange::new(start, wanted.last()));
+    Ok(rest.map_or(Round::Last, Round::More))
+}
+
+/// Holds the areas that cover `range`, of which there may be millions. Calls `check` with each, as
+/// [`for_each_covering`], and from the first one on again if it had to wait. When it returns, all areas
+/// up to the last one, or up to the one that failed, are mapped. Returns `ENOENT` at a gap, `EINTR` if
+/// the task is being killed, and the errors of `check`.
+fn hold_all(
+    ioas: &Ioas,
+    held: &mut Held<'_>,
+    range: IovaRange,
+    mut check: impl FnMut(IovaRange, IovaRange, &Area) -> Result,
+) -> Result {
+    let mut rest = range;
+    loop {
+        match hold_some(ioas, held, rest, &mut check)? {
+            Round::Last => return Ok(()),
+            Round::More(more) => {
+                signal::check_killed()?;
+                rest = more;
+            }
+            Round::Wait(iova) => {
+                // Nothing may be held while the task waits.
+                held.release(|_| {});
+                ioas.give_way(iova)?;
+                rest = range;
+            }
+        }
+    }
 }
 
 /// Goes to the areas that cover `range`, in order. Calls `check` with the range of each, the part of
@@ -268,31 +337,14 @@ pub(super) fn pin(
         Ok(pages)
     };
     // In most calls there is one area.
-    let mut first;
-    let found = loop {
-        let mut wanted_at = None;
-        first = None;
-        let space = ioas.space.read();
-        let found = covering(&space, range).try_for_each(|found| {
-            let (mapped, part, area) = found?;
-            if area.keeps_readers_out() {
-                wanted_at = Some(part.start());
-            }
-            let pages = find(mapped, part, area)?;
-            if held.covered().is_none() {
-                first = Some((part, area.slice.clone(), pages));
-            }
-            held.add(area, part.last());
-            Ok(())
-        });
-        drop(space);
-        let Some(iova) = wanted_at else {
-            break found;
-        };
-        // Nothing may be held while the task waits.
-        held.release(|_| {});
-        ioas.give_way(iova)?;
-    };
+    let mut first = None;
+    let found = hold_all(ioas, &mut held, range, |mapped, part, area| {
+        let pages = find(mapped, part, area)?;
+        if part.start() == range.start() {
+            first = Some((part, area.slice.clone(), pages));
+        }
+        Ok(())
+    });
 
     // The areas before the first one that is refused are pinned all the same, since one of them may
     // be refused for a reason of its own, which comes first.
@@ -308,6 +360,7 @@ pub(super) fn pin(
             covered,
             find,
             |part, slice, pages| {
+                signal::check_killed()?;
                 slice.pages.pin(pages, &mut f)?;
                 pinned = Some(part.last());
                 Ok(())

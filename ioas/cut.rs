@@ -28,7 +28,6 @@ use crate::{
             Reason,
             Result, //
         },
-        sync::rwsem::WriteGuard,
         units::{
             IovaRange,
             IovaUnit, //
@@ -103,18 +102,20 @@ impl Ioas {
             vacancy,
         } = begun;
         let mut result = tail.pages.divide(tail.start);
-        let mut space = self.write_unread(range);
+        let mut space = self.space.write();
         if result.is_ok() {
             result = space.check_cut(at, &tail);
             if result.is_err() {
                 // A device has come meanwhile that needs a larger alignment.
                 drop(space);
                 tail.pages.undivide(tail.start);
-                space = self.write_unread(range);
+                space = self.space.write();
             }
         }
         // No other task removes or cuts an area in `State::Cutting`.
         let area = some_or_warn!(space.areas.get_mut(range))?;
+        // Readers are kept out of it.
+        warn_on_once!(*area.readers.get_mut() != 0);
         let followed = area.followed();
         // Readers may come to the parts.
         area.set_state(State::Moving);
@@ -133,19 +134,6 @@ impl Ioas {
         space.make_ready(parts.map(|(range, _)| range));
         self.settle(space);
         result
-    }
-
-    /// Returns the lock when no reader is at an area in [`State::Cutting`]. An access that is kept out
-    /// counts itself as a reader for a moment, see [`pin`](crate::ioas::access::pin).
-    fn write_unread(&self, range: IovaRange) -> WriteGuard<'_, Space> {
-        loop {
-            let mut space = self.space.write();
-            let area = space.areas.get_mut(range);
-            if area.is_none_or(|area| *area.readers.get_mut() == 0) {
-                return space;
-            }
-            self.settled.wait(space);
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// A queue of tasks that wait for a change of a value that a lock protects.
 ///
 /// A task that waits looks at the value while it holds the lock exclusively, and gives the guard to
-/// [`WaitQueue::wait`]. A task that changes the value calls [`WaitQueue::wake_all`] after it has
+/// [`WaitQueue::wait_killable`]. A task that changes the value calls [`WaitQueue::wake_all`] after it has
 /// released the lock. No wake-up is lost: the first task is in the queue before it releases the
 /// lock, and so before the other one can acquire it. `kernel::sync::CondVar` does the same for the
 /// locks of the `kernel` crate, and has no wait that only a fatal signal ends.
@@ -74,21 +74,10 @@ impl WaitQueue {
         })
     }
 
-    /// Drops `guard` and sleeps until [`WaitQueue::wake_all`] is called. May return earlier.
-    pub(crate) fn wait<G>(&self, guard: G) {
-        self.sleep(bindings::TASK_UNINTERRUPTIBLE, guard);
-    }
-
-    /// As [`WaitQueue::wait`]. Returns `EINTR` if the task is being killed.
+    /// Drops `guard` and sleeps until [`WaitQueue::wake_all`] is called. May return earlier. Returns
+    /// `EINTR` if the task is being killed.
     pub(crate) fn wait_killable<G>(&self, guard: G) -> Result {
-        self.sleep(
-            bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE,
-            guard,
-        );
-        signal::check_killed()
-    }
-
-    fn sleep<G>(&self, state: u32, guard: G) {
+        let state = bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE;
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
 
         // SAFETY: `entry` can be written.
@@ -102,6 +91,7 @@ impl WaitQueue {
         unsafe { bindings::schedule_timeout(c_long::MAX) };
         // SAFETY: `entry` was added to this queue.
         unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
+        signal::check_killed()
     }
 
     /// Wakes every task that waits. The caller must have released the lock after its change.
