@@ -178,15 +178,13 @@ fn for_each_covering<T>(
 ) -> Result {
     let mut rest = Some(range);
     while let Some(wanted) = rest {
-        let found = reader.next(wanted, |mapped, area| {
-            let gap = Reason::AccessGap.with(wanted.start());
+        let gap = Reason::AccessGap.with(wanted.start());
+        let at = IovaRange::at(wanted.start());
+        let found = reader.next(at, |mapped, area| {
             let part = mapped.intersection(&wanted).ok_or(gap)?;
-            if part.start() != wanted.start() {
-                return Err(gap);
-            }
             Ok((part, area.slice.clone(), check(mapped, part, area)?))
         })?;
-        let (part, slice, value) = found.ok_or(Reason::AccessGap.with(wanted.start()))?;
+        let (part, slice, value) = found.ok_or(gap)?;
         f(part, &slice, value)?;
         let next = part.last().checked_add(1);
         rest = next.and_then(|start| IovaRange::new(start, wanted.last()));

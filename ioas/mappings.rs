@@ -52,10 +52,15 @@ impl Iterator for Mappings<'_> {
     fn next(&mut self) -> Option<IovaRange> {
         loop {
             let within = self.rest.take()?;
+            let wanted = if self.contiguous {
+                IovaRange::at(within.start())
+            } else {
+                within
+            };
             let find =
                 |range: IovaRange, area: &Area| Ok((range.intersection(&within), area.is_mmio()));
-            let (part, is_mmio) = self.reader.next(within, find).ok()??;
-            let part = part.filter(|part| !self.contiguous || part.start() == within.start())?;
+            let (part, is_mmio) = self.reader.next(wanted, find).ok()??;
+            let part = part?;
             let next = part.last().checked_add(1);
             self.rest = next.and_then(|start| IovaRange::new(start, within.last()));
             if !is_mmio {

@@ -12,11 +12,17 @@ use crate::{
         Ioas, //
     },
     kapi::{
-        bug::warn_on_once,
+        bug::{
+            some_or_warn,
+            warn_on_once, //
+        },
         reason::Result,
         units::IovaRange, //
     }, //
 };
+
+/// The number of areas that are looked at while `Ioas::space` is held once.
+const MOST_LOOKS: usize = 1024;
 
 /// Goes from area to area, and is counted in [`Area::readers`] of the one that it is at. That area
 /// is neither unmapped nor cut meanwhile; the tasks that want to do so wait.
@@ -76,12 +82,13 @@ impl Ioas {
 
 impl Reader<'_> {
     /// Leaves the area that the reader is at, and goes to the first mapped area in `within`. Calls
-    /// `f` with it, under `Ioas::space` held for reading. Returns `None` if there is no such area,
-    /// `EINTR` if the task is killed while it waits for another one to unmap or cut the area, and
-    /// the error of `f`; the reader is at no area then.
+    /// `f` with it, under `Ioas::space` held for reading, which is released after [`MOST_LOOKS`] areas that
+    /// are not mapped. Returns `None` if there is no such area, `EINTR` if the task is killed while it
+    /// waits for another one to unmap or cut the area, and the error of `f`; the reader is at no area
+    /// then.
     pub(super) fn next<T>(
         &mut self,
-        within: IovaRange,
+        mut within: IovaRange,
         mut f: impl FnMut(IovaRange, &Area) -> Result<T>,
     ) -> Result<Option<T>> {
         loop {
@@ -91,7 +98,11 @@ impl Reader<'_> {
                 leave(&space, at);
             }
             let mut mapped = space.areas.iter_in(within);
-            let found = mapped.find(|(_, area)| area.is_mapped());
+            let found = (mapped.by_ref().take(MOST_LOOKS)).find(|(_, area)| area.is_mapped());
+            let more = match found {
+                Some(_) => None,
+                None => mapped.next().map(|(range, _)| range.start()),
+            };
             let wanted_at = found
                 .filter(|(_, area)| area.keeps_readers_out() && !self.held)
                 .map(|(range, _)| range.start().max(within.start()));
@@ -107,9 +118,12 @@ impl Reader<'_> {
             if left.is_some() {
                 self.ioas.settled.wake_all();
             }
-            match wanted_at {
-                Some(iova) => self.ioas.give_way(iova)?,
-                None => return result,
+            match (wanted_at, more) {
+                (Some(iova), _) => self.ioas.give_way(iova)?,
+                (None, Some(start)) => {
+                    within = some_or_warn!(IovaRange::new(start, within.last()))?
+                }
+                (None, None) => return result,
             }
         }
     }
