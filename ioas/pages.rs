@@ -403,12 +403,10 @@ impl Pages {
         let mut missing = Missing::new();
         // It is dropped before `missing`: to unpin pages of a file may wait for the file's server.
         let mut inner = inner;
-        // Others may have unpinned pages meanwhile.
         while let Some(gap) = missing.gap(&inner.segments, range) {
             let mm = inner.other_mm();
             drop(inner);
             let mut pinner = Pinner::new(gap.len(), transfer.is_write())?.for_a_moment();
-            missing.next = gap.start();
             self.source
                 .pin(&mut pinner, mm.as_deref(), gap, &mut missing)
                 .because(Reason::AccessMemory, gap.start() << PAGE_SHIFT)?;
@@ -584,7 +582,7 @@ impl Inner {
 /// The pages that are pinned during a copy.
 struct Missing {
     extents: IntervalMap<PageUnit, Extent>,
-    /// The index of the next page.
+    /// The index of the page behind those that were pinned last.
     next: u64,
 }
 
@@ -596,10 +594,21 @@ impl Missing {
         }
     }
 
-    /// Returns the first pages of `range` that are pinned neither here nor in `segments`.
-    fn gap(&self, segments: &Segments, range: PageRange) -> Option<PageRange> {
-        let mut gaps = segments.gaps(range);
-        gaps.find_map(|gap| self.extents.gaps_in(gap).next())
+    /// Returns pages of `range` that are pinned neither here nor in `segments`: the next ones behind
+    /// those that were pinned last. If there are none, begins at the start of `range` again, since
+    /// others may have unpinned pages there meanwhile. The caller pins what this returns.
+    fn gap(&mut self, segments: &Segments, range: PageRange) -> Option<PageRange> {
+        let first_in = |within| {
+            let mut gaps = segments.gaps(within);
+            gaps.find_map(|gap| self.extents.gaps_in(gap).next())
+        };
+        let behind = PageRange::new(self.next, range.last());
+        let gap = behind
+            .filter(|behind| range.contains(behind))
+            .and_then(first_in)
+            .or_else(|| first_in(range))?;
+        self.next = gap.start();
+        Some(gap)
     }
 }
 
