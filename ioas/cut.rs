@@ -43,6 +43,8 @@ enum Cut {
     Nothing,
     /// Another task moves, cuts or reads the area, which must be waited for.
     Wait,
+    /// An area must be cut, and there is no memory for the second part. Nothing has changed.
+    NoMemory,
     /// The area is in [`State::Cutting`]. Its memory is pinned, and must be divided.
     Begun(Begun),
 }
@@ -68,10 +70,19 @@ impl Ioas {
     /// maps memory of its source. Returns `EINVAL` if the cut is not aligned, if an access pins pages of
     /// the area, or if page tables may have large pages for it.
     pub(crate) fn cut_after(&self, last: u64) -> Result {
+        let mut vacancy = None;
         let result = loop {
             let mut space = self.space.write();
-            match space.begin_cut(last) {
+            match space.begin_cut(last, &mut vacancy) {
                 Ok(Cut::Wait) => {}
+                Ok(Cut::NoMemory) => {
+                    drop(space);
+                    match Vacancy::new() {
+                        Ok(new) => vacancy = Some(new),
+                        Err(error) => break Err(error.into()),
+                    }
+                    continue;
+                }
                 Ok(Cut::Begun(begun)) => {
                     drop(space);
                     break self.finish_cut(begun);
@@ -138,8 +149,13 @@ impl Ioas {
 }
 
 impl Space {
-    /// As [`Ioas::cut_after`], up to the division of pinned memory.
-    fn begin_cut(&mut self, last: u64) -> Result<Cut> {
+    /// As [`Ioas::cut_after`], up to the division of pinned memory. Takes the memory for the second part
+    /// out of `vacancy`.
+    fn begin_cut(
+        &mut self,
+        last: u64,
+        vacancy: &mut Option<Vacancy<IovaUnit, Area>>,
+    ) -> Result<Cut> {
         let Some((range, area)) = self.areas.first_in_mut(IovaRange::at(last)) else {
             return Ok(Cut::Nothing);
         };
@@ -174,7 +190,9 @@ impl Space {
         if area.must_wait() {
             return Ok(Cut::Wait);
         }
-        let vacancy = Vacancy::new()?;
+        let Some(vacancy) = vacancy.take() else {
+            return Ok(Cut::NoMemory);
+        };
         if self.domains.members.is_pinned(area.followed()) {
             area.set_state(State::Cutting);
             return Ok(Cut::Begun(Begun {
