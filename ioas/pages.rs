@@ -7,7 +7,7 @@
 //! process that made it. [`Segments`] has the pinned pages.
 //!
 //! The lock `Pages::inner` (rank 30) is held while a piece of memory is mapped into a domain, and not
-//! while it is pinned (`ioas/pin.rs`). The locks of page tables are taken inside it, and the mmap lock is
+//! while pinning may wait (`ioas/pin.rs`). The locks of page tables are taken inside it, and the mmap lock is
 //! tried. No two of these locks are held at once.
 
 use kernel::{
