@@ -17,7 +17,6 @@ use crate::{
             Cache,
             Descriptor, //
         },
-        hardware::Hardware,
         range::{
             Range,
             Request,
@@ -193,12 +192,7 @@ impl Batch {
     /// Accepts requests until one is not valid. The inner result says why it is not. Fails as the
     /// invalidation queue does.
     #[inline]
-    fn accept(
-        &mut self,
-        block: &[Words],
-        caches: &impl Caches,
-        hardware: &Hardware,
-    ) -> Result<Result> {
+    fn accept(&mut self, block: &[Words], caches: &impl Caches) -> Result<Result> {
         for &words in block {
             let request = match Request::new(words) {
                 Ok(request) => request,
@@ -206,7 +200,7 @@ impl Batch {
             };
             let extended = self.open.as_mut().is_some_and(|open| open.extend(&request));
             if !extended {
-                self.close(caches, hardware)?;
+                self.close(caches)?;
                 self.open = Some(request);
                 self.before_open = self.accepted;
             }
@@ -217,30 +211,30 @@ impl Batch {
 
     /// Puts the last requests among the ranges.
     #[inline(always)]
-    fn close(&mut self, caches: &impl Caches, hardware: &Hardware) -> Result {
+    fn close(&mut self, caches: &impl Caches) -> Result {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let Some(page) = open.page(hardware) else {
-            return self.close_pages(caches, hardware);
+        let Some(page) = open.page() else {
+            return self.close_pages(caches);
         };
         self.make_room(1, caches)?;
-        self.push(page, hardware);
+        self.push(page);
         self.open = None;
         Ok(())
     }
 
     /// [`Self::close`] for requests of several pages.
     #[inline(never)]
-    fn close_pages(&mut self, caches: &impl Caches, hardware: &Hardware) -> Result {
+    fn close_pages(&mut self, caches: &impl Caches) -> Result {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let (range, further) = open.ranges(hardware);
+        let (range, further) = open.ranges();
         self.make_room(2, caches)?;
-        self.push(range, hardware);
+        self.push(range);
         if let Some(range) = further {
-            self.push(range, hardware);
+            self.push(range);
         }
         self.open = None;
         Ok(())
@@ -259,10 +253,10 @@ impl Batch {
 
     /// Adds a range, or merges it with the last ones. There must be room.
     #[inline(always)]
-    fn push(&mut self, range: Range, hardware: &Hardware) {
+    fn push(&mut self, range: Range) {
         let last = self.ranges.as_slice().last();
-        match last.and_then(|last| last.merged(range, hardware)) {
-            Some(merged) => self.replace_last(merged, hardware),
+        match last.and_then(|last| last.merged(range)) {
+            Some(merged) => self.replace_last(merged),
             None => {
                 self.ranges.push(range);
             }
@@ -271,10 +265,10 @@ impl Batch {
 
     /// Puts a range in the place of the last one, and merges it with those before.
     #[inline(never)]
-    fn replace_last(&mut self, mut range: Range, hardware: &Hardware) {
+    fn replace_last(&mut self, mut range: Range) {
         self.ranges.pop();
         while let Some(last) = self.ranges.as_slice().last() {
-            let Some(merged) = last.merged(range, hardware) else {
+            let Some(merged) = last.merged(range) else {
                 break;
             };
             range = merged;
@@ -298,7 +292,6 @@ impl Batch {
     fn run(
         &mut self,
         caches: &impl Caches,
-        hardware: &Hardware,
         source: &mut impl Source,
         count: u32,
     ) -> Result<Result> {
@@ -308,7 +301,7 @@ impl Batch {
         while self.accepted < count && result.is_ok() {
             let len = most.min((count - self.accepted) as usize);
             result = match source.read(&mut block, len) {
-                Ok(()) => self.accept(block.as_slice(), caches, hardware)?,
+                Ok(()) => self.accept(block.as_slice(), caches)?,
                 Err(error) if len == 1 => Err(error),
                 Err(_) => {
                     // Those before the one that cannot be read are carried out.
@@ -317,7 +310,7 @@ impl Batch {
                 }
             };
         }
-        self.close(caches, hardware)?;
+        self.close(caches)?;
         self.flush(caches)?;
         self.done = self.accepted;
         Ok(result)
@@ -326,15 +319,10 @@ impl Batch {
 
 /// Carries out `count` requests. The result says how many are complete, from the first on, and the
 /// error of the next one: those of `source` and of [`Request::new`]. If an invalidation queue fails,
-/// no request of the batch counts, and no further batch is carried out.
-pub(crate) fn carry_out(
-    caches: &impl Caches,
-    hardware: &Hardware,
-    source: &mut impl Source,
-    count: u32,
-) -> Invalidated {
+/// no request counts whose range was gathered for it, and no further ranges are invalidated.
+pub(crate) fn carry_out(caches: &impl Caches, source: &mut impl Source, count: u32) -> Invalidated {
     let mut batch = Batch::new();
-    let result = batch.run(caches, hardware, source, count);
+    let result = batch.run(caches, source, count);
     Invalidated {
         done: batch.done,
         result: result.unwrap_or_else(Err),
@@ -344,16 +332,12 @@ pub(crate) fn carry_out(
 
 /// Carries out one request. As [`carry_out`].
 #[inline]
-pub(crate) fn carry_out_one(
-    caches: &impl Caches,
-    hardware: &Hardware,
-    words: Words,
-) -> Invalidated {
+pub(crate) fn carry_out_one(caches: &impl Caches, words: Words) -> Invalidated {
     let result = Request::new(words).and_then(|request| {
-        if let Some(page) = request.page(hardware) {
+        if let Some(page) = request.page() {
             return caches.invalidate(&Walk::new(&[page]));
         }
-        match request.ranges(hardware) {
+        match request.ranges() {
             (range, None) => caches.invalidate(&Walk::new(&[range])),
             (low, Some(high)) => invalidate(caches, &[low, high]),
         }

@@ -2,10 +2,7 @@
 
 //! Invalidation descriptors for the caches of a guest's first stage (6.5.2).
 
-use crate::drivers::vtd::range::{
-    Range,
-    ALL, //
-};
+use crate::drivers::vtd::range::Range;
 
 /// The 64-bit words of a 256-bit descriptor.
 pub(crate) type Descriptor = [u64; 4];
@@ -19,6 +16,11 @@ const PASID_DEVICE_TLB: u64 = 8;
 /// Granularity of a PASID-based IOTLB invalidation: everything of a PASID, or pages of it.
 const PASID_SELECTIVE: u64 = 2 << 4;
 const PAGES_OF_PASID: u64 = 3 << 4;
+
+/// The largest address mask of a PASID-based IOTLB invalidation, 1 GiB: for more pages everything of
+/// the PASID is invalidated. An IOMMU must take each mask (11.4.2, MAMV), but QEMU's refuses larger
+/// ones. Ranges of device TLBs have no such limit.
+pub(crate) const MAX_MASK: u32 = 18;
 
 /// The PASID of requests that have none.
 const NO_PASID: u32 = 0;
@@ -78,7 +80,7 @@ impl Cache {
 
 fn iotlb(did: u16, pasid: u32, range: &Range) -> Descriptor {
     let word = PASID_IOTLB | u64::from(did) << 16 | u64::from(pasid) << 32;
-    if range.order == ALL {
+    if range.order > MAX_MASK {
         return [word | PASID_SELECTIVE, 0, 0, 0];
     }
     let pages = range.addr | u64::from(range.leaf) << 6 | u64::from(range.order);

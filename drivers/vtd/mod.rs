@@ -96,7 +96,7 @@ impl Backend for Vtd {
             s1.__reserved,
             &hardware,
         )?;
-        raw::alloc_nested(dev, parent, stage, hardware)
+        raw::alloc_nested(dev, parent, stage)
     }
 
     /// Returns `EOPNOTSUPP` if the domain is not this backend's, `EINVAL` for requests of another
@@ -113,12 +113,12 @@ impl Backend for Vtd {
         // Most calls have one request.
         if requests.count == 1 {
             return match reader.read() {
-                Ok(words) => batch::carry_out_one(&domain, domain.hardware(), words),
+                Ok(words) => batch::carry_out_one(&domain, words),
                 Err(error) => Invalidated::nothing(error),
             };
         }
         let mut source = UserRequests(reader);
-        batch::carry_out(&domain, domain.hardware(), &mut source, requests.count)
+        batch::carry_out(&domain, &mut source, requests.count)
     }
 }
 

@@ -5,8 +5,6 @@
 
 use kernel::prelude::*;
 
-use crate::drivers::vtd::hardware::Hardware;
-
 /// `IOMMU_VTD_INV_FLAGS_LEAF`: only leaf entries were changed.
 pub(crate) const LEAF: u32 = 1 << 0;
 
@@ -42,23 +40,10 @@ impl Range {
         }
     }
 
-    /// The range as the IOMMU can invalidate it: all addresses if its mask is too large.
+    /// The range that takes the place of two, if it covers no page but theirs. Entries of higher
+    /// tables stay only if both ranges let them.
     #[inline]
-    fn within(self, hardware: &Hardware) -> Self {
-        match hardware.max_mask {
-            Some(max) if self.order <= max => self,
-            _ => Self {
-                addr: 0,
-                order: ALL,
-                leaf: self.leaf,
-            },
-        }
-    }
-
-    /// The range that takes the place of two, if it covers no page but theirs, and the IOMMU can
-    /// invalidate it. Entries of higher tables stay only if both ranges let them.
-    #[inline]
-    pub(crate) fn merged(self, other: Self, hardware: &Hardware) -> Option<Self> {
+    pub(crate) fn merged(self, other: Self) -> Option<Self> {
         // Ranges are aligned, so this is 0 if one is within the other, and 1 for two that are halves
         // of one if they have the same size.
         let order = self.order.max(other.order);
@@ -73,15 +58,11 @@ impl Range {
             let large = if self.order == order { self } else { other };
             return Some(Self { leaf, ..large });
         }
-        if self.order != other.order {
-            return None;
-        }
-        let both = Self {
+        (self.order == other.order).then_some(Self {
             addr: self.addr & other.addr,
             order: order + 1,
             leaf,
-        };
-        (both.within(hardware) == both).then_some(both)
+        })
     }
 }
 
@@ -151,29 +132,27 @@ impl Request {
 
     /// The range to invalidate, if the request is for one page.
     #[inline]
-    pub(crate) fn page(&self, hardware: &Hardware) -> Option<Range> {
-        let page = Range {
+    pub(crate) fn page(&self) -> Option<Range> {
+        ((self.first ^ self.last) >> PAGE_SHIFT == 0).then_some(Range {
             addr: self.first,
             order: 0,
             leaf: self.leaf,
-        };
-        ((self.first ^ self.last) >> PAGE_SHIFT == 0).then(|| page.within(hardware))
+        })
     }
 
     /// The ranges to invalidate: one that covers the request, or two if they are smaller together.
-    /// Each has at most twice as many pages as the part of the request that it covers, unless the
-    /// IOMMU can only invalidate everything.
-    pub(crate) fn ranges(&self, hardware: &Hardware) -> (Range, Option<Range>) {
-        if let Some(page) = self.page(hardware) {
+    /// Each has at most twice as many pages as the part of the request that it covers.
+    pub(crate) fn ranges(&self) -> (Range, Option<Range>) {
+        if let Some(page) = self.page() {
             return (page, None);
         }
         let whole = Range::covering(self.first, self.last, self.leaf);
         // The request crosses the middle of `whole`, or a smaller range would cover it.
         let middle = whole.addr | 1 << (whole.order - 1 + PAGE_SHIFT);
-        let low = Range::covering(self.first, middle - 1, self.leaf).within(hardware);
-        let high = Range::covering(middle, self.last, self.leaf).within(hardware);
-        if low.merged(high, hardware).is_some() {
-            return (whole.within(hardware), None);
+        let low = Range::covering(self.first, middle - 1, self.leaf);
+        let high = Range::covering(middle, self.last, self.leaf);
+        if low.merged(high).is_some() {
+            return (whole, None);
         }
         (low, Some(high))
     }

@@ -14,6 +14,7 @@ use core::{
         c_int,
         c_void, //
     },
+    marker::PhantomData,
     mem::MaybeUninit,
     ptr::NonNull, //
 };
@@ -121,31 +122,17 @@ unsafe fn info(dev: *mut bindings::device) -> Option<Hardware> {
     nests.then(|| Hardware::new(cap, ecap))
 }
 
-/// What a domain of this backend is made of. The domain owns it.
-struct Private {
-    stage: FirstStage,
-    /// What the IOMMU implements on whose device the domain was made. Invalidations are made for it.
-    hardware: Hardware,
-}
-
-impl Private {
-    /// Returns whether an IOMMU can have the domain, and takes each invalidation that is made for it.
-    fn suits(&self, hardware: &Hardware) -> bool {
-        self.stage.suits(hardware) && hardware.takes_invalidations_of(&self.hardware)
-    }
-}
-
 /// Returns what a domain was made with.
 ///
 /// # Safety
 ///
 /// `domain` must have the operations `OPS`, and be valid for `'a`.
-unsafe fn private_of<'a>(domain: *mut bindings::iommu_domain) -> &'a Private {
+unsafe fn stage_of<'a>(domain: *mut bindings::iommu_domain) -> &'a FirstStage {
     // SAFETY: A domain with these operations came from the door, which is open as long as domains
     // exist.
     let private = unsafe { bindings::iommufd_rs_vtd_priv(domain) };
-    // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
-    unsafe { &*private.cast::<Private>() }
+    // SAFETY: `alloc_nested` passed a `FirstStage`, which is valid as long as the domain.
+    unsafe { &*private.cast::<FirstStage>() }
 }
 
 /// Allocates the domain of a guest's first stage on `parent`. Returns `EINVAL` if `parent` is
@@ -154,12 +141,11 @@ pub(crate) fn alloc_nested(
     dev: &IommuDevice,
     parent: Arc<Domain>,
     stage: FirstStage,
-    hardware: Hardware,
 ) -> Result<NestedDomain> {
     if !owns(dev) {
         return Err(EOPNOTSUPP);
     }
-    let private = KBox::new(Private { stage, hardware }, GFP_KERNEL_ACCOUNT)?;
+    let private = KBox::new(stage, GFP_KERNEL_ACCOUNT)?;
     let alloc = |parent| {
         let alloc = |private| {
             // SAFETY:
@@ -183,10 +169,10 @@ pub(crate) fn alloc_nested(
 ///
 /// # Invariants
 ///
-/// The domain has the operations `OPS`, and `private` is what it was made with.
+/// The domain has the operations `OPS`.
 pub(crate) struct NestedVtd<'a> {
     domain: NonNull<bindings::iommu_domain>,
-    private: &'a Private,
+    valid: PhantomData<&'a NestedDomain>,
     submissions: Cell<u32>,
 }
 
@@ -194,19 +180,12 @@ impl<'a> NestedVtd<'a> {
     /// Returns the domain as one of this backend's, or `None` if it is not.
     pub(crate) fn of(domain: &'a NestedDomain) -> Option<Self> {
         let raw = domain.with_ops(&OPS)?;
-        // SAFETY: The operations were checked, and the domain is valid for `'a`.
-        let private = unsafe { private_of(raw.as_ptr()) };
         // INVARIANT: The operations were checked.
         Some(Self {
             domain: raw,
-            private,
+            valid: PhantomData,
             submissions: Cell::new(0),
         })
-    }
-
-    /// Returns what the IOMMU implements on whose device the domain was made.
-    pub(crate) fn hardware(&self) -> &Hardware {
-        &self.private.hardware
     }
 }
 
@@ -286,9 +265,9 @@ static OPS: bindings::iommu_domain_ops = bindings::iommu_domain_ops {
 /// `domain` must have the operations `OPS`, and `dev` must be a device of the driver that has the door.
 unsafe fn suits(domain: *mut bindings::iommu_domain, dev: *mut bindings::device) -> bool {
     // SAFETY: The caller guarantees what concerns the domain, which is valid during the call.
-    let private = unsafe { private_of(domain) };
+    let stage = unsafe { stage_of(domain) };
     // SAFETY: The device is the driver's, as the caller guarantees.
-    unsafe { info(dev) }.is_some_and(|hardware| private.suits(&hardware))
+    unsafe { info(dev) }.is_some_and(|hardware| stage.suits(&hardware))
 }
 
 /// `attach_dev` of `OPS`. Returns `-EINVAL` if the IOMMU of the device cannot have the domain.
@@ -335,10 +314,10 @@ unsafe extern "C" fn set_dev_pasid(
 /// `private` must be what [`alloc_nested`] passed, and `entry` an entry of the driver that nothing
 /// else accesses.
 unsafe extern "C" fn fill(private: *const c_void, entry: *mut u64) {
-    // SAFETY: `alloc_nested` passed a `Private`, which is valid as long as the domain.
-    let private = unsafe { &*private.cast::<Private>() };
+    // SAFETY: `alloc_nested` passed a `FirstStage`, which is valid as long as the domain.
+    let stage = unsafe { &*private.cast::<FirstStage>() };
     // SAFETY: The driver passes an entry of its own, which is this long.
-    private.stage.fill(unsafe { &mut *entry.cast::<Entry>() });
+    stage.fill(unsafe { &mut *entry.cast::<Entry>() });
 }
 
 /// Makes descriptors for a cache. The driver calls it with a spinlock held.
@@ -402,5 +381,5 @@ unsafe extern "C" fn free(domain: *mut bindings::iommu_domain) {
     // exist.
     let private = unsafe { bindings::iommufd_rs_vtd_free_nested(domain) };
     // SAFETY: `alloc_nested` of this file passed it, from `KBox::into_raw`.
-    drop(unsafe { KBox::from_raw(private.cast::<Private>()) });
+    drop(unsafe { KBox::from_raw(private.cast::<FirstStage>()) });
 }

@@ -63,7 +63,7 @@ static void each_request(struct fixture *none)
 		{ pages(0x40000, 4, 0), PAGES_OF_PASID, 0x40000 | 2 },
 		{ pages(0x40000, 4, LEAF), PAGES_OF_PASID, 0x40000 | 2 | IH },
 		{ pages(0x40000, 64, LEAF), PAGES_OF_PASID, 0x40000 | 6 | IH },
-		/* The most that the IOMMU has a mask for. */
+		/* The most that QEMU's IOMMU has a mask for. */
 		{ pages(1UL << 30, 1UL << 18, 0), PAGES_OF_PASID, 1UL << 30 | 18 },
 		{ pages(0, ALL, 0), ALL_OF_PASID, 0 },
 		{ pages(0, ALL, LEAF), ALL_OF_PASID, 0 },

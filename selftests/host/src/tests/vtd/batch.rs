@@ -22,7 +22,8 @@ use crate::{
         },
         descriptor::{
             Cache,
-            Descriptor, //
+            Descriptor,
+            MAX_MASK, //
         },
         range::{
             Words,
@@ -32,8 +33,7 @@ use crate::{
     kapi::{
         array_vec::ArrayVec,
         iommu::invalidate::Invalidated, //
-    },
-    tests::vtd::FULL, //
+    }, //
 };
 
 /// A guest's requests: first page, pages, flags.
@@ -136,7 +136,7 @@ fn carry_out(driver: &Driver, requests: &[Asked], bad: Option<usize>) -> Invalid
         bad,
     };
     let count = requests.len() as u32;
-    batch::carry_out(driver, &FULL, &mut source, count)
+    batch::carry_out(driver, &mut source, count)
 }
 
 /// One request is carried out as a batch of it is.
@@ -146,7 +146,7 @@ fn one_request() {
         for (page, flags) in [(0, 0), (1, LEAF), (3, 0), (7, 1 << 1)] {
             let (alone, batch) = (Driver::new(&[(IOTLB, 1)]), Driver::new(&[(IOTLB, 1)]));
             let words = [page << 12, pages, flags.into()];
-            let one = batch::carry_out_one(&alone, &FULL, words);
+            let one = batch::carry_out_one(&alone, words);
             let same = carry_out(&batch, &[(page, pages, flags)], None);
             assert_eq!((one.done, one.result), (same.done, same.result));
             assert_eq!(one.submissions, same.submissions);
@@ -403,6 +403,33 @@ fn device_tlbs() {
         [pasid, 0x28000, 0, 0],
     ];
     assert_eq!(*driver.log.borrow(), [expected]);
+}
+
+/// Pages of more than the largest mask: everything of the PASID, but for a device TLB no more than was asked for. No IOMMU
+/// must be given a larger mask, QEMU's refuses it.
+#[test]
+fn beyond_the_largest_mask() {
+    assert_eq!(MAX_MASK, 18);
+    let device = Cache::Device {
+        pasid: 0,
+        sid: 1,
+        pfsid: 0,
+        qdep: 4,
+    };
+    for order in 1..=51 {
+        let driver = Driver::new(&[(IOTLB, 1), (device, 1)]);
+        // At the second of the places that such a range can have.
+        let (page, pages) = (1 << order, 1 << order);
+        assert_eq!(carry_out(&driver, &[(page, pages, LEAF)], None).done, 1);
+        let iotlb = match order {
+            0..=18 => [6 | 3 << 4 | 7 << 16, page << 12 | 1 << 6 | order, 0, 0],
+            _ => [6 | 2 << 4 | 7 << 16, 0, 0, 0],
+        };
+        // The lowest clear bit is below the order's.
+        let address = page << 12 | ((pages / 2 - 1) << 12) | 1;
+        let expected = [iotlb, [3 | 4 << 16 | 1 << 32, address, 0, 0]];
+        assert_eq!(*driver.log.borrow(), [expected], "2^{order} pages");
+    }
 }
 
 #[test]

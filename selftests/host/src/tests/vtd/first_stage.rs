@@ -33,23 +33,14 @@ fn filled(stage: &FirstStage) -> [u64; 8] {
 
 #[test]
 fn registers() {
-    let decoded = Hardware::new(1 << 60 | 1 << 39 | 9 << 48, 1 << 31 | 1 << 34);
-    let expected = Hardware {
-        max_mask: Some(9),
-        ..FULL
-    };
-    assert_eq!(decoded, expected);
-    let without = Hardware::new(!(1 << 60 | 1 << 39), !(1 << 31 | 1 << 34));
+    assert_eq!(Hardware::new(1 << 60, 1 << 31 | 1 << 34), FULL);
+    let without = Hardware::new(!(1 << 60), !(1 << 31 | 1 << 34));
     let expected = Hardware {
         five_levels: false,
         supervisor: false,
         extended_accessed: false,
-        max_mask: None,
     };
     assert_eq!(without, expected);
-    // MAMV has six bits.
-    let largest = Hardware::new(1 << 39 | 0x3f << 48, 0);
-    assert_eq!(largest.max_mask, Some(0x3f));
 }
 
 #[test]
@@ -147,21 +138,6 @@ fn attached_behind_another_iommu() {
                     "flags {flags}, width {width}, {other:?}"
                 );
             }
-        }
-    }
-}
-
-#[test]
-fn invalidations_of_another_iommu() {
-    let with = |max_mask| Hardware { max_mask, ..FULL };
-    // Whole address spaces can be invalidated by each IOMMU.
-    assert!(with(None).takes_invalidations_of(&with(None)));
-    for larger in 0..=0x3f {
-        assert!(with(Some(larger)).takes_invalidations_of(&with(None)));
-        assert!(!with(None).takes_invalidations_of(&with(Some(larger))));
-        for smaller in 0..=0x3f {
-            let takes = with(Some(larger)).takes_invalidations_of(&with(Some(smaller)));
-            assert_eq!(takes, smaller <= larger, "{smaller} on {larger}");
         }
     }
 }

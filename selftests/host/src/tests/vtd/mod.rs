@@ -10,10 +10,9 @@ mod world;
 
 use crate::drivers::vtd::hardware::Hardware;
 
-/// An IOMMU with all that the policy asks for, and pages of up to 2^18 at once, as most have.
+/// An IOMMU with all that the policy asks for.
 pub(super) const FULL: Hardware = Hardware {
     five_levels: true,
     supervisor: true,
     extended_accessed: true,
-    max_mask: Some(18),
 };

@@ -23,13 +23,11 @@ use super::{
         NEIGHBOURS,
         PLACES,
         STAGES, //
-    },
-    FULL, //
+    }, //
 };
 use crate::{
     drivers::vtd::{
         batch,
-        hardware::Hardware,
         range::LEAF, //
     },
     tests::random::cases, //
@@ -72,10 +70,6 @@ fn nothing_stale_nothing_foreign() {
     let count =
         |counter: &Cell<usize>, is_so: bool| counter.set(counter.get() + usize::from(is_so));
     cases(CASES, |random| {
-        let hardware = Hardware {
-            max_mask: *random.pick(&[None, Some(3), Some(18), Some(18)]),
-            ..FULL
-        };
         let world = RefCell::new(World::new(random));
         for _ in 0..STEPS / CASES as usize {
             let stage = random.within(0..=STAGES as u64 - 1) as usize;
@@ -92,7 +86,6 @@ fn nothing_stale_nothing_foreign() {
             drop(moved);
             let queue = Queue {
                 world: &world,
-                hardware: &hardware,
                 stage,
                 submissions: Cell::new(0),
             };
@@ -102,7 +95,7 @@ fn nothing_stale_nothing_foreign() {
                 bad: None,
             };
             let all = requests.len() as u32;
-            let answer = batch::carry_out(&queue, &hardware, &mut source, all);
+            let answer = batch::carry_out(&queue, &mut source, all);
             assert_eq!((answer.done, answer.result), (all, Ok(())));
             count(&unattached, answer.submissions == Some(0));
             let world = world.borrow();

@@ -8,7 +8,6 @@ use kernel::prelude::*;
 
 use crate::{
     drivers::vtd::{
-        hardware::Hardware,
         range::{
             Range,
             Request,
@@ -16,12 +15,9 @@ use crate::{
             LEAF, //
         }, //
     },
-    tests::{
-        random::{
-            cases,
-            Random, //
-        },
-        vtd::FULL, //
+    tests::random::{
+        cases,
+        Random, //
     }, //
 };
 
@@ -36,9 +32,9 @@ fn all(range: &Range) -> bool {
 }
 
 /// Checks that the ranges of a request cover it, and by how much more.
-fn check(first: u64, count: u64, hardware: &Hardware) {
+fn check(first: u64, count: u64) {
     let request = Request::new([first << 12, count, LEAF.into()]).unwrap();
-    let (one, other) = request.ranges(hardware);
+    let (one, other) = request.ranges();
     let asked = (u128::from(first), u128::from(first) + u128::from(count));
     let mut reached = asked.0;
     let mut covered = 0;
@@ -46,10 +42,6 @@ fn check(first: u64, count: u64, hardware: &Hardware) {
         assert!(range.leaf);
         let (start, end) = pages(&range);
         assert_eq!(start % (end - start), 0, "{range:?} is not aligned");
-        if hardware.max_mask.is_none_or(|max| range.order > max) {
-            assert!(all(&range), "{range:?} is too large for the IOMMU");
-            return;
-        }
         assert!(
             start <= reached,
             "{first:#x} {count}: a gap before {range:?}"
@@ -68,8 +60,8 @@ fn check(first: u64, count: u64, hardware: &Hardware) {
 fn small_requests() {
     for first in 0..70 {
         for count in 1..70 {
-            check(first, count, &FULL);
-            check((1 << 51) - 40 + first, count, &FULL);
+            check(first, count);
+            check((1 << 51) - 40 + first, count);
         }
     }
 }
@@ -79,15 +71,7 @@ fn random_requests() {
     cases(20_000, |random| {
         let count = 1 + (random.number() >> random.within(13..=63)).min((1 << 52) - 1);
         let first = random.within(0..=(1 << 52) - count);
-        let hardware = Hardware {
-            max_mask: match random.within(0..=3) {
-                0 => None,
-                1 => Some(0),
-                _ => Some(random.within(0..=52) as u32),
-            },
-            ..FULL
-        };
-        check(first, count, &hardware);
+        check(first, count);
     });
 }
 
@@ -105,7 +89,7 @@ fn everything() {
         (0x1000, 1 << 63),
         (!0xfff, 2),
     ] {
-        let (range, further) = Request::new([addr, pages, 0]).unwrap().ranges(&FULL);
+        let (range, further) = Request::new([addr, pages, 0]).unwrap().ranges();
         assert!(all(&range) && further.is_none(), "{addr:#x} {pages:#x}");
     }
 }
@@ -146,7 +130,7 @@ fn merged() {
     let count = Cell::new(0);
     cases(20_000, |random| {
         let (one, other) = (any_range(random), any_range(random));
-        let Some(both) = one.merged(other, &FULL) else {
+        let Some(both) = one.merged(other) else {
             return;
         };
         count.set(count.get() + 1);
@@ -160,25 +144,17 @@ fn merged() {
 }
 
 #[test]
-fn merged_within_the_mask() {
-    let hardware = Hardware {
-        max_mask: Some(1),
-        ..FULL
-    };
+fn merged_at_the_largest_orders() {
     let range = |addr, order| Range {
         addr,
         order,
         leaf: false,
     };
-    let merged = range(0, 0).merged(range(0x1000, 0), &hardware);
+    let merged = range(0, 0).merged(range(0x1000, 0));
     assert_eq!(merged, Some(range(0, 1)));
-    assert_eq!(range(0, 1).merged(range(0x2000, 1), &hardware), None);
-    assert_eq!(
-        range(0, 1).merged(range(0x2000, 1), &FULL),
-        Some(range(0, 2))
-    );
+    assert_eq!(range(0, 1).merged(range(0x2000, 1)), Some(range(0, 2)));
     // Neighbours that no single mask names.
-    assert_eq!(range(0x1000, 0).merged(range(0x2000, 0), &FULL), None);
-    let halves = range(0, 51).merged(range(1 << 63, 51), &FULL);
+    assert_eq!(range(0x1000, 0).merged(range(0x2000, 0)), None);
+    let halves = range(0, 51).merged(range(1 << 63, 51));
     assert_eq!(halves, Some(range(0, ALL)));
 }
