@@ -35,22 +35,24 @@ pub(crate) struct FirstStage {
 }
 
 impl FirstStage {
-    /// Checks the members of `struct iommu_hwpt_vtd_s1` against the IOMMU.
+    /// Checks the members of `struct iommu_hwpt_vtd_s1` against the IOMMU. `last` is the last address
+    /// that the second stage can translate, where the tables are.
     ///
     /// Returns `EOPNOTSUPP` for unknown flags and for reserved bits, `EINVAL` for an address that is
-    /// not a page's, an address width other than 48 or 57 bits, and for a width or flag that needs
-    /// what the IOMMU lacks.
+    /// not a page's or is above `last`, an address width other than 48 or 57 bits, and for a width or
+    /// flag that needs what the IOMMU lacks.
     pub(crate) fn new(
         flags: u64,
         pointer: u64,
         address_width: u32,
         reserved: u32,
+        last: u64,
         hardware: &Hardware,
     ) -> Result<Self> {
         if flags & !(SRE | EAFE | WPE) != 0 || reserved != 0 {
             return Err(EOPNOTSUPP);
         }
-        if pointer & ((1 << PAGE_SHIFT) - 1) != 0 {
+        if pointer & ((1 << PAGE_SHIFT) - 1) != 0 || pointer > last {
             return Err(EINVAL);
         }
         let mut word = pointer;

@@ -94,6 +94,7 @@ impl Backend for Vtd {
             s1.pgtbl_addr,
             s1.addr_width,
             s1.__reserved,
+            parent.aperture().last(),
             &hardware,
         )?;
         raw::alloc_nested(dev, parent, stage)

@@ -18,9 +18,11 @@ use crate::{
 };
 
 const POINTER: u64 = 0x1234_5678_9000;
+/// All addresses can be translated.
+const LAST: u64 = u64::MAX;
 
 fn new(flags: u64, width: u32, hardware: &Hardware) -> Result<FirstStage> {
-    FirstStage::new(flags, POINTER, width, 0, hardware)
+    FirstStage::new(flags, POINTER, width, 0, LAST, hardware)
 }
 
 /// The words of an entry, the other fields of which are all ones.
@@ -54,7 +56,7 @@ fn every_unknown_flag() {
 fn every_reserved_bit() {
     for bit in 0..32 {
         let reserved = 1 << bit;
-        let stage = FirstStage::new(0, POINTER, 48, reserved, &FULL);
+        let stage = FirstStage::new(0, POINTER, 48, reserved, LAST, &FULL);
         assert_eq!(stage, Err(EOPNOTSUPP), "bit {bit}");
     }
 }
@@ -62,12 +64,30 @@ fn every_reserved_bit() {
 #[test]
 fn every_bit_of_the_pointer() {
     for bit in 0..12 {
-        let stage = FirstStage::new(0, POINTER | 1 << bit, 48, 0, &FULL);
+        let stage = FirstStage::new(0, POINTER | 1 << bit, 48, 0, LAST, &FULL);
         assert_eq!(stage, Err(EINVAL), "bit {bit}");
     }
     for bit in 12..64 {
-        let stage = FirstStage::new(0, 1 << bit, 48, 0, &FULL).unwrap();
+        let stage = FirstStage::new(0, 1 << bit, 48, 0, LAST, &FULL).unwrap();
         assert_eq!(filled(&stage)[2], 1 << bit, "bit {bit}");
+    }
+}
+
+/// Tables where the second stage has no page can be, and fault; those that it cannot reach cannot.
+#[test]
+fn tables_above_the_second_stage() {
+    for bits in [39, 48, 57, 63] {
+        let last = (1 << bits) - 1;
+        for (pointer, reached) in [
+            (0, true),
+            (last & !0xfff, true),
+            (last + 1, false),
+            (u64::MAX & !0xfff, false),
+        ] {
+            let stage = FirstStage::new(0, pointer, 48, 0, last, &FULL);
+            assert_eq!(stage.is_ok(), reached, "{pointer:x}, {bits} bits");
+            assert!(reached || stage == Err(EINVAL));
+        }
     }
 }
 

@@ -246,7 +246,7 @@ impl Stage {
     /// Makes the entry that the driver installs, with the second stage of the host.
     fn entry(&self, did: u16) -> Entry {
         let mut entry = [HOST[0], HOST[1] | u64::from(did), 0, 0, 0, 0, 0, 0];
-        let made = FirstStage::new(self.flags, self.root, self.width, 0, &FULL);
+        let made = FirstStage::new(self.flags, self.root, self.width, 0, u64::MAX, &FULL);
         made.expect("the first stage is valid").fill(&mut entry);
         entry
     }
