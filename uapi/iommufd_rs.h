@@ -75,7 +75,8 @@ struct iommufd_rs_viommu_iommu {
  *   VMM does what S and I ask for, after the ioctl.
  * - INVALIDATE_DEVTAB_ENTRY
  * - INVALIDATE_IOMMU_PAGES
- * - INVALIDATE_IOTLB_PAGES: QueueID and MaxPend are ignored. Does nothing while ATS is off.
+ * - INVALIDATE_IOTLB_PAGES: QueueID and MaxPend are ignored. Does nothing while ATS is off, nor with GN and a
+ *   PASID other than 0: devices have nothing cached by a PASID yet.
  * - INVALIDATE_IOMMU_ALL: concerns all domains and devices of the vIOMMU.
  *
  * DeviceIDs and domain IDs are the guest's. entry_num is set to the number of commands that are complete, from

@@ -148,6 +148,29 @@ static void commands(struct fixture *none)
 		WANT(seen.word[0][1], c.cmd[1]);
 	}
 	WANT(invalidate_of(&g, &other, sizeof(other), 1, &done), -ENOENT);
+	/*
+	 * As the kernel's driver, PASID 0 where the guest's tables translate what has no PASID. The device has
+	 * nothing by another one, since its PASIDs are not turned on, and need not answer.
+	 */
+	c = iotlb(DEVICE, range | CMD_GN);
+	for (int pasid = 0; pasid < 2; pasid++) {
+		c.cmd[0] |= pasid ? 5UL << 48 : 0;
+		begin_issue(&seen);
+		WANT(invalidate(&g, &c, 1), 0);
+		end_issue(&seen, 1);
+		WANT(seen.commands, !pasid);
+		WANT(seen.waits, !pasid);
+	}
+	/* Bits 15:8 and 19:16 of a PASID, of which the IOMMU has 16. */
+	c = iotlb(DEVICE, range | CMD_GN);
+	c.cmd[0] |= 1UL << 23;
+	begin_issue(&seen);
+	WANT(invalidate(&g, &c, 1), 0);
+	end_issue(&seen, 1);
+	WANT(seen.commands, 0);
+	c.cmd[0] |= 1UL << 56;
+	WANT(invalidate_of(&g, &c, sizeof(c), 1, &done), -EIO);
+	c = iotlb(DEVICE, range);
 	/* Without ATS there is nothing to tell it. */
 	WANT(detach(g.edu.dev), 0);
 	begin_issue(&seen);

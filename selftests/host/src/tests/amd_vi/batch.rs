@@ -222,7 +222,7 @@ fn pages(domain: u64, page: u64) -> Words {
 
 fn device_pages(device: u64, page: u64) -> Words {
     let words = with(with([0; 2], 63, 60, 4), 15, 0, device);
-    with(with_pasid(words, 5), 127, 76, page)
+    with(with_pasid(words, 0), 127, 76, page)
 }
 
 const ALL: Words = [8 << 60, 0];
@@ -485,6 +485,27 @@ fn devices_without_ats_have_nothing_cached() {
         (0x1018, 0x1018)
     );
     assert_eq!(bits(&given[0], 31, 24), 8);
+}
+
+/// By a PASID no device has anything cached, with ATS either; the command need not be answered.
+#[test]
+fn devices_have_nothing_cached_by_a_pasid() {
+    let recorder = Recorder::new(1);
+    let of = |pasid| with_pasid(device_pages(0x18, 1), pasid);
+    let commands = [
+        of(0),
+        of(1),
+        of(0xf_ffff),
+        device_pages(0x18, 2),
+        of(1 << 8),
+    ];
+    assert_eq!(run(&recorder, &commands, None), outcome(5, Ok(()), 1));
+    let given = recorder.submissions(0).concat();
+    let pages: Vec<_> = given.iter().map(|words| bits(words, 127, 76)).collect();
+    assert_eq!(pages, [1, 2]);
+    // One of a device that the guest does not have is refused all the same.
+    let command = with_pasid(device_pages(0x11, 1), 5);
+    assert_eq!(run(&recorder, &[command], None).result, Err(ENOENT));
 }
 
 #[test]

@@ -104,8 +104,9 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) guests: Vec<Guest>,
     iommus: Vec<Iommu>,
-    /// What devices have cached, by guest and device, PASID and page.
-    atc: BTreeMap<(usize, usize, Option<u64>, u64), Translation>,
+    /// What devices have cached, by guest and device, and page. They are not enabled to use PASIDs with
+    /// ATS: the driver enables ATS alone.
+    atc: BTreeMap<(usize, usize, u64), Translation>,
     /// Cached entries of the other guest that a command has dropped.
     pub(super) foreign: usize,
 }
@@ -266,8 +267,9 @@ impl World {
         pasid: Option<u64>,
         page: u64,
     ) -> Option<Translation> {
-        let by_device = (guest, device, pasid, page);
-        if let Some(cached) = self.atc.get(&by_device) {
+        let by_device = (guest, device, page);
+        let has_pasid = pasid.is_some();
+        if let Some(cached) = self.atc.get(&by_device).filter(|_| !has_pasid) {
             return Some(*cached);
         }
         let place = self.iommu_of(device);
@@ -298,7 +300,7 @@ impl World {
             },
         };
         iommu.tlb.insert((domain, pasid, page), translation);
-        if bits(&dte, 96, 96) == 1 {
+        if bits(&dte, 96, 96) == 1 && !has_pasid {
             self.atc.insert(by_device, translation);
         }
         Some(translation)
@@ -346,9 +348,11 @@ impl World {
                     let pasid = bits(&words, 59, 56) << 16
                         | bits(&words, 23, 16) << 8
                         | bits(&words, 55, 48);
-                    let pasid = (bits(&words, 66, 66) == 1).then_some(pasid);
-                    self.atc.retain(|(of, by, with, page), _| {
-                        (*of, *by, *with) != (OURS, device, pasid)
+                    let by_pasid = bits(&words, 66, 66) == 1;
+                    assert_eq!(pasid, 0, "the device has no PASIDs and need not answer");
+                    self.atc.retain(|(of, by, page), _| {
+                        (*of, *by) != (OURS, device)
+                            || by_pasid
                             || *page < first
                             || page - first >= count
                     });
@@ -395,18 +399,18 @@ impl World {
                 }
             }
         }
-        for ((guest, device, pasid, page), cached) in &self.atc {
+        for ((guest, device, page), cached) in &self.atc {
             if *guest != OURS {
                 continue;
             }
             let place = self.iommu_of(*device);
             let dte = self.iommus[place].dtes[&device_id(place, OURS, *device)];
-            let expected = decode(&dte, *pasid).map(|(_, pasid, root)| match pasid {
+            let expected = decode(&dte, None).map(|(_, pasid, root)| match pasid {
                 None => Translation::Second,
                 Some(pasid) => memory.walk(root, pasid, *page),
             });
             if expected != Some(*cached) {
-                return Some(format!("ATC of {device}: {pasid:x?} {page:x}"));
+                return Some(format!("ATC of {device}: {page:x}"));
             }
         }
         None
