@@ -30,6 +30,7 @@ const TV: Field = Field::bit(1);
 const MODE: Field = Field::new(11, 9);
 const HOST_ROOT: Field = Field::new(51, 12);
 /// Word 0. Peripheral page requests: whether they are logged, and whether a response has a PASID.
+/// TODO[NATIVE]: page requests.
 const PPR: Field = Field::bit(52);
 const GPRP: Field = Field::bit(53);
 /// Word 0. Whether requests without a PASID are translated as PASID 0.
@@ -189,13 +190,18 @@ impl GuestDte {
         self.is_valid
     }
 
-    /// Returns whether a write or a read of a device may fault by what the guest has set up. Where the
-    /// second stage alone translates, the guest has permissions only; the rest is the host's.
-    pub(crate) fn may_fault(&self, is_write: bool) -> bool {
-        let needed = if is_write { IW } else { IR };
+    /// Returns whether a write or a read of a device, or if it is not known an access of either kind,
+    /// may fault by what the guest has set up. Where the second stage alone translates, the guest has
+    /// permissions only; the rest is the host's.
+    pub(crate) fn may_fault(&self, is_write: Option<bool>) -> bool {
+        let needed = match is_write {
+            Some(true) => IW.mask(),
+            Some(false) => IR.mask(),
+            None => IR.mask() | IW.mask(),
+        };
         match self.stages {
             Stages::None | Stages::Both(_) => true,
-            Stages::Second => self.permissions & needed.mask() == 0,
+            Stages::Second => self.permissions & needed != needed,
         }
     }
 

@@ -83,13 +83,20 @@ fn ids_are_the_guests_and_nothing_else_passes() {
 /// refuses, or it is the host's; and an IOMMU reports nothing about an entry that is not valid.
 #[test]
 fn what_the_host_has_set_up() {
-    let told = |entry: &GuestDte, code, write| {
-        let event = with(with([0; 2], 63, 60, code), 53, 53, write);
-        for_guest(event, DEVICE, entry).is_some()
+    // I, PR, RW, TR, as their bits are in the entry.
+    let (i, pr, rw, tr) = (1u64 << 51, 1u64 << 52, 1u64 << 53, 1u64 << 56);
+    let told = |entry: &GuestDte, code: u64, flags: u64| {
+        for_guest([code << 60 | flags, 0], DEVICE, entry).is_some()
     };
     let of = |entry: &GuestDte| {
-        let faults = [told(entry, 2, 0), told(entry, 2, 1)];
+        let faults = [told(entry, 2, pr), told(entry, 2, pr | rw)];
         assert_eq!(told(entry, 1, 0), told(entry, 8, 0));
+        // Without a valid RW a fault may be of either kind.
+        for flags in [0, i, tr, i | tr, pr | i, pr | tr, pr | i | tr] {
+            for flags in [flags, flags | rw] {
+                assert_eq!(told(entry, 2, flags), faults[0] || faults[1], "{flags:x}");
+            }
+        }
         (told(entry, 1, 0), faults)
     };
     // Not valid, whatever else is set.
