@@ -37,8 +37,9 @@ pub(crate) const MAX: usize = 64;
 
 /// Where a guest's commands come from.
 pub(crate) trait Source {
-    /// Fills `block` with the next commands. Returns `EFAULT`, or `E2BIG` for entries that are no
-    /// commands; the next call then begins with the same command.
+    /// Fills `block` with the next commands. Returns `EFAULT`, `E2BIG` for entries that are no
+    /// commands, or `EINTR` if nobody waits for the answer any more; the next call then begins with
+    /// the same command.
     fn read(&mut self, block: &mut [Words]) -> Result;
 }
 

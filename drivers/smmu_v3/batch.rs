@@ -49,8 +49,8 @@ const MAX_REMEMBERED: usize = 16;
 
 /// Where a guest's commands come from.
 pub(crate) trait Source {
-    /// Fills `block` with the next `len` commands, `N` at most. `EFAULT`, or `E2BIG` for entries
-    /// that are no commands.
+    /// Fills `block` with the next `len` commands, `N` at most. `EFAULT`, `E2BIG` for entries that
+    /// are no commands, or `EINTR` if nobody waits for the answer any more.
     fn read<const N: usize>(&mut self, block: &mut ArrayVec<Words, N>, len: usize) -> Result;
 }
 

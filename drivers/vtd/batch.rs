@@ -37,8 +37,8 @@ pub(crate) const BLOCK: usize = 16;
 
 /// Where the requests come from.
 pub(crate) trait Source {
-    /// Fills `block` with the next `len` requests, [`BLOCK`] at most. `EFAULT`, or `E2BIG` for entries
-    /// that are no requests.
+    /// Fills `block` with the next `len` requests, [`BLOCK`] at most. `EFAULT`, `E2BIG` for entries
+    /// that are no requests, or `EINTR` if nobody waits for the answer any more.
     fn read(&mut self, block: &mut ArrayVec<Words, BLOCK>, len: usize) -> Result;
 }
 

@@ -13,6 +13,7 @@ use crate::{
     ffi::bindings,
     kapi::{
         bug::warn_on_once,
+        sync::signal,
         units::to_usize, //
     }, //
 };
@@ -63,7 +64,8 @@ impl Requests {
     /// is called again with the rest. Stops at the first error, and if a driver carries out
     /// nothing. One that fails has not carried out the last request. If its number says so, the
     /// driver failed before it set it, as where it has no memory for a copy of the requests, and
-    /// has carried out none of the block.
+    /// has carried out none of the block. Fails with `EINTR` before a further block if the current
+    /// task is being killed.
     pub(super) fn carry_out(
         &self,
         op: impl Fn(*mut bindings::iommu_user_data_array) -> c_int,
@@ -88,7 +90,15 @@ impl Requests {
                 array.entry_num
             };
             done += answered;
-            if result.is_err() || answered == 0 || done == self.count {
+            let is_last = answered == 0 || done == self.count;
+            let result = result.and_then(|()| {
+                if is_last {
+                    Ok(())
+                } else {
+                    signal::check_killed()
+                }
+            });
+            if is_last || result.is_err() {
                 return Invalidated {
                     done,
                     result,

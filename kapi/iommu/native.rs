@@ -23,7 +23,8 @@ use crate::kapi::{
     mm::user::{
         UserStruct,
         MAX_SIZE, //
-    }, //
+    },
+    sync::signal, //
 };
 
 impl UserData {
@@ -65,7 +66,8 @@ impl Requests {
 /// Reads [`Requests`] one after the other, each once.
 ///
 /// Reading returns `EFAULT` if user memory cannot be read, and `E2BIG` if requests are longer than
-/// a `T` and their further bytes are not zero. The reader then remains where it was. If the sum of
+/// a `T` and their further bytes are not zero; reading a block, `EINTR` if the current task is being
+/// killed, which so ends a batch. The reader then remains where it was. If the sum of
 /// an address and a length wraps, it is no address of user memory.
 pub(crate) struct RequestReader<T> {
     /// The address of the next one.
@@ -90,6 +92,7 @@ impl<T: FromBytes + AsBytes> RequestReader<T> {
     /// Fills `block` with the next requests. If it fails, some may have been overwritten.
     #[inline]
     pub(crate) fn read_block(&mut self, block: &mut [T]) -> Result {
+        signal::check_killed()?;
         let start = self.next;
         if self.entry_len as usize == size_of::<T>() {
             let bytes = block.as_bytes_mut();
@@ -122,6 +125,8 @@ impl<T: FromBytes + Copy> RequestReader<T> {
         block: &mut ArrayVec<T, N>,
         len: usize,
     ) -> Result {
+        block.clear();
+        signal::check_killed()?;
         let start = self.next;
         if self.entry_len as usize == size_of::<T>() {
             let room = block.room(len);
@@ -143,7 +148,6 @@ impl<T: FromBytes + Copy> RequestReader<T> {
             self.next = start.wrapping_byte_add(bytes);
             return Ok(());
         }
-        block.clear();
         for _ in 0..len.min(N) {
             match self.read() {
                 Ok(request) => {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -39,4 +41,39 @@ bool child_done(int pid)
 bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f))
 {
 	return child_done(start_child(f, uid, run));
+}
+
+struct victim {
+	void (*run)(void *arg);
+	void *arg;
+	atomic_bool begun, returned;
+};
+
+static int run_victim(void *arg)
+{
+	struct victim *v = arg;
+
+	atomic_store(&v->begun, true);
+	v->run(v->arg);
+	atomic_store(&v->returned, true);
+	return pause();
+}
+
+bool killed_in(void (*run)(void *arg), void *arg, unsigned int us)
+{
+	static char stack[1 << 16] __attribute__((aligned(16)));
+	struct victim v = { .run = run, .arg = arg };
+	int pid = clone(run_victim, stack + sizeof(stack), CLONE_VM | SIGCHLD, &v);
+
+	if (pid < 0) {
+		fail("no process");
+		return false;
+	}
+	while (!atomic_load(&v.begun))
+		usleep(10);
+	usleep(us);
+	kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, 0) != pid)
+		fail("process %d is not a child", pid);
+	return !atomic_load(&v.returned);
 }

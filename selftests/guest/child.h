@@ -18,4 +18,10 @@ bool child_done(int pid);
 /* Runs run(f) in a child process and waits for it. Returns whether it had no failure. */
 bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
 
+/*
+ * Calls run(arg) in a process that has this one's memory, and kills it when it has run for so many microseconds. Returns
+ * whether it was killed before run() returned.
+ */
+bool killed_in(void (*run)(void *arg), void *arg, unsigned int us);
+
 #endif

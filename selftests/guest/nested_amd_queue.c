@@ -6,8 +6,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "nested_amd.h"
 
 #define ALL_OF			(ALL_PAGES | CMD_S | CMD_PDE)
@@ -346,6 +348,58 @@ static void wrong_requests(struct fixture *none)
 	close_guest(&g);
 }
 
+struct long_call {
+	int fd;
+	struct iommu_hwpt_invalidate cmd;
+};
+
+static void invalidate_long(void *arg)
+{
+	struct long_call *l = arg;
+
+	call(l->fd, IOMMU_HWPT_INVALIDATE, &l->cmd);
+}
+
+/* A process is killed during a call: the blocks that it has read are carried out and counted, and nothing else is. */
+static void killed(struct fixture *none)
+{
+	const uint32_t all = 1 << 19;
+	struct long_call l = { .cmd = { .entry_num = 0 } };
+	uint32_t hwpt, issued;
+	command *commands;
+	struct guest g;
+
+	if (no_commands() || !open_attached(&g, translating(DOMAIN, GCR3_PAGE), &hwpt))
+		return;
+	commands = mmap(NULL, all * sizeof(*commands), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(commands != MAP_FAILED);
+	/* Every second page, so that they are not merged. */
+	for (uint64_t n = 0; n < all; n++)
+		commands[n] = pages(DOMAIN, 2 * n * PAGE);
+	for (unsigned int try = 0; try < 50 && (!l.cmd.entry_num || l.cmd.entry_num == all); try++) {
+		l.fd = g.fd;
+		l.cmd = (struct iommu_hwpt_invalidate){
+			.size = sizeof(l.cmd), .hwpt_id = g.viommu, .data_uptr = PTR(commands), .entry_num = all,
+			.data_type = IOMMUFD_RS_VIOMMU_INVALIDATE_DATA_AMD, .entry_len = sizeof(*commands),
+		};
+		begin_issue(&seen);
+		if (!killed_in(invalidate_long, &l, 200 * try))
+			break;
+	}
+	note("%u commands of %u were carried out", l.cmd.entry_num, all);
+	CHECK(l.cmd.entry_num && l.cmd.entry_num < all);
+	WANT(l.cmd.entry_num % SUBMISSION, 0);
+	/* With a COMPLETION_WAIT for each submission. The ring is run through many times. */
+	issued = l.cmd.entry_num + l.cmd.entry_num / SUBMISSION;
+	const uint32_t tail = (seen.before.tail + issued) % RING;
+
+	begin_issue(&seen);
+	WANT(seen.before.tail, tail);
+	munmap(commands, all * sizeof(*commands));
+	close_guest(&g);
+}
+
 /* The VMM's emulation of the guest's IOMMU: its registers are head and tail of the two rings. */
 struct vmm {
 	struct guest g;
@@ -555,6 +609,7 @@ static const struct test tests[] = {
 	{ "each bit of a command", bits_of_commands, ALONE },
 	{ "PASIDs of commands", pasids, ALONE },
 	{ "wrong requests", wrong_requests, ALONE },
+	{ "a process is killed that issues many", killed, ALONE },
 	{ "a guest of a VMM", guest_of_a_vmm, ALONE },
 	{ "events of a guest", events_of_a_guest, ALONE },
 };

@@ -203,6 +203,58 @@ static void most(struct fixture *none)
 	close_caches(&c);
 }
 
+/* All of the requests that a call can have, the most in number. */
+struct long_call {
+	int fd;
+	struct iommu_hwpt_invalidate cmd;
+};
+
+static void invalidate_long(void *arg)
+{
+	struct long_call *l = arg;
+
+	call(l->fd, IOMMU_HWPT_INVALIDATE, &l->cmd);
+}
+
+/* A process is killed during a call: it ends with the block of requests that the kernel's driver has been given. */
+static void killed(struct fixture *none)
+{
+	const size_t size = (size_t)MAX_REQUESTS * sizeof(requests[0]);
+	uint32_t done = 0;
+	struct caches c;
+	void *array;
+
+	if (!open_caches(&c))
+		return;
+	array = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(array != MAP_FAILED);
+	for (unsigned int try = 0; try < 200; try++) {
+		struct long_call l = {
+			.fd = c.g.fd,
+			.cmd = {
+				.size = sizeof(l.cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(array),
+				.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = MAX_REQUESTS,
+			},
+		};
+
+		/* The call writes how many were carried out also if it is killed. */
+		if (!killed_in(invalidate_long, &l, 50 * try))
+			break;
+		done = l.cmd.entry_num;
+		if (done && done < MAX_REQUESTS)
+			break;
+	}
+	note("%u requests of %u were carried out", done, MAX_REQUESTS);
+	if (on_c_module()) {
+		CHECK(!done || done == MAX_REQUESTS);
+	} else {
+		CHECK(done && done < MAX_REQUESTS);
+		WANT(done % 1024, 0);
+	}
+	munmap(array, size);
+	close_caches(&c);
+}
+
 static atomic_bool stop;
 
 /* Changes a request from valid to invalid and back while the kernel reads it. */
@@ -248,6 +300,7 @@ static const struct test tests[] = {
 	{ "the count of requests before a wrong one", counted, ALONE },
 	{ "an array that ends too early", cut_array, ALONE },
 	{ "the largest number of requests", most, ALONE },
+	{ "a process is killed that invalidates much", killed, ALONE },
 	{ "requests that change while they are read", changing, ALONE },
 };
 
