@@ -126,8 +126,8 @@ impl ViommuOps for NativeViommu {
     }
 
     /// Returns `EOPNOTSUPP` for any flag and for data of another type, `EINVAL` for data shorter
-    /// than `struct iommu_hwpt_amd_guest`, `E2BIG` as [`UserData::read_longer`], `EFAULT`, the errors of [`GuestDte::new`], and `ENOSPC` if the host has no domain ID
-    /// left.
+    /// than `struct iommu_hwpt_amd_guest`, `E2BIG` as [`UserData::read_longer`], `EFAULT`, the errors of
+    /// [`GuestDte::new`], and `ENOSPC` if the host has no domain ID left.
     fn alloc_nested(
         &self,
         flags: u32,
