@@ -164,6 +164,7 @@ impl Batch<Area> for Moving {
         self.small == small && self.bytes.saturating_add(range.len()) <= most
     }
 
+    #[inline]
     fn push(&mut self, range: IovaRange, area: &mut Area) {
         let place = self.areas.get_mut(self.count);
         warn_on_once!(place.is_none());

@@ -326,9 +326,13 @@ impl<D: Clone> Membership<D> {
 
     /// Counts that an area has followed more changes than before.
     pub(crate) fn follow(&mut self, before: Followed, now: Followed) {
-        let behind = self.changing_mut().filter(|m| m.is_behind(before));
-        let ahead = behind.filter(|m| !m.is_behind(now));
-        self.gone += ahead.map(|m| usize::from(m.caught_up())).sum::<usize>();
+        let mut gone = 0;
+        for member in self.changing_mut() {
+            if member.is_behind(before) && !member.is_behind(now) {
+                gone += usize::from(member.caught_up());
+            }
+        }
+        self.gone += gone;
     }
 
     /// Returns the number of areas.

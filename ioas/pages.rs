@@ -288,6 +288,11 @@ impl Pages {
     /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin). The lock is released after
     /// each [`PIECE`].
     pub(crate) fn unpin(&self, range: PageRange) {
+        // As in most calls.
+        if range.len() <= PIECE {
+            self.inner().unpin(range);
+            return;
+        }
         let mut rest = Some(range);
         while let Some(range) = rest {
             let mut inner = self.inner();
@@ -330,7 +335,7 @@ impl Pages {
             inner.charged.get()
         };
         if npages != 0 {
-            charge(advance, pending_owner, inner.accounting, npages)?;
+            charge(Some(advance), pending_owner, inner.accounting, npages)?;
         }
         inner.pending_owner = Some((pending_owner.clone(), npages));
         let by_process = inner.accounting == Accounting::Process;
@@ -499,12 +504,15 @@ impl Source {
 
 /// Charges `npages` pages. Returns the errors of [`Advance::charge`].
 fn charge(
-    advance: &mut Advance,
+    advance: Option<&mut Advance>,
     owner: &AccountedMm,
     accounting: Accounting,
     npages: u64,
 ) -> Result {
-    let charged = advance.charge(owner, accounting, npages);
+    let charged = match advance {
+        Some(advance) => advance.charge(owner, accounting, npages),
+        None => owner.try_charge(accounting, npages),
+    };
     charged.map_err(|error| not_charged(owner, accounting, npages, error))
 }
 
@@ -541,10 +549,11 @@ impl Inner {
     }
 
     /// Charges pages that are about to be pinned to the owner, and to the next one if that is
-    /// decided. Returns the errors of [`Advance::charge`], and then nothing has changed.
-    pub(super) fn charge(&mut self, npages: u64, advance: &mut Advance) -> Result {
+    /// decided. Without an `advance`, nothing was paid for. Returns the errors of [`Advance::charge`],
+    /// and then nothing has changed.
+    pub(super) fn charge(&mut self, npages: u64, mut advance: Option<&mut Advance>) -> Result {
         self.usage.charge_to(&self.owner, self.accounting);
-        charge(advance, &self.owner, self.accounting, npages)?;
+        charge(advance.as_deref_mut(), &self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
             if !self.owner.same_account(next, self.accounting) {
                 if let Err(refusal) = charge(advance, next, self.accounting, npages) {

@@ -160,7 +160,7 @@ impl Pages {
         if inner.pins.get() != 0 || !nothing_pinned {
             return Ok(false);
         }
-        if inner.charge(range.len(), &mut Advance::new()).is_err() {
+        if inner.charge(range.len(), None).is_err() {
             return Ok(false);
         }
         let mut extents = Extents::None;
@@ -282,7 +282,7 @@ impl<'a> PendingPin<'a> {
             }
             fault_injection::point(ENOMEM)?;
             let charged = match core::mem::replace(&mut paid, Ok(())) {
-                Ok(()) => inner.charge(wanted, advance),
+                Ok(()) => inner.charge(wanted, Some(advance)),
                 Err(error) => Err(inner.not_paid(wanted, error)),
             };
             let refusal = match charged {
@@ -343,7 +343,7 @@ impl<'a> PendingPin<'a> {
     ) -> Result<bool> {
         let more = gap.len().saturating_sub(self.spare);
         if more != 0 {
-            match inner.charge(more, advance) {
+            match inner.charge(more, Some(advance)) {
                 Err(refusal) if refusal.error() == EAGAIN => return Ok(false),
                 charged => charged?,
             }

@@ -61,10 +61,13 @@ impl Advance {
         accounting: Accounting,
         npages: u64,
     ) -> Result {
-        let mut paid = self.of(owner).filter(|_| accounting == Accounting::Process);
+        if accounting != Accounting::Process {
+            return owner.try_charge(accounting, npages);
+        }
+        let mut paid = self.of(owner);
         let have = paid.as_ref().map_or(0, |paid| paid.npages.min(npages));
         if have != npages {
-            match owner.charge(accounting, npages - have, false) {
+            match owner.try_charge(accounting, npages - have) {
                 Err(EAGAIN) => {
                     self.want(owner, npages);
                     return Err(EAGAIN);

@@ -182,6 +182,12 @@ impl AccountedMm {
         Ok(())
     }
 
+    /// Charges `npages` pages, and does not wait. On failure nothing is charged. Returns `ENOMEM` if this
+    /// exceeds the limit, `EINVAL` if the process has ended, and `EAGAIN` if its mmap lock is not free.
+    pub(crate) fn try_charge(&self, accounting: Accounting, npages: u64) -> Result {
+        self.charge(accounting, npages, false)
+    }
+
     /// Returns by how many pages the limit is exceeded if `npages` more are charged now, or 1 if it
     /// is not exceeded any more.
     pub(crate) fn excess(&self, accounting: Accounting, npages: u64) -> u64 {
