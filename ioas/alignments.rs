@@ -9,8 +9,9 @@ use crate::kapi::{
     units::PAGE_SHIFT, //
 };
 
-/// How many users need each power of two, up to a page.
-pub(crate) struct Alignments([u64; PAGE_SHIFT as usize + 1]);
+/// How many users need each power of two, up to a page. A user is an object with an id of 32 bits, or one
+/// for it.
+pub(crate) struct Alignments([u32; PAGE_SHIFT as usize + 1]);
 
 impl Alignments {
     /// Returns those of no users.
@@ -38,7 +39,7 @@ impl Alignments {
         }
     }
 
-    fn users(&mut self, alignment: u64) -> Option<&mut u64> {
+    fn users(&mut self, alignment: u64) -> Option<&mut u32> {
         self.0.get_mut(alignment.trailing_zeros() as usize)
     }
 
