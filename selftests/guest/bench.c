@@ -132,6 +132,12 @@ static void measure(const char *cdev)
 			attach_rows(&r, &memory[i]);
 			floor_rows(&r, &memory[i], kinds[i].length);
 		}
+		for (i = 0; i < NR_FILES; i++) {
+			if (!shared[i].name || !wanted(shared[i].name))
+				continue;
+			copy_rows(&r, &shared[i], kinds[i].length);
+			attach_rows(&r, &shared[i]);
+		}
 		thread_rows("two threads", r.iommu, r.ioas, memory[SMALL].p, RANGE);
 		growth_rows(&r, &memory[SMALL]);
 		for (i = 0; i < NR_KINDS; i++)
