@@ -320,48 +320,77 @@ static void write_to_pages(char *at)
 	WANT(set_dirty(&read_late, MOCK_IOVA, NR_READ * PAGE, PAGE, dirty), 0);
 }
 
+static int late_dmabuf;
+
+static bool open_late_dmabuf(void *none)
+{
+	late_dmabuf = open_around_dmabuf(&read_late);
+	if (late_dmabuf < 0)
+		fail("no dma-buf: %s", errno_name(late_dmabuf));
+	return late_dmabuf >= 0;
+}
+
+static void revoke_and_read(struct late *late, void *none)
+{
+	struct tracked *t = &read_late;
+	unsigned char bits[NR_READ / 8] = {};
+
+	WANT(revoke_dmabuf(t->m.fd, late_dmabuf, true), 0);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+
+	/* The first reading has made all pages clean. */
+	WANT(get_dirty(t, MOCK_IOVA, t->size, PAGE, bits, 0), 0);
+	CHECK(!bits[0] && !bits[LAST_PAGE / 8]);
+}
+
+static void close_late_dmabuf(void *none)
+{
+	close(late_dmabuf);
+	close_tracked(&read_late);
+}
+
 /*
  * A dma-buf is revoked while the dirty pages of its HWPT are read: the reader waits for the bitmap's
  * memory, in the page before the dma-buf. The rest of the range is read when the tables have no
- * entries for the dma-buf any more.
+ * entries for the dma-buf any more. If revoking waits for the reader, the memory is never late then.
  */
 static void revoked_while_read(struct fixture *none)
 {
-	struct tracked *t = &read_late;
-	unsigned char bits[NR_READ / 8];
-	struct late late;
-	int dmabuf;
+	test_late(&(struct late_test){
+		.late = { .kind = LATE, .prepare = write_to_pages, .call = read_to_late_memory },
+		.open = open_late_dmabuf, .run = revoke_and_read, .close = close_late_dmabuf });
+}
 
-	dmabuf = open_around_dmabuf(t);
-	CHECK(dmabuf >= 0);
-	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
+static bool open_read_late(void *none)
+{
+	if (!open_tracked(&read_late))
+		fail("no dirty tracking");
+	return !has_failed();
+}
+
+static void close_read_late(void *none)
+{
+	close_tracked(&read_late);
+}
+
+static void kill_and_read(struct late *late, void *none)
+{
+	unsigned char bits[NR_READ / 8] = {};
+
+	kill_late(late);
+	if (!late->told)
 		return;
-	WANT(revoke_dmabuf(t->m.fd, dmabuf, true), 0);
-	CHECK(still_late(&late));
-	WANT(end_late(&late), 0);
-
-	/* The first reading has made all pages clean. */
-	memset(bits, 0, sizeof(bits));
-	WANT(get_dirty(t, MOCK_IOVA, t->size, PAGE, bits, 0), 0);
-	CHECK(!bits[0] && !bits[LAST_PAGE / 8]);
-	close(dmabuf);
-	close_tracked(t);
+	WANT(get_dirty(&read_late, MOCK_IOVA, NR_READ * PAGE, PAGE, bits, 0), 0);
+	WANT_FINDING("20", bit(bits, LAST_PAGE), 1, 0);
 }
 
 /* A process is killed while it reads the first page. It does not come to the last one, which stays dirty. */
 static void killed_read(struct fixture *none)
 {
-	unsigned char bits[NR_READ / 8] = {};
-	struct tracked *t = &read_late;
-	struct late late;
-
-	CHECK(open_tracked(t));
-	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
-		return;
-	kill_late(&late);
-	WANT(get_dirty(t, MOCK_IOVA, NR_READ * PAGE, PAGE, bits, 0), 0);
-	WANT_FINDING("20", bit(bits, LAST_PAGE), 1, 0);
-	close_tracked(t);
+	test_late(&(struct late_test){
+		.late = { .kind = LATE, .prepare = write_to_pages, .call = read_to_late_memory },
+		.open = open_read_late, .run = kill_and_read, .close = close_read_late });
 }
 
 static uint32_t untracked;
@@ -380,42 +409,70 @@ static void begin_tracking(struct fixture *none)
 	call(read_late.m.fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &on);
 }
 
+static bool open_untracked(void *none)
+{
+	struct iommu_hwpt_alloc alloc = { .size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING };
+	struct tracked *t = &read_late;
+
+	if (open_tracked(t)) {
+		alloc.dev_id = t->m.dev_id;
+		alloc.pt_id = t->m.other;
+		if (!call(t->m.fd, IOMMU_HWPT_ALLOC, &alloc)) {
+			untracked = alloc.out_hwpt_id;
+			return true;
+		}
+	}
+	fail("no page tables to track");
+	return false;
+}
+
+static void kill_begin(struct late *late, void *arg)
+{
+	unsigned char dirty = 1;
+	int unmapper, pid;
+	bool *gone = arg;
+
+	unmapper = start_waiting(late, unmap_first);
+	if (unmapper <= 0)
+		return;
+	pid = start_waiting(late, begin_tracking);
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		*gone = ends_while_late(late, pid);
+		late->told = still_late(late);
+		WANT(end_late(late), 0);
+		if (!*gone)
+			waitpid(pid, NULL, 0);
+	}
+	CHECK(child_done(unmapper));
+	/* The mock has no device write to pages that are not tracked. */
+	if (late->told)
+		WANT_FINDING("20", mock_set_dirty(read_late.m.fd, untracked, MOCK_IOVA + PAGE, PAGE, PAGE, &dirty),
+			     -EINVAL, 0);
+}
+
+static void close_untracked(void *none)
+{
+	struct tracked *t = &read_late;
+
+	WANT(destroy(t->m.fd, untracked), 0);
+	/* If nothing was unmapped, it is there. */
+	map(t->m.fd, t->m.other, t->va, PAGE, MOCK_IOVA);
+	close_tracked(t);
+}
+
 /*
  * A process is killed that is to make all pages clean and then begin to track them. It waits for the first
  * one, which is to be unmapped, and is read until then.
  */
 static void killed_begin(struct fixture *none)
 {
-	struct iommu_hwpt_alloc alloc = { .size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING };
-	struct tracked *t = &read_late;
-	unsigned char dirty = 1;
-	int unmapper, pid;
-	struct late late;
-	bool gone;
+	bool gone = false;
 
-	CHECK(open_tracked(t));
-	alloc.dev_id = t->m.dev_id;
-	alloc.pt_id = t->m.other;
-	WANT(call(t->m.fd, IOMMU_HWPT_ALLOC, &alloc), 0);
-	untracked = alloc.out_hwpt_id;
-	if (!start_late(&late, LATE, write_to_pages, read_to_late_memory))
-		return;
-	unmapper = start_waiting(&late, unmap_first);
-	CHECK(unmapper > 0);
-	pid = start_waiting(&late, begin_tracking);
-	CHECK(pid > 0);
-	kill(pid, SIGKILL);
-	gone = ends_while_late(&late, pid, on_c_module() ? 10 : 100);
-	WANT_FINDING("20", gone, 1, 0);
-	WANT(end_late(&late), 0);
-	CHECK(child_done(unmapper));
-	if (!gone)
-		waitpid(pid, NULL, 0);
-	/* The mock has no device write to pages that are not tracked. */
-	WANT_FINDING("20", mock_set_dirty(t->m.fd, untracked, MOCK_IOVA + PAGE, PAGE, PAGE, &dirty), -EINVAL, 0);
-	WANT(destroy(t->m.fd, untracked), 0);
-	WANT(map(t->m.fd, t->m.other, t->va, PAGE, MOCK_IOVA), 0);
-	close_tracked(t);
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = write_to_pages, .call = read_to_late_memory },
+			.open = open_untracked, .run = kill_begin, .close = close_untracked, .arg = &gone }))
+		WANT_FINDING("20", gone, 1, 0);
 }
 
 static const struct test tests[] = {

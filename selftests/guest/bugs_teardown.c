@@ -16,6 +16,7 @@
 #define TABLES_TIMES	32
 /* A reset takes 100 ms, by the PCI Express specification. */
 #define RESET_MS	50
+#define ATTEMPTS	10	/* of what a busy machine may hide */
 
 static long long now_ms(void)
 {
@@ -28,19 +29,20 @@ static long long now_ms(void)
 /*
  * The end of a queue that somebody could have polled needs no grace period, nor much more work than making it.
  * On a busy machine only this can be told, and not by a clock on the wall, nor exactly: CPU time is also spent
- * while the host keeps the CPU waiting.
+ * while the host keeps the CPU waiting. A grace period for each queue would be seen at each attempt.
  */
-static void many_queues(struct fixture *none)
+static bool queues_go_fast(void)
 {
 	struct effort begin = effort_now(), made, closed;
 	struct iommu_fault_alloc cmd;
 	int fd = open_iommu(), i;
 
-	CHECK(fd >= 0);
-	for (i = 0; i < QUEUES; i++) {
+	for (i = 0; i < QUEUES && !has_failed(); i++) {
 		cmd = (struct iommu_fault_alloc){ .size = sizeof(cmd) };
-		WANT(call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd), 0);
-		close(cmd.out_fault_fd);
+		if (call(fd, IOMMU_FAULT_QUEUE_ALLOC, &cmd))
+			fail("cannot make fault queue %d", i);
+		else
+			close(cmd.out_fault_fd);
 	}
 	made = effort_since(begin);
 	begin = effort_now();
@@ -48,8 +50,17 @@ static void many_queues(struct fixture *none)
 	closed = effort_since(begin);
 	note("%d fault queues: made in %lld us of CPU time, closed in %lld us, asleep %ld times", QUEUES,
 	     made.cpu_us, closed.cpu_us, closed.sleeps);
-	CHECK(closed.sleeps < QUEUES / 10);
-	CHECK(closed.cpu_us < 4 * made.cpu_us);
+	return closed.sleeps < QUEUES / 10 && closed.cpu_us < 4 * made.cpu_us;
+}
+
+static void many_queues(struct fixture *none)
+{
+	bool fast = false;
+	int i;
+
+	for (i = 0; i < ATTEMPTS && !fast && !has_failed(); i++)
+		fast = queues_go_fast();
+	CHECK(fast);
 }
 
 static struct fixture shared;
@@ -83,34 +94,44 @@ static void map_late(char *at)
 		fail("cannot map what is late");
 }
 
+static bool open_shared(void *none)
+{
+	shared = (struct fixture){ .fd = open_iommu(), .dev = -1 };
+	shared.dev = open(device_path, O_RDWR | O_CLOEXEC);
+	if (shared.fd >= 0 && shared.dev >= 0 && !bind_device(shared.dev, shared.fd, &shared.dev_id))
+		return true;
+	fail("no device");
+	return false;
+}
+
+static void unbind_and_end(struct late *late, void *want)
+{
+	close(shared.dev);
+	shared.dev = -1;
+	late->told = still_late(late);
+	WANT(end_late(late), *(int *)want);
+}
+
+static void close_shared(void *none)
+{
+	if (shared.dev >= 0)
+		close(shared.dev);
+	close(shared.fd);
+}
+
 /*
  * Another process uses the device in a call whose memory does not come. It holds up neither the end of
- * the binding, nor by vfio's locks whoever opens the device next.
+ * the binding, nor by vfio's locks whoever opens the device next. If unbinding waits for the call, the memory is
+ * never late then.
  */
 static void unbind_during(int (*use)(char *at), void (*prepare)(char *at), int want)
 {
-	struct late late;
-	bool waited;
-	int r;
-
-	if (on_c_module()) {
+	if (on_c_module())
 		skip("finding F: the C module would wait for 60 s");
-		return;
-	}
-	shared = (struct fixture){ .fd = open_iommu(), .dev = -1 };
-	CHECK(shared.fd >= 0);
-	shared.dev = open(device_path, O_RDWR | O_CLOEXEC);
-	CHECK(shared.dev >= 0);
-	WANT(bind_device(shared.dev, shared.fd, &shared.dev_id), 0);
-	if (!start_late(&late, LATE, prepare, use))
-		return;
-	close(shared.dev);
-	waited = !still_late(&late);
-	r = end_late(&late);
-	if (waited)
-		fail("unbinding waited for memory of another process");
-	WANT(r, want);
-	close(shared.fd);
+	else
+		test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = prepare, .call = use },
+			.open = open_shared, .run = unbind_and_end, .close = close_shared, .arg = &want });
 }
 
 static void unbind_during_info(struct fixture *none)
@@ -146,48 +167,68 @@ static long long wait_for_lock(int dev, int no_iommufd)
 }
 
 /*
- * The context goes with the device, since its file was closed before. What was mapped is unmapped when
- * vfio has given back its locks, under which it resets the device and unbinds it.
+ * Closes a device with much memory mapped, whose context goes with it. Sets `mapped` to the pages that are pinned
+ * before, and `left` to those when vfio has given back its locks. Returns whether it was seen to have them.
  */
-static void context_goes_last(struct fixture *none)
+static bool close_with_context(char *area, long *mapped, long *left)
 {
-	long idle = pinned(), mapped, left;
-	uint32_t ioas, id, hwpt, i;
+	const long idle = pinned();
 	long long locked = 0, began;
-	int fd, dev, other;
+	uint32_t ioas, id, hwpt, i;
+	int fd, dev, other, r;
 	pthread_t thread;
-	char *area;
 
-	area = mmap(NULL, TABLES_SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	CHECK(area != MAP_FAILED);
 	fd = open_iommu();
 	other = open("/dev/null", O_RDWR | O_CLOEXEC);
 	first_dev = open(device_path, O_RDWR | O_CLOEXEC);
 	dev = open(device_path, O_RDWR | O_CLOEXEC);
-	CHECK(fd >= 0 && other >= 0 && dev >= 0 && first_dev >= 0);
-	WANT(bind_device(first_dev, fd, &id), 0);
-	WANT(ioas_alloc(fd, &ioas), 0);
-	WANT(hwpt_alloc(fd, id, ioas, &hwpt), 0);
-	for (i = 0; i < TABLES_TIMES; i++)
-		WANT(map(fd, ioas, area, TABLES_SIZE, (i + 1) * (1UL << 30)), 0);
-	WANT(attach(first_dev, hwpt, NULL), 0);
+	r = bind_device(first_dev, fd, &id) || ioas_alloc(fd, &ioas) || hwpt_alloc(fd, id, ioas, &hwpt);
+	for (i = 0; i < TABLES_TIMES && !r; i++)
+		r = map(fd, ioas, area, TABLES_SIZE, (i + 1) * (1UL << 30));
+	if (r || other < 0 || dev < 0 || attach(first_dev, hwpt, NULL)) {
+		fail("no device with memory");
+		return false;
+	}
 	close(fd);
-	mapped = pinned() - idle;
+	*mapped = pinned() - idle;
 	atomic_store(&first_closed, false);
 	began = now_ms();
-	CHECK(!pthread_create(&thread, NULL, close_first, NULL));
+	if (pthread_create(&thread, NULL, close_first, NULL)) {
+		fail("no thread");
+		return false;
+	}
 	while (locked < RESET_MS && !atomic_load(&first_closed))
 		locked = wait_for_lock(dev, other);
-	left = pinned() - idle;
+	*left = pinned() - idle;
 	pthread_join(thread, NULL);
-	note("locked for %lld ms of %lld; then %ld of %ld pages are pinned", locked, now_ms() - began, left,
-	     mapped);
+	note("locked for %lld ms of %lld; then %ld of %ld pages are pinned", locked, now_ms() - began, *left,
+	     *mapped);
 	close(dev);
 	close(other);
+	if (pinned() != idle)
+		fail("pages stay pinned");
+	return locked >= RESET_MS;
+}
+
+/*
+ * The context goes with the device, since its file was closed before. What was mapped is unmapped when
+ * vfio has given back its locks, under which it resets the device and unbinds it. On a busy machine this thread
+ * may be late to look. If memory is unmapped under the locks, none is left at any attempt.
+ */
+static void context_goes_last(struct fixture *none)
+{
+	long mapped = 0, left = 0;
+	bool locked = false;
+	char *area;
+	int i;
+
+	area = mmap(NULL, TABLES_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(area != MAP_FAILED);
+	for (i = 0; i < ATTEMPTS && !has_failed() && !(locked && left > mapped / 2); i++)
+		locked = close_with_context(area, &mapped, &left);
 	munmap(area, TABLES_SIZE);
-	WANT(pinned(), idle);
-	CHECK(locked >= RESET_MS);
+	CHECK(locked);
 	CHECK(left > mapped / 2);
 }
 

@@ -11,8 +11,6 @@
 #include "bugs.h"
 #include "late.h"
 
-#define TENTHS		20	/* of a second: timeout for what must not wait. Memory is late for longer */
-#define ATTEMPTS	10	/* while the memory comes too early */
 #define CHANGES		500	/* attaches and detaches */
 #define CUT_IOVA	FREE_IOVA
 #define LATE_IOVA	(FREE_IOVA + 16 * PAGE)
@@ -29,10 +27,6 @@ static void map_and_copy(char *at)
 {
 	uint64_t cut = CUT_IOVA, other = CUT_IOVA;
 
-	/* Of an attempt at which the memory was not late. */
-	unmap(shared.fd, shared.ioas, CUT_IOVA, 2 * PAGE);
-	unmap(shared.fd, late_ioas, LATE_IOVA, PAGE);
-	unmap(shared.fd, other_ioas, CUT_IOVA, PAGE);
 	if (ioas_alloc(shared.fd, &source) || map(shared.fd, source, at, 3 * PAGE, LATE_IOVA) ||
 	    copy(shared.fd, source, LATE_IOVA + PAGE, 2 * PAGE, FIXED | RW, shared.ioas, &cut) ||
 	    copy(shared.fd, source, LATE_IOVA + 2 * PAGE, PAGE, FIXED | RW, other_ioas, &other))
@@ -51,7 +45,8 @@ static int pin_late(char *at)
 /* What must not wait for other memory of the same source. */
 enum { CUT, USE, PIN, CALLS };
 
-static atomic_bool *done;		/* shared with the processes that make the calls */
+/* Shared with the processes that make the calls. */
+static atomic_bool *done, *go;
 
 static void cut_half(struct fixture *none)
 {
@@ -94,34 +89,49 @@ static bool make_shared(bool v1)
 	return true;
 }
 
-static bool done_while_late(const struct late *late, const atomic_bool *what)
+static void close_shared(void *arg)
 {
-	/* All calls wait with the C module: the memory must be late for the time of all of them. */
-	const int tries = on_c_module() ? 2 : TENTHS;
-	int i;
-
-	for (i = 0; i < tries && !atomic_load(what) && still_late(late); i++)
-		usleep(100000);
-	return atomic_load(what);
+	/* The test may have closed it. */
+	if (shared.dev >= 0)
+		close(shared.dev);
+	close(shared.fd);
 }
 
-/* Makes the calls at once. Returns false if the memory came too early to tell. */
-static bool call_meanwhile(const struct late *late, int pids[CALLS], bool goes_on[CALLS])
+struct others {
+	bool goes_on[CALLS], killed;
+};
+
+static bool make_v1(void *arg)
+{
+	return make_shared(true);
+}
+
+/* Makes the calls at once. */
+static void call_meanwhile(struct late *late, void *arg)
 {
 	static void (*const calls[])(struct fixture *none) = { cut_half, use_ioas, pin_others };
-	bool told = true;
-	int i;
+	struct others *others = arg;
+	int i, pids[CALLS];
 
 	for (i = 0; i < CALLS; i++) {
 		atomic_store(&done[i], false);
 		pids[i] = start_child(NULL, 0, calls[i]);
 		usleep(20000);
 	}
+	for (i = 0; i < CALLS; i++)
+		others->goes_on[i] = done_while_late(late, &done[i]);
+	kill(pids[CUT], SIGKILL);
+	others->killed = ends_while_late(late, pids[CUT]);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
 	for (i = 0; i < CALLS; i++) {
-		goes_on[i] = done_while_late(late, &done[i]);
-		told &= goes_on[i] || still_late(late);
+		if (i == CUT && !others->killed)
+			waitpid(pids[i], NULL, 0);
+		else if (i != CUT)
+			CHECK(child_done(pids[i]));
 	}
-	return told;
+	/* The C module has unmapped the first page after all. */
+	WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, 2 * PAGE), PAGE);
 }
 
 /*
@@ -130,36 +140,19 @@ static bool call_meanwhile(const struct late *late, int pids[CALLS], bool goes_o
  */
 static void others_go_on(struct fixture *none)
 {
-	bool told = false, killed = false, goes_on[CALLS];
-	int attempt, i, pids[CALLS];
-	struct late late;
+	struct others others = {};
 
 	done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(done != MAP_FAILED);
-	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
-		if (!make_shared(true) || !start_late(&late, LATE, map_and_copy, pin_late))
-			return;
-		told = call_meanwhile(&late, pids, goes_on);
-		kill(pids[CUT], SIGKILL);
-		killed = ends_while_late(&late, pids[CUT], 5);
-		told &= killed || still_late(&late);
-		WANT(end_late(&late), 0);
-		for (i = 0; i < CALLS; i++) {
-			if (i != CUT)
-				CHECK(child_done(pids[i]));
-			else if (!killed)
-				waitpid(pids[i], NULL, 0);
-		}
-		/* The C module has unmapped the first page after all. */
-		WANT(compat_unmap_bytes(shared.fd, CUT_IOVA, 2 * PAGE), PAGE);
-		close(shared.dev);
-		close(shared.fd);
-	}
-	CHECK(told);
-	WANT_FINDING("AL", goes_on[CUT], 1, 0);
-	WANT_FINDING("AL", goes_on[USE], 1, 0);
-	WANT_FINDING("AL", goes_on[PIN], 1, 0);
-	WANT_FINDING("AK", killed, 1, 0);
+	/* What waits with the bugs waits until the memory comes. */
+	if (!test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = map_and_copy, .call = pin_late },
+			.open = make_v1, .run = call_meanwhile, .close = close_shared, .arg = &others }))
+		return;
+	WANT_FINDING("AL", others.goes_on[CUT], 1, 0);
+	WANT_FINDING("AL", others.goes_on[USE], 1, 0);
+	WANT_FINDING("AL", others.goes_on[PIN], 1, 0);
+	WANT_FINDING("AK", others.killed, 1, 0);
 }
 
 static int map_late(char *at)
@@ -167,8 +160,6 @@ static int map_late(char *at)
 	uint64_t iova = LATE_IOVA;
 
 	close(shared.dev);
-	/* Of an attempt at which the memory was not late. */
-	unmap(shared.fd, shared.ioas, LATE_IOVA, PAGE);
 	return map_as(shared.fd, shared.ioas, READ | WRITE | FIXED, at, PAGE, &iova);
 }
 
@@ -184,69 +175,88 @@ static void *close_device(void *none)
 	return NULL;
 }
 
-/* What another process does while the device is closed. */
+/* What another process does while the device is closed, and what is seen of that. */
 struct meanwhile {
 	void (*prepare)(char *at);
 	int (*call)(char *at);
 	uint64_t mapped;		/* bytes of the device's address space */
 	bool second;			/* there are other page tables with this address space */
+	long idle, left;		/* pinned pages */
+	bool closed;
 };
+
+static bool make_to_unbind(void *arg)
+{
+	const struct meanwhile *m = arg;
+
+	if (!make_shared(false))
+		return false;
+	second_hwpt = 0;
+	if (m->second && hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &second_hwpt))
+		fail("no second page tables");
+	return !has_failed();
+}
+
+static void run_unbind(struct late *late, void *arg)
+{
+	struct meanwhile *m = arg;
+	pthread_t thread;
+
+	atomic_store(&closed, false);
+	WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA - PAGE), 0);
+	WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA + PAGE), 0);
+	CHECK(!pthread_create(&thread, NULL, close_device, NULL));
+	m->closed = done_while_late(late, &closed);
+	m->left = pinned() - m->idle;
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	pthread_join(thread, NULL);
+	shared.dev = -1;
+	WANT(destroyed, 0);
+	WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE + m->mapped);
+	WANT(destroy(shared.fd, shared.ioas), 0);
+}
+
+static void close_unbound(void *arg)
+{
+	const struct meanwhile *m = arg;
+
+	close_shared(arg);
+	if (pinned() != m->idle)
+		fail("%ld pages stay pinned", pinned() - m->idle);
+}
 
 /*
  * Closing the device waits neither for a call that maps memory into its page tables, nor for one that pins
  * memory of the same source. Nothing is left of the page tables then but what the call has to do with; when
  * that has returned, nothing at all.
  */
-static void unbind_meanwhile(const struct meanwhile *m)
+static void unbind_meanwhile(struct meanwhile m)
 {
-	bool told = false, meanwhile = false;
-	long idle = pinned(), left = 0;
-	pthread_t thread;
-	struct late late;
-	int attempt;
-
-	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
-		if (!make_shared(false))
-			return;
-		second_hwpt = 0;
-		if (m->second)
-			WANT(hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &second_hwpt), 0);
-		if (!start_late(&late, LATE, m->prepare, m->call))
-			return;
-		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA - PAGE), 0);
-		WANT(map(shared.fd, shared.ioas, mem.rw, PAGE, LATE_IOVA + PAGE), 0);
-		atomic_store(&closed, false);
-		CHECK(!pthread_create(&thread, NULL, close_device, NULL));
-		meanwhile = done_while_late(&late, &closed);
-		left = pinned() - idle;
-		told = still_late(&late);
-		WANT(end_late(&late), 0);
-		pthread_join(thread, NULL);
-		WANT(destroyed, 0);
-		WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE + m->mapped);
-		WANT(destroy(shared.fd, shared.ioas), 0);
-		close(shared.fd);
-		WANT(pinned(), idle);
-	}
-	CHECK(told);
-	WANT_FINDING("AM", meanwhile, 1, 0);
-	WANT_FINDING("AM", !left, 1, 0);
+	m.idle = pinned();
+	/* What waits with the bug waits until the memory comes. */
+	if (!test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = m.prepare, .call = m.call },
+			.open = make_to_unbind, .run = run_unbind, .close = close_unbound, .arg = &m }))
+		return;
+	WANT_FINDING("AM", m.closed, 1, 0);
+	WANT_FINDING("AM", !m.left, 1, 0);
 }
 
 static void unbind_during_map(struct fixture *none)
 {
-	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE, false });
+	unbind_meanwhile((struct meanwhile){ .call = map_late, .mapped = PAGE });
 }
 
 /* Both page tables have the area that is being mapped. */
 static void unbind_second_during_map(struct fixture *none)
 {
-	unbind_meanwhile(&(struct meanwhile){ NULL, map_late, PAGE, true });
+	unbind_meanwhile((struct meanwhile){ .call = map_late, .mapped = PAGE, .second = true });
 }
 
 static void unbind_during_pin(struct fixture *none)
 {
-	unbind_meanwhile(&(struct meanwhile){ map_and_copy, pin_late, 2 * PAGE, false });
+	unbind_meanwhile((struct meanwhile){ .prepare = map_and_copy, .call = pin_late, .mapped = 2 * PAGE });
 }
 
 static void alloc_hwpt(struct fixture *none)
@@ -257,14 +267,71 @@ static void alloc_hwpt(struct fixture *none)
 	hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &id);
 }
 
+/* Has the memory before it is late, and maps it when it is told to. */
 static void map_late_again(struct fixture *none)
 {
+	while (!atomic_load(go))
+		usleep(1000);
 	WANT(map(shared.fd, shared.ioas, late_page, PAGE, LATE_IOVA + 2 * PAGE), 0);
 }
 
-static void keep(char *at)
+static int mapping;
+
+static void start_mapping(char *at)
 {
 	late_page = at;
+	mapping = start_child(NULL, 0, map_late_again);
+}
+
+struct killed_alloc {
+	long idle;
+	bool killed;
+};
+
+static bool make_v2(void *arg)
+{
+	atomic_store(go, false);
+	mapping = 0;
+	return make_shared(false);
+}
+
+static void kill_alloc(struct late *late, void *arg)
+{
+	struct killed_alloc *k = arg;
+	int alloc;
+
+	alloc = start_waiting(late, alloc_hwpt);
+	if (alloc <= 0)
+		return;
+	atomic_store(go, true);
+	if (!comes_to_wait(late, mapping)) {
+		end_late(late);
+		waitpid(alloc, NULL, 0);
+		return;
+	}
+	kill(alloc, SIGKILL);
+	k->killed = ends_while_late(late, alloc);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	if (!k->killed)
+		waitpid(alloc, NULL, 0);
+	CHECK(child_done(mapping));
+	mapping = 0;
+	WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE);
+}
+
+static void close_killed(void *arg)
+{
+	const struct killed_alloc *k = arg;
+
+	/* Of an attempt that tells nothing. */
+	if (mapping > 0) {
+		kill(mapping, SIGKILL);
+		waitpid(mapping, NULL, 0);
+	}
+	close_shared(arg);
+	if (pinned() != k->idle)
+		fail("%ld pages stay pinned", pinned() - k->idle);
 }
 
 /*
@@ -273,34 +340,15 @@ static void keep(char *at)
  */
 static void killed_hwpt_alloc(struct fixture *none)
 {
-	const int tries = on_c_module() ? 5 : TENTHS;
-	bool told = false, killed = false;
-	int attempt, alloc, mapping;
-	long idle = pinned();
-	struct late late;
+	struct killed_alloc k = { .idle = pinned() };
 
-	for (attempt = 0; attempt < ATTEMPTS && !told; attempt++) {
-		if (!make_shared(false) || !start_late(&late, LATE, keep, map_late))
-			return;
-		alloc = start_child(NULL, 0, alloc_hwpt);
-		usleep(100000);
-		mapping = start_child(NULL, 0, map_late_again);
-		usleep(100000);
-		CHECK(!waitpid(alloc, NULL, WNOHANG) || !still_late(&late));
-		kill(alloc, SIGKILL);
-		killed = ends_while_late(&late, alloc, tries);
-		told = killed || still_late(&late);
-		WANT(end_late(&late), 0);
-		if (!killed)
-			waitpid(alloc, NULL, 0);
-		CHECK(child_done(mapping));
-		WANT(unmap_all(shared.fd, shared.ioas), 2 * PAGE);
-		close(shared.dev);
-		close(shared.fd);
-		WANT(pinned(), idle);
-	}
-	CHECK(told);
-	WANT_FINDING("AK", killed, 1, 0);
+	go = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(go != MAP_FAILED);
+	/* What waits with the bug waits until the memory comes. */
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = start_mapping, .call = map_late },
+			.open = make_v2, .run = kill_alloc, .close = close_killed, .arg = &k }))
+		WANT_FINDING("AK", k.killed, 1, 0);
 }
 
 /* Maps two pages and unmaps them one after the other, which cuts the mapping, until CUT is done. */

@@ -25,7 +25,9 @@
 #define SECONDS		20	/* of mapping */
 #define STEP		(2 * PAGE)
 #define NR_CALLS	50
-#define AT_ONCE		0.5	/* seconds that a call may take which must not wait, under emulation */
+#define AT_ONCE		0.5	/* seconds that a read may take, under emulation */
+#define ATTEMPTS	10
+#define PATIENCE	60000	/* milliseconds, for what comes or goes after a call */
 
 /* A context with an IOAS, and its folder. */
 struct folder {
@@ -46,10 +48,10 @@ static double now(void)
 /* Waits until a folder is there, or is not; both are done after the call that causes it. */
 static bool comes(const char *path, bool is_there)
 {
-	double end = now() + 30;
+	int i;
 
-	while ((access(path, F_OK) == 0) != is_there) {
-		if (now() > end)
+	for (i = 0; (access(path, F_OK) == 0) != is_there; i++) {
+		if (i == PATIENCE)
 			return false;
 		usleep(1000);
 	}
@@ -400,44 +402,54 @@ static void latencies(struct fixture *none)
 	close_folder(&f);
 }
 
-/*
- * The list is long, and each read of it is short. A kernel that looks for mistakes is slow: there the
- * list is shorter.
- */
-static void many(struct fixture *none)
+/* Reads the list of areas to its end. Returns the seconds that the longest read took, or -1. */
+static double longest_read(const struct folder *f, unsigned long *lines)
 {
-	double start, took, most = 0, end = now() + SECONDS;
-	unsigned long lines = 0, i;
-	struct folder f;
+	double start, took, most = 0;
 	char text[4096];
 	ssize_t r, j;
-	int fd;
+	int fd = open_list(f, "areas");
 
-	if (!open_folder(&f))
-		return;
-	for (i = 0; i < MANY_AREAS && (i < FEW_AREAS || now() < end); i++)
-		WANT(map(f.fd, f.ioas, mem.rw, PAGE, FREE_IOVA + i * STEP), 0);
-	fd = open_list(&f, "areas");
-	CHECK(fd >= 0);
-	for (;;) {
+	*lines = 0;
+	do {
 		start = now();
 		r = read(fd, text, sizeof(text));
 		took = now() - start;
 		if (took > most)
 			most = took;
-		if (r <= 0)
-			break;
 		for (j = 0; j < r; j++)
-			lines += text[j] == '\n';
-	}
-	WANT(r, 0);
-	WANT(lines, i);
-	note("%lu areas; the longest read took %.0f us", lines, most * 1e6);
-	CHECK(most < AT_ONCE);
+			*lines += text[j] == '\n';
+	} while (r > 0);
 	/* A place in the list is known to the open file only. */
-	CHECK(lseek(fd, 0, SEEK_SET) < 0 && errno == ESPIPE);
-	CHECK(pread(fd, text, 1, 0) < 0 && errno == ESPIPE);
+	if (r < 0 || lseek(fd, 0, SEEK_SET) >= 0 || errno != ESPIPE || pread(fd, text, 1, 0) >= 0 ||
+	    errno != ESPIPE)
+		most = -1;
 	close(fd);
+	return most;
+}
+
+/*
+ * The list is long, and each read of it is short. A kernel that looks for mistakes is slow: there the
+ * list is shorter. On a busy machine any read may take long, but one that walks the list does so each time.
+ */
+static void many(struct fixture *none)
+{
+	double most = 2 * AT_ONCE, end = now() + SECONDS;
+	unsigned long lines = 0, i;
+	struct folder f;
+	int attempt;
+
+	if (!open_folder(&f))
+		return;
+	for (i = 0; i < MANY_AREAS && (i < FEW_AREAS || now() < end); i++)
+		WANT(map(f.fd, f.ioas, mem.rw, PAGE, FREE_IOVA + i * STEP), 0);
+	for (attempt = 0; attempt < ATTEMPTS && most >= AT_ONCE; attempt++) {
+		most = longest_read(&f, &lines);
+		CHECK(most >= 0);
+		WANT(lines, i);
+		note("%lu areas; the longest read took %.0f us", lines, most * 1e6);
+	}
+	CHECK(most < AT_ONCE);
 	close_folder(&f);
 }
 
@@ -454,36 +466,56 @@ static int read_late(char *at)
 	return r < 0 ? -errno : r;
 }
 
+static bool open_late(void *none)
+{
+	int r;
+
+	if (!open_folder(&late_folder))
+		return false;
+	r = map(late_folder.fd, late_folder.ioas, mem.rw, PAGE, HELD_IOVA);
+	if (r)
+		fail("nothing to list: %s", errno_name(r));
+	return !r;
+}
+
+static void work_meanwhile(struct late *late, void *none)
+{
+	struct folder *f = &late_folder, other;
+	int fd;
+
+	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
+	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
+	close(f->fd);
+	f->fd = -1;
+	fd = open_iommu();
+	CHECK(fd >= 0);
+	WANT(ioas_alloc(fd, &other.ioas), 0);
+	close(fd);
+	if (open_folder(&other))
+		close_folder(&other);
+	/* If anything waits for the reader, the memory is never late now. */
+	late->told = still_late(late);
+	if (late->told)
+		CHECK(!access(f->path, F_OK));
+	CHECK(end_late(late) > 0);
+}
+
+static void close_late(void *none)
+{
+	if (late_folder.fd >= 0)
+		close(late_folder.fd);
+	CHECK(comes(late_folder.path, false));
+}
+
 /*
  * A reader that waits for its memory keeps nobody from mapping, closing and opening, and no other folder from
  * coming and going.
  */
 static void late_reader(struct fixture *none)
 {
-	struct folder *f = &late_folder, other;
-	struct late l;
-	double start;
-	int fd;
-
-	if (!open_folder(f))
-		return;
-	WANT(map(f->fd, f->ioas, mem.rw, PAGE, HELD_IOVA), 0);
-	CHECK(start_late(&l, LATE, NULL, read_late));
-	start = now();
-	WANT(map(f->fd, f->ioas, mem.rw, PAGE, FREE_IOVA), 0);
-	WANT(unmap(f->fd, f->ioas, FREE_IOVA, PAGE), PAGE);
-	close(f->fd);
-	fd = open_iommu();
-	CHECK(fd >= 0);
-	WANT(ioas_alloc(fd, &other.ioas), 0);
-	close(fd);
-	CHECK(now() - start < AT_ONCE);
-	if (open_folder(&other))
-		close_folder(&other);
-	CHECK(still_late(&l));
-	CHECK(!access(f->path, F_OK));
-	CHECK(end_late(&l) > 0);
-	CHECK(comes(f->path, false));
+	test_late(&(struct late_test){
+		.late = { .kind = LATE, .call = read_late },
+		.open = open_late, .run = work_meanwhile, .close = close_late });
 }
 
 static void kept_open(struct fixture *none)

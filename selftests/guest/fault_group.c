@@ -12,7 +12,6 @@
 /* The messages of so many faults are larger than any allocation of the kernel: 4 MiB. */
 #define LARGE		104858
 #define SOME		200
-#define SECONDS		10	/* timeout for what must not wait */
 
 /* Reports a group of nr faults. */
 static int report_group(struct queue *q, uint32_t group, uint32_t nr)
@@ -94,26 +93,46 @@ static void large_group(struct fixture *none)
 
 static struct queue shared;
 
-/* Reports two groups. Nothing is left of an attempt at which the memory was not late. */
 static void report_two(char *at)
 {
-	static struct iommu_hwpt_pgfault left[SOME];
-
-	while (get(shared.file, left, sizeof(left)) > 0)
-		;
 	if (report_group(&shared, 1, 90) || report_group(&shared, 2, 3))
 		fail("no groups to read");
 }
 
 static void report_one(char *at)
 {
-	if (drain(&shared) < 0 || fault_with(&shared, NO_PASID, 1))
+	if (fault_with(&shared, NO_PASID, 1))
 		fail("no fault to read");
+}
+
+static bool open_shared(void *none)
+{
+	return open_queue(&shared);
+}
+
+static void close_shared(void *none)
+{
+	close_queue(&shared);
 }
 
 static int read_to_late_memory(char *at)
 {
 	return get(shared.file, at, PAGE / FAULT * FAULT);
+}
+
+static void leave_and_read(struct late *late, void *none)
+{
+	static struct iommu_hwpt_pgfault got[SOME];
+	int r = replace(&shared, shared.ioas);
+
+	/* If the device waits for the reader, the memory is never late now. */
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	WANT(r, 0);
+	WANT(replace(&shared, shared.hwpt), 0);
+	WANT(report_group(&shared, 3, 90), 0);
+	WANT(get(shared.file, got, SOME * FAULT), 90 * FAULT);
+	CHECK(is_group(got, 3, 90));
 }
 
 /*
@@ -122,23 +141,10 @@ static int read_to_late_memory(char *at)
  */
 static void ends_while_read(struct fixture *none)
 {
-	static struct iommu_hwpt_pgfault got[SOME];
-	struct late late;
-	int r;
-
-	if (!knows_groups() || !open_queue(&shared))
-		return;
-	if (!start_late(&late, LATE, report_two, read_to_late_memory))
-		return;
-	r = replace(&shared, shared.ioas);
-	CHECK(still_late(&late));
-	WANT(end_late(&late), 0);
-	WANT(r, 0);
-	WANT(replace(&shared, shared.hwpt), 0);
-	WANT(report_group(&shared, 3, 90), 0);
-	WANT(get(shared.file, got, SOME * FAULT), 90 * FAULT);
-	CHECK(is_group(got, 3, 90));
-	close_queue(&shared);
+	if (knows_groups())
+		test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = report_two, .call = read_to_late_memory },
+			.open = open_shared, .run = leave_and_read, .close = close_shared });
 }
 
 static void read_one(struct fixture *none)
@@ -146,28 +152,30 @@ static void read_one(struct fixture *none)
 	WANT(get(shared.file, faults, FAULT), 0);
 }
 
+static void kill_reader(struct late *late, void *arg)
+{
+	int pid = start_waiting(late, read_one);
+	bool *gone = arg;
+
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	*gone = ends_while_late(late, pid);
+	late->told = still_late(late);
+	WANT(end_late(late), FAULT);
+	if (!*gone)
+		waitpid(pid, NULL, 0);
+}
+
 /* Reading waits for another reader, whose memory does not come, and can be killed. */
 static void killed_reader(struct fixture *none)
 {
-	const int tries = on_c_module() ? 11 : 10 * SECONDS;
-	struct late late;
-	bool gone;
-	int pid;
+	bool gone = false;
 
-	if (!open_queue(&shared))
-		return;
-	if (!start_late(&late, LATE, report_one, read_to_late_memory))
-		return;
-	pid = start_child(NULL, 0, read_one);
-	usleep(200000);
-	WANT(waitpid(pid, NULL, WNOHANG), 0);
-	kill(pid, SIGKILL);
-	gone = ends_while_late(&late, pid, tries);
-	WANT_FINDING("AK", gone, 1, 0);
-	WANT(end_late(&late), FAULT);
-	if (!gone)
-		waitpid(pid, NULL, 0);
-	close_queue(&shared);
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE, .prepare = report_one, .call = read_to_late_memory },
+			.open = open_shared, .run = kill_reader, .close = close_shared, .arg = &gone }))
+		WANT_FINDING("AK", gone, 1, 0);
 }
 
 static const struct test tests[] = {

@@ -15,8 +15,6 @@
 #define OLD_IOVA	LONG_IOVA
 #define NEW_IOVA	(OLD_IOVA + HUGE)
 #define PAGES		2UL		/* of each range */
-#define SECONDS		10		/* timeout for what must not wait */
-#define ATTEMPTS	10
 
 static int iommu, device, file;
 static uint32_t ioas, other;
@@ -30,7 +28,7 @@ static struct {
 } *shared;
 
 /* Makes an address space with a device, and one without, where processes have limits. */
-static bool begin(void)
+static bool begin(void *none)
 {
 	uint32_t dev_id;
 
@@ -45,26 +43,26 @@ static bool begin(void)
 	return false;
 }
 
-static void end(void)
+static void end(void *none)
 {
 	munmap(shared, PAGE);
 	close(iommu);
 	close(device);
 }
 
-/* Runs `call`, which must return while the memory is late, in a thread. Returns whether it does. */
-static bool returns_meanwhile(struct late *late, void *(*call)(void *none), pthread_t *thread)
+/*
+ * Runs `call`, which must return while the memory is late, in a thread, and lets the memory come. `meanwhile` is
+ * whether it did.
+ */
+static void returns_meanwhile(struct late *late, void *(*call)(void *none), bool *meanwhile)
 {
-	const int tries = on_c_module() ? 20 : SECONDS * 100;
-	int i;
+	pthread_t thread;
 
-	if (pthread_create(thread, NULL, call, NULL)) {
-		fail("no thread");
-		return false;
-	}
-	for (i = 0; i < tries && !atomic_load(&shared->done) && still_late(late); i++)
-		usleep(10000);
-	return atomic_load(&shared->done) && still_late(late);
+	CHECK(!pthread_create(&thread, NULL, call, NULL));
+	*meanwhile = done_while_late(late, &shared->done);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	pthread_join(thread, NULL);
 }
 
 /* The owner maps two ranges of one source. Only the first one is pinned, and charged to it. */
@@ -73,12 +71,6 @@ static void own(void)
 	uint64_t iova = OLD_IOVA;
 
 	close(device);
-	/* Of an attempt at which the memory was not late. */
-	unmap(iommu, ioas, OLD_IOVA, PAGES * PAGE);
-	unmap(iommu, ioas, NEW_IOVA, PAGES * PAGE);
-	unmap(iommu, other, OLD_IOVA, 2 * PAGES * PAGE);
-	atomic_store(&shared->charged, false);
-	atomic_store(&shared->done, false);
 	atomic_store(&shared->ready, limit_memlock(2 * PAGES) && drop_ipc_lock() &&
 		     !map(iommu, other, mem.rw, 2 * PAGES * PAGE, OLD_IOVA) &&
 		     !copy(iommu, other, OLD_IOVA, PAGES * PAGE, FIXED | RW, ioas, &iova) &&
@@ -91,7 +83,7 @@ static int stay(char *at)
 	int i;
 
 	*(volatile char *)at = 2;
-	for (i = 0; i < SECONDS * 50; i++) {
+	for (i = 0; i < LATE_SECONDS * 100; i++) {
 		if (atomic_load(&shared->charged) && atomic_load(&shared->done) && own_locked() == PAGES)
 			return 0;
 		usleep(10000);
@@ -115,39 +107,31 @@ static void *unmap_old(void *none)
 	return NULL;
 }
 
+static void charge_and_unmap(struct late *late, void *arg)
+{
+	int pid;
+
+	CHECK(atomic_load(&shared->ready));
+	/* If the memory comes too early it is no longer needed. */
+	atomic_store(&shared->done, true);
+	pid = start_waiting(late, charge_owner);
+	if (pid <= 0)
+		return;
+	atomic_store(&shared->done, false);
+	returns_meanwhile(late, unmap_old, arg);
+	WANT(shared->result, PAGES * PAGE);
+	CHECK(child_done(pid));
+}
+
 static void unmap_while_charging(struct fixture *none)
 {
-	bool told = false, meanwhile = false;
-	struct late late;
-	pthread_t thread;
-	int i, pid;
+	bool meanwhile = false;
 
-	for (i = 0; i < ATTEMPTS && !told; i++) {
-		if (!begin())
-			return;
-		before_late = own;
-		told = start_late(&late, LATE_TO_WRITE, NULL, stay);
-		before_late = NULL;
-		if (!told)
-			return;
-		CHECK(atomic_load(&shared->ready));
-		/* The memory that came too early is no longer needed. */
-		atomic_store(&shared->done, true);
-		pid = start_waiting(&late, charge_owner);
-		told = pid > 0;
-		if (told) {
-			atomic_store(&shared->done, false);
-			meanwhile = returns_meanwhile(&late, unmap_old, &thread);
-			told = meanwhile || still_late(&late);
-			WANT(end_late(&late), 0);
-			pthread_join(thread, NULL);
-			WANT(shared->result, PAGES * PAGE);
-			CHECK(child_done(pid));
-		}
-		end();
-	}
-	CHECK(told);
-	WANT_FINDING("AS", meanwhile, 1, 0);
+	/* With the bug, unmapping waits for the call that charges, which waits for the memory. */
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE_TO_WRITE, .before = own, .call = stay },
+			.open = begin, .run = charge_and_unmap, .close = end, .arg = &meanwhile }))
+		WANT_FINDING("AS", meanwhile, 1, 0);
 }
 
 /* Maps a file, of which pages are pinned and charged to a process that is gone then. */
@@ -163,7 +147,6 @@ static void map_for_change(struct fixture *none)
 static void prepare_change(void)
 {
 	close(device);
-	atomic_store(&shared->done, false);
 	atomic_store(&shared->ready, limit_memlock(PAGES));
 }
 
@@ -192,34 +175,34 @@ static void *use_others(void *none)
 	return NULL;
 }
 
+/* As begin(), with memory of a process that is gone. */
+static bool begin_change(void *none)
+{
+	if (!begin(none))
+		return false;
+	if (!in_child(NULL, 0, map_for_change))
+		fail("no memory to change the process of");
+	return !has_failed();
+}
+
+static void change_and_use(struct late *late, void *arg)
+{
+	CHECK(atomic_load(&shared->ready));
+	returns_meanwhile(late, use_others, arg);
+	WANT(shared->result, PAGE);
+}
+
 static void others_while_changing(struct fixture *none)
 {
-	bool told = false, meanwhile = false;
-	struct late late;
-	pthread_t thread;
-	int i;
+	bool meanwhile = false;
 
 	file = memory_file(PAGES * PAGE, 0);
 	CHECK(file >= 0);
-	for (i = 0; i < ATTEMPTS && !told; i++) {
-		if (!begin())
-			return;
-		CHECK(in_child(NULL, 0, map_for_change));
-		before_late = prepare_change;
-		told = start_late(&late, LATE_TO_WRITE, NULL, change);
-		before_late = NULL;
-		if (!told)
-			return;
-		CHECK(atomic_load(&shared->ready));
-		meanwhile = returns_meanwhile(&late, use_others, &thread);
-		told = meanwhile || still_late(&late);
-		WANT(end_late(&late), 0);
-		pthread_join(thread, NULL);
-		WANT(shared->result, PAGE);
-		end();
-	}
-	CHECK(told);
-	WANT_FINDING("AV", meanwhile, 1, 0);
+	/* With the bug, the calls wait for the one that changes the process, which waits for the memory. */
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE_TO_WRITE, .before = prepare_change, .call = change },
+			.open = begin_change, .run = change_and_use, .close = end, .arg = &meanwhile }))
+		WANT_FINDING("AV", meanwhile, 1, 0);
 	close(file);
 }
 

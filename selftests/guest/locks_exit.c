@@ -89,22 +89,25 @@ static void start_owner(char *at)
 {
 	int i;
 
-	end_owner();
-	unmap(iommu, ioas, LATE_IOVA, PAGE);
 	atomic_store(&shared->mapped, false);
 	late_page = at;
 	owner = start_child(NULL, 0, own);
-	for (i = 0; i < 10000 && !atomic_load(&shared->mapped); i++)
+	for (i = 0; i < LATE_SECONDS * 1000 && !atomic_load(&shared->mapped); i++)
 		usleep(1000);
 	CHECK(atomic_load(&shared->mapped));
 }
 
-/* The process that keeps the page from coming. */
+/* The process that keeps the page from coming, and does not use it. */
 static int stay(char *at)
 {
 	while (!atomic_load(&shared->over))
 		usleep(1000);
 	return 0;
+}
+
+static bool is_begun(void)
+{
+	return true;
 }
 
 static void attach_and_count(struct fixture *none)
@@ -117,46 +120,61 @@ static void attach_and_count(struct fixture *none)
 	WANT(r, 0);
 }
 
-/* Returns whether the owner was gone before the page came. Then the attach has the last reference. */
-static bool owner_goes_first(void)
+static bool begin(void *none)
 {
-	struct late late;
 	uint32_t dev_id;
-	bool told;
-	int pid;
 
 	atomic_store(&shared->over, false);
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
-	if (iommu < 0 || device < 0 || bind_device(device, iommu, &dev_id) || ioas_alloc(iommu, &ioas)) {
-		fail("no address space with a device");
+	if (iommu >= 0 && device >= 0 && !bind_device(device, iommu, &dev_id) && !ioas_alloc(iommu, &ioas))
 		return true;
-	}
-	if (!start_late(&late, LATE, start_owner, stay))
-		return true;
-	pid = start_waiting(&late, attach_and_count);
+	fail("no address space with a device");
+	return false;
+}
+
+static void end(void *none)
+{
 	end_owner();
-	told = pid > 0 && still_late(&late);
-	atomic_store(&shared->over, true);
-	if (pid >= 0 && (end_late(&late) || !child_done(pid)))
-		fail("the attach has failed");
 	close(iommu);
 	close(device);
-	return told;
+}
+
+/* It is told if the owner was gone before the page came. Then the attach has the last reference. */
+static void owner_goes_first(struct late *late, void *none)
+{
+	const int pid = start_waiting(late, attach_and_count);
+
+	end_owner();
+	late->told = pid > 0 && still_late(late);
+	atomic_store(&shared->over, true);
+	if (pid >= 0) {
+		WANT(end_late(late), 0);
+		CHECK(child_done(pid));
+	}
 }
 
 static void owner_goes(struct fixture *none)
 {
 	long long teardown = teardown_us();
-	bool told = false;
 	int i;
 
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(teardown && shared != MAP_FAILED);
-	for (i = 0; i < ATTEMPTS && !told && !has_failed(); i++)
-		told = owner_goes_first();
-	CHECK(told);
-	note("the attach took %lld us of a CPU, and to tear down the owner takes %lld", shared->spent, teardown);
+	/*
+	 * CPU time is also spent while the host keeps the CPU waiting. An attach that tears the owner down does so at
+	 * each attempt.
+	 */
+	for (i = 0; i < ATTEMPTS; i++) {
+		if (!test_late(&(struct late_test){
+				.late = { .kind = LATE, .prepare = start_owner, .call = stay, .ready = is_begun },
+				.open = begin, .run = owner_goes_first, .close = end }))
+			return;
+		note("the attach took %lld us of a CPU, and to tear down the owner takes %lld", shared->spent,
+		     teardown);
+		if (on_c_module() || shared->spent < teardown / 2)
+			break;
+	}
 	WANT_FINDING("AT", shared->spent < teardown / 2, 1, 0);
 	munmap(shared, PAGE);
 }

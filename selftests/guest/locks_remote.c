@@ -18,7 +18,6 @@
 #include "locks.h"
 
 #define LATE_IOVA	LONG_IOVA
-#define SECONDS		10	/* timeout for what must not wait */
 #define CHARGED		2	/* pages of the owner */
 
 static int iommu, device;
@@ -32,17 +31,10 @@ static struct {
 	int result;			/* of the call that unpins memory */
 } *shared;
 
-static int map_own(char *at)
-{
-	/* Of an attempt at which the memory was not late. */
-	unmap(iommu, ioas, LATE_IOVA, PAGE);
-	return map(iommu, ioas, at, PAGE, LATE_IOVA);
-}
-
 /* Maps the memory, and stays until it is not needed any more. */
 static int own(char *at)
 {
-	int r = map_own(at);
+	int r = map(iommu, ioas, at, PAGE, LATE_IOVA);
 
 	atomic_store(&shared->mapped, !r);
 	while (!r && !atomic_load(&shared->attached))
@@ -53,7 +45,7 @@ static int own(char *at)
 /* As own(), and uses the lock of its mappings meanwhile. */
 static int own_and_mmap(char *at)
 {
-	int r = map_own(at);
+	int r = map(iommu, ioas, at, PAGE, LATE_IOVA);
 
 	atomic_store(&shared->mapped, !r);
 	while (!r && !atomic_load(&shared->attached)) {
@@ -75,93 +67,98 @@ static void attach_remote(struct fixture *none)
 	WANT(r, 0);
 }
 
-static void end(void)
+static bool is_mapped(void)
+{
+	return atomic_load(&shared->mapped);
+}
+
+/* Makes an address space, and a device that is not attached to it. What is pinned is charged by that mode. */
+static bool open_all(uint64_t rlimit_mode)
+{
+	uint32_t dev_id;
+
+	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	iommu = open_iommu();
+	device = open(device_path, O_RDWR | O_CLOEXEC);
+	if (shared != MAP_FAILED && iommu >= 0 && device >= 0 &&
+	    !set_option(iommu, IOMMU_OPTION_RLIMIT_MODE, 0, rlimit_mode) &&
+	    !bind_device(device, iommu, &dev_id) && !ioas_alloc(iommu, &ioas))
+		return true;
+	fail("no address space with a device");
+	return false;
+}
+
+static bool begin(void *none)
+{
+	return open_all(0);
+}
+
+static void end(void *none)
 {
 	munmap(shared, PAGE);
 	close(iommu);
 	close(device);
 }
 
-/* Starts the two processes. Returns the one that attaches, 0 on an error, -1 if the memory came too early. */
-static int try_begin(struct late *late, enum late_kind kind, int (*call)(char *at))
-{
-	uint32_t dev_id;
-	int pid;
-
-	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	iommu = open_iommu();
-	device = open(device_path, O_RDWR | O_CLOEXEC);
-	if (shared == MAP_FAILED || iommu < 0 || device < 0 || bind_device(device, iommu, &dev_id) ||
-	    ioas_alloc(iommu, &ioas)) {
-		fail("no address space with a device");
-		return 0;
-	}
-	if (!start_late(late, kind, NULL, call))
-		return 0;
-	if (!atomic_load(&shared->mapped)) {
-		fail("the owner has not mapped its memory");
-		return 0;
-	}
-	pid = start_waiting(late, attach_remote);
-	if (pid < 0)
-		end();
-	return pid;
-}
-
-/* Starts a process that owns late memory, and one that attaches. Returns the latter. */
-static int begin(struct late *late, enum late_kind kind, int (*call)(char *at))
-{
-	int i, pid = -1;
-
-	for (i = 0; i < 10 && pid < 0; i++)
-		pid = try_begin(late, kind, call);
-	if (pid < 0)
-		fail("the memory is not late in %d attempts", i);
-	return pid < 0 ? 0 : pid;
-}
-
 /* The attach waits for a page. The owner can map and unmap memory meanwhile. */
+static void attach_and_mmap(struct late *late, void *arg)
+{
+	const int pid = start_waiting(late, attach_remote);
+	const unsigned long before = atomic_load(&shared->calls);
+	bool *goes_on = arg;
+	int i;
+
+	if (pid <= 0)
+		return;
+	*goes_on = false;
+	for (i = 0; i < LATE_SECONDS * 100 && !*goes_on && still_late(late); i++) {
+		usleep(10000);
+		*goes_on = atomic_load(&shared->calls) >= before + 2;
+	}
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	CHECK(child_done(pid));
+}
+
 static void owner_goes_on(struct fixture *none)
 {
-	unsigned long before;
-	struct late late;
-	int pid, i;
+	bool goes_on = false;
 
-	pid = begin(&late, LATE, own_and_mmap);
-	if (!pid)
-		return;
-	before = atomic_load(&shared->calls);
-	for (i = 0; i < SECONDS * 10 && atomic_load(&shared->calls) < before + 2 && still_late(&late); i++)
-		usleep(100000);
-	CHECK(still_late(&late));
-	CHECK(atomic_load(&shared->calls) >= before + 2);
-	WANT(end_late(&late), 0);
-	CHECK(child_done(pid));
-	end();
+	/* If the attach had the lock of the owner's mappings, the owner would wait for its own memory. */
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE, .call = own_and_mmap, .ready = is_mapped },
+			.open = begin, .run = attach_and_mmap, .close = end, .arg = &goes_on }))
+		CHECK(goes_on);
 }
 
 /* The attach waits for the lock of the owner's mappings. */
-static void killed_attach(struct fixture *none)
+static void kill_attach(struct late *late, void *arg)
 {
-	const int tries = on_c_module() ? 11 : 10 * SECONDS;
-	struct late late;
-	bool gone;
-	int pid;
+	const int pid = start_waiting(late, attach_remote);
+	bool *gone = arg;
 
-	pid = begin(&late, LATE_TO_WRITE, own);
-	if (!pid)
+	if (pid <= 0)
 		return;
 	kill(pid, SIGKILL);
-	gone = ends_while_late(&late, pid, tries);
-	WANT_FINDING("AK", gone, 1, 0);
+	*gone = ends_while_late(late, pid);
+	late->told = still_late(late);
 	atomic_store(&shared->attached, true);
-	WANT(end_late(&late), 0);
-	if (!gone)
+	WANT(end_late(late), 0);
+	if (!*gone)
 		waitpid(pid, NULL, 0);
 	/* The memory went with its owner. */
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
 	WANT(attach(device, ioas, NULL), 0);
-	end();
+}
+
+static void killed_attach(struct fixture *none)
+{
+	bool gone = false;
+
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE_TO_WRITE, .call = own, .ready = is_mapped },
+			.open = begin, .run = kill_attach, .close = end, .arg = &gone }))
+		WANT_FINDING("AK", gone, 1, 0);
 }
 
 bool drop_ipc_lock(void)
@@ -179,8 +176,6 @@ bool drop_ipc_lock(void)
 static void map_to_limit(void)
 {
 	close(device);
-	/* Of an attempt at which the memory was not late. */
-	unmap(iommu, ioas, LATE_IOVA, CHARGED * PAGE);
 	atomic_store(&shared->mapped, limit_memlock(CHARGED) && drop_ipc_lock() &&
 		     !map(iommu, ioas, mem.rw, CHARGED * PAGE, LATE_IOVA) &&
 		     own_locked() == CHARGED);
@@ -193,7 +188,7 @@ static int map_again(char *at)
 
 	*(volatile char *)at = 2;
 	/* With the C module the other process waits for the lock as well. */
-	for (i = 0; on_c_module() && i < SECONDS * 100 && own_locked(); i++)
+	for (i = 0; on_c_module() && i < LATE_SECONDS * 100 && own_locked(); i++)
 		usleep(10000);
 	r = map(iommu, ioas, mem.rw, CHARGED * PAGE, LATE_IOVA);
 	if (!r && own_locked() != CHARGED)
@@ -207,7 +202,7 @@ static int be_uncharged(char *at)
 	int i;
 
 	*(volatile char *)at = 2;
-	for (i = 0; i < SECONDS * 100 && own_locked(); i++)
+	for (i = 0; i < LATE_SECONDS * 100 && own_locked(); i++)
 		usleep(10000);
 	return own_locked() ? -EBUSY : 0;
 }
@@ -226,46 +221,47 @@ static void *close_device(void *none)
 	return NULL;
 }
 
+/* As begin(), where processes have limits, and with the device attached. */
+static bool begin_charged(void *none)
+{
+	if (!open_all(1))
+		return false;
+	if (!attach(device, ioas, NULL))
+		return true;
+	fail("the device cannot be attached");
+	return false;
+}
+
+struct unpin {
+	void *(*call)(void *none);
+	int want;
+	bool meanwhile;
+};
+
+static void run_unpin(struct late *late, void *arg)
+{
+	struct unpin *u = arg;
+	pthread_t thread;
+
+	CHECK(atomic_load(&shared->mapped));
+	CHECK(!pthread_create(&thread, NULL, u->call, NULL));
+	u->meanwhile = done_while_late(late, &shared->attached);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	pthread_join(thread, NULL);
+	WANT(shared->result, u->want);
+}
+
 /* The owner holds the lock of its mappings while `unpin` runs, and calls `then` when it has released it. */
 static void unpin_meanwhile(void *(*unpin)(void *none), int (*then)(char *at), int want)
 {
-	const int tries = on_c_module() ? 20 : SECONDS * 100;
-	bool told = false, meanwhile = false;
-	struct late late;
-	uint32_t dev_id;
-	pthread_t thread;
-	int attempt, i;
+	struct unpin u = { unpin, want, false };
 
-	for (attempt = 0; attempt < 10 && !told; attempt++) {
-		shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		iommu = open_iommu();
-		device = open(device_path, O_RDWR | O_CLOEXEC);
-		if (shared == MAP_FAILED || iommu < 0 || device < 0 ||
-		    set_option(iommu, IOMMU_OPTION_RLIMIT_MODE, 0, 1) ||
-		    bind_device(device, iommu, &dev_id) || ioas_alloc(iommu, &ioas) ||
-		    attach(device, ioas, NULL)) {
-			fail("no address space with a device");
-			return;
-		}
-		before_late = map_to_limit;
-		if (!start_late(&late, LATE_TO_WRITE, NULL, then))
-			return;
-		before_late = NULL;
-		CHECK(atomic_load(&shared->mapped));
-		CHECK(!pthread_create(&thread, NULL, unpin, NULL));
-		for (i = 0; i < tries && !atomic_load(&shared->attached) && still_late(&late); i++)
-			usleep(10000);
-		meanwhile = atomic_load(&shared->attached);
-		told = still_late(&late);
-		WANT(end_late(&late), 0);
-		pthread_join(thread, NULL);
-		WANT(shared->result, want);
-		munmap(shared, PAGE);
-		close(iommu);
-		close(device);
-	}
-	CHECK(told);
-	WANT_FINDING("AS", meanwhile, 1, 0);
+	/* With the bug, it waits for the lock. */
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE_TO_WRITE, .before = map_to_limit, .call = then },
+			.open = begin_charged, .run = run_unpin, .close = end, .arg = &u }))
+		WANT_FINDING("AS", u.meanwhile, 1, 0);
 }
 
 static void unmap_meanwhile(struct fixture *none)

@@ -18,45 +18,42 @@
 #define HOLE_IOVA	(LATE_IOVA + HUGE)
 #define NEW_IOVA	(HOLE_IOVA + HUGE)
 #define OLD_IOVA	LONG_IOVA
-#define SECONDS		10	/* timeout for what must not wait */
 
 static int iommu, device;
 static uint32_t ioas;
-static struct late late;
 static long idle;
 
 static int attach_with_late_memory(char *at)
 {
-	int r;
+	int r = map(iommu, ioas, at, PAGE, LATE_IOVA);
 
-	/* Of an attempt at which the memory was not late. */
-	detach(device);
-	unmap(iommu, ioas, LATE_IOVA, PAGE);
-	r = map(iommu, ioas, at, PAGE, LATE_IOVA);
 	return r ? r : attach(device, ioas, NULL);
 }
 
-/*
- * Returns whether an attach waits. A page is mapped at OLD_IOVA. If the attach `fails`, there is memory
- * behind LATE_IOVA that cannot be pinned.
- */
-static bool begin(bool fails)
+/* What is done while the attach waits. */
+struct meanwhile {
+	void (*run)(struct late *late);
+	bool fails;		/* the attach: behind LATE_IOVA there is memory that cannot be pinned */
+};
+
+/* Makes an address space, in which a page is mapped at OLD_IOVA. */
+static bool begin(void *arg)
 {
+	const struct meanwhile *m = arg;
 	uint32_t dev_id;
 
 	idle = pinned();
 	iommu = open_iommu();
 	device = open(device_path, O_RDWR | O_CLOEXEC);
-	if (iommu < 0 || device < 0 || bind_device(device, iommu, &dev_id) ||
-	    ioas_alloc(iommu, &ioas) || map(iommu, ioas, mem.rw, PAGE, OLD_IOVA) ||
-	    (fails && map(iommu, ioas, mem.none, 2 * PAGE, HOLE_IOVA))) {
-		fail("no address space with a device");
-		return false;
-	}
-	return start_late(&late, LATE, NULL, attach_with_late_memory);
+	if (iommu >= 0 && device >= 0 && !bind_device(device, iommu, &dev_id) && !ioas_alloc(iommu, &ioas) &&
+	    !map(iommu, ioas, mem.rw, PAGE, OLD_IOVA) &&
+	    (!m->fails || !map(iommu, ioas, mem.none, 2 * PAGE, HOLE_IOVA)))
+		return true;
+	fail("no address space with a device");
+	return false;
 }
 
-static void end(void)
+static void end(void *arg)
 {
 	close(iommu);
 	close(device);
@@ -64,17 +61,38 @@ static void end(void)
 		fail("pages stay pinned");
 }
 
-/* Returns whether the child ends before the attach does, and without a failure. */
-static bool ends_meanwhile(int pid)
+static void run(struct late *late, void *arg)
 {
-	int i, status = -1;
+	const struct meanwhile *m = arg;
 
-	for (i = 0; i < SECONDS * 100 && still_late(&late); i++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) && !WEXITSTATUS(status);
+	late->told = true;
+	m->run(late);
+}
+
+static void while_attaching(void (*what)(struct late *late), bool fails)
+{
+	test_late(&(struct late_test){
+		.late = { .kind = LATE, .call = attach_with_late_memory },
+		.open = begin, .run = run, .close = end, .arg = &(struct meanwhile){ what, fails } });
+}
+
+/*
+ * Waits for a child, which must end before the attach does, and without a failure. If it does not, it waits for the
+ * attach, and does so at each attempt.
+ */
+static void ends_meanwhile(struct late *late, int pid)
+{
+	int i, gone = 0, status = -1;
+
+	for (i = 0; i < LATE_SECONDS * 100 && !gone && still_late(late); i++) {
 		usleep(10000);
+		gone = waitpid(pid, &status, WNOHANG);
 	}
-	return false;
+	late->told &= still_late(late);
+	if (!late->told && !gone)
+		waitpid(pid, NULL, 0);
+	if (late->told)
+		CHECK(gone == pid && WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
 static void map_and_unmap(struct fixture *none)
@@ -95,22 +113,23 @@ static void map_and_unmap(struct fixture *none)
 	WANT(iova_ranges(iommu, ioas, ranges, &nr, NULL), 0);
 }
 
-static void others_go_on(struct fixture *none)
+static void use_others(struct late *late)
 {
-	int pid;
+	int pid = start_child(NULL, 0, map_and_unmap);
 
-	if (!begin(false))
-		return;
-	pid = start_child(NULL, 0, map_and_unmap);
 	if (on_c_module()) {
-		CHECK(!ends_meanwhile(pid) || !still_late(&late));
-		WANT(end_late(&late), 0);
+		CHECK(!ends_while_late(late, pid) || !still_late(late));
+		WANT(end_late(late), 0);
 		waitpid(pid, NULL, 0);
 	} else {
-		CHECK(ends_meanwhile(pid));
-		WANT(end_late(&late), 0);
+		ends_meanwhile(late, pid);
+		WANT(end_late(late), 0);
 	}
-	end();
+}
+
+static void others_go_on(struct fixture *none)
+{
+	while_attaching(use_others, false);
 }
 
 /* The process with late memory is gone, so its memory cannot be pinned any more. */
@@ -137,20 +156,18 @@ static void unmap_old(struct fixture *none)
 }
 
 /* What was mapped meanwhile is in the domain, and what was unmapped is not. */
-static void nothing_is_lost(struct fixture *none)
+static void map_and_unmap_others(struct late *late)
 {
 	int pids[2];
 
-	if (!begin(false))
-		return;
 	pids[0] = start_child(NULL, 0, map_new);
 	pids[1] = start_child(NULL, 0, unmap_old);
 	if (!on_c_module()) {
-		CHECK(ends_meanwhile(pids[0]));
-		CHECK(ends_meanwhile(pids[1]));
-		WANT(end_late(&late), 0);
+		ends_meanwhile(late, pids[0]);
+		ends_meanwhile(late, pids[1]);
+		WANT(end_late(late), 0);
 	} else {
-		WANT(end_late(&late), 0);
+		WANT(end_late(late), 0);
 		CHECK(child_done(pids[0]));
 		CHECK(child_done(pids[1]));
 	}
@@ -163,23 +180,25 @@ static void nothing_is_lost(struct fixture *none)
 	WANT(pinned(), idle + 1);
 	WANT(unmap(iommu, ioas, NEW_IOVA, PAGE), PAGE);
 	WANT(unmap(iommu, ioas, OLD_IOVA, PAGE), -ENOENT);
-	end();
+}
+
+static void nothing_is_lost(struct fixture *none)
+{
+	while_attaching(map_and_unmap_others, false);
 }
 
 /* An attach that fails takes back what was mapped into the domain meanwhile, and the mapping stays. */
-static void failed_attach(struct fixture *none)
+static void map_to_be_taken_back(struct late *late)
 {
-	int pid;
+	int pid = start_child(NULL, 0, map_new);
 
-	if (!begin(true))
-		return;
-	pid = start_child(NULL, 0, map_new);
 	if (!on_c_module()) {
-		CHECK(ends_meanwhile(pid));
+		ends_meanwhile(late, pid);
 		/* OLD_IOVA and NEW_IOVA. */
-		WANT(pinned(), idle + 2);
+		if (late->told)
+			WANT(pinned(), idle + 2);
 	}
-	WANT(end_late(&late), -EFAULT);
+	WANT(end_late(late), -EFAULT);
 	if (on_c_module())
 		CHECK(child_done(pid));
 	WANT(pinned(), idle);
@@ -188,20 +207,28 @@ static void failed_attach(struct fixture *none)
 	WANT(attach(device, ioas, NULL), 0);
 	WANT(pinned(), idle + 2);
 	WANT(unmap(iommu, ioas, NEW_IOVA, PAGE), PAGE);
-	end();
+}
+
+static void failed_attach(struct fixture *none)
+{
+	while_attaching(map_to_be_taken_back, true);
 }
 
 /* A map of memory that cannot be pinned fails while a device is attached, too, and the attach goes on. */
-static void failed_map(struct fixture *none)
+static void map_in_vain(struct late *late)
 {
-	if (!begin(false))
-		return;
-	if (!on_c_module())
+	if (!on_c_module()) {
 		WANT(map(iommu, ioas, mem.none, 2 * PAGE, HOLE_IOVA), -EFAULT);
-	WANT(end_late(&late), 0);
+		late->told = still_late(late);
+	}
+	WANT(end_late(late), 0);
 	WANT(map(iommu, ioas, mem.none, 2 * PAGE, HOLE_IOVA), -EFAULT);
 	WANT(pinned(), idle + 2);
-	end();
+}
+
+static void failed_map(struct fixture *none)
+{
+	while_attaching(map_in_vain, false);
 }
 
 static void unmap_late(struct fixture *none)
@@ -209,57 +236,49 @@ static void unmap_late(struct fixture *none)
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
 }
 
-/*
- * Has a process unmap what is being attached, and returns it: it must wait. Returns 0 on failure. The
- * memory may come in time on a fast machine, so there are several attempts.
- */
-static int begin_unmap(void)
-{
-	int i, pid;
-
-	for (i = 0; i < 20; i++) {
-		if (!begin(false))
-			return 0;
-		pid = start_waiting(&late, unmap_late);
-		if (pid >= 0)
-			return pid;
-		end();
-	}
-	fail("the memory is never late for long enough");
-	return 0;
-}
-
 /* Unmapping what is being filled waits, as all unmapping does with the C module. */
-static void unmap_waits(struct fixture *none)
+static void unmap_and_wait(struct late *late)
 {
-	int pid = begin_unmap();
+	int pid = start_waiting(late, unmap_late);
 
-	if (!pid)
+	late->told = pid > 0;
+	if (pid <= 0)
 		return;
-	WANT(end_late(&late), 0);
+	WANT(end_late(late), 0);
 	CHECK(child_done(pid));
 	WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), -ENOENT);
 	WANT(pinned(), idle + 1);
-	end();
+}
+
+static void unmap_waits(struct fixture *none)
+{
+	while_attaching(unmap_and_wait, false);
+}
+
+static void unmap_and_kill(struct late *late)
+{
+	int pid = start_waiting(late, unmap_late);
+	bool gone;
+
+	late->told = pid > 0;
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	gone = ends_while_late(late, pid);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	if (!gone)
+		waitpid(pid, NULL, 0);
+	/* If it is not gone it waits until the attach is over, at each attempt. */
+	if (late->told)
+		WANT_FINDING("20", gone, 1, 0);
+	if (late->told && gone)
+		WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
 }
 
 static void killed_unmap(struct fixture *none)
 {
-	const int tries = on_c_module() ? 11 : 10 * SECONDS;
-	int pid = begin_unmap();
-	bool gone;
-
-	if (!pid)
-		return;
-	kill(pid, SIGKILL);
-	gone = ends_while_late(&late, pid, tries);
-	WANT_FINDING("20", gone, 1, 0);
-	WANT(end_late(&late), 0);
-	if (!gone)
-		waitpid(pid, NULL, 0);
-	else
-		WANT(unmap(iommu, ioas, LATE_IOVA, PAGE), PAGE);
-	end();
+	while_attaching(unmap_and_kill, false);
 }
 
 static const struct test tests[] = {

@@ -71,10 +71,6 @@ static void prepare_viommu(char *at)
 
 static void prepare_vdevice(char *at)
 {
-	/* A device that an attempt has made a vDEVICE of, at which the memory was not late, gets no other. */
-	close(g.fd);
-	if (!open_guest(&g))
-		return;
 	*(struct iommu_vdevice_alloc *)at = (struct iommu_vdevice_alloc){
 		.size = sizeof(struct iommu_vdevice_alloc), .viommu_id = g.viommu,
 		.dev_id = g.dev_id, .virt_id = VIRT_ID,
@@ -106,65 +102,66 @@ static const struct {
 	{ "VDEVICE_ALLOC, the answer", LATE_TO_WRITE, prepare_vdevice, answer_vdevice, -ENOENT, "object-none" },
 };
 
-static void unbind_during(size_t which)
+static bool open_g(void *none)
 {
-	struct refusal before;
-	struct late late;
-	bool waited;
-	int r, used;
+	return open_guest(&g);
+}
 
-	if (!open_guest(&g))
-		return;
-	if (!start_late(&late, uses[which].kind, uses[which].prepare, uses[which].use)) {
-		fail("%s", uses[which].name);
-		return;
-	}
-	last_refusal(g.fd, &before);
-	r = destroy(g.fd, g.device);
-	waited = !still_late(&late);
-	used = end_late(&late);
-	if (waited)
-		fail("%s: unbinding waited for memory of another process", uses[which].name);
-	if (r)
-		fail("%s: unbinding: %s", uses[which].name, errno_name(r));
-	if (used != uses[which].want)
-		fail("%s: got %s", uses[which].name, errno_name(used));
-	check_refusal(g.fd, &before, used, uses[which].why, uses[which].name);
+static void close_g(void *none)
+{
 	close(g.fd);
 }
 
-static void unbind_during_each(struct fixture *none)
+static void unbind_and_end(struct late *late, void *arg)
+{
+	const size_t which = *(size_t *)arg;
+	struct refusal before;
+	int r, used;
+
+	last_refusal(g.fd, &before);
+	r = destroy(g.fd, g.device);
+	late->told = still_late(late);
+	used = end_late(late);
+	WANT(r, 0);
+	if (!late->told)
+		return;
+	WANT(used, uses[which].want);
+	check_refusal(g.fd, &before, used, uses[which].why, uses[which].name);
+}
+
+static void only_end(struct late *late, void *none)
+{
+	late->told = true;
+	WANT(end_late(late), 0);
+}
+
+static void use_each(void (*run)(struct late *late, void *arg))
 {
 	size_t i;
 
-	if (on_c_module()) {
-		skip("finding F: the C module would wait for 60 s each time");
-		return;
+	for (i = 0; i < ARRAY_SIZE(uses); i++) {
+		if (!test_late(&(struct late_test){
+				.late = { .kind = uses[i].kind, .prepare = uses[i].prepare, .call = uses[i].use },
+				.open = open_g, .run = run, .close = close_g, .arg = &i })) {
+			fail("%s", uses[i].name);
+			return;
+		}
 	}
-	for (i = 0; i < ARRAY_SIZE(uses); i++)
-		unbind_during(i);
+}
+
+/* If unbinding waits for the memory, it is never late then. */
+static void unbind_during_each(struct fixture *none)
+{
+	if (on_c_module())
+		skip("finding F: the C module would wait for 60 s each time");
+	else
+		use_each(unbind_and_end);
 }
 
 /* Makes the same calls without unbinding the device: a delayed fault is no error. */
 static void late_is_no_error(struct fixture *none)
 {
-	struct late late;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(uses); i++) {
-		int used;
-
-		if (!open_guest(&g))
-			return;
-		if (!start_late(&late, uses[i].kind, uses[i].prepare, uses[i].use)) {
-			fail("%s", uses[i].name);
-			return;
-		}
-		used = end_late(&late);
-		if (used)
-			fail("%s: got %s", uses[i].name, errno_name(used));
-		close(g.fd);
-	}
+	use_each(only_end);
 }
 
 static const struct test tests[] = {
