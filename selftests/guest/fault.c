@@ -342,7 +342,7 @@ static void *wait_for_fault(void *arg)
 {
 	struct pollfd p = { .fd = *(int *)arg, .events = POLLIN };
 
-	return (void *)(long)(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
+	return (void *)(long)(poll(&p, 1, 60000) == 1 && p.revents == POLLIN);
 }
 
 static void poll_queue(struct fixture *f)

@@ -12,6 +12,7 @@
 #define PASID		100
 #define SECONDS		4
 #define MIN_ROUNDS	100
+#define MAX_ROUNDS	100000	/* while no fault was answered */
 
 /* A device whose PASIDs can be attached to two page tables, whose faults go to one queue. */
 struct pasid_queue {
@@ -113,7 +114,7 @@ static bool run_on_cpu(int cpu, int priority)
 }
 
 /*
- * Attaches, moves and detaches the PASID until the time is over. The calling thread preempts the one
+ * Attaches, moves and detaches the PASID until the time is over, and a fault was answered. The calling thread preempts the one
  * that reports faults, on the same CPU and after a time that differs from round to round, so that some
  * rounds detach what a report has just looked up.
  */
@@ -123,7 +124,8 @@ static long change_pasid(struct pasid_queue *p)
 	const struct queue *q = &p->q;
 	unsigned long round;
 
-	for (round = 0; time(NULL) < end || round < MIN_ROUNDS; round++) {
+	for (round = 0; time(NULL) < end || round < MIN_ROUNDS ||
+			(!atomic_load(&p->answered) && round < MAX_ROUNDS); round++) {
 		const struct timespec wait = { .tv_nsec = 20000 + random() % 400000 };
 		int r = pasid_attach(q->fd, q->device, PASID, p->hwpts[round % 2]);
 

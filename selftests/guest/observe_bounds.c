@@ -15,6 +15,7 @@
 #define MOST_BYTES	(256 << 10)
 /* Emulated, on a busy machine. Reading with few objects takes a tenth of a millisecond. */
 #define MOST_MS		100
+#define PATIENCE	60000	/* milliseconds, for the reader */
 
 static long long now_us(void)
 {
@@ -31,7 +32,8 @@ static const char *timed_read(int fd, const char *what)
 	const char *text;
 	int i;
 
-	for (i = 0; i < 5; i++) {
+	/* The best of five is long only if each is; on a busy machine of more. */
+	for (i = 0; i < 5 || (i < 50 && best > MOST_MS * 1000); i++) {
 		long long start = now_us();
 
 		text = read_fdinfo(fd);
@@ -100,6 +102,7 @@ static void many_areas(struct fixture *f)
 	long long start, alone, longest = 0, longest_alone = 0, took;
 	pthread_t thread;
 	char name[64];
+	int waited;
 	uint64_t i;
 
 	/* Without a reader, then with one. */
@@ -120,6 +123,9 @@ static void many_areas(struct fixture *f)
 		longest = took > longest ? took : longest;
 	}
 	start = now_us() - start;
+	/* On a busy machine the reader may not have run. */
+	for (waited = 0; reads <= 10 && waited < PATIENCE; waited++)
+		usleep(1000);
 	stop = true;
 	pthread_join(thread, NULL);
 	note("%d maps: %lld us each, the longest %lld us; with a reader beside it, which has read %lu times: %lld and %lld us",

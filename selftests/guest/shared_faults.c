@@ -18,7 +18,7 @@
 #include "shared.h"
 #include "uffd.h"
 
-#define SECONDS		20		/* timeout for what must not wait any more */
+#define SECONDS		60		/* timeout for what must not wait any more */
 #define AT		HALF		/* where the memory is armed, or broken */
 #define ARMED		HUGE		/* so many bytes of it */
 

@@ -10,7 +10,7 @@
 #include "result.h"
 #include "uffd.h"
 
-#define SECONDS		20	/* timeout for a page fault that must come */
+#define SECONDS		60	/* timeout for a page fault that must come */
 
 int uffd_open(__u64 features)
 {

@@ -13,6 +13,7 @@
 #define DEEP		64
 #define ROUNDS		50
 #define QUEUES		1000
+#define ATTEMPTS	10	/* of what a busy machine may hide */
 
 struct event {
 	struct iommufd_vevent_header header;
@@ -361,34 +362,47 @@ static void data_without_length(struct fixture *none)
 	close_attached(&a);
 }
 
-/* Closing a context waits for no RCU grace period for the queues that are left. */
-static void many_queues(struct fixture *none)
+/* Closing a context waits for no RCU grace period for the queues that are left. Returns whether it does not. */
+static bool queues_go_fast(void)
 {
 	struct effort begin, made, closed;
 	struct guest g, other;
-	int i;
+	int i, r = 0;
 
 	if (!open_guest(&g))
-		return;
+		return false;
 	/* A vIOMMU has one queue of a type. */
 	other = g;
 	begin = effort_now();
-	for (i = 0; i < QUEUES; i++) {
+	for (i = 0; i < QUEUES && !r; i++) {
 		struct iommu_veventq_alloc cmd;
 
-		WANT(viommu(&g, g.parent, &other.viommu), 0);
+		r = viommu(&g, g.parent, &other.viommu);
 		cmd = queue_of(&other, 1);
-		WANT(call(g.fd, IOMMU_VEVENTQ_ALLOC, &cmd), 0);
-		close(cmd.out_veventq_fd);
+		r = r ?: call(g.fd, IOMMU_VEVENTQ_ALLOC, &cmd);
+		if (!r)
+			close(cmd.out_veventq_fd);
 	}
+	if (r)
+		fail("event queue %d: %s", i, errno_name(r));
 	made = effort_since(begin);
 	begin = effort_now();
 	close(g.fd);
 	closed = effort_since(begin);
 	note("%d event queues: made in %lld us of CPU time, closed in %lld us, asleep %ld times", QUEUES,
 	     made.cpu_us, closed.cpu_us, closed.sleeps);
-	CHECK(closed.sleeps < QUEUES / 10);
-	CHECK(closed.cpu_us < made.cpu_us);
+	return closed.sleeps < QUEUES / 10 && closed.cpu_us < made.cpu_us;
+}
+
+/* CPU time goes on while the host keeps the CPU waiting. A grace period for each queue would be seen each time. */
+static void many_queues(struct fixture *none)
+{
+	bool fast = false;
+	int i;
+
+	for (i = 0; i < ATTEMPTS && !fast && !has_failed(); i++)
+		fast = queues_go_fast();
+	CHECK(fast);
 }
 
 static const struct test tests[] = {

@@ -4,6 +4,7 @@
 #define VIOMMU_CALL_H
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include "frame.h"
 #include "mock_call.h"
@@ -82,9 +83,9 @@ void accept_any(atomic_ulong *done, const char *what, long long r, const int *er
 #define ACCEPT(who, expr, ...) accept_any(&done[who], #expr, expr, (const int[]){ __VA_ARGS__, 0 })
 
 /*
- * Runs each function in a thread that gets its number. Fails the test if a thread has counted
- * nothing.
+ * Runs each function in a thread that gets its number, until the deadline that this sets. Does so again as long
+ * as a thread has counted nothing, and fails the test if one never does.
  */
-void run_all(void *(*const work[])(void *), size_t nr, atomic_ulong *done);
+void run_all(void *(*const work[])(void *), size_t nr, atomic_ulong *done, time_t *deadline, int seconds);
 
 #endif

@@ -404,8 +404,7 @@ static void all_at_once(struct fixture *none)
 
 	if (!open_mapped(&g))
 		return;
-	deadline = time(NULL) + SECONDS;
-	run_all(work, ARRAY_SIZE(work), done);
+	run_all(work, ARRAY_SIZE(work), done, &deadline, SECONDS);
 	CHECK(unmap_all(g.fd, g.ioas) > 0);
 	close_guest(&g);
 	WANT(pinned(), idle);

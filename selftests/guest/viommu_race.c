@@ -10,6 +10,7 @@
 #include "viommu.h"
 
 #define SECONDS		6
+#define PATIENCE	60	/* seconds for the other threads to end */
 
 static struct guest g;
 static _Atomic uint32_t device, dev_id, vdev, on_viommu, on_parent;
@@ -30,7 +31,7 @@ static void *bind_unbind(void *none)
 		atomic_store(&dev_id, id);
 		usleep(2000);
 		/* EBUSY: it is in use. ENOENT: another thread has destroyed it. */
-		while ((r = destroy(g.fd, d)) == -EBUSY && time(NULL) < deadline + SECONDS)
+		while ((r = destroy(g.fd, d)) == -EBUSY && time(NULL) < deadline + PATIENCE)
 			;
 		ACCEPT(0, r, ENOENT);
 	}
@@ -99,8 +100,7 @@ static void all_at_once(struct fixture *none)
 
 	if (!open_guest(&g))
 		return;
-	deadline = time(NULL) + SECONDS;
-	run_all(work, ARRAY_SIZE(work), done);
+	run_all(work, ARRAY_SIZE(work), done, &deadline, SECONDS);
 	close_guest(&g);
 }
 
