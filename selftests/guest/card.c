@@ -17,7 +17,7 @@
 #include "cdev.h"
 
 /* How long an interrupt may take, in milliseconds. */
-#define PATIENCE	3000
+#define PATIENCE	60000
 
 struct card {
 	struct iommu iommu;

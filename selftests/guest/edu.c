@@ -60,12 +60,17 @@ static void begin(struct edu *e, uint64_t source, uint64_t target, uint32_t comm
 	set_register(e, DMA_COMMAND, command | DMA_RUN);
 }
 
+bool edu_is_to_write(const struct edu *e)
+{
+	return *(volatile uint64_t *)(e->registers + DMA_COMMAND) & DMA_RUN;
+}
+
 void edu_ends(struct edu *e)
 {
 	const struct timespec millisecond = { .tv_nsec = 1000000 };
 	int left = PATIENCE;
 
-	while (*(volatile uint64_t *)(e->registers + DMA_COMMAND) & DMA_RUN) {
+	while (edu_is_to_write(e)) {
 		if (!left--) {
 			fail("a DMA does not end");
 			return;

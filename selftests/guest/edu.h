@@ -26,6 +26,7 @@ void edu_copies(struct edu *e, uint64_t source, uint64_t target);
  */
 void edu_reads(struct edu *e, uint64_t source);
 void edu_begins_to_write(struct edu *e, uint64_t target);
+bool edu_is_to_write(const struct edu *e);	/* it has not ended yet */
 void edu_ends(struct edu *e);
 
 #endif

@@ -304,6 +304,11 @@ void start_write(struct nested *n, uint64_t target)
 	edu_begins_to_write(&n->edu, target);
 }
 
+bool is_to_arrive(const struct nested *n)
+{
+	return edu_is_to_write(&n->edu);
+}
+
 uint32_t stamped_page(struct nested *n)
 {
 	if (*(volatile uint32_t *)page_of(n, A_PAGE) == n->stamp)

@@ -143,10 +143,12 @@ uint32_t written_to(struct nested *n, uint64_t target);
 
 /*
  * The two halves of written_to(). The device has read a new number from source when the first returns.
- * Between start_write() and arrived_at(), which waits for the end of the DMA, are 100 milliseconds.
+ * Between start_write() and arrived_at(), which waits for the end of the DMA, are 100 milliseconds. What is done in
+ * between was done in time only if is_to_arrive() after it: on a busy machine it may take longer.
  */
 void read_stamp(struct nested *n, uint64_t source);
 void start_write(struct nested *n, uint64_t target);
+bool is_to_arrive(const struct nested *n);
 uint32_t arrived_at(struct nested *n);
 
 /* The page of A_PAGE and B_PAGE at the beginning of which the number is, or 0 for neither. */

@@ -107,11 +107,15 @@ static void translations(struct fixture *none)
 	close_card(&n, card);
 }
 
+#define FEW	10	/* copies */
+
 struct turn {
 	struct nested *n;
 	uint32_t hwpts[4];
 	unsigned int rounds;
 	int result;
+	volatile uint32_t copies;
+	volatile bool failed;		/* to copy */
 	volatile uint32_t done;
 };
 
@@ -120,7 +124,9 @@ static void *turner(void *data)
 	struct turn *turn = data;
 	unsigned int i;
 
-	for (i = 0; i < turn->rounds && !turn->result; i++)
+	/* Ends with the last one, and not before the card has copied beside it. */
+	for (i = 0; !turn->result && (i < turn->rounds || (turn->copies <= FEW && !turn->failed) ||
+				      i % ARRAY_SIZE(turn->hwpts)); i++)
 		turn->result = attach(turn->n->dev, turn->hwpts[i % ARRAY_SIZE(turn->hwpts)], NULL);
 	turn->done = 1;
 	return NULL;
@@ -143,7 +149,7 @@ static int map_second_stage(struct nested *n, uint32_t target)
 static void attached_meanwhile(struct fixture *none)
 {
 	struct turn turn = { .rounds = 400 };
-	uint32_t one, two, bypass, copies = 0;
+	uint32_t one, two, bypass;
 	struct card *card;
 	struct nested n;
 	pthread_t thread;
@@ -160,13 +166,13 @@ static void attached_meanwhile(struct fixture *none)
 	WANT(pthread_create(&thread, NULL, turner, &turn), 0);
 	while (!turn.done && (r == A_PAGE || r == B_PAGE)) {
 		r = copied(&n, card);
-		copies++;
+		turn.copies++;
 	}
+	turn.failed = true;
 	WANT(pthread_join(thread, NULL), 0);
 	WANT(turn.result, 0);
 	CHECK(r == A_PAGE || r == B_PAGE);
-	note("%u copies while the card was attached %u times", copies, turn.rounds);
-	CHECK(copies > 10);
+	note("%u copies while the card was attached %u times or more", turn.copies, turn.rounds);
 	WANT(copied(&n, card), A_PAGE);
 	WANT(attach(n.dev, two, NULL), 0);
 	WANT(copied(&n, card), B_PAGE);

@@ -14,12 +14,48 @@
 #include "nested_call.h"
 #include "nested_plug.h"
 
-/* Has the device begin to write to target, attaches it elsewhere, and checks where that arrives. */
-#define ATTACHED_MEANWHILE(n, source, target, hwpt, want) do {	\
-	read_stamp(n, source);					\
-	start_write(n, target);					\
-	WANT(attach((n)->dev, hwpt, NULL), 0);			\
-	WANT(arrived_at(n), want);				\
+#define ATTEMPTS	10	/* at which the DMA may begin too early */
+
+/* Attaches the device, or detaches it with 0. */
+static int attach_to(struct nested *n, uint32_t hwpt)
+{
+	return hwpt ? attach(n->dev, hwpt, NULL) : detach(n->dev);
+}
+
+/*
+ * Has the device, which is attached to `from`, begin to write to target, attaches it to `to`, and checks where that
+ * arrives: what is wrong is wrong at each attempt.
+ */
+static void attach_meanwhile(struct nested *n, uint64_t source, uint64_t target, uint32_t from, uint32_t to,
+			     uint32_t want)
+{
+	bool told = false;
+	uint32_t page = 0;
+	int i;
+
+	for (i = 0; i < ATTEMPTS && !told; i++) {
+		if (i)
+			WANT(attach_to(n, from), 0);
+		/* Without page tables it keeps what it has read, which may have arrived at an attempt before. */
+		if (from)
+			read_stamp(n, source);
+		*(volatile uint32_t *)page_of(n, A_PAGE) = 0;
+		*(volatile uint32_t *)page_of(n, B_PAGE) = 0;
+		start_write(n, target);
+		WANT(attach_to(n, to), 0);
+		told = is_to_arrive(n);
+		page = arrived_at(n);
+	}
+	CHECK(told);
+	WANT(page, want);
+}
+
+#define ATTACHED_MEANWHILE(n, source, target, from, to, want) do {	\
+	attach_meanwhile(n, source, target, from, to, want);		\
+	if (has_failed()) {						\
+		note("from %s to %s", #from, #to);			\
+		return;							\
+	}								\
 } while (0)
 
 static void attached_meanwhile(struct fixture *none)
@@ -33,26 +69,21 @@ static void attached_meanwhile(struct fixture *none)
 	WANT(vste(&n, STE_BYPASS, 0, &bypass), 0);
 	WANT(vste(&n, STE_ABORT, 0, &aborting), 0);
 	WANT(vste(&n, STE_INVALID, 0, &invalid), 0);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, A_PAGE);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, second, B_PAGE);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, A_PAGE);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, ipa_of(B_PAGE), bypass, B_PAGE);
-	ATTACHED_MEANWHILE(&n, ipa_of(SOURCE_PAGE), TARGET_VA, both, A_PAGE);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, ipa_of(B_PAGE), n.parent, B_PAGE);
-	ATTACHED_MEANWHILE(&n, ipa_of(SOURCE_PAGE), TARGET_VA, both, A_PAGE);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, aborting, 0);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, both, A_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, second, B_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, second, both, A_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, ipa_of(B_PAGE), both, bypass, B_PAGE);
+	ATTACHED_MEANWHILE(&n, ipa_of(SOURCE_PAGE), TARGET_VA, bypass, both, A_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, ipa_of(B_PAGE), both, n.parent, B_PAGE);
+	ATTACHED_MEANWHILE(&n, ipa_of(SOURCE_PAGE), TARGET_VA, n.parent, both, A_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, aborting, 0);
 	WANT(attach(n.dev, both, NULL), 0);
-	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, invalid, 0);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, invalid, 0);
 	WANT(attach(n.dev, both, NULL), 0);
 	WANT(written_to(&n, TARGET_VA), A_PAGE);
 	/* To no page tables at all, and from none. */
-	read_stamp(&n, SOURCE_VA);
-	start_write(&n, TARGET_VA);
-	WANT(detach(n.dev), 0);
-	WANT(arrived_at(&n), 0);
-	start_write(&n, TARGET_VA);
-	WANT(attach(n.dev, both, NULL), 0);
-	WANT(arrived_at(&n), A_PAGE);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, both, 0, 0);
+	ATTACHED_MEANWHILE(&n, SOURCE_VA, TARGET_VA, 0, both, A_PAGE);
 	close_nested(&n);
 }
 
@@ -74,36 +105,58 @@ static void refused_meanwhile(struct fixture *none)
 	close_nested(&n);
 }
 
-static void invalidated_meanwhile(struct fixture *none)
+/* Has the device begin to write, and does something that changes where that arrives. Returns whether in time. */
+static bool write_and_change(int (*change)(struct nested *n), uint32_t want)
 {
 	struct nested n;
 	uint32_t hwpt;
+	bool told;
 
 	if (!open_attached(&n, &hwpt))
-		return;
-	WANT(written_to(&n, TARGET_VA), A_PAGE);
-	map_va(&n, 0, TARGET_VA, B_PAGE);
+		return true;
+	if (written_to(&n, TARGET_VA) != A_PAGE)
+		fail("the device does not write where it has to");
 	read_stamp(&n, SOURCE_VA);
 	start_write(&n, TARGET_VA);
-	WANT(submit_one(&n, by_va(OP_NH_VA, TARGET_VA, ASID)), 0);
-	WANT(arrived_at(&n), B_PAGE);
+	if (change(&n))
+		fail("it cannot be changed");
+	told = is_to_arrive(&n);
+	if (arrived_at(&n) != want && told)
+		fail("it does not arrive where it has to");
 	close_nested(&n);
+	return told;
+}
+
+static void changed_meanwhile(int (*change)(struct nested *n), uint32_t want)
+{
+	bool told = false;
+	int i;
+
+	for (i = 0; i < ATTEMPTS && !told && !has_failed(); i++)
+		told = write_and_change(change, want);
+	CHECK(told);
+}
+
+static int invalidate(struct nested *n)
+{
+	map_va(n, 0, TARGET_VA, B_PAGE);
+	return submit_one(n, by_va(OP_NH_VA, TARGET_VA, ASID));
+}
+
+static void invalidated_meanwhile(struct fixture *none)
+{
+	changed_meanwhile(invalidate, B_PAGE);
+}
+
+static int unmap_memory(struct nested *n)
+{
+	return unmap(n->fd, n->ioas, GUEST_BASE, GUEST_PAGES * PAGE) != GUEST_PAGES * PAGE;
 }
 
 /* Memory of the guest is unmapped from the second stage. */
 static void unmapped_meanwhile(struct fixture *none)
 {
-	struct nested n;
-	uint32_t hwpt;
-
-	if (!open_attached(&n, &hwpt))
-		return;
-	WANT(written_to(&n, TARGET_VA), A_PAGE);
-	read_stamp(&n, SOURCE_VA);
-	start_write(&n, TARGET_VA);
-	WANT(unmap(n.fd, n.ioas, GUEST_BASE, GUEST_PAGES * PAGE), GUEST_PAGES * PAGE);
-	WANT(arrived_at(&n), 0);
-	close_nested(&n);
+	changed_meanwhile(unmap_memory, 0);
 }
 
 static volatile uint32_t *writes;

@@ -13,7 +13,7 @@
 #include "nested_plug.h"
 
 /* Milliseconds within which the kernel asks for a device that is to be removed. */
-#define PATIENCE	20000
+#define PATIENCE	60000
 
 #define DEVICE		"/sys/bus/pci/devices/%s/"
 

@@ -192,7 +192,8 @@ static void vdevice_in_vain(struct fixture *none)
 		return;
 	b.n = &n;
 	pthread_create(&thread, NULL, make_in_vain, &b);
-	for (i = 0; i < 10 * ROUNDS; i++)
+	/* The other thread may not run for a while. */
+	for (i = 0; i < 10 * ROUNDS || !b.made; i++)
 		WANT(attach(n.dev, both, NULL), -ENOENT);
 	b.over = true;
 	pthread_join(thread, NULL);
