@@ -12,8 +12,10 @@ L2_MEMORY=384
 L2_MEMLOCK=448
 L2_USER=1000
 # Seconds, on a busy machine. L2 boots in 8 to 15.
-L2_BOOT_LIMIT=200
-L2_ANSWER_LIMIT=100
+L2_BOOT_LIMIT=300
+L2_ANSWER_LIMIT=200
+# For what takes a moment.
+L2_LIMIT=120
 # Printing, character by character, takes a third of L2's boot, so it prints warnings only.
 L2_LOGLEVEL=6
 L2_CMDLINE=
@@ -226,14 +228,15 @@ l2_pins() {
 	local end kib=0
 	seconds
 	end=$((NOW + $1))
-	while [ "${kib:-0}" -lt $((L2_MEMORY * 1024)) ]; do
+	while true; do
+		kib=$(awk '$1 == "VmPin:" { print $2 }' "/proc/$L2_PID/status")
+		[ "${kib:-0}" -lt $((L2_MEMORY * 1024)) ] || break
 		seconds
 		if ! l2_runs || [ "$NOW" -ge "$end" ]; then
 			WHY="$kib KiB of $L2_MEMORY MiB; $(qemu_said)"
 			return 1
 		fi
 		sleep 0.5
-		kib=$(awk '$1 == "VmPin:" { print $2 }' "/proc/$L2_PID/status")
 	done
 	WHY="$((kib / 1024)) MiB"
 }
@@ -324,15 +327,20 @@ l2_no_fault() {
 	[ "$count" = 0 ] || { WHY="$count faults: $(faults_told | tail -n 2)"; return 1; }
 }
 
-# l2_receives NIC: check that the card's counter increases within a second.
+# l2_receives NIC: check that the card's counter increases, sooner or later.
 l2_receives() {
-	local first
+	local first began
 	l2_ask received "$1" || return 1
 	first=$SAID
-	sleep 1
-	l2_ask received "$1" || return 1
-	WHY="$((SAID - first)) bytes in a second"
-	[ "$SAID" -gt "$first" ] || { WHY="the card received nothing"; return 1; }
+	seconds
+	began=$NOW
+	while [ "$SAID" -le "$first" ]; do
+		[ $((NOW - began)) -lt "$L2_LIMIT" ] || { WHY="the card received nothing"; return 1; }
+		sleep 1
+		seconds
+		l2_ask received "$1" || return 1
+	done
+	WHY="$((SAID - first)) bytes in $((NOW - began)) s"
 }
 
 # l2_gone SECONDS: check that QEMU exits in that time.
@@ -374,7 +382,7 @@ l2_killed_in_flight() {
 	sleep 2
 	check "the card writes to memory all the time" l2_receives "$1"
 	kill -KILL "$L2_PID"
-	check "QEMU ends when it is killed" l2_gone 60
+	check "QEMU ends when it is killed" l2_gone "$L2_LIMIT"
 	# Time for writes that the card may still have in flight.
 	sleep 1
 	l2_left_nothing "SIGKILL during DMA"
@@ -385,9 +393,9 @@ l2_killed_in_flight() {
 # start if the memory of the killed QEMU were still charged or its device in use.
 l2_comes_back() {
 	l2_start "$@"
-	check "QEMU starts again and pins as much, so the locked memory was given back" l2_pins 60
+	check "QEMU starts again and pins as much, so the locked memory was given back" l2_pins "$L2_LIMIT"
 	kill -TERM "$L2_PID"
-	check "QEMU ends in good order" l2_gone 60
+	check "QEMU ends in good order" l2_gone "$L2_LIMIT"
 	l2_left_nothing "an orderly end"
 }
 
@@ -418,7 +426,7 @@ l2_end() {
 l2_life() {
 	l2_start "$@"
 	check "boots and finds the card" l2_up 1
-	check "its memory is pinned" l2_pins 1
+	check "its memory is pinned" l2_pins "$L2_LIMIT"
 	if [ -e /programs/iommufd-top ]; then check "it is seen from outside" l2_seen; fi
 	l2_native
 	l2_network "first boot" eth0 10.0.2.2

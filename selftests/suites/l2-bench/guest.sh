@@ -23,7 +23,7 @@ measure() {
 	l2_network "$what" eth0 10.0.2.2
 	echo "$what: L2 fetched $WHY"
 	kill -TERM "$L2_PID"
-	check "$what, QEMU ends in good order" l2_gone 60
+	check "$what, QEMU ends in good order" l2_gone "$L2_LIMIT"
 	cp /tmp/l2.ioctls "/tmp/ioctls.$1.$3"
 	unload_modules
 	# Else the next vfio-pci takes it by itself.

@@ -37,7 +37,7 @@ echo "2. L1: that user starts $(chroot "$L2_ROOT" qemu-system-x86_64 --version |
 echo "      qemu-system-x86_64 -accel kvm -m $L2_MEMORY ..."
 echo "         -object iommufd,id=iommufd0 -device vfio-pci,host=$BDF,iommufd=iommufd0"
 l2_start "$@"
-check "L2's memory is pinned" l2_pins 120
+check "L2's memory is pinned" l2_pins "$L2_LIMIT"
 echo "   QEMU asked for an I/O address space, attached the card to it, and mapped all of L2's memory there:"
 echo "   $WHY are pinned. They stay where they are while the card may use them."
 echo "3. L2 boots. Its driver tells the card addresses as L2 sees them; the VT-d makes them those of L1."
@@ -58,7 +58,7 @@ exits=$(kvm exits)
 injected=$(kvm irq_injections)
 echo "5. L1: QEMU is told to end. What it had asked of VFIO and of $MODULE.ko:"
 kill -TERM "$L2_PID"
-check "QEMU ends in good order" l2_gone 60
+check "QEMU ends in good order" l2_gone "$L2_LIMIT"
 ioctls | sed 's/^/      /'
 l2_left_nothing "the end"
 acquired=$(($(vmstat nr_foll_pin_acquired) - acquired))

@@ -25,7 +25,7 @@ live() {
 	l2_start -object iommufd,id=iommufd0 -device "vfio-pci,host=$BDF,iommufd=iommufd0" \
 		-object "$@" -machine memory-backend=ram
 	check "$name, boots and finds the card" l2_up 1
-	check "$name, its memory is pinned" l2_pins 1
+	check "$name, its memory is pinned" l2_pins "$L2_LIMIT"
 	l2_native "$name, "
 	check "$name, its memory is in huge pages" in_huge_pages "$before"
 	check "$name, QEMU maps it by $ioctl" l2_maps_by "$ioctl"

@@ -72,7 +72,7 @@ life() {
 	shift 2
 	l2_start "$@"
 	check "boots and finds the card" l2_up 1
-	check "its memory is pinned" l2_pins 1
+	check "its memory is pinned" l2_pins "$L2_LIMIT"
 	[ ! "$backend" ] || check "fdinfo names the backend" l2_has_backend "$backend"
 	check "L2's own driver translates for the card" l2_driver_translates
 	l2_network "first boot" eth0 10.0.2.2

@@ -22,7 +22,7 @@ l2_start "$@"
 check "boots and finds both cards" l2_up 2
 check "both share one IOAS" both_use_one_ioas
 l2_native
-check "its memory is pinned once" l2_pins 1
+check "its memory is pinned once" l2_pins "$L2_LIMIT"
 l2_network "both cards" eth0 10.0.2.2
 l2_network "both cards" eth1 10.0.3.2
 check "eth0 is made to receive all the time" l2_ask flood eth0 "http://10.0.2.2:$SERVED_PORT/"

@@ -37,7 +37,7 @@ starts() {
 	typed "grep 'iommufd_map:.* length=0x1[0-9a-f]\{7\} ' $TRACING/trace | head -n 1"
 	typed "grep -c iommufd_pin: $TRACING/trace"
 	kill -TERM "$L2_PID"
-	check "$what, QEMU ends" l2_gone 60
+	check "$what, QEMU ends" l2_gone "$L2_LIMIT"
 }
 
 # A map of L2's memory that nobody has touched takes long, and one of huge pages that are there does not.

@@ -144,7 +144,7 @@ while go_on; do
 	check "life $LIVES: the card writes to memory all the time" l2_receives eth0
 	rm -f /tmp/l2-is-up
 	kill -KILL "$L2_PID"
-	check "life $LIVES: QEMU ends when it is killed" l2_gone 60
+	check "life $LIVES: QEMU ends when it is killed" l2_gone "$L2_LIMIT"
 	LIVES=$((LIVES + 1))
 done
 
