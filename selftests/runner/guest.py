@@ -27,8 +27,9 @@ from suite import Suite
 
 KERNEL, RESULTS, QEMU = "kernel", "guest", "qemu"
 
-# The guest's watchdog uses sysrq. An oops ends the guest.
-_CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rdinit=/init"
+# The guest's watchdog uses sysrq. An oops ends the guest. The kernel's 21 seconds, after which it says that a CPU
+# stalls RCU, are little for a CPU that is emulated by a thread of a busy machine.
+_CMDLINE = "sysrq_always_enabled panic=-1 oops=panic rcupdate.rcu_cpu_stall_timeout=100 rdinit=/init"
 
 # The emulation of a guest's CPUs, by what its clock counts. If it counts instructions, each takes a
 # nanosecond, and the clock advances to the next timer while the CPU sleeps.
