@@ -7,13 +7,11 @@ use std::cell::Cell;
 use kernel::prelude::*;
 
 use crate::{
-    drivers::vtd::{
-        range::{
-            Range,
-            Request,
-            ALL,
-            LEAF, //
-        }, //
+    drivers::vtd::range::{
+        Range,
+        Request,
+        ALL,
+        LEAF, //
     },
     tests::random::{
         cases,
