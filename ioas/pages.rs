@@ -434,7 +434,8 @@ impl Pages {
                 .find_map(|(first, extent)| Some((extent, index.checked_sub(first)?)));
             // Every gap was pinned above.
             let (extent, skip) = some_or_warn!(found)?;
-            copy_page(extent, (skip << PAGE_SHIFT) + page_offset(at), piece)
+            piece
+                .copy(extent, (skip << PAGE_SHIFT) + page_offset(at))
                 .because(Reason::AccessMemory, at)?;
             done += len;
         }
@@ -634,14 +635,6 @@ impl Sink for Missing {
             warn_on_once!(refused.is_err());
         }
         Ok(())
-    }
-}
-
-/// Copies the bytes, which lie in one page, from or to byte `offset` of the extent.
-fn copy_page(extent: &Extent, offset: u64, transfer: Transfer<'_>) -> Result<(), Error> {
-    match transfer {
-        Transfer::Read(data) => extent.read(offset, data),
-        Transfer::Write(data) => extent.write(offset, data),
     }
 }
 

@@ -2,6 +2,10 @@
 
 //! Copies of bytes between the kernel and the memory of an address space.
 
+use kernel::prelude::*;
+
+use crate::kapi::mm::pin::Extent;
+
 /// The bytes that are copied, and the direction.
 pub(crate) enum Transfer<'a> {
     /// From the address space.
@@ -21,6 +25,14 @@ impl Transfer<'_> {
         match self {
             Self::Read(data) => data.len(),
             Self::Write(data) => data.len(),
+        }
+    }
+
+    /// Copies the bytes, which lie in one page, from or to byte `offset` of the extent.
+    pub(super) fn copy(self, extent: &Extent, offset: u64) -> Result {
+        match self {
+            Self::Read(data) => extent.read(offset, data),
+            Self::Write(data) => extent.write(offset, data),
         }
     }
 
