@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * IOAS_COPY of very many mappings in one call. Other calls on the address space do not wait for it, it
- * becomes visible at one moment, and a fatal signal ends it. No test measures time.
+ * becomes visible at one moment, and a fatal signal ends it. A device may come or leave meanwhile. No
+ * test measures time.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,8 +23,11 @@
 #define NOT_WAITED	3		/* calls that are made meanwhile, at least */
 #define ATTEMPTS	10
 
-static int iommu;
+static int iommu, device;
 static uint32_t src, dst;
+static long idle;		/* pages that are pinned without a copy */
+static struct iommu_iova_range wide[MAX_RANGES];	/* the addresses of dst without a device */
+static uint32_t nr_wide;
 
 /* Makes `nr` mappings of a page in `src`, one behind the other, by copying twice as many each time. */
 static bool begin(size_t nr)
@@ -194,11 +200,161 @@ static void source_changes(struct fixture *none)
 	end();
 }
 
+/* As begin(NR), with a device that is bound. */
+static bool begin_with_device(void)
+{
+	uint32_t dev_id;
+
+	device = open(device_path, O_RDWR | O_CLOEXEC);
+	nr_wide = MAX_RANGES;
+	if (!begin(NR) || device < 0 || bind_device(device, iommu, &dev_id) ||
+	    iova_ranges(iommu, dst, wide, &nr_wide, NULL))
+		return false;
+	idle = pinned();
+	return true;
+}
+
+static void end_with_device(void)
+{
+	end();
+	close(device);
+}
+
+/* Whether a device may use all of the addresses that it could use without any. */
+static bool is_wide(void)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint32_t nr = MAX_RANGES;
+
+	return !iova_ranges(iommu, dst, ranges, &nr, NULL) && nr == nr_wide &&
+	       !memcmp(ranges, wide, nr * sizeof(ranges[0]));
+}
+
+/* Whether page tables have been added to dst, or are being: they do not reach the last address. */
+static bool has_page_tables(void)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	uint32_t nr = MAX_RANGES;
+
+	return !iova_ranges(iommu, dst, ranges, &nr, NULL) && nr &&
+	       ranges[nr - 1].last < wide[nr_wide - 1].last;
+}
+
+/* A device comes or leaves during a copy. */
+struct meeting {
+	bool killed;		/* the copy is killed after that */
+	bool late;		/* some of the copy is in the page tables before that */
+	bool amid;		/* the result: it was in the middle of the copy, which ended as was wanted */
+};
+
+static void end_copy(struct meeting *m, int pid)
+{
+	int status = 0;
+
+	m->amid = pid && is_copying();
+	if (!pid)
+		return;
+	if (m->killed)
+		kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	if (!m->killed)
+		CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* All has been copied, or nothing if the copy was killed. */
+static void unmap_copy(struct meeting *m)
+{
+	long long left = unmap_all(iommu, dst);
+
+	if (left || !m->killed)
+		WANT(left, NR * PAGE);
+	WANT(pinned(), idle);
+	m->amid &= m->killed == !left;
+}
+
+/* The page tables stay in what is being copied, until the copy has ended. Nothing is left of them then. */
+static void leaves_meanwhile(struct meeting *m)
+{
+	int pid;
+
+	WANT(attach(device, dst, NULL), 0);
+	CHECK(has_page_tables());
+	pid = start_copy();
+	while (m->late && is_copying() && pinned() == idle)
+		;
+	WANT(detach(device), 0);
+	end_copy(m, pid);
+	CHECK(is_wide());
+	unmap_copy(m);
+}
+
+static void attach_dst(struct fixture *none)
+{
+	WANT(attach(device, dst, NULL), 0);
+}
+
+/* The page tables wait for what is being copied. */
+static void joins_meanwhile(struct meeting *m)
+{
+	int pid = start_copy(), other = start_child(NULL, 0, attach_dst);
+
+	while (is_copying() && !has_page_tables())
+		;
+	end_copy(m, pid);
+	CHECK(child_done(other));
+	/* All of the mappings are of one page. */
+	if (!m->killed)
+		WANT(pinned(), idle + 1);
+	unmap_copy(m);
+	WANT(detach(device), 0);
+	CHECK(is_wide());
+}
+
+/* Tries until it was in the middle. With the C module the device waits for the copy. */
+static void repeat(void (*meet)(struct meeting *m), bool killed, bool late)
+{
+	struct meeting m = { .killed = killed, .late = late };
+	int i;
+
+	CHECK(begin_with_device());
+	for (i = 0; i < (on_c_module() ? 1 : ATTEMPTS) && !m.amid && !has_failed(); i++)
+		meet(&m);
+	note("%d attempts", i);
+	CHECK(m.amid || on_c_module());
+	end_with_device();
+}
+
+static void device_leaves(struct fixture *none)
+{
+	repeat(leaves_meanwhile, false, false);
+	repeat(leaves_meanwhile, false, true);
+}
+
+static void device_leaves_killed_copy(struct fixture *none)
+{
+	repeat(leaves_meanwhile, true, false);
+	repeat(leaves_meanwhile, true, true);
+}
+
+static void device_joins(struct fixture *none)
+{
+	repeat(joins_meanwhile, false, false);
+}
+
+static void device_joins_killed_copy(struct fixture *none)
+{
+	repeat(joins_meanwhile, true, false);
+}
+
 static const struct test tests[] = {
 	{ "others map and unmap during a copy of 65,536 mappings", others_go_on, ALONE },
 	{ "65,536 mappings are copied at one moment", at_one_moment, ALONE },
 	{ "a copy of 65,536 mappings is killed", killed_copy, ALONE },
 	{ "a mapping is unmapped and mapped again during copies", source_changes, ALONE },
+	{ "a device leaves during a copy of 65,536 mappings", device_leaves, ALONE },
+	{ "a device leaves during a copy that is killed", device_leaves_killed_copy, ALONE },
+	{ "a device joins during a copy of 65,536 mappings", device_joins, ALONE },
+	{ "a device joins during a copy that is killed", device_joins_killed_copy, ALONE },
 };
 
 const struct suite copy_suite = {
