@@ -14,7 +14,7 @@
 
 #define FILE_SIZE	(GIB + GIB / 2)
 #define MEMORY_SIZE	(8 * GIB)
-#define BEGUN		(32 * MIB)	/* the call is in the middle */
+#define BEGUN		(512 * MIB)	/* the call is in the middle, and has done several pieces */
 #define ATTEMPTS	10
 
 static int iommu, device, file;
