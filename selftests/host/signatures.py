@@ -28,6 +28,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 _COMMENT = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"')
@@ -65,10 +66,11 @@ def code_of(text: str) -> str:
 def enclosed(code: str, start: int, pair: str) -> int:
     """Where what opens at `start` closes. An arrow closes nothing."""
     depth = 0
-    for place in range(start, len(code)):
-        depth += (code[place] == pair[0]) - (code[place] == pair[1] and code[place - 1 : place] != "-")
+    for found in re.finditer(rf"->|[{re.escape(pair)}]", code[start:]):
+        if found[0] != "->":
+            depth += 1 if found[0] == pair[0] else -1
         if not depth:
-            return place
+            return start + found.start()
     return len(code)
 
 
@@ -139,8 +141,13 @@ def owner_of(head: str) -> tuple[str, bool]:
     return (name[1] if name else "", bool(found))
 
 
-def functions(code: str, private: bool = False) -> Iterator[Function]:
+@cache
+def functions(code: str, private: bool = False) -> tuple[Function, ...]:
     """The functions and methods that other files can name, or those that only the file can."""
+    return tuple(_functions(code, private))
+
+
+def _functions(code: str, private: bool) -> Iterator[Function]:
     traits = [(m.end(), enclosed(code, m.end() - 1, "{}"), m["name"], True) for m in _TRAIT.finditer(code)]
     impls = [(m.end(), enclosed(code, m.end() - 1, "{}"), *owner_of(m["head"])) for m in _IMPL.finditer(code)]
     for match in _FN.finditer(code):

@@ -32,12 +32,16 @@ def sources(top: Path) -> Iterator[Path]:
 def main(top: Path) -> None:
     words = [re.split(r"\s{2,}", line, maxsplit=1) for line in lines_of(top / WORDS)]
     patterns = [(re.compile(rf"\b(?:{word})\b"), instead) for word, instead in words]
+    any_word = re.compile("|".join(pattern.pattern for pattern, _ in patterns), re.MULTILINE)
     for path in sources(top):
         file = str(path.relative_to(top))
         # The fence's tests write such words on purpose.
         if file == "selftests/host/fence_test.sh":
             continue
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        text = path.read_text(errors="replace")
+        if not any_word.search(text):
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
             for pattern, instead in patterns:
                 for match in pattern.finditer(line):
                     print(f"{file}:{number}: {match[0]}: write {instead}")
