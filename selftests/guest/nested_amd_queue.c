@@ -450,7 +450,7 @@ static void ring_doorbell(struct vmm *v)
 	}
 }
 
-/* Takes events for the guest's log, for which it waits some seconds. Returns how many the guest has. */
+/* Takes events for the guest's log, for which it waits a minute. Returns how many the guest has. */
 static uint32_t take_events(struct vmm *v, uint32_t wanted)
 {
 	struct {
@@ -459,7 +459,7 @@ static uint32_t take_events(struct vmm *v, uint32_t wanted)
 	} read_event;
 	struct pollfd poll_for = { .fd = v->events, .events = POLLIN };
 
-	while (v->log_tail < wanted && poll(&poll_for, 1, 10000) == 1) {
+	while (v->log_tail < wanted && poll(&poll_for, 1, 60000) == 1) {
 		if (read(v->events, &read_event, sizeof(read_event)) != sizeof(read_event)) {
 			fail("no event in the queue");
 			break;
