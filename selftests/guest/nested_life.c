@@ -14,7 +14,7 @@
 #include "nested_call.h"
 #include "nested_plug.h"
 
-#define ATTEMPTS	10	/* at which the DMA may begin too early */
+#define ATTEMPTS	50	/* at which the DMA may begin too early */
 
 /* Attaches the device, or detaches it with 0. */
 static int attach_to(struct nested *n, uint32_t hwpt)
