@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod hwpt;
+mod ioas;
 mod kapi;
 mod object;
 mod tests;

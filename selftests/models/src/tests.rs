@@ -3,6 +3,7 @@
 //! The models. Each is run in every order in which its threads can take locks, count references and
 //! access user memory.
 
+mod domains;
 mod event_queue;
 mod fault_queue;
 mod object_table;

@@ -71,6 +71,20 @@ macro_rules! static_lock_class {
     };
 }
 
+/// Fails, because nothing that is modelled logs an error.
+#[doc(hidden)]
+pub fn logged(message: &str) {
+    panic!("an error is logged: {message}");
+}
+
+/// Logs an error.
+#[macro_export]
+macro_rules! pr_err {
+    ($message:literal) => {
+        $crate::logged($message)
+    };
+}
+
 /// The names that kernel code imports by default.
 pub mod prelude {
     pub use crate::{
@@ -79,6 +93,7 @@ pub mod prelude {
             PinInit, //
         },
         pin_init,
+        pr_err,
         str::CStr,
         try_pin_init, //
     };

@@ -82,6 +82,13 @@ impl<T> Arc<T> {
     }
 }
 
+impl<T: ?Sized> Arc<T> {
+    /// Whether two references are to the same value.
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&this.0, &other.0)
+    }
+}
+
 impl<T: ?Sized> Clone for Arc<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

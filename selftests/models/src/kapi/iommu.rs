@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What IOMMU drivers report: events of vIOMMUs, page faults.
+//! What IOMMU drivers report: events of vIOMMUs, page faults; and page tables.
 
+pub(crate) mod domain;
 pub(crate) mod iopf;
 #[path = "../../../../kapi/iommu/vevent.rs"]
 pub(crate) mod vevent;

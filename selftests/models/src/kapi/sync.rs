@@ -6,6 +6,8 @@
 pub(crate) mod chunks;
 #[path = "../../../../kapi/sync/clear_on_drop.rs"]
 pub(crate) mod clear_on_drop;
+#[path = "../../../host/src/kapi/sync/range_tree.rs"]
+pub(crate) mod range_tree;
 #[path = "../../../../kapi/sync/raw_ref.rs"]
 pub(crate) mod raw_ref;
 #[path = "../../../../kapi/sync/room.rs"]
@@ -304,4 +306,63 @@ pub(crate) mod rwsem {
         };
     }
     pub(crate) use new_rwsem;
+}
+
+/// Signals. No task of a model is killed.
+pub(crate) mod signal {
+    use kernel::prelude::*;
+
+    /// The current task is not killed.
+    pub(crate) fn check_killed() -> Result {
+        Ok(())
+    }
+}
+
+/// Waiting until another task has changed something.
+pub(crate) mod wait_queue {
+    use kernel::prelude::*;
+    use loom::sync::{
+        Condvar,
+        Mutex, //
+    };
+
+    /// A queue of tasks that wait. The lock makes a task be in the queue before it drops what it has given,
+    /// and is held for that only.
+    pub(crate) struct WaitQueue {
+        entering: Mutex<()>,
+        woken: Condvar,
+    }
+
+    impl WaitQueue {
+        /// Creates an empty queue.
+        pub(crate) fn new() -> impl PinInit<Self> {
+            kernel::init::By(|| {
+                Ok(Self {
+                    entering: Mutex::new(()),
+                    woken: Condvar::new(),
+                })
+            })
+        }
+
+        /// Drops `guard` and sleeps until [`WaitQueue::wake_all`] is called.
+        pub(crate) fn wait_killable<G>(&self, guard: G) -> Result {
+            let entering = self.entering.lock().expect("no holder panics");
+            drop(guard);
+            drop(self.woken.wait(entering).expect("no holder panics"));
+            Ok(())
+        }
+
+        /// Wakes every task that waits.
+        pub(crate) fn wake_all(&self) {
+            drop(self.entering.lock().expect("no holder panics"));
+            self.woken.notify_all();
+        }
+    }
+
+    macro_rules! new_wait_queue {
+        ($name:literal) => {
+            $crate::kapi::sync::wait_queue::WaitQueue::new()
+        };
+    }
+    pub(crate) use new_wait_queue;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! Atomic numbers. Counts of references are loom's. The others are used for statistics, on which
-//! nothing depends.
+//! nothing depends, and for what changes under a lock that is modelled.
 
 use core::ops::{
     Add,
@@ -77,12 +77,24 @@ impl<T> Atomic<T> {
     }
 }
 
-impl<T: Copy + Add<Output = T> + Sub<Output = T>> Atomic<T> {
+impl<T: Copy> Atomic<T> {
     /// Returns the value.
     pub fn load<O: ordering::Ordering>(&self, _: O) -> T {
         self.update(|value| value)
     }
 
+    /// Replaces the value.
+    pub fn store<O: ordering::Ordering>(&self, value: T, _: O) {
+        self.update(|_| value);
+    }
+
+    /// Returns the value, which nobody else uses.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().expect("no holder panics")
+    }
+}
+
+impl<T: Copy + Add<Output = T> + Sub<Output = T>> Atomic<T> {
     /// Adds a number and returns the value before.
     pub fn fetch_add<O: ordering::Ordering>(&self, number: T, _: O) -> T {
         self.update(|value| value + number)

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Memory that is pinned. A page is mapped at the address of the same index only, so no two areas have it,
+//! and the task that works on its area is the only one that pins it, maps it or unpins it. Loom reports two
+//! tasks that do so at once.
+
+use kernel::prelude::*;
+
+use crate::{
+    ioas::filler::Filler,
+    kapi::{
+        iommu::domain::Domain,
+        reason::{
+            Reason,
+            Result, //
+        },
+        units::{
+            IovaRange,
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
+    },
+};
+
+pub(crate) use crate::kapi::iommu::domain::Memory;
+
+/// A memory source.
+pub(crate) struct Pages(pub(crate) Memory);
+
+impl Pages {
+    /// Whether devices may write.
+    pub(crate) fn writable(&self) -> bool {
+        true
+    }
+
+    /// Returns an address that is aligned as the first byte is.
+    pub(crate) fn origin(&self) -> u64 {
+        0
+    }
+
+    /// It is not device memory.
+    pub(crate) fn mmio(&self) -> Option<(&Mmio, u64)> {
+        None
+    }
+
+    /// Divides a user of pinned pages, between two of them.
+    pub(crate) fn divide(&self, at: u64) -> Result {
+        let page = at >> PAGE_SHIFT;
+        self.0.expect_pinned(page - 1);
+        self.0.expect_pinned(page);
+        Ok(())
+    }
+
+    /// Undoes that.
+    pub(crate) fn undivide(&self, _at: u64) {}
+
+    /// Begins to pin pages.
+    pub(super) fn begin_pin(&self, range: PageRange, _phase: u64) -> PendingPin<'_> {
+        PendingPin {
+            pages: self,
+            range,
+            pinned: false,
+        }
+    }
+
+    /// Passes pages that are pinned to page tables.
+    pub(super) fn for_pinned(
+        &self,
+        range: PageRange,
+        _phase: u64,
+        filler: &mut Filler<'_>,
+    ) -> Result {
+        (range.start()..=range.last()).for_each(|page| self.0.expect_pinned(page));
+        filler.take()
+    }
+
+    /// Unpins pages.
+    pub(crate) fn unpin(&self, range: PageRange) {
+        (range.start()..=range.last()).for_each(|page| self.0.unpin(page));
+    }
+}
+
+/// Pages that are being pinned. Unless that is committed, dropping it unpins them.
+pub(super) struct PendingPin<'a> {
+    pages: &'a Pages,
+    range: PageRange,
+    pinned: bool,
+}
+
+impl PendingPin<'_> {
+    /// Pins the pages and passes them to page tables. Returns `EFAULT` if one is not there.
+    pub(super) fn pin(&mut self, filler: &mut Filler<'_>) -> Result {
+        (self.range.start()..=self.range.last()).try_for_each(|page| self.pages.0.pin(page))?;
+        self.pinned = true;
+        filler.take()
+    }
+
+    /// Keeps the pages pinned.
+    pub(super) fn commit(mut self) {
+        self.pinned = false;
+    }
+}
+
+impl Drop for PendingPin<'_> {
+    fn drop(&mut self) {
+        if self.pinned {
+            self.pages.unpin(self.range);
+        }
+    }
+}
+
+/// Device memory, of which there is none.
+pub(crate) enum Mmio {}
+
+impl Mmio {
+    /// Maps it.
+    pub(crate) fn map(
+        &self,
+        _domain: &Domain,
+        _range: IovaRange,
+        _pages: PageRange,
+        _filler: Filler<'_>,
+    ) -> Result {
+        match *self {}
+    }
+
+    /// Unmaps it.
+    pub(crate) fn unmap(&self, _domain: &Domain, _range: IovaRange) {
+        match *self {}
+    }
+}
