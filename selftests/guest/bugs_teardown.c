@@ -55,12 +55,7 @@ static bool queues_go_fast(void)
 
 static void many_queues(struct fixture *none)
 {
-	bool fast = false;
-	int i;
-
-	for (i = 0; i < ATTEMPTS && !fast && !has_failed(); i++)
-		fast = queues_go_fast();
-	CHECK(fast);
+	CHECK(seen_fast(queues_go_fast));
 }
 
 static struct fixture shared;
@@ -121,8 +116,8 @@ static void close_shared(void *none)
 
 /*
  * Another process uses the device in a call whose memory does not come. It holds up neither the end of
- * the binding, nor by vfio's locks whoever opens the device next. If unbinding waits for the call, the memory is
- * never late then.
+ * the binding nor, by a lock of vfio, a process that opens the device next. If unbinding waits for the call, the
+ * memory is not late any more when it returns, in each attempt.
  */
 static void unbind_during(int (*use)(char *at), void (*prepare)(char *at), int want)
 {
@@ -167,8 +162,8 @@ static long long wait_for_lock(int dev, int no_iommufd)
 }
 
 /*
- * Closes a device with much memory mapped, whose context goes with it. Sets `mapped` to the pages that are pinned
- * before, and `left` to those when vfio has given back its locks. Returns whether it was seen to have them.
+ * Closes a device with much memory mapped, which has the last reference to its context. Sets `mapped` to the
+ * number of pages that are pinned before, and `left` to the number when vfio has released its locks. Returns whether it was seen to have them.
  */
 static bool close_with_context(char *area, long *mapped, long *left)
 {
@@ -211,8 +206,8 @@ static bool close_with_context(char *area, long *mapped, long *left)
 }
 
 /*
- * The context goes with the device, since its file was closed before. What was mapped is unmapped when
- * vfio has given back its locks, under which it resets the device and unbinds it. On a busy machine this thread
+ * The device has the last reference to the context, whose file was closed before. Memory is unmapped after
+ * vfio has released its locks, under which it resets the device and unbinds it. On a busy machine this thread
  * may be late to look. If memory is unmapped under the locks, none is left at any attempt.
  */
 static void context_goes_last(struct fixture *none)

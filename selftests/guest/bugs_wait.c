@@ -267,7 +267,7 @@ static void alloc_hwpt(struct fixture *none)
 	hwpt_alloc(shared.fd, shared.dev_id, shared.ioas, &id);
 }
 
-/* Has the memory before it is late, and maps it when it is told to. */
+/* Is started before the memory is late, and maps it when `go` is set. */
 static void map_late_again(struct fixture *none)
 {
 	while (!atomic_load(go))

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f
 }
 
 struct victim {
-	void (*run)(void *arg);
+	int fd;
+	unsigned long cmd;
 	void *arg;
 	atomic_bool begun, returned;
 };
@@ -54,15 +56,15 @@ static int run_victim(void *arg)
 	struct victim *v = arg;
 
 	atomic_store(&v->begun, true);
-	v->run(v->arg);
+	ioctl(v->fd, v->cmd, v->arg);
 	atomic_store(&v->returned, true);
 	return pause();
 }
 
-bool killed_in(void (*run)(void *arg), void *arg, unsigned int us)
+bool killed_in(int fd, unsigned long cmd, void *arg, unsigned int us)
 {
 	static char stack[1 << 16] __attribute__((aligned(16)));
-	struct victim v = { .run = run, .arg = arg };
+	struct victim v = { .fd = fd, .cmd = cmd, .arg = arg };
 	int pid = clone(run_victim, stack + sizeof(stack), CLONE_VM | SIGCHLD, &v);
 
 	if (pid < 0) {

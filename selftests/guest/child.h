@@ -19,9 +19,9 @@ bool child_done(int pid);
 bool in_child(struct fixture *f, unsigned int uid, void (*run)(struct fixture *f));
 
 /*
- * Calls run(arg) in a process that has this one's memory, and kills it when it has run for so many microseconds. Returns
- * whether it was killed before run() returned.
+ * Makes an ioctl in a process that has this one's memory, and kills that process after so many microseconds. Returns
+ * whether it was killed before the ioctl returned.
  */
-bool killed_in(void (*run)(void *arg), void *arg, unsigned int us);
+bool killed_in(int fd, unsigned long cmd, void *arg, unsigned int us);
 
 #endif

@@ -6,8 +6,13 @@
 #ifndef EFFORT_H
 #define EFFORT_H
 
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <time.h>
+
+#include "result.h"
+
+#define EFFORT_ATTEMPTS	10	/* of what a busy machine may hide */
 
 struct effort {
 	long sleeps;
@@ -34,6 +39,17 @@ static inline struct effort effort_since(struct effort begin)
 	struct effort now = effort_now();
 
 	return (struct effort){ now.sleeps - begin.sleeps, now.cpu_us - begin.cpu_us };
+}
+
+/* Returns whether one of several attempts takes little effort. Where the code is slow, none does. */
+static inline bool seen_fast(bool (*is_fast)(void))
+{
+	int i;
+
+	for (i = 0; i < EFFORT_ATTEMPTS && !has_failed(); i++)
+		if (is_fast())
+			return true;
+	return false;
 }
 
 #endif

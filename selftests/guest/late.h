@@ -53,7 +53,7 @@ struct late_test {
 	bool (*open)(void *arg);
 	/*
 	 * Does the test, and ends the late memory. Before that it sets `told` to whether the memory is still late.
-	 * Asserts nothing that is only so if it is, unless it is told.
+	 * Unless `told` is set it asserts nothing that depends on that.
 	 */
 	void (*run)(struct late *l, void *arg);
 	/* Follows each run(), and each attempt at which the memory was not late at all. */

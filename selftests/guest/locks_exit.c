@@ -140,7 +140,7 @@ static void end(void *none)
 	close(device);
 }
 
-/* It is told if the owner was gone before the page came. Then the attach has the last reference. */
+/* Sets `told` if the owner was gone before the page came. Then the attach has the last reference. */
 static void owner_goes_first(struct late *late, void *none)
 {
 	const int pid = start_waiting(late, attach_and_count);

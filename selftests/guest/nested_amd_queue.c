@@ -348,23 +348,11 @@ static void wrong_requests(struct fixture *none)
 	close_guest(&g);
 }
 
-struct long_call {
-	int fd;
-	struct iommu_hwpt_invalidate cmd;
-};
-
-static void invalidate_long(void *arg)
-{
-	struct long_call *l = arg;
-
-	call(l->fd, IOMMU_HWPT_INVALIDATE, &l->cmd);
-}
-
 /* A process is killed during a call: the blocks that it has read are carried out and counted, and nothing else is. */
 static void killed(struct fixture *none)
 {
 	const uint32_t all = 1 << 19;
-	struct long_call l = { .cmd = { .entry_num = 0 } };
+	struct iommu_hwpt_invalidate cmd = { .entry_num = 0 };
 	uint32_t hwpt, issued;
 	command *commands;
 	struct guest g;
@@ -377,21 +365,20 @@ static void killed(struct fixture *none)
 	/* Every second page, so that they are not merged. */
 	for (uint64_t n = 0; n < all; n++)
 		commands[n] = pages(DOMAIN, 2 * n * PAGE);
-	for (unsigned int try = 0; try < 50 && (!l.cmd.entry_num || l.cmd.entry_num == all); try++) {
-		l.fd = g.fd;
-		l.cmd = (struct iommu_hwpt_invalidate){
-			.size = sizeof(l.cmd), .hwpt_id = g.viommu, .data_uptr = PTR(commands), .entry_num = all,
+	for (unsigned int try = 0; try < 50 && (!cmd.entry_num || cmd.entry_num == all); try++) {
+		cmd = (struct iommu_hwpt_invalidate){
+			.size = sizeof(cmd), .hwpt_id = g.viommu, .data_uptr = PTR(commands), .entry_num = all,
 			.data_type = IOMMUFD_RS_VIOMMU_INVALIDATE_DATA_AMD, .entry_len = sizeof(*commands),
 		};
 		begin_issue(&seen);
-		if (!killed_in(invalidate_long, &l, 200 * try))
+		if (!killed_in(g.fd, IOMMU_HWPT_INVALIDATE, &cmd, 200 * try))
 			break;
 	}
-	note("%u commands of %u were carried out", l.cmd.entry_num, all);
-	CHECK(l.cmd.entry_num && l.cmd.entry_num < all);
-	WANT(l.cmd.entry_num % SUBMISSION, 0);
+	note("%u commands of %u were carried out", cmd.entry_num, all);
+	CHECK(cmd.entry_num && cmd.entry_num < all);
+	WANT(cmd.entry_num % SUBMISSION, 0);
 	/* With a COMPLETION_WAIT for each submission. The ring is run through many times. */
-	issued = l.cmd.entry_num + l.cmd.entry_num / SUBMISSION;
+	issued = cmd.entry_num + cmd.entry_num / SUBMISSION;
 	const uint32_t tail = (seen.before.tail + issued) % RING;
 
 	begin_issue(&seen);

@@ -203,19 +203,6 @@ static void most(struct fixture *none)
 	close_caches(&c);
 }
 
-/* All of the requests that a call can have, the most in number. */
-struct long_call {
-	int fd;
-	struct iommu_hwpt_invalidate cmd;
-};
-
-static void invalidate_long(void *arg)
-{
-	struct long_call *l = arg;
-
-	call(l->fd, IOMMU_HWPT_INVALIDATE, &l->cmd);
-}
-
 /* A process is killed during a call: it ends with the block of requests that the kernel's driver has been given. */
 static void killed(struct fixture *none)
 {
@@ -229,18 +216,15 @@ static void killed(struct fixture *none)
 	array = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	CHECK(array != MAP_FAILED);
 	for (unsigned int try = 0; try < 200; try++) {
-		struct long_call l = {
-			.fd = c.g.fd,
-			.cmd = {
-				.size = sizeof(l.cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(array),
-				.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = MAX_REQUESTS,
-			},
+		struct iommu_hwpt_invalidate cmd = {
+			.size = sizeof(cmd), .hwpt_id = c.hwpt, .data_uptr = PTR(array),
+			.data_type = HWPT_TYPE, .entry_len = sizeof(requests[0]), .entry_num = MAX_REQUESTS,
 		};
 
 		/* The call writes how many were carried out also if it is killed. */
-		if (!killed_in(invalidate_long, &l, 50 * try))
+		if (!killed_in(c.g.fd, IOMMU_HWPT_INVALIDATE, &cmd, 50 * try))
 			break;
-		done = l.cmd.entry_num;
+		done = cmd.entry_num;
 		if (done && done < MAX_REQUESTS)
 			break;
 	}
