@@ -513,13 +513,15 @@ void *iommufd_rs_kmalloc_noretry(size_t size)
 	return kmalloc(size, GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
 }
 
-/* The bytes must lie in one page, and the page must have a struct page. */
+/*
+ * The bytes must lie in one page, and the page must have a struct page. It is
+ * marked dirty when it is unpinned: that may wait for the server of its file,
+ * and the caller holds a mutex.
+ */
 void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len)
 {
-	struct page *page = pfn_to_page(PHYS_PFN(phys));
-
-	memcpy_to_page(page, offset_in_page(phys), from, len);
-	set_page_dirty_lock(page);
+	memcpy_to_page(pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys), from,
+		       len);
 }
 
 void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len)
