@@ -353,6 +353,11 @@ impl Taken<'_> {
     /// of [`Ioas::map`].
     fn take(&mut self, length: u64, placement: Placement, prot: Prot) -> Result<Terms> {
         let mut space = self.ioas.space.write();
+        while matches!(placement, Placement::Anywhere) && !space.prepare_choice() {
+            drop(space);
+            signal::check_killed()?;
+            space = self.ioas.space.write();
+        }
         let mask = space.alignment - 1;
 
         if length == 0 || length & mask != 0 {

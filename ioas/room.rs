@@ -46,6 +46,12 @@ impl<V> IntervalMap<IovaUnit, V> {
         Room(self.tree.weigh(weight))
     }
 
+    /// As [`IntervalMap::room`], in at most `looks` gaps. Returns false if there are others.
+    pub(crate) fn find_some_room(&mut self, looks: usize, room: impl Fn(IovaRange) -> u64) -> bool {
+        let weight = |prev, range| gap_between(prev, range).map_or(0, &room);
+        self.tree.weigh_some(looks, weight)
+    }
+
     /// Has the room in the gap that `within` is in found out anew.
     pub(crate) fn room_changed(&mut self, within: IovaRange) {
         if let Some(mut next) = self.tree.seek_mut(within.last()) {

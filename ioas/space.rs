@@ -16,7 +16,10 @@ use crate::{
             Area,
             State, //
         },
-        behind::Follower,
+        behind::{
+            Follower,
+            MOST_LOOKS, //
+        },
         domains::{
             id_of,
             Domains, //
@@ -206,6 +209,14 @@ impl Space {
             .iter()
             .take(alignment.trailing_zeros() as usize);
         less.copied().all(|number| number == 0)
+    }
+
+    /// Finds out how much room there is in some gaps between areas. Returns false if there are others,
+    /// which [`Space::choose`] would have to look at. Then the caller releases the lock and calls it again.
+    pub(crate) fn prepare_choice(&mut self) -> bool {
+        let reserved = self.reserved.room();
+        let room = |gap| reserved.largest_gap(gap);
+        self.areas.find_some_room(MOST_LOOKS, room)
     }
 
     /// Chooses an IOVA. See [`iova_alloc::choose`].

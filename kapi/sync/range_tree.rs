@@ -278,6 +278,18 @@ impl<U: Copy, V> RangeTree<U, V> {
         &mut self,
         weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
     ) -> Weighed<'_, U, V> {
+        self.weigh_some(usize::MAX, weight);
+        // INVARIANT: No node is left whose `heaviest` is unknown: there would be one at the top.
+        Weighed(self)
+    }
+
+    /// As [`RangeTree::weigh`], for at most `looks` ranges. Returns false if weights are left that are
+    /// not known.
+    pub(crate) fn weigh_some(
+        &mut self,
+        mut looks: usize,
+        weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
+    ) -> bool {
         let mut next = self.top().and_then(Cursor::unknown);
         while let Some(here) = next {
             let (left, right) = (here.left(), here.right());
@@ -287,6 +299,10 @@ impl<U: Copy, V> RangeTree<U, V> {
                 next = below;
                 continue;
             }
+            if looks == 0 {
+                return false;
+            }
+            looks -= 1;
             let mut most = here.weight();
             if most == UNKNOWN {
                 let prev = here.prev().map(Cursor::range);
@@ -305,8 +321,7 @@ impl<U: Copy, V> RangeTree<U, V> {
             unsafe { (*here.node.as_ptr()).links.heaviest = most };
             next = here.parent();
         }
-        // INVARIANT: No node is left whose `heaviest` is unknown: there would be one at the top.
-        Weighed(self)
+        true
     }
 
     /// Returns the last range.

@@ -91,6 +91,14 @@ mod tests {
             })
         };
         assert_eq!(check_node(tree.top())?.1, here().count());
+        if numbers.below(2) == 0 {
+            let mut times = 0;
+            while !tree.weigh_some(3, |prev, range| weigh(model, prev, range)) {
+                check_node(tree.top())?;
+                times += 1;
+                assert!(times <= here().count() / 3);
+            }
+        }
         let tree = tree.weigh(|prev, range| weigh(model, prev, range));
         let (heaviest, count) = check_node(tree.top())?;
         let most = here().map(|(_, weight)| weight).max();

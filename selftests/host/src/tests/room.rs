@@ -2,6 +2,8 @@
 
 //! Compares the room in the gaps of maps with a model that records every address.
 
+use std::cell::Cell;
+
 use crate::{
     ioas::{
         interval::{
@@ -159,6 +161,30 @@ fn the_largest_gap_of_a_part() {
         let within = range(within.0, within.1);
         assert_eq!(whole(&mut map).largest_gap(within), expected);
     });
+}
+
+#[test]
+fn room_is_found_for_some_gaps_at_a_time() {
+    let mut map = Map::new();
+    for at in 0..100 {
+        let vacancy = Vacancy::new().expect("nothing fails");
+        assert_eq!(map.insert(vacancy, IovaRange::at(2 * at), 0), Ok(()));
+    }
+    let seen = Cell::new(0);
+    let room = |gap: IovaRange| {
+        seen.set(seen.get() + 1);
+        gap.len()
+    };
+    let mut times = 1;
+    while !map.find_some_room(10, room) {
+        assert!(seen.get() <= 10 * times);
+        times += 1;
+    }
+    // There is no gap before the first range.
+    assert_eq!((seen.get(), times), (99, 10));
+    assert_eq!(map.room(room).gaps(IovaRange::ALL, 2).count(), 1);
+    // It was known.
+    assert_eq!(seen.get(), 99);
 }
 
 #[test]

@@ -113,13 +113,28 @@ impl<U: Copy, V> RangeTree<U, V> {
         &mut self,
         weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
     ) -> Weighed<'_, U, V> {
+        self.weigh_some(usize::MAX, weight);
+        Weighed(self)
+    }
+
+    /// Computes that many of them at most. Returns false if others are missing.
+    pub(crate) fn weigh_some(
+        &mut self,
+        mut looks: usize,
+        weight: impl Fn(Option<Range<U>>, Range<U>) -> u64,
+    ) -> bool {
         let mut prev = None;
         for node in &mut self.0 {
-            node.weight
-                .get_or_insert_with(|| weight(prev, node.range).min(u64::MAX - 1));
+            if node.weight.is_none() {
+                if looks == 0 {
+                    return false;
+                }
+                looks -= 1;
+                node.weight = Some(weight(prev, node.range).min(u64::MAX - 1));
+            }
             prev = Some(node.range);
         }
-        Weighed(self)
+        true
     }
 }
 
