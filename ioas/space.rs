@@ -58,8 +58,9 @@ pub(crate) struct Space {
     pub(crate) domains: Domains,
     /// The areas. They are added, removed and split by the functions of [`Space`] only.
     pub(crate) areas: IntervalMap<IovaUnit, Area>,
-    /// The number of areas by the alignment that they have, for each power of two below a page.
-    unaligned: [u64; PAGE_SHIFT as usize],
+    /// The number of areas by the alignment that they have, for each power of two below a page. If it
+    /// does not fit, it stays the largest.
+    unaligned: [u32; PAGE_SHIFT as usize],
     /// The addresses that devices and domains cannot use. No area has one of them.
     reserved: Reserved,
     /// Whether some of them are reserved as long as the address space exists.
@@ -190,13 +191,14 @@ impl Space {
     /// Counts one more area with this alignment.
     fn count(&mut self, alignment: u32) {
         if let Some(number) = self.unaligned.get_mut(alignment as usize) {
-            *number += 1;
+            *number = number.saturating_add(1);
         }
     }
 
     /// Counts one area with this alignment fewer.
     fn uncount(&mut self, alignment: u32) {
-        if let Some(number) = self.unaligned.get_mut(alignment as usize) {
+        let number = self.unaligned.get_mut(alignment as usize);
+        if let Some(number) = number.filter(|number| **number != u32::MAX) {
             sub_or_warn!(*number, 1);
         }
     }
