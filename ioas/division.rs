@@ -7,6 +7,9 @@ use crate::kapi::units::PAGE_SHIFT;
 /// The number of pages in a piece, unless it would end inside a large page.
 pub(crate) const PIECE: u64 = (64 << 20) >> PAGE_SHIFT;
 
+/// The number of pages of short segments that are unpinned before others can have the lock.
+pub(crate) const SHORT: u64 = (2 << 20) >> PAGE_SHIFT;
+
 /// The number of pages in the largest page of page tables. No piece has more.
 pub(crate) const LARGEST: u64 = (1 << 30) >> PAGE_SHIFT;
 

@@ -24,7 +24,8 @@ use kernel::{
 
 use crate::{
     ioas::{
-        division::PIECE,
+        division::SHORT,
+        extents::Extents,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -281,23 +282,22 @@ impl Pages {
         if page_offset(at) == 0 {
             inner.segments.unite(page);
         } else {
-            inner.unpin(PageRange::at(page));
+            let unpinned = inner.unpin(PageRange::at(page));
+            drop(inner);
+            drop(unpinned);
         }
     }
 
-    /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin). The lock is released after
-    /// each [`PIECE`].
+    /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin). The lock is released after some
+    /// [`SHORT`] pages, and while pages are unpinned that are one segment.
     pub(crate) fn unpin(&self, range: PageRange) {
-        // As in most calls.
-        if range.len() <= PIECE {
-            self.inner().unpin(range);
-            return;
-        }
         let mut rest = Some(range);
         while let Some(range) = rest {
             let mut inner = self.inner();
-            let (piece, more) = inner.segments.divide_behind(range, PIECE);
-            inner.unpin(piece);
+            let (piece, more) = inner.segments.divide_behind(range, SHORT);
+            let unpinned = inner.unpin(piece);
+            drop(inner);
+            drop(unpinned);
             rest = more;
         }
     }
@@ -543,10 +543,13 @@ impl Inner {
         self.owner.is_current() && self.pending_owner.is_none()
     }
 
-    /// Removes a user of `range`, and unpins the pages that have no other.
-    pub(super) fn unpin(&mut self, range: PageRange) {
-        let npages = self.segments.put(range);
+    /// Removes a user of `range`, and undoes the charge of the pages that have no other. They are unpinned
+    /// when what this returns is dropped, if possible after the lock is released.
+    #[must_use]
+    pub(super) fn unpin(&mut self, range: PageRange) -> Extents {
+        let (npages, unpinned) = self.segments.put(range);
         self.uncharge(npages);
+        unpinned
     }
 
     /// Charges pages that are about to be pinned to the owner, and to the next one if that is

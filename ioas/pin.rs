@@ -177,7 +177,7 @@ impl Pages {
         };
         let taken = consumer.take(extents.iter().map(Extent::run));
         if taken.is_err() {
-            inner.unpin(range);
+            drop(inner.unpin(range));
         }
         taken.map(|()| true)
     }

@@ -206,12 +206,14 @@ impl Segments {
         debug_warn_on_once!(!self.has_extents(range));
     }
 
-    /// Removes one user of `range`, which [`Segments::get`] has counted, and unpins the pages that
-    /// have no user left. Returns the number of pages that were unpinned. Needs no memory.
-    pub(crate) fn put(&mut self, range: PageRange) -> u64 {
+    /// Removes one user of `range`, which [`Segments::get`] has counted. Returns the number of pages that
+    /// have no user left, and the extents of the last segment that has none, which the caller drops to
+    /// unpin them: that takes long if there are many. The others are unpinned. Needs no memory.
+    pub(crate) fn put(&mut self, range: PageRange) -> (u64, Extents) {
         debug_warn_on_once!(!self.has_extents(range));
         let mut next = Some(range);
         let (mut unpinned, mut left) = (0, 0);
+        let mut last = Extents::None;
         while let Some((found, segment)) = next.and_then(|rest| self.step(rest, range)) {
             let begins = u64::from(found.start() == range.start());
             let ends = u64::from(found.last() == range.last());
@@ -221,7 +223,9 @@ impl Segments {
             segment.ends = segment.ends.saturating_sub(ends);
             if segment.users == 0 {
                 unpinned += found.len();
-                drop(self.map.remove(found));
+                if let Some(segment) = self.map.remove(found) {
+                    last = segment.extents;
+                }
             } else {
                 left += found.len();
             }
@@ -231,12 +235,13 @@ impl Segments {
         if left != 0 {
             self.join(range);
         }
-        unpinned
+        (unpinned, last)
     }
 
     /// Makes two users of one that has `range`, if a segment ends in it behind the first `least` pages.
     /// Returns the range of the first user, which is that short, and that of the second one if there is
     /// one. Needs no memory.
+    #[inline]
     pub(crate) fn divide_behind(
         &mut self,
         range: PageRange,

@@ -173,7 +173,7 @@ fn a_segment_has_a_limited_number_of_extents() {
                 "before {at} of {count}"
             );
         }
-        assert_eq!(segments.put(whole), count);
+        assert_eq!(segments.put(whole).0, count);
         drop(segments);
         assert_eq!(ledger::total(), 0);
     }

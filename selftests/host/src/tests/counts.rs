@@ -51,7 +51,7 @@ fn four_pages() -> Segments {
 #[test]
 fn pages_are_unpinned_before_their_owner_goes() {
     let mut segments = four_pages();
-    assert_eq!(segments.put(pages(0, 3)), 4);
+    assert_eq!(segments.put(pages(0, 3)).0, 4);
 }
 
 #[test]

@@ -95,12 +95,12 @@ fn pieces_of_a_pin_become_one_user() {
             pin(&mut pieces, *first, *last);
         }
         let range = pages(first, last);
-        assert_eq!(whole.put(range), pieces.put(range));
+        assert_eq!(whole.put(range).0, pieces.put(range).0);
         assert_eq!(contents(&whole), contents(&pieces));
         for (first, last) in &others {
             assert_eq!(
-                whole.put(pages(*first, *last)),
-                pieces.put(pages(*first, *last))
+                whole.put(pages(*first, *last)).0,
+                pieces.put(pages(*first, *last)).0
             );
         }
         assert_eq!((whole.pinned(), pieces.pinned()), (0, 0));

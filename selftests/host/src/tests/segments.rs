@@ -357,10 +357,10 @@ fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
             let page = pages(index * 1201 % 2000, index * 1201 % 2000);
             segments.cut(page).expect("nothing fails");
             segments.get(page);
-            assert_eq!(segments.put(page), 0);
+            assert_eq!(segments.put(page).0, 0);
         }
         assert_eq!((kept(&segments), physical(&segments, whole)), before);
-        assert_eq!(segments.put(whole), 2000);
+        assert_eq!(segments.put(whole).0, 2000);
         assert_eq!(ledger::total(), 0);
     }
 }
@@ -403,7 +403,7 @@ fn a_page_is_pinned_while_it_has_a_user() {
                     let gone = (first..=last).filter(|index| !model.held(*index)).count();
                     // Without memory it unpins the same pages but does not merge segments.
                     let nth = random.within(0..=3);
-                    let put = || segments.put(pages(first, last));
+                    let put = || segments.put(pages(first, last)).0;
                     assert_eq!(fault::failing(nth, put).0, gone as u64);
                 }
                 _ => {
@@ -465,7 +465,7 @@ fn a_cut_that_fails_changes_nothing() {
                         assert_eq!(segments.discard_unused(pages(first, last)), 0);
                     }
                     assert_eq!(segments.lists().count(), 1);
-                    assert_eq!(segments.put(whole), 10);
+                    assert_eq!(segments.put(whole).0, 10);
                     assert_eq!((segments.pinned(), ledger::total()), (0, 0));
                     if !failed {
                         break;
@@ -527,7 +527,7 @@ fn pins_of_overlapping_ranges_end_one_by_one() {
     let mut left = 15;
     for ((first, last), unpinned) in table {
         assert_eq!(
-            segments.put(pages(first, last)),
+            segments.put(pages(first, last)).0,
             unpinned,
             "{first} to {last}"
         );
@@ -553,14 +553,14 @@ fn the_example_of_the_documentation_holds() {
     };
 
     let mut segments = pinned();
-    assert_eq!(segments.put(a), 6);
+    assert_eq!(segments.put(a).0, 6);
     assert_eq!(kept(&segments), (1, 2));
-    assert_eq!(segments.put(b), 4);
+    assert_eq!(segments.put(b).0, 4);
 
     let mut segments = pinned();
-    assert_eq!(segments.put(b), 0);
+    assert_eq!(segments.put(b).0, 0);
     assert_eq!(kept(&segments), (1, 2));
-    assert_eq!(segments.put(a), 10);
+    assert_eq!(segments.put(a).0, 10);
 }
 
 #[test]
@@ -641,6 +641,6 @@ fn cuts_at_both_ends_of_64_bits() {
         assert_eq!(segments.cut(pages(first, last)), Ok(()));
         assert_eq!(physical(&segments, PageRange::ALL), [100, 101, 102, 103]);
     }
-    assert_eq!(segments.put(pages(0, 3)), 4);
+    assert_eq!(segments.put(pages(0, 3)).0, 4);
     assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
 }

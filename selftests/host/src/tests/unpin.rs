@@ -9,7 +9,7 @@ use crate::{
     ioas::{
         division::{
             LARGEST,
-            PIECE, //
+            SHORT, //
         },
         extents::Extents, //
     },
@@ -82,7 +82,7 @@ fn a_range_is_unpinned_part_by_part() {
 
             count(&mut users, part, false);
             let gone = (part.start()..=part.last()).filter(|index| users[*index as usize] == 0);
-            assert_eq!(segments.put(part), gone.count() as u64);
+            assert_eq!(segments.put(part).0, gone.count() as u64);
             let held = users.iter().filter(|users| **users != 0).count();
             assert_eq!(segments.pinned(), held as u64);
             rest = more;
@@ -125,9 +125,15 @@ fn contiguous_memory_is_unpinned_part_by_part() {
 
     let mut rest = Some(all);
     while let Some(left) = rest {
-        let (part, more) = segments.divide_behind(left, PIECE);
-        assert!(part.len() <= PIECE + LARGEST, "{part:?}");
-        assert_eq!(segments.put(part), part.len());
+        let (part, more) = segments.divide_behind(left, SHORT);
+        assert!(part.len() <= SHORT + LARGEST, "{part:?}");
+        let before = ledger::total();
+        let (count, last) = segments.put(part);
+        assert_eq!(count, part.len());
+        // The caller has released the lock when it drops them.
+        assert!(before - ledger::total() <= SHORT, "{part:?}");
+        drop(last);
+        assert_eq!(before - ledger::total(), part.len());
         rest = more;
     }
     drop(segments);
