@@ -22,7 +22,7 @@
 #define LONG		(4 * GIB)
 #define PROBE_IOVA	(IOVA - HUGE)
 #define NR_AREAS	65536
-#define BEGUN		(1UL << 25)	/* bytes after which a call is killed */
+#define BEGUN		(1UL << 25)	/* bytes after which a call is killed that has just begun */
 #define IDLE		100000000	/* nanoseconds, or instructions */
 #define STACK		(64UL << 10)
 
@@ -197,7 +197,7 @@ static int run_victim(void *arg)
 	return pause();
 }
 
-static void kill_row(const char *what, struct victim *v)
+static void kill_row(const char *what, struct victim *v, uint64_t after)
 {
 	static char stack[STACK];
 	uint64_t before = v->progress ? v->progress(v) : 0, killed;
@@ -210,7 +210,7 @@ static void kill_row(const char *what, struct victim *v)
 		give_up("clone: %s", strerror(errno));
 	pin_to(1);
 	if (v->progress)
-		while (v->progress(v) < before + BEGUN && !atomic_load(&v->returned))
+		while (v->progress(v) < before + after && !atomic_load(&v->returned))
 			;
 	else
 		usleep(10000);
@@ -231,12 +231,13 @@ static void kill_rows(void)
 	struct victim idle = {}, mapping = { map_memory, ever_pinned, -1, false };
 	struct victim file = { map_memfd, allocated, -1, false };
 
-	kill_row("no call", &idle);
-	kill_row("map of 4 GiB", &mapping);
+	kill_row("no call", &idle, 0);
+	kill_row("map of 4 GiB", &mapping, BEGUN);
+	kill_row("map of 4 GiB, half of it", &mapping, LONG / 2);
 	file.file = memfd_create("bench", MFD_CLOEXEC);
 	if (file.file < 0 || ftruncate(file.file, LONG))
 		give_up("memfd: %s", strerror(errno));
-	kill_row("map of a new memfd of 4 GiB", &file);
+	kill_row("map of a new memfd of 4 GiB", &file, BEGUN);
 	close(file.file);
 }
 
