@@ -333,8 +333,9 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
         Ok(())
     }
 
-    /// Returns whether a command needs no room, because in each full lane that it concerns it will be
-    /// merged with the last one, or because it is for no lane.
+    /// Returns whether a command needs no room, because in each full lane it will be merged with the
+    /// last one, or because it is for no lane. One for a domain that an IOMMU does not have may need
+    /// room: the domain may be there when it is looked up again.
     fn is_merged(&mut self, command: &Command) -> bool {
         match command {
             Command::Wait { .. } => true,
@@ -343,7 +344,7 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
                     || self
                         .find_domain(iommu, *domain)
                         .zip(self.lanes.get(iommu))
-                        .is_none_or(|(host, lane)| lane.merges(pages.on_domain(host)))
+                        .is_some_and(|(host, lane)| lane.merges(pages.on_domain(host)))
             }),
             _ => false,
         }

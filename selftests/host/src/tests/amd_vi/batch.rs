@@ -64,6 +64,9 @@ pub(super) enum Seen {
     Waited(usize),
 }
 
+/// A domain that another task of the VMM may make meanwhile.
+const LATE: u16 = 9;
+
 /// IOMMUs that record what they are given.
 pub(super) struct Recorder {
     /// For each IOMMU, the guest's domains and the host's.
@@ -79,6 +82,8 @@ pub(super) struct Recorder {
     pub(super) leave_at: usize,
     /// Devices have no ATS any more once so much was submitted.
     ats_until: usize,
+    /// Domain [`LATE`] is there after so many look-ups.
+    appears_after: usize,
 }
 
 impl Recorder {
@@ -109,6 +114,7 @@ impl Recorder {
             looked_up: Cell::new(0),
             leave_at: usize::MAX,
             ats_until: usize::MAX,
+            appears_after: 0,
         }
     }
 
@@ -139,10 +145,11 @@ impl Recorder {
 
 impl Iommus for Recorder {
     fn domain(&self, iommu: usize, from: u16) -> Option<(u16, u16)> {
+        let is_late = self.looked_up.get() < self.appears_after;
         self.look_up()?;
         self.domains[iommu]
             .iter()
-            .find(|(guest, _)| *guest >= from)
+            .find(|(guest, _)| *guest >= from && !(is_late && *guest == LATE))
             .copied()
     }
 
@@ -391,6 +398,50 @@ fn domains_and_devices_are_looked_up_once_a_block() {
     let hosts: Vec<_> = recorder.submissions(0).concat();
     let hosts: Vec<_> = hosts.iter().map(|words| bits(words, 47, 32)).collect();
     assert_eq!(hosts, [0x1001, 0x1007].repeat(32));
+}
+
+/// Another task makes a domain during a batch. Its command is the first one that a full lane has no
+/// room for. It is carried out, or the domain is not there yet, but those before it are complete.
+#[test]
+fn a_domain_appears_between_look_ups() {
+    let mut commands: Vec<_> = (0..64).map(|page| pages(7, page * 2)).collect();
+    commands.push(pages(u64::from(LATE), 0));
+    for iommus in 1..=3 {
+        let hosts = |recorder: &Recorder, iommu| -> Vec<_> {
+            let given = recorder.submissions(iommu).concat();
+            given.iter().map(|words| bits(words, 47, 32)).collect()
+        };
+        let last = 4 * iommus;
+        for after in 0..=last {
+            let mut recorder = Recorder::new(iommus);
+            recorder.appears_after = after;
+            for (iommu, domains) in recorder.domains.iter_mut().enumerate() {
+                domains.insert(3, (LATE, 0x1000 * (iommu as u16 + 1) + LATE));
+            }
+            let result = run(&recorder, &commands, None);
+            assert!(
+                matches!(
+                    (result.done, result.result),
+                    (65, Ok(())) | (64, Err(ENOENT))
+                ),
+                "after {after} look-ups of {iommus} IOMMUs: {result:?}"
+            );
+            let mut is_given = false;
+            for iommu in 0..iommus {
+                let host = |guest| 0x1000 * (iommu as u64 + 1) + guest;
+                let given = hosts(&recorder, iommu);
+                let (before, own) = given.split_at(64);
+                assert!(before.iter().all(|id| *id == host(7)));
+                assert!(own.is_empty() || own == [host(u64::from(LATE))]);
+                is_given |= !own.is_empty();
+            }
+            assert_eq!(is_given, result.result.is_ok());
+            // Some of these numbers of look-ups are before the command's own, and there are never so many
+            // as the last one.
+            assert!(is_given || after > 0);
+            assert!(!is_given || after < last);
+        }
+    }
 }
 
 /// A device stops using ATS while commands are waited for: what comes after is not for its TLB.
