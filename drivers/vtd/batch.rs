@@ -46,7 +46,8 @@ pub(crate) trait Source {
 pub(crate) trait Caches {
     /// Walks all caches, has `walk` make descriptors for each, and returns when they are complete.
     /// Several descriptors are submitted at once, [`MAX`] at most. Returns the first error of an
-    /// invalidation queue, after the other caches were invalidated as well.
+    /// invalidation queue, after all other submissions were made as well. Those submitted with a
+    /// descriptor that fails may not be complete.
     ///
     /// Interrupts may be disabled until it returns.
     fn invalidate(&self, walk: &Walk<'_>) -> Result;
