@@ -38,11 +38,13 @@ use crate::{
 //   fence checks that.
 // - They pass it along with ranges that `ioas/{map,members,unmap}.rs` give them, and the fence sees
 //   that no other file does.
-// - These ranges are those of areas of one address space: `Taken` in `ioas/map.rs`, `Batch` in
-//   `ioas/members.rs` and `UnmapBatch` in `ioas/unmap.rs` have them.
+// - These ranges are those of areas of one address space: `Taken` in `ioas/map.rs`, `Moving` in
+//   `ioas/members.rs` and `UnmapBatch` in `ioas/unmap.rs` have them, or `Ioas::catch_up` is given them.
+// - `ioas/map.rs` gives `Ioas::catch_up` the ranges that `Taken` has, and `Ioas::finish_cut` in
+//   `ioas/cut.rs` those of the parts of an area; the fence sees that no other file does.
 // - Areas of an address space do not overlap: they are in one `IntervalMap`, `Space::areas`.
-// - An area is in `State::Building` while `Taken` has it, in `State::Moving` while `Batch` has it, and
-//   in `State::Dying` while `UnmapBatch` has it.
+// - An area is in `State::Building` while `Taken` has it, in `State::Moving` while `Moving` or
+//   `Ioas::finish_cut` has it, and in `State::Dying` while `UnmapBatch` has it.
 // - Of tasks that work on an area, one has put it into such a state, and the others leave it alone:
 //   `ioas/area.rs`.
 // - An area of a dma-buf, which may be revoked in any state, is mapped and unmapped under

@@ -109,6 +109,8 @@ readonly RANGE_OWNERS='^(ioas/(ranges|filler|domains|mmio|together)|device/msi)\
 readonly RANGE_TYPES='^(ioas/(ranges|together)|device/msi)\.rs:|^ioas/mod\.rs:[0-9]+: *ranges::IoasRanges,|^device/mod\.rs:[0-9]+:pub\(crate\) use msi::DoorbellRanges;'
 # And those that say which ranges are filled, emptied and unpinned.
 readonly RANGE_CALLERS='^ioas/(filler|domains|mmio|together|map|members|unmap)\.rs:'
+# A function of members.rs that unmaps and unpins what it is given, and those that give it ranges.
+readonly RANGE_FOLLOWERS='^ioas/(map|members|cut)\.rs:'
 range_owners() {
 	local start='(^|[^A-Za-z0-9_])' end='([^A-Za-z0-9_]|$)'
 	matches safe "${start}RANGES$end" | grep -vE "$RANGE_OWNERS" || :
@@ -118,6 +120,7 @@ range_owners() {
 		grep -vE '^ioas/(ranges|mod)\.rs:|^device/mod\.rs:|^device/msi\.rs:[0-9]+:pub\(crate\) struct DoorbellRanges' || :
 	matches safe "${start}(fill_one|unfill_one|fill_together|Filler|mmio\.(map|unmap))$end|^ioas/.*[^A-Za-z0-9_.]release$end" |
 		grep -vE "$RANGE_CALLERS|fn release\(&mut self" || :
+	matches safe "${start}(catch_up|take_out_of_leaving)$end" | grep -vE "$RANGE_FOLLOWERS" || :
 }
 
 # unexplained WORD PATTERN: code that matches and whose statement has no comment "WORD: ..." above.
