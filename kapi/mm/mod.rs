@@ -11,6 +11,7 @@
 //! | `locked_vm` | `rust/kernel/mm` |
 //! | `phys` | private: `rust/kernel` accepts numbers in functions that are unsafe |
 //! | `pin` | `rust/kernel/mm` |
+//! | `pin_mode` | `rust/kernel/mm` |
 //! | `pinned` | `rust/kernel/mm` |
 //! | `retry_faults` | `rust/kernel/uaccess.rs` |
 //! | `runs` | private: for a kernel with the patch series |
@@ -26,6 +27,7 @@ mod extent;
 pub(crate) mod locked_vm;
 pub(crate) mod phys;
 pub(crate) mod pin;
+mod pin_mode;
 mod pinned;
 pub(crate) mod retry_faults;
 #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]

@@ -29,6 +29,7 @@ use crate::{
         file::pinnable::PinnableFile,
         mm::{
             alive::alive,
+            pin_mode::PinMode,
             pinned::{
                 trace_runs,
                 PinnedFolios,
@@ -156,8 +157,7 @@ impl Scratch {
 /// ```
 pub(crate) struct Pinner {
     scratch: Scratch,
-    write: bool,
-    long_term: bool,
+    mode: PinMode,
 }
 
 impl Pinner {
@@ -166,8 +166,10 @@ impl Pinner {
     pub(crate) fn new(npages: u64, write: bool) -> Result<Self> {
         Ok(Self {
             scratch: Scratch::new(npages)?,
-            write,
-            long_term: true,
+            mode: PinMode {
+                write,
+                long_term: true,
+            },
         })
     }
 
@@ -176,19 +178,19 @@ impl Pinner {
         Self {
             // A run takes the room of two pointers.
             scratch: Scratch::Few([MaybeUninit::uninit(); 16], 16),
-            write,
-            long_term: true,
+            mode: PinMode {
+                write,
+                long_term: true,
+            },
         }
     }
 
     /// Pins pages of an address space for a moment, as for copying: pages stay where they are, and
     /// files may be mapped writable that allow no long-term pin. Pages of a file are pinned for
     /// long all the same.
-    pub(crate) fn for_a_moment(self) -> Self {
-        Self {
-            long_term: false,
-            ..self
-        }
+    pub(crate) fn for_a_moment(mut self) -> Self {
+        self.mode.long_term = false;
+        self
     }
 
     /// Pins `npages` pages of `mm` from the page-aligned address `addr`, and hands each batch to
@@ -203,7 +205,7 @@ impl Pinner {
         mut npages: u64,
         sink: &mut impl Sink,
     ) -> Result {
-        let flags = self.flags();
+        let mode = self.mode;
         let task = current!();
         let here = task.mm().filter(|current| current.as_raw() == mm.as_raw());
         // The memory of another process exists only while the address space has users.
@@ -218,7 +220,7 @@ impl Pinner {
             signal::check_killed()?;
             fault_injection::point(EFAULT)?;
             let users = user.as_deref().map(|user| &**user).or(here);
-            if let Some(users) = users.filter(|_| self.long_term && npages >= LEAST_SHARED) {
+            if let Some(users) = users.filter(|_| mode.long_term && npages >= LEAST_SHARED) {
                 if let Some(folios) = self.pin_shared(users, addr, npages) {
                     let pinned = hand_over(folios, sink)?;
                     npages -= pinned;
@@ -229,7 +231,7 @@ impl Pinner {
             let mut at_most = npages;
             // One page is pinned by one call, also if it must be faulted in.
             if HAS_RUNS && here.is_some() && npages > 1 {
-                let pinned = self.pin_runs(addr, npages, flags, sink)?;
+                let pinned = self.pin_runs(addr, npages, sink)?;
                 if pinned != 0 {
                     npages -= pinned;
                     addr = addr.wrapping_add(pinned << PAGE_SHIFT);
@@ -237,7 +239,6 @@ impl Pinner {
                 }
                 at_most = npages.min(FAULT_BATCH - (addr >> PAGE_SHIFT) % FAULT_BATCH);
             }
-            let write = self.write;
             let pages = self.scratch.room();
             let batch = pages
                 .len()
@@ -248,7 +249,7 @@ impl Pinner {
                     bindings::pin_user_pages_fast(
                         to_usize(addr),
                         batch as c_int,
-                        flags,
+                        mode.flags(),
                         pages.as_mut_ptr().cast(),
                     ) as isize
                 },
@@ -260,7 +261,7 @@ impl Pinner {
                         user.as_raw(),
                         to_usize(addr),
                         batch,
-                        flags,
+                        mode.flags(),
                         pages.as_mut_ptr().cast(),
                     )
                 },
@@ -274,27 +275,17 @@ impl Pinner {
             }
             if trace::Pin::is_read() {
                 // SAFETY: The kernel wrote the first `pinned` pointers.
-                unsafe { trace_runs(pages, pinned, write) };
+                unsafe { trace_runs(pages, pinned, mode.write) };
             }
             // SAFETY: The kernel wrote the first `pinned` pointers, and took a pin on each page for
-            // us, with `FOLL_WRITE` if `write`.
-            sink.take(&mut PinnedPages(unsafe { Runs::new(pages, pinned, write) }))?;
+            // us, with `FOLL_WRITE` if `mode.write`.
+            sink.take(&mut PinnedPages(unsafe {
+                Runs::new(pages, pinned, mode.write)
+            }))?;
             npages -= to_u64(pinned);
             addr = addr.wrapping_add(to_u64(pinned) << PAGE_SHIFT);
         }
         Ok(())
-    }
-
-    /// Returns the flags of the kernel's functions that pin memory by its address.
-    fn flags(&self) -> u32 {
-        let mut flags = 0;
-        if self.write {
-            flags |= bindings::FOLL_WRITE;
-        }
-        if self.long_term {
-            flags |= bindings::FOLL_LONGTERM;
-        }
-        flags
     }
 
     /// Pins `npages` pages of `mm` from the page-aligned address `addr` and hands them to `sink`, if
@@ -315,8 +306,8 @@ impl Pinner {
         if task.mm().map(|here| here.as_raw()) != Some(mm.as_raw()) {
             return Ok(false);
         }
-        let (flags, write) = (self.flags(), self.write);
-        match PinnedRuns::pin(self.scratch.room(), addr, npages, flags, write) {
+        let mode = self.mode;
+        match PinnedRuns::pin(self.scratch.room(), addr, npages, mode) {
             Ok(mut runs) if runs.npages() == npages => {
                 sink.take(&mut runs)?;
                 Ok(true)
@@ -338,21 +329,14 @@ impl Pinner {
     }
 
     /// Pins up to `npages` pages of this task's address space from `addr` on that need no page fault,
-    /// in time by the run rather than by the page, and hands them to `sink`. `flags` has `FOLL_WRITE`
-    /// if [`Self::write`].
+    /// in time by the run rather than by the page, and hands them to `sink`.
     ///
     /// Returns how many pages `sink` took. It is 0 if the first page must be pinned by itself. Returns
     /// `EFAULT` if these are no addresses of user memory, and the error of `sink`.
     #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
-    fn pin_runs(
-        &mut self,
-        addr: u64,
-        npages: u64,
-        flags: u32,
-        sink: &mut impl Sink,
-    ) -> Result<u64> {
-        let write = self.write;
-        let mut runs = PinnedRuns::pin(self.scratch.room(), addr, npages, flags, write)?;
+    fn pin_runs(&mut self, addr: u64, npages: u64, sink: &mut impl Sink) -> Result<u64> {
+        let mode = self.mode;
+        let mut runs = PinnedRuns::pin(self.scratch.room(), addr, npages, mode)?;
         let pinned = runs.npages();
         if pinned != 0 {
             sink.take(&mut runs)?;
@@ -362,7 +346,7 @@ impl Pinner {
 
     /// Returns 0, since the kernel cannot return runs.
     #[cfg(not(CONFIG_IOMMUFD_RS_PAGE_RUNS))]
-    fn pin_runs(&mut self, _: u64, _: u64, _: u32, _: &mut impl Sink) -> Result<u64> {
+    fn pin_runs(&mut self, _: u64, _: u64, _: &mut impl Sink) -> Result<u64> {
         Ok(0)
     }
 
@@ -437,7 +421,7 @@ impl Pinner {
         // SAFETY:
         // - The kernel wrote the first `count` pointers, and took one pin on each folio for us.
         // - Folios of a memfd are pinned for writing.
-        let runs = unsafe { Runs::new(folios, count, self.write) };
+        let runs = unsafe { Runs::new(folios, count, self.mode.write) };
         let (skip, npages) = (
             to_u64(offset) >> PAGE_SHIFT,
             ((last - start) >> PAGE_SHIFT) + 1,
@@ -462,7 +446,7 @@ impl Pinner {
             bindings::iommufd_rs_shared_file(
                 mm.as_raw(),
                 to_usize(addr),
-                self.write,
+                self.mode.write,
                 &mut start,
                 &mut len,
             )

@@ -19,6 +19,7 @@ use crate::{
     kapi::{
         mm::{
             extent::Extent,
+            pin_mode::PinMode,
             pinned::MemoryMap, //
         },
         trace::{
@@ -49,16 +50,14 @@ pub(super) struct PinnedRuns<'a> {
 
 impl<'a> PinnedRuns<'a> {
     /// Pins pages of this task's address space from `addr` on: up to `npages`, up to the first one that
-    /// must be pinned by itself, and as many runs as fit in `room`, which may be none. `flags` must have
-    /// `FOLL_WRITE` if `writable`.
+    /// must be pinned by itself, and as many runs as fit in `room`, which may be none.
     ///
     /// Returns `EFAULT` if these are no addresses of user memory.
     pub(super) fn pin(
         room: &'a mut [MaybeUninit<*mut c_void>],
         addr: u64,
         npages: u64,
-        flags: u32,
-        writable: bool,
+        mode: PinMode,
     ) -> Result<Self> {
         const WORDS: usize = size_of::<bindings::page_run>() / size_of::<*mut c_void>();
 
@@ -68,7 +67,7 @@ impl<'a> PinnedRuns<'a> {
             bindings::pin_user_page_runs_fast_only(
                 to_usize(addr),
                 npages.min(BATCH) as c_int,
-                flags,
+                mode.flags(),
                 runs,
                 (room.len() / WORDS) as u32,
             )
@@ -76,12 +75,13 @@ impl<'a> PinnedRuns<'a> {
         let Ok(found) = usize::try_from(found) else {
             return Err(Error::from_errno(found));
         };
-        // INVARIANT: The kernel took a pin on each page for us.
+        // INVARIANT: The kernel took a pin on each page for us, with `FOLL_WRITE` if `mode.write`, since
+        // `PinMode::flags` has it then.
         let runs = Self {
             // SAFETY: The kernel wrote the first `found` runs, which live as long as `room`.
             rest: unsafe { core::slice::from_raw_parts(runs, found) },
             map: MemoryMap::get(),
-            writable,
+            writable: mode.write,
         };
         if trace::Pin::is_read() {
             runs.trace();
