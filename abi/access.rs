@@ -15,6 +15,7 @@ use crate::{
         transfer::Transfer, //
     },
     kapi::{
+        bug::warn_on_once,
         file::file_ref::FileRef,
         mm::pin::PagePtr,
         reason::{
@@ -182,7 +183,10 @@ unsafe extern "C" fn iommufd_access_unpin_pages(
     iova: c_ulong,
     length: c_ulong,
 ) {
-    if let Ok(range) = IovaRange::from_len(to_u64(iova), to_u64(length)) {
+    let range = IovaRange::from_len(to_u64(iova), to_u64(length));
+    // The driver has pinned no such range.
+    warn_on_once!(range.is_err());
+    if let Ok(range) = range {
         // SAFETY: The caller does not destroy the access during the call.
         unsafe { borrow(access) }.unpin_pages(range);
     }

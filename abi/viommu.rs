@@ -14,6 +14,7 @@ use crate::{
     abi::same_signature,
     ffi::bindings,
     kapi::{
+        bug::ok_or_warn,
         iommu::{
             hw_queue,
             vdevice,
@@ -87,7 +88,7 @@ unsafe extern "C" fn iommufd_rs_object_depend(
                 None => {
                     let side = Shared::<DriverSide>::borrow_raw(ctx);
                     let found = side.objects().get_any(id)?;
-                    found.into_shared().ok_or(EINVAL)?
+                    ok_or_warn!(found.into_shared(), EINVAL)?
                 }
             };
             hw_queue::add_dependency(dependent, needed)?;

@@ -108,7 +108,9 @@ impl Access {
         let ctx = access.ctx.clone();
         let dropped = access.dropped.clone();
 
-        let _id = ctx.objects().withdraw(&access);
+        let id = ctx.objects().withdraw(&access);
+        // The driver's reference keeps it in the table.
+        warn_on_once!(id.is_none());
         access.detach();
         drop(access);
         dropped.wait_for_completion();
@@ -195,6 +197,8 @@ impl Access {
     /// See [`Ioas::unpin_pages`].
     pub(crate) fn unpin_pages(&self, range: IovaRange) {
         let state = self.state.lock();
+        // The driver has pinned nothing then.
+        warn_on_once!(state.unpin.is_none());
         if let Some(ioas) = &state.unpin {
             ioas.unpin_pages(range);
         }

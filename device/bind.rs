@@ -221,7 +221,9 @@ impl BoundDevice {
     pub(crate) fn unbind(ctx: &Ctx, device: Ref<Self>) {
         let dropped = device.dev.dropped();
 
-        let _id = ctx.objects().withdraw(&device);
+        let id = ctx.objects().withdraw(&device);
+        // The driver's reference keeps it in the table.
+        warn_on_once!(id.is_none());
         // Drivers detach the device before. One that has not must not leave DMA enabled.
         device.detach_all(ctx);
         device.claims.end(ctx);

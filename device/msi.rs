@@ -30,7 +30,11 @@ use kernel::{
 
 use crate::{
     kapi::{
-        bug::some_or_warn,
+        bug::{
+            some_or_warn,
+            sub_or_warn,
+            warn_on_once, //
+        },
         iommu::{
             device::IommuDevice,
             domain::{
@@ -236,13 +240,17 @@ impl Window {
         let id = DomainId::of(domain);
         let mut state = self.state.lock();
 
-        if let Some(count) = state.attachments.get_mut(&(group.id(), id)) {
-            *count -= 1;
+        let count = state.attachments.get_mut(&(group.id(), id));
+        warn_on_once!(count.is_none());
+        if let Some(count) = count {
+            sub_or_warn!(*count, 1);
             if *count == 0 {
                 state.attachments.remove(&(group.id(), id));
             }
-            if let Some(tables) = state.tables.get_mut(&id) {
-                tables.attachments -= 1;
+            let tables = state.tables.get_mut(&id);
+            warn_on_once!(tables.is_none());
+            if let Some(tables) = tables {
+                sub_or_warn!(tables.attachments, 1);
             }
         }
         self.forget_unused(&mut state, id);
@@ -300,9 +308,8 @@ impl Interrupts {
     /// mapped until the result is dropped. Returns `ENOMEM`.
     pub(crate) fn enter(self: &Arc<Self>, domain: &Arc<Domain>) -> Result<KBox<dyn Doorbells>> {
         let memory = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        if let Some(window) = &self.window {
-            window.enter(self, domain)?;
-        }
+        let window = some_or_warn!(self.window.as_ref())?;
+        window.enter(self, domain)?;
         Ok(memory.write(Entered {
             interrupts: self.clone(),
             domain: domain.clone(),
@@ -335,7 +342,7 @@ struct Entered {
 impl Doorbells for Entered {
     fn place(&self, doorbell: Doorbell) -> Result<u64> {
         let group = &*self.interrupts;
-        let window = group.window.as_ref().ok_or(EINVAL)?;
+        let window = some_or_warn!(group.window.as_ref())?;
         let mut state = window.state.lock();
 
         let place = window.place_of(&mut state, doorbell)?;
@@ -352,9 +359,8 @@ impl Doorbells for Entered {
             let Some((_, id)) = found.filter(|(owner, _)| *owner == group.id()) else {
                 break;
             };
-            if let Some(tables) = tables.get_mut(&id) {
-                window.map(doorbells, tables, place)?;
-            }
+            let tables = some_or_warn!(tables.get_mut(&id))?;
+            window.map(doorbells, tables, place)?;
             next = id.0.checked_add(1).map(DomainId);
         }
         let mut used = group.used();
@@ -366,7 +372,9 @@ impl Doorbells for Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let Some(window) = &self.interrupts.window {
+        let window = self.interrupts.window.as_ref();
+        warn_on_once!(window.is_none());
+        if let Some(window) = window {
             window.leave(&self.interrupts, &self.domain);
         }
     }

@@ -6,14 +6,17 @@ use kernel::prelude::*;
 
 use crate::{
     drivers::VdeviceOps,
-    kapi::iommu::{
-        device::IommuDevice,
-        vdevice::{
-            Vdevice,
-            VirtId, //
-        },
-        viommu::ViommuRef, //
-    },
+    kapi::{
+        bug::ok_or_warn,
+        iommu::{
+            device::IommuDevice,
+            vdevice::{
+                Vdevice,
+                VirtId, //
+            },
+            viommu::ViommuRef, //
+        }, //
+    }, //
 };
 
 /// A vDEVICE of a device behind one of the IOMMUs of a vIOMMU.
@@ -55,7 +58,7 @@ pub(super) fn make_vdevice<M>(
         }
     }
     let vdevice = NativeVdevice {
-        _vdevice: vdevice.ok_or(EINVAL)?,
+        _vdevice: ok_or_warn!(vdevice, EINVAL)?,
         _elsewhere: elsewhere,
     };
     Ok(KBox::new(vdevice, GFP_KERNEL_ACCOUNT)?)

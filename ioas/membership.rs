@@ -352,7 +352,9 @@ impl<D: Clone> Membership<D> {
         self.first_free = slot + 1;
         self.first = self.first.min(slot);
         self.change += 1;
-        if let Some(place) = self.slots.get_mut(slot) {
+        let place = self.slots.get_mut(slot);
+        warn_on_once!(place.is_none());
+        if let Some(place) = place {
             *place = Some(Member {
                 domain,
                 joined: self.change,
@@ -366,16 +368,20 @@ impl<D: Clone> Membership<D> {
 
     /// Begins to remove the domain that joins. The areas that it has are behind then.
     pub(crate) fn begin_undo(&mut self) {
-        if let Stage::Joining(slot) = self.stage {
-            self.begin_leave(slot);
-        }
+        let Stage::Joining(slot) = self.stage else {
+            warn_on_once!(true);
+            return;
+        };
+        self.begin_leave(slot);
     }
 
     /// Begins to remove the domain of a slot. The areas that it has are behind then.
     fn begin_leave(&mut self, slot: usize) {
         self.change += 1;
         self.stage = Stage::Leaving(slot);
-        if let Some(Some(member)) = self.slots.get_mut(slot) {
+        let member = self.slots.get_mut(slot).and_then(Option::as_mut);
+        warn_on_once!(member.is_none());
+        if let Some(member) = member {
             let mut having = self.areas;
             sub_or_warn!(having, member.behind);
             member.behind = having;
@@ -402,7 +408,9 @@ impl<D: Clone> Membership<D> {
         if self.stage != Stage::Idle || self.to_leave == 0 {
             return None;
         }
-        let slot = self.find(|member| member.phase == Phase::ToLeave)?;
+        let slot = self.find(|member| member.phase == Phase::ToLeave);
+        warn_on_once!(slot.is_none());
+        let slot = slot?;
         self.to_leave -= 1;
         self.begin_leave(slot);
         self.changing().map(|member| member.domain.clone())
@@ -414,9 +422,11 @@ impl<D: Clone> Membership<D> {
     pub(crate) fn end(&mut self) {
         let stage = core::mem::replace(&mut self.stage, Stage::Idle);
         let (Stage::Joining(slot) | Stage::Leaving(slot)) = stage else {
+            warn_on_once!(true);
             return;
         };
         let Some(Some(member)) = self.slots.get_mut(slot) else {
+            warn_on_once!(true);
             return;
         };
         if let Phase::Leaving(left) = member.phase {
@@ -434,7 +444,9 @@ impl<D: Clone> Membership<D> {
         if self.gone == 0 {
             return None;
         }
-        let slot = self.find(Member::is_gone)?;
+        let slot = self.find(Member::is_gone);
+        warn_on_once!(slot.is_none());
+        let slot = slot?;
         let member = self.slots.get_mut(slot).and_then(Option::take);
         self.gone -= 1;
         self.lingering -= 1;

@@ -42,6 +42,29 @@ macro_rules! warn_on_once {
 pub(crate) use warn_on_once;
 
 /// Returns the value of an `Option` that is never `None`. If it is `None`, warns the first time and
+/// returns an error.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::bug::ok_or_warn;
+///
+/// fn last(list: &[u32; 3]) -> Result<u32> {
+///     ok_or_warn!(list.last().copied(), EIO)
+/// }
+///
+/// assert_eq!(last(&[1, 2, 3]), Ok(3));
+/// ```
+macro_rules! ok_or_warn {
+    ($option:expr, $error:expr) => {{
+        let option = $option;
+        $crate::kapi::bug::warn_on_once!(option.is_none());
+        option.ok_or($error)
+    }};
+}
+pub(crate) use ok_or_warn;
+
+/// Returns the value of an `Option` that is never `None`. If it is `None`, warns the first time and
 /// returns `EINVAL`, for the reason [`Impossible`](crate::kapi::reason::Reason::Impossible).
 ///
 /// # Examples
@@ -57,9 +80,7 @@ pub(crate) use warn_on_once;
 /// ```
 macro_rules! some_or_warn {
     ($option:expr) => {{
-        let option = $option;
-        $crate::kapi::bug::warn_on_once!(option.is_none());
-        option.ok_or($crate::kapi::reason::Reason::Impossible.with(0))
+        $crate::kapi::bug::ok_or_warn!($option, $crate::kapi::reason::Reason::Impossible.with(0))
     }};
 }
 pub(crate) use some_or_warn;

@@ -185,7 +185,7 @@ fn nested(
     viommu
         .ops()
         .alloc_nested(request.driver_flags(), request.data(), &mut |domain| {
-            let parent = parents.next().ok_or(EINVAL)?.clone();
+            let parent = some_or_warn!(parents.next())?.clone();
             match &mut made {
                 Some(hwpt) => Ok(hwpt.add(domain, parent)?),
                 None => {

@@ -29,7 +29,10 @@ use crate::{
         },
         hardware::Hardware, //
     },
-    kapi::iommu::invalidate::Invalidated, //
+    kapi::{
+        bug::ok_or_warn,
+        iommu::invalidate::Invalidated, //
+    }, //
 };
 
 /// The most commands that are submitted at once (`AMD_IOMMU_DOOR_MAX`).
@@ -367,7 +370,7 @@ impl<I: Iommus, const N: usize> Batch<'_, I, N> {
     }
 
     fn lane(&mut self, iommu: usize) -> Result<&mut Lane<N>> {
-        self.lanes.get_mut(iommu).ok_or(EIO)
+        ok_or_warn!(self.lanes.get_mut(iommu), EIO)
     }
 
     /// Submits what is in lanes and waits until it is complete. Returns the error of the first IOMMU

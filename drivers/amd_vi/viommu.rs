@@ -36,6 +36,7 @@ use crate::{
         ViommuOps, //
     },
     kapi::{
+        bug::ok_or_warn,
         iommu::{
             device::IommuDevice,
             domain::UserData,
@@ -97,12 +98,12 @@ impl NativeViommu {
             let member = AmdViommu::new(share.dev, request, members.first())?;
             members.push(member, GFP_KERNEL_ACCOUNT)?;
         }
-        let first = members.first().ok_or(EINVAL)?;
+        let first = ok_or_warn!(members.first(), EINVAL)?;
         Ok(Self {
             in_tree: InTreeViommu(first.viommu().clone()),
             members,
             // The driver says the same of all of its IOMMUs.
-            hardware: hardware.ok_or(EINVAL)?,
+            hardware: ok_or_warn!(hardware, EINVAL)?,
         })
     }
 
@@ -196,11 +197,11 @@ impl Iommus for NativeViommu {
     }
 
     fn submit(&self, iommu: usize, commands: &mut [Physical]) -> Result<u64> {
-        self.members.get(iommu).ok_or(EIO)?.submit(commands)
+        ok_or_warn!(self.members.get(iommu), EIO)?.submit(commands)
     }
 
     fn wait(&self, iommu: usize, submission: u64) -> Result {
-        self.members.get(iommu).ok_or(EIO)?.wait(submission)
+        ok_or_warn!(self.members.get(iommu), EIO)?.wait(submission)
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     },
     kapi::{
         array_vec::ArrayVec,
+        bug::ok_or_warn,
         iommu::{
             device::IommuDevice,
             domain::UserData,
@@ -93,13 +94,13 @@ impl NativeViommu {
             data: None,
             room: Room::none(),
         };
-        let (first, others) = iommus.split_first().ok_or(EINVAL)?;
+        let (first, others) = ok_or_warn!(iommus.split_first(), EINVAL)?;
         let mut viommu = Self::new(first.dev, request(first))?;
         for share in others {
             if viommu.serves(share.dev) {
                 return Err(EINVAL);
             }
-            let first = viommu.members.first().ok_or(EINVAL)?;
+            let first = ok_or_warn!(viommu.members.first(), EINVAL)?;
             viommu.add(first.smmu.another(share.dev, request(share))?)?;
         }
         Ok(viommu)
@@ -224,7 +225,7 @@ impl Smmus for NativeViommu {
     }
 
     fn submit(&self, smmu: usize, commands: &[Physical], sync: bool) -> Result {
-        let member = self.members.get(smmu).ok_or(EIO)?;
+        let member = ok_or_warn!(self.members.get(smmu), EIO)?;
         member.smmu.submit(commands, sync)
     }
 }

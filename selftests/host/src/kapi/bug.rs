@@ -19,11 +19,20 @@ macro_rules! warn_on_once {
 pub(crate) use warn_on_once;
 
 #[allow(unused_macros)]
-macro_rules! some_or_warn {
-    ($option:expr) => {{
+macro_rules! ok_or_warn {
+    ($option:expr, $error:expr) => {{
         let option = $option;
         $crate::kapi::bug::warn_on_once!(option.is_none());
-        option.ok_or($crate::kapi::reason::Reason::Impossible.with(0))
+        option.ok_or($error)
+    }};
+}
+#[allow(unused_imports)]
+pub(crate) use ok_or_warn;
+
+#[allow(unused_macros)]
+macro_rules! some_or_warn {
+    ($option:expr) => {{
+        $crate::kapi::bug::ok_or_warn!($option, $crate::kapi::reason::Reason::Impossible.with(0))
     }};
 }
 #[allow(unused_imports)]

@@ -397,3 +397,18 @@ fn others_leave_while_a_domain_lingers() {
     assert_eq!(gone, [Some(1), Some(2)]);
     assert!(members.is_settled() && members.has_full());
 }
+
+#[test]
+#[should_panic(expected = "a warning")]
+fn a_change_ends_that_has_not_begun() {
+    Membership::<usize>::new().end();
+}
+
+#[test]
+#[should_panic(expected = "a warning")]
+fn a_domain_is_undone_that_does_not_join() {
+    let mut members = Membership::new();
+    members.begin_join(0).unwrap();
+    members.end();
+    members.begin_undo();
+}
