@@ -317,13 +317,14 @@ impl Pages {
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
     /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how
-    /// many pages were charged that [`Advance`] can pay for. On failure nothing has changed. Returns
+    /// many pages were charged that [`Advance`] can pay for. Without an `advance` none is charged, and the
+    /// result is how many would be; [`Pages::revert_owner`] must follow then. On failure nothing has changed. Returns
     /// `ENOMEM` if that exceeds a limit, `EINTR` if the task is killed, and `EAGAIN` as
     /// [`Advance::charge`].
     pub(crate) fn charge_pending_owner(
         &self,
         pending_owner: &AccountedMm,
-        advance: &mut Advance,
+        advance: Option<&mut Advance>,
     ) -> Result<u64> {
         let mut inner = self.inner_killable()?;
         if inner.pending_owner.is_some() {
@@ -334,10 +335,16 @@ impl Pages {
         } else {
             inner.charged.get()
         };
-        if npages != 0 {
-            charge(Some(advance), pending_owner, inner.accounting, npages)?;
-        }
-        inner.pending_owner = Some((pending_owner.clone(), npages));
+        let pending = if let Some(advance) = advance {
+            if npages != 0 {
+                charge(Some(advance), pending_owner, inner.accounting, npages)?;
+            }
+            (pending_owner.clone(), npages)
+        } else {
+            // What is pinned or unpinned until this is removed counts for the owner alone.
+            (inner.owner.clone(), 0)
+        };
+        inner.pending_owner = Some(pending);
         let by_process = inner.accounting == Accounting::Process;
         Ok(if by_process { npages } else { 0 })
     }

@@ -66,7 +66,8 @@ pub(crate) fn change_process(
 }
 
 /// Moves the mappings, without waiting for the caller's mmap lock. Returns `EAGAIN` if it is not free, after
-/// which [`Advance::pay`] pays for what was charged until then.
+/// which [`Advance::pay`] pays for all of them at once: the next call needs the lock only for what is pinned
+/// meanwhile.
 fn try_change(ctx: &Ctx, pending_owner: &AccountedMm, advance: &mut Advance) -> Result {
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
@@ -77,15 +78,23 @@ fn try_change(ctx: &Ctx, pending_owner: &AccountedMm, advance: &mut Advance) -> 
     let spaces = Spaces(&spaces);
     spaces.check()?;
     let charge = PendingCharge(&spaces);
-    let mut charged = 0;
+    let mut wanted = 0;
+    let mut busy = None;
     for pages in spaces.sources() {
-        match pages.charge_pending_owner(pending_owner, advance) {
-            Err(refusal) if refusal.error() == EAGAIN => {
-                advance.want_more(pending_owner, charged);
-                return Err(refusal);
+        if busy.is_none() {
+            match pages.charge_pending_owner(pending_owner, Some(advance)) {
+                Err(refusal) if refusal.error() == EAGAIN => busy = Some(refusal),
+                more => {
+                    wanted += more?;
+                    continue;
+                }
             }
-            more => charged += more?,
         }
+        wanted += pages.charge_pending_owner(pending_owner, None)?;
+    }
+    if let Some(refusal) = busy {
+        advance.want(pending_owner, wanted);
+        return Err(refusal);
     }
     charge.commit();
     Ok(())

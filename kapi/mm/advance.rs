@@ -81,13 +81,6 @@ impl Advance {
         Ok(())
     }
 
-    /// Wants `more` pages than the last call that returned `EAGAIN` did, for `owner`.
-    pub(crate) fn want_more(&mut self, owner: &AccountedMm, more: u64) {
-        if let Some(paid) = self.of(owner) {
-            paid.wanted += more;
-        }
-    }
-
     /// Charges what is wanted. The caller should hold no lock for which others wait, since this waits for
     /// mmap locks. Returns `ENOMEM` if that exceeds a limit, `EINVAL` if a process has ended, and `EINTR` if
     /// the task is killed.
@@ -118,7 +111,9 @@ impl Advance {
         all.find(|paid| paid.owner.same_mm(owner))
     }
 
-    fn want(&mut self, owner: &AccountedMm, wanted: u64) {
+    /// Has [`Advance::pay`] pay for `wanted` pages of `owner` rather than for those of the last call that
+    /// returned `EAGAIN`.
+    pub(crate) fn want(&mut self, owner: &AccountedMm, wanted: u64) {
         if let Some(paid) = self.of(owner) {
             paid.wanted = wanted;
             return;
