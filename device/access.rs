@@ -2,8 +2,9 @@
 
 //! Emulated devices: drivers that access an address space without DMA.
 //!
-//! The lock `Access::state` (rank 5) is held while pages are pinned, unpinned or copied. It is not
-//! held while the driver's unmap callback runs, which unpins pages.
+//! The lock `Access::state` (rank 5) is held while pages are pinned or copied, which may wait for user
+//! memory. Pages are unpinned under `Access::unpin` (rank 20), with which no task waits for that: a call
+//! that unmaps has the driver unpin them. Neither is held while the driver's unmap callback runs.
 
 use kernel::{
     new_mutex,
@@ -48,8 +49,6 @@ use crate::{
 struct State {
     /// The one in which pages are pinned and copied.
     ioas: Option<Ref<Ioas>>,
-    /// The one in which pages are unpinned. Differs from `ioas` only while the unmap callback runs.
-    unpin: Option<Ref<Ioas>>,
     accessor: Arc<Accessor>,
 }
 
@@ -60,6 +59,10 @@ pub(crate) struct Access {
     ctx: FileRef<Ctx>,
     #[pin]
     state: Mutex<State>,
+    /// The address space in which pages are unpinned. Changes only while `state` is locked. Differs from
+    /// [`State::ioas`] only while the unmap callback runs.
+    #[pin]
+    unpin: Mutex<Option<Ref<Ioas>>>,
     /// Completed when no unmap callback runs and none can begin.
     dropped: Arc<Completion>,
 }
@@ -93,11 +96,11 @@ impl Access {
             state <- new_mutex!(
                 State {
                     ioas: None,
-                    unpin: None,
                     accessor,
                 },
                 "Access::state"
             ),
+            unpin <- new_mutex!(None, "Access::unpin"),
             dropped,
         }? Refusal))?;
         Ok(access.publish_and_get())
@@ -154,7 +157,8 @@ impl Access {
             // To detach cannot fail.
             None => self.state.lock(),
         };
-        let same = match (&state.ioas, &state.unpin) {
+        let old = self.unpin.lock().clone();
+        let same = match (&state.ioas, &old) {
             (None, None) => true,
             (Some(a), Some(b)) => a.same(b),
             _ => false,
@@ -173,14 +177,13 @@ impl Access {
         }
         // Nothing is pinned from here on. Pages can still be unpinned.
         state.ioas = None;
-        let old = state.unpin.clone();
         if let Some(old) = old {
             drop(state);
             accessor.notify(IovaRange::ALL);
             old.remove_accessor(&accessor);
             state = self.state.lock();
         }
-        let before = core::mem::replace(&mut state.unpin, new.clone());
+        let before = core::mem::replace(&mut *self.unpin.lock(), new.clone());
         state.ioas = new;
         drop(state);
         drop(before);
@@ -194,12 +197,12 @@ impl Access {
         ioas.pin_pages(range, write, out)
     }
 
-    /// See [`Ioas::unpin_pages`].
+    /// See [`Ioas::unpin_pages`]. Does not wait for user memory.
     pub(crate) fn unpin_pages(&self, range: IovaRange) {
-        let state = self.state.lock();
+        let unpin = self.unpin.lock();
         // The driver has pinned nothing then.
-        warn_on_once!(state.unpin.is_none());
-        if let Some(ioas) = &state.unpin {
+        warn_on_once!(unpin.is_none());
+        if let Some(ioas) = &*unpin {
             ioas.unpin_pages(range);
         }
     }

@@ -4,12 +4,15 @@
  * another process.
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "bugs_mock.h"
 #include "child.h"
+#include "late.h"
 
 #define LARGE		(32UL << 20)	/* bytes, in huge pages */
 #define NR_LARGE	(LARGE / PAGE)
@@ -324,6 +327,73 @@ static void many_pins(struct fixture *none)
 	close_mock(&m);
 }
 
+static atomic_bool unmapped;
+static int bytes_unmapped;
+
+/* Makes a device that has pinned a page. */
+static bool open_with_pin(void *none)
+{
+	uint32_t id;
+
+	if (!open_mock(&own.m))
+		return false;
+	own.access = access_open(own.m.fd, own.m.other, PINS);
+	if (own.access >= 0 && !map(own.m.fd, own.m.other, mem.rw, PAGE, MOCK_IOVA) &&
+	    !access_pin(own.m.fd, own.access, MOCK_IOVA, PAGE, NULL, &id))
+		return true;
+	fail("no device that has pinned a page");
+	return false;
+}
+
+static void close_with_pin(void *none)
+{
+	close(own.access);
+	close_mock(&own.m);
+}
+
+/* The device copies another page, and waits for it. */
+static int copy_page(char *at)
+{
+	char data[PAGE];
+	int r = map(own.m.fd, own.m.other, at, PAGE, MOCK_IOVA + HUGE);
+
+	return r ? r : access_rw(own.m.fd, own.access, MOCK_IOVA + HUGE, data, PAGE,
+				 MOCK_ACCESS_RW_SLOW_PATH);
+}
+
+static void *unmap_pinned(void *none)
+{
+	bytes_unmapped = unmap(own.m.fd, own.m.other, MOCK_IOVA, PAGE);
+	atomic_store(&unmapped, true);
+	return NULL;
+}
+
+static void unmap_during_copy(struct late *late, void *arg)
+{
+	bool *meanwhile = arg;
+	pthread_t thread;
+
+	atomic_store(&unmapped, false);
+	CHECK(!pthread_create(&thread, NULL, unmap_pinned, NULL));
+	*meanwhile = done_while_late(late, &unmapped);
+	late->told = still_late(late);
+	WANT(end_late(late), 0);
+	pthread_join(thread, NULL);
+	WANT(bytes_unmapped, PAGE);
+}
+
+/* Memory that a device has pinned is unmapped: it unpins it while another call of it waits for other memory. */
+static void unpin_during_copy(struct fixture *none)
+{
+	bool meanwhile = false;
+
+	if (test_late(&(struct late_test){
+			.late = { .kind = LATE, .call = copy_page },
+			.open = open_with_pin, .run = unmap_during_copy, .close = close_with_pin,
+			.arg = &meanwhile }))
+		WANT_FINDING("BA", meanwhile, 1, 0);
+}
+
 static const struct test tests[] = {
 	{ "pages are pinned and unpinned one by one", pages_pinned_alone, ALONE },
 	{ "page tables of memory that is pinned page by page", page_tables_after_pins, ALONE },
@@ -333,6 +403,7 @@ static const struct test tests[] = {
 	{ "memory that was allocated by fallocate(), finding AE", fallocated_file, ALONE },
 	{ "an access pins: which error comes first", errors_in_order, ALONE },
 	{ "174,763 ranges are pinned by a device", many_pins, ALONE },
+	{ "pages are unpinned while their device waits for others, finding BA", unpin_during_copy, ALONE },
 };
 
 const struct suite mock_access_suite = {
