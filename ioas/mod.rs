@@ -36,6 +36,7 @@ mod map;
 mod mappings;
 mod members;
 mod membership;
+mod missing;
 mod mmio;
 pub(crate) mod pages;
 mod parts;

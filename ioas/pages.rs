@@ -26,10 +26,7 @@ use crate::{
     ioas::{
         division::SHORT,
         extents::Extents,
-        interval::{
-            IntervalMap,
-            Vacancy, //
-        },
+        missing::Missing,
         mmio::Mmio,
         segments::Segments,
         tally::Tally,
@@ -80,7 +77,6 @@ use crate::{
             to_u64,
             to_usize,
             PageRange,
-            PageUnit,
             PAGE_SHIFT,
             PAGE_SIZE, //
         }, //
@@ -435,9 +431,7 @@ impl Pages {
             let before = |(first, extent): &(u64, &Extent)| first + extent.npages() <= index;
             while pinned.next_if(before).is_some() {}
             let pinned = pinned.peek().map(|(first, extent)| (*first, *extent));
-            let missing = missing.extents.first_in(PageRange::at(index));
-            let missing = missing.map(|(found, extent)| (found.start(), extent));
-            let found = Iterator::chain(pinned.into_iter(), missing)
+            let found = Iterator::chain(pinned.into_iter(), missing.at(index))
                 .find_map(|(first, extent)| Some((extent, index.checked_sub(first)?)));
             // Every gap was pinned above.
             let (extent, skip) = some_or_warn!(found)?;
@@ -596,55 +590,6 @@ impl Inner {
         }
         self.charged.sub(npages);
         self.usage.sub(npages);
-    }
-}
-
-/// The pages that are pinned during a copy.
-struct Missing {
-    extents: IntervalMap<PageUnit, Extent>,
-    /// The index of the page behind those that were pinned last.
-    next: u64,
-}
-
-impl Missing {
-    fn new() -> Self {
-        Self {
-            extents: IntervalMap::new(),
-            next: 0,
-        }
-    }
-
-    /// Returns pages of `range` that are pinned neither here nor in `segments`: the next ones behind
-    /// those that were pinned last. If there are none, begins at the start of `range` again, since
-    /// others may have unpinned pages there meanwhile. The caller pins what this returns.
-    fn gap(&mut self, segments: &Segments, range: PageRange) -> Option<PageRange> {
-        let first_in = |within| {
-            let mut gaps = segments.gaps(within);
-            gaps.find_map(|gap| self.extents.gaps_in(gap).next())
-        };
-        let behind = PageRange::new(self.next, range.last());
-        let gap = behind
-            .filter(|behind| range.contains(behind))
-            .and_then(first_in)
-            .or_else(|| first_in(range))?;
-        self.next = gap.start();
-        Some(gap)
-    }
-}
-
-impl Sink for Missing {
-    fn take(
-        &mut self,
-        pages: &mut impl Iterator<Item = Result<Extent, Error>>,
-    ) -> Result<(), Error> {
-        for extent in pages {
-            let extent = extent?;
-            let range = PageRange::from_len(self.next, extent.npages())?;
-            self.next += extent.npages();
-            let refused = self.extents.insert(Vacancy::new()?, range, extent);
-            warn_on_once!(refused.is_err());
-        }
-        Ok(())
     }
 }
 
