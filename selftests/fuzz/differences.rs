@@ -126,8 +126,7 @@ impl Differences {
         let is_meant = |meant: &&Meant| {
             let is_call = match calls.get(found.at) {
                 Some(_) => meant.call.is(calls, found.at, Some(answers)),
-                // A line about the end.
-                None => matches(&meant.call.name, &found.call) && meant.call.conditions.is_empty(),
+                None => meant.call.is_line(&found.call),
             };
             is_call
                 && matches(&meant.c, &found.c)
@@ -163,6 +162,12 @@ impl Which {
             name: name.to_string(),
             conditions: conditions.map(Condition::parse).collect::<Option<_>>()?,
         })
+    }
+
+    /// Whether a line about the end of a program is one of these: it must be named.
+    fn is_line(&self, line: &str) -> bool {
+        let mut names = self.name.split('|').map(|name| name.replace('_', " "));
+        self.conditions.is_empty() && names.any(|name| name == line)
     }
 
     /// Whether a call is one of these. What was answered is known if there are answers.
