@@ -5,7 +5,11 @@
 use std::fmt::Write;
 
 use crate::{
-    calls_other::FAULT,
+    calls_other::{
+        EVENT,
+        EVENT_HEADER,
+        FAULT, //
+    },
     memory::{
         get,
         Scratch,
@@ -113,6 +117,36 @@ pub(crate) fn read_faults(
         }
     }
     result
+}
+
+/// Writes the events that a queue of a vIOMMU gave, of which so many bytes are at that address.
+pub(crate) fn events(address: u64, length: u64, text: &mut String) {
+    let mut at = 0;
+    let mut fields = |layout: &Layout| {
+        let size = layout.size as u64;
+        if length - at < size {
+            return None;
+        }
+        let mut flags = 0;
+        for field in layout.fields {
+            let got = get(address + at + field.offset as u64, field.size);
+            let _ = write!(text, " {}={got:#x}", field.name);
+            if field.name == "flags" {
+                flags = got;
+            }
+        }
+        at += size;
+        Some(flags)
+    };
+    while let Some(flags) = fields(EVENT_HEADER) {
+        // That events were lost is said by a header alone.
+        if flags & u64::from(c::IOMMU_VEVENTQ_FLAG_LOST_EVENTS) == 0 {
+            fields(EVENT);
+        }
+    }
+    for byte in at..length {
+        let _ = write!(text, " {:02x}", get(address + byte, 1));
+    }
 }
 
 /// A descriptor that does not exist.

@@ -50,6 +50,13 @@ pub(crate) static FAULT: &Layout = layout!(iommu_hwpt_pgfault {
     cookie: OutId(Res::Cookie),
 });
 
+/// What begins each event of a vIOMMU, and what follows it if the vIOMMU is the mock's.
+pub(crate) static EVENT_HEADER: &Layout = layout!(iommufd_vevent_header {
+    flags: Result,
+    sequence: Result,
+});
+pub(crate) static EVENT: &Layout = layout!(iommu_viommu_event_selftest { virt_id: Result });
+
 const EXTENSIONS: &[Named] = set![
     VFIO_TYPE1_IOMMU,
     VFIO_TYPE1v2_IOMMU,

@@ -8,12 +8,18 @@ use std::ops::Range;
 use crate::{
     compare::Found,
     execute::Trace,
-    memory::Place,
+    memory::{
+        Place,
+        ARENA,
+        PAGE,
+        READ_ONLY, //
+    },
     program::{
         left,
         Call,
         Program,
-        Value, //
+        Value,
+        Who, //
     },
     table::{
         Kind,
@@ -21,14 +27,14 @@ use crate::{
     },
 };
 
-/// A difference that is meant: its number, the call and both answers, all with `*`, and what comes before it,
-/// or nothing.
+/// A difference that is meant: its number, the call and both answers, all with `*`, and what comes before it, in
+/// any order.
 struct Meant {
     number: String,
     call: Which,
     c: String,
     ours: String,
-    after: Option<After>,
+    after: Vec<After>,
 }
 
 /// A call that is not made on the C module, which would warn or hang, or not after another one.
@@ -50,12 +56,19 @@ enum Condition {
     Succeeds,
     /// It is a response to what is no fault that was read, or may be another one's on the C module by now.
     Stale,
+    /// A child makes it.
+    Child,
+    /// It maps pages of the arena that may only be read.
+    Unwritable,
+    /// It maps something in the address space of the page tables that the judged call is about.
+    Same,
 }
 
 /// What a field is.
 enum Test {
     /// A number that is not less.
     AtLeast(u64),
+    AtMost(u64),
     Equals(u64),
     /// One of the fuzzer's files.
     File(usize),
@@ -98,18 +111,16 @@ impl Differences {
                     None => None,
                 },
             }),
-            ["meant", number, call, c, ours, ref after @ ..] if after.len() <= 1 => {
-                self.meant.push(Meant {
-                    number: number.to_string(),
-                    call: Which::parse(call)?,
-                    c: c.to_string(),
-                    ours: ours.to_string(),
-                    after: match after.first() {
-                        Some(word) => Some(After::parse(word)?),
-                        None => None,
-                    },
-                })
-            }
+            ["meant", number, call, c, ours, ref after @ ..] => self.meant.push(Meant {
+                number: number.to_string(),
+                call: Which::parse(call)?,
+                c: c.to_string(),
+                ours: ours.to_string(),
+                after: after
+                    .iter()
+                    .map(|word| After::parse(word))
+                    .collect::<Option<_>>()?,
+            }),
             _ => return None,
         }
         Some(())
@@ -125,7 +136,7 @@ impl Differences {
     pub(crate) fn meaning(&self, found: &Found, calls: &[Call], answers: &Trace) -> Option<&str> {
         let is_meant = |meant: &&Meant| {
             let is_call = match calls.get(found.at) {
-                Some(_) => meant.call.is(calls, found.at, Some(answers)),
+                Some(_) => meant.call.is(calls, found.at, Some(answers), found.at),
                 None => meant.call.is_line(&found.call),
             };
             is_call
@@ -133,8 +144,8 @@ impl Differences {
                 && is_answer(&meant.ours, found)
                 && meant
                     .after
-                    .as_ref()
-                    .is_none_or(|after| after.is_before(found.at, calls, answers))
+                    .iter()
+                    .all(|after| after.is_before(found.at, calls, answers))
         };
         let meant = self.meant.iter().find(is_meant)?;
         Some(&meant.number)
@@ -142,8 +153,13 @@ impl Differences {
 }
 
 /// Whether our answer is that of a pattern. If that begins with `=`, the result is the same as that of C, and
-/// the pattern is that of the rest.
+/// the pattern is that of the rest. If it begins with `~`, all is the same but a field of that name.
 fn is_answer(pattern: &str, found: &Found) -> bool {
+    if let Some(field) = pattern.strip_prefix('~') {
+        let is_other = |word: &&str| word.split_once('=').is_none_or(|(name, _)| name != field);
+        let [c, ours] = [&found.c, &found.ours].map(|line| line.split(' ').filter(is_other));
+        return c.eq(ours);
+    }
     let Some(rest) = pattern.strip_prefix('=') else {
         return matches(pattern, &found.ours);
     };
@@ -170,9 +186,10 @@ impl Which {
         self.conditions.is_empty() && names.any(|name| name == line)
     }
 
-    /// Whether a call is one of these. What was answered is known if there are answers.
-    fn is(&self, calls: &[Call], at: usize, answers: Option<&Trace>) -> bool {
-        let holds = |condition: &Condition| condition.holds(calls, at, answers);
+    /// Whether a call is one of these. What was answered is known if there are answers, about one of which, of
+    /// the call `judged`, it is decided.
+    fn is(&self, calls: &[Call], at: usize, answers: Option<&Trace>, judged: usize) -> bool {
+        let holds = |condition: &Condition| condition.holds(calls, at, answers, judged);
         matches(&self.name, calls[at].of.name) && self.conditions.iter().all(holds)
     }
 }
@@ -183,10 +200,15 @@ impl Condition {
             "ro" => return Some(Self::ReadOnly),
             "ok" => return Some(Self::Succeeds),
             "stale" => return Some(Self::Stale),
+            "child" => return Some(Self::Child),
+            "unwritable" => return Some(Self::Unwritable),
+            "same" => return Some(Self::Same),
             _ => {}
         }
         let (field, test) = if let Some((field, number)) = text.split_once(">=") {
             (field, Test::AtLeast(parse(number)?))
+        } else if let Some((field, number)) = text.split_once("<=") {
+            (field, Test::AtMost(parse(number)?))
         } else {
             let (field, value) = text.split_once('=')?;
             let test = if let Some(kind) = value.strip_prefix("reference:") {
@@ -201,12 +223,15 @@ impl Condition {
         Some(Self::Field(field.to_string(), test))
     }
 
-    fn holds(&self, calls: &[Call], at: usize, answers: Option<&Trace>) -> bool {
+    fn holds(&self, calls: &[Call], at: usize, answers: Option<&Trace>, judged: usize) -> bool {
         let call = &calls[at];
         match self {
             Self::ReadOnly => call.place == Place::ReadOnly,
             Self::Succeeds => answers.is_some_and(|answers| answers[at].starts_with('0')),
             Self::Stale => answers.is_some_and(|answers| is_stale(calls, answers, at)),
+            Self::Child => matches!(call.who, Who::Child(_)),
+            Self::Unwritable => maps_unwritable(call),
+            Self::Same => maps_for(calls, at, judged),
             Self::Field(name, test) => call.of.field(name).is_some_and(|field| {
                 // What another call leaves may be any number.
                 test.holds(calls, &call.values[field], answers.is_some())
@@ -219,7 +244,8 @@ impl Test {
     fn holds(&self, calls: &[Call], value: &Value, may_be: bool) -> bool {
         match (self, value) {
             (Self::AtLeast(least), Value::Number(number)) => number >= least,
-            (Self::AtLeast(_), Value::Of { .. }) => may_be,
+            (Self::AtMost(most), Value::Number(number)) => number <= most,
+            (Self::AtLeast(_) | Self::AtMost(_), Value::Of { .. }) => may_be,
             (Self::Equals(equal), Value::Number(number)) => number == equal,
             (Self::File(wanted), Value::File(number)) => number == wanted,
             (Self::Reference(kind), Value::Of { call, field, .. }) => {
@@ -245,7 +271,7 @@ impl After {
     fn is_before(&self, at: usize, calls: &[Call], answers: &Trace) -> bool {
         let mut before = 0..at.min(calls.len());
         match self {
-            Self::Call(which) => before.any(|at| which.is(calls, at, Some(answers))),
+            Self::Call(which) => before.any(|before| which.is(calls, before, Some(answers), at)),
             Self::Guess(name) => before
                 .find(|&from| calls[from].of.name == name && answers[from].starts_with('0'))
                 .is_some_and(|from| {
@@ -258,8 +284,70 @@ impl After {
 
 impl Avoided {
     fn is(&self, calls: &[Call], at: usize) -> bool {
-        let is_after = |after: &Which| (0..at).any(|at| after.is(calls, at, None));
-        self.call.is(calls, at, None) && self.after.as_ref().is_none_or(is_after)
+        let is_after = |after: &Which| (0..at).any(|before| after.is(calls, before, None, at));
+        self.call.is(calls, at, None, at) && self.after.as_ref().is_none_or(is_after)
+    }
+}
+
+/// Whether a call maps memory of which pages of the arena are that may only be read. What another call leaves
+/// may be any address and any length.
+fn maps_unwritable(call: &Call) -> bool {
+    let value = |names: [&str; 2]| {
+        let field = names.iter().find_map(|name| call.of.field(name));
+        field.map(|field| &call.values[field])
+    };
+    let start = match value(["user_va", "vaddr"]) {
+        Some(Value::Memory(offset)) => *offset,
+        Some(Value::Number(address)) => address.wrapping_sub(ARENA),
+        Some(Value::Of { .. }) => 0,
+        _ => return false,
+    };
+    let length = match value(["length", "size"]) {
+        Some(Value::Number(length)) => *length,
+        _ => u64::MAX,
+    };
+    start < READ_ONLY.end * PAGE && start.saturating_add(length) > READ_ONLY.start * PAGE
+}
+
+/// Whether a call maps something in the address space of the page tables that call `judged` names. It may do so
+/// if it is not known which one that is.
+fn maps_for(calls: &[Call], at: usize, judged: usize) -> bool {
+    let value = |call: &'_ Call, names: &[&str]| {
+        let field = names.iter().find_map(|name| call.of.field(name));
+        field.map(|field| call.values[field].clone())
+    };
+    let mapped = value(&calls[at], &["dst_ioas_id", "ioas_id"]);
+    let mut tables = value(&calls[judged], &["hwpt_id"]);
+    // Page tables are made for an address space, or from others.
+    while let Some(Value::Of { call, field, .. }) = &tables {
+        let maker = &calls[*call];
+        if !maker.of.makes().any(|made| made == (*field, Res::Hwpt)) {
+            break;
+        }
+        tables = value(maker, &["pt_id", "id"]);
+    }
+    match (mapped, tables) {
+        (Some(mapped), Some(tables))
+            if [&mapped, &tables].map(|id| is_space(calls, id)) == [true; 2] =>
+        {
+            mapped == tables
+        }
+        _ => true,
+    }
+}
+
+/// Whether a value is the id of an address space that a call made.
+fn is_space(calls: &[Call], id: &Value) -> bool {
+    match id {
+        Value::Of {
+            call,
+            field,
+            plus: 0,
+        } => calls[*call]
+            .of
+            .makes()
+            .any(|made| made == (*field, Res::Ioas)),
+        _ => false,
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const ARENA: u64 = 0x10_0000_0000;
 pub(crate) const ARENA_PAGES: u64 = 64;
 
 /// The pages of the arena that differ from the others, which are private anonymous memory.
-const READ_ONLY: std::ops::Range<u64> = 32..40;
+pub(crate) const READ_ONLY: std::ops::Range<u64> = 32..40;
 const SHARED: std::ops::Range<u64> = 40..48;
 const HOLE: std::ops::Range<u64> = 48..52;
 

@@ -3,7 +3,6 @@
 //! The calls that are no ioctls with a struct: files, memory, limits, and what is said of a context.
 
 use std::{
-    fmt::Write,
     sync::atomic::Ordering::SeqCst,
     time::Duration, //
 };
@@ -12,11 +11,11 @@ use super::Executor;
 
 use crate::{
     answer::{
+        events,
         read_faults,
         FILL, //
     },
     memory::{
-        get,
         Scratch,
         ARENA,
         ARENA_PAGES,
@@ -72,14 +71,7 @@ impl Executor {
                 };
                 let to = scratch.target(call.place, at);
                 let result = self.failing(index, || sys::read(fd, to, length));
-                for byte in 0..result.clamp(0, 64) as u64 {
-                    let _ = write!(
-                        text,
-                        "{}{:02x}",
-                        if byte == 0 { " " } else { "" },
-                        get(at + byte, 1)
-                    );
-                }
+                events(at, result.clamp(0, 64) as u64, text);
                 (result, 0)
             }
             Action::Respond => {
