@@ -515,8 +515,7 @@ void *iommufd_rs_kmalloc_noretry(size_t size)
 
 /*
  * The bytes must lie in one page, and the page must have a struct page. It is
- * marked dirty when it is unpinned: that may wait for the server of its file,
- * and the caller holds a mutex.
+ * not marked dirty, which may wait for a file's server, until it is unpinned.
  */
 void iommufd_rs_copy_to_phys(u64 phys, const void *from, size_t len)
 {

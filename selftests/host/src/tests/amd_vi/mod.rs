@@ -10,6 +10,7 @@ mod command;
 mod dte;
 mod event;
 mod guest;
+mod meanwhile;
 mod merge;
 mod model;
 mod world;
