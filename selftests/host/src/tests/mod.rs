@@ -20,6 +20,7 @@ mod reserved;
 mod room;
 mod segments;
 mod small;
+mod small_areas;
 mod smmu_v3;
 mod units;
 mod unpin;

@@ -4,7 +4,7 @@
 //! pages lie in memory, any two ranges, a cut of one of them at any place or none, and all orders in which the
 //! users go. With three it is any three ranges and all orders, in 4 of the 32 ways in which the pages may lie, and
 //! without a cut. After each step a page is pinned once if it has a user, and else not, and segments do not overlap.
-//! Areas of an address space are not part of it.
+//! `small_areas.rs` has areas of an address space besides.
 
 use crate::{
     ioas::segments::Segments,
@@ -16,18 +16,18 @@ use crate::{
     }, //
 };
 
-const PAGES: u64 = 6;
+pub(super) const PAGES: u64 = 6;
 
-type Range = (u64, u64);
+pub(super) type Range = (u64, u64);
 
 /// All ranges of pages.
-fn ranges() -> Vec<Range> {
+pub(super) fn ranges() -> Vec<Range> {
     let ends = |first| (first..PAGES).map(move |last| (first, last));
     (0..PAGES).flat_map(ends).collect()
 }
 
 /// Memory in which page N + 1 follows page N if bit N is set.
-fn layout(bits: u64) -> Memory {
+pub(super) fn layout(bits: u64) -> Memory {
     let mut runs = vec![(0, 100)];
     for index in 1..PAGES {
         if bits >> (index - 1) & 1 == 0 {
@@ -53,7 +53,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-fn check(segments: &Segments, memory: &Memory, users: &[Range]) {
+pub(super) fn check(segments: &Segments, memory: &Memory, users: &[Range]) {
     let held = |index: &u64| {
         users
             .iter()
