@@ -209,6 +209,8 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(look 1 Action::Look, {
         fd: Fd(&[Res::Context, Res::FaultFd, Res::VeventqFd]),
     }),
+    // How many KiB are charged to the process. Programs end with it.
+    plain!(charged 0 Action::Charged, {}),
     // Only programs of the tree have it, in threads: others are to be at work already.
     plain!(pause 0 Action::Pause, { milliseconds: Number(&[1]) }),
     // For children only.

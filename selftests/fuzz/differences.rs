@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::{
     compare::Found,
+    end::space_of,
     execute::Trace,
     memory::{
         Place,
@@ -312,43 +313,16 @@ fn maps_unwritable(call: &Call) -> bool {
 /// Whether a call maps something in the address space of the page tables that call `judged` names. It may do so
 /// if it is not known which one that is.
 fn maps_for(calls: &[Call], at: usize, judged: usize) -> bool {
-    let value = |call: &'_ Call, names: &[&str]| {
-        let field = names.iter().find_map(|name| call.of.field(name));
+    let value = |call: &Call, name| {
+        let field = call.of.field(name);
         field.map(|field| call.values[field].clone())
     };
-    let mapped = value(&calls[at], &["dst_ioas_id", "ioas_id"]);
-    let mut tables = value(&calls[judged], &["hwpt_id"]);
-    // Page tables are made for an address space, or from others.
-    while let Some(Value::Of { call, field, .. }) = &tables {
-        let maker = &calls[*call];
-        if !maker.of.makes().any(|made| made == (*field, Res::Hwpt)) {
-            break;
-        }
-        tables = value(maker, &["pt_id", "id"]);
-    }
-    match (mapped, tables) {
-        (Some(mapped), Some(tables))
-            if [&mapped, &tables].map(|id| is_space(calls, id)) == [true; 2] =>
-        {
-            mapped == tables
-        }
-        _ => true,
-    }
-}
-
-/// Whether a value is the id of an address space that a call made.
-fn is_space(calls: &[Call], id: &Value) -> bool {
-    match id {
-        Value::Of {
-            call,
-            field,
-            plus: 0,
-        } => calls[*call]
-            .of
-            .makes()
-            .any(|made| made == (*field, Res::Ioas)),
-        _ => false,
-    }
+    let tables = value(&calls[judged], "hwpt_id").and_then(|id| space_of(calls, &id));
+    let map = &calls[at];
+    let mapped = value(map, "dst_ioas_id").or(value(map, "ioas_id"));
+    // This is known of an address space, too.
+    let mapped = mapped.and_then(|id| space_of(calls, &id));
+    mapped.is_none() || tables.is_none() || mapped == tables
 }
 
 /// Ids are smaller: each program begins with a new context.

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     differences::Differences,
+    end::with_state,
     execute::{
         Executor,
         Trace, //
@@ -82,8 +83,9 @@ impl Evolution {
             writeln!(answers, "{}\n", trace.join("\n"))
         };
         for program in corpus {
-            let (trace, is_new) = self.run(program);
-            write(program, &trace)?;
+            let whole = with_state(program.clone());
+            let (trace, is_new) = self.run(&whole);
+            write(&whole, &trace)?;
             if is_new {
                 self.pool.push(program.clone());
             }
@@ -104,8 +106,9 @@ impl Evolution {
             if !program.is_sound() || differences.avoids(&program) {
                 continue;
             }
-            let (trace, is_new) = self.run(&program);
-            write(&program, &trace)?;
+            let whole = with_state(program.clone());
+            let (trace, is_new) = self.run(&whole);
+            write(&whole, &trace)?;
             if is_new && self.pool.len() < MOST {
                 self.pool.push(program);
             }

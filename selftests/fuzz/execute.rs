@@ -109,7 +109,8 @@ pub(crate) struct Executor {
     /// Whether what the kernel says about contexts is read after each call.
     pub(crate) looks: bool,
     mappings: Mutex<Vec<(u64, u64)>>,
-    moved: AtomicBool,
+    /// The pages of the arena, a bit each, that the program mapped otherwise.
+    moved: AtomicU64,
     limited: AtomicBool,
     squeezed: AtomicBool,
     fails: AtomicBool,
@@ -174,7 +175,7 @@ impl Executor {
             pins,
             looks: false,
             mappings: Mutex::default(),
-            moved: AtomicBool::new(false),
+            moved: AtomicU64::new(0),
             limited: AtomicBool::new(false),
             squeezed: AtomicBool::new(false),
             fails: AtomicBool::new(false),
@@ -269,8 +270,9 @@ impl Executor {
     }
 
     fn memory_hash(&mut self) -> u64 {
-        if self.moved.swap(false, SeqCst) {
-            self.memory.set_moved();
+        match self.moved.swap(0, SeqCst) {
+            0 => {}
+            pages => self.memory.set_moved(pages),
         }
         self.memory.hash()
     }

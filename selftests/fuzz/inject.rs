@@ -15,6 +15,7 @@ use std::fmt::{
 };
 
 use crate::{
+    end::with_end,
     execute::{
         left_pinned,
         Executor,
@@ -25,7 +26,6 @@ use crate::{
         Program,
         Who, //
     },
-    race::with_end,
     sys::{
         self,
         c, //

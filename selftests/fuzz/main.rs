@@ -18,6 +18,7 @@ mod coverage;
 mod describe;
 mod differences;
 mod distill;
+mod end;
 mod evolve;
 mod execute;
 mod generate;
@@ -48,6 +49,7 @@ use compare::{
     Found, //
 };
 use differences::Differences;
+use end::with_state;
 use execute::Executor;
 use generate::Generator;
 use program::{
@@ -200,7 +202,9 @@ fn print_corpus(call: Option<&str>) -> Done {
     let (mut programs, avoided) = (corpus()?, differences()?);
     retain_with(&mut programs, call)?;
     programs.retain(|program| !avoided.avoids(program));
-    programs.iter().for_each(|program| println!("{program}"));
+    for program in programs {
+        println!("{}", with_state(program));
+    }
     Ok(())
 }
 
@@ -222,7 +226,7 @@ fn generate(seed: &str, count: &str, call: Option<&str>) -> Done {
             _ => generator.program(12),
         };
         if program.is_sound() && has_call(&program, call) && !differences.avoids(&program) {
-            println!("{program}");
+            println!("{}", with_state(program));
             left -= 1;
         }
     }
@@ -367,7 +371,10 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
         all.add(&sum);
     }
     println!("# in all: {all}");
-    Ok(())
+    match all.injected {
+        0 => Err("nothing failed".to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn commented(program: &Program) -> String {

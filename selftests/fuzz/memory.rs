@@ -21,7 +21,7 @@ pub(crate) const ARENA_PAGES: u64 = 64;
 
 /// The pages of the arena that differ from the others, which are private anonymous memory.
 pub(crate) const READ_ONLY: std::ops::Range<u64> = 32..40;
-const SHARED: std::ops::Range<u64> = 40..48;
+pub(crate) const SHARED: std::ops::Range<u64> = 40..48;
 const HOLE: std::ops::Range<u64> = 48..52;
 
 /// Memory beyond the arena that only programs of the tree use: much private memory, and the last file.
@@ -55,18 +55,19 @@ pub(crate) struct Memory {
     /// What is in the arena at first, and its hash.
     initial: Vec<u8>,
     initial_hash: u64,
-    /// Whether the arena must be mapped anew, or only written.
-    moved: bool,
+    /// The pages of the arena, a bit each, that a program mapped otherwise, so that it must be mapped anew.
+    moved: u64,
+    /// Whether it must be written.
     changed: bool,
 }
 
-/// The pages of the arena that can be read in any case: the address and the length of each part.
+/// The pages of the arena that can be read unless a program changes that: the address and the length of each part.
 fn readable() -> [(u64, usize); 2] {
     let at = |pages: &std::ops::Range<u64>| {
         let (start, length) = (pages.start * PAGE, (pages.end - pages.start) * PAGE);
         (ARENA + start, length as usize)
     };
-    [at(&(0..READ_ONLY.start)), at(&SHARED)]
+    [at(&(0..HOLE.start)), at(&(HOLE.end..ARENA_PAGES))]
 }
 
 fn must(what: &str, result: i64) -> i64 {
@@ -111,7 +112,7 @@ impl Memory {
             files,
             initial: Vec::new(),
             initial_hash: 0,
-            moved: true,
+            moved: u64::MAX,
             changed: false,
         };
         (0..LANES).for_each(Self::new_lane);
@@ -158,8 +159,19 @@ impl Memory {
             let (initial, after) = rest.split_at(length);
             for (page, bytes) in initial.chunks(PAGE as usize).enumerate() {
                 let at = address + page as u64 * PAGE;
-                if bytes != view(at, bytes.len()) {
-                    put(at, bytes);
+                if bytes == view(at, bytes.len()) {
+                    continue;
+                }
+                let is_read_only = READ_ONLY.contains(&((at - ARENA) / PAGE));
+                if is_read_only {
+                    must(
+                        "mprotect",
+                        sys::mprotect(at, PAGE, c::PROT_READ | c::PROT_WRITE),
+                    );
+                }
+                put(at, bytes);
+                if is_read_only {
+                    must("mprotect", sys::mprotect(at, PAGE, c::PROT_READ));
                 }
             }
             rest = after;
@@ -175,7 +187,7 @@ impl Memory {
             sys::truncate(file, 0);
             sys::truncate(file, size);
         }
-        if self.moved {
+        if self.moved != 0 {
             let (anonymous, rw) = (
                 c::MAP_PRIVATE | c::MAP_ANONYMOUS,
                 c::PROT_READ | c::PROT_WRITE,
@@ -197,15 +209,15 @@ impl Memory {
             must("mprotect", sys::mprotect(start, length, c::PROT_READ));
             let (start, length) = at(&HOLE);
             must("munmap", sys::munmap(start, length));
-            (self.moved, self.changed) = (false, false);
+            (self.moved, self.changed) = (0, false);
         } else if self.changed {
             self.restore();
         }
     }
 
-    /// Says that a program changed what is mapped in the arena.
-    pub(crate) fn set_moved(&mut self) {
-        self.moved = true;
+    /// Says that a program changed how these pages of the arena are mapped, a bit each.
+    pub(crate) fn set_moved(&mut self, pages: u64) {
+        self.moved = pages;
     }
 
     /// Writes all pages that can be written, those with even numbers first. Pages that follow one
@@ -221,11 +233,10 @@ impl Memory {
         }
     }
 
-    /// Returns a hash of the arena's pages that can be read in any case. A program that changed what
-    /// is mapped has none.
+    /// Returns a hash of the arena's pages that can be read, without those that the program mapped otherwise.
     pub(crate) fn hash(&mut self) -> u64 {
-        if self.moved {
-            0
+        if self.moved != 0 {
+            self.hash_rest()
         } else if self.is_changed() {
             self.changed = true;
             self.hash_all()
@@ -235,8 +246,17 @@ impl Memory {
     }
 
     fn hash_all(&self) -> u64 {
-        let [(first, length), (shared, shared_length)] = readable();
-        hash(first, length as u64) ^ hash(shared, shared_length as u64).rotate_left(1)
+        let [(first, length), (second, second_length)] = readable();
+        hash(first, length as u64) ^ hash(second, second_length as u64).rotate_left(1)
+    }
+
+    /// Returns a hash of the pages that are mapped as at first.
+    fn hash_rest(&self) -> u64 {
+        let pages = (0..HOLE.start).chain(HOLE.end..ARENA_PAGES);
+        let left = pages.filter(|page| self.moved >> page & 1 == 0);
+        left.fold(0, |sum: u64, page| {
+            sum.rotate_left(1) ^ hash(ARENA + page * PAGE, PAGE)
+        })
     }
 
     /// Whether the pages differ from what is in them at first.

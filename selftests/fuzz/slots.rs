@@ -10,7 +10,7 @@ use crate::{
         put,
         PAGE, //
     },
-    program::MOST_CALLS,
+    program::MOST_WITH_END,
     sys::{
         self,
         c, //
@@ -30,7 +30,7 @@ impl Slots {
     /// Returns slots for the calls of one program.
     pub(crate) fn new() -> Option<Self> {
         // The last word is the point.
-        let length = (SIZE * MOST_CALLS as u64 + 8).next_multiple_of(PAGE);
+        let length = (SIZE * MOST_WITH_END as u64 + 8).next_multiple_of(PAGE);
         let (rw, flags) = (
             c::PROT_READ | c::PROT_WRITE,
             c::MAP_SHARED | c::MAP_ANONYMOUS,
@@ -45,11 +45,11 @@ impl Slots {
 
     /// At which point something is to fail in a child's call, and then whether that happened.
     pub(crate) fn point(&self) -> u64 {
-        get(self.at(MOST_CALLS), 8)
+        get(self.at(MOST_WITH_END), 8)
     }
 
     pub(crate) fn set_point(&self, point: u64) {
-        put(self.at(MOST_CALLS), &point.to_le_bytes());
+        put(self.at(MOST_WITH_END), &point.to_le_bytes());
     }
 
     /// Makes a call one that left nothing behind.

@@ -128,6 +128,7 @@ pub(crate) enum Action {
     Kill,
     Limit,
     Look,
+    Charged,
     Pause,
     GiveUp,
 }

@@ -124,6 +124,7 @@ impl Executor {
                     0,
                 )
             }
+            Action::Charged => (self.pinned() as i64, 0),
             Action::Look => (observe::look(scratch, fd), 0),
             Action::GiveUp if matches!(call.who, Who::Child(_)) => {
                 (sys::give_up(value("capability") as u32), 0)
@@ -148,7 +149,9 @@ impl Executor {
         if start < ARENA || end > ARENA + ARENA_PAGES * PAGE || start >= end {
             return -i64::from(c::EINVAL);
         }
-        self.moved.store(true, SeqCst);
+        let bit = |address: u64| (address - ARENA) / PAGE;
+        let pages = (bit(start)..bit(end)).fold(0, |pages, page| pages | 1 << page);
+        self.moved.fetch_or(pages, SeqCst);
         match call.of.action {
             Action::Protect => sys::mprotect(start, end - start, value("prot") as u32 & 3),
             Action::Drop => sys::drop_pages(start, end - start),
