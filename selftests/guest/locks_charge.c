@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "effort.h"
 #include "late.h"
 #include "locks.h"
 
@@ -176,19 +175,14 @@ static void *use_others(void *none)
 	return NULL;
 }
 
-/* As begin(), with memory of a process that is gone, which has mapped it by `map`. */
-static bool begin_change_of(void (*map)(struct fixture *none))
-{
-	if (!begin(NULL))
-		return false;
-	if (!in_child(NULL, 0, map))
-		fail("no memory to change the process of");
-	return !has_failed();
-}
-
+/* As begin(), with memory of a process that is gone. */
 static bool begin_change(void *none)
 {
-	return begin_change_of(map_for_change);
+	if (!begin(none))
+		return false;
+	if (!in_child(NULL, 0, map_for_change))
+		fail("no memory to change the process of");
+	return !has_failed();
 }
 
 static void change_and_use(struct late *late, void *arg)
@@ -212,79 +206,9 @@ static void others_while_changing(struct fixture *none)
 	close(file);
 }
 
-#define SOURCES		64UL		/* of memory, a page of each */
-#define BUSY_BYTES	(16 * MIB)
-
-static atomic_bool stop;
-
-/* Maps as many sources, which are of one file, and is gone then. */
-static void map_sources(struct fixture *none)
-{
-	unsigned long i;
-
-	close(device);
-	CHECK(drop_ipc_lock());
-	for (i = 0; i < SOURCES; i++) {
-		uint64_t iova = OLD_IOVA + i * PAGE;
-
-		WANT(map_file(iommu, ioas, FIXED | RW, file, i * PAGE, PAGE, &iova), 0);
-	}
-}
-
-/* Has the lock of the process's mappings nearly always. */
-static void *map_and_unmap(void *none)
-{
-	char *p;
-
-	while (!atomic_load(&stop)) {
-		p = mmap(NULL, BUSY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		if (p != MAP_FAILED)
-			munmap(p, BUSY_BYTES);
-	}
-	return NULL;
-}
-
-/* Returns whether the call waits for that lock a few times, and not once for each source. */
-static bool changes_in_few_steps(void)
-{
-	struct iommu_ioas_change_process cmd = { .size = sizeof(cmd) };
-	struct effort effort = {};
-	pthread_t thread;
-	int r = -1;
-
-	if (!begin_change_of(map_sources))
-		return false;
-	atomic_store(&stop, false);
-	if (pthread_create(&thread, NULL, map_and_unmap, NULL)) {
-		fail("no thread");
-	} else {
-		/* It has the lock by then. */
-		usleep(20000);
-		effort = effort_now();
-		r = call(iommu, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
-		effort = effort_since(effort);
-		atomic_store(&stop, true);
-		pthread_join(thread, NULL);
-	}
-	if (r || own_locked() != SOURCES)
-		fail("changed: %s, %ld pages locked", errno_name(r), own_locked());
-	end(NULL);
-	return effort.sleeps < (long)SOURCES / 4;
-}
-
-static void change_beside_maps(struct fixture *none)
-{
-	file = memory_file(SOURCES * PAGE, 0);
-	CHECK(file >= 0);
-	CHECK(limit_memlock(SOURCES));
-	CHECK(seen_fast(changes_in_few_steps));
-	close(file);
-}
-
 static const struct test tests[] = {
 	{ "memory is unmapped while a call waits to charge its owner, finding AS", unmap_while_charging, ALONE },
 	{ "others go on while the process of all memory is changed, finding AV", others_while_changing, ALONE },
-	{ "the process of 64 sources is changed beside a thread that maps", change_beside_maps, ALONE },
 };
 
 const struct suite charge_suite = {
