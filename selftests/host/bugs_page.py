@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Sees that Documentation/bugs.rst is true of the tests: each suite that it names is there, each test
 that it names is one of a program of that suite, or a unit test of the module, and each bug that a test
-names is on the page.
+names is on the page. Each suite runs on the debug kernel, but for those of which the page says that they do not.
 
 Usage: bugs_page.py [TREE]. Prints what is wrong, and fails if anything is."""
 
@@ -18,6 +18,9 @@ GUEST = TREE / "selftests/guest"
 _TESTS = re.compile(r'``([a-z0-9-]+)``: ("[^"]+"(?:, "[^"]+")*)')
 # ``kunit``, ``host`` or ``models``: ``name``, ``name``.
 _UNIT_TESTS = re.compile(r"``(?:kunit|host|models)``: (``\w+``(?:, ``\w+``)*)")
+# A suite, before the names of its tests.
+_SUITE = re.compile(r'``([a-z0-9-]+)``: ["`*]')
+_NOT_DEBUG = re.compile(r"Only ((?:``[a-z0-9-]+``(?:, | and )?)+) do not\.")
 _BUG = re.compile(r"CVE-\d{4}-\d+|finding [A-Z0-9]+")
 
 
@@ -48,6 +51,12 @@ def unit_tests() -> set[str]:
     return {name for file in files for name in re.findall(r"#\[test\]\s+fn (\w+)", file.read_text())}
 
 
+def runs_on_debug(suite: str) -> bool:
+    """Whether a suite needs no kernel, has a debug kernel, or has another one like it that does."""
+    known = (settings(suite) or {}, settings(f"debug-{suite}") or {})
+    return known[0].get("kind") == "host" or any("debug" in one.get("kernel", "") for one in known)
+
+
 def main() -> int:
     page = " ".join((TREE / "Documentation/bugs.rst").read_text().split())
     wrong = []
@@ -62,6 +71,11 @@ def main() -> int:
             count += 1
             if f'"{name}"' not in text:
                 wrong.append(f'no program of the suite {suite} has a test "{name}"')
+    said = _NOT_DEBUG.search(page)
+    said = set(re.findall(r"``([a-z0-9-]+)``", said[1] if said else ""))
+    without = {suite for suite in _SUITE.findall(page) if settings(suite) and not runs_on_debug(suite)}
+    wrong += [f"{suite} runs on no debug kernel" for suite in sorted(without - said)]
+    wrong += [f"{suite} is said not to run on the debug kernel" for suite in sorted(said - without)]
     units = unit_tests()
     for quoted in _UNIT_TESTS.findall(page):
         for name in re.findall(r"``(\w+)``", quoted):
