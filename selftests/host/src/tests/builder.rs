@@ -89,6 +89,19 @@ fn neighbours_in_memory_become_one_extent() {
     assert_eq!((ledger::unpins() - before, ledger::total()), (4, 0));
 }
 
+/// Whether a piece goes on depends on it, not on a longer run that came before.
+#[test]
+fn the_last_extent_may_go_on() {
+    let mut builder = Builder::new(0);
+    assert_eq!(builder.open(), 0);
+    for (pfn, npages, open) in [(100, 512, 512), (612, 1, 513), (700, 1, 1), (701, 2, 3)] {
+        push(&mut builder, [pin_pages(pfn, npages)]).expect("nothing fails");
+        assert_eq!(builder.open(), open);
+    }
+    drop(builder);
+    assert_eq!(ledger::total(), 0);
+}
+
 #[test]
 fn an_extent_grows_to_its_largest_size() {
     for (first, second, extents) in [
