@@ -18,6 +18,7 @@
 
 #define LATE_IOVA	LONG_IOVA
 #define ATTEMPTS	10
+#define PART		8	/* of the time that tearing down takes, which the attach must not need */
 
 static int iommu, device, owner;
 static uint32_t ioas;
@@ -162,8 +163,8 @@ static void owner_goes(struct fixture *none)
 	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(teardown && shared != MAP_FAILED);
 	/*
-	 * CPU time is also spent while the host keeps the CPU waiting. An attach that tears the owner down does so at
-	 * each attempt.
+	 * CPU time is also spent while the host keeps the CPU waiting, by up to four times as much. An attach that tears
+	 * the owner down does so at each attempt.
 	 */
 	for (i = 0; i < ATTEMPTS; i++) {
 		if (!test_late(&(struct late_test){
@@ -172,10 +173,10 @@ static void owner_goes(struct fixture *none)
 			return;
 		note("the attach took %lld us of a CPU, and to tear down the owner takes %lld", shared->spent,
 		     teardown);
-		if (on_c_module() || shared->spent < teardown / 2)
+		if (on_c_module() || shared->spent < teardown / PART)
 			break;
 	}
-	WANT_FINDING("AT", shared->spent < teardown / 2, 1, 0);
+	WANT_FINDING("AT", shared->spent < teardown / PART, 1, 0);
 	munmap(shared, PAGE);
 }
 
