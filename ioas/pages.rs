@@ -274,13 +274,10 @@ impl Pages {
     /// Undoes [`Pages::divide`].
     pub(crate) fn undivide(&self, at: u64) {
         let page = at >> PAGE_SHIFT;
-        let mut inner = self.inner();
         if page_offset(at) == 0 {
-            inner.segments.unite(page);
+            self.inner().segments.unite(page);
         } else {
-            let unpinned = inner.unpin(PageRange::at(page));
-            drop(inner);
-            drop(unpinned);
+            self.unpin(PageRange::at(page));
         }
     }
 
@@ -313,9 +310,9 @@ impl Pages {
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
     /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how
-    /// many pages were charged that [`Advance`] can pay for. Without an `advance` none is charged, and the
-    /// result is how many would be; [`Pages::revert_owner`] must follow then. On failure nothing has changed. Returns
-    /// `ENOMEM` if that exceeds a limit, `EINTR` if the task is killed, and `EAGAIN` as
+    /// many pages were charged that [`Advance`] can pay for. Without an `advance` none is charged, and
+    /// the result is how many would be; [`Pages::revert_owner`] must follow then. On failure nothing has
+    /// changed. Returns `ENOMEM` if that exceeds a limit, `EINTR` if the task is killed, and `EAGAIN` as
     /// [`Advance::charge`].
     pub(crate) fn charge_pending_owner(
         &self,
