@@ -2,7 +2,7 @@
 /*
  * What happens while a call takes long: the call is killed, or others are made meanwhile.
  *
- * Usage: locks VFIO_CDEV [SUITE]; SECOND_CDEV of the environment is a device of another group
+ * Usage: locks VFIO_CDEV [SUITE]...; SECOND_CDEV of the environment is a device of another group
  */
 #include <sys/mman.h>
 #include <time.h>
