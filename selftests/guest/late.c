@@ -32,6 +32,7 @@
 #define LOOKS		5		/* at a task that sleeps, LOOK_US apart */
 #define LOOK_US		10000
 #define C_SECONDS	2		/* instead of LATE_SECONDS */
+#define RETURN_US	200000		/* for a call to return that has got its memory */
 
 /* Bytes of the long call. Memory is late for about as long as it takes, times 340 or 1,040. */
 static size_t late_bytes;
@@ -343,6 +344,10 @@ static int hundredths(void)
 	return 100 * (on_c_module() ? C_SECONDS : LATE_SECONDS);
 }
 
+/*
+ * These two let the call with the memory return, if that has come in the end: with a bug, what waited for the call
+ * goes on then, and may be done before the memory is seen not to be late any more.
+ */
 bool ends_while_late(const struct late *l, int pid)
 {
 	const int tries = hundredths();
@@ -351,6 +356,7 @@ bool ends_while_late(const struct late *l, int pid)
 
 	for (i = 0; !(gone = waitpid(pid, NULL, WNOHANG) == pid) && i < tries && still_late(l); i++)
 		usleep(10000);
+	usleep(RETURN_US);
 	return gone;
 }
 
@@ -361,6 +367,7 @@ bool done_while_late(const struct late *l, const atomic_bool *what)
 
 	for (i = 0; i < tries && !atomic_load(what) && still_late(l); i++)
 		usleep(10000);
+	usleep(RETURN_US);
 	return atomic_load(what);
 }
 
