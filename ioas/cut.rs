@@ -21,6 +21,7 @@ use crate::{
     },
     kapi::{
         bug::{
+            debug_warn_on_once,
             some_or_warn,
             warn_on_once, //
         },
@@ -112,17 +113,10 @@ impl Ioas {
             tail,
             vacancy,
         } = begun;
-        let mut result = tail.pages.divide(tail.start);
+        let result = tail.pages.divide(tail.start);
         let mut space = self.space.write();
-        if result.is_ok() {
-            result = space.check_cut(at, &tail);
-            if result.is_err() {
-                // A device has come meanwhile that needs a larger alignment.
-                drop(space);
-                tail.pages.undivide(tail.start);
-                space = self.space.write();
-            }
-        }
+        // What is in a domain and may be cut is aligned to pages of the CPU, and no device needs more.
+        debug_warn_on_once!(space.check_cut(at, &tail).is_err());
         // No other task removes or cuts an area in `State::Cutting`.
         let area = some_or_warn!(space.areas.get_mut(range))?;
         // Readers are kept out of it.

@@ -34,6 +34,7 @@ use crate::{
     },
     kapi::{
         bug::{
+            debug_warn_on_once,
             some_or_warn,
             warn_on_once, //
         },
@@ -262,23 +263,13 @@ impl Pages {
         &self.source
     }
 
-    /// Divides a user of pinned pages: one user has the pages up to byte `at`, and the other one those
-    /// from there on. Both have the page that `at` is inside of. On failure nothing has changed.
-    /// Returns `ENOMEM`, and `EINTR` if the task is killed.
+    /// Divides a user of pinned pages: one user has the pages before byte `at`, which is the first one of
+    /// a page, and the other one those from there on. On failure nothing has changed. Returns `ENOMEM`,
+    /// and `EINTR` if the task is killed.
     pub(crate) fn divide(&self, at: u64) -> Result {
-        let shared = page_offset(at) != 0;
+        debug_warn_on_once!(page_offset(at) != 0);
         let mut inner = self.inner_killable()?;
-        Ok(inner.segments.divide(at >> PAGE_SHIFT, shared)?)
-    }
-
-    /// Undoes [`Pages::divide`].
-    pub(crate) fn undivide(&self, at: u64) {
-        let page = at >> PAGE_SHIFT;
-        if page_offset(at) == 0 {
-            self.inner().segments.unite(page);
-        } else {
-            self.unpin(PageRange::at(page));
-        }
+        Ok(inner.segments.divide(at >> PAGE_SHIFT)?)
     }
 
     /// Removes a user of `range`: undoes [`Pages::pin`](crate::ioas::pin). The lock is released after some

@@ -258,7 +258,7 @@ impl Segments {
             return (range, None);
         };
         // No segment is cut for it, so this cannot fail.
-        let divided = self.divide(rest.start(), false);
+        let divided = self.divide(rest.start());
         warn_on_once!(divided.is_err());
         (first, Some(rest))
     }
@@ -279,16 +279,9 @@ impl Segments {
         unpinned
     }
 
-    /// Divides a user that covers page `at`: the first part has the pages before it, and the second
-    /// part has the rest. If the page is `shared` then both have it. On failure nothing has
-    /// changed. Returns `ENOMEM`.
-    pub(crate) fn divide(&mut self, at: u64, shared: bool) -> Result {
-        let point = page(at);
-        if shared {
-            self.cut(point)?;
-            self.get(point);
-            return Ok(());
-        }
+    /// Divides a user that covers page `at` and the one before it: the first part has the pages before
+    /// it, and the second part has the rest. On failure nothing has changed. Returns `ENOMEM`.
+    pub(crate) fn divide(&mut self, at: u64) -> Result {
         self.cut_before(at)?;
         let before = at.checked_sub(1).map(page);
         let head = before.and_then(|before| self.map.first_in_mut(before));
@@ -296,7 +289,7 @@ impl Segments {
         if let Some((_, head)) = head {
             head.ends += 1;
         }
-        let tail = self.map.first_in_mut(point);
+        let tail = self.map.first_in_mut(page(at));
         // The user has the pages on both sides.
         warn_on_once!(!divided || tail.is_none());
         if let Some((_, tail)) = tail {

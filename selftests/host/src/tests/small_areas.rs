@@ -123,7 +123,7 @@ impl<'a> Space<'a> {
         let area = self.areas[number];
         let parts = area.cut(at);
         self.segments
-            .divide(parts[1].memory, false)
+            .divide(parts[1].memory)
             .expect("nothing fails");
         let vacancy = Vacancy::new().expect("nothing fails");
         let start = at * PAGE_SIZE;

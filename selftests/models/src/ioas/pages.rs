@@ -51,9 +51,6 @@ impl Pages {
         Ok(())
     }
 
-    /// Undoes that.
-    pub(crate) fn undivide(&self, _at: u64) {}
-
     /// Begins to pin pages.
     pub(super) fn begin_pin(&self, range: PageRange, _phase: u64) -> PendingPin<'_> {
         PendingPin {
