@@ -417,6 +417,8 @@ brackets, attributes and comments do not count. KCOV follows the tasks of a prog
 ``selftests/fuzz/unreached.txt`` names each line that the fuzzer does not reach, with the reason; this page cannot be made
 while one has none, and lists those that tests do not reach either. What no program of the fuzzer can reach, because of the
 hardware or of an error that nothing makes happen, is not counted. What one could reach, and none does yet, is.
+Most of what is not counted is code for hardware and drivers that no fuzzed guest has, not an error path: for the share of
+all lines, whatever the reason, read "of all".
 
 "Corpus" are the programs of the tree alone; "fuzzer" also the other programs of the runs whose logs were read, and those in
 which something was made to fail (:doc:`fuzzing`). "Of all" is the same of all lines, counted or not. "With tests" adds, of
