@@ -6,6 +6,7 @@
 mod domains;
 mod event_queue;
 mod fault_queue;
+mod invalidation;
 mod object_table;
 mod registry;
 

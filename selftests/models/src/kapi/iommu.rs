@@ -3,6 +3,8 @@
 //! What IOMMU drivers report: events of vIOMMUs, page faults; and page tables.
 
 pub(crate) mod domain;
+#[path = "../../../host/src/kapi/iommu/invalidate.rs"]
+pub(crate) mod invalidate;
 pub(crate) mod iopf;
 #[path = "../../../../kapi/iommu/vevent.rs"]
 pub(crate) mod vevent;
