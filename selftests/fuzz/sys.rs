@@ -237,7 +237,8 @@ pub(crate) fn give_up(capability: u32) -> i64 {
     result(unsafe { c::syscall(c::__NR_capset.into(), &mut header, sets.as_mut_ptr()) })
 }
 
-/// Becomes another user for ever, and keeps all capabilities.
+/// Makes another user the real one for ever, to whom memory is charged, and keeps all capabilities. The effective
+/// one remains root, who alone may have the kernel add up its counters of pins.
 pub(crate) fn become_user(user: u64) -> i64 {
     // SAFETY: no memory is involved.
     let r = result(unsafe {
@@ -254,7 +255,7 @@ pub(crate) fn become_user(user: u64) -> i64 {
         return r;
     }
     // SAFETY: no memory is involved.
-    result(unsafe { c::syscall(c::__NR_setresuid.into(), user, user, user) })
+    result(unsafe { c::syscall(c::__NR_setresuid.into(), user, u64::MAX, u64::MAX) })
 }
 
 /// Loads a module from its file.
