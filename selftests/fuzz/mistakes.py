@@ -91,7 +91,12 @@ def found(logs: list[str]) -> None:
             continue
         call, _, answers = line[2].partition(": C ")
         how, (c, differs, ours) = call, answers.partition("; ours ")
-        if call.startswith("no order of the calls"):
+        if complaint := re.search(r"(WARNING|BUG): .*?([\w/]+\.\w+):\d+", line[2]):
+            # The line, and what it is in, are in the log.
+            how = f"``{complaint[1]}`` of the kernel in ``{complaint[2]}``"
+        elif complaint := re.match(r"a complaint of the kernel: BUG: (\w+: [\w-]+)", line[2]):
+            how = f"``{complaint[1]}``"
+        elif call.startswith("no order of the calls"):
             # The answers are in the log.
             how = "``fuzz meet``: no order explains the answers"
         elif differs:

@@ -3,8 +3,11 @@
 
 . /lib/fuzz.sh
 
-# complaints: print how often the kernel has complained so far.
-complaints() { dmesg | grep -cE 'WARNING:|BUG:|panicked' || true; }
+# complaints: print the first line of each complaint of the kernel so far, without the time, and without the folder
+# that a module was built in.
+complaints() {
+	dmesg | sed -nE '/WARNING:|BUG:|panicked/ { s/^\[ *[0-9.]+\] //; s|[^ ]*/tree/||; p }'
+}
 
 pinned() {
 	echo 1 >/proc/sys/vm/stat_refresh
@@ -24,14 +27,15 @@ forget_warnings() { echo 1 >/sys/kernel/debug/clear_warn_once; }
 # leaves something behind.
 judged() {
 	local before pages tables status=0
-	before=$(complaints)
+	before=$(complaints | wc -l)
 	pages=$(pinned)
 	tables=$(tables)
 	HOW=
 	"$@" || status=$?
 	[ "$(pinned)" = "$pages" ] || HOW="$(($(pinned) - pages)) pages stay pinned"
 	[ "$(tables)" = "$tables" ] || HOW="$(($(tables) - tables)) pages of page tables are not freed"
-	[ "$(complaints)" = "$before" ] || HOW="a complaint of the kernel"
+	[ "$(complaints | wc -l)" = "$before" ] ||
+		HOW="a complaint of the kernel: $(complaints | sed -n "$((before + 1))p")"
 	[ "$status" = 0 ] || HOW="status $status"
 }
 
