@@ -102,6 +102,24 @@ int iommufd_rs_page_pins(struct page *page)
 	return page_ref_count(page) / GUP_PIN_COUNTING_BIAS;
 }
 
+/* Whether it is memory of a process or a file. A page that is free, or was truncated, is not any more. */
+bool iommufd_rs_phys_is_user(phys_addr_t phys)
+{
+	struct folio *folio;
+
+	if (!pfn_valid(PHYS_PFN(phys)))
+		return false;
+	folio = page_folio(pfn_to_page(PHYS_PFN(phys)));
+	return !folio_test_slab(folio) && READ_ONCE(folio->mapping);
+}
+
+/* Whether memory is pinned, or a page may be: it has as many references. */
+bool iommufd_rs_phys_is_pinned(phys_addr_t phys)
+{
+	return pfn_valid(PHYS_PFN(phys)) &&
+	       folio_maybe_dma_pinned(page_folio(pfn_to_page(PHYS_PFN(phys))));
+}
+
 u64 iommufd_rs_virt_to_phys(const void *virt)
 {
 	return virt_to_phys((void *)virt);

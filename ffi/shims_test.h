@@ -42,6 +42,8 @@ bool iommufd_rs_should_fail(void);
 void iommufd_rs_put_page(struct page *page);
 bool iommufd_rs_page_is_compound(const struct page *page);
 int iommufd_rs_page_pins(struct page *page);
+bool iommufd_rs_phys_is_user(phys_addr_t phys);
+bool iommufd_rs_phys_is_pinned(phys_addr_t phys);
 u64 iommufd_rs_virt_to_phys(const void *virt);
 void *iommufd_rs_page_address(const struct page *page);
 

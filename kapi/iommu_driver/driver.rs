@@ -13,6 +13,7 @@ use core::{
 use kernel::{
     device::Device,
     prelude::*,
+    sync::SpinLock,
     transmute::AsBytes,
     types::Opaque, //
 };
@@ -28,7 +29,8 @@ use crate::{
             fault::Faulting,
             format::Format,
             requests::Array,
-            shared_pages::NewViommu, //
+            shared_pages::NewViommu,
+            unflushed::Unflushed, //
         }, //
     }, //
 };
@@ -179,7 +181,17 @@ pub(crate) struct PagingDomain<T: Paging> {
     // The first field: every table begins with a `struct pt_iommu`, and that with the domain.
     pub(super) table: Opaque<<T::Format as Format>::Table>,
     pub(super) data: T,
+    pub(super) watch: Watch,
     pub(super) _pin: PhantomPinned,
+}
+
+/// What page tables have to watch whether what is unmapped is flushed, on kernels with debug assertions.
+pub(super) struct Watch {
+    /// The operations of the table, by which the core unmaps.
+    pub(super) ops: bindings::pt_iommu_ops,
+    /// Those of the table's format.
+    pub(super) format_ops: Option<&'static bindings::pt_iommu_ops>,
+    pub(super) unflushed: SpinLock<Unflushed>,
 }
 
 /// Page tables that user space fills, and the driver's data.

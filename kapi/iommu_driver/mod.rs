@@ -24,6 +24,7 @@ mod ops;
 mod paging;
 mod requests;
 mod shared_pages;
+mod unflushed;
 mod user_data;
 mod viommu;
 

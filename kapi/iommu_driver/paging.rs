@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! The operations of paging domains: `struct iommu_domain_ops` and `struct iommu_dirty_ops`.
+//!
+//! On kernels with debug assertions a domain also watches whether what is unmapped is flushed, and whether
+//! its memory is pinned until then. For that it has operations of its own instead of those of its format
+//! (`struct pt_iommu_ops`), by which the core unmaps.
 
 use core::ops::Deref;
 
 use kernel::{
+    current,
     error::{
         from_result,
         to_result, //
     },
+    new_spinlock,
     prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::{
+        bug::warn_on_once,
         iommu_driver::{
             device::{
                 change_faulting,
@@ -27,9 +34,15 @@ use crate::{
             format::{
                 Format,
                 Geometry, //
+            },
+            unflushed::{
+                Mistake,
+                Page,
+                Unflushed, //
             }, //
         },
         units::{
+            to_u64,
             to_usize,
             IovaRange, //
         }, //
@@ -46,7 +59,7 @@ impl<T: Paging> PagingDomain<T> {
         attach_dev: Some(attach_dev::<T>),
         set_dev_pasid: Some(set_dev_pasid::<T>),
         iova_to_phys: Some(T::Format::IOVA_TO_PHYS),
-        iotlb_sync: Some(iotlb_sync),
+        iotlb_sync: Some(iotlb_sync::<T>),
         free: Some(free::<T>),
         ..pin_init::zeroed()
     };
@@ -62,11 +75,13 @@ impl<T: Paging> PagingDomain<T> {
     pub(crate) fn new(data: T, geometry: &Geometry, dirty: bool) -> Result<Pin<KBox<Self>>> {
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let raw: *mut Self = KBox::into_raw(memory).cast();
-        // SAFETY: Nothing else refers to the memory, and zero is valid for what of the table `init`
-        // does not set.
+        let unflushed = new_spinlock!(Unflushed::new(), "Watch::unflushed");
+        // SAFETY: Nothing else refers to the memory, which does not move, and zero is valid for what of the
+        // table `init` does not set, and for operations.
         let table = unsafe {
             raw.write_bytes(0, 1);
             (&raw mut (*raw).data).write(data);
+            pin_init::raw_init(&raw mut (*raw).watch.unflushed, unflushed);
             &mut *raw.cast::<bindings::pt_iommu>()
         };
         table.nid = bindings::NUMA_NO_NODE;
@@ -77,10 +92,59 @@ impl<T: Paging> PagingDomain<T> {
         }
         // SAFETY: Only fields that all formats have are set, and the memory does not move.
         let result = to_result(unsafe { T::Format::init(raw.cast(), geometry) });
+        if cfg!(debug_assertions) && result.is_ok() {
+            // SAFETY: `init` has initialised the table, and nothing else refers to it.
+            unsafe { Self::watch(raw) };
+        }
         // INVARIANT: `init` has initialised the table, or has left its operations zero.
         // SAFETY: `raw` came from `KBox::into_raw`, and every field was set.
         let domain = unsafe { Pin::new_unchecked(KBox::from_raw(raw)) };
         result.map(|()| domain)
+    }
+
+    /// Has the core unmap by [`unmap_range`].
+    ///
+    /// # Safety
+    ///
+    /// [`Format::init`] must have initialised the table, and nothing else may refer to the domain.
+    unsafe fn watch(raw: *mut Self) {
+        let table: *mut bindings::pt_iommu = raw.cast();
+        // SAFETY: By the safety requirements of this function the table has operations, which are static, and
+        // both can be changed.
+        unsafe {
+            (*raw).watch.format_ops = (*table).ops.as_ref();
+            if let Some(ops) = (*raw).watch.format_ops {
+                (*raw).watch.ops = bindings::pt_iommu_ops {
+                    unmap_range: Some(unmap_range::<T>),
+                    ..*ops
+                };
+                (*table).ops = &raw const (*raw).watch.ops;
+            }
+        }
+    }
+
+    /// Records that the caller has unmapped `range`, whose first page is `page`. `begins` says that the
+    /// caller has flushed what it unmapped before.
+    fn note_unmapped(&self, range: IovaRange, page: Page, begins: bool) {
+        let task = current!().pid();
+        let result = self
+            .watch
+            .unflushed
+            .lock()
+            .unmapped(task, range, page, begins);
+        warn_on_once!(result == Err(Mistake::NotFlushed));
+        warn_on_once!(result == Err(Mistake::UnpinnedBefore));
+    }
+
+    /// Records that the caller flushes `range`.
+    fn note_flushed(&self, range: IovaRange) {
+        let result = self.watch.unflushed.lock().flushed(current!().pid(), range);
+        warn_on_once!(result == Err(Mistake::PartFlushed));
+        if let Ok(Some(phys)) = result {
+            // A device could reach a page that was unpinned, and may be somebody else's.
+            // SAFETY: The function accepts any address.
+            warn_on_once!(!unsafe { bindings::iommufd_rs_phys_is_pinned(phys) });
+        }
     }
 
     /// Limits the I/O virtual addresses that can be mapped.
@@ -211,24 +275,81 @@ unsafe extern "C" fn set_dirty_tracking<T: Paging>(
     })
 }
 
+/// Returns the page at a physical address.
+fn page_at(phys: u64) -> Page {
+    // SAFETY: The function accepts any address.
+    if !unsafe { bindings::iommufd_rs_phys_is_user(phys) } {
+        return Page::Other;
+    }
+    // SAFETY: The function accepts any address.
+    if unsafe { bindings::iommufd_rs_phys_is_pinned(phys) } {
+        Page::Pinned(phys)
+    } else {
+        Page::Loose
+    }
+}
+
+/// Returns what is to be flushed, or `None` if that is nothing.
+fn gathered(gather: &bindings::iommu_iotlb_gather) -> Option<IovaRange> {
+    IovaRange::new(to_u64(gather.start), to_u64(gather.end))
+}
+
+/// Unmaps as the format does, and records it.
+///
+/// # Safety
+///
+/// Must be called as `unmap_range` of `struct pt_iommu_ops`, by the operations of a domain for `T`.
+unsafe extern "C" fn unmap_range<T: Paging>(
+    table: *mut bindings::pt_iommu,
+    iova: bindings::dma_addr_t,
+    len: bindings::dma_addr_t,
+    gather: *mut bindings::iommu_iotlb_gather,
+) -> usize {
+    // SAFETY: A table with these operations is the first field of a domain that came from `into_raw`, and
+    // exists during the call.
+    let tables = unsafe { PagingDomain::<T>::borrow(table.cast()) };
+    let Some(unmap) = tables.watch.format_ops.and_then(|ops| ops.unmap_range) else {
+        return 0;
+    };
+    let page = page_at(tables.phys(iova));
+    // SAFETY: The caller passes what it has gathered, and nobody else changes it.
+    let begins = gathered(unsafe { &*gather }).is_none();
+    // SAFETY: The table has the format of the operation; the rest is as the caller guarantees.
+    let unmapped = unsafe { unmap(table, iova, len, gather) };
+    if let Ok(range) = IovaRange::from_len(iova, to_u64(unmapped)) {
+        tables.note_unmapped(range, page, begins);
+    }
+    unmapped
+}
+
 /// Frees the page tables that were unlinked. There is no hardware that caches them.
 ///
 /// # Safety
 ///
-/// Must be called as `iotlb_sync` of `struct iommu_domain_ops`.
-unsafe extern "C" fn iotlb_sync(
-    _domain: *mut bindings::iommu_domain,
+/// Must be called as `iotlb_sync` of a domain with the operations for `T`.
+unsafe extern "C" fn iotlb_sync<T: Paging>(
+    domain: *mut bindings::iommu_domain,
     gather: *mut bindings::iommu_iotlb_gather,
 ) {
+    if cfg!(debug_assertions) {
+        // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
+        let tables = unsafe { PagingDomain::<T>::borrow(domain) };
+        // SAFETY: The caller passes what it has gathered, and nobody else changes it.
+        if let Some(range) = gathered(unsafe { &*gather }) {
+            tables.note_flushed(range);
+        }
+    }
     // SAFETY: The pages in the list of `gather` are not part of a page table any more.
     unsafe { bindings::iommufd_rs_free_gathered_pages(gather) };
 }
 
 /// # Safety
 ///
-/// Must be called as `free` of a domain with the operations for `T`.
+/// Must be called as `free` of `struct iommu_domain_ops`.
 unsafe extern "C" fn free<T: Paging>(domain: *mut bindings::iommu_domain) {
     let domain: *mut PagingDomain<T> = domain.cast();
     // SAFETY: `into_raw` made it of a `KBox`, and nothing refers to it any more.
-    drop(unsafe { Pin::new_unchecked(KBox::from_raw(domain)) });
+    let domain = unsafe { Pin::new_unchecked(KBox::from_raw(domain)) };
+    // A task has unmapped something, and has not flushed it.
+    warn_on_once!(!domain.watch.unflushed.lock().is_empty());
 }

@@ -5,6 +5,7 @@
 pub(crate) mod array_vec;
 pub(crate) mod bug;
 pub(crate) mod iommu;
+pub(crate) mod iommu_driver;
 pub(crate) mod ledger;
 pub(crate) mod mm;
 pub(crate) mod sync;

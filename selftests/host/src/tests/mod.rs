@@ -22,6 +22,7 @@ mod segments;
 mod small;
 mod small_areas;
 mod smmu_v3;
+mod unflushed;
 mod units;
 mod unpin;
 mod vtd;
