@@ -13,13 +13,11 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
-#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
 #include <linux/preempt.h>
 #include <linux/rbtree_augmented.h>
-#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
@@ -95,12 +93,6 @@ size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size)
 bool iommufd_rs_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
-}
-
-/* Returns -EINTR if the task is being killed. */
-int iommufd_rs_mutex_lock_killable(struct mutex *lock)
-{
-	return mutex_lock_killable(lock);
 }
 
 /* The tasks that wait have queued themselves under a lock that the caller held after them. */
@@ -333,13 +325,6 @@ void iommufd_rs_time(bool on)
 		static_branch_enable(&iommufd_rs_timing.key);
 	else
 		static_branch_disable(&iommufd_rs_timing.key);
-}
-
-/* Any task that holds several semaphores of the class must hold @outer. */
-void iommufd_rs_down_write_under(struct rw_semaphore *sem,
-				 struct rw_semaphore *outer)
-{
-	down_write_nest_lock(sem, outer);
 }
 
 /* -EEXIST if there is an entry, even if it is only reserved. */

@@ -87,6 +87,10 @@ bool iommufd_rs_fatal_signal_pending(void);
 /* linux/mutex.h */
 int iommufd_rs_mutex_lock_killable(struct mutex *lock);
 
+/* linux/mutex.h, linux/rwsem.h, linux/osq_lock.h */
+void iommufd_rs_mutex_let_waiters_in(struct mutex *lock);
+void iommufd_rs_rwsem_let_waiters_in(struct rw_semaphore *sem);
+
 /* linux/wait.h */
 void iommufd_rs_wake_up_all(struct wait_queue_head *queue);
 

@@ -154,6 +154,7 @@ fn hold_all(
             Round::Last => return Ok(()),
             Round::More(more) => {
                 signal::check_killed()?;
+                ioas.space.let_waiters_in();
                 rest = more;
             }
             Round::Wait(iova) => {

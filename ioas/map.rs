@@ -163,7 +163,10 @@ impl Drop for Taken<'_> {
             }
             if areas.peek().is_none() {
                 self.ioas.settle(space);
+                break;
             }
+            drop(space);
+            self.ioas.space.let_waiters_in();
         }
     }
 }
@@ -344,6 +347,8 @@ impl Ioas {
                 within = next;
             }
             rest = Some(within);
+            drop(space);
+            self.space.let_waiters_in();
         }
     }
 }
@@ -431,6 +436,7 @@ fn cut_off<'a>(
         if terms.count % to_u64(AT_ONCE) == 0 {
             drop(space);
             signal::check_killed()?;
+            ioas.space.let_waiters_in();
             space = ioas.space.write();
         }
         part.check(terms.prot, space.alignment - 1)?;

@@ -338,6 +338,8 @@ impl Ioas {
                 if rest.peek().is_none() {
                     break space;
                 }
+                drop(space);
+                self.space.let_waiters_in();
             };
             followed = now;
         }
@@ -391,7 +393,11 @@ impl Ioas {
                 self.work(work);
                 return Ok(Filled::All);
             }
-            Found::Later => return Ok(Filled::Part),
+            Found::Later => {
+                drop(space);
+                self.space.let_waiters_in();
+                return Ok(Filled::Part);
+            }
             Found::Busy => {
                 self.settled.wait_killable(space)?;
                 return Ok(Filled::Part);
@@ -436,7 +442,11 @@ impl Ioas {
                     return next;
                 }
                 // Areas of other tasks are passed over.
-                Found::Later | Found::Busy => continue,
+                Found::Later | Found::Busy => {
+                    drop(space);
+                    self.space.let_waiters_in();
+                    continue;
+                }
                 Found::Some => drop(space),
             }
 

@@ -87,6 +87,7 @@ impl Ioas {
                     Round::Wait(iova) => break iova,
                 };
                 signal::check_killed()?;
+                self.space.let_waiters_in();
                 round = self.find_some::<AT_ONCE>(rest, &mut held, &mut parts)?;
             };
             // Nothing may be held while the task waits.

@@ -47,7 +47,7 @@ use crate::{
             Refusal,
             Result, //
         },
-        sync::signal,
+        sync::killable::relock_killable,
         units::PageRange, //
     }, //
 };
@@ -193,10 +193,10 @@ impl Pages {
     ) -> Result {
         let division = Division::new(phase);
         let mut next = range.start();
-        while next <= range.last() {
+        let mut inner = self.inner_killable()?;
+        loop {
             let last = division.longest_last(next, range.last());
             let rest = some_or_warn!(PageRange::new(next, last))?;
-            let inner = self.inner_killable()?;
             let mut taken = 0;
             let piece = inner.segments.runs(rest).take_while(|run| {
                 let more = taken < PIECE;
@@ -204,14 +204,15 @@ impl Pages {
                 more
             });
             consumer.take(piece)?;
-            drop(inner);
             if warn_on_once!(taken == 0) {
                 return Err(Reason::Impossible.errno(EFAULT, 0));
             }
             next += taken;
-            signal::check_killed()?;
+            if next > range.last() {
+                return Ok(());
+            }
+            inner = relock_killable(inner)?;
         }
-        Ok(())
     }
 }
 
@@ -253,9 +254,7 @@ impl<'a> PendingPin<'a> {
             }
             self.pass(&inner, consumer)?;
             if self.rest().is_some() {
-                drop(inner);
-                signal::check_killed()?;
-                inner = self.pages.inner_killable()?;
+                inner = relock_killable(inner)?;
             }
         }
         // Others may have pinned some of the pages meanwhile.

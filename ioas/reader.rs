@@ -121,7 +121,8 @@ impl Reader<'_> {
             match (wanted_at, more) {
                 (Some(iova), _) => self.ioas.give_way(iova)?,
                 (None, Some(start)) => {
-                    within = some_or_warn!(IovaRange::new(start, within.last()))?
+                    within = some_or_warn!(IovaRange::new(start, within.last()))?;
+                    self.ioas.space.let_waiters_in();
                 }
                 (None, None) => return result,
             }
@@ -180,6 +181,10 @@ impl Held<'_> {
             rest = areas
                 .next()
                 .and_then(|(next, _)| IovaRange::new(next.start(), within.last()));
+            drop(space);
+            if rest.is_some() {
+                self.ioas.space.let_waiters_in();
+            }
         }
         if self.last.take().is_some() {
             self.ioas.settled.wake_all();

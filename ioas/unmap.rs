@@ -271,7 +271,10 @@ impl Ioas {
         loop {
             match round {
                 Collected::Done => return Ok(()),
-                Collected::More(more) => rest = more,
+                Collected::More(more) => {
+                    self.space.let_waiters_in();
+                    rest = more;
+                }
                 Collected::Wait(area) => {
                     // What others map in front of it meanwhile stays.
                     rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Locking of a mutex that a fatal signal ends.
+//! Locking of a mutex that a fatal signal ends, and releasing it for others now and then.
 //!
 //! C header: [`include/linux/mutex.h`](srctree/include/linux/mutex.h)
 
@@ -14,7 +14,10 @@ use kernel::{
     }, //
 };
 
-use crate::ffi::bindings;
+use crate::{
+    ffi::bindings,
+    kapi::sync::signal, //
+};
 
 /// Locks a mutex that another task may hold while it waits for user memory. Returns `EINTR` if the
 /// task is killed meanwhile.
@@ -36,14 +39,30 @@ use crate::ffi::bindings;
 /// # Ok::<(), Error>(())
 /// ```
 pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
-    // `kernel::sync::lock::Lock` is `repr(C)`, and its first field is the C mutex.
-    let raw = core::ptr::from_ref(mutex)
-        .cast_mut()
-        .cast::<bindings::mutex>();
     // SAFETY: The constructor of `Mutex` initialised the C mutex, which `mutex` borrows.
-    to_result(unsafe { bindings::iommufd_rs_mutex_lock_killable(raw) })?;
+    to_result(unsafe { bindings::iommufd_rs_mutex_lock_killable(raw(mutex)) })?;
     // SAFETY: The task has just locked the mutex.
     Ok(unsafe { Guard::new(mutex, ()) })
+}
+
+/// Releases a mutex and locks it again. Tasks that wait for it have it before, even if they spin. Costs
+/// nothing to speak of if no task waits. Returns `EINTR` if the task is being killed, and then the mutex
+/// is released.
+pub(crate) fn relock_killable<T>(guard: MutexGuard<'_, T>) -> Result<MutexGuard<'_, T>> {
+    let mutex = guard.lock_ref();
+    drop(guard);
+    signal::check_killed()?;
+    // SAFETY: The constructor of `Mutex` initialised the C mutex, which `mutex` borrows.
+    unsafe { bindings::iommufd_rs_mutex_let_waiters_in(raw(mutex)) };
+    lock_killable(mutex)
+}
+
+/// Returns the C mutex.
+fn raw<T>(mutex: &Mutex<T>) -> *mut bindings::mutex {
+    // `kernel::sync::lock::Lock` is `repr(C)`, and its first field is the C mutex.
+    core::ptr::from_ref(mutex)
+        .cast_mut()
+        .cast::<bindings::mutex>()
 }
 
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
@@ -61,6 +80,11 @@ mod tests {
             *guard = 2;
         }
         assert!(mutex.try_lock().is_some_and(|value| *value == 2));
+        let mut guard = relock_killable(lock_killable(&mutex)?)?;
+        assert!(mutex.try_lock().is_none());
+        *guard = 3;
+        drop(guard);
+        assert!(mutex.try_lock().is_some_and(|value| *value == 3));
         let _guard = mutex.lock();
         Ok(())
     }

@@ -114,6 +114,26 @@ impl<T> RwSem<T> {
         }
     }
 
+    /// Gives tasks that wait for the semaphore time to acquire it. A task that has released it, and will
+    /// acquire it again at once, calls this in between: otherwise those that spin or are being woken
+    /// may wait for as long as it goes on so. May sleep. Costs nothing to speak of if no task waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::kapi::sync::rwsem::RwSem;
+    ///
+    /// fn clear(sem: &RwSem<KVec<u64>>) {
+    ///     while sem.write().pop().is_some() {
+    ///         sem.let_waiters_in();
+    ///     }
+    /// }
+    /// ```
+    pub(crate) fn let_waiters_in(&self) {
+        // SAFETY: `new` initialised the semaphore, and it stays in place because `self` is pinned.
+        unsafe { bindings::iommufd_rs_rwsem_let_waiters_in(self.raw.get()) };
+    }
+
     /// Acquires the semaphore for writing while the caller may hold other semaphores of the same
     /// class.
     ///

@@ -20,7 +20,8 @@
 #define DST_IOVA	LONG_IOVA
 #define LAST		(DST_IOVA + (NR - 1) * PAGE)
 #define OTHER_IOVA	(LONG_IOVA - HUGE)
-#define NOT_WAITED	3		/* calls that are made meanwhile, at least */
+/* Maps and unmaps that are made meanwhile, at least: others can have the lock after each 32 of the mappings. */
+#define NOT_WAITED	400
 #define ATTEMPTS	10
 
 static int iommu, device;
