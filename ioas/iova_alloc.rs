@@ -36,6 +36,46 @@ const MOST_ALIGNMENT: u64 = if cfg!(CONFIG_TRANSPARENT_HUGEPAGE) {
 /// alignment.
 const MOST_MISFITS: usize = 64;
 
+/// A search for an address, which is made in steps: the caller may release its lock between two of them.
+pub(crate) struct Search {
+    /// All holes that end before this have been looked at; 0 at first.
+    from: u64,
+    /// How many holes may be looked at in this step yet.
+    looks: usize,
+}
+
+impl Search {
+    /// Creates a search that has looked at nothing.
+    pub(crate) fn new() -> Self {
+        Self { from: 0, looks: 0 }
+    }
+
+    /// Begins a step of about `looks` holes and allowed ranges, at least 1.
+    pub(crate) fn step(&mut self, looks: usize) -> &mut Self {
+        self.looks = looks;
+        self
+    }
+
+    /// Counts a look.
+    fn look(&mut self) {
+        self.looks = self.looks.saturating_sub(1);
+    }
+
+    /// Ends the step. The next one goes on at `from`.
+    fn pause(&mut self, from: u64) -> Step {
+        self.from = from;
+        Step::Later
+    }
+}
+
+/// What a step has come to, if there may be room.
+enum Step {
+    /// This address has room.
+    Found(u64),
+    /// There is more to look at.
+    Later,
+}
+
 /// Returns the best alignment of a mapping of `length` bytes whose memory begins at `addr`: that of
 /// the memory, as far as it helps to use large pages. Returns `EOVERFLOW` if `length` is half of
 /// all addresses or more.
@@ -52,7 +92,9 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
     Ok(by_length.min(by_addr).min(MOST_ALIGNMENT))
 }
 
-/// Returns the first free address for `length` bytes of memory that begins at `addr`. Returns
+/// Returns the first free address for `length` bytes of memory that begins at `addr`, or `None` if
+/// there was too much to look at for the step of `search`; the caller begins another one then. What
+/// becomes free meanwhile where the search has been is not found. Returns
 /// `ENOSPC` if there is none, `EINVAL` if the memory is not aligned to `alignment`, which the
 /// address space requires, and `EOVERFLOW` if `length` is half of all addresses or more.
 ///
@@ -66,28 +108,37 @@ pub(crate) fn choose<V>(
     addr: u64,
     length: u64,
     alignment: u64,
-) -> Result<u64> {
+    search: &mut Search,
+) -> Result<Option<u64>> {
     let offset = page_offset(addr);
     let ideal = ideal_alignment(addr, length)?;
     if ideal < alignment {
         return Err(EINVAL);
     }
     let usable = IovaRange::new(PAGE_SIZE, u64::MAX - PAGE_SIZE).ok_or(ENOSPC)?;
-    let search = |window: IovaRange| {
+    let rest = IovaRange::new(search.from, u64::MAX).ok_or(ENOSPC)?;
+    let step = |window: IovaRange| {
         let window = window.intersection(&usable)?;
-        first_fit(areas, reserved, window, length, ideal, offset)
+        first_fit(areas, reserved, window, length, ideal, offset, search)
     };
-    if allowed.is_empty() {
-        search(usable)
+    let found = if allowed.is_empty() {
+        Some(usable).and_then(step)
     } else {
-        merged(allowed).find_map(search)
+        merged(allowed, rest).find_map(step)
+    };
+    match found {
+        Some(Step::Found(at)) => Ok(Some(at)),
+        Some(Step::Later) => Ok(None),
+        None => Err(ENOSPC),
     }
-    .ok_or(ENOSPC)
 }
 
-/// Returns the ranges of a map in order, with neighbours joined.
-fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + '_ {
-    let mut ranges = map.iter().map(|(range, ())| range).peekable();
+/// Returns the ranges of a map that intersect `within` in order, with neighbours joined.
+fn merged(
+    map: &IntervalMap<IovaUnit, ()>,
+    within: IovaRange,
+) -> impl Iterator<Item = IovaRange> + '_ {
+    let mut ranges = map.iter_in(within).map(|(range, ())| range).peekable();
     core::iter::from_fn(move || {
         let mut merged = ranges.next()?;
         while let Some(next) = ranges.next_if(|n| merged.last().checked_add(1) == Some(n.start())) {
@@ -98,12 +149,13 @@ fn merged(map: &IntervalMap<IovaUnit, ()>) -> impl Iterator<Item = IovaRange> + 
 }
 
 /// Returns the lowest address that is a multiple of `alignment`, plus `offset`, and has room in a
-/// hole of `window`. It may miss a lower address in a hole that does not begin with a page. C
-/// iommufd chooses the same.
+/// hole of `window`, or `None` if there is none. It may miss a lower address in a hole that does not
+/// begin with a page. C iommufd chooses the same.
 ///
 /// If [`MOST_MISFITS`] holes are long enough but for alignment, the address is in the next one that is
 /// long enough for any, which C iommufd may not choose; if there is none, the others are looked at.
-/// Takes logarithmic time for each hole that is looked at.
+/// Takes logarithmic time for each hole that is looked at. All holes of the window that end before
+/// the place of `search` must have been looked at.
 fn first_fit<V>(
     areas: Room<'_, V>,
     reserved: Room<'_, Piece>,
@@ -111,7 +163,8 @@ fn first_fit<V>(
     length: u64,
     alignment: u64,
     offset: u64,
-) -> Option<u64> {
+    search: &mut Search,
+) -> Option<Step> {
     let fit = |hole: IovaRange| {
         // In a hole that begins with a page this keeps the offset of the memory into its page,
         // because `alignment` divides the offset of `addr`.
@@ -124,21 +177,40 @@ fn first_fit<V>(
         let gaps = areas.gaps(within, least);
         gaps.flat_map(move |gap| reserved.gaps(gap, least))
     };
-    let rest = IovaRange::new(fit(window)?, window.last())?;
+    let start = if window.start() <= search.from {
+        search.from
+    } else if search.looks == 0 {
+        return Some(search.pause(window.start() - 1));
+    } else {
+        search.look();
+        fit(window)?
+    };
+    let rest = IovaRange::new(start, window.last())?;
     let mut tight = holes(rest, length);
     for _ in 1..MOST_MISFITS {
-        let found = fit(tight.next()?);
-        if found.is_some() {
-            return found;
+        search.look();
+        if let Some(at) = fit(tight.next()?) {
+            return Some(Step::Found(at));
         }
     }
     let misfit = tight.next()?;
     let behind = || IovaRange::new(misfit.last().checked_add(1)?, rest.last());
     // No more is lost to the alignment and the offset.
     let enough = length.saturating_add(alignment).saturating_add(PAGE_SIZE);
-    fit(misfit)
-        .or_else(|| holes(behind()?, enough).find_map(fit))
-        .or_else(|| tight.find_map(fit))
+    let found = fit(misfit).or_else(|| holes(behind()?, enough).find_map(fit));
+    if let Some(at) = found {
+        return Some(Step::Found(at));
+    }
+    for hole in tight {
+        search.look();
+        if let Some(at) = fit(hole) {
+            return Some(Step::Found(at));
+        }
+        if search.looks == 0 {
+            return Some(search.pause(hole.last().checked_add(1)?));
+        }
+    }
+    None
 }
 
 /// Checks that a mapping may be put at `range`. Returns `EINVAL` if part of it is reserved, and

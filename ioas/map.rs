@@ -7,9 +7,9 @@
 //! that moment; last the areas are taken out of those that leave meanwhile, and become ready. `Ioas::space`
 //! is held for the first and the last step only. Each step has a guard that undoes it when it is dropped.
 //!
-//! There may be millions of areas, so the lock is released in the first step after some of them. The
-//! first area takes all of the addresses, and the others are cut off from it one after the other. In
-//! the last step a [`Joint`] makes all of them ready at one moment.
+//! There may be millions of areas, so the lock is released in the first step after some of them, also while
+//! an address is chosen. The first area takes all of the addresses, and the others are cut off from it one
+//! after the other. In the last step a [`Joint`] makes all of them ready at one moment.
 
 use kernel::{
     prelude::*,
@@ -32,6 +32,7 @@ use crate::{
             unfill_one, //
         },
         interval::Vacancy,
+        iova_alloc::Search,
         membership::{
             Followed,
             Next, //
@@ -357,32 +358,35 @@ impl Taken<'_> {
     /// Takes the addresses. The parts say which areas were made, also on failure. Returns the errors
     /// of [`Ioas::map`].
     fn take(&mut self, length: u64, placement: Placement, prot: Prot) -> Result<Terms> {
-        let mut space = self.ioas.space.write();
-        while matches!(placement, Placement::Anywhere) && !space.prepare_choice() {
+        let mut search = Search::new();
+        let (mut space, mask, iova) = loop {
+            let mut space = self.ioas.space.write();
+            let mask = space.alignment - 1;
+
+            if length == 0 || length & mask != 0 {
+                return Err(Reason::MapLength.with(length));
+            }
+            let iova = match placement {
+                Placement::Anywhere => {
+                    // `length` is that of the parts together, and not 0.
+                    let first = some_or_warn!(self.parts.iter().next())?;
+                    space.choose(first.slice.origin(), length, &mut search)?
+                }
+                Placement::Fixed(iova) => {
+                    if iova & mask != 0 {
+                        return Err(Reason::MapUnaligned.with(iova));
+                    }
+                    let range = IovaRange::from_len(iova, length);
+                    space.check(range.because(Reason::MapOverflow, iova)?)?;
+                    Some(iova)
+                }
+            };
+            if let Some(iova) = iova {
+                break (space, mask, iova);
+            }
             drop(space);
             signal::check_killed()?;
-            space = self.ioas.space.write();
-        }
-        let mask = space.alignment - 1;
-
-        if length == 0 || length & mask != 0 {
-            return Err(Reason::MapLength.with(length));
-        }
-        let iova = match placement {
-            Placement::Anywhere => {
-                // `length` is that of the parts together, and not 0.
-                let first = some_or_warn!(self.parts.iter().next())?;
-                let origin = first.slice.origin();
-                space.choose(origin, length)?
-            }
-            Placement::Fixed(iova) => {
-                if iova & mask != 0 {
-                    return Err(Reason::MapUnaligned.with(iova));
-                }
-                let range = IovaRange::from_len(iova, length);
-                space.check(range.because(Reason::MapOverflow, iova)?)?;
-                iova
-            }
+            self.ioas.space.let_waiters_in();
         };
         let whole = IovaRange::from_len(iova, length).because(Reason::MapOverflow, iova)?;
         let followed = space.domains.members.up_to_date();

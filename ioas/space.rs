@@ -28,7 +28,10 @@ use crate::{
             IntervalMap,
             Vacancy, //
         },
-        iova_alloc,
+        iova_alloc::{
+            self,
+            Search, //
+        },
         membership::Followed,
         reserved::Reserved, //
     },
@@ -213,28 +216,31 @@ impl Space {
         less.copied().all(|number| number == 0)
     }
 
-    /// Finds out how much room there is in some gaps between areas. Returns false if there are others,
-    /// which [`Space::choose`] would have to look at. Then the caller releases the lock and calls it again.
-    pub(crate) fn prepare_choice(&mut self) -> bool {
-        let reserved = self.reserved.room();
-        let room = |gap| reserved.largest_gap(gap);
-        self.areas.find_some_room(MOST_LOOKS, room)
-    }
-
-    /// Chooses an IOVA. See [`iova_alloc::choose`].
-    pub(crate) fn choose(&mut self, addr: u64, length: u64) -> Result<u64> {
+    /// Chooses an IOVA. See [`iova_alloc::choose`]. Returns `None` after [`MOST_LOOKS`] looks. Then the
+    /// caller releases the lock and calls it again.
+    pub(crate) fn choose(
+        &mut self,
+        addr: u64,
+        length: u64,
+        search: &mut Search,
+    ) -> Result<Option<u64>> {
         let reserved = self.reserved.room();
         // The room between areas is the largest part of a gap that is not reserved.
-        let areas = self.areas.room(|gap| reserved.largest_gap(gap));
+        let room = |gap| reserved.largest_gap(gap);
+        if !self.areas.find_some_room(MOST_LOOKS, room) {
+            return Ok(None);
+        }
+        let areas = self.areas.room(room);
         let (allowed, alignment) = (&self.allowed, self.alignment);
-        iova_alloc::choose(areas, reserved, allowed, addr, length, alignment).map_err(|error| {
-            match error {
+        let search = search.step(MOST_LOOKS);
+        iova_alloc::choose(areas, reserved, allowed, addr, length, alignment, search).map_err(
+            |error| match error {
                 ENOSPC => Reason::MapNoRoom.with(length),
                 EINVAL => Reason::MapMemoryUnaligned.with(addr),
                 EOVERFLOW => Reason::MapOverflow.with(length),
                 error => error.into(),
-            }
-        })
+            },
+        )
     }
 
     /// Checks a range that the user has chosen. See [`iova_alloc::check`].

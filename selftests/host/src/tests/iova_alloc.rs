@@ -14,7 +14,8 @@ use crate::{
         iova_alloc::{
             check,
             choose,
-            ideal_alignment, //
+            ideal_alignment,
+            Search, //
         },
         reserved::Reserved, //
     },
@@ -63,7 +64,19 @@ impl Space {
         }
     }
 
+    /// Chooses by one step, and asserts that many steps come to the same.
     fn choose(&self, addr: u64, length: u64) -> Result<u64> {
+        let (found, steps) = self.choose_in_steps(addr, length, usize::MAX);
+        assert_eq!(steps, 1);
+        for looks in [1, 2, 70] {
+            let (other, _) = self.choose_in_steps(addr, length, looks);
+            assert_eq!(found, other, "{looks} at once in {self:#x?}");
+        }
+        found
+    }
+
+    /// Chooses by steps of about `looks` looks. Returns also how many steps there were.
+    fn choose_in_steps(&self, addr: u64, length: u64, looks: usize) -> (Result<u64>, usize) {
         let mut reserved = reserved(&self.reserved);
         let mut allowed = IntervalMap::<IovaUnit, ()>::new();
         for (start, last) in &self.allowed {
@@ -74,7 +87,22 @@ impl Space {
         let mut areas = areas(&self.areas);
         let reserved = reserved.room();
         let areas = areas.room(|gap| reserved.largest_gap(gap));
-        choose(areas, reserved, &allowed, addr, length, self.alignment)
+        let mut search = Search::new();
+        for steps in 1.. {
+            let found = choose(
+                areas,
+                reserved,
+                &allowed,
+                addr,
+                length,
+                self.alignment,
+                search.step(looks),
+            );
+            if let Some(found) = found.transpose() {
+                return (found, steps);
+            }
+        }
+        unreachable!()
     }
 
     /// Returns the runs of addresses that are neither mapped nor reserved, as inclusive pairs.
@@ -488,8 +516,10 @@ fn a_hole_that_fits_is_found_behind_many_that_do_not() {
     };
     let searched = |space: &Space| {
         let before = searches();
-        let found = space.choose(0, LENGTH);
-        (found, searches() - before)
+        let (found, _) = space.choose_in_steps(0, LENGTH, usize::MAX);
+        let count = searches() - before;
+        assert_eq!(space.choose(0, LENGTH), found);
+        (found, count)
     };
     // Behind all areas.
     let (found, count) = searched(&open);
@@ -520,6 +550,35 @@ fn a_hole_that_fits_is_found_behind_many_that_do_not() {
     closed.reserved.push(((COUNT - 1) * HUGE + PAGE_SIZE, MAX));
     closed.areas[1500] = at(1500);
     assert_eq!(searched(&closed).0, Err(ENOSPC));
+
+    // No step is long: it looks at 64 holes that do not fit, and at as many more as it may.
+    let before = searches();
+    let (found, steps) = closed.choose_in_steps(0, LENGTH, 100);
+    assert_eq!(found, Err(ENOSPC));
+    assert!(
+        (COUNT / 102..=COUNT / 99).contains(&(steps as u64)),
+        "{steps} steps"
+    );
+    let count = (searches() - before) / steps as u64;
+    assert!(count < 500, "{count} searches in a step");
+}
+
+/// Each allowed range has an aligned address, at which a page is mapped.
+#[test]
+fn many_allowed_ranges_are_searched_in_steps() {
+    const COUNT: u64 = 500;
+    let range = |n: u64| (n * HUGE, n * HUGE + HUGE / 2 + 2 * PAGE_SIZE - 1);
+    let page = |n: u64| (n * HUGE, n * HUGE + PAGE_SIZE - 1);
+    let mut space = Space {
+        areas: (1..=COUNT).map(page).collect(),
+        allowed: (1..=COUNT).map(range).collect(),
+        ..Space::new()
+    };
+    let (found, steps) = space.choose_in_steps(0, HUGE / 2 + PAGE_SIZE, 10);
+    assert_eq!(found, Err(ENOSPC));
+    assert!(steps > 50, "{steps} steps");
+    space.areas.remove(300);
+    assert_eq!(space.choose(0, HUGE / 2 + PAGE_SIZE), Ok(301 * HUGE));
 }
 
 /// As long as there are few that do not fit, the lowest is chosen.
