@@ -50,11 +50,34 @@ static bool has_all_pages(const struct inode *inode)
 }
 
 /*
+ * Returns how many pages in a row the page cache has from @first on, at most @most. One in swap is not among them.
+ * Another task may change that at once.
+ */
+static unsigned long nr_pages_from(struct address_space *mapping, pgoff_t first,
+				   unsigned long most)
+{
+	XA_STATE(xas, &mapping->i_pages, first);
+	pgoff_t next = first;
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, first + most - 1) {
+		if (xas_retry(&xas, entry))
+			continue;
+		if (xas.xa_index > next || xa_is_value(entry))
+			break;
+		next = (xas.xa_index | (BIT(xas_get_order(&xas)) - 1)) + 1;
+	}
+	rcu_read_unlock();
+	return min(next - first, most);
+}
+
+/*
  * Returns the file of the mapping at @addr if pinning by the file pins what pinning by address pins: a shared
  * mapping of shmem or hugetlbfs that permits the access, where nothing but the file decides which page is at an
- * address, and all of whose memory exists. Otherwise returns NULL. Stores the byte of the file at @addr, and the
- * number of bytes from there to the end of the mapping. The caller has the mmap lock. "Shared mappings" in
- * Documentation/architecture.rst has the reasons.
+ * address. Otherwise returns NULL. Stores the byte of the file at @addr. Makes @len, which is a number of pages in
+ * bytes, smaller if the mapping ends before, or the file has memory for fewer only. The caller has the mmap
+ * lock. "Shared mappings" in Documentation/architecture.rst has the reasons.
  */
 struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bool write,
 				    loff_t *start, unsigned long *len)
@@ -62,14 +85,20 @@ struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bo
 	const vm_flags_t special = VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD | VM_SHADOW_STACK |
 				   ARCH_VM_PKEY_FLAGS;
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
+	struct inode *inode;
+	unsigned long pages;
 
 	if (!vma || !vma->vm_file || !(vma->vm_flags & VM_MAYSHARE) || (vma->vm_flags & special) ||
 	    !(vma->vm_flags & (write ? VM_WRITE : VM_READ)) || userfaultfd_armed(vma) ||
-	    !iommufd_rs_file_is_memfd_like(vma->vm_file) ||
-	    !has_all_pages(file_inode(vma->vm_file)))
+	    !iommufd_rs_file_is_memfd_like(vma->vm_file))
 		return NULL;
 	*start = ((loff_t)vma->vm_pgoff << PAGE_SHIFT) + (addr - vma->vm_start);
-	*len = vma->vm_end - addr;
+	*len = min(*len, vma->vm_end - addr);
+	inode = file_inode(vma->vm_file);
+	if (!has_all_pages(inode)) {
+		pages = nr_pages_from(inode->i_mapping, *start >> PAGE_SHIFT, *len >> PAGE_SHIFT);
+		*len = pages << PAGE_SHIFT;
+	}
 	return vma->vm_file;
 }
 

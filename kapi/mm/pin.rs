@@ -438,7 +438,8 @@ impl Pinner {
     ///
     /// The pages are those that pinning by address returns, see `Documentation/architecture.rst`.
     fn pin_shared(&mut self, mm: &MmWithUser, addr: u64, npages: u64) -> Option<PinnedFolios<'_>> {
-        let (mut start, mut len) = (0, 0);
+        let mut start = 0;
+        let mut len = to_usize((npages << PAGE_SHIFT).min(FILE_BATCH));
         // If another task changes the mappings, pinning by address waits so that it can be killed.
         let guard = mm.mmap_read_trylock()?;
         // SAFETY: `guard` has the lock.
@@ -455,7 +456,7 @@ impl Pinner {
             return None;
         }
         let start = u64::try_from(start).ok()?;
-        let len = to_u64(len).min(npages << PAGE_SHIFT).min(FILE_BATCH);
+        let len = to_u64(len);
         if len < LEAST_SHARED << PAGE_SHIFT {
             return None;
         }

@@ -104,14 +104,14 @@ static long entered(const char *p, size_t length)
 	return found;
 }
 
-void check_entered(char *p, size_t length, bool by_address)
+void check_entered(char *p, size_t length, size_t by_address)
 {
-	long nr = length / PAGE;
+	long nr = length / PAGE, nr_by_address = by_address / PAGE;
 
 	WANT(madvise(p, length, MADV_DONTNEED), 0);
 	WANT(entered(p, length), 0);
 	WANT(map(m.fd, m.ioas, p, length, MOCK_IOVA), 0);
-	WANT_FINDING("difference 21", entered(p, length), by_address ? nr : 0, nr);
+	WANT_FINDING("difference 21", entered(p, length), nr_by_address, nr);
 	WANT(mock_check(m.fd, m.hwpt, MOCK_IOVA, p, length), 0);
 	WANT(unmap(m.fd, m.ioas, MOCK_IOVA, length), length);
 	WANT(pinned(), m.idle);
@@ -149,12 +149,12 @@ static void by_the_file(struct fixture *none)
 	p[2] = mapping(-1, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
 	CHECK(p[2]);
 	fill(p[2]);
-	check_entered(p[0], LENGTH, false);
-	check_entered(p[1], LENGTH, false);
-	check_entered(p[2], LENGTH, false);
-	check_entered(p[0] + 3 * PAGE, HALF, false);
+	check_entered(p[0], LENGTH, 0);
+	check_entered(p[1], LENGTH, 0);
+	check_entered(p[2], LENGTH, 0);
+	check_entered(p[0] + 3 * PAGE, HALF, 0);
 	/* Little memory is pinned by its address. */
-	check_entered(p[0], HUGE - PAGE, true);
+	check_entered(p[0], HUGE - PAGE, HUGE - PAGE);
 	end();
 }
 
@@ -179,7 +179,7 @@ static void across_the_end(struct fixture *none)
 	CHECK(!fstat(file, &status));
 	WANT(status.st_blocks * 512, LENGTH);
 	CHECK(write_to(shmem_enabled, "never"));
-	check_entered(p, LENGTH - HUGE, false);
+	check_entered(p, LENGTH - HUGE, 0);
 	end();
 }
 
@@ -230,18 +230,31 @@ static void holes(struct fixture *none)
 static void by_address(struct fixture *none)
 {
 	const int keep_size = FALLOC_FL_KEEP_SIZE, hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	const size_t few = 16 * PAGE;
 	int file;
 	char *p;
 
 	CHECK(begin());
 	p = filled(&file, 0);
-	WANT(fallocate(file, hole, LENGTH - 16 * PAGE, 16 * PAGE), 0);
-	check_entered(p, LENGTH, true);
-	check_entered(p, LENGTH, false);
+	WANT(fallocate(file, hole, LENGTH - few, few), 0);
+	check_entered(p, LENGTH, few);
+	check_entered(p, LENGTH, 0);
 	/* What is allocated behind the end of the file makes up for nothing. */
-	WANT(fallocate(file, keep_size, LENGTH, 64 * PAGE), 0);
-	WANT(fallocate(file, hole, LENGTH - 16 * PAGE, 16 * PAGE), 0);
-	check_entered(p, LENGTH, true);
+	WANT(fallocate(file, keep_size, LENGTH, 4 * few), 0);
+	WANT(fallocate(file, hole, LENGTH - few, few), 0);
+	check_entered(p, LENGTH, few);
+	WANT(fallocate(file, hole, HALF, few), 0);
+	check_entered(p, HALF + few, few);
+	/* Less than 2 MiB that the file has, between two holes. */
+	WANT(fallocate(file, hole, 0, few), 0);
+	WANT(fallocate(file, hole, HUGE, few), 0);
+	check_entered(p, HUGE + few, HUGE + few);
+	/* Large pages of a file. */
+	p = filled(&file, MFD_HUGETLB | MFD_HUGE_2MB);
+	WANT(fallocate(file, hole, LENGTH - HUGE, HUGE), 0);
+	check_entered(p, LENGTH, HUGE);
+	WANT(fallocate(file, hole, LENGTH - HUGE, HUGE), 0);
+	check_mapped(p + 3 * PAGE, LENGTH - 3 * PAGE);
 	end();
 }
 

@@ -35,8 +35,9 @@ void check_refused(const char *p, size_t length, int errnum);
 
 /*
  * As check_mapped(), after the process's page tables have lost the memory, and sees whether mapping it enters it there:
- * pinning by address does, and this module does not where it pins by the file.
+ * pinning by address does, and this module does not where it pins by the file, which is all but the last `by_address`
+ * bytes.
  */
-void check_entered(char *p, size_t length, bool by_address);
+void check_entered(char *p, size_t length, size_t by_address);
 
 #endif

@@ -195,7 +195,7 @@ static void no_handler(struct fixture *none)
 		WANT(madvise(p + AT, ARMED, MADV_DONTNEED), 0);
 		check_refused(p, LENGTH, EFAULT);
 		WANT(uffd_unregister(uffd, p, LENGTH), 0);
-		check_entered(p, LENGTH, false);
+		check_entered(p, LENGTH, 0);
 		close(uffd);
 		munmap(p, LENGTH);
 	}
@@ -264,7 +264,7 @@ static void broken(struct fixture *none)
 		check_refused(p, LENGTH, EFAULT);
 		check_mapped(p, AT);
 		if (kind != PRIVATE)
-			check_entered(p, AT, false);
+			check_entered(p, AT, 0);
 		munmap(p, LENGTH);
 	}
 	p = filled(&file, 0);
