@@ -30,6 +30,8 @@
 //!
 //! Pure logic. Protected by `Ioas::space` (rank 25).
 
+use core::ops::Range;
+
 use kernel::prelude::*;
 
 use crate::kapi::bug::{
@@ -75,6 +77,8 @@ pub(crate) struct Membership<D> {
     to_leave: usize,
     /// The number of domains in [`Phase::Lingering`].
     lingering: usize,
+    /// If there are some, their slots are in this range.
+    lingering_in: Option<Range<usize>>,
     /// The number of these that no area has any more.
     gone: usize,
     /// The number of areas.
@@ -173,6 +177,14 @@ impl<D: Clone> Next<D> {
     }
 }
 
+/// Returns the smallest range that contains both, or the one that there is.
+fn spanning(one: Option<Range<usize>>, other: Option<Range<usize>>) -> Option<Range<usize>> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.start.min(other.start)..one.end.max(other.end)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl<D: Clone> Membership<D> {
     /// Creates an empty set.
     pub(crate) const fn new() -> Self {
@@ -183,6 +195,7 @@ impl<D: Clone> Membership<D> {
             stage: Stage::Idle,
             to_leave: 0,
             lingering: 0,
+            lingering_in: None,
             gone: 0,
             areas: 0,
             change: 0,
@@ -245,11 +258,14 @@ impl<D: Clone> Membership<D> {
 
     /// Returns the domains that join or leave, and possibly others.
     fn changing_mut(&mut self) -> impl Iterator<Item = &mut Member<D>> {
+        // There may be a thousand domains, and more areas than that.
         let slots = match self.stage {
-            // There may be a thousand domains, and more areas than that.
-            Stage::Joining(slot) | Stage::Leaving(slot) if self.lingering == 0 => slot..slot + 1,
-            _ => self.first..self.slots.len(),
+            Stage::Joining(slot) | Stage::Leaving(slot) => Some(slot..slot + 1),
+            Stage::Idle => None,
         };
+        let slots = spanning(slots, self.lingering_in.clone()).unwrap_or(0..0);
+        // The last ones may be gone.
+        let slots = slots.start..slots.end.min(self.slots.len());
         let slots = self.slots.get_mut(slots).unwrap_or_default();
         slots.iter_mut().flatten()
     }
@@ -432,6 +448,7 @@ impl<D: Clone> Membership<D> {
         if let Phase::Leaving(left) = member.phase {
             member.phase = Phase::Lingering(left);
             self.lingering += 1;
+            self.lingering_in = spanning(self.lingering_in.take(), Some(slot..slot + 1));
             self.gone += usize::from(member.is_gone());
         } else {
             warn_on_once!(member.behind != 0);
@@ -450,6 +467,9 @@ impl<D: Clone> Membership<D> {
         let member = self.slots.get_mut(slot).and_then(Option::take);
         self.gone -= 1;
         self.lingering -= 1;
+        if self.lingering == 0 {
+            self.lingering_in = None;
+        }
         self.first_free = self.first_free.min(slot);
         // Free slots at both ends would be looked at for each area.
         while let Some(None) = self.slots.last() {
