@@ -19,6 +19,7 @@ use kernel::{
 
 use crate::{
     ioas::{
+        division::Division,
         filler::Filler,
         ranges::RANGES, //
     },
@@ -31,6 +32,7 @@ use crate::{
         },
         iommu::domain::Domain,
         reason::Result,
+        sync::signal,
         units::{
             IovaRange,
             PageRange,
@@ -76,8 +78,8 @@ impl Mmio {
     }
 
     /// Maps `pages` of the memory through `filler`, which fills `range` of `domain`. Maps nothing
-    /// and returns success if the memory was revoked. Returns `ENOMEM` and the errors of the IOMMU
-    /// driver.
+    /// and returns success if the memory was revoked. Returns `ENOMEM`, `EINTR` if the task is being
+    /// killed, and the errors of the IOMMU driver.
     pub(crate) fn map(
         &self,
         domain: &Arc<Domain>,
@@ -90,8 +92,17 @@ impl Mmio {
             return Ok(());
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let (offset, len) = (pages.start() << PAGE_SHIFT, pages.len() << PAGE_SHIFT);
-        filler.push_pieces(memory.part(offset, len).into_iter())?;
+        let phase = (range.start() >> PAGE_SHIFT).wrapping_sub(pages.start());
+        let division = Division::new(phase);
+        let mut rest = Some(pages);
+        while let Some(pages) = rest {
+            signal::check_killed()?;
+            let last = division.longest_last(pages.start(), pages.last());
+            let bytes = (last - pages.start() + 1) << PAGE_SHIFT;
+            let piece = memory.part(pages.start() << PAGE_SHIFT, bytes);
+            filler.push_pieces(piece.into_iter())?;
+            rest = PageRange::new(last + 1, pages.last());
+        }
         filler.keep();
         let key = Key::new(domain, range);
         let domain = domain.clone();
