@@ -138,7 +138,7 @@ help:
 	@echo '  BENCH=bench-unpatched  on a kernel without the patch series'
 	@echo "  BENCH=bench-smmu    a guest's invalidation commands on an emulated SMMUv3, with and without the native backend"
 	@echo "  BENCH=bench-amd     the same on an emulated AMD-Vi, which only the native backend has commands for"
-	@echo "  ROWS='beside*'       only rows whose names begin like that"
+	@echo "  ROWS='beside*'       only rows whose names begin like that; several: 'a*|b*'"
 	@echo 'make bench-page       write the numbers of build/bench*.json into Documentation/performance.rst'
 	@echo "make bench-vm         count QEMU's ioctls there, and their time, with the C and the Rust module"
 	@echo 'make suites           list the suites'

@@ -17,6 +17,7 @@ const char *unit;
 int nr_repeats = NR_REPEATS;
 char label[16];
 
+/* Shell patterns with | between them. */
 static const char *pattern;
 
 void give_up(const char *fmt, ...)
@@ -72,7 +73,13 @@ uint64_t median(uint64_t *values, size_t nr)
 
 bool wanted(const char *rows)
 {
-	return fnmatch(pattern, rows, 0) == 0;
+	char patterns[256], *rest = patterns, *one;
+
+	snprintf(patterns, sizeof(patterns), "%s", pattern);
+	while ((one = strsep(&rest, "|")))
+		if (!fnmatch(one, rows, 0))
+			return true;
+	return false;
 }
 
 int open_card(const char *cdev, int *device, uint32_t *dev_id, uint32_t *ioas)

@@ -274,7 +274,7 @@ def main() -> int:
             command.add_argument("suite")
         elif function is measure:
             command.add_argument("--count", choices=(*CLOCKS, "functions"), default="time", help="what to measure")
-            command.add_argument("--rows", default="", help="only groups of rows that match this shell pattern")
+            command.add_argument("--rows", default="", help="only groups of rows that match a shell pattern, or one of several: a*|b*")
             command.add_argument("--commit", default="unknown", help="what is measured, for the file of the results")
             command.add_argument("suite", nargs="?", default="bench")
     choice = parser.parse_args()
