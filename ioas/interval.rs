@@ -13,6 +13,7 @@ use crate::kapi::{
         Cursor,
         CursorMut,
         RangeTree,
+        Removed,
         Reservation, //
     },
     units::Range, //
@@ -124,16 +125,17 @@ impl<U: Copy, V> IntervalMap<U, V> {
     }
 
     /// Removes the first range that intersects `within` if `check` succeeds for it. Returns the
-    /// range and its value, the error of `check`, or `None` if there is no such range.
+    /// range with its value, the error of `check`, or `None` if there is no such range.
+    #[inline]
     pub(crate) fn take_first_in<E>(
         &mut self,
         within: Range<U>,
         check: impl FnOnce(Range<U>, &mut V) -> Result<(), E>,
-    ) -> Option<Result<(Range<U>, V), E>> {
+    ) -> Option<Result<Removed<U, V>, E>> {
         let mut place = self.first_place_in(within)?;
         let range = place.range();
         let result = check(range, place.value_mut());
-        Some(result.map(|()| (range, place.remove())))
+        Some(result.map(|()| place.take()))
     }
 
     /// Returns the ranges that intersect `within`, in order. They are not cut to it.

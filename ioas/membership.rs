@@ -319,23 +319,34 @@ impl<D: Clone> Membership<D> {
     }
 
     /// Counts an area that was made, or is the second part of one that was cut.
+    #[inline]
     pub(crate) fn add_area(&mut self, followed: Followed) {
         self.areas += 1;
-        // As in most calls.
-        if self.is_settled() {
-            return;
+        if !self.is_settled() {
+            self.add_behind(followed);
         }
+    }
+
+    /// Counts an area that was added for the domains that join or leave.
+    #[inline(never)]
+    fn add_behind(&mut self, followed: Followed) {
         for member in self.changing_mut() {
             member.behind += u64::from(member.is_behind(followed));
         }
     }
 
     /// Counts an area fewer.
+    #[inline]
     pub(crate) fn remove_area(&mut self, followed: Followed) {
         sub_or_warn!(self.areas, 1);
-        if self.is_settled() {
-            return;
+        if !self.is_settled() {
+            self.remove_behind(followed);
         }
+    }
+
+    /// Counts an area that was removed for the domains that join or leave.
+    #[inline(never)]
+    fn remove_behind(&mut self, followed: Followed) {
         let behind = self.changing_mut().filter(|m| m.is_behind(followed));
         self.gone += behind.map(|m| usize::from(m.caught_up())).sum::<usize>();
     }

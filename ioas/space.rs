@@ -46,6 +46,7 @@ use crate::{
             Reason,
             Result, //
         },
+        sync::range_tree::Removed,
         units::{
             to_u64,
             IovaRange,
@@ -122,10 +123,11 @@ impl Space {
         &mut self,
         within: IovaRange,
         check: impl FnOnce(IovaRange, &mut Area) -> Result<(), E>,
-    ) -> Option<Result<(IovaRange, Area), E>> {
+    ) -> Option<Result<Removed<IovaUnit, Area>, E>> {
         let taken = self.areas.take_first_in(within, check);
-        if let Some(Ok((range, area))) = &taken {
-            self.uncount(area.alignment(*range));
+        if let Some(Ok(taken)) = &taken {
+            let area = taken.value();
+            self.uncount(area.alignment(taken.range()));
             self.domains.members.remove_area(area.followed());
         }
         taken

@@ -47,9 +47,14 @@ use crate::{
             Refusal,
             Result, //
         },
+        sync::{
+            range_tree::Removed,
+            rwsem::WriteGuard, //
+        },
         units::{
             to_u64,
-            IovaRange, //
+            IovaRange,
+            IovaUnit, //
         }, //
     }, //
 };
@@ -166,24 +171,53 @@ fn collect<const N: usize>(
     Ok(Collected::More(rest))
 }
 
+/// At most `N` areas that were removed. No domain had them. They are dropped without the lock, because
+/// that may free the memory source.
+struct Taken<const N: usize> {
+    areas: [Option<Removed<IovaUnit, Area>>; N],
+    count: usize,
+    /// The number of their bytes.
+    bytes: u64,
+}
+
+impl<const N: usize> Taken<N> {
+    fn new() -> Self {
+        Self {
+            areas: core::array::from_fn(|_| None),
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds an area, if there is a place for it.
+    fn push(&mut self, area: Removed<IovaUnit, Area>) {
+        debug_warn_on_once!(!area.value().is_unused());
+        let place = self.areas.get_mut(self.count);
+        warn_on_once!(place.is_none());
+        if let Some(place) = place {
+            self.bytes = self.bytes.saturating_add(area.range().len());
+            self.count += 1;
+            *place = Some(area);
+        }
+    }
+}
+
 /// As [`collect`], for areas that no domain has: removes them.
+#[inline(always)]
 fn take<const N: usize>(
     space: &mut Space,
     within: IovaRange,
     mut rest: IovaRange,
-    batch: &mut UnmapBatch<N>,
+    taken: &mut Taken<N>,
 ) -> Result<Collected> {
-    while !batch.is_full() {
+    while taken.count < N {
         let mut at = rest;
         let area = space.take_first_in(rest, |range, area| {
             at = range;
             check(within, range, area)
         });
         match area {
-            Some(Ok((range, area))) => {
-                debug_warn_on_once!(!area.is_unused());
-                batch.push(range, area.slice);
-            }
+            Some(Ok(area)) => taken.push(area),
             Some(Err(stop)) => return stop.at(at),
             None => return Ok(Collected::Done),
         }
@@ -237,6 +271,16 @@ fn check(within: IovaRange, range: IovaRange, area: &mut Area) -> Result<(), Sto
     Ok(())
 }
 
+/// If collecting has ended at an area that must be waited for, stores that. Returns the area that was
+/// waited for before, if it is another one.
+#[inline]
+fn waits(result: &Result<Collected>, waited_for: &mut Option<IovaRange>) -> Option<IovaRange> {
+    let Ok(Collected::Wait(area)) = result else {
+        return None;
+    };
+    waited_for.replace(*area).filter(|other| other != area)
+}
+
 impl Ioas {
     /// Unmaps every area in `within`, and adds the number of bytes to `unmapped`, also on failure.
     ///
@@ -262,22 +306,24 @@ impl Ioas {
         unmapped: &mut u64,
         waited_for: &mut Option<IovaRange>,
     ) -> Result {
-        let mut rest = within;
+        // In most calls there is one area.
+        let mut round = self.unmap_some::<1>(within, within, unmapped, waited_for)?;
+        if matches!(round, Collected::Done) {
+            return Ok(());
+        }
+
         let mut waiting_at = None;
         let mut tries = 0;
-
-        // In most calls there is one area.
-        let mut round = self.unmap_some::<1>(within, rest, unmapped, waited_for)?;
         loop {
-            match round {
+            let rest = match round {
                 Collected::Done => return Ok(()),
                 Collected::More(more) => {
                     self.space.let_waiters_in();
-                    rest = more;
+                    more
                 }
                 Collected::Wait(area) => {
                     // What others map in front of it meanwhile stays.
-                    rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;
+                    some_or_warn!(IovaRange::new(area.start(), within.last()))?
                 }
                 Collected::InUse(area) => {
                     // Drivers may wait for a reader that this task keeps out.
@@ -295,9 +341,9 @@ impl Ioas {
                     }
                     // No lock is held, because drivers unpin pages from this call.
                     self.notify_accessors(area);
-                    rest = some_or_warn!(IovaRange::new(area.start(), within.last()))?;
+                    some_or_warn!(IovaRange::new(area.start(), within.last()))?
                 }
-            }
+            };
             round = self.unmap_some::<BATCH>(within, rest, unmapped, waited_for)?;
         }
     }
@@ -311,19 +357,35 @@ impl Ioas {
         unmapped: &mut u64,
         waited_for: &mut Option<IovaRange>,
     ) -> Result<Collected> {
-        // Dropped after the lock, because dropping it may free the memory source.
-        let mut batch = UnmapBatch::<N>::new();
         let mut space = self.space.write();
-        let in_domain = !space.domains.members.is_empty();
-        let result = if in_domain {
-            collect(&mut space, within, rest, &mut batch)
-        } else {
-            take(&mut space, within, rest, &mut batch)
-        };
-        let mut other = None;
-        if let Ok(Collected::Wait(area)) = result {
-            other = waited_for.replace(area).filter(|other| *other != area);
+        if !space.domains.members.is_empty() {
+            return self.unmap_mapped::<N>(space, within, rest, unmapped, waited_for);
         }
+        let mut taken = Taken::<N>::new();
+        let result = take(&mut space, within, rest, &mut taken);
+        let other = waits(&result, waited_for);
+        if taken.count == 0 && other.is_none() && matches!(result, Ok(Collected::Wait(_))) {
+            self.settled.wait_killable(space)?;
+            return result;
+        }
+        drop(space);
+        self.let_others_in(other);
+        self.uncount(taken.count, taken.bytes, unmapped);
+        result
+    }
+
+    /// As [`Ioas::unmap_some`], where domains have areas.
+    fn unmap_mapped<const N: usize>(
+        &self,
+        mut space: WriteGuard<'_, Space>,
+        within: IovaRange,
+        rest: IovaRange,
+        unmapped: &mut u64,
+        waited_for: &mut Option<IovaRange>,
+    ) -> Result<Collected> {
+        let mut batch = UnmapBatch::<N>::new();
+        let result = collect(&mut space, within, rest, &mut batch);
+        let other = waits(&result, waited_for);
         if batch.count == 0 && other.is_none() && matches!(result, Ok(Collected::Wait(_))) {
             self.settled.wait_killable(space)?;
             return result;
@@ -332,22 +394,29 @@ impl Ioas {
             batch.first = space.domains.members.next(0, followed);
         }
         drop(space);
-        let gone = if in_domain {
-            self.unmap_batch(&mut batch)
-        } else {
-            None
-        };
+        let gone = self.unmap_batch(&mut batch);
+        self.let_others_in(other);
+        self.let_go(gone);
+        self.uncount(batch.count, batch.bytes(), unmapped);
+        result
+    }
+
+    /// Wakes those that wait for areas that were removed, and if the caller waits for another area than
+    /// `other`, lets readers come to that again.
+    fn let_others_in(&self, other: Option<IovaRange>) {
         match other {
             Some(other) => self.let_readers_in(other.start(), false),
             None => self.settled.wake_all(),
         }
-        self.let_go(gone);
-        let bytes = batch.bytes();
-        Stats::sub(&self.stats.areas, to_u64(batch.count));
+    }
+
+    /// Counts areas fewer, and adds their bytes to `unmapped`.
+    #[inline]
+    fn uncount(&self, areas: usize, bytes: u64, unmapped: &mut u64) {
+        Stats::sub(&self.stats.areas, to_u64(areas));
         // May have wrapped, so a smaller number is no mistake.
         self.stats.bytes.fetch_sub(bytes, Relaxed);
         *unmapped = unmapped.saturating_add(bytes);
-        result
     }
 
     /// Unmaps areas in [`State::Dying`] from the domains that have them, unpins them, and removes

@@ -11,6 +11,7 @@
 //! | `killable` | `rust/kernel/sync/lock` |
 //! | `look` | `rust/kernel/sync/lock` |
 //! | `members` | `rust/kernel` |
+//! | `range_node` | with `range_tree` |
 //! | `range_tree` | `rust/kernel` |
 //! | `raw_ref` | `rust/kernel/types` |
 //! | `room` | private: for `shared` |
@@ -29,6 +30,7 @@ pub(crate) mod ida;
 pub(crate) mod killable;
 pub(crate) mod look;
 pub(crate) mod members;
+mod range_node;
 pub(crate) mod range_tree;
 #[cfg(CONFIG_IOMMUFD_RS_KUNIT)]
 mod range_tree_tests;

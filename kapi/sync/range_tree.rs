@@ -18,24 +18,25 @@
 
 use core::{
     marker::PhantomData,
-    mem::MaybeUninit,
     ops::Deref,
     ptr::NonNull, //
-};
-
-use kernel::{
-    alloc::Flags,
-    container_of,
-    prelude::*, //
 };
 
 use crate::{
     ffi::bindings,
     kapi::{
-        sync::slab::SlabBox,
+        sync::{
+            range_node::{
+                node_of,
+                Node, //
+            },
+            slab::SlabBox, //
+        },
         units::Range, //
     }, //
 };
+
+pub(crate) use crate::kapi::sync::range_node::Reservation;
 
 /// A tree of disjoint ranges of `U` with values, in order.
 ///
@@ -45,6 +46,8 @@ use crate::{
 /// The ranges of the nodes are disjoint and in order. `links.heaviest` of a node is [`UNKNOWN`], or
 /// all weights in the subtree of that node are known and it is the largest of them. If it is
 /// `UNKNOWN`, it is that of all nodes above too.
+///
+/// `last` is the last node, or `None` if there is none.
 ///
 /// `recent.node` is a node of the tree, or `None`. It is what [`RangeTree::seek`] returns for each
 /// address from `recent.from` up to its last one; if it is `None`, for each from `recent.from` on.
@@ -75,6 +78,7 @@ use crate::{
 /// ```
 pub(crate) struct RangeTree<U, V> {
     root: bindings::rb_root,
+    last: Option<NonNull<Node<U, V>>>,
     /// What was found, added or passed last: often it is what is looked for next.
     recent: Recent<U, V>,
     _nodes: PhantomData<Node<U, V>>,
@@ -95,37 +99,6 @@ unsafe impl<U, V: Send> Send for RangeTree<U, V> {}
 // SAFETY: A shared reference to the tree gives shared references to the values, and nothing else.
 unsafe impl<U, V: Sync> Sync for RangeTree<U, V> {}
 
-#[repr(C)]
-struct Node<U, V> {
-    links: bindings::iommufd_rs_weighted,
-    range: Range<U>,
-    value: V,
-}
-
-/// Memory for one more range, so that inserting it cannot fail.
-pub(crate) struct Reservation<U, V>(SlabBox<MaybeUninit<Node<U, V>>>);
-
-impl<U, V> Reservation<U, V> {
-    /// Allocates it. Returns `ENOMEM`.
-    pub(crate) fn new(flags: Flags) -> Result<Self> {
-        Ok(Self(SlabBox::new_uninit(flags)?))
-    }
-}
-
-/// Returns the node with these links, or `None` if the pointer is null.
-///
-/// # Safety
-///
-/// The pointer must be null, or one to `links.rb` of a `Node<U, V>`.
-unsafe fn node_of<U, V>(links: *mut bindings::rb_node) -> Option<NonNull<Node<U, V>>> {
-    if links.is_null() {
-        return None;
-    }
-    // SAFETY: The caller says that this is such a field.
-    let node = unsafe { container_of!(links, Node<U, V>, links.rb) };
-    NonNull::new(node)
-}
-
 impl<U: Copy, V> RangeTree<U, V> {
     /// Creates an empty tree.
     pub(crate) const fn new() -> Self {
@@ -134,6 +107,7 @@ impl<U: Copy, V> RangeTree<U, V> {
             root: bindings::rb_root {
                 rb_node: core::ptr::null_mut(),
             },
+            last: None,
             recent: Recent {
                 node: None,
                 from: 0,
@@ -162,11 +136,11 @@ impl<U: Copy, V> RangeTree<U, V> {
         // The place is right of the last node before `next`. If that is not below `next`, then
         // nothing is left of `next`, and the place is there.
         let before = match next {
-            Some(next) => next.left(),
-            None => self.top(),
+            Some(next) => next.left().map(|below| below.rightmost().node),
+            None => self.last,
         };
-        let before = before.map(|below| below.rightmost().node);
         let next = next.map(|next| next.node);
+        let is_last = next.is_none();
         let node = memory.0.write(Node {
             links: Default::default(),
             range,
@@ -200,6 +174,10 @@ impl<U: Copy, V> RangeTree<U, V> {
             let links = &raw mut (*node.as_ptr()).links;
             bindings::iommufd_rs_weighted_insert(links, parent, link, next, root);
         }
+        if is_last {
+            // INVARIANT: The range is behind that of each other node.
+            self.last = Some(node);
+        }
         // INVARIANT: The range of the node contains these addresses.
         self.recent = Recent {
             node: Some(node),
@@ -226,7 +204,10 @@ impl<U: Copy, V> RangeTree<U, V> {
             let Some(recent) = recent.filter(|recent| recent.range().last() < at) else {
                 return recent;
             };
-            // Ranges are often looked for one after the other.
+            // Ranges are often looked for one after the other, and added behind the others.
+            if self.last == Some(recent.node) {
+                return None;
+            }
             let next = recent.next();
             if next.is_none_or(|next| at <= next.range().last()) {
                 return next;
@@ -326,7 +307,11 @@ impl<U: Copy, V> RangeTree<U, V> {
 
     /// Returns the last range.
     pub(crate) fn last(&self) -> Option<Cursor<'_, U, V>> {
-        self.top().map(Cursor::rightmost)
+        // INVARIANT: The node is in the tree, which is borrowed as long as the result.
+        self.last.map(|node| Cursor {
+            node,
+            _tree: PhantomData,
+        })
     }
 }
 
@@ -433,6 +418,9 @@ impl<'a, U: Copy, V> Weighed<'a, U, V> {
 
 impl<U, V> Drop for RangeTree<U, V> {
     fn drop(&mut self) {
+        if self.root.rb_node.is_null() {
+            return;
+        }
         // SAFETY: `root` is a valid tree.
         let mut next = unsafe { bindings::rb_first_postorder(&self.root) };
 
@@ -609,9 +597,19 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         }
     }
 
-    /// Removes the range. Needs no memory.
+    /// Removes the range and returns its value. Needs no memory.
     pub(crate) fn remove(self) -> V {
+        SlabBox::into_inner(self.take().0).value
+    }
+
+    /// As [`CursorMut::remove`]. The value stays where it is.
+    #[inline]
+    pub(crate) fn take(self) -> Removed<U, V> {
         let from = self.range().start();
+        if self.tree.last == Some(self.node) {
+            // INVARIANT: The node is removed below, and this is the last of the others.
+            self.tree.last = self.as_ref().prev().map(|prev| prev.node);
+        }
         // SAFETY: By the invariants the node is in the tree, which is borrowed mutably.
         let next = unsafe {
             let links = &raw mut (*self.node.as_ptr()).links;
@@ -626,7 +624,21 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
         // SAFETY:
         // - The node came from a box: `insert` has leaked it.
         // - The tree does not have it any more: it was removed above.
-        let node = unsafe { SlabBox::from_raw(self.node.as_ptr()) };
-        SlabBox::into_inner(node).value
+        Removed(unsafe { SlabBox::from_raw(self.node.as_ptr()) })
+    }
+}
+
+/// A range that was removed, and its value.
+pub(crate) struct Removed<U, V>(SlabBox<Node<U, V>>);
+
+impl<U: Copy, V> Removed<U, V> {
+    /// Returns the range.
+    pub(crate) fn range(&self) -> Range<U> {
+        self.0.range
+    }
+
+    /// Returns the value.
+    pub(crate) fn value(&self) -> &V {
+        &self.0.value
     }
 }

@@ -183,6 +183,11 @@ mod tests {
                     there.and(range_at(place).ok())
                 });
                 assert_eq!(found, behind.find(|range| range.last() >= at));
+                let last = (0..PLACES).rev().find_map(|place| {
+                    let there = *model.get(place as usize)?;
+                    there.and(range_at(place).ok())
+                });
+                assert_eq!(tree.last().map(Cursor::range), last);
             }
             // Weights are computed after one change and after many.
             if step % 50 == 0 || step % 50 == 1 || step % 1000 > 900 {

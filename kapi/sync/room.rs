@@ -74,12 +74,16 @@ impl Header {
     /// The header must be as its fields say, and not be used any more.
     pub(super) unsafe fn free(this: NonNull<Self>) {
         // SAFETY: The caller guarantees that the header exists.
-        let in_room = unsafe { this.as_ref() }.uses.load(Acquire) == IN_ROOM;
-        let start = if in_room {
+        let start = match unsafe { this.as_ref() }.uses.load(Acquire) {
+            // As in most cases: no other task has access.
+            1 => {
+                // SAFETY: The allocation is `Slab`'s, which frees any size, and has no use any more.
+                unsafe { Slab::free(this.cast(), Layout::new::<Self>()) };
+                return;
+            }
             // SAFETY: `ValueMemory::finish` has written the word in front.
-            unsafe { this.cast::<NonNull<Self>>().sub(1).read() }
-        } else {
-            this
+            IN_ROOM => unsafe { this.cast::<NonNull<Self>>().sub(1).read() },
+            _ => this,
         };
         // SAFETY: The use of the value, or of the room that it was in, ends here.
         unsafe { Self::put(start) };

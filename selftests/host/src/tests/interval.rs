@@ -194,6 +194,7 @@ fn a_map_does_what_its_model_does() {
                             Ok(())
                         }
                     });
+                    let taken = taken.map(|it| it.map(|it| (it.range(), *it.value())));
                     let result = expected.map(|it| if refuse { Err(()) } else { Ok(it) });
                     assert_eq!(taken, result);
                     if let Some(Ok((_, value))) = taken {

@@ -260,8 +260,28 @@ impl<'a, U: Copy, V> CursorMut<'a, U, V> {
 
     /// Removes the range.
     pub(crate) fn remove(self) -> V {
+        self.take().0.value
+    }
+
+    /// Removes the range.
+    pub(crate) fn take(self) -> Removed<U, V> {
         let node = self.tree.0.remove(self.at);
         self.tree.forget(self.at);
-        node.value
+        Removed(node)
+    }
+}
+
+/// A range that was removed.
+pub(crate) struct Removed<U, V>(Node<U, V>);
+
+impl<U: Copy, V> Removed<U, V> {
+    /// The range.
+    pub(crate) fn range(&self) -> Range<U> {
+        self.0.range
+    }
+
+    /// The value.
+    pub(crate) fn value(&self) -> &V {
+        &self.0.value
     }
 }
