@@ -38,22 +38,6 @@
 #include "iommu-priv.h"
 #endif
 
-int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
-				     const void __user *src, size_t usize)
-{
-	return copy_struct_from_user(dst, ksize, src, usize);
-}
-
-int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src)
-{
-	return get_user(*value, src);
-}
-
-unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
-{
-	return clear_user(to, n);
-}
-
 void iommufd_rs_preempt_disable(void)
 {
 	preempt_disable();
@@ -64,30 +48,9 @@ void iommufd_rs_preempt_enable(void)
 	preempt_enable();
 }
 
-void iommufd_rs_pagefault_disable(void)
-{
-	pagefault_disable();
-}
-
-void iommufd_rs_pagefault_enable(void)
-{
-	pagefault_enable();
-}
-
 void iommufd_rs_get_file(struct file *file)
 {
 	get_file(file);
-}
-
-size_t iommufd_rs_fault_in_readable(const char __user *from, size_t size)
-{
-	return fault_in_readable(from, size);
-}
-
-/* This one leaves what is there as it is. */
-size_t iommufd_rs_fault_in_writeable(const char __user *to, size_t size)
-{
-	return fault_in_safe_writeable(to, size);
 }
 
 bool iommufd_rs_fatal_signal_pending(void)
@@ -512,39 +475,6 @@ void iommufd_rs_copy_from_phys(void *to, u64 phys, size_t len)
 {
 	memcpy_from_page(to, pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys),
 			 len);
-}
-
-/*
- * Copies to or from the memory of @mm. It must be that of the current task, or
- * the task must be a kernel thread, which adopts it meanwhile. Returns the
- * number of bytes that could not be copied.
- */
-unsigned long iommufd_rs_copy_to_mm(struct mm_struct *mm, unsigned long to,
-				    const void *from, size_t len)
-{
-	bool borrow = current->mm != mm;
-	unsigned long rc;
-
-	if (borrow)
-		kthread_use_mm(mm);
-	rc = copy_to_user((void __user *)to, from, len);
-	if (borrow)
-		kthread_unuse_mm(mm);
-	return rc;
-}
-
-unsigned long iommufd_rs_copy_from_mm(struct mm_struct *mm, void *to,
-				      unsigned long from, size_t len)
-{
-	bool borrow = current->mm != mm;
-	unsigned long rc;
-
-	if (borrow)
-		kthread_use_mm(mm);
-	rc = copy_from_user(to, (const void __user *)from, len);
-	if (borrow)
-		kthread_unuse_mm(mm);
-	return rc;
 }
 
 void iommufd_rs_ida_init(struct ida *ida)

@@ -66,6 +66,7 @@ int iommufd_rs_map_phys_vec(struct iommu_domain *domain, unsigned long iova,
 int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 				     const void __user *src, size_t usize);
 int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src);
+int iommufd_rs_put_user_u64(u64 value, u64 __user *dst);
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n);
 void iommufd_rs_pagefault_disable(void);
 void iommufd_rs_pagefault_enable(void);

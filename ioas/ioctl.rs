@@ -196,7 +196,7 @@ pub(crate) fn map(ctx: &Ctx, mut cmd: uapi::IoasMap, user: &UserStruct) -> Resul
     };
     map_memory(ctx, wanted, &mut |iova| {
         cmd.iova = iova;
-        user.write(&cmd)
+        user.write_field(&cmd, |cmd| &cmd.iova)
     })
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct)
     };
     map_memory(ctx, wanted, &mut |iova| {
         cmd.iova = iova;
-        user.write(&cmd)
+        user.write_field(&cmd, |cmd| &cmd.iova)
     })
 }
 
@@ -299,7 +299,7 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
     let placement = placement_of(cmd.flags, cmd.dst_iova);
     dst.map(parts, cmd.length, placement, prot, &mut |iova| {
         cmd.dst_iova = iova;
-        user.write(cmd)
+        user.write_field(cmd, |cmd| &cmd.dst_iova)
     })
 }
 
@@ -349,12 +349,13 @@ fn unmap_range(
     };
     // The number of unmapped bytes is reported also if unmapping has failed halfway.
     cmd.length = *unmapped;
+    let report = || user.write_field(cmd, |cmd| &cmd.length);
     match result {
-        Ok(()) => user.write(cmd),
+        Ok(()) => report(),
         Err(error) => {
             // Why it has failed is the answer, also if the number cannot be written.
             if *unmapped != 0 {
-                let _ = user.write(cmd);
+                let _ = report();
             }
             Err(error)
         }
