@@ -89,9 +89,11 @@ void iommufd_rs_put_accounts(struct mm_struct *mm, struct task_struct *task,
 	free_uid(user);
 }
 
-void iommufd_rs_get_user(struct user_struct *user)
+/* Returns true if iommufd_rs_get_accounts() would take references to these. */
+bool iommufd_rs_are_accounts(const struct mm_struct *mm, const struct task_struct *task,
+			     const struct user_struct *user)
 {
-	get_uid(user);
+	return current->mm == mm && current->group_leader == task && current_user() == user;
 }
 
 /* Returns false, and charges nothing, if this exceeds RLIMIT_MEMLOCK of @task. */

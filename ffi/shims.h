@@ -100,7 +100,8 @@ bool iommufd_rs_get_accounts(struct mm_struct **mm, struct task_struct **task,
 			     struct user_struct **user);
 void iommufd_rs_put_accounts(struct mm_struct *mm, struct task_struct *task,
 			     struct user_struct *user);
-void iommufd_rs_get_user(struct user_struct *user);
+bool iommufd_rs_are_accounts(const struct mm_struct *mm, const struct task_struct *task,
+			     const struct user_struct *user);
 bool iommufd_rs_charge_user(struct user_struct *user, struct task_struct *task,
 			    unsigned long npages);
 void iommufd_rs_uncharge_user(struct user_struct *user, unsigned long npages);

@@ -16,7 +16,6 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc,
         Mutex,
         MutexGuard, //
     }, //
@@ -46,7 +45,6 @@ use crate::{
             locked_vm::{
                 self,
                 may_lock_without_limit,
-                AccountedMm,
                 Accounting, //
             },
             pin::{
@@ -56,6 +54,7 @@ use crate::{
             },
             usage::{
                 Account,
+                Owner,
                 Usage, //
             }, //
         },
@@ -112,10 +111,8 @@ pub(super) type InnerGuard<'a> = MutexGuard<'a, Inner>;
 
 /// See [`Pages::inner`].
 pub(super) struct Inner {
-    owner: AccountedMm,
+    owner: Owner,
     accounting: Accounting,
-    /// Where the context counts pinned pages.
-    usage: Arc<Usage>,
     /// The pinned pages, all of which are charged to `owner`.
     pub(super) segments: Segments,
     /// The number of pages that are charged to `owner`.
@@ -123,7 +120,7 @@ pub(super) struct Inner {
     /// The number of tasks that pin pages which are charged already.
     pub(super) pins: Tally,
     /// The next `owner`, and the number of pages that are charged to it as well.
-    pending_owner: Option<(AccountedMm, u64)>,
+    pending_owner: Option<(Owner, u64)>,
 }
 
 impl Pages {
@@ -137,7 +134,7 @@ impl Pages {
         addr: u64,
         length: u64,
         writable: bool,
-        account: Account,
+        account: Account<'_>,
     ) -> Result<(Shared<Self>, u64)> {
         addr.checked_add(length)
             .ok_or(Reason::MapOverflow.with(addr))?;
@@ -157,7 +154,7 @@ impl Pages {
         start: u64,
         length: u64,
         writable: bool,
-        account: Account,
+        account: Account<'_>,
     ) -> Result<(Shared<Self>, u64)> {
         let extra = length
             .checked_sub(1)
@@ -192,7 +189,7 @@ impl Pages {
 
     // Otherwise `source` is copied twice.
     #[inline(always)]
-    fn new(source: Source, writable: bool, account: Account) -> Result<Shared<Self>> {
+    fn new(source: Source, writable: bool, account: Account<'_>) -> Result<Shared<Self>> {
         let Account { usage, process } = account;
         let accounting = if may_lock_without_limit() {
             Accounting::Unlimited
@@ -201,7 +198,7 @@ impl Pages {
         } else {
             Accounting::User
         };
-        let owner = usage.current_owner(accounting)?;
+        let owner = Usage::current_owner(usage, accounting)?;
         Ok(Shared::pin_init(
             try_pin_init!(Self {
                 source,
@@ -210,7 +207,6 @@ impl Pages {
                     Inner {
                         owner,
                         accounting,
-                        usage,
                         segments: Segments::new(),
                         charged: Tally::new(),
                         pins: Tally::new(),
@@ -307,7 +303,7 @@ impl Pages {
     /// [`Advance::charge`].
     pub(crate) fn charge_pending_owner(
         &self,
-        pending_owner: &AccountedMm,
+        pending_owner: &Owner,
         advance: Option<&mut Advance>,
     ) -> Result<u64> {
         let mut inner = self.inner_killable()?;
@@ -338,7 +334,10 @@ impl Pages {
         let mut inner = self.inner();
         let old = inner.pending_owner.take().map(|(pending_owner, npages)| {
             let old = core::mem::replace(&mut inner.owner, pending_owner);
-            inner.usage.charge_to(&inner.owner, inner.accounting);
+            inner
+                .owner
+                .usage()
+                .charge_to(&inner.owner, inner.accounting);
             old.uncharge_some(inner.accounting, npages);
             old
         });
@@ -495,7 +494,7 @@ impl Source {
 /// Charges `npages` pages. Returns the errors of [`Advance::charge`].
 fn charge(
     advance: Option<&mut Advance>,
-    owner: &AccountedMm,
+    owner: &Owner,
     accounting: Accounting,
     npages: u64,
 ) -> Result {
@@ -508,7 +507,7 @@ fn charge(
 
 /// Returns why `npages` pages could not be charged, with `error`.
 pub(super) fn not_charged(
-    owner: &AccountedMm,
+    owner: &Owner,
     accounting: Accounting,
     npages: u64,
     error: Error,
@@ -545,7 +544,7 @@ impl Inner {
     /// decided. Without an `advance`, nothing was paid for. Returns the errors of [`Advance::charge`],
     /// and then nothing has changed.
     pub(super) fn charge(&mut self, npages: u64, mut advance: Option<&mut Advance>) -> Result {
-        self.usage.charge_to(&self.owner, self.accounting);
+        self.owner.usage().charge_to(&self.owner, self.accounting);
         charge(advance.as_deref_mut(), &self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
             if !self.owner.same_account(next, self.accounting) {
@@ -557,7 +556,7 @@ impl Inner {
             }
         }
         self.charged.add(npages);
-        self.usage.add(npages);
+        self.owner.usage().add(npages);
         Ok(())
     }
 
@@ -577,7 +576,7 @@ impl Inner {
             }
         }
         self.charged.sub(npages);
-        self.usage.sub(npages);
+        self.owner.usage().sub(npages);
     }
 }
 

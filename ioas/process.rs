@@ -22,9 +22,10 @@ use crate::{
     kapi::{
         mm::{
             advance::Advance,
-            locked_vm::{
-                AccountedMm,
-                Accounting, //
+            locked_vm::Accounting,
+            usage::{
+                Owner,
+                Usage, //
             },
             user::UserStruct, //
         },
@@ -51,7 +52,7 @@ pub(crate) fn change_process(
         return Err(Reason::CommandReserved.with(cmd.__reserved.into()));
     }
     // Mappings may be accounted in different ways.
-    let pending_owner = ctx.usage().current_owner(Accounting::Process)?;
+    let pending_owner = Usage::current_owner(ctx.usage(), Accounting::Process)?;
     let mut advance = Advance::new();
     loop {
         match try_change(ctx, &pending_owner, &mut advance) {
@@ -68,7 +69,7 @@ pub(crate) fn change_process(
 /// Moves the mappings, without waiting for the caller's mmap lock. Returns `EAGAIN` if it is not free, after
 /// which [`Advance::pay`] pays for all of them at once: the next call needs the lock only for what is pinned
 /// meanwhile.
-fn try_change(ctx: &Ctx, pending_owner: &AccountedMm, advance: &mut Advance) -> Result {
+fn try_change(ctx: &Ctx, pending_owner: &Owner, advance: &mut Advance) -> Result {
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
     let mut spaces = Chunks::new();

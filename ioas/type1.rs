@@ -37,7 +37,7 @@ impl Ioas {
         addr: u64,
         length: u64,
         prot: Prot,
-        account: Account,
+        account: Account<'_>,
     ) -> Result {
         let (pages, start) = Pages::from_user(addr, length, prot.write, account)?;
         let slice = Slice {

@@ -88,7 +88,8 @@ pub(crate) struct Ctx {
     latencies: Arc<Latencies>,
     #[pin]
     last_refusal: LastRefusal,
-    usage: Arc<Usage>,
+    #[pin]
+    usage: ClearOnDrop<Arc<Usage>>,
     counters: Counters,
     groups: Shared<Registry>,
     windows: Shared<Registry>,
@@ -107,7 +108,7 @@ impl Ctx {
             latencies: Arc::new(Latencies::new(), GFP_KERNEL_ACCOUNT)?,
             companion: SetOnce::new(),
             last_refusal <- LastRefusal::new(),
-            usage: Arc::pin_init(Usage::new(), GFP_KERNEL_ACCOUNT)?,
+            usage <- ClearOnDrop::new(Arc::pin_init(Usage::new(), GFP_KERNEL_ACCOUNT)?),
             counters: Counters::new(),
             groups: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
             windows: Shared::pin_init(Registry::new(), GFP_KERNEL_ACCOUNT)?,
@@ -179,14 +180,14 @@ impl Ctx {
     }
 
     /// Returns the pinned memory.
-    pub(crate) fn usage(&self) -> &Usage {
+    pub(crate) fn usage(&self) -> &Arc<Usage> {
         &self.usage
     }
 
     /// Returns how memory that is mapped now is charged.
-    pub(crate) fn account(&self) -> Account {
+    pub(crate) fn account(&self) -> Account<'_> {
         Account {
-            usage: self.usage.clone(),
+            usage: &self.usage,
             process: self.process_accounting(),
         }
     }

@@ -10,16 +10,16 @@
 use kernel::prelude::*;
 
 use crate::kapi::{
-    mm::locked_vm::{
-        AccountedMm,
-        Accounting, //
+    mm::{
+        locked_vm::Accounting,
+        usage::Owner, //
     },
     sync::signal, //
 };
 
 /// Pages that are charged to a process and not used yet.
 struct Paid {
-    owner: AccountedMm,
+    owner: Owner,
     npages: u64,
     /// How many there are to be.
     wanted: u64,
@@ -55,12 +55,7 @@ impl Advance {
     /// Charges `npages` pages to `owner`, first those that are paid for. Does not wait. Returns `ENOMEM` if
     /// that exceeds the limit, `EINVAL` if the process has ended, and `EAGAIN` if its mmap lock is not
     /// free: then [`Advance::pay`] pays for as many. On failure nothing has changed.
-    pub(crate) fn charge(
-        &mut self,
-        owner: &AccountedMm,
-        accounting: Accounting,
-        npages: u64,
-    ) -> Result {
+    pub(crate) fn charge(&mut self, owner: &Owner, accounting: Accounting, npages: u64) -> Result {
         if accounting != Accounting::Process {
             return owner.try_charge(accounting, npages);
         }
@@ -106,14 +101,14 @@ impl Advance {
     }
 
     /// Returns what is paid for the process of `owner`.
-    fn of(&mut self, owner: &AccountedMm) -> Option<&mut Paid> {
+    fn of(&mut self, owner: &Owner) -> Option<&mut Paid> {
         let mut all = self.paid.iter_mut().flatten();
         all.find(|paid| paid.owner.same_mm(owner))
     }
 
     /// Has [`Advance::pay`] pay for `wanted` pages of `owner` rather than for those of the last call that
     /// returned `EAGAIN`.
-    pub(crate) fn want(&mut self, owner: &AccountedMm, wanted: u64) {
+    pub(crate) fn want(&mut self, owner: &Owner, wanted: u64) {
         if let Some(paid) = self.of(owner) {
             paid.wanted = wanted;
             return;

@@ -58,32 +58,18 @@ unsafe impl Send for User {}
 // SAFETY: Tasks of the user share the struct, which is changed by atomic operations only.
 unsafe impl Sync for User {}
 
-/// The address space and the user that pinned pages are charged to.
-///
-/// Every mapping makes and drops one, so its references are taken and put by one call of C each.
+/// The address space, the process and the user that pinned pages are charged to.
 ///
 /// # Invariants
 ///
 /// A reference on each of the three is owned by this.
-///
-/// # Examples
-///
-/// ```
-/// use crate::kapi::mm::locked_vm::AccountedMm;
-///
-/// // A kernel thread has no address space to charge.
-/// assert!(AccountedMm::current().is_err_and(|error| error == EINVAL));
-/// # Ok::<(), Error>(())
-/// ```
-pub(crate) struct AccountedMm {
+struct Accounts {
     mm: ManuallyDrop<ARef<Mm>>,
     task: ManuallyDrop<ARef<Task>>,
     user: User,
-    /// What [`Accounting::Process`] needs.
-    process: Option<Arc<ProcessCharge>>,
 }
 
-impl Drop for AccountedMm {
+impl Drop for Accounts {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the references are ours, and they are not used after the
         // drop.
@@ -97,23 +83,9 @@ impl Drop for AccountedMm {
     }
 }
 
-impl Clone for AccountedMm {
-    fn clone(&self) -> Self {
-        // SAFETY: By the type invariants there is a reference to the user.
-        unsafe { bindings::iommufd_rs_get_user(self.user.0.as_ptr()) };
-        // INVARIANT: The three references were just counted.
-        Self {
-            mm: self.mm.clone(),
-            task: self.task.clone(),
-            user: User(self.user.0),
-            process: self.process.clone(),
-        }
-    }
-}
-
-impl AccountedMm {
+impl Accounts {
     /// Returns those of the current process. Returns `EINVAL` in a kernel thread.
-    pub(crate) fn current() -> Result<Self> {
+    fn current() -> Result<Self> {
         let mut mm = core::ptr::null_mut();
         let mut task = core::ptr::null_mut();
         let mut user = core::ptr::null_mut();
@@ -130,25 +102,75 @@ impl AccountedMm {
                 mm: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(mm.cast()))),
                 task: ManuallyDrop::new(ARef::from_raw(NonNull::new_unchecked(task.cast()))),
                 user: User(NonNull::new_unchecked(user)),
-                process: None,
             }
         })
     }
 
-    /// Prepares it for [`Accounting::Process`]. `last` is a value that was prepared, if there is one: if
-    /// it is the same process, both uncharge it together. Returns `ENOMEM` if there is no memory.
-    pub(super) fn prepare(&mut self, last: Option<&Self>) -> Result {
-        let same = last.filter(|last| core::ptr::eq(last.mm.as_raw(), self.mm.as_raw()));
-        self.process = match same.and_then(|last| last.process.clone()) {
-            None => Some(ProcessCharge::new((*self.mm).clone())?),
-            process => process,
+    /// Returns whether they are those of the current process.
+    fn are_current(&self) -> bool {
+        // SAFETY: The pointers are compared only.
+        unsafe {
+            bindings::iommufd_rs_are_accounts(
+                self.mm.as_raw(),
+                self.task.as_ptr(),
+                self.user.0.as_ptr(),
+            )
+        }
+    }
+}
+
+/// The address space and the user that pinned pages are charged to.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kapi::mm::locked_vm::AccountedMm;
+///
+/// // A kernel thread has no address space to charge.
+/// let none = AccountedMm::current(false, None);
+/// assert!(none.is_err_and(|error| error == EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
+pub(crate) struct AccountedMm {
+    accounts: Accounts,
+    /// What [`Accounting::Process`] needs.
+    process: Option<Arc<ProcessCharge>>,
+}
+
+impl AccountedMm {
+    /// Returns that of the current process, also for [`Accounting::Process`] if `by_process` is true.
+    /// `last` is another one, if there is any: if it is the same process, both uncharge it together.
+    /// Returns `EINVAL` in a kernel thread, and `ENOMEM`.
+    pub(crate) fn current(by_process: bool, last: Option<&Self>) -> Result<Self> {
+        let accounts = Accounts::current()?;
+        let process = if by_process {
+            let same = last.filter(|last| core::ptr::eq(last.mm().as_raw(), accounts.mm.as_raw()));
+            match same.and_then(|last| last.process.clone()) {
+                None => Some(ProcessCharge::new((*accounts.mm).clone())?),
+                process => process,
+            }
+        } else {
+            None
         };
-        Ok(())
+        Ok(Self { accounts, process })
+    }
+
+    /// Returns whether [`AccountedMm::current`] would return an equal one.
+    pub(super) fn is_as_current(&self, by_process: bool) -> bool {
+        self.accounts.are_current() && (self.process.is_some() || !by_process)
     }
 
     /// Returns the address space.
     pub(crate) fn mm(&self) -> &Mm {
-        &self.mm
+        &self.accounts.mm
+    }
+
+    fn task(&self) -> &Task {
+        &self.accounts.task
+    }
+
+    fn user(&self) -> *mut bindings::user_struct {
+        self.accounts.user.0.as_ptr()
     }
 
     /// Charges `npages` pages. On failure nothing is charged. Returns `ENOMEM` if this exceeds the
@@ -162,8 +184,8 @@ impl AccountedMm {
                 // SAFETY: `self` holds a reference to the user and one to the task.
                 let fits = unsafe {
                     bindings::iommufd_rs_charge_user(
-                        self.user.0.as_ptr(),
-                        self.task.as_ptr(),
+                        self.user(),
+                        self.task().as_ptr(),
                         to_usize(npages),
                     )
                 };
@@ -175,7 +197,7 @@ impl AccountedMm {
                 // Whatever is charged so was prepared for it.
                 warn_on_once!(self.process.is_none());
                 let process = self.process.as_ref().ok_or(EINVAL)?;
-                process.charge(npages, &self.task, wait)?;
+                process.charge(npages, self.task(), wait)?;
             }
         }
         self.add_pinned(to_isize(npages));
@@ -204,7 +226,7 @@ impl AccountedMm {
             return None;
         }
         // SAFETY: `self` holds a reference to the task.
-        let limit = unsafe { bindings::iommufd_rs_memlock_limit(self.task.as_ptr()) };
+        let limit = unsafe { bindings::iommufd_rs_memlock_limit(self.task().as_ptr()) };
         Some(to_u64(limit))
     }
 
@@ -215,9 +237,9 @@ impl AccountedMm {
         // SAFETY: `self` holds references to the user and to the address space.
         let charged = unsafe {
             match accounting {
-                Accounting::Unlimited => bindings::iommufd_rs_pinned_vm(self.mm.as_raw()),
-                Accounting::User => bindings::iommufd_rs_user_locked_vm(self.user.0.as_ptr()),
-                Accounting::Process => bindings::iommufd_rs_locked_vm(self.mm.as_raw()),
+                Accounting::Unlimited => bindings::iommufd_rs_pinned_vm(self.mm().as_raw()),
+                Accounting::User => bindings::iommufd_rs_user_locked_vm(self.user()),
+                Accounting::Process => bindings::iommufd_rs_locked_vm(self.mm().as_raw()),
             }
         };
         to_u64(charged)
@@ -230,7 +252,7 @@ impl AccountedMm {
             Accounting::Unlimited => {}
             // SAFETY: `self` holds a reference to the user.
             Accounting::User => unsafe {
-                bindings::iommufd_rs_uncharge_user(self.user.0.as_ptr(), to_usize(npages))
+                bindings::iommufd_rs_uncharge_user(self.user(), to_usize(npages))
             },
             Accounting::Process => {
                 warn_on_once!(self.process.is_none());
@@ -244,15 +266,15 @@ impl AccountedMm {
 
     fn add_pinned(&self, npages: isize) {
         // SAFETY: `self` holds a reference to the address space, whose counter is atomic.
-        unsafe { bindings::iommufd_rs_add_pinned_vm(self.mm.as_raw(), npages) };
+        unsafe { bindings::iommufd_rs_add_pinned_vm(self.mm().as_raw(), npages) };
     }
 
     /// Returns whether pages that are charged to `other` count against the same limit as those that
     /// are charged to `self`.
     pub(crate) fn same_account(&self, other: &Self, accounting: Accounting) -> bool {
         // Every mode counts in the address space; see `charge`.
-        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
-            && (accounting != Accounting::User || self.user.0 == other.user.0)
+        core::ptr::eq(self.mm().as_raw(), other.mm().as_raw())
+            && (accounting != Accounting::User || self.user() == other.user())
     }
 
     /// As [`AccountedMm::uncharge`], where `npages` may be 0.
@@ -264,30 +286,30 @@ impl AccountedMm {
 
     /// Returns whether `other` is the same address space.
     pub(super) fn same_mm(&self, other: &Self) -> bool {
-        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw())
+        core::ptr::eq(self.mm().as_raw(), other.mm().as_raw())
     }
 
     /// Returns whether `other` is the same address space and user.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        core::ptr::eq(self.mm.as_raw(), other.mm.as_raw()) && self.user.0 == other.user.0
+        core::ptr::eq(self.mm().as_raw(), other.mm().as_raw()) && self.user() == other.user()
     }
 
     /// Returns the id of the user as the current task sees it.
     pub(crate) fn uid(&self) -> u32 {
         // SAFETY: `self` holds a reference to the user.
-        unsafe { bindings::iommufd_rs_uid(self.user.0.as_ptr()) }
+        unsafe { bindings::iommufd_rs_uid(self.user()) }
     }
 
     /// Returns the id of the process as the current task sees it, or 0 if the process has ended or
     /// is in no PID namespace that the current task sees.
     pub(crate) fn pid(&self) -> i32 {
         // SAFETY: `self` holds a reference to the task.
-        unsafe { bindings::iommufd_rs_tgid(self.task.as_ptr()) }
+        unsafe { bindings::iommufd_rs_tgid(self.task().as_ptr()) }
     }
 
     /// Returns whether the current task runs in this address space.
     pub(crate) fn is_current(&self) -> bool {
-        is_current(&self.mm)
+        is_current(self.mm())
     }
 }
 

@@ -4,6 +4,8 @@
 //!
 //! The lock (rank 63) is held for a few instructions.
 
+use core::ops::Deref;
+
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -12,6 +14,7 @@ use kernel::{
             ordering::Relaxed,
             Atomic, //
         },
+        Arc,
         SpinLock, //
     }, //
 };
@@ -24,19 +27,52 @@ use crate::kapi::{
     },
     reason::{
         self,
-        Because,
         Reason, //
-    }, //
+    },
+    sync::clear_on_drop::Clear, //
 };
+
+/// What pages of a context are charged to, and where that counts them.
+///
+/// Every mapping has one, and most are of the same process. They share what takes four references.
+#[derive(Clone)]
+pub(crate) struct Owner(Arc<Charged>);
+
+struct Charged {
+    mm: AccountedMm,
+    usage: Arc<Usage>,
+}
+
+impl Deref for Owner {
+    type Target = AccountedMm;
+
+    fn deref(&self) -> &AccountedMm {
+        &self.0.mm
+    }
+}
+
+impl Owner {
+    /// Returns where the context counts pinned pages.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.0.usage
+    }
+}
 
 /// The pinned pages of a context.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Usage {
     /// The number of pinned pages that are charged.
     pinned: Atomic<u64>,
-    /// What the memory that was pinned last is charged to.
     #[pin]
-    account: SpinLock<Option<(AccountedMm, Accounting)>>,
+    accounts: SpinLock<Accounts>,
+}
+
+/// Each refers to the [`Usage`], so both are dropped with the context ([`Clear`]).
+struct Accounts {
+    /// What the memory that was pinned last is charged to.
+    charged: Option<(Owner, Accounting)>,
+    /// What [`Usage::current_owner`] has made last.
+    made: Option<Owner>,
 }
 
 impl Usage {
@@ -44,7 +80,10 @@ impl Usage {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             pinned: Atomic::new(0),
-            account <- new_spinlock!(None, "Usage::account"),
+            accounts <- new_spinlock!(
+                Accounts { charged: None, made: None },
+                "Usage::accounts"
+            ),
         })
     }
 
@@ -64,13 +103,13 @@ impl Usage {
     }
 
     /// Records what pages are charged to from now on.
-    pub(crate) fn charge_to(&self, owner: &AccountedMm, accounting: Accounting) {
-        let mut account = self.account.lock();
-        match &*account {
+    pub(crate) fn charge_to(&self, owner: &Owner, accounting: Accounting) {
+        let mut accounts = self.accounts.lock();
+        match &accounts.charged {
             Some((old, as_before)) if *as_before == accounting && old.is(owner) => {}
             _ => {
-                let old = account.replace((owner.clone(), accounting));
-                drop(account);
+                let old = accounts.charged.replace((owner.clone(), accounting));
+                drop(accounts);
                 // Dropping it may free the address space.
                 drop(old);
             }
@@ -79,19 +118,63 @@ impl Usage {
 
     /// Returns what pages of the current process are charged to from now on. Returns `EINVAL` in a
     /// kernel thread, and `ENOMEM` if there is no memory.
-    #[inline(always)]
-    pub(crate) fn current_owner(&self, accounting: Accounting) -> reason::Result<AccountedMm> {
-        let mut owner = AccountedMm::current().because(Reason::MapNoProcess, 0)?;
-        if accounting == Accounting::Process {
-            let last = self.account();
-            owner.prepare(last.as_ref().map(|(last, _)| last))?;
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::kapi::mm::{
+    ///     locked_vm::Accounting,
+    ///     usage::Usage, //
+    /// };
+    /// use kernel::sync::Arc;
+    ///
+    /// // A kernel thread has no address space to charge.
+    /// let usage = Arc::pin_init(Usage::new(), GFP_KERNEL)?;
+    /// let none = Usage::current_owner(&usage, Accounting::User);
+    /// assert!(none.is_err_and(|refusal| refusal.error() == EINVAL));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub(crate) fn current_owner(this: &Arc<Self>, accounting: Accounting) -> reason::Result<Owner> {
+        let by_process = accounting == Accounting::Process;
+        // In most calls it is the process of the call before.
+        if let Some(owner) = &this.accounts.lock().made {
+            if owner.is_as_current(by_process) {
+                return Ok(owner.clone());
+            }
         }
+        Self::make_owner(this, by_process)
+    }
+
+    /// Makes what [`Usage::current_owner`] returns from now on in the same process.
+    #[cold]
+    fn make_owner(this: &Arc<Self>, by_process: bool) -> reason::Result<Owner> {
+        let last = this.accounts.lock().made.clone();
+        let mm =
+            AccountedMm::current(by_process, last.as_deref()).map_err(|error| match error {
+                EINVAL => Reason::MapNoProcess.with(0),
+                error => error.into(),
+            })?;
+        let usage = this.clone();
+        let owner = Owner(Arc::new(Charged { mm, usage }, GFP_KERNEL_ACCOUNT)?);
+        let old = this.accounts.lock().made.replace(owner.clone());
+        // Dropping it may free the address space.
+        drop(old);
         Ok(owner)
     }
 
     /// Returns what pages are charged to, or `None` if nothing was pinned yet.
-    pub(crate) fn account(&self) -> Option<(AccountedMm, Accounting)> {
-        self.account.lock().clone()
+    pub(crate) fn account(&self) -> Option<(Owner, Accounting)> {
+        self.accounts.lock().charged.clone()
+    }
+}
+
+impl Clear for Arc<Usage> {
+    fn clear(&self) {
+        let mut accounts = self.accounts.lock();
+        let dropped = (accounts.charged.take(), accounts.made.take());
+        drop(accounts);
+        drop(dropped);
     }
 }
 
@@ -104,9 +187,9 @@ impl PinnedDrop for Usage {
 }
 
 /// How memory that is mapped is charged.
-pub(crate) struct Account {
+pub(crate) struct Account<'a> {
     /// Where the context counts it.
-    pub(crate) usage: kernel::sync::Arc<Usage>,
+    pub(crate) usage: &'a Arc<Usage>,
     /// Whether it is accounted to the process rather than to the user, if there is a limit.
     pub(crate) process: bool,
 }
