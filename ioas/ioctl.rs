@@ -217,7 +217,7 @@ pub(crate) fn map_file(ctx: &Ctx, mut cmd: uapi::IoasMapFile, user: &UserStruct)
     })
 }
 
-/// Maps memory, and calls `commit` as [`Ioas::map`] does.
+/// Maps memory, and tells user space the IOVA.
 fn map_memory(ctx: &Ctx, wanted: Wanted, commit: Commit<'_>) -> Result {
     ctx.latencies().watch(
         Timed::Map,
@@ -257,16 +257,29 @@ fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: Commit<'_>) -> Result {
         None => Pages::from_user(start, length, prot.write, account),
         Some(fd) => Pages::from_file(fd, start, length, prot.write, account),
     }?;
-    let part = Part::new(Slice {
+    let slice = Slice {
         pages,
         start,
         length,
-    })?;
+    };
+    let part = Part::new(Part::vacancy()?, slice);
     let placement = placement_of(wanted.flags, wanted.iova);
-    ioas.map(Chunks::from(part), length, placement, prot, &mut |iova| {
+    let mut commit = |iova| {
         wanted.iova = iova;
         commit(iova)
-    })
+    };
+    let commit = untold(placement, &mut commit);
+    ioas.map(Chunks::from(part), length, placement, prot, commit)
+}
+
+/// Tells user space an IOVA that it has fixed, before anything is done. Returns what is to tell it when all is
+/// done: the IOVA that was chosen, or that the one that is fixed cannot be written, unless there is another error.
+#[inline(always)]
+fn untold(placement: Placement, commit: Commit<'_>) -> Option<Commit<'_>> {
+    match placement {
+        Placement::Fixed(iova) if commit(iova).is_ok() => None,
+        _ => Some(commit),
+    }
 }
 
 /// IOMMU_IOAS_COPY.
@@ -297,10 +310,18 @@ fn copy_slices(ctx: &Ctx, cmd: &mut uapi::IoasCopy, user: &UserStruct) -> Result
     drop(src);
     let dst: Ref<Ioas> = ctx.objects().get(cmd.dst_ioas_id)?;
     let placement = placement_of(cmd.flags, cmd.dst_iova);
-    dst.map(parts, cmd.length, placement, prot, &mut |iova| {
+    let length = cmd.length;
+    let mut commit = |iova| {
         cmd.dst_iova = iova;
         user.write_field(cmd, |cmd| &cmd.dst_iova)
-    })
+    };
+    dst.map(
+        parts,
+        length,
+        placement,
+        prot,
+        untold(placement, &mut commit),
+    )
 }
 
 /// IOMMU_IOAS_UNMAP.

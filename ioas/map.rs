@@ -24,7 +24,8 @@ use crate::{
         area::{
             Area,
             Joint,
-            Slice, //
+            Slice,
+            State, //
         },
         domains::{
             fill_one,
@@ -83,15 +84,15 @@ pub(crate) enum Placement {
 }
 
 /// Memory for an area.
-type VacantArea = Vacancy<IovaUnit, Area>;
+pub(crate) type VacantArea = Vacancy<IovaUnit, Area>;
 
-/// Tells user space the IOVA that was chosen. It is called once at most. [`Ioas::map`] is not generic over it, so
-/// that what it calls becomes part of it.
+/// Tells user space the IOVA. [`Ioas::map`] is not generic over it, so that what it calls becomes part of it.
 pub(crate) type Commit<'a> = &'a mut dyn FnMut(u64) -> Result;
 
 /// A slice that is being mapped.
 pub(crate) struct Part {
-    slice: Slice,
+    /// The memory, unless only its area has that.
+    slice: Option<Slice>,
     /// Memory for its area, until there is an area.
     vacancy: Option<VacantArea>,
     /// The range of its area, once there is an area. The last one that was made has the addresses of
@@ -100,21 +101,27 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Allocates memory for its area. Returns `ENOMEM`.
+    /// Creates one with memory for its area, which [`Part::vacancy`] has allocated.
     #[inline(always)]
-    pub(crate) fn new(slice: Slice) -> Result<Self, Error> {
-        Ok(Self {
-            slice,
-            vacancy: Some(Vacancy::new()?),
+    pub(crate) fn new(vacancy: VacantArea, slice: Slice) -> Self {
+        Self {
+            slice: Some(slice),
+            vacancy: Some(vacancy),
             range: None,
-        })
+        }
+    }
+
+    /// Allocates memory for an area. Returns `ENOMEM`.
+    #[inline(always)]
+    pub(crate) fn vacancy() -> Result<VacantArea, Error> {
+        Vacancy::new()
     }
 
     /// Returns `EPERM` if devices shall write to memory that permits only reads, `EINVAL` if the memory
     /// is not aligned, and `EOVERFLOW` if its last page passes the end of 64 bits.
-    #[inline]
+    #[inline(always)]
     fn check(&self, prot: Prot, mask: u64) -> Result {
-        let slice = &self.slice;
+        let slice = some_or_warn!(self.slice.as_ref())?;
         if prot.write && !slice.pages.writable() {
             return Err(Reason::MapReadOnly.with(0));
         }
@@ -130,10 +137,25 @@ impl Part {
 
     /// Returns its area, and the memory for that.
     #[inline(always)]
-    fn begin(&mut self, terms: &Terms, joint: Option<&Arc<Joint>>) -> Result<(VacantArea, Area)> {
+    fn begin(
+        &mut self,
+        prot: Prot,
+        followed: Followed,
+        joint: Option<&Arc<Joint>>,
+    ) -> Result<(VacantArea, Area)> {
         let vacancy = some_or_warn!(self.vacancy.take())?;
-        let slice = self.slice.clone();
-        let area = Area::building(slice, terms.prot, terms.followed, joint.cloned());
+        let slice = some_or_warn!(self.slice.clone())?;
+        let area = Area::building(slice, prot, followed, joint.cloned());
+        Ok((vacancy, area))
+    }
+
+    /// As [`Part::begin`], for an area that is ready.
+    #[inline(always)]
+    fn complete(&mut self, prot: Prot, followed: Followed) -> Result<(VacantArea, Area)> {
+        let vacancy = some_or_warn!(self.vacancy.take())?;
+        let slice = some_or_warn!(self.slice.take())?;
+        let mut area = Area::building(slice, prot, followed, None);
+        area.set_state(State::Ready);
         Ok((vacancy, area))
     }
 }
@@ -142,7 +164,7 @@ impl Part {
 fn areas(parts: &Chunks<Part>) -> impl Iterator<Item = (IovaRange, &Slice)> + Clone {
     parts
         .iter()
-        .filter_map(|part| Some((part.range?, &part.slice)))
+        .filter_map(|part| Some((part.range?, part.slice.as_ref()?)))
 }
 
 /// Areas that are being built. Dropping it removes them.
@@ -277,9 +299,9 @@ impl Ioas {
         self.space.read().domains.members.next(slot + 1, followed)
     }
 
-    /// Maps parts one behind the other, `length` bytes in all. Calls `commit` with the
-    /// IOVA of the first byte when all is mapped, before other tasks can see it. On failure, also
-    /// of `commit`, nothing has changed.
+    /// Maps parts one behind the other, `length` bytes in all. Calls `commit`, if there is one, with the
+    /// IOVA of the first byte when all is mapped, before other tasks can see it. On failure, also of `commit`,
+    /// nothing has changed.
     ///
     /// Returns `EINVAL` for misalignment and reserved addresses, `EEXIST` if part of the range is
     /// mapped, `ENOSPC` if no address fits, `EOVERFLOW` if the range passes the end of the address
@@ -291,7 +313,7 @@ impl Ioas {
         length: u64,
         placement: Placement,
         prot: Prot,
-        commit: Commit<'_>,
+        commit: Option<Commit<'_>>,
     ) -> Result {
         let joint = match parts.is_longer_than(AT_ONCE) {
             true => Some(Joint::new()?),
@@ -302,12 +324,19 @@ impl Ioas {
             parts: &mut parts,
             joint,
         };
-        let terms = taken.take(length, placement, prot)?;
+        let Some(terms) = taken.take(length, placement, prot, commit.is_some())? else {
+            core::mem::forget(taken);
+            // The area has all that was in them.
+            core::mem::forget(parts);
+            return Ok(());
+        };
 
         let (range, followed, count) = (terms.range, terms.followed, terms.count);
         let mut filled = Filled::new(self, taken.parts, followed);
         filled.fill(terms)?;
-        commit(range.start())?;
+        if let Some(commit) = commit {
+            commit(range.start())?;
+        }
         // The mapping is complete, so neither guard may undo it.
         core::mem::forget(filled);
 
@@ -319,8 +348,7 @@ impl Ioas {
             None => space.make_ready(areas(taken.parts).map(|(range, _)| range)),
         }
         // Other tasks can unmap the areas when the lock is released.
-        self.stats.areas.fetch_add(count, Relaxed);
-        self.stats.bytes.fetch_add(length, Relaxed);
+        self.count(count, length);
         // `parts` may have the last references to memory, which must not be dropped under the lock.
         self.settle(space);
         let joint = taken.joint.take();
@@ -329,6 +357,12 @@ impl Ioas {
             self.dissolve(&joint, range);
         }
         Ok(())
+    }
+
+    /// Counts areas of `length` bytes in all.
+    fn count(&self, areas: u64, length: u64) {
+        self.stats.areas.fetch_add(areas, Relaxed);
+        self.stats.bytes.fetch_add(length, Relaxed);
     }
 
     /// Makes the areas in `range` that are of `joint`, which is ready, ones like others.
@@ -355,9 +389,16 @@ impl Ioas {
 }
 
 impl Taken<'_> {
-    /// Takes the addresses. The parts say which areas were made, also on failure. Returns the errors
+    /// Takes the addresses. The parts say which areas were made, also on failure. If nothing is left to be
+    /// done, and the caller has nothing `to_tell`, makes the area ready and returns `None`. Returns the errors
     /// of [`Ioas::map`].
-    fn take(&mut self, length: u64, placement: Placement, prot: Prot) -> Result<Terms> {
+    fn take(
+        &mut self,
+        length: u64,
+        placement: Placement,
+        prot: Prot,
+        to_tell: bool,
+    ) -> Result<Option<Terms>> {
         let mut search = Search::new();
         let (mut space, mask, iova) = loop {
             let mut space = self.ioas.space.write();
@@ -369,8 +410,9 @@ impl Taken<'_> {
             let iova = match placement {
                 Placement::Anywhere => {
                     // `length` is that of the parts together, and not 0.
-                    let first = some_or_warn!(self.parts.iter().next())?;
-                    space.choose(first.slice.origin(), length, &mut search)?
+                    let first = self.parts.iter().next();
+                    let slice = some_or_warn!(first.and_then(|first| first.slice.as_ref()))?;
+                    space.choose(slice.origin(), length, &mut search)?
                 }
                 Placement::Fixed(iova) => {
                     if iova & mask != 0 {
@@ -390,23 +432,36 @@ impl Taken<'_> {
         };
         let whole = IovaRange::from_len(iova, length).because(Reason::MapOverflow, iova)?;
         let followed = space.domains.members.up_to_date();
+        let domain = space.domains.members.next(0, followed);
+        // There is one.
+        let (first, others) = some_or_warn!(self.parts.split_first_mut())?;
+        first.check(prot, mask)?;
+        // No domain is to have the area, and no other one is missing.
+        let complete = domain.is_none() && others.is_none() && !to_tell;
+        let (vacancy, area) = match complete {
+            true => first.complete(prot, followed)?,
+            false => first.begin(prot, followed, self.joint.as_ref())?,
+        };
+        // The addresses were checked above.
+        if let Err(area) = space.insert(vacancy, whole, area) {
+            warn_on_once!(true);
+            drop((space, area));
+            return Err(Reason::MapExists.with(iova));
+        }
+        if complete {
+            // Other tasks can unmap it when the lock is released.
+            self.ioas.count(1, length);
+            return Ok(None);
+        }
+        first.range = Some(whole);
         let mut terms = Terms {
             range: whole,
             prot,
             followed,
-            first: space.domains.members.next(0, followed),
+            first: domain,
             small_pages: space.domains.small_pages,
             count: 1,
         };
-        // There is one.
-        let (first, others) = some_or_warn!(self.parts.split_first_mut())?;
-        first.check(prot, mask)?;
-        let (vacancy, area) = first.begin(&terms, self.joint.as_ref())?;
-        // The addresses were checked above.
-        if warn_on_once!(space.insert(vacancy, whole, area).is_err()) {
-            return Err(Reason::MapExists.with(iova));
-        }
-        first.range = Some(whole);
         if let Some(others) = others {
             cut_off(
                 self.ioas,
@@ -417,7 +472,7 @@ impl Taken<'_> {
                 &mut terms,
             )?;
         }
-        Ok(terms)
+        Ok(Some(terms))
     }
 }
 
@@ -444,8 +499,9 @@ fn cut_off<'a>(
             space = ioas.space.write();
         }
         part.check(terms.prot, space.alignment - 1)?;
-        let start = rest.start().wrapping_add(before.slice.length);
-        let (vacancy, area) = part.begin(terms, joint)?;
+        let slice = some_or_warn!(before.slice.as_ref())?;
+        let start = rest.start().wrapping_add(slice.length);
+        let (vacancy, area) = part.begin(terms.prot, terms.followed, joint)?;
         // No other task changes an area that is building.
         if warn_on_once!(space.split(vacancy, rest, start, area).is_err()) {
             return Err(Reason::MapExists.with(start));

@@ -117,7 +117,7 @@ impl Ioas {
         }
         drop(space);
         for slice in found.into_iter().flatten() {
-            parts.push(Part::new(slice)?)?;
+            parts.push(Part::new(Part::vacancy()?, slice))?;
         }
         Ok(rest.map_or(Round::Last, Round::More))
     }

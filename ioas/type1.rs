@@ -46,11 +46,11 @@ impl Ioas {
             length,
         };
         self.map(
-            Chunks::from(Part::new(slice)?),
+            Chunks::from(Part::new(Part::vacancy()?, slice)),
             length,
             Placement::Fixed(iova),
             prot,
-            &mut |_| Ok(()),
+            None,
         )
     }
 

@@ -93,11 +93,14 @@ impl<T: ?Sized> Unpin for Shared<T> {}
 impl<T> Shared<T> {
     /// Allocates a value and returns the first reference to it. Returns `ENOMEM` if there is no
     /// memory, or the error of `init`.
+    #[inline(always)]
     pub(crate) fn pin_init(init: impl PinInit<T, Error>, flags: Flags) -> Result<Self> {
         Self::try_pin_init(init, flags)
     }
 
     /// As [`Shared::pin_init`], for an `init` with another type of errors.
+    // Otherwise what `init` has captured is copied.
+    #[inline(always)]
     pub(crate) fn try_pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self, E>
     where
         E: From<AllocError>,

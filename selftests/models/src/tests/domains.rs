@@ -121,9 +121,13 @@ impl World {
             length: count * PAGE_SIZE,
         };
         let mut parts = Chunks::new();
-        parts.push(Part::new(slice).unwrap()).unwrap();
+        parts
+            .push(Part::new(Part::vacancy().unwrap(), slice))
+            .unwrap();
         let (length, at) = (count * PAGE_SIZE, Placement::Fixed(first * PAGE_SIZE));
-        let mapped = self.ioas.map(parts, length, at, PROT, &mut |_| Ok(()));
+        let mapped = self
+            .ioas
+            .map(parts, length, at, PROT, Some(&mut |_| Ok(())));
         mapped.is_ok()
     }
 
