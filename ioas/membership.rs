@@ -34,9 +34,12 @@ use core::ops::Range;
 
 use kernel::prelude::*;
 
-use crate::kapi::bug::{
-    sub_or_warn,
-    warn_on_once, //
+use crate::kapi::{
+    bug::{
+        sub_or_warn,
+        warn_on_once, //
+    },
+    units::to_usize, //
 };
 
 /// The last change of the domains that an area has followed.
@@ -74,13 +77,13 @@ pub(crate) struct Membership<D> {
     first_free: usize,
     stage: Stage,
     /// The number of domains in [`Phase::ToLeave`].
-    to_leave: usize,
+    to_leave: u32,
     /// The number of domains in [`Phase::Lingering`].
-    lingering: usize,
-    /// If there are some, their slots are in this range.
-    lingering_in: Option<Range<usize>>,
+    lingering: u32,
+    /// Their slots are in this range, which is empty if there are none.
+    lingering_in: Range<u32>,
     /// The number of these that no area has any more.
-    gone: usize,
+    gone: u32,
     /// The number of areas.
     areas: u64,
     /// The number of the last change that has begun.
@@ -177,11 +180,13 @@ impl<D: Clone> Next<D> {
     }
 }
 
-/// Returns the smallest range that contains both, or the one that there is.
-fn spanning(one: Option<Range<usize>>, other: Option<Range<usize>>) -> Option<Range<usize>> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.start.min(other.start)..one.end.max(other.end)),
-        (one, other) => one.or(other),
+/// Returns the smallest range that contains a slot and all of `slots`, which may be empty.
+fn with_slot(slots: &Range<u32>, slot: usize) -> Range<u32> {
+    // There is no memory for more domains.
+    let slot = u32::try_from(slot).unwrap_or(u32::MAX - 1);
+    match slots.is_empty() {
+        true => slot..slot + 1,
+        false => slots.start.min(slot)..slots.end.max(slot + 1),
     }
 }
 
@@ -195,7 +200,7 @@ impl<D: Clone> Membership<D> {
             stage: Stage::Idle,
             to_leave: 0,
             lingering: 0,
-            lingering_in: None,
+            lingering_in: 0..0,
             gone: 0,
             areas: 0,
             change: 0,
@@ -260,12 +265,12 @@ impl<D: Clone> Membership<D> {
     fn changing_mut(&mut self) -> impl Iterator<Item = &mut Member<D>> {
         // There may be a thousand domains, and more areas than that.
         let slots = match self.stage {
-            Stage::Joining(slot) | Stage::Leaving(slot) => Some(slot..slot + 1),
-            Stage::Idle => None,
+            Stage::Joining(slot) | Stage::Leaving(slot) => with_slot(&self.lingering_in, slot),
+            Stage::Idle => self.lingering_in.clone(),
         };
-        let slots = spanning(slots, self.lingering_in.clone()).unwrap_or(0..0);
+        let (start, end) = (to_usize(slots.start.into()), to_usize(slots.end.into()));
         // The last ones may be gone.
-        let slots = slots.start..slots.end.min(self.slots.len());
+        let slots = start..end.min(self.slots.len());
         let slots = self.slots.get_mut(slots).unwrap_or_default();
         slots.iter_mut().flatten()
     }
@@ -348,7 +353,7 @@ impl<D: Clone> Membership<D> {
     #[inline(never)]
     fn remove_behind(&mut self, followed: Followed) {
         let behind = self.changing_mut().filter(|m| m.is_behind(followed));
-        self.gone += behind.map(|m| usize::from(m.caught_up())).sum::<usize>();
+        self.gone += behind.map(|m| u32::from(m.caught_up())).sum::<u32>();
     }
 
     /// Counts that an area has followed more changes than before.
@@ -356,7 +361,7 @@ impl<D: Clone> Membership<D> {
         let mut gone = 0;
         for member in self.changing_mut() {
             if member.is_behind(before) && !member.is_behind(now) {
-                gone += usize::from(member.caught_up());
+                gone += u32::from(member.caught_up());
             }
         }
         self.gone += gone;
@@ -459,8 +464,8 @@ impl<D: Clone> Membership<D> {
         if let Phase::Leaving(left) = member.phase {
             member.phase = Phase::Lingering(left);
             self.lingering += 1;
-            self.lingering_in = spanning(self.lingering_in.take(), Some(slot..slot + 1));
-            self.gone += usize::from(member.is_gone());
+            self.lingering_in = with_slot(&self.lingering_in, slot);
+            self.gone += u32::from(member.is_gone());
         } else {
             warn_on_once!(member.behind != 0);
             member.phase = Phase::Full;
@@ -479,7 +484,7 @@ impl<D: Clone> Membership<D> {
         self.gone -= 1;
         self.lingering -= 1;
         if self.lingering == 0 {
-            self.lingering_in = None;
+            self.lingering_in = 0..0;
         }
         self.first_free = self.first_free.min(slot);
         // Free slots at both ends would be looked at for each area.
