@@ -85,12 +85,14 @@ impl Mmio {
         domain: &Arc<Domain>,
         range: IovaRange,
         pages: PageRange,
-        mut filler: Filler<'_>,
+        filler: Filler<'_>,
     ) -> Result {
-        let mut loan = self.0.lock();
+        let mut loan = self.0.lock_killable()?;
         let (Some(memory), mapped) = loan.parts() else {
             return Ok(());
         };
+        // If mapping fails, it is undone before the lock is released: revocation knows nothing of it.
+        let mut filler = filler;
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let phase = (range.start() >> PAGE_SHIFT).wrapping_sub(pages.start());
         let division = Division::new(phase);
@@ -111,12 +113,13 @@ impl Mmio {
         Ok(())
     }
 
-    /// Returns the physical address of page `index`, or `None` if the memory was revoked.
-    pub(crate) fn phys(&self, index: u64) -> Option<u64> {
-        let mut loan = self.0.lock();
+    /// Returns the physical address of page `index`, or `None` if the memory was revoked. Returns `EINTR`
+    /// if the task is being killed.
+    pub(crate) fn phys(&self, index: u64) -> Result<Option<u64>> {
+        let mut loan = self.0.lock_killable()?;
         let (memory, _) = loan.parts();
-        let page = memory?.part(index << PAGE_SHIFT, PAGE_SIZE)?;
-        Some(page.start())
+        let page = memory.and_then(|memory| memory.part(index << PAGE_SHIFT, PAGE_SIZE));
+        Ok(page.map(|page| page.start()))
     }
 
     /// Unmaps `range` of `domain`, unless revocation has unmapped it.

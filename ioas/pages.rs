@@ -65,7 +65,10 @@ use crate::{
             Result, //
         },
         sync::{
-            killable::lock_killable,
+            killable::{
+                let_waiters_in,
+                lock_killable, //
+            },
             shared::Shared,
             wait_queue::{
                 new_wait_queue,
@@ -279,6 +282,9 @@ impl Pages {
             drop(inner);
             drop(unpinned);
             rest = more;
+            if rest.is_some() {
+                let_waiters_in(&self.inner);
+            }
         }
     }
 

@@ -108,7 +108,7 @@ impl Ioas {
         let found = match slice.pages.mmio() {
             Some((mmio, first)) => {
                 let phys = mmio
-                    .phys(first + wanted.start())
+                    .phys(first + wanted.start())?
                     .ok_or(Reason::PhysRevoked.with(iova))?;
                 Some((phys, wanted.len()))
             }

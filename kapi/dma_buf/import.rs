@@ -33,6 +33,7 @@ use crate::{
     ffi::bindings,
     kapi::{
         mm::phys::PhysPiece,
+        sync::killable::lock_killable,
         units::to_u64, //
     }, //
 };
@@ -259,6 +260,11 @@ impl<T: Importer> Attachment<T> {
     /// Locks the memory and what the importer records of it.
     pub(crate) fn lock(&self) -> LoanGuard<'_, T> {
         LoanGuard(self.loan.inner.lock())
+    }
+
+    /// As [`Attachment::lock`]. Returns `EINTR` if the task is being killed.
+    pub(crate) fn lock_killable(&self) -> Result<LoanGuard<'_, T>> {
+        Ok(LoanGuard(lock_killable(&self.loan.inner)?))
     }
 }
 

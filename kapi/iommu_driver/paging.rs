@@ -177,7 +177,8 @@ impl<T: Paging> PagingDomain<T> {
     /// `EOPNOTSUPP` if the kernel was built without tests of the generic page table code.
     pub(crate) fn set_dirty(&self, iova: u64) -> Result {
         let table: *mut bindings::pt_iommu = self.raw().cast();
-        // SAFETY: By the type invariant the table is initialised; its operations are static.
+        // SAFETY: By the type invariant the table is initialised; its operations are static, or
+        // in the domain, which is borrowed.
         let ops = unsafe { (*table).ops.as_ref() };
         let set_dirty = ops.and_then(|ops| ops.set_dirty).ok_or(EOPNOTSUPP)?;
         // SAFETY: The operation belongs to the table, and needs no lock.

@@ -67,7 +67,8 @@ pub(crate) struct Usage {
     accounts: SpinLock<Accounts>,
 }
 
-/// Each refers to the [`Usage`], so both are dropped with the context ([`Clear`]).
+/// Each refers to the [`Usage`], so both are dropped with the context ([`Clear`]). Only calls set them,
+/// which have a reference to the context.
 struct Accounts {
     /// What the memory that was pinned last is charged to.
     charged: Option<(Owner, Accounting)>,

@@ -103,7 +103,7 @@ impl UserStruct {
             E2BIG => Reason::CommandTooLong.with(self.size.into()),
             error => error.into(),
         })?;
-        // SAFETY: copy_struct_from_user() has set all bytes, and any bytes are a `T`: it is
+        // SAFETY: iommufd_rs_copy_struct_from_user() has set all bytes, and any bytes are a `T`: it is
         // `FromBytes`.
         Ok(unsafe { value.assume_init() })
     }

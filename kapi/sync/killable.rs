@@ -45,16 +45,21 @@ pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     Ok(unsafe { Guard::new(mutex, ()) })
 }
 
-/// Releases a mutex and locks it again. Tasks that wait for it have it before, even if they spin. Costs
-/// nothing to speak of if no task waits. Returns `EINTR` if the task is being killed, and then the mutex
-/// is released.
+/// Releases a mutex and locks it again. Gives a task that waits for it time to lock it before, even if it
+/// spins. Costs nothing to speak of if no task waits. Returns `EINTR` if the task is being killed, and then
+/// the mutex is released.
 pub(crate) fn relock_killable<T>(guard: MutexGuard<'_, T>) -> Result<MutexGuard<'_, T>> {
     let mutex = guard.lock_ref();
     drop(guard);
     signal::check_killed()?;
+    let_waiters_in(mutex);
+    lock_killable(mutex)
+}
+
+/// Gives a task that waits for a mutex, which the caller has released and will lock again, time to lock it.
+pub(crate) fn let_waiters_in<T>(mutex: &Mutex<T>) {
     // SAFETY: The constructor of `Mutex` initialised the C mutex, which `mutex` borrows.
     unsafe { bindings::iommufd_rs_mutex_let_waiters_in(raw(mutex)) };
-    lock_killable(mutex)
 }
 
 /// Returns the C mutex.
