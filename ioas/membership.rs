@@ -72,7 +72,7 @@ pub(crate) struct Membership<D> {
     /// from slot to slot without a lock.
     slots: KVVec<Option<Member<D>>>,
     /// No domain has a lower slot.
-    first: usize,
+    first: u32,
     /// No lower slot is free.
     first_free: usize,
     stage: Stage,
@@ -180,10 +180,14 @@ impl<D: Clone> Next<D> {
     }
 }
 
+/// Returns a number of a slot. There is no memory for more domains.
+fn number_of(slot: usize) -> u32 {
+    u32::try_from(slot).unwrap_or(u32::MAX - 1)
+}
+
 /// Returns the smallest range that contains a slot and all of `slots`, which may be empty.
 fn with_slot(slots: &Range<u32>, slot: usize) -> Range<u32> {
-    // There is no memory for more domains.
-    let slot = u32::try_from(slot).unwrap_or(u32::MAX - 1);
+    let slot = number_of(slot);
     match slots.is_empty() {
         true => slot..slot + 1,
         false => slots.start.min(slot)..slots.end.max(slot + 1),
@@ -224,13 +228,18 @@ impl<D: Clone> Membership<D> {
 
     /// Returns the domains from `slot` on, also those that join or leave, and their slots.
     fn from(&self, slot: usize) -> impl Iterator<Item = (usize, &Member<D>)> {
-        let slots = self.slots.iter().enumerate().skip(slot.max(self.first));
+        let slots = self.slots.iter().enumerate().skip(slot.max(self.first()));
         slots.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
+    }
+
+    /// No domain has a lower slot.
+    fn first(&self) -> usize {
+        to_usize(self.first.into())
     }
 
     /// Returns the slot of the first domain for which `is` returns true.
     fn find(&self, is: impl Fn(&Member<D>) -> bool) -> Option<usize> {
-        let mut members = self.from(self.first);
+        let mut members = self.from(self.first());
         members.find(|(_, member)| is(member)).map(|(slot, _)| slot)
     }
 
@@ -382,7 +391,7 @@ impl<D: Clone> Membership<D> {
             self.slots.push(None, GFP_KERNEL_ACCOUNT)?;
         }
         self.first_free = slot + 1;
-        self.first = self.first.min(slot);
+        self.first = self.first.min(number_of(slot));
         self.change += 1;
         let place = self.slots.get_mut(slot);
         warn_on_once!(place.is_none());
@@ -424,7 +433,8 @@ impl<D: Clone> Membership<D> {
     /// Has the full member leave for which `which` returns true. Returns false if there is none. The
     /// caller then calls [`Membership::take_work`].
     pub(crate) fn leave(&mut self, which: impl Fn(&D) -> bool) -> bool {
-        let mut members = self.slots.iter_mut().skip(self.first).flatten();
+        let first = self.first();
+        let mut members = self.slots.iter_mut().skip(first).flatten();
         let found = members.find(|m| m.phase == Phase::Full && which(&m.domain));
         let is_member = found.is_some();
         if let Some(member) = found {
@@ -491,10 +501,10 @@ impl<D: Clone> Membership<D> {
         while let Some(None) = self.slots.last() {
             self.slots.pop();
         }
-        while let Some(None) = self.slots.get(self.first) {
+        while let Some(None) = self.slots.get(self.first()) {
             self.first += 1;
         }
-        self.first = self.first.min(self.slots.len());
+        self.first = self.first.min(number_of(self.slots.len()));
         member.map(|member| member.domain)
     }
 
