@@ -3,6 +3,7 @@
 """Sees that Documentation/bugs.rst is true of the tests: each suite that it names is there, each test
 that it names is one of a program of that suite, or a unit test of the module, and each bug that a test
 names is on the page. Each suite runs on the debug kernel, but for those of which the page says that they do not.
+Of each test of a bug that this module had it says how it was seen to fail, or that it was not.
 
 Usage: bugs_page.py [TREE]. Prints what is wrong, and fails if anything is."""
 
@@ -22,6 +23,10 @@ _UNIT_TESTS = re.compile(r"``(?:kunit|host|models)``: (``\w+``(?:, ``\w+``)*)")
 _SUITE = re.compile(r'``([a-z0-9-]+)``: ["`*]')
 _NOT_DEBUG = re.compile(r"Only ((?:``[a-z0-9-]+``(?:, | and )?)+) do not\.")
 _BUG = re.compile(r"CVE-\d{4}-\d+|finding [A-Z0-9]+")
+# What a row says of a bug that was in this module, or a table before its first row.
+_WAS_OURS = re.compile(r"[Bb]ugs? that (?:this module|the native backend|the mock of this module) had|had it|"
+                       r"mock of this module differs")
+_SEEN = "How the tests were seen to fail"
 
 
 def settings(name: str) -> dict[str, str] | None:
@@ -57,8 +62,29 @@ def runs_on_debug(suite: str) -> bool:
     return known[0].get("kind") == "host" or any("debug" in one.get("kernel", "") for one in known)
 
 
+def names(text: str) -> list[str]:
+    """The tests that a text names, as they are written there."""
+    quoted = [re.findall(r'"[^"]+"', tests) for _, tests in _TESTS.findall(text)]
+    return sum(quoted, []) + sum((re.findall(r"``\w+``", tests) for tests in _UNIT_TESTS.findall(text)), [])
+
+
+def not_seen(page: str) -> list[str]:
+    """The tests of bugs that this module had of which the page does not say how they were seen to fail, nor
+    that they were not."""
+    # The title of each is at the end of the one before it.
+    sections = re.split(r"\n=+\n", page)
+    at = next(number for number, text in enumerate(sections) if text.endswith(f"\n{_SEEN}"))
+    seen = " ".join(sections.pop(at + 1).split())
+    tests = []
+    for section in sections:
+        head, *rows = (" ".join(row.split()) for row in re.split(r"^   \* - ", section, flags=re.M))
+        tests += [name for row in rows if _WAS_OURS.search(f"{head} {row}") for name in names(row)]
+    return [name for name in tests if name not in seen]
+
+
 def main() -> int:
-    page = " ".join((TREE / "Documentation/bugs.rst").read_text().split())
+    text_of_page = (TREE / "Documentation/bugs.rst").read_text()
+    page = " ".join(text_of_page.split())
     wrong = []
     count = 0
     for suite, quoted in _TESTS.findall(page):
@@ -86,6 +112,7 @@ def main() -> int:
         for name in re.findall(r'\{ "([^"]+)"', file.read_text()):
             wrong += [f'{bug}, a test of which is "{name}", is not on it' for bug in _BUG.findall(name)
                       if bug not in page]
+    wrong += [f"nothing says how {name} was seen to fail" for name in not_seen(text_of_page)]
     if count < 50:
         wrong.append(f"only {count} tests were found on it: its form has changed")
     for line in wrong:
