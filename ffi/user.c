@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* User memory: bodies of functions of shims.h. */
+#include <linux/fault-inject-usercopy.h>
 #include <linux/kthread.h>
 #include <linux/pagemap.h>
 #include <linux/uaccess.h>
@@ -23,7 +24,8 @@ int iommufd_rs_copy_struct_from_user(void *dst, size_t ksize,
 	if (usize != ksize || !IS_ALIGNED((unsigned long)dst | ksize, sizeof(*to)))
 		return copy_other_struct(dst, ksize, src, usize);
 	might_fault();
-	if (!user_read_access_begin(src, ksize))
+	/* As copy_from_user() does. */
+	if (should_fail_usercopy() || !user_read_access_begin(src, ksize))
 		return -EFAULT;
 	for (i = 0; i < ksize / sizeof(*to); i++)
 		unsafe_get_user(to[i], from + i, fault);
@@ -41,7 +43,8 @@ int iommufd_rs_get_user_u32(u32 *value, const u32 __user *src)
 
 int iommufd_rs_put_user_u64(u64 value, u64 __user *dst)
 {
-	return put_user(value, dst);
+	/* As copy_to_user() does. */
+	return should_fail_usercopy() ? -EFAULT : put_user(value, dst);
 }
 
 unsigned long iommufd_rs_clear_user(void __user *to, unsigned long n)
