@@ -272,8 +272,8 @@ fn map_wanted(ctx: &Ctx, wanted: &mut Wanted, commit: Commit<'_>) -> Result {
     ioas.map(Chunks::from(part), length, placement, prot, commit)
 }
 
-/// Tells user space an IOVA that it has fixed, before anything is done. Returns what is to tell it when all is
-/// done: the IOVA that was chosen, or that the one that is fixed cannot be written, unless there is another error.
+/// Calls `commit` with a fixed IOVA, before anything is mapped. Returns `None` if that succeeds. Otherwise returns
+/// `commit`, for [`Ioas::map`] to call last: if the answer cannot be written, any other error of the call comes first.
 #[inline(always)]
 fn untold(placement: Placement, commit: Commit<'_>) -> Option<Commit<'_>> {
     match placement {

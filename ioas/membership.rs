@@ -180,7 +180,7 @@ impl<D: Clone> Next<D> {
     }
 }
 
-/// Returns a number of a slot. There is no memory for more domains.
+/// Returns the number of a slot in 32 bits. There is no memory for more domains.
 fn number_of(slot: usize) -> u32 {
     u32::try_from(slot).unwrap_or(u32::MAX - 1)
 }
@@ -232,7 +232,7 @@ impl<D: Clone> Membership<D> {
         slots.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
     }
 
-    /// No domain has a lower slot.
+    /// Returns the field of that name.
     fn first(&self) -> usize {
         to_usize(self.first.into())
     }

@@ -346,7 +346,7 @@ unsafe extern "C" fn iotlb_sync<T: Paging>(
 
 /// # Safety
 ///
-/// Must be called as `free` of `struct iommu_domain_ops`.
+/// Must be called as `free` of a domain with the operations for `T`.
 unsafe extern "C" fn free<T: Paging>(domain: *mut bindings::iommu_domain) {
     let domain: *mut PagingDomain<T> = domain.cast();
     // SAFETY: `into_raw` made it of a `KBox`, and nothing refers to it any more.

@@ -52,7 +52,7 @@ pub mod model {
     /// How often a model runs.
     const TIMES: usize = 100;
 
-    /// How a model runs. What loom is told has no effect.
+    /// Runs a model. Has the fields of loom's builder, which models set, and ignores both.
     pub struct Builder {
         pub preemption_bound: Option<usize>,
         pub max_branches: usize,
