@@ -2,6 +2,7 @@
 # shellcheck shell=dash
 # The functions for a suite's guest.sh. Lines that begin with "@@ " are read by the runner on the host:
 #
+#	@@ booted	  the script of the suite begins
 #	@@ program NAME	  the output of NAME follows, KTAP unless the suite says otherwise
 #	@@ exit STATUS	  the program has exited
 #	@@ ok NAME	  a check made by these functions
@@ -51,6 +52,16 @@ limited() {
 	wait "$watchdog" || true
 	end_session "$pid"
 	return "$status"
+}
+
+# report_standstill: when three quarters of the guest's time have passed, print on the console what tasks are blocked
+# on, how often the serial ports interrupted, and the processes.
+report_standstill() {
+	sleep $((LIMIT * 3 / 2))
+	echo w >/proc/sysrq-trigger
+	grep -h ttyS /proc/interrupts >/dev/console || true
+	cat /proc/tty/driver/serial >/dev/console || true
+	ps -o pid,ppid,stat,args >/dev/console
 }
 
 # run PROGRAM ARGUMENT...: run a test program of the initramfs and pass its output to the runner. In a suite that

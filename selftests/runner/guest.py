@@ -42,6 +42,9 @@ _CPUS = {
 _LEASH = ["setpriv", "--pdeathsig", "KILL"]
 
 
+# Seconds until the suite's script begins. It takes 2 to 30, with everything that may run beside the guest.
+BOOT_SECONDS = 300
+
 # The MiB that QEMU needs beside the guest's memory, most of it for translated code, and the MiB that a
 # suite without a guest may need.
 _QEMU_MEMORY = 768
@@ -236,7 +239,8 @@ class Guest:
     def __init__(self, parts: Parts, initramfs: Path, log: TextIO) -> None:
         self._log = log
         self._start = time.monotonic()
-        self._deadline = self._start + parts.suite.timeout
+        self._timeout = parts.suite.timeout
+        self._deadline = self._start + min(BOOT_SECONDS, self._timeout)
         self.timed_out = False
         self.status = 0
         pipes = {channel: os.pipe() for channel in (KERNEL, RESULTS, QEMU)}
@@ -259,6 +263,10 @@ class Guest:
             for _, writer in pipes.values():
                 os.close(writer)
         self._readers = {channel: reader for channel, (reader, _) in pipes.items()}
+
+    def booted(self) -> None:
+        """Gives the guest the time that its suite has."""
+        self._deadline = self._start + self._timeout
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yields each line with its channel, until the guest has exited or its time is over."""
