@@ -196,6 +196,10 @@ static void others_while_changing(struct fixture *none)
 {
 	bool meanwhile = false;
 
+	if (on_c_module()) {
+		skip("finding BE: the C module has a WARN, as the owner is gone");
+		return;
+	}
 	file = memory_file(PAGES * PAGE, 0);
 	CHECK(file >= 0);
 	/* With the bug, the calls wait for the one that changes the process, which waits for the memory. */
