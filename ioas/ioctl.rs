@@ -11,11 +11,9 @@ use kernel::{
 
 use crate::{
     ioas::{
+        allowed::Allowed,
         area::Slice,
-        interval::{
-            IntervalMap,
-            Vacancy, //
-        },
+        interval::Vacancy,
         map::{
             Commit,
             Part,
@@ -106,7 +104,7 @@ pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStru
     let ioas: Ref<Ioas> = ctx.objects().get(cmd.ioas_id)?;
     let bytes = size_of::<uapi::IovaRangeElm>().saturating_mul(cmd.num_iovas as usize);
     let mut input = UserSlice::new(user::ptr(cmd.allowed_iovas), bytes).reader();
-    let mut allowed = IntervalMap::new();
+    let mut allowed = Allowed::new();
     for count in 0..cmd.num_iovas {
         let elm: uapi::IovaRangeElm = input.read()?;
         if count == MAX_ALLOWED_RANGES {
@@ -115,7 +113,7 @@ pub(crate) fn allow_iovas(ctx: &Ctx, cmd: uapi::IoasAllowIovas, _user: &UserStru
         let range = IovaRange::new(elm.start, elm.last).filter(|r| r.start() != r.last());
         let bad = Reason::IoasBadRange.with(count.into());
         allowed
-            .insert(Vacancy::new()?, range.ok_or(bad)?, ())
+            .add(Vacancy::new()?, range.ok_or(bad)?)
             .map_err(|()| bad)?;
     }
     ioas.allow(allowed)

@@ -9,6 +9,7 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
+        allowed::Allowed,
         interval::IntervalMap,
         reserved::{
             Piece,
@@ -104,7 +105,7 @@ pub(crate) fn ideal_alignment(addr: u64, length: u64) -> Result<u64> {
 pub(crate) fn choose<V>(
     areas: Room<'_, V>,
     reserved: Room<'_, Piece>,
-    allowed: &IntervalMap<IovaUnit, ()>,
+    allowed: &Allowed,
     addr: u64,
     length: u64,
     alignment: u64,
@@ -124,28 +125,13 @@ pub(crate) fn choose<V>(
     let found = if allowed.is_empty() {
         Some(usable).and_then(step)
     } else {
-        merged(allowed, rest).find_map(step)
+        allowed.iter_in(rest).find_map(step)
     };
     match found {
         Some(Step::Found(at)) => Ok(Some(at)),
         Some(Step::Later) => Ok(None),
         None => Err(ENOSPC),
     }
-}
-
-/// Returns the ranges of a map that intersect `within` in order, with neighbours joined.
-fn merged(
-    map: &IntervalMap<IovaUnit, ()>,
-    within: IovaRange,
-) -> impl Iterator<Item = IovaRange> + '_ {
-    let mut ranges = map.iter_in(within).map(|(range, ())| range).peekable();
-    core::iter::from_fn(move || {
-        let mut merged = ranges.next()?;
-        while let Some(next) = ranges.next_if(|n| merged.last().checked_add(1) == Some(n.start())) {
-            merged = IovaRange::new(merged.start(), next.last())?;
-        }
-        Some(merged)
-    })
 }
 
 /// Returns the lowest address that is a multiple of `alignment`, plus `offset`, and has room in a

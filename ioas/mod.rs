@@ -15,6 +15,7 @@
 pub(crate) mod access;
 pub(crate) mod accessor;
 mod alignments;
+mod allowed;
 mod area;
 mod behind;
 mod builder;

@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
-        interval::IntervalMap,
+        allowed::Allowed,
         Ioas, //
     },
     kapi::{
@@ -26,8 +26,7 @@ use crate::{
         },
         units::{
             to_u64,
-            IovaRange,
-            IovaUnit, //
+            IovaRange, //
         }, //
     },
     object::Ref, //
@@ -35,7 +34,7 @@ use crate::{
 
 impl Ioas {
     /// Replaces the allowed ranges. Returns `EADDRINUSE` if one of them is reserved.
-    pub(crate) fn allow(&self, allowed: IntervalMap<IovaUnit, ()>) -> Result {
+    pub(crate) fn allow(&self, allowed: Allowed) -> Result {
         // The old ranges are dropped after the lock.
         let result = self.space.write().allow(allowed);
         result.map(drop)

@@ -98,6 +98,12 @@ impl Reserved {
         self.pieces.gaps_in(within)
     }
 
+    /// Finds out how much room there is in at most `looks` gaps between pieces. Returns false if there
+    /// are others.
+    pub(crate) fn find_some_room(&mut self, looks: usize) -> bool {
+        self.pieces.find_some_room(looks, |gap| gap.len())
+    }
+
     /// Finds out how much room there is in the gaps between pieces: all of each.
     pub(crate) fn room(&mut self) -> Room<'_, Piece> {
         self.pieces.room(|gap| gap.len())

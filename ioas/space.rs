@@ -12,6 +12,7 @@ use kernel::{
 
 use crate::{
     ioas::{
+        allowed::Allowed,
         area::{
             Area,
             State, //
@@ -74,7 +75,7 @@ pub(crate) struct Space {
     /// which is compared only.
     needs: RBTree<usize, (IovaRange, u64)>,
     /// The ranges that must not be reserved. If there are none, all may be.
-    allowed: IntervalMap<IovaUnit, ()>,
+    allowed: Allowed,
     /// The alignment of addresses and lengths in bytes: a power of two, at most a page.
     pub(crate) alignment: u64,
 }
@@ -90,7 +91,7 @@ impl Space {
             #[cfg(CONFIG_IOMMUFD_RS_TEST)]
             reserved_for_good: false,
             needs: RBTree::new(),
-            allowed: IntervalMap::new(),
+            allowed: Allowed::new(),
             alignment: 1,
         }
     }
@@ -226,6 +227,9 @@ impl Space {
         length: u64,
         search: &mut Search,
     ) -> Result<Option<u64>> {
+        if !self.reserved.find_some_room(MOST_LOOKS) {
+            return Ok(None);
+        }
         let reserved = self.reserved.room();
         // The room between areas is the largest part of a gap that is not reserved.
         let room = |gap| reserved.largest_gap(gap);
@@ -270,7 +274,7 @@ impl Space {
         let mut count = 0;
         let result = ranges.clone().try_for_each(|range| {
             let mapped = self.areas.first_in(range).map(|(at, _)| at);
-            let allowed = self.allowed.first_in(range).map(|(at, ())| at);
+            let allowed = self.allowed.first_in(range);
             if let Some(at) = mapped.or(allowed) {
                 return Err(Reason::IoasInUse.with(at.start()));
             }
@@ -331,14 +335,8 @@ impl Space {
 
     /// Replaces the allowed ranges and returns the old ones. Returns `EADDRINUSE` if one of them is
     /// reserved.
-    pub(crate) fn allow(
-        &mut self,
-        allowed: IntervalMap<IovaUnit, ()>,
-    ) -> Result<IntervalMap<IovaUnit, ()>> {
-        let conflict = allowed
-            .iter()
-            .find_map(|(range, ())| self.reserved.conflict(range));
-        if let Some(at) = conflict {
+    pub(crate) fn allow(&mut self, allowed: Allowed) -> Result<Allowed> {
+        if let Some(at) = allowed.conflict(&self.reserved) {
             return Err(Reason::IoasAllowReserved.with(at.start()));
         }
         Ok(core::mem::replace(&mut self.allowed, allowed))

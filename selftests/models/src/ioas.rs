@@ -5,6 +5,8 @@
 
 #[path = "../../../ioas/alignments.rs"]
 mod alignments;
+#[path = "../../../ioas/allowed.rs"]
+mod allowed;
 #[path = "../../../ioas/area.rs"]
 pub(crate) mod area;
 #[path = "../../../ioas/behind.rs"]

@@ -4,6 +4,8 @@
 
 #[path = "../../../../ioas/alignments.rs"]
 pub(crate) mod alignments;
+#[path = "../../../../ioas/allowed.rs"]
+pub(crate) mod allowed;
 #[path = "../../../../ioas/behind.rs"]
 pub(crate) mod behind;
 #[path = "../../../../ioas/builder.rs"]

@@ -7,6 +7,7 @@ use kernel::prelude::*;
 
 use crate::{
     ioas::{
+        allowed::Allowed,
         interval::{
             IntervalMap,
             Vacancy, //
@@ -78,10 +79,10 @@ impl Space {
     /// Chooses by steps of about `looks` looks. Returns also how many steps there were.
     fn choose_in_steps(&self, addr: u64, length: u64, looks: usize) -> (Result<u64>, usize) {
         let mut reserved = reserved(&self.reserved);
-        let mut allowed = IntervalMap::<IovaUnit, ()>::new();
+        let mut allowed = Allowed::new();
         for (start, last) in &self.allowed {
             let vacancy = Vacancy::new().expect("nothing fails");
-            let disjoint = allowed.insert(vacancy, range(*start, *last), ());
+            let disjoint = allowed.add(vacancy, range(*start, *last));
             assert!(disjoint.is_ok(), "not disjoint: {self:#x?}");
         }
         let mut areas = areas(&self.areas);

@@ -3,6 +3,7 @@
 //! The tests, one file for each file under test.
 
 mod alignments;
+mod allowed;
 mod amd_vi;
 mod behind;
 mod builder;
