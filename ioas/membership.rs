@@ -143,9 +143,14 @@ impl<D> Member<D> {
         }
     }
 
+    /// Returns true if it has been emptied, but for areas that other tasks work on.
+    fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Lingering(_))
+    }
+
     /// Returns true if it has been emptied, and no task has an area of it any more.
     fn is_gone(&self) -> bool {
-        self.behind == 0 && matches!(self.phase, Phase::Lingering(_))
+        self.behind == 0 && self.is_lingering()
     }
 
     /// Counts one area fewer that is behind. Returns [`Member::is_gone`].
@@ -493,9 +498,9 @@ impl<D: Clone> Membership<D> {
         let member = self.slots.get_mut(slot).and_then(Option::take);
         self.gone -= 1;
         self.lingering -= 1;
-        if self.lingering == 0 {
-            self.lingering_in = 0..0;
-        }
+        // One may linger for as long as an area is worked on, and others beside it come and go.
+        let lingering = self.from(0).filter(|(_, member)| member.is_lingering());
+        self.lingering_in = lingering.fold(0..0, |slots, (slot, _)| with_slot(&slots, slot));
         self.first_free = self.first_free.min(slot);
         // Free slots at both ends would be looked at for each area.
         while let Some(None) = self.slots.last() {

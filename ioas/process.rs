@@ -35,7 +35,8 @@ use crate::{
         },
         sync::{
             chunks::Chunks,
-            rwsem::WriteGuard, //
+            rwsem::WriteGuard,
+            signal, //
         },
         uapi, //
     },
@@ -82,6 +83,7 @@ fn try_change(ctx: &Ctx, pending_owner: &Owner, advance: &mut Advance) -> Result
     let mut wanted = 0;
     let mut busy = None;
     for pages in spaces.sources() {
+        signal::check_killed()?;
         if busy.is_none() {
             match pages.charge_pending_owner(pending_owner, Some(advance)) {
                 Err(refusal) if refusal.error() == EAGAIN => busy = Some(refusal),
@@ -106,9 +108,11 @@ struct Spaces<'a>(&'a Chunks<WriteGuard<'a, Space>>);
 
 impl Spaces<'_> {
     /// Checks that every mapping can be moved. Returns `EBUSY` if one is being made or destroyed,
-    /// and `EINVAL` if its memory is private to a process or that of a device.
+    /// `EINVAL` if its memory is private to a process or that of a device, and `EINTR` if the
+    /// caller is killed.
     fn check(&self) -> Result {
         for (range, area) in self.0.iter().flat_map(|space| space.areas.iter()) {
+            signal::check_killed()?;
             if !area.is_mapped() {
                 return Err(Reason::ProcessBusy.with(range.start()));
             }
