@@ -31,6 +31,7 @@ use crate::{
             phys::PhysPiece,
             retry_faults::UserRange, //
         },
+        uapi,
         units::{
             to_u64,
             to_usize,
@@ -146,6 +147,8 @@ pub(crate) struct Domain {
     owned: OwnedDomain,
     coherent: bool,
     software: bool,
+    /// Whether the driver made it to be translated by a second time.
+    nest_parent: bool,
 }
 
 impl Domain {
@@ -175,7 +178,9 @@ impl Domain {
         };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         // SAFETY: The domain is new, and the driver's.
-        Ok(unsafe { Self::from_raw(raw, driver, false) })
+        let mut domain = unsafe { Self::from_raw(raw, driver, false) };
+        domain.nest_parent = flags & uapi::hwpt::NEST_PARENT != 0;
+        Ok(domain)
     }
 
     /// Takes over a new domain. `software` is what [`Domain::is_software`] returns.
@@ -194,6 +199,7 @@ impl Domain {
             owned: unsafe { OwnedDomain::from_raw(raw, driver) },
             coherent: false,
             software,
+            nest_parent: false,
         }
     }
 
@@ -202,9 +208,10 @@ impl Domain {
         self.software
     }
 
-    /// Returns whether the driver with these operations made the domain.
-    pub(super) fn is_of(&self, ops: &bindings::iommu_ops) -> bool {
-        core::ptr::eq(self.inner().owner, ops)
+    /// Returns whether the driver with these operations made the domain as a nest parent. Drivers
+    /// rely on both: what they make of a first stage as a second one is not what it maps.
+    pub(super) fn is_parent_of(&self, ops: &bindings::iommu_ops) -> bool {
+        self.nest_parent && core::ptr::eq(self.inner().owner, ops)
     }
 
     /// Delivers the page faults of devices that are attached from now on to `sink`.

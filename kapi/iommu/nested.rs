@@ -61,7 +61,7 @@ impl NestedDomain {
     /// concern drivers.
     ///
     /// Returns `EOPNOTSUPP` if the driver has no such domains, `EINVAL` if the parent is another
-    /// driver's, `ENODEV` if no IOMMU driver manages the device, or the error of the driver.
+    /// driver's or no nest parent, `ENODEV` if no IOMMU driver manages the device, or the error of the driver.
     pub(crate) fn on_parent(
         dev: &IommuDevice,
         parent: Arc<Domain>,
@@ -74,7 +74,7 @@ impl NestedDomain {
         let alloc = |parent| {
             // SAFETY:
             // - The operation belongs to the driver of this device.
-            // - `on_parent_by` passes a domain of that driver.
+            // - `on_parent_by` passes a nest parent of that driver.
             from_err_ptr(unsafe { alloc(device::as_raw(dev), parent, flags, &data) })
         };
         // SAFETY: The operation returns a new domain, which refers to the parent at most.
@@ -84,8 +84,8 @@ impl NestedDomain {
     /// Allocates a domain on top of `parent` by a function of the driver of `dev`, which `alloc`
     /// calls with the parent.
     ///
-    /// Returns `EINVAL` if the parent is another driver's, `ENODEV` if no IOMMU driver manages the
-    /// device, or the error of `alloc`.
+    /// Returns `EINVAL` if the parent is another driver's or no nest parent, `ENODEV` if no IOMMU
+    /// driver manages the device, or the error of `alloc`.
     ///
     /// # Safety
     ///
@@ -97,7 +97,7 @@ impl NestedDomain {
         alloc: impl FnOnce(*mut bindings::iommu_domain) -> Result<*mut bindings::iommu_domain>,
     ) -> Result<Self> {
         let driver = DriverRef::of(dev)?;
-        if !parent.is_of(driver.ops()) {
+        if !parent.is_parent_of(driver.ops()) {
             return Err(EINVAL);
         }
         let raw = alloc(parent.as_ptr())?;

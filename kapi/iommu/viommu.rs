@@ -228,8 +228,8 @@ unsafe impl Sync for Viommu {}
 impl Viommu {
     /// Makes a vIOMMU on the IOMMU of `dev`.
     ///
-    /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if another driver
-    /// made the parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
+    /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if the parent is
+    /// another driver's or no nest parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
     /// memory, or the error of the driver.
     pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<ViommuRef> {
         Self::make(dev, request, None)
@@ -250,7 +250,7 @@ impl Viommu {
         let size = size_for(dev, request.kind).ok_or(EOPNOTSUPP)?;
         let driver = DriverRef::of(dev)?;
         let init = driver.ops().viommu_init.ok_or(EOPNOTSUPP)?;
-        if !request.parent.is_of(driver.ops()) {
+        if !request.parent.is_parent_of(driver.ops()) {
             return Err(EINVAL);
         }
         let context = request.identity.context.clone();
@@ -282,8 +282,8 @@ impl Viommu {
         // SAFETY:
         // - The struct has the size that the driver asked for, and iommufd's part of it is
         //   initialised above.
-        // - The parent is the driver's, which was checked above, and exists as long as the vIOMMU,
-        //   which has it in `parent`.
+        // - The parent is one of the driver's nest parents, which was checked above, and exists as
+        //   long as the vIOMMU, which has it in `parent`.
         to_result(unsafe { init(raw.cast(), viommu.parent.as_ptr(), data) })?;
         // INVARIANT: The driver has initialised its part. Its operations are checked here.
         viommu.ops()?;
