@@ -376,7 +376,7 @@ impl Pages {
         if let Source::User { addr } = self.source {
             // The address space is accessed directly if it is the caller's or may be borrowed.
             let here = inner.owner.is_current();
-            if !slow && (here || borrow_mm) {
+            if !slow && (here || borrow_mm && locked_vm::can_adopt_mm()) {
                 if let Some(mm) = alive(inner.owner.mm()) {
                     drop(inner);
                     return match transfer {

@@ -320,10 +320,19 @@ fn is_current(mm: &Mm) -> bool {
         .is_some_and(|current| core::ptr::eq(current.as_raw(), mm.as_raw()))
 }
 
+/// Returns whether the current task is a kernel thread without an address space, which can adopt one.
+/// A process that exits has none either when it closes its files, and cannot.
+pub(crate) fn can_adopt_mm() -> bool {
+    let task = Task::current_raw();
+    // SAFETY: The current task exists during the call, and nothing else changes its flags.
+    let flags = unsafe { (*task).flags };
+    flags & bindings::PF_KTHREAD != 0 && current!().mm().is_none()
+}
+
 /// Returns `EFAULT` unless the current task can access the address space by user addresses: it is
 /// that of the task, or the task is a kernel thread, which can adopt it.
 fn check_access(mm: &Mm) -> Result {
-    if is_current(mm) || current!().mm().is_none() {
+    if is_current(mm) || can_adopt_mm() {
         Ok(())
     } else {
         Err(EFAULT)
