@@ -115,9 +115,11 @@ pub(crate) struct Tlbi(pub(super) Words);
 pub(crate) struct DeviceCommand(Words);
 
 /// A command for an SMMU, which cannot affect any but one guest's VMID or one of its devices.
+///
+/// It is CMD_TLBI_NH_*, CMD_CFGI_CD, CMD_CFGI_CD_ALL or CMD_ATC_INV: this file alone makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct Physical(pub(super) Words);
+pub(crate) struct Physical(Words);
 
 impl Physical {
     /// The command for another SMMU, which knows the guest by `vmid`. One about a device, which has
@@ -138,10 +140,12 @@ impl From<Physical> for Words {
 }
 
 impl Tlbi {
-    /// The command for an SMMU that knows the guest by `vmid`.
+    /// The command for an SMMU that knows the guest by `vmid`. It is CMD_TLBI_NH_* even if the words
+    /// are not.
     #[inline(always)]
     pub(crate) fn on_vmid(&self, vmid: u16) -> Physical {
         let [word0, word1] = self.0;
+        let word0 = word0 & !(OPCODE.mask() ^ NH_ANY) | opcode::TLBI_NH_ALL;
         Physical([VMID.put(word0, u64::from(vmid)), word1])
     }
 }
@@ -193,6 +197,10 @@ pub(crate) struct Rules {
     /// and names no granule.
     plain: [Words; 3],
 }
+
+/// The bits in which the four opcodes of CMD_TLBI_NH_* differ.
+const NH_ANY: u64 = 0b11;
+const _: () = assert!(opcode::TLBI_NH_ALL | NH_ANY == opcode::TLBI_NH_VAA);
 
 /// The first of three opcodes that follow each other: CMD_TLBI_NH_ASID, CMD_TLBI_NH_VA and
 /// CMD_TLBI_NH_VAA.

@@ -180,8 +180,9 @@ impl SmmuViommu {
         // SAFETY:
         // - By the type's invariants it is a vIOMMU of the driver whose door is open.
         // - A `Physical` is two words, and the driver only reads them.
-        // - The commands name the VMID or StreamIDs of this vIOMMU and set no bit that the SMMU
-        //   does not know: `drivers/smmu_v3/command.rs` makes no other `Physical`.
+        // - The commands invalidate what the SMMU or a device has cached, and do nothing else:
+        //   `drivers/smmu_v3/command.rs` makes no other `Physical`. One that the SMMU refuses is
+        //   replaced by the driver.
         to_result(unsafe {
             bindings::iommufd_rs_smmu_v3_issue(self.0.as_ptr(), words, count, sync)
         })
