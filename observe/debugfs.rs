@@ -12,8 +12,6 @@
 //! without objects.
 
 use kernel::{
-    debugfs,
-    fmt,
     prelude::*,
     seq_file::seq_print,
     str::CString,
@@ -24,8 +22,7 @@ use kernel::{
         },
         Arc,
         SetOnce, //
-    },
-    uaccess::UserSliceReader, //
+    }, //
 };
 
 use crate::{
@@ -33,10 +30,16 @@ use crate::{
     ioas::Ioas,
     kapi::{
         bug::warn_on_once,
-        file::listing::{
-            Dir,
-            Listing,
-            Piece, //
+        file::{
+            listing::{
+                Dir,
+                Listing,
+                Piece, //
+            },
+            switch::{
+                Switch,
+                SwitchDir, //
+            }, //
         },
         latency::{
             self,
@@ -73,17 +76,16 @@ static FOLDERS: Atomic<u32> = Atomic::new(0);
 pub(crate) struct Top {
     // Field order: the folders of contexts are removed before the one that they are in.
     queue: Arc<UnboundQueue>,
-    _switch: Pin<KBox<debugfs::File<Switch>>>,
-    _dir: debugfs::Dir,
+    _dir: SwitchDir,
 }
 
 impl Top {
-    /// Makes the folder. Returns `ENOMEM`.
+    /// Makes the folder. Returns `ENOMEM`, and the errors of debugfs.
     pub(crate) fn new() -> Result<Self> {
-        let dir = debugfs::Dir::new(TOP);
+        let dir = SwitchDir::new(TOP)?;
+        dir.file::<Timing>(c"timing");
         Ok(Self {
             queue: Arc::new(UnboundQueue::new(c"iommufd_rs_debugfs")?, GFP_KERNEL)?,
-            _switch: KBox::pin_init(dir.read_write_file(c"timing", Switch), GFP_KERNEL)?,
             _dir: dir,
         })
     }
@@ -115,23 +117,15 @@ impl Top {
 }
 
 /// The switch for measuring.
-struct Switch;
+struct Timing;
 
-impl debugfs::Writer for Switch {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", u8::from(latency::is_on()))
+impl Switch for Timing {
+    fn is_on() -> bool {
+        latency::is_on()
     }
-}
 
-impl debugfs::Reader for Switch {
-    fn read_from_slice(&self, reader: &mut UserSliceReader) -> Result {
-        let word: u8 = reader.read()?;
-        match word {
-            b'0' => latency::turn(false),
-            b'1' => latency::turn(true),
-            _ => return Err(EINVAL),
-        }
-        Ok(())
+    fn turn(on: bool) {
+        latency::turn(on);
     }
 }
 

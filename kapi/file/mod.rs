@@ -10,6 +10,7 @@
 //! | `params` | private: the parameters of this module |
 //! | `pinnable` | `rust/kernel/fs` |
 //! | `pollers` | `rust/kernel/sync` |
+//! | `switch` | `rust/kernel/debugfs` |
 
 pub(crate) mod anon_file;
 pub(crate) mod file_ref;
@@ -18,3 +19,5 @@ pub(crate) mod listing;
 pub(crate) mod params;
 pub(crate) mod pinnable;
 pub(crate) mod pollers;
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) mod switch;

@@ -536,6 +536,41 @@ static void kept_open(struct fixture *none)
 	close(fd);
 }
 
+static long module_users(void)
+{
+	FILE *f = fopen("/sys/module/iommufd_rs/refcnt", "r");
+	long users = -1;
+
+	if (f && fscanf(f, "%ld", &users) != 1)
+		users = -1;
+	if (f)
+		fclose(f);
+	return users;
+}
+
+/* The operations of an open file are code of the module. */
+static void open_files_hold(struct fixture *none)
+{
+	struct folder f;
+	long before;
+	int fd;
+
+	if (!open_folder(&f))
+		return;
+	before = module_users();
+	CHECK(before > 0);
+	fd = open(TOP_FOLDER "/timing", O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	WANT(module_users(), before + 1);
+	close(fd);
+	fd = open_list(&f, "areas");
+	CHECK(fd >= 0);
+	WANT(module_users(), before + 1);
+	close(fd);
+	WANT(module_users(), before);
+	close_folder(&f);
+}
+
 static const struct test tests[] = {
 	{ "a context has a folder, which goes with it", folders, ALONE },
 	{ "areas", areas, ALONE },
@@ -546,6 +581,7 @@ static const struct test tests[] = {
 	{ "up to 100,000 areas", many, ALONE },
 	{ "a reader whose memory is late", late_reader, ALONE },
 	{ "a file that is kept open", kept_open, ALONE },
+	{ "open files keep the module loaded", open_files_hold, ALONE },
 };
 
 static const struct suite debugfs = { "debugfs", NULL, 0, tests, ARRAY_SIZE(tests) };
