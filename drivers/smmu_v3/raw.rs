@@ -181,8 +181,7 @@ impl SmmuViommu {
         // - By the type's invariants it is a vIOMMU of the driver whose door is open.
         // - A `Physical` is two words, and the driver only reads them.
         // - The commands invalidate what the SMMU or a device has cached, and do nothing else:
-        //   `drivers/smmu_v3/command.rs` makes no other `Physical`. One that the SMMU refuses is
-        //   replaced by the driver.
+        //   `drivers/smmu_v3/command.rs` makes no other `Physical`.
         to_result(unsafe {
             bindings::iommufd_rs_smmu_v3_issue(self.0.as_ptr(), words, count, sync)
         })

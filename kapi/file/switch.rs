@@ -57,9 +57,7 @@ impl<S: Switch> Ops<S> {
         // SAFETY:
         // - The file is being opened, and its other operations are those of this kind of files.
         // - The format is static, and has one number.
-        unsafe {
-            bindings::simple_attr_open(inode, file, Some(Self::get), Some(Self::set), format)
-        }
+        unsafe { bindings::simple_attr_open(inode, file, Some(Self::get), Some(Self::set), format) }
     }
 
     /// # Safety
