@@ -223,6 +223,28 @@ struct page *iommufd_rs_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
+/*
+ * Unpins pages that follow each other in physical memory, and marks them dirty
+ * on request. For a page alone nobody has to look where its folio ends.
+ */
+void iommufd_rs_unpin(unsigned long pfn, unsigned long npages, bool dirty)
+{
+	struct page *first = pfn_to_page(pfn);
+	struct folio *folio;
+
+	if (npages != 1) {
+		unpin_user_page_range_dirty_lock(first, npages, dirty);
+		return;
+	}
+	folio = page_folio(first);
+	if (dirty && !folio_test_dirty(folio)) {
+		folio_lock(folio);
+		folio_mark_dirty(folio);
+		folio_unlock(folio);
+	}
+	unpin_user_folio(folio, 1);
+}
+
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 {
 	return folio_nr_pages(folio);

@@ -230,10 +230,8 @@ impl Extent {
     #[inline(always)]
     fn unpin(self) {
         let (pfn, npages, writable) = self.into_parts();
-        // SAFETY: It computes an address; nothing is read.
-        let first = unsafe { bindings::iommufd_rs_pfn_to_page(to_usize(pfn)) };
         // SAFETY: `into_parts` gave us a pin on each of these pages.
-        unsafe { bindings::unpin_user_page_range_dirty_lock(first, to_usize(npages), writable) };
+        unsafe { bindings::iommufd_rs_unpin(to_usize(pfn), to_usize(npages), writable) };
     }
 
     #[cold]
