@@ -101,6 +101,8 @@ unsafe impl ContiguousMemory for PhysPin {
 //   `Shared<DriverSide>` of it.
 // - Only `viommu/` can make a value, of a reservation that it fills, or of a draft that it
 //   completes, with what is made for the place: `viommu/{share,vdevice,hw_queue}.rs`.
+// - What `drivers/` make for it is owned by the `ViommuBox`, `VdeviceOps` or `HwQueueOps` that they
+//   return, until that is dropped: no function of theirs takes a part out of one.
 unsafe impl Place for ObjectPlace {
     type Context = DriverSide;
 

@@ -20,6 +20,7 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
+        bug::debug_warn_on_once,
         mm::retry_faults::UserRange,
         reason::{
             self,
@@ -115,6 +116,7 @@ impl UserStruct {
         let field = field(value);
         let start = core::ptr::from_ref(value).addr();
         let offset = core::ptr::from_ref(field).addr().wrapping_sub(start);
+        debug_warn_on_once!(offset.saturating_add(size_of::<u64>()) > self.size as usize);
         let at = self.ptr.wrapping_byte_add(offset);
         // SAFETY: The function accepts any user address.
         Ok(result_of(unsafe {
