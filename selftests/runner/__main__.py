@@ -5,6 +5,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -72,6 +73,24 @@ def prepare(suite: Suite, choice: argparse.Namespace) -> guest.Parts | Mistake |
         return mistake
 
 
+def prepare_all(suites: list[Suite], choice: argparse.Namespace) -> list[guest.Parts | Mistake | None]:
+    """Returns what `prepare` returns for each. Builds for as many suites at a time as run at a time: a compiler
+    of Rust keeps one processor busy."""
+    with ThreadPoolExecutor(choice.jobs) as lanes:
+        # What is built one after the other for one suite begins first.
+        order = sorted(suites, key=lambda suite: not suite.mistakes)
+        prepared = {suite.name: lanes.submit(prepare, suite, choice) for suite in order}
+        try:
+            for suite in suites:
+                report.building(suite.name)
+                prepared[suite.name].exception()
+        except BaseException:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            raise
+    report.building("")
+    return [prepared[suite.name].result() for suite in suites]
+
+
 def run_suite(
     suite: Suite, parts: guest.Parts | Mistake | None, show: Callable[[str, Case | None], None]
 ) -> SuiteResult:
@@ -127,12 +146,9 @@ def test(choice: argparse.Namespace) -> int:
     suites = chosen(choice)
     # Everything is built first. Beside a guest a build would slow down both, and mix their output.
     pieces = []
-    for suite in suites:
-        report.building(suite.name)
-        parts = prepare(suite, choice)
+    for suite, parts in zip(suites, prepare_all(suites, choice)):
         run = partial(_run_quietly, suite, parts)
         pieces.append(side_by_side.Work(suite.name, guest.memory_needed(suite), run))
-    report.building("")
     titles = {piece: f"{suite.name}: {suite.description}" for piece, suite in zip(pieces, suites)}
     limits = {piece: suite.timeout for piece, suite in zip(pieces, suites)}
     # Long suites start first, so that none is alone at the end.

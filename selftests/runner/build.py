@@ -5,8 +5,9 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
-from functools import cache
+from concurrent.futures import Future
 from functools import wraps
 from pathlib import Path
 
@@ -26,23 +27,29 @@ MODULES = {"rust": "iommufd-rs", "c": "iommufd"}
 
 
 def _once(build: Callable[..., Path]) -> Callable[..., Path]:
-    """Builds each thing once in a run of the runner. A build that failed is not tried again."""
-
-    @cache
-    def outcome(*arguments: object) -> Path | Mistake:
-        try:
-            return build(*arguments)
-        except Mistake as mistake:
-            return mistake
+    """Builds each thing once in a run of the runner. A build that failed is not tried again. Other threads that want
+    the thing meanwhile wait for it."""
+    outcomes: dict[tuple[object, ...], Future[Path]] = {}
+    lock = threading.Lock()
 
     @wraps(build)
     def built(*arguments: object) -> Path:
-        result = outcome(*arguments)
-        if isinstance(result, Mistake):
-            raise result
-        return result
+        with lock:
+            is_first = arguments not in outcomes
+            outcome = outcomes.setdefault(arguments, Future())
+        if is_first:
+            try:
+                outcome.set_result(build(*arguments))
+            except BaseException as reason:
+                outcome.set_exception(reason)
+        return outcome.result()
 
     return built
+
+
+# Kernels take all processors and print how far they are, and programs of a folder have parts in common: one at a time.
+_ONE_KERNEL = threading.Lock()
+_ONE_PROGRAM = threading.Lock()
 
 
 def log_head() -> str:
@@ -59,7 +66,8 @@ def tools() -> str:
 def kernel(flavour: str, arch: str) -> Path:
     """Returns the build folder of a kernel."""
     script = [str(TOP / "scripts/kernel.sh"), flavour]
-    done = subprocess.run(script, stdout=subprocess.PIPE, text=True, env=_environment(arch))
+    with _ONE_KERNEL:
+        done = subprocess.run(script, stdout=subprocess.PIPE, text=True, env=_environment(arch))
     if done.returncode:
         raise Mistake(f"no kernel '{flavour}' of {arch}: see above")
     return Path(done.stdout.strip())
@@ -121,7 +129,8 @@ def _program(goal: str, out: Path, kernel_build: Path, arch: str, compiler: str)
     """Builds a program of ours, or a folder of the kernel's. Returns the folder."""
     command = ["make", "-C", str(TOP / "selftests/guest"), f"KERNEL={kernel_build}", f"OUT={out}"]
     log = LOGS / f"{arch}-{out.parent.name}-{goal}.log"
-    _logged(f"the guest program {goal}", log, arch, [*command, f"CC={compiler}", goal])
+    with _ONE_PROGRAM:
+        _logged(f"the guest program {goal}", log, arch, [*command, f"CC={compiler}", goal])
     return out
 
 
@@ -133,7 +142,8 @@ def userland(arch: str, tools: list[str]) -> Path:
 
 @_once
 def _userland(arch: str, *tools: str) -> Path:
-    done = subprocess.run([str(TOP / "scripts/userland.sh"), arch, *tools], stdout=subprocess.PIPE, text=True)
+    with _ONE_KERNEL:
+        done = subprocess.run([str(TOP / "scripts/userland.sh"), arch, *tools], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Mistake(f"no {' '.join(tools) or 'QEMU'} that runs on {arch}: see above")
     return Path(done.stdout.strip())

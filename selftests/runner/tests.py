@@ -6,8 +6,10 @@ import io
 import struct
 import tempfile
 import threading
+import time
 import unittest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -367,6 +369,24 @@ class Build(unittest.TestCase):
             with self.assertRaisesRegex(Mistake, "bad"):
                 made("bad")
         self.assertEqual(tried, ["good", "bad"])
+
+    def test_once_by_threads(self) -> None:
+        tried = []
+        wanted = threading.Barrier(2)
+
+        @build._once
+        def made(name: str) -> build.Path:
+            tried.append(name)
+            time.sleep(0.1)
+            return build.Path(name)
+
+        def want() -> build.Path:
+            wanted.wait()
+            return made("thing")
+
+        with ThreadPoolExecutor(2) as lanes:
+            got = [lane.result() for lane in [lanes.submit(want), lanes.submit(want)]]
+        self.assertEqual((got, tried), ([build.Path("thing")] * 2, ["thing"]))
 
     def test_programs_of_another_kernel_go(self) -> None:
         with tempfile.TemporaryDirectory() as top, mock.patch.object(build, "BUILD", build.Path(top)):
