@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import guest
 import guest_suite
 from result import Case
 
@@ -21,6 +22,7 @@ class Boot(unittest.TestCase):
 
         class Stub:
             status = 0
+            limit = guest.BOOT_SECONDS
 
             def __init__(self, parts: object, initramfs: Path, log: object) -> None:
                 self.said, self.timed_out = left.pop(0)
@@ -29,9 +31,9 @@ class Boot(unittest.TestCase):
                 return self.said
 
             def booted(self) -> None:
-                pass
+                self.limit = 1000
 
-        suite = SimpleNamespace(name="s", kind="guest", expect="", trace="", timeout=1000)
+        suite = SimpleNamespace(name="s", kind="guest", expect="", trace="")
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             for name, value in (("Guest", Stub), ("LOGS", Path(folder)), ("log_head", lambda: "")):
                 stack.enter_context(mock.patch.object(guest_suite, name, value))

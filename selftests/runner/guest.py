@@ -234,13 +234,14 @@ def shell(parts: Parts, initramfs: Path) -> int:
 
 
 class Guest:
-    """A running guest. `timed_out` and `status` are valid after an iteration over `lines`."""
+    """A running guest. `limit` is how many seconds it has, since its start. `timed_out` and `status` are valid after
+    an iteration over `lines`."""
 
     def __init__(self, parts: Parts, initramfs: Path, log: TextIO) -> None:
         self._log = log
         self._start = time.monotonic()
         self._timeout = parts.suite.timeout
-        self._deadline = self._start + min(BOOT_SECONDS, self._timeout)
+        self.limit = min(BOOT_SECONDS, self._timeout)
         self.timed_out = False
         self.status = 0
         pipes = {channel: os.pipe() for channel in (KERNEL, RESULTS, QEMU)}
@@ -266,7 +267,7 @@ class Guest:
 
     def booted(self) -> None:
         """Gives the guest the time that its suite has."""
-        self._deadline = self._start + self._timeout
+        self.limit = self._timeout
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yields each line with its channel, until the guest has exited or its time is over."""
@@ -275,7 +276,7 @@ class Guest:
             for channel, reader in self._readers.items():
                 selector.register(reader, selectors.EVENT_READ, channel)
             while selector.get_map():
-                left = self._deadline - time.monotonic()
+                left = self._start + self.limit - time.monotonic()
                 if left <= 0:
                     self.timed_out = True
                     break

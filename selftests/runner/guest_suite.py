@@ -8,7 +8,6 @@ from pathlib import Path
 import smmu_trace
 from build import LOGS
 from build import log_head
-from guest import BOOT_SECONDS
 from guest import KERNEL
 from guest import QEMU
 from guest import Guest
@@ -148,8 +147,7 @@ class _Boot:
         if not self._guest:
             return []
         if self._guest.timed_out:
-            limit = self._parts.suite.timeout if self._transcript.booted else BOOT_SECONDS
-            reason = f"hung: not over after {limit} s, it was {self._transcript.doing}"
+            reason = f"hung: not over after {self._guest.limit} s, it was {self._transcript.doing}"
         elif not self._transcript.ended:
             reason = f"the guest stopped short, it was {self._transcript.doing}"
         elif self._guest.status:
