@@ -54,12 +54,7 @@ impl Allowed {
 
     /// Joins the range that ends before `at` and the one that begins there, if there are both.
     fn join_at(&mut self, at: u64) {
-        let at_one = |at| self.first_in(IovaRange::at(at));
-        let first = at.checked_sub(1).and_then(at_one);
-        let Some((first, second)) = first.zip(at_one(at)) else {
-            return;
-        };
-        if first.last() < second.start() {
+        if let Some(((first, ()), (second, ()))) = self.0.meeting_at(at) {
             warn_on_once!(self.0.join(first, second).is_none());
         }
     }

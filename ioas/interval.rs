@@ -34,6 +34,9 @@ impl<U, V> Vacancy<U, V> {
     }
 }
 
+/// A range of a map, and its value.
+type Entry<'a, U, V> = (Range<U>, &'a V);
+
 impl<U: Copy, V> IntervalMap<U, V> {
     /// Creates an empty map.
     pub(crate) const fn new() -> Self {
@@ -111,6 +114,14 @@ impl<U: Copy, V> IntervalMap<U, V> {
         let mut second = self.at(second)?;
         warn_on_once!(!second.set_start(start));
         Some(value)
+    }
+
+    /// Returns the range that ends right before `at` and the one that begins there, if there are both.
+    pub(crate) fn meeting_at(&self, at: u64) -> Option<(Entry<'_, U, V>, Entry<'_, U, V>)> {
+        let before = at.checked_sub(1)?;
+        let first = self.first_in(Range::at(before))?;
+        let second = self.first_in(Range::at(at))?;
+        (first.0.last() == before).then_some((first, second))
     }
 
     /// Returns the first range that intersects `within`.

@@ -175,16 +175,10 @@ impl Reserved {
 
     /// Joins the pieces before and from `at` if they meet there and no range ends or begins there.
     fn join_before(&mut self, at: u64) {
-        let Some(before) = at.checked_sub(1) else {
+        let Some(((first, head), (second, tail))) = self.pieces.meeting_at(at) else {
             return;
         };
-        let (Some((first, head)), Some((second, tail))) = (
-            self.pieces.first_in(IovaRange::at(before)),
-            self.pieces.first_in(IovaRange::at(at)),
-        ) else {
-            return;
-        };
-        if first.last() != before || head.ends != 0 || tail.begins != 0 {
+        if head.ends != 0 || tail.begins != 0 {
             return;
         }
         let begins = head.begins;

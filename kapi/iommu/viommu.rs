@@ -229,8 +229,8 @@ impl Viommu {
     /// Makes a vIOMMU on the IOMMU of `dev`.
     ///
     /// Returns `EOPNOTSUPP` if the driver has no vIOMMUs of that kind, `EINVAL` if the parent is
-    /// another driver's or no nest parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM` if there is no
-    /// memory, or the error of the driver.
+    /// another driver's or no nest parent, `ENODEV` if no IOMMU driver manages the device, `ENOMEM`
+    /// if there is no memory, or the error of the driver.
     pub(crate) fn new(dev: &IommuDevice, request: Request) -> Result<ViommuRef> {
         Self::make(dev, request, None)
     }
