@@ -33,6 +33,7 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
+    kapi::file::directory::Directory,
     LocalModule, //
 };
 
@@ -234,58 +235,25 @@ impl<L: Listing> Ops<L> {
 /// A directory of debugfs with files that are about one thing. Dropping it removes it and its
 /// files, and waits for their readers.
 pub(crate) struct Dir<D> {
-    dentry: *mut bindings::dentry,
-    // Field order: none, `drop` removes the files before this is dropped.
+    // Field order: the files are removed before the reference to what they are about is dropped.
+    dir: Directory,
     data: Arc<D>,
 }
-
-// SAFETY: A directory may be removed by any task, and the data is shared by tasks that read.
-unsafe impl<D: Send + Sync> Send for Dir<D> {}
-// SAFETY: Files are made in it by tasks that have a `&Dir`, which debugfs allows at once.
-unsafe impl<D: Send + Sync> Sync for Dir<D> {}
 
 impl<D: Send + Sync + 'static> Dir<D> {
     /// Makes a directory in the one that is called `parent`, which is at the top of debugfs.
     /// Returns `ENOENT` if there is none, and the errors of debugfs. Sleeps as long as somebody
     /// lists `parent`.
     pub(crate) fn new(parent: &CStr, name: &CString, data: Arc<D>) -> Result<Self> {
-        // SAFETY: It looks a name up, from the top of debugfs.
-        let parent =
-            unsafe { bindings::debugfs_lookup(parent.as_char_ptr(), core::ptr::null_mut()) };
-        if parent.is_null() {
-            return Err(ENOENT);
-        }
-        // SAFETY: `debugfs_lookup` has returned a reference to the directory.
-        let dentry = unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), parent) };
-        // SAFETY: The reference that `debugfs_lookup` has returned is not used any more.
-        unsafe { bindings::dput(parent) };
-        let dentry = kernel::error::from_err_ptr(dentry)?;
-        Ok(Self { dentry, data })
+        let dir = Directory::inside(parent, name)?;
+        Ok(Self { dir, data })
     }
 
     /// Makes a file that root may read. Does nothing if debugfs has no memory for it.
     pub(crate) fn file<L: Listing<Data = D>>(&self, name: &CStr) {
-        // SAFETY:
-        // - The directory exists until `drop`.
-        // - The operations are static.
-        // - They want the address of an `Arc`'s value as the private data: that of the reference of
-        //   `self`, which is dropped after the file was removed.
-        unsafe {
-            bindings::debugfs_create_file_full(
-                name.as_char_ptr(),
-                0o400,
-                self.dentry,
-                Arc::as_ptr(&self.data).cast_mut().cast(),
-                core::ptr::null(),
-                Ops::<L>::FILE,
-            )
-        };
-    }
-}
-
-impl<D> Drop for Dir<D> {
-    fn drop(&mut self) {
-        // SAFETY: `new` has made the directory, and nothing else removes it or its files.
-        unsafe { bindings::debugfs_remove(self.dentry) };
+        let data = Arc::as_ptr(&self.data).cast_mut().cast();
+        // SAFETY: The operations want the address of an `Arc`'s value: that of the reference of
+        // `self`, which is dropped after the directory.
+        unsafe { self.dir.file(name, 0o400, data, Ops::<L>::FILE) };
     }
 }

@@ -5,6 +5,7 @@
 //! | file | fit for |
 //! |---|---|
 //! | `anon_file` | `rust/kernel/fs` |
+//! | `directory` | `rust/kernel/debugfs` |
 //! | `file_ref` | `rust/kernel/fs` |
 //! | `listing` | `rust/kernel/debugfs` |
 //! | `params` | private: the parameters of this module |
@@ -13,6 +14,8 @@
 //! | `switch` | `rust/kernel/debugfs` |
 
 pub(crate) mod anon_file;
+#[cfg(CONFIG_DEBUG_FS)]
+mod directory;
 pub(crate) mod file_ref;
 #[cfg(CONFIG_DEBUG_FS)]
 pub(crate) mod listing;

@@ -2,12 +2,7 @@
 
 //! Files of debugfs by which root turns something on and off.
 //!
-//! The kernel crate's debugfs makes files without an owner, whose operations are nevertheless code of
-//! the module that makes them: it can be unloaded while one is open, and closing the file then calls
-//! what is not there any more. These files count as users of the module.
-//!
-//! C headers: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h),
-//! [`include/linux/fs.h`](srctree/include/linux/fs.h)
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use core::{
     ffi::{
@@ -24,6 +19,7 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
+    kapi::file::directory::Directory,
     LocalModule, //
 };
 
@@ -84,43 +80,20 @@ impl<S: Switch> Ops<S> {
 
 /// A directory at the top of debugfs, with a file for each switch. Dropping it removes both, and
 /// waits for who reads or writes a file.
-pub(crate) struct SwitchDir(*mut bindings::dentry);
-
-// SAFETY: A directory may be removed by any task.
-unsafe impl Send for SwitchDir {}
-// SAFETY: Files are made in it by tasks that have a reference, which debugfs allows at once.
-unsafe impl Sync for SwitchDir {}
+pub(crate) struct SwitchDir(Directory);
 
 impl SwitchDir {
     /// Makes a directory. Returns the errors of debugfs.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
-        // SAFETY: The name is valid during the call; no parent is the top of debugfs.
-        let dentry =
-            unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut()) };
-        Ok(Self(kernel::error::from_err_ptr(dentry)?))
+        Ok(Self(Directory::at_top(name)?))
     }
 
     /// Makes the file of a switch, for root. Does nothing if debugfs has no memory for it.
     pub(crate) fn file<S: Switch>(&self, name: &CStr) {
-        // SAFETY:
-        // - The directory exists until `drop`.
-        // - The operations are static, and want no private data.
+        // SAFETY: The operations want no private data.
         unsafe {
-            bindings::debugfs_create_file_full(
-                name.as_char_ptr(),
-                0o600,
-                self.0,
-                core::ptr::null_mut(),
-                core::ptr::null(),
-                Ops::<S>::FILE,
-            )
+            self.0
+                .file(name, 0o600, core::ptr::null_mut(), Ops::<S>::FILE)
         };
-    }
-}
-
-impl Drop for SwitchDir {
-    fn drop(&mut self) {
-        // SAFETY: `new` has made the directory, and nothing else removes it or its files.
-        unsafe { bindings::debugfs_remove(self.0) };
     }
 }
