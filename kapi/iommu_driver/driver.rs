@@ -31,7 +31,8 @@ use crate::{
             requests::Array,
             shared_pages::NewViommu,
             unflushed::Unflushed, //
-        }, //
+        },
+        sync::rwsem::RwSem, //
     }, //
 };
 
@@ -181,6 +182,9 @@ pub(crate) struct PagingDomain<T: Paging> {
     // The first field: every table begins with a `struct pt_iommu`, and that with the domain.
     pub(super) table: Opaque<<T::Format as Format>::Table>,
     pub(super) data: T,
+    /// Read: a task walks the table, which others may change. Written: pages that are not part of it any
+    /// more are freed.
+    pub(super) walks: RwSem<()>,
     pub(super) watch: Watch,
     pub(super) _pin: PhantomPinned,
 }

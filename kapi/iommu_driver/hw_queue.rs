@@ -19,8 +19,15 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::iommu_driver::driver::VirtualIommu, //
+    kapi::iommu_driver::driver::{
+        Driver,
+        PagingDomain,
+        VirtualIommu, //
+    }, //
 };
+
+/// The data of the page tables that the driver of a vIOMMU makes.
+type Tables<V> = <<V as VirtualIommu>::Driver as Driver>::Domain;
 
 /// The number of queues that a vIOMMU can have.
 const MAX_QUEUES: usize = 2;
@@ -71,8 +78,8 @@ impl Queues {
     /// # Safety
     ///
     /// iommufd must have initialised its part of the queue, and nothing else may refer to the
-    /// queue.
-    unsafe fn add(
+    /// queue. The vIOMMU must be one of `V`.
+    unsafe fn add<V: VirtualIommu>(
         &self,
         queue: NonNull<bindings::iommufd_hw_queue>,
         index: u32,
@@ -91,8 +98,11 @@ impl Queues {
         };
         // SAFETY: The caller guarantees that iommufd's part is initialised.
         let base = unsafe { (*queue.as_ptr()).base_addr };
-        // SAFETY: The parent exists as long as the vIOMMU.
-        if unsafe { bindings::iommu_iova_to_phys(self.parent.as_ptr(), base) } != phys {
+        // SAFETY:
+        // - The parent exists as long as the vIOMMU.
+        // - It is page tables of the driver: `Viommu::make` in `kapi/iommu/viommu.rs` accepts no others.
+        let parent = unsafe { PagingDomain::<Tables<V>>::borrow(self.parent.as_ptr()) };
+        if parent.phys(base) != phys {
             return Err(EFAULT);
         }
         if let Some(before) = before {
@@ -169,8 +179,8 @@ pub(super) unsafe extern "C" fn get_hw_queue_size<V: VirtualIommu>(
 /// # Safety
 ///
 /// Must be called as `hw_queue_init_phys` of `struct iommufd_viommu_ops`, for a vIOMMU that
-/// `viommu_init()` has initialised.
-pub(super) unsafe extern "C" fn hw_queue_init_phys(
+/// `viommu_init()` has initialised for `V`.
+pub(super) unsafe extern "C" fn hw_queue_init_phys<V: VirtualIommu>(
     queue: *mut bindings::iommufd_hw_queue,
     index: u32,
     phys: bindings::phys_addr_t,
@@ -180,8 +190,10 @@ pub(super) unsafe extern "C" fn hw_queue_init_phys(
         // SAFETY: iommufd has initialised its part of the queue, whose vIOMMU exists during the
         // call.
         let queues = unsafe { queues_of((*queue).viommu) };
-        // SAFETY: Nothing else refers to the queue while it is being initialised.
-        unsafe { queues.add(raw, index, phys) }?;
+        // SAFETY:
+        // - Nothing else refers to the queue while it is being initialised.
+        // - Its vIOMMU has the operations for `V`, of which this is one.
+        unsafe { queues.add::<V>(raw, index, phys) }?;
         // SAFETY: The field is the driver's to set during the call.
         unsafe { (*queue).destroy = Some(destroy) };
         Ok(0)

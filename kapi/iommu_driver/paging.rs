@@ -41,6 +41,7 @@ use crate::{
                 Unflushed, //
             }, //
         },
+        sync::rwsem::new_rwsem,
         units::{
             to_u64,
             to_usize,
@@ -75,12 +76,14 @@ impl<T: Paging> PagingDomain<T> {
     pub(crate) fn new(data: T, geometry: &Geometry, dirty: bool) -> Result<Pin<KBox<Self>>> {
         let memory = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         let raw: *mut Self = KBox::into_raw(memory).cast();
+        let walks = new_rwsem!((), "PagingDomain::walks");
         let unflushed = new_spinlock!(Unflushed::new(), "Watch::unflushed");
         // SAFETY: Nothing else refers to the memory, which does not move, and zero is valid for what of the
         // table `init` does not set, and for operations.
         let table = unsafe {
             raw.write_bytes(0, 1);
             (&raw mut (*raw).data).write(data);
+            pin_init::raw_init(&raw mut (*raw).walks, walks);
             pin_init::raw_init(&raw mut (*raw).watch.unflushed, unflushed);
             &mut *raw.cast::<bindings::pt_iommu>()
         };
@@ -167,9 +170,13 @@ impl<T: Paging> PagingDomain<T> {
         unsafe { !(*self.raw()).dirty_ops.is_null() }
     }
 
-    /// Returns the physical address that `iova` is mapped to, or 0 if it is not mapped.
+    /// Returns the physical address that `iova` is mapped to, or 0 if it is not mapped. While others map
+    /// or unmap there, it may be that from before or after.
     pub(crate) fn phys(&self, iova: u64) -> u64 {
-        // SAFETY: By the type invariant the table is initialised.
+        let _walk = self.walks.read();
+        // SAFETY:
+        // - By the type invariant the table is initialised.
+        // - Pages that were part of the table are freed by `iotlb_sync` alone, which waits for `walks`.
         unsafe { T::Format::IOVA_TO_PHYS(self.raw(), iova) }
     }
 
@@ -181,7 +188,10 @@ impl<T: Paging> PagingDomain<T> {
         // in the domain, which is borrowed.
         let ops = unsafe { (*table).ops.as_ref() };
         let set_dirty = ops.and_then(|ops| ops.set_dirty).ok_or(EOPNOTSUPP)?;
-        // SAFETY: The operation belongs to the table, and needs no lock.
+        let _walk = self.walks.read();
+        // SAFETY:
+        // - The operation belongs to the table.
+        // - Pages that were part of the table are freed by `iotlb_sync` alone, which waits for `walks`.
         unsafe { set_dirty(table, iova) };
         Ok(())
     }
@@ -332,15 +342,18 @@ unsafe extern "C" fn iotlb_sync<T: Paging>(
     domain: *mut bindings::iommu_domain,
     gather: *mut bindings::iommu_iotlb_gather,
 ) {
+    // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
+    let tables = unsafe { PagingDomain::<T>::borrow(domain) };
     if cfg!(debug_assertions) {
-        // SAFETY: A domain with these operations came from `into_raw`, and exists during the call.
-        let tables = unsafe { PagingDomain::<T>::borrow(domain) };
         // SAFETY: The caller passes what it has gathered, and nobody else changes it.
         if let Some(range) = gathered(unsafe { &*gather }) {
             tables.note_flushed(range);
         }
     }
-    // SAFETY: The pages in the list of `gather` are not part of a page table any more.
+    let _no_walk = tables.walks.write();
+    // SAFETY:
+    // - The pages in the list of `gather` are not part of a page table any more.
+    // - A walk that found one before has ended, since `walks` is held.
     unsafe { bindings::iommufd_rs_free_gathered_pages(gather) };
 }
 

@@ -133,7 +133,7 @@ impl<V: VirtualIommu> Ops<V> {
         alloc_domain_nested: Some(alloc_domain_nested::<V>),
         cache_invalidate: Some(cache_invalidate::<V>),
         get_hw_queue_size: Some(get_hw_queue_size::<V>),
-        hw_queue_init_phys: Some(hw_queue_init_phys),
+        hw_queue_init_phys: Some(hw_queue_init_phys::<V>),
         ..pin_init::zeroed()
     };
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Dirty bitmaps: arithmetic, bounds in memory, and large pages at the ends of the range. */
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bugs_mock.h"
@@ -475,6 +478,69 @@ static void killed_begin(struct fixture *none)
 		WANT_FINDING("20", gone, 1, 0);
 }
 
+/* Memory whose page tables are walked. The tables of each 2 MiB are freed when all of these are unmapped. */
+#define WALKED		(4 * HUGE)
+#define WALK_SECONDS	3
+
+static atomic_bool walked_enough;
+
+static void *write_all(void *arg)
+{
+	static unsigned char all[WALKED / PAGE / 8];
+	struct tracked *t = arg;
+	int r = 0;
+
+	memset(all, 0xff, sizeof(all));
+	while (!r && !atomic_load(&walked_enough))
+		r = set_dirty(t, MOCK_IOVA, WALKED, PAGE, all);
+	return (void *)(intptr_t)r;
+}
+
+static void *check_all(void *arg)
+{
+	struct tracked *t = arg;
+	int r = 0;
+
+	/* Not all of it may be mapped. */
+	while ((!r || r == -EINVAL) && !atomic_load(&walked_enough))
+		r = mock_check(t->m.fd, t->hwpt, MOCK_IOVA, t->va, WALKED);
+	return (void *)(intptr_t)(r == -EINVAL ? 0 : r);
+}
+
+/*
+ * The mock walks page tables to look up an address, and to set a dirty bit, while another thread unmaps what they map.
+ * KASAN tells of a walk through a table that was freed.
+ */
+static void walked_while_unmapped(struct fixture *none)
+{
+	struct tracked t = { .size = WALKED };
+	time_t end = time(NULL) + WALK_SECONDS;
+	pthread_t writer, checker;
+	void *r;
+
+	if (on_c_module()) {
+		skip("the C module's mock may walk freed tables, finding BG");
+		return;
+	}
+	t.va = mmap(NULL, t.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	CHECK(t.va != MAP_FAILED && open_mock(&t.m));
+	WANT(track_huge(&t, MOCK_IOMMUPT_DEFAULT), 0);
+	WANT(map(t.m.fd, t.m.other, t.va, t.size, MOCK_IOVA), 0);
+	atomic_store(&walked_enough, false);
+	CHECK(!pthread_create(&writer, NULL, write_all, &t));
+	CHECK(!pthread_create(&checker, NULL, check_all, &t));
+	while (time(NULL) < end && !has_failed()) {
+		WANT(unmap(t.m.fd, t.m.other, MOCK_IOVA, t.size), t.size);
+		WANT(map(t.m.fd, t.m.other, t.va, t.size, MOCK_IOVA), 0);
+	}
+	atomic_store(&walked_enough, true);
+	pthread_join(writer, &r);
+	WANT((intptr_t)r, 0);
+	pthread_join(checker, &r);
+	WANT((intptr_t)r, 0);
+	close_tracked(&t);
+}
+
 static const struct test tests[] = {
 	{ "a bitmap at any offset", any_place, ALONE },
 	{ "any page size and range", any_page_size, ALONE },
@@ -483,6 +549,7 @@ static const struct test tests[] = {
 	{ "a dma-buf is revoked while dirty pages are read", revoked_while_read, ALONE },
 	{ "a process is killed while it reads dirty pages", killed_read, ALONE },
 	{ "a process is killed before it tracks dirty pages", killed_begin, ALONE },
+	{ "page tables are walked while they are freed, finding BG", walked_while_unmapped, ALONE },
 };
 
 const struct suite mock_dirty_suite = {
