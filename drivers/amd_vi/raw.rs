@@ -90,11 +90,14 @@ impl Drop for Door {
 
 /// Returns whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
+    if !device::is_managed(dev) {
+        return false;
+    }
     // SAFETY:
     // - The module makes an `IommuDevice` after `Door::open` has returned, and the function accepts
     //   a door that is not open.
-    // - The IOMMU core does not release the device of an `IommuDevice`, as `IommuDevice::new`
-    //   requires.
+    // - An IOMMU driver manages the device, as was checked, and the core does not release it from that,
+    //   as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_amd_vi_owns(device::as_raw(dev)) }
 }
 
@@ -197,8 +200,8 @@ impl AmdViommu {
         // - By the type invariants it is a vIOMMU of the driver whose door is open.
         // - A `Physical` is two words, and there is one more than `count`, in which the driver puts
         //   its own command.
-        // - The commands name domains and devices of this vIOMMU and set no bit that the IOMMU does
-        //   not know: `drivers/amd_vi/command.rs` makes no other `Physical`.
+        // - The commands invalidate what the IOMMU or a device has cached, and do nothing else:
+        //   `drivers/amd_vi/command.rs` makes no other `Physical` that is submitted.
         to_result(unsafe {
             bindings::iommufd_rs_amd_vi_submit(self.0.as_ptr(), words, count, &mut submission)
         })?;

@@ -76,11 +76,14 @@ impl Drop for Door {
 
 /// Whether the driver that has the door translates for `dev`.
 pub(crate) fn owns(dev: &IommuDevice) -> bool {
+    if !device::is_managed(dev) {
+        return false;
+    }
     // SAFETY:
     // - The module makes an `IommuDevice` after `Door::open` has returned, and the function accepts
     //   a door that is not open.
-    // - The IOMMU core does not release the device of an `IommuDevice`, as `IommuDevice::new`
-    //   requires.
+    // - An IOMMU driver manages the device, as was checked, and the core does not release it from that,
+    //   as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_smmu_v3_owns(device::as_raw(dev)) }
 }
 

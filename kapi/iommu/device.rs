@@ -58,8 +58,8 @@ impl IommuDevice {
     /// # Safety
     ///
     /// The IOMMU core must not adopt or release the device before the last clone has been dropped,
-    /// which dropping `keep` and [`IommuDevice::dropped`] tell. It does neither while a driver is
-    /// bound to the device.
+    /// which dropping `keep` and [`IommuDevice::dropped`] tell. It releases none that a driver is bound
+    /// to, and warns if it adopts one.
     pub(crate) unsafe fn new<K: Send + Sync + 'static>(dev: &Device, keep: K) -> Result<Self> {
         let dropped = CompleteOnDrop::new()?;
         let shared = Shared {
@@ -136,6 +136,16 @@ pub(crate) fn as_raw(dev: &Device) -> *mut bindings::device {
 pub(crate) fn has_iommu(dev: &IommuDevice) -> bool {
     // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
     unsafe { bindings::iommufd_rs_dev_has_iommu(as_raw(dev)) }
+}
+
+/// Returns whether an IOMMU driver manages the device. The core does not release it from that driver.
+#[cfg(any(
+    CONFIG_AMD_IOMMU_IOMMUFD,
+    CONFIG_ARM_SMMU_V3_IOMMUFD,
+    CONFIG_INTEL_IOMMU
+))]
+pub(crate) fn is_managed(dev: &IommuDevice) -> bool {
+    iommu_ops(dev).is_ok()
 }
 
 /// Returns the operations of the IOMMU driver that manages a device, or `ENODEV` if none does.

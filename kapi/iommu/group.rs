@@ -157,12 +157,16 @@ impl DmaOwner {
     /// ownership lasts: its address tells owners apart.
     ///
     /// Returns `EBUSY` if a kernel driver uses a device of the group or the group has another
-    /// owner, `ENODEV` if the device is in no group, `ENOMEM` if there is no memory.
+    /// owner, `ENODEV` if the device is in no group or no IOMMU driver manages it, `ENOMEM` if there is
+    /// no memory.
     pub(crate) fn claim<T>(dev: &IommuDevice, owner: &T) -> Result<Arc<Self>> {
         let group = IommuGroup::of(dev)?;
+        device::iommu_ops(dev)?;
         let owner = core::ptr::from_ref(owner).cast_mut().cast();
-        // SAFETY: An `IommuDevice` is a valid device, as `IommuDevice::new` requires, and the core
-        // only compares `owner`.
+        // SAFETY:
+        // - An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
+        // - An IOMMU driver manages it, as was checked above, and the core does not release it from that.
+        // - The core only compares `owner`.
         to_result(unsafe { bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner) })?;
         // INVARIANT: It was just claimed.
         let owner = Self {

@@ -45,7 +45,8 @@ pub(crate) struct ResvRegion {
     pub(crate) kind: ResvKind,
 }
 
-/// Returns the ranges that a device cannot use for DMA, or `ENOMEM`.
+/// Returns the ranges that a device cannot use for DMA. Returns `ENODEV` if no IOMMU driver manages the
+/// device, and `ENOMEM`.
 ///
 /// # Examples
 ///
@@ -61,6 +62,7 @@ pub(crate) struct ResvRegion {
 /// }
 /// ```
 pub(crate) fn resv_regions(dev: &IommuDevice) -> Result<KVec<ResvRegion>> {
+    device::iommu_ops(dev)?;
     let mut regions = KVec::new();
     let mut result = Ok(());
     let mut list = bindings::list_head::default();
@@ -73,6 +75,7 @@ pub(crate) fn resv_regions(dev: &IommuDevice) -> Result<KVec<ResvRegion>> {
     }
     // SAFETY:
     // - An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
+    // - An IOMMU driver manages it, as was checked above, and the core does not release it from that.
     // - The list is empty, and stays in place until it is put.
     unsafe { bindings::iommu_get_resv_regions(device::as_raw(dev), head) };
 
