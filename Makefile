@@ -119,7 +119,7 @@ help:
 	@echo 'make run              boot a guest and show a program driving a device through /dev/iommu'
 	@echo 'make demo-vm          show a guest inside the guest download through a device that its QEMU gave it'
 	@echo 'make test             run the test suites'
-	@echo '  SUITES="a b"        only these; SUITES=all for those too that take long or a kernel of their own'
+	@echo '  SUITES="a b"        only these; SUITES=rest for the others, which take long or a kernel of their own; all for both'
 	@echo '  ARCH=arm64          only those of an architecture (x86_64, arm64)'
 	@echo '  MODULE=c            with the C iommufd.ko instead of ours'
 	@echo '  JOBS=1              one guest after the other instead of two at a time'

@@ -36,8 +36,8 @@ INTERRUPTED = 130
 # The notes of `make suites` on suites that do not run by default.
 _ONLY = {
     "yes": "",
-    "no": " (by name, or SUITES=all)",
-    "arch": " (by name, ARCH={}, or SUITES=all)",
+    "no": " (by name, SUITES=rest or all)",
+    "arch": " (by name, ARCH={}, SUITES=rest or all)",
     "name": " (by name)",
 }
 
@@ -114,21 +114,27 @@ def run_suite(
     return result
 
 
-def is_meant(suite: Suite, everything: bool, arch: str) -> bool:
-    """Returns whether a suite runs if no suite is named."""
+def is_meant(suite: Suite, which: str, arch: str) -> bool:
+    """Returns whether a suite is one of those that run by themselves (""), of the others ("rest"), or of both ("all")."""
     if arch and suite.kind != "host" and arch not in suite.arch:
         return False
-    if everything:
-        return suite.kind in ("host", "guest") and suite.default != "name"
-    return suite.default == "yes" or bool(suite.default == "arch" and arch)
+    plain = suite.default == "yes" or bool(suite.default == "arch" and arch)
+    if not which:
+        return plain
+    return suite.kind in ("host", "guest") and suite.default != "name" and not (which == "rest" and plain)
+
+
+def is_named(choice: argparse.Namespace) -> bool:
+    """Returns whether suites are chosen by their names."""
+    return choice.suites not in ([], ["all"], ["rest"])
 
 
 def chosen(choice: argparse.Namespace) -> list[Suite]:
     """Returns the suites to run."""
-    everything = choice.suites == ["all"]
-    if choice.suites and not everything:
+    if is_named(choice):
         return [_timed(load(name), choice.time) for name in choice.suites]
-    suites = [_timed(suite, choice.time) for suite in load_all() if is_meant(suite, everything, choice.arch)]
+    which = "".join(choice.suites)
+    suites = [_timed(suite, choice.time) for suite in load_all() if is_meant(suite, which, choice.arch)]
     if choice.module != "rust":
         report.say("The host suites check the Rust source; with another module they are left out.")
         suites = [suite for suite in suites if suite.kind != "host"]
@@ -152,8 +158,7 @@ def test(choice: argparse.Namespace) -> int:
     titles = {piece: f"{suite.name}: {suite.description}" for piece, suite in zip(pieces, suites)}
     limits = {piece: suite.timeout for piece, suite in zip(pieces, suites)}
     # Long suites start first, so that none is alone at the end.
-    named = choice.suites not in ([], ["all"])
-    order = pieces if named else sorted(pieces, key=lambda piece: -limits[piece])
+    order = pieces if is_named(choice) else sorted(pieces, key=lambda piece: -limits[piece])
     results = {}
     blocks = report.Blocks()
     for piece, what in side_by_side.run(order, choice.jobs, guest.memory_available()):

@@ -57,7 +57,7 @@ class Suite:
     description: str
     kind: str
     # Whether it runs if no suite is named: yes, no, or arch if ARCH= names its architecture. With name it does
-    # not run with SUITES=all either.
+    # not run with SUITES=rest or all either.
     default: str
     timeout: int
     # Its architectures, of which the first is the default.
