@@ -12,7 +12,6 @@ use crate::{
     calls::{
         HWPT_SELFTEST,
         HWPT_VTD,
-        INVALIDATE_SELFTEST,
         VIOMMU_INVALIDATE_SELFTEST,
         VIOMMU_SELFTEST, //
     },
@@ -30,23 +29,26 @@ use crate::{
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-# What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, hardware, nested
-# page tables, faults, vIOMMUs and what is on them, and the operations of the mock IOMMU for these. It
-# uses resources of dev_iommu.txt. Made by `fuzz describe` from the table in selftests/fuzz.
+# What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, faults, vIOMMUs and
+# what is on them, the page tables and invalidations of hardware, fields of HWPT_ALLOC and GET_HW_INFO
+# that are newer, and the operations of the mock IOMMU for these. It uses resources of dev_iommu.txt, and
+# names of its own for all that it declares. Made by `fuzz describe` from the table in selftests/fuzz.
 
 include <uapi/linux/fcntl.h>
 include <uapi/linux/iommufd.h>
 include <uapi/linux/mman.h>
 include <../drivers/iommu/iommufd/iommufd_test.h>
 
+define IOMMUFD_TEST_CMD_SIZE	sizeof(struct iommu_test_cmd)
+
 ";
 
 const TAIL: &str = "
-read$iommu_fault(fd fd_iommu_fault, buf ptr[out, array[iommu_hwpt_pgfault]], len bytesize[buf])
-write$iommu_fault(fd fd_iommu_fault, buf ptr[in, array[iommu_hwpt_page_response]], len bytesize[buf])
+read$iommu_fault(fd fd_iommu_fault, buf ptr[out, array[iommufd_hwpt_pgfault]], len bytesize[buf])
+write$iommu_fault(fd fd_iommu_fault, buf ptr[in, array[iommufd_hwpt_page_response]], len bytesize[buf])
 read$iommu_veventq(fd fd_iommu_veventq, buf ptr[out, array[int8]], len bytesize[buf])
 mmap$iommufd(addr vma, len len[addr], prot flags[mmap_prot], flags const[MAP_SHARED], \
-fd fd_iommufd, offset iommu_mmap_offset)
+fd fd_iommufd, offset iommufd_mmap_offset)
 ";
 
 /// Structs of hardware, which no mock has, so that the fuzzer does not make them.
@@ -101,9 +103,11 @@ const fn form(
     }
 }
 
-/// The other calls have one form. dev_iommu.txt has more of `destroy`.
+/// The other calls have one form. dev_iommu.txt has more of `destroy`, `hwpt_alloc` and `hwpt_invalidate`, and one
+/// of those that have a single form here.
 static FORMS: &[Form] = &[
     destroy("idev", &[("id", Res::Device)]),
+    destroy("mock", &[("id", Res::Mock)]),
     destroy("fault", &[("id", Res::Fault)]),
     destroy("viommu", &[("id", Res::Viommu)]),
     destroy("vdevice", &[("id", Res::Vdevice)]),
@@ -111,14 +115,14 @@ static FORMS: &[Form] = &[
     destroy("hw_queue", &[("id", Res::HwQueue)]),
     form(
         "hwpt_alloc",
-        "none",
+        "none_fault",
         &[("data_type", "IOMMU_HWPT_DATA_NONE")],
         &[],
         None,
     ),
     form(
         "hwpt_alloc",
-        "selftest",
+        "selftest_fault",
         &[("data_type", "IOMMU_HWPT_DATA_SELFTEST")],
         &[],
         Some(HWPT_SELFTEST),
@@ -143,13 +147,6 @@ static FORMS: &[Form] = &[
         &[("data_type", "IOMMU_HWPT_DATA_AMD_GUEST")],
         &[],
         Some(HWPT_AMD),
-    ),
-    form(
-        "hwpt_invalidate",
-        "selftest",
-        &[("data_type", "IOMMU_HWPT_INVALIDATE_DATA_SELFTEST")],
-        &[("hwpt_id", Res::Hwpt)],
-        Some(INVALIDATE_SELFTEST),
     ),
     form(
         "hwpt_invalidate",
@@ -193,10 +190,13 @@ static FORMS: &[Form] = &[
         &[],
         Some(VIOMMU_TEGRA),
     ),
+    form("get_hw_info", "in_data_type", &[], &[], None),
+    form("mock_domain_flags", "mock", &[], &[], None),
+    form("mock_replace", "mock", &[], &[], None),
 ];
 
 /// The name of the resource that mmap() takes.
-const MMAP_OFFSET: &str = "iommu_mmap_offset";
+const MMAP_OFFSET: &str = "iommufd_mmap_offset";
 
 /// The types of calls that are described.
 const DESCRIBED: &[&str] = &[
@@ -214,7 +214,6 @@ const DESCRIBED: &[&str] = &[
     "destroy",
     "mock_domain_flags",
     "mock_replace",
-    "access_replace",
     "check_iotlb",
     "trigger_iopf",
     "check_dev_cache",
@@ -233,21 +232,27 @@ const fn resource(res: Res) -> (&'static str, &'static str) {
         Res::Context => ("fd_iommufd", ""),
         Res::Ioas => ("ioas_handle", ""),
         Res::Hwpt => ("hwpt_handle", ""),
-        Res::Mock => ("device_handle", ""),
+        // Of dev_iommu.txt it is not known by what name it has these.
+        Res::Mock => ("iommufd_mock_handle", "int32"),
         Res::AccessFd => ("fd_access", ""),
         Res::AccessPages => ("access_pages_handle", ""),
-        Res::Device => ("iommu_idev_handle", "int32"),
-        Res::Fault => ("iommu_fault_handle", "int32"),
+        Res::Device => ("device_handle", ""),
+        Res::Fault => ("iommufd_fault_handle", "int32"),
         Res::FaultFd => ("fd_iommu_fault", "fd"),
-        Res::Cookie => ("iommu_fault_cookie", "int32"),
-        Res::Viommu => ("iommu_viommu_handle", "int32"),
-        Res::Vdevice => ("iommu_vdevice_handle", "int32"),
-        Res::Veventq => ("iommu_veventq_handle", "int32"),
+        Res::Cookie => ("iommufd_fault_cookie", "int32"),
+        Res::Viommu => ("iommufd_viommu_handle", "int32"),
+        Res::Vdevice => ("iommufd_vdevice_handle", "int32"),
+        Res::Veventq => ("iommufd_veventq_handle", "int32"),
         Res::VeventqFd => ("fd_iommu_veventq", "fd"),
-        Res::HwQueue => ("iommu_hw_queue_handle", "int32"),
+        Res::HwQueue => ("iommufd_hw_queue_handle", "int32"),
         Res::DmaBuf => ("fd_iommu_dmabuf", "fd"),
         Res::Vfio | Res::Child | Res::Mapping => ("", ""),
     }
+}
+
+/// Returns the name that a struct of C has here. Those of dev_iommu.txt begin as in C.
+fn own(name: &str) -> String {
+    format!("iommufd_{}", name.trim_start_matches("iommu_"))
 }
 
 #[derive(Default)]
@@ -272,7 +277,7 @@ pub(crate) fn all() -> String {
         forms.for_each(|form| text.call(call, Some(form)));
     }
     for layout in [FAULT, RESPONSE] {
-        text.layout(layout, layout.name, "", None);
+        text.layout(layout, &own(layout.name), "", None);
     }
     let mut all = HEAD.to_string();
     for (name, of) in &text.resources {
@@ -292,12 +297,13 @@ pub(crate) fn all() -> String {
 impl Text {
     fn call(&mut self, call: &'static CallType, form: Option<&'static Form>) {
         let is_test = call.command == "TEST_CMD";
-        let suffix = match form {
-            Some(form) => format!("${}", form.name),
-            None if is_test => format!("${}", call.name),
-            None => String::new(),
+        let of_form = form.map_or(String::new(), |form| format!("${}", form.name));
+        let suffix = if is_test {
+            format!("${}", call.name)
+        } else {
+            of_form.clone()
         };
-        let name = format!("{}{suffix}", call.layout.name);
+        let name = format!("{}{suffix}", own(call.layout.name));
         let operation = call
             .layout
             .fields
@@ -307,8 +313,8 @@ impl Text {
                 _ => None,
             });
         let ioctl = match operation {
-            Some(operation) => format!("ioctl${operation}"),
-            None => format!("ioctl$IOMMU_{}{suffix}", call.command),
+            Some(operation) => format!("ioctl${operation}{of_form}"),
+            None => format!("ioctl$IOMMU_{}{of_form}", call.command),
         };
         // dmabuf_get returns a descriptor.
         let returns = if call.name == "dmabuf_get" {
@@ -327,7 +333,7 @@ impl Text {
             call.layout,
             &name,
             if is_test {
-                " [size[IOMMU_TEST_CMD_SIZE]]"
+                " [size[IOMMUFD_TEST_CMD_SIZE]]"
             } else {
                 ""
             },
@@ -386,14 +392,17 @@ impl Text {
         }
         let has = |name: &str| layout.fields.iter().any(|field| field.name == name);
         match (field.name, form.data) {
+            // A form that says nothing of the fields has those of the table.
+            _ if form.values.is_empty() => None,
             ("data_uptr" | "data_len", None) => Some((format!("const[0x0, {int}]"), "")),
             ("entry_len", Some(data)) => Some((format!("const[{:#x}, {int}]", data.size), "")),
             ("data_uptr", Some(data)) => {
-                self.layout(data, data.name, "", None);
+                let name = own(data.name);
+                self.layout(data, &name, "", None);
                 let of = if has("entry_num") {
-                    format!("array[{}]", data.name)
+                    format!("array[{name}]")
                 } else {
-                    data.name.to_string()
+                    name
                 };
                 Some((format!("ptr64[inout, {of}]"), ""))
             }
@@ -437,10 +446,10 @@ impl Text {
             Kind::Count => (self.count(layout, field), ""),
             Kind::Array(of, _) => {
                 for layout in of {
-                    self.layout(layout, layout.name, "", None);
+                    self.layout(layout, &own(layout.name), "", None);
                 }
                 match of {
-                    [one] => (format!("ptr64[inout, array[{}]]", one.name), ""),
+                    [one] => (format!("ptr64[inout, array[{}]]", own(one.name)), ""),
                     _ => (
                         format!("ptr64[inout, array[{}]]", self.choice(layout, field, of)),
                         "",
@@ -467,7 +476,7 @@ impl Text {
     fn flags(&mut self, layout: &Layout, field: &Field, of: &[Named]) -> String {
         let name = format!(
             "{}_{}_values",
-            layout.name,
+            own(layout.name),
             field.name.trim_end_matches('_')
         );
         let values: Vec<_> = of.iter().map(|named| named.name).collect();
@@ -480,7 +489,7 @@ impl Text {
             .iter()
             .map(|res| format!("{res:?}").to_lowercase())
             .collect();
-        let name = format!("iommu_id_{}", names.join("_"));
+        let name = format!("iommufd_id_{}", names.join("_"));
         let mut body = format!("{name} [\n");
         for (member, res) in names.iter().zip(of) {
             let _ = writeln!(body, "\t{member}\t{}", self.resource(*res));
@@ -491,10 +500,10 @@ impl Text {
     }
 
     fn choice(&mut self, layout: &Layout, field: &Field, of: &[&'static Layout]) -> String {
-        let name = format!("{}_{}", layout.name, field.name);
+        let name = format!("{}_{}", own(layout.name), field.name);
         let mut body = format!("{name} [\n");
         for layout in of {
-            let _ = writeln!(body, "\t{0}\t{0}", layout.name);
+            let _ = writeln!(body, "\t{0}\t{0}", own(layout.name));
         }
         body.push_str("] [varlen]\n");
         self.structs.insert(name.clone(), body);

@@ -1,24 +1,44 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks a description in syzkaller's language by the grammar that syzkaller's docs/syscall_descriptions_syntax.md has,
-as far as dev_iommu_rs.txt uses it.
+as far as dev_iommu_rs.txt uses it, and by what pkg/compiler of syzkaller refuses.
 
 Usage: syzkaller.py [FILE]
 
-Exits with a message about each line that is wrong, and about names that are not declared, or not used. It does not
-know which constants there are."""
+Exits with a message about each line that is wrong, and about names that are not declared, or not used, or that
+syzkaller declares itself: syzkaller_has.txt. It does not know which constants there are."""
 
 import re
 import sys
 from pathlib import Path
 
-FILE = Path(__file__).resolve().parent / "dev_iommu_rs.txt"
+FOLDER = Path(__file__).resolve().parent
+FILE = FOLDER / "dev_iommu_rs.txt"
 
-# What syzkaller's sys.txt and dev_iommu.txt declare: the resources and flags that are used here, and calls of the same
-# ioctl.
-RESOURCES = {"fd", "fd_iommufd", "ioas_handle", "hwpt_handle", "device_handle", "fd_access", "access_pages_handle"}
-FLAGS = {"mmap_prot"}
-CALLS = {"ioctl$IOMMU_DESTROY$ioas", "ioctl$IOMMU_DESTROY$device", "ioctl$IOMMU_DESTROY$hwpt"}
+
+def syzkaller_has() -> tuple[dict[str, set[str]], set[str]]:
+    """Returns the names that syzkaller declares today, by their kind, and all those that it is known to have declared."""
+    today: dict[str, set[str]] = {"call": set(), "resource": set(), "type": set(), "flags": set()}
+    ever: set[str] = set()
+    when = ""
+    for line in (FOLDER / "syzkaller_has.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            when = line.rpartition(", ")[2]
+            if when not in ("today:", "then:"):
+                sys.exit(f"syzkaller_has.txt: {line}")
+            continue
+        kind, *names = line.split()
+        ever.update(names)
+        if when == "today:":
+            today[kind].update(names)
+    return today, ever
+
+
+TODAY, EVER = syzkaller_has()
+RESOURCES = TODAY["resource"]
+FLAGS = TODAY["flags"]
 
 INT = {"int8", "int16", "int32", "int64"}
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -45,6 +65,9 @@ class Checker:
         self.resources: set[str] = set()
         self.structs: dict[str, list[tuple[str, str, str]]] = {}
         self.flags: set[str] = set()
+        self.includes: set[str] = set()
+        self.defines: set[str] = set()
+        self.sizes: set[str] = set()
         self.used: set[str] = set()
         # Resources that a call returns, or writes, and those that a call takes.
         self.made: set[str] = set()
@@ -67,14 +90,25 @@ class Checker:
                     self.error(f"{name} has two fields {field[1]}")
                 self.structs[name].append((field[1], field[2], field[3] or ""))
             elif end:
-                attributes = r"varlen" if end == "]" else rf"packed|size\[{NAME}\]"
-                if not re.fullmatch(rf"\{end}(?: \[(?:{attributes})\])?", line):
+                attributes = r"varlen" if end == "]" else rf"packed|size\[({NAME})\]"
+                if not (match := re.fullmatch(rf"\{end}(?: \[(?:{attributes})\])?", line)):
                     self.error(f"{name} does not end: {line}")
+                elif match.lastindex:
+                    self.sizes.add(match[1])
                 if not self.structs[name]:
                     self.error(f"{name} is empty")
                 end = ""
-            elif not line or line.startswith("#") or re.fullmatch(r"include <[\w./-]+>", line):
-                pass
+            elif not line or line.startswith("#"):
+                if re.match(r"#\s*(include|incdir|define)", line):
+                    self.error(f"a comment that looks like a directive: {line}")
+            elif match := re.fullmatch(r"include <([\w./-]+)>", line):
+                if match[1] in self.includes:
+                    self.error(f"{match[1]} is included already")
+                self.includes.add(match[1])
+            elif match := re.fullmatch(rf"define ({NAME})\t(\S.*)", line):
+                if match[1] in self.defines:
+                    self.error(f"{match[1]} is defined already")
+                self.defines.add(match[1])
             elif match := re.fullmatch(rf"resource ({NAME})\[({NAME})\](?:: .*)?", line):
                 self.declare(match[1], self.resources)
                 if match[2] not in INT | RESOURCES | self.resources:
@@ -93,7 +127,9 @@ class Checker:
                 for argument in split(match[2]):
                     argument_name, _, of = argument.partition(" ")
                     arguments.append((argument_name, of))
-                if match[1] in CALLS | {call for call, _, _ in self.calls}:
+                if match[1] in EVER:
+                    self.error(f"syzkaller declares {match[1]}")
+                if match[1] in {call for call, _, _ in self.calls}:
                     self.error(f"{match[1]} is declared already")
                 self.calls.append((match[1], arguments, match[3] or ""))
             else:
@@ -102,8 +138,12 @@ class Checker:
             self.error(f"{name} does not end")
 
     def declare(self, name: str, among: object) -> None:
-        if name in self.resources | self.flags | {*self.structs} | RESOURCES | FLAGS | INT:
+        if name in self.resources | self.flags | {*self.structs} | INT:
             self.error(f"{name} is declared already")
+        if name in EVER:
+            self.error(f"syzkaller declares {name}")
+        elif not name.startswith(("iommufd_", "fd_iommu_")):
+            self.error(f"syzkaller may declare {name}, since that is a name of C")
         if isinstance(among, set):
             among.add(name)
 
@@ -119,6 +159,11 @@ class Checker:
         self.where = FILE.name
         for name in sorted((self.resources | self.flags | {*self.structs}) - self.used):
             self.error(f"{name} is not used")
+        # The constants of each file are looked up by its own directives.
+        for name in sorted(self.sizes - self.defines):
+            self.error(f"{name} is not defined in this file")
+        for name in sorted(self.defines - self.sizes):
+            self.error(f"{name} is defined, and not used")
         for name in sorted(self.resources - self.made):
             self.error(f"no call makes a {name}")
         for name in sorted(self.resources - taken):
