@@ -25,6 +25,7 @@ const END: [(&str, &str); LINES_OF_END] = [
     ("before close", "0 KiB pinned"),
     ("after close", "0 KiB pinned"),
     ("memory", "0"),
+    ("pins", "0 left"),
 ];
 
 /// A program, answers to it, and what the judge is to say: a part of `judged.txt`.

@@ -11,7 +11,8 @@ use crate::{
     differences::Differences,
     execute::{
         Trace,
-        NOTHING_PINNED, //
+        NOTHING_PINNED,
+        NO_PIN_LEFT, //
     },
     program::Program, //
 };
@@ -59,10 +60,10 @@ impl Verdict {
 }
 
 /// How many lines a trace has that are about the end of a program.
-pub(crate) const LINES_OF_END: usize = 3;
+pub(crate) const LINES_OF_END: usize = 4;
 
 /// Compares the answers to a program. Whatever else they are, and whatever differences are meant, our module
-/// leaves nothing charged when all is closed.
+/// leaves nothing charged and no page pinned when all is closed.
 pub(crate) fn judge(
     program: &Program,
     c: &Trace,
@@ -81,34 +82,27 @@ pub(crate) fn judge(
         };
         Found { at, call, c, ours }
     };
-    let last = calls.len() + 1;
-    if ours.get(last).is_none_or(|line| line != NOTHING_PINNED) {
-        return Verdict::Found(of(last));
+    for (line, must) in [(1, NOTHING_PINNED), (3, NO_PIN_LEFT)] {
+        let at = calls.len() + line;
+        if ours.get(at).is_none_or(|line| line != must) {
+            return Verdict::Found(of(at));
+        }
     }
     let lines = c.len().max(ours.len()).max(calls.len() + LINES_OF_END);
-    let mut verdict = Verdict::Nothing;
-    for at in 0..lines {
-        let both = (c.get(at), ours.get(at));
-        if both.0.is_some() && both.0 == both.1 {
-            continue;
-        }
-        let found = of(at);
-        let Some(number) = differences.meaning(&found, calls, c) else {
-            return Verdict::Found(found);
-        };
-        let number = number.to_string();
-        if at < calls.len() {
-            return Verdict::Meant(number, calls.len() - at - 1);
-        }
-        // The lines about the end do not depend on each other.
-        verdict = Verdict::Meant(number, 0);
+    let differs = |&at: &usize| c.get(at).is_none() || c.get(at) != ours.get(at);
+    let Some(found) = (0..lines).find(differs).map(of) else {
+        return Verdict::Nothing;
+    };
+    match differences.meaning(&found, calls, c) {
+        Some(number) => Verdict::Meant(number.to_string(), calls.len() - found.at - 1),
+        None => Verdict::Found(found),
     }
-    verdict
 }
 
 /// Whether an answer to a program needs no look, since it is that of both modules.
 pub(crate) fn is_same(c: &str, ours: &str) -> bool {
-    c == ours && ours.lines().any(|line| line == NOTHING_PINNED)
+    let says = |what| ours.lines().any(|line| line == what);
+    c == ours && says(NOTHING_PINNED) && says(NO_PIN_LEFT)
 }
 
 /// Reads traces: lines, with an empty one after each program's.

@@ -29,7 +29,7 @@ const MOST: u32 = 240;
 /// it reached.
 pub(crate) fn all(programs: &[Program], threads: &[Program], module: &str) -> Result<(), String> {
     let file = open(module)?;
-    let mut executor = Executor::with_coverage().ok_or("no memory")?;
+    let mut executor = Executor::with_coverage()?;
     for looks in [false, true] {
         if looks {
             with_coverage(&mut executor, |_| observe::turn_on())??;

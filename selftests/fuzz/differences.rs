@@ -133,14 +133,10 @@ impl Differences {
         (0..calls.len()).any(|at| self.avoided.iter().any(|avoided| avoided.is(calls, at)))
     }
 
-    /// Returns the number of the difference if it is meant. The answers are those of the C module.
+    /// Returns the number of the difference if it is one of a call, and meant. The answers are those of the C module.
     pub(crate) fn meaning(&self, found: &Found, calls: &[Call], answers: &Trace) -> Option<&str> {
         let is_meant = |meant: &&Meant| {
-            let is_call = match calls.get(found.at) {
-                Some(_) => meant.call.is(calls, found.at, Some(answers), found.at),
-                None => meant.call.is_line(&found.call),
-            };
-            is_call
+            meant.call.is(calls, found.at, Some(answers), found.at)
                 && matches(&meant.c, &found.c)
                 && is_answer(&meant.ours, found)
                 && meant
@@ -148,6 +144,7 @@ impl Differences {
                     .iter()
                     .all(|after| after.is_before(found.at, calls, answers))
         };
+        calls.get(found.at)?;
         let meant = self.meant.iter().find(is_meant)?;
         Some(&meant.number)
     }
@@ -179,12 +176,6 @@ impl Which {
             name: name.to_string(),
             conditions: conditions.map(Condition::parse).collect::<Option<_>>()?,
         })
-    }
-
-    /// Whether a line about the end of a program is one of these: it must be named.
-    fn is_line(&self, line: &str) -> bool {
-        let mut names = self.name.split('|').map(|name| name.replace('_', " "));
-        self.conditions.is_empty() && names.any(|name| name == line)
     }
 
     /// Whether a call is one of these. What was answered is known if there are answers, about one of which, of
@@ -270,15 +261,12 @@ impl After {
 
     /// Whether the program has it before the call `at`.
     fn is_before(&self, at: usize, calls: &[Call], answers: &Trace) -> bool {
-        let mut before = 0..at.min(calls.len());
+        let mut before = 0..at;
         match self {
             Self::Call(which) => before.any(|before| which.is(calls, before, Some(answers), at)),
             Self::Guess(name) => before
                 .find(|&from| calls[from].of.name == name && answers[from].starts_with('0'))
-                .is_some_and(|from| {
-                    let last = at.min(calls.len() - 1);
-                    (from + 1..=last).any(|at| guesses(calls, answers, at))
-                }),
+                .is_some_and(|from| (from + 1..=at).any(|at| guesses(calls, answers, at))),
         }
     }
 }

@@ -22,11 +22,12 @@ pub(crate) struct Distiller {
 }
 
 impl Distiller {
-    /// Returns nothing if the kernel has no KCOV.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Result<Self, String> {
         let executor = Executor::with_coverage()?;
-        executor.coverage.as_ref()?;
-        Some(Self {
+        if executor.coverage.is_none() {
+            return Err("the kernel has no KCOV".to_string());
+        }
+        Ok(Self {
             executor,
             reached: BTreeSet::new(),
         })

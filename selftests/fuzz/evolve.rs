@@ -40,8 +40,8 @@ pub(crate) struct Evolution {
 }
 
 impl Evolution {
-    pub(crate) fn new(seed: u64) -> Option<Self> {
-        Some(Self {
+    pub(crate) fn new(seed: u64) -> Result<Self, String> {
+        Ok(Self {
             executor: Executor::with_coverage()?,
             generator: Generator::new(seed),
             answers: HashSet::new(),

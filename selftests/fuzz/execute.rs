@@ -75,12 +75,12 @@ use crate::{
 };
 
 /// What a program left behind as text: a line a call, one before and one after all is closed, one about the
-/// memory, and, if they are counted, one about pins.
+/// memory, and one about pins.
 pub(crate) type Trace = Vec<String>;
 
 /// What the line says that is made after all is closed.
 pub(crate) const NOTHING_PINNED: &str = "after close: 0 KiB pinned";
-const NO_PIN_LEFT: &str = "pins: 0 left";
+pub(crate) const NO_PIN_LEFT: &str = "pins: 0 left";
 
 /// Returns the line of a trace that says that memory stays charged or pinned, if one does.
 pub(crate) fn left_pinned(trace: &Trace) -> Option<&String> {
@@ -104,8 +104,8 @@ pub(crate) struct Executor {
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
-    /// What counts pages that stay pinned, if they are counted.
-    pins: Option<Pins>,
+    /// What counts pages that stay pinned.
+    pins: Pins,
     /// Whether what the kernel says about contexts is read after each call.
     pub(crate) looks: bool,
     mappings: Mutex<Vec<(u64, u64)>>,
@@ -136,22 +136,18 @@ pub(crate) enum Killing {
 
 impl Executor {
     /// Files that are to stay open must be open before.
-    pub(crate) fn new() -> Option<Self> {
-        Self::with(None, None)
+    pub(crate) fn new() -> Result<Self, String> {
+        Self::with(None)
     }
 
     /// As `new`. Notes what code programs reach, if the kernel can.
-    pub(crate) fn with_coverage() -> Option<Self> {
-        Self::with(Coverage::open(), None)
+    pub(crate) fn with_coverage() -> Result<Self, String> {
+        Self::with(Coverage::open())
     }
 
-    /// As `with_coverage`. Counts the pages that programs leave pinned.
-    pub(crate) fn with_pins() -> Result<Self, String> {
-        Self::with(Coverage::open(), Some(Pins::open()?)).ok_or("no memory".to_string())
-    }
-
-    /// The files of the arguments are opened before those that programs may close.
-    fn with(coverage: Option<Coverage>, pins: Option<Pins>) -> Option<Self> {
+    /// These files are opened before those that programs may close.
+    fn with(coverage: Option<Coverage>) -> Result<Self, String> {
+        let pins = Pins::open()?;
         // It allows to lock memory beyond the limit.
         sys::give_up(c::CAP_IPC_LOCK);
         sys::limit_locked(u64::MAX);
@@ -164,10 +160,10 @@ impl Executor {
                 Some(device.path().display().to_string())
             });
         let children = Children::new();
-        sys::occupy_below(FLOOR)?;
-        Some(Self {
+        sys::occupy_below(FLOOR).ok_or("no descriptors")?;
+        Ok(Self {
             memory,
-            slots: Slots::new()?,
+            slots: Slots::new().ok_or("no memory")?,
             status,
             device: device.unwrap_or_default(),
             children,
@@ -248,9 +244,7 @@ impl Executor {
         let hash = self.memory_hash();
         trace.push(format!("after close: {} KiB pinned", self.pinned()));
         trace.push(format!("memory: {hash:016x}"));
-        if let Some(pins) = &mut self.pins {
-            trace.push(format!("pins: {} left", pins.more()));
-        }
+        trace.push(format!("pins: {} left", self.pins.more()));
         self.memory.reset();
         trace
     }

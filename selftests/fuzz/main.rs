@@ -236,7 +236,7 @@ fn generate(seed: &str, count: &str, call: Option<&str>) -> Done {
 fn run(programs: &str, traces: &str) -> Done {
     let text = read(programs)?;
     let mut out = create(traces)?;
-    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut executor = Executor::new()?;
     let start = Instant::now();
     let (mut count, mut calls) = (0, 0);
     // One is read at a time: what memory there is slows each fork down.
@@ -256,7 +256,7 @@ fn run(programs: &str, traces: &str) -> Done {
 }
 
 fn show(programs: Vec<Program>) -> Done {
-    let mut executor = Executor::new().ok_or("no memory")?;
+    let mut executor = Executor::new()?;
     for program in programs {
         let trace = executor.run(&program);
         let text = program.to_string();
@@ -283,7 +283,7 @@ fn evolve(seed: &str, seconds: &str, most: &str, files: [&str; 3]) -> Done {
     begin.extend(fs::read_to_string(files[2]).map_or(Ok(Vec::new()), |text| parse_all(&text))?);
     let [mut programs, mut answers, mut pool] =
         [create(files[0])?, create(files[1])?, create(files[2])?];
-    let mut evolution = evolve::Evolution::new(number(seed)?).ok_or("no memory")?;
+    let mut evolution = evolve::Evolution::new(number(seed)?)?;
     let time = Duration::from_secs(number(seconds)?);
     let (start, most) = (Instant::now(), number(most)? as usize);
     evolution
@@ -307,7 +307,7 @@ fn distill(seconds: &str, programs: &str) -> Done {
     let differences = differences()?;
     let mut candidates = parse_all(&read(programs)?)?;
     candidates.retain(|program| !differences.avoids(program));
-    let mut distiller = distill::Distiller::new().ok_or("the kernel has no KCOV")?;
+    let mut distiller = distill::Distiller::new()?;
     let time = Duration::from_secs(number(seconds)?);
     for program in distiller.choose(&corpus()?, candidates, time) {
         println!("{program}");
@@ -320,7 +320,7 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
     let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
     let (part, parts) = share.split_once('/').ok_or("no share: 1/1")?;
     let (part, parts) = (number(part)? as usize, number(parts)?.max(1) as usize);
-    let mut executor = Executor::with_pins()?;
+    let mut executor = Executor::with_coverage()?;
     let every = programs.iter().enumerate();
     let mine: Vec<_> = every.filter(|(at, _)| at % parts + 1 == part).collect();
     println!("KTAP version 1\n1..{}", mine.len());
@@ -386,17 +386,17 @@ fn commented(program: &Program) -> String {
 }
 
 fn race(seed: &str, seconds: &str) -> Done {
-    let mut executor = Executor::with_pins()?;
+    let mut executor = Executor::with_coverage()?;
     race::spread(&mut executor, &corpus()?, number(seed)?, number(seconds)?)
 }
 
 fn meet(seconds: &str) -> Done {
-    let mut executor = Executor::with_pins()?;
+    let mut executor = Executor::with_coverage()?;
     race::meet(&mut executor, &threads()?, number(seconds)?)
 }
 
 fn kill(seconds: &str) -> Done {
-    let mut executor = Executor::with_pins()?;
+    let mut executor = Executor::with_coverage()?;
     killed::judge_all(&mut executor, &killed()?, number(seconds)?)
 }
 
