@@ -333,6 +333,9 @@ class Named:
     def not_counted(self) -> int:
         return sum(len(lines) for reason, lines in self.by.values() if not reason.counts)
 
+    def of_kind(self, kind: str) -> set[int]:
+        return {line for reason, lines in self.by.values() if reason.kind == kind for line in lines}
+
 
 def name_lines(files: dict[str, File]) -> dict[str, Named]:
     """Gives each line that was not reached the reason of the first selector that has it."""
@@ -381,6 +384,21 @@ def row(title: str, of: tuple[int, int, int, int, int]) -> tuple[str, ...]:
     return title, str(there), str(cannot or ""), *shares
 
 
+def by_kind(files: dict[str, File], named: dict[str, Named]) -> str:
+    """Says how many of the lines that are not counted there are of each kind, and how many of all lines are reached by
+    programs of the fuzzer or of tests, without those that nothing makes happen and nothing reached."""
+    all_of = [(file, named[name]) for name, file in files.items()]
+    elsewhere, cannot = (sum(len(each.of_kind(kind)) for _, each in all_of) for kind in ("elsewhere", "cannot"))
+    there = sum(len(file.there) for file, _ in all_of)
+    some = sum(len(file.any | file.tests) for file, _ in all_of)
+    never = sum(len(each.of_kind("cannot") - file.tests) for file, each in all_of)
+    return (
+        f"Of the lines that are not counted, {elsewhere:,} need other hardware or drivers, and nothing makes {cannot:,} happen,"
+        f" of which tests reach {cannot - never:,}. Programs of the fuzzer or of tests reach {some:,} of all {there:,} lines,"
+        f" {100 * some / there:.1f} %. Without the {never:,} that nothing makes happen, that is {100 * some / (there - never):.1f} %."
+    )
+
+
 LINE = "{1:>6} lines {2:>4} not counted  {3:>5} {4:>5} {5:>5} {6:>5}  {0}"
 
 
@@ -391,6 +409,7 @@ def show(files: dict[str, File], named: dict[str, Named]) -> None:
             of = source(name)
             print(f"        {line:4} {of.function(line)}() = {of.text(line)}")
     print(LINE.format(*row("in all", numbers(files, named, [*files]))))
+    print(by_kind(files, named))
     print(f"{sum(len(each.without) for each in named.values())} lines are neither reached nor named")
 
 
@@ -441,6 +460,10 @@ def made_at(commit: str, logs: list[Path]) -> str:
     return f"{_MADE}{commit}, on {day}."
 
 
+def _fill(text: str) -> str:
+    return textwrap.fill(text, 125, break_on_hyphens=False, break_long_words=False)
+
+
 def _git(*words: str) -> list[str]:
     return _run("git", "-C", str(TREE), *words)
 
@@ -461,7 +484,7 @@ def age(commit: str) -> None:
         text += f" those of then, and {len(changes['D'])} are gone."
     if new:
         text += " Not in the table, because they were added since: " + ", ".join(f"``{path}``" for path in new) + "."
-    text = textwrap.fill(text, 125, break_on_hyphens=False, break_long_words=False)
+    text = _fill(text)
     page = PAGE.read_text()
     if not _AGE.search(page):
         page = page.replace("among\nthem.\n\n", f"among\nthem.\n\n{_MADE}\n\n", 1)
@@ -519,7 +542,7 @@ def page(files: dict[str, File], named: dict[str, Named], made: str) -> None:
     rows = [("file", "lines", "not counted", "corpus", "fuzzer", "of all", "with tests")]
     rows.append(row("all files", numbers(files, named, [*files])))
     rows.extend(row(f"``{name}``", numbers(files, named, [name])) for name in files)
-    print(HEAD + made, "", *table(rows), sep="\n")
+    print(HEAD + _fill(by_kind(files, named)), "", made, "", *table(rows), sep="\n")
     reasons: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for name, each in named.items():
         for text, (reason, lines_of) in each.by.items():
