@@ -26,7 +26,12 @@ use crate::{
     program::{
         Call,
         Program,
+        Value,
         Who, //
+    },
+    table::{
+        Action,
+        Kind, //
     }, //
 };
 
@@ -200,18 +205,51 @@ fn judge(
     None
 }
 
-/// Whether an answer is one that a call may have because another one is at work. What another thread removes is
-/// not there for a moment.
+/// Whether an answer is one that a call may have because another thread is at work on the same. What that removes is
+/// not there for a moment, and what it uses cannot be changed.
 fn is_refusal(calls: &[Call], index: usize, answer: &str) -> bool {
-    let removes = |call: &Call| {
-        let names = ["destroy", "unmap", "close", "replace", "detach"];
-        let is_other = matches!(call.who, Who::Thread(_)) && call.who != calls[index].who;
-        is_other && names.iter().any(|name| call.of.name.contains(name))
+    let removes = match answer.split(' ').next() {
+        Some("EBUSY" | "EAGAIN") => false,
+        Some("ENOENT") => true,
+        _ => return false,
     };
-    ["EBUSY", "EAGAIN"]
-        .iter()
-        .any(|name| answer.starts_with(name))
-        || (answer.starts_with("ENOENT") && calls.iter().any(removes))
+    let removing = ["destroy", "unmap", "close", "replace", "detach"];
+    let groups = groups(calls);
+    (0..calls.len()).any(|other| {
+        let call = &calls[other];
+        matches!(call.who, Who::Thread(_))
+            && call.who != calls[index].who
+            && (!removes || removing.iter().any(|name| call.of.name.contains(name)))
+            && (groups[other] == groups[index]
+                || [other, index].iter().any(|&at| is_about_all(&calls[at])))
+    })
+}
+
+/// Returns a number for each call, which is that of others if some call names what both made or named: an address
+/// space, its page tables and devices, and what accesses of it were moved to.
+fn groups(calls: &[Call]) -> Vec<usize> {
+    let mut groups: Vec<usize> = (0..calls.len()).collect();
+    for (index, call) in calls.iter().enumerate() {
+        for maker in call.references() {
+            let (from, to) = (groups[maker], groups[index]);
+            if calls[maker].of.action != Action::Open {
+                let same = groups.iter_mut().filter(|group| **group == from);
+                same.for_each(|group| *group = to);
+            }
+        }
+    }
+    groups
+}
+
+/// Whether a call may be about anything of a context: it names all, or by a number.
+fn is_about_all(call: &Call) -> bool {
+    let names = ["close", "change_process", "option", "vfio_", "look"];
+    let mut values = call.of.layout.fields.iter().zip(&call.values);
+    names.iter().any(|name| call.of.name.contains(name))
+        || values.any(|(field, value)| {
+            let is_name = matches!(field.kind, Kind::Id(_) | Kind::Fd(_));
+            is_name && matches!(value, Value::Number(1..))
+        })
 }
 
 /// Returns the numbers of each thread's calls.
