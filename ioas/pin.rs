@@ -242,11 +242,10 @@ impl<'a> PendingPin<'a> {
                     false => inner.segments.gaps(rest).next(),
                 };
                 let gap = some_or_warn!(gap)?;
-                if !self.charge_more(&mut inner, gap, &mut advance)? {
+                if !self.charge_more(&mut inner, gap)? {
                     drop(inner);
-                    let paid = advance.pay();
-                    inner = self.pages.inner_killable()?;
-                    paid.map_err(|error| inner.not_paid(gap.len(), error))?;
+                    inner = self.charge(&mut advance)?;
+                    advance.give_back();
                     continue;
                 }
                 inner = self.collect(inner, gap, &mut pinner)?;
@@ -281,8 +280,9 @@ impl<'a> PendingPin<'a> {
             }
             fault_injection::point(ENOMEM)?;
             let charged = match core::mem::replace(&mut paid, Ok(())) {
-                Ok(()) => inner.charge(wanted, Some(advance)),
-                Err(error) => Err(inner.not_paid(wanted, error)),
+                Err(error) if error != ENOMEM => Err(inner.not_paid(wanted, error)),
+                // Whoever had charged so much may have finished since then.
+                _ => inner.charge(wanted, Some(advance)),
             };
             let refusal = match charged {
                 Ok(()) => {
@@ -333,22 +333,27 @@ impl<'a> PendingPin<'a> {
     }
 
     /// Charges those of the next `gap` that others have unpinned meanwhile: these were not charged for us.
-    /// Returns false if they must be paid for in advance, and the errors of [`Inner::charge`].
-    fn charge_more(
-        &mut self,
-        inner: &mut Inner,
-        gap: PageRange,
-        advance: &mut Advance,
-    ) -> Result<bool> {
+    /// Returns false, with nothing charged, if all that is left must be charged again: another task may have
+    /// charged the same pages, or the mmap lock is taken. Returns the other errors of [`Inner::charge`].
+    fn charge_more(&mut self, inner: &mut Inner, gap: PageRange) -> Result<bool> {
         let more = gap.len().saturating_sub(self.spare);
-        if more != 0 {
-            match inner.charge(more, Some(advance)) {
-                Err(refusal) if refusal.error() == EAGAIN => return Ok(false),
-                charged => charged?,
-            }
-            self.spare += more;
+        if more == 0 {
+            return Ok(true);
         }
-        Ok(true)
+        match inner.charge(more, None) {
+            Ok(()) => {
+                self.spare += more;
+                // All of it may have been pinned before.
+                self.count(inner);
+                Ok(true)
+            }
+            Err(refusal) if matches!(refusal.error(), EAGAIN | ENOMEM) => {
+                // Others that wait may need these, and [`PendingPin::charge`] charges all that is left.
+                inner.uncharge(core::mem::take(&mut self.spare));
+                Ok(false)
+            }
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Keeps the range pinned until [`Pages::unpin`]. All of it must be pinned.
