@@ -14,5 +14,6 @@ mod hwpt;
 mod ioas;
 mod kapi;
 mod object;
+mod orders;
 mod tests;
 mod viommu;

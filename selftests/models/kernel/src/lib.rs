@@ -8,7 +8,9 @@
 
 pub mod alloc;
 pub mod init;
+pub mod mm;
 pub mod sync;
+pub mod task;
 pub mod uaccess;
 
 pub use core::fmt;
@@ -88,6 +90,7 @@ macro_rules! pr_err {
 /// The names that kernel code imports by default.
 pub mod prelude {
     pub use crate::{
+        current,
         init::{
             KBox,
             PinInit, //

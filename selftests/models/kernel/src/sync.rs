@@ -2,9 +2,13 @@
 
 //! Locks and reference counts.
 
+pub mod aref;
 pub mod atomic;
 
-use core::ops::Deref;
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 
 use crate::{
     alloc::{
@@ -27,7 +31,31 @@ pub struct Mutex<T>(loom::sync::Mutex<T>);
 pub type SpinLock<T> = Mutex<T>;
 
 /// The right to use the value of a [`Mutex`].
-pub type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
+pub struct MutexGuard<'a, T> {
+    guard: loom::sync::MutexGuard<'a, T>,
+    mutex: &'a Mutex<T>,
+}
+
+impl<'a, T> MutexGuard<'a, T> {
+    /// Returns the lock.
+    pub fn lock_ref(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
 
 impl<T> Mutex<T> {
     /// Returns an initialiser of a lock that is free.
@@ -36,13 +64,19 @@ impl<T> Mutex<T> {
     }
 
     /// Waits until the lock is free, and takes it.
-    pub fn lock(&self) -> Guard<'_, T> {
-        self.0.lock().expect("no holder of a lock panics")
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard {
+            guard: self.0.lock().expect("no holder of a lock panics"),
+            mutex: self,
+        }
     }
 
     /// Takes the lock if it is free.
-    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
-        self.0.try_lock().ok()
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(MutexGuard {
+            guard: self.0.try_lock().ok()?,
+            mutex: self,
+        })
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) mod raw_ref;
 pub(crate) mod room;
 #[path = "../../../../kapi/sync/shared.rs"]
 pub(crate) mod shared;
+#[path = "../../../host/src/kapi/sync/vec.rs"]
+pub(crate) mod vec;
 
 /// Allocation of ids.
 pub(crate) mod ida {
@@ -54,15 +56,25 @@ pub(crate) mod killable {
     use kernel::{
         prelude::*,
         sync::{
-            Guard,
-            Mutex, //
+            Mutex,
+            MutexGuard, //
         }, //
     };
 
     /// Locks a mutex.
-    pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<Guard<'_, T>> {
+    pub(crate) fn lock_killable<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
         Ok(mutex.lock())
     }
+
+    /// Releases a mutex and locks it again.
+    pub(crate) fn relock_killable<T>(guard: MutexGuard<'_, T>) -> Result<MutexGuard<'_, T>> {
+        let mutex = guard.lock_ref();
+        drop(guard);
+        lock_killable(mutex)
+    }
+
+    /// Others come in any order anyway.
+    pub(crate) fn let_waiters_in<T>(_mutex: &Mutex<T>) {}
 }
 
 /// Looking at what a mutex protects.
@@ -297,6 +309,11 @@ pub(crate) mod rwsem {
         /// Acquires it for writing.
         pub(crate) fn write(&self) -> WriteGuard<'_, T> {
             self.0.write().expect("no holder panics")
+        }
+
+        /// Acquires it for writing, while another lock is held under which several may be acquired.
+        pub(crate) fn write_under<G>(&self, _outer: &G) -> WriteGuard<'_, T> {
+            self.write()
         }
 
         /// Others come in any order anyway.

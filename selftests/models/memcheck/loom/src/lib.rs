@@ -3,6 +3,8 @@
 //! A stand-in for loom, whose threads and locks are those of the standard library. A model runs in some
 //! orders, as they happen.
 
+pub use std::thread_local;
+
 /// Locks and atomic numbers.
 pub mod sync {
     pub use std::sync::{
@@ -20,7 +22,8 @@ pub mod sync {
 pub mod thread {
     pub use std::thread::{
         spawn,
-        yield_now, //
+        yield_now,
+        JoinHandle, //
     };
 }
 
