@@ -71,7 +71,7 @@ second_card() {
 		part=$1
 		shift
 		set -- "$@" "$part"
-		timeout -s KILL 120 /programs/uapi "$CDEV" "$part" >/tmp/uapi.log 2>&1 || true
+		timeout -s KILL 900 /programs/uapi "$CDEV" "$part" >/tmp/uapi.log 2>&1 || true
 		! grep -q '^# Totals' /tmp/uapi.log || echo "$part" >>/tmp/parts
 		copy_until_killed remove_second
 		wait "$REMOVAL"
