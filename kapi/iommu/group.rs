@@ -166,6 +166,8 @@ impl DmaOwner {
         // SAFETY:
         // - An `IommuDevice` is a valid device, as `IommuDevice::new` requires.
         // - An IOMMU driver manages it, as was checked above, and the core does not release it from that.
+        // - The other devices of its group have one too: a group that vfio makes has one device, without an
+        //   IOMMU, and the core's groups have devices that it probed.
         // - The core only compares `owner`.
         to_result(unsafe { bindings::iommu_device_claim_dma_owner(device::as_raw(dev), owner) })?;
         // INVARIANT: It was just claimed.

@@ -176,7 +176,8 @@ impl<T: Paging> PagingDomain<T> {
         let _walk = self.walks.read();
         // SAFETY:
         // - By the type invariant the table is initialised.
-        // - Pages that were part of the table are freed by `iotlb_sync` alone, which waits for `walks`.
+        // - Pages that were part of the table are freed by `iotlb_sync`, which waits for `walks`, or when the
+        //   domain is dropped, which is borrowed.
         unsafe { T::Format::IOVA_TO_PHYS(self.raw(), iova) }
     }
 
@@ -191,7 +192,8 @@ impl<T: Paging> PagingDomain<T> {
         let _walk = self.walks.read();
         // SAFETY:
         // - The operation belongs to the table.
-        // - Pages that were part of the table are freed by `iotlb_sync` alone, which waits for `walks`.
+        // - Pages that were part of the table are freed by `iotlb_sync`, which waits for `walks`, or when the
+        //   domain is dropped, which is borrowed.
         unsafe { set_dirty(table, iova) };
         Ok(())
     }
