@@ -83,3 +83,8 @@ pub(crate) fn total() -> u64 {
 pub(crate) fn unpins() -> u64 {
     LEDGER.with_borrow(|ledger| ledger.unpins)
 }
+
+/// Forgets all pins, of a test that has failed.
+pub(crate) fn forget() {
+    LEDGER.set(Ledger::default());
+}

@@ -2,6 +2,8 @@
 
 //! Adds ranges in any order, and compares with a set that has an element for each address.
 
+use proptest::collection::vec;
+
 use crate::{
     ioas::{
         allowed::Allowed,
@@ -10,8 +12,10 @@ use crate::{
     },
     kapi::units::IovaRange,
     tests::random::{
-        cases,
-        Random, //
+        few,
+        for_all,
+        steps,
+        Ends, //
     }, //
 };
 
@@ -47,15 +51,14 @@ fn ranges_that_meet_are_one() {
 
 #[test]
 fn ranges_are_runs_of_what_was_added() {
-    cases(2000, |random| {
+    let inputs = (steps(few(END, 7), 40), vec(few(END, 5), 0..=6));
+    for_all(2000, inputs, |(pieces, reserved)| {
         let mut allowed = Allowed::new();
         let mut set = [false; END as usize + 2];
-        for _ in 0..random.within(0..=40) {
-            let start = random.within(0..=END - 1);
-            let last = (start + random.within(0..=6)).min(END - 1);
-            let part = &mut set[start as usize..=last as usize];
+        for piece in pieces {
+            let part = &mut set[piece.first as usize..=piece.last as usize];
             let disjoint = part.iter().all(|there| !there);
-            assert_eq!(add(&mut allowed, start, last), disjoint);
+            assert_eq!(add(&mut allowed, piece.first, piece.last), disjoint);
             if disjoint {
                 part.fill(true);
             }
@@ -73,17 +76,16 @@ fn ranges_are_runs_of_what_was_added() {
             }
         }
         assert_eq!(listed(&allowed), runs);
-        conflicts(random, &allowed, &set);
+        conflicts(&reserved, &allowed, &set);
     });
 }
 
 /// Looks for the first address that is allowed and reserved.
-fn conflicts(random: &mut Random, allowed: &Allowed, set: &[bool]) {
+fn conflicts(pieces: &[Ends], allowed: &Allowed, set: &[bool]) {
     let mut reserved = Reserved::new();
-    for _ in 0..random.within(0..=6) {
-        let start = random.within(0..=END - 1);
-        let piece = range(start, (start + random.within(0..=4)).min(END - 1));
-        reserved.add(piece).expect("nothing fails");
+    for piece in pieces {
+        let added = reserved.add(range(piece.first, piece.last));
+        added.expect("nothing fails");
     }
     let both = |at: &u64| set[*at as usize] && reserved.conflict(IovaRange::at(*at)).is_some();
     let first = (0..END).find(both);

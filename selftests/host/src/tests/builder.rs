@@ -6,6 +6,7 @@ use kernel::{
     alloc::fault,
     prelude::*, //
 };
+use proptest::collection::vec;
 
 use crate::{
     ioas::{
@@ -26,16 +27,22 @@ use crate::{
         }, //
     },
     tests::{
-        random::cases,
-        segments::{
-            fresh,
-            lists,
+        memory::{
             memory,
             pages,
             pfns,
-            physical,
             Memory,
             INDEXES, //
+        },
+        random::{
+            ends,
+            for_all,
+            Ends, //
+        },
+        segments::{
+            fresh,
+            lists,
+            physical, //
         }, //
     }, //
 };
@@ -293,28 +300,27 @@ fn a_builder_that_fails_unpins() {
 /// builder has unpinned what was pinned twice.
 #[test]
 fn what_others_have_pinned_is_unpinned() {
-    cases(300, |random| {
-        let memory = memory(random);
-        let (first, last) = random.ends_within(0..=INDEXES - 1);
+    let others = vec(ends(INDEXES), 0..=3);
+    let inputs = (memory(), ends(INDEXES), 1..=INDEXES, others, 0..=6u64);
+    for_all(300, inputs, |(memory, ours, batch, taken, failing)| {
+        let Ends { first, last } = ours;
         let ours = pages(first, last);
         let mut segments = fresh();
         let mut builder = Builder::new(first);
-        for extents in memory.batches(ours, random.within(1..=INDEXES)) {
+        for extents in memory.batches(ours, batch) {
             builder
                 .push(&mut extents.into_iter())
                 .expect("nothing fails");
         }
         let mut others = Vec::new();
-        for _ in 0..random.within(0..=3) {
-            let (first, last) = random.ends_within(0..=INDEXES - 1);
+        for Ends { first, last } in taken {
             memory
                 .pin_range(&mut segments, pages(first, last), INDEXES)
                 .expect("nothing fails");
             others.push(pages(first, last));
         }
         let before = segments.pinned();
-        let fails = random.within(0..=6);
-        let (added, failed) = fault::failing(fails, || builder.finish_around(&mut segments));
+        let (added, failed) = fault::failing(failing, || builder.finish_around(&mut segments));
         match added {
             Ok(added) => {
                 assert_eq!(segments.pinned(), before + added);

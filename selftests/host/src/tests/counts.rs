@@ -7,7 +7,7 @@ use crate::{
         segments::Segments,
         tally::Tally, //
     },
-    tests::segments::{
+    tests::memory::{
         pages,
         Memory, //
     }, //

@@ -2,14 +2,25 @@
 
 //! Where pieces end.
 
+use proptest::prelude::{
+    any,
+    Strategy, //
+};
+
 use crate::{
     ioas::division::{
         Division,
         LARGEST,
         PIECE, //
     },
-    tests::random::cases, //
+    tests::random::for_all, //
 };
+
+/// A phase, and the first and the last page of a range of at most so many pages and one.
+fn divided(most: u64) -> impl Strategy<Value = (u64, u64, u64)> {
+    (any::<u64>(), 0..=1u64 << 40, 0..=most)
+        .prop_map(|(phase, first, more)| (phase, first, first + more))
+}
 
 /// The pieces of a range: the first page of each, and the one behind it. `run` tells how long the
 /// contiguous memory before a page is.
@@ -30,9 +41,7 @@ fn pieces(division: Division, first: u64, last: u64, run: impl Fn(u64) -> u64) -
 
 #[test]
 fn scattered_memory_has_pieces_of_one_size() {
-    cases(500, |random| {
-        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
-        let last = first + random.within(0..=5 * PIECE);
+    for_all(500, divided(5 * PIECE), |(phase, first, last)| {
         for (_, end) in pieces(Division::new(phase), first, last, |_| PIECE - 1) {
             assert!(end == last + 1 || end.wrapping_add(phase) % PIECE == 0);
         }
@@ -41,9 +50,7 @@ fn scattered_memory_has_pieces_of_one_size() {
 
 #[test]
 fn contiguous_memory_has_pieces_of_the_largest_page() {
-    cases(500, |random| {
-        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
-        let last = first + random.within(0..=3 * LARGEST);
+    for_all(500, divided(3 * LARGEST), |(phase, first, last)| {
         let found = pieces(Division::new(phase), first, last, |end| end);
         for (number, (_, end)) in found.iter().enumerate() {
             let whole = end.wrapping_add(phase) % LARGEST == 0;
@@ -65,9 +72,7 @@ fn a_long_run_does_not_make_later_pieces_longer() {
 
 #[test]
 fn no_piece_is_longer_than_the_largest_page() {
-    cases(500, |random| {
-        let (phase, first) = (random.within(0..=u64::MAX), random.within(0..=1 << 40));
-        let last = first + random.within(0..=3 * LARGEST);
+    for_all(500, divided(3 * LARGEST), |(phase, first, last)| {
         let found = Division::new(phase).longest_last(first, last);
         assert!((first..=last).contains(&found) && found - first < LARGEST);
         assert!(found == last || (found + 1).wrapping_add(phase) % LARGEST == 0);

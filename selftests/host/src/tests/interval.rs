@@ -8,6 +8,11 @@ use kernel::{
     alloc::fault,
     prelude::*, //
 };
+use proptest::{
+    collection::vec,
+    prelude::Strategy,
+    prop_oneof, //
+};
 
 use crate::{
     ioas::interval::{
@@ -20,8 +25,12 @@ use crate::{
         IovaUnit, //
     },
     tests::random::{
-        cases,
-        Random, //
+        ends,
+        few,
+        for_all,
+        steps,
+        Ends,
+        Steps, //
     }, //
 };
 
@@ -47,43 +56,67 @@ fn last_of(cell: u64) -> u64 {
     }
 }
 
-fn range_of((first, last): (u64, u64)) -> IovaRange {
-    IovaRange::new(first_of(first), last_of(last)).expect("cells are in order")
+fn range_of(cells: Ends) -> IovaRange {
+    IovaRange::new(first_of(cells.first), last_of(cells.last)).expect("cells are in order")
 }
 
-/// The first cell, the last cell and the value of each range, unsorted.
+const ALL_CELLS: Ends = Ends {
+    first: 0,
+    last: CELLS - 1,
+};
+
+/// The cells and the value of each range, unsorted.
 #[derive(Default)]
-struct Model(Vec<(u64, u64, u32)>);
+struct Model(Vec<(Ends, u32)>);
 
 impl Model {
-    fn at(&self, cell: u64) -> Option<&(u64, u64, u32)> {
-        self.0
-            .iter()
-            .find(|(first, last, _)| *first <= cell && cell <= *last)
+    fn at(&self, cell: u64) -> Option<&(Ends, u32)> {
+        self.0.iter().find(|(cells, _)| cells.contains(cell))
+    }
+
+    fn named(&self, range: Named) -> Ends {
+        match range {
+            Named::At(cell) => {
+                let nothing = Ends {
+                    first: cell,
+                    last: cell,
+                };
+                self.at(cell).map_or(nothing, |(cells, _)| *cells)
+            }
+            Named::Exactly(cells) => cells,
+        }
+    }
+
+    /// Returns the place in the list of a range that is in the map.
+    fn place(&self, cells: Ends) -> Option<usize> {
+        self.0.iter().position(|(other, _)| *other == cells)
     }
 
     /// Returns the ranges that intersect, in order.
-    fn within(&self, (first, last): (u64, u64)) -> Vec<(IovaRange, u32)> {
-        let mut found: Vec<_> = (first..=last).filter_map(|cell| self.at(cell)).collect();
+    fn within(&self, cells: Ends) -> Vec<(IovaRange, u32)> {
+        let mut found: Vec<_> = cells.numbers().filter_map(|cell| self.at(cell)).collect();
         found.dedup();
         found
             .iter()
-            .map(|(first, last, value)| (range_of((*first, *last)), *value))
+            .map(|(cells, value)| (range_of(*cells), *value))
             .collect()
     }
 
-    fn gaps(&self, within: (u64, u64)) -> Vec<IovaRange> {
+    fn gaps(&self, within: Ends) -> Vec<IovaRange> {
         gaps_between(within, |cell| self.at(cell).is_some())
     }
 }
 
 /// The runs of cells that are not taken.
-fn gaps_between(within: (u64, u64), taken: impl Fn(u64) -> bool) -> Vec<IovaRange> {
-    let mut gaps: Vec<(u64, u64)> = Vec::new();
-    for cell in (within.0..=within.1).filter(|cell| !taken(*cell)) {
+fn gaps_between(within: Ends, taken: impl Fn(u64) -> bool) -> Vec<IovaRange> {
+    let mut gaps: Vec<Ends> = Vec::new();
+    for cell in within.numbers().filter(|cell| !taken(*cell)) {
         match gaps.last_mut() {
-            Some((_, last)) if *last + 1 == cell => *last = cell,
-            _ => gaps.push((cell, cell)),
+            Some(gap) if gap.last + 1 == cell => gap.last = cell,
+            _ => gaps.push(Ends {
+                first: cell,
+                last: cell,
+            }),
         }
     }
     gaps.into_iter().map(range_of).collect()
@@ -97,127 +130,164 @@ fn found<'a>(list: impl Iterator<Item = (IovaRange, &'a u32)>) -> Vec<(IovaRange
     list.map(|(range, value)| (range, *value)).collect()
 }
 
-fn compare(map: &Map, model: &Model, random: &mut Random) {
-    assert_eq!(found(map.iter()), model.within((0, CELLS - 1)));
-    assert_eq!(map.is_empty(), model.0.is_empty());
+/// Compares what is in a map, and what is said of a part of it.
+fn compare(map: &Map, model: &Model, cells: Ends) {
+    let within = range_of(cells);
+    let expected = model.within(cells);
+    assert_eq!(found(map.iter_in(within)), expected, "{within:#x?}");
+    let first = map.first_in(within).map(|(range, value)| (range, *value));
+    assert_eq!(first, expected.first().copied(), "{within:#x?}");
     assert_eq!(
-        map.gaps_in(IovaRange::ALL).collect::<Vec<_>>(),
-        model.gaps((0, CELLS - 1))
+        map.gaps_in(within).collect::<Vec<_>>(),
+        model.gaps(cells),
+        "{within:#x?}"
     );
-    for _ in 0..4 {
-        let cells = random.ends_within(0..=CELLS - 1);
-        let within = range_of(cells);
-        let expected = model.within(cells);
-        assert_eq!(found(map.iter_in(within)), expected, "{within:#x?}");
-        let first = map.first_in(within).map(|(range, value)| (range, *value));
-        assert_eq!(first, expected.first().copied(), "{within:#x?}");
-        assert_eq!(
-            map.gaps_in(within).collect::<Vec<_>>(),
-            model.gaps(cells),
-            "{within:#x?}"
-        );
+}
+
+/// A range that may be in a map.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    /// The one that has a cell; the cell alone, if there is none.
+    At(u64),
+    Exactly(Ends),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Insert(Ends),
+    Remove(Named),
+    /// After some of its cells.
+    Split(Named, u64),
+    /// The range that has a cell with the next one, whose value stays.
+    Join(u64),
+    Take(Named),
+    RefuseToTake(Named),
+    SetValue(Named),
+    LookAt(Ends),
+}
+
+/// Steps with ranges of at most `longest` cells. Of short ones many fit; long ones intersect.
+fn any_steps(longest: u64) -> impl Strategy<Value = Steps<Step>> {
+    let cells = move || few(CELLS, longest);
+    let named = move || {
+        prop_oneof![
+            3 => (0..CELLS).prop_map(Named::At),
+            1 => cells().prop_map(Named::Exactly),
+        ]
+    };
+    let step = prop_oneof![
+        5 => cells().prop_map(Step::Insert),
+        2 => named().prop_map(Step::Remove),
+        2 => (named(), 0..=longest).prop_map(|(range, after)| Step::Split(range, after)),
+        2 => (0..CELLS).prop_map(Step::Join),
+        2 => (named(), proptest::bool::weighted(0.3)).prop_map(|(range, refuse)| {
+            if refuse {
+                Step::RefuseToTake(range)
+            } else {
+                Step::Take(range)
+            }
+        }),
+        1 => named().prop_map(Step::SetValue),
+        36 => ends(CELLS).prop_map(Step::LookAt),
+    ];
+    steps(step, 240)
+}
+
+/// Takes the first range within another one, and compares with what is there.
+fn take(map: &mut Map, model: &mut Model, range: Named, refuse: bool) {
+    let cells = model.named(range);
+    let expected = model.within(cells).first().copied();
+    let taken = map.take_first_in(range_of(cells), |range, value| {
+        assert_eq!(Some((range, *value)), expected);
+        if refuse {
+            Err(())
+        } else {
+            Ok(())
+        }
+    });
+    let taken = taken.map(|it| it.map(|it| (it.range(), *it.value())));
+    let result = expected.map(|it| if refuse { Err(()) } else { Ok(it) });
+    assert_eq!(taken, result);
+    if let Some(Ok((_, value))) = taken {
+        model.0.retain(|(_, other)| *other != value);
     }
 }
 
 #[test]
 fn a_map_does_what_its_model_does() {
-    cases(400, |random| {
+    let inputs = prop_oneof![any_steps(1), any_steps(3), any_steps(CELLS)];
+    for_all(800, inputs, |steps| {
         let mut map = Map::new();
         let mut model = Model::default();
-        // With short ranges many fit; long ones intersect.
-        let longest = *random.pick(&[1, 3, CELLS]);
-        for step in 0..60 {
-            let (first, mut last) = random.ends_within(0..=CELLS - 1);
-            last = last.min(first + longest - 1);
-            match random.within(0..=13) {
-                0..=4 => {
-                    let free = model.within((first, last)).is_empty();
-                    let result = insert(&mut map, range_of((first, last)), step);
-                    assert_eq!(result, if free { Ok(()) } else { Err(step) });
+        for (number, step) in (0..).zip(steps) {
+            let vacancy = || Vacancy::new().expect("nothing fails");
+            match step {
+                Step::Insert(cells) => {
+                    let free = model.within(cells).is_empty();
+                    let result = insert(&mut map, range_of(cells), number);
+                    assert_eq!(result, if free { Ok(()) } else { Err(number) });
                     if free {
-                        model.0.push((first, last, step));
+                        model.0.push((cells, number));
                     }
                 }
-                5..=6 => {
-                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
-                    // Tries to remove a range that may not be in the map in one of four cases.
-                    let cells = if random.one_in(4) {
-                        (first, last)
-                    } else {
-                        cells
-                    };
-                    let there = model.0.iter().position(|(f, l, _)| (*f, *l) == cells);
-                    let removed = there.map(|at| model.0.swap_remove(at).2);
+                Step::Remove(range) => {
+                    let cells = model.named(range);
+                    let removed = model.place(cells).map(|at| model.0.swap_remove(at).1);
                     assert_eq!(map.remove(range_of(cells)), removed);
                 }
-                7..=8 => {
-                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
-                    let at = random.within(cells.0..=CELLS - 1);
-                    let there = model.0.iter_mut().find(|(f, l, _)| (*f, *l) == cells);
-                    let there = there.filter(|(f, l, _)| *f < at && at <= *l);
-                    let vacancy = Vacancy::new().expect("nothing fails");
-                    let result = map.split(vacancy, range_of(cells), first_of(at), step);
-                    assert_eq!(result, if there.is_some() { Ok(()) } else { Err(step) });
-                    if let Some((_, end, _)) = there {
-                        let tail = (at, core::mem::replace(end, at - 1), step);
-                        model.0.push(tail);
+                Step::Split(range, after) => {
+                    let cells = model.named(range);
+                    let at = (cells.first + after).min(CELLS - 1);
+                    let inside = cells.first < at && at <= cells.last;
+                    let there = model.place(cells).filter(|_| inside);
+                    let result = map.split(vacancy(), range_of(cells), first_of(at), number);
+                    assert_eq!(result, if there.is_some() { Ok(()) } else { Err(number) });
+                    if let Some(there) = there {
+                        model.0[there].0.last = at - 1;
+                        model.0.push((Ends { first: at, ..cells }, number));
                     }
                 }
-                9..=10 => {
-                    // The value of the second range stays.
-                    let ours = model.within((0, CELLS - 1));
-                    let at = random.within(0..=ours.len() as u64) as usize;
-                    let (Some(one), Some(two)) = (ours.get(at), ours.get(at + 1)) else {
+                Step::Join(cell) => {
+                    let Some(head) = model.place(model.named(Named::At(cell))) else {
                         continue;
                     };
-                    let next = one.0.last().checked_add(1) == Some(two.0.start());
-                    assert_eq!(map.join(one.0, two.0), next.then_some(one.1));
-                    if next {
-                        let head = model.0.iter().position(|(.., value)| *value == one.1);
-                        let (first, ..) = model.0.swap_remove(head.expect("it is there"));
-                        let tail = model.0.iter_mut().find(|(.., value)| *value == two.1);
-                        tail.expect("it is there").0 = first;
+                    let (cells, value) = model.0[head];
+                    let behind = Ends {
+                        first: cells.last + 1,
+                        ..ALL_CELLS
+                    };
+                    let Some((next, next_value)) = model.within(behind).first().copied() else {
+                        continue;
+                    };
+                    let adjacent = range_of(cells).last().checked_add(1) == Some(next.start());
+                    let joined = map.join(range_of(cells), next);
+                    assert_eq!(joined, adjacent.then_some(value));
+                    if adjacent {
+                        model.0.swap_remove(head);
+                        let mut all = model.0.iter_mut();
+                        let tail = all.find(|(_, value)| *value == next_value);
+                        tail.expect("it is there").0.first = cells.first;
                     }
                 }
-                11..=12 => {
-                    let cells = match model.at(first) {
-                        Some((first, last, _)) if random.one_in(2) => (*first, *last),
-                        _ => (first, last),
-                    };
-                    let expected = model.within(cells).first().copied();
-                    let refuse = random.one_in(3);
-                    let taken = map.take_first_in(range_of(cells), |range, value| {
-                        assert_eq!(Some((range, *value)), expected);
-                        if refuse {
-                            Err(())
-                        } else {
-                            Ok(())
-                        }
-                    });
-                    let taken = taken.map(|it| it.map(|it| (it.range(), *it.value())));
-                    let result = expected.map(|it| if refuse { Err(()) } else { Ok(it) });
-                    assert_eq!(taken, result);
-                    if let Some(Ok((_, value))) = taken {
-                        model.0.retain(|(.., other)| *other != value);
-                    }
-                }
-                _ => {
-                    let cells = model.at(first).map_or((first, last), |(f, l, _)| (*f, *l));
-                    let cells = if random.one_in(4) {
-                        (first, last)
-                    } else {
-                        cells
-                    };
-                    let ours = model.0.iter_mut().find(|(f, l, _)| (*f, *l) == cells);
+                Step::Take(range) => take(&mut map, &mut model, range, false),
+                Step::RefuseToTake(range) => take(&mut map, &mut model, range, true),
+                Step::SetValue(range) => {
+                    let cells = model.named(range);
+                    let ours = model.place(cells).map(|place| &mut model.0[place].1);
                     let theirs = map.get_mut(range_of(cells));
-                    assert_eq!(theirs.is_some(), ours.is_some());
-                    if let (Some(theirs), Some((_, _, ours))) = (theirs, ours) {
-                        assert_eq!(theirs, ours);
-                        (*theirs, *ours) = (step, step);
+                    assert_eq!(theirs, ours);
+                    if let (Some(theirs), Some(ours)) = (theirs, ours) {
+                        (*theirs, *ours) = (number, number);
                     }
+                }
+                Step::LookAt(cells) => {
+                    compare(&map, &model, cells);
+                    continue;
                 }
             }
-            compare(&map, &model, random);
+            compare(&map, &model, ALL_CELLS);
+            assert_eq!(found(map.iter()), model.within(ALL_CELLS));
+            assert_eq!(map.is_empty(), model.0.is_empty());
         }
     });
 }
@@ -294,23 +364,16 @@ fn values_are_dropped_once() {
 
 #[test]
 fn gaps_between_ranges_that_may_intersect() {
-    cases(3000, |random| {
-        let count = random.within(0..=6);
-        let mut taken: Vec<_> = (0..count)
-            .map(|_| random.ends_within(0..=CELLS - 1))
-            .collect();
+    let inputs = (vec(ends(CELLS), 0..=6), ends(CELLS));
+    for_all(3000, inputs, |(mut taken, within)| {
         // Ranges with the same start may be in any order.
-        taken.sort_by_key(|(first, _)| *first);
-        let within = random.ends_within(0..=CELLS - 1);
+        taken.sort_by_key(|cells| cells.first);
         let expected = gaps_between(within, |cell| {
-            taken
-                .iter()
-                .any(|(first, last)| *first <= cell && cell <= *last)
+            taken.iter().any(|cells| cells.contains(cell))
         });
         let ranges = taken.iter().map(|cells| (range_of(*cells), &()));
         let mut gaps = Gaps::new(ranges, range_of(within));
-        let found: Vec<_> = gaps.by_ref().collect();
-        assert_eq!(found, expected, "{taken:?} in {within:?}");
+        assert_eq!(gaps.by_ref().collect::<Vec<_>>(), expected);
         assert_eq!(gaps.next(), None);
     });
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Compares the addresses chosen for new mappings with two models: Linux's choice, and a search
-//! that tries every page.
+//! Compares the addresses chosen for new mappings with Linux's choice.
 
 use kernel::prelude::*;
 
@@ -27,21 +26,17 @@ use crate::{
             IovaUnit,
             PAGE_SIZE, //
         }, //
-    },
-    tests::random::{
-        cases,
-        Random, //
     }, //
 };
 
-const MAX: u64 = u64::MAX;
+pub(super) const MAX: u64 = u64::MAX;
 /// The largest page size that Linux aligns to, with transparent huge pages.
-const HUGE: u64 = 2 << 20;
+pub(super) const HUGE: u64 = 2 << 20;
 /// The lowest address that may be chosen.
 const LOWEST: u64 = PAGE_SIZE;
 const HIGHEST: u64 = MAX - PAGE_SIZE;
 
-type Pair = (u64, u64);
+pub(super) type Pair = (u64, u64);
 
 fn range(start: u64, last: u64) -> IovaRange {
     IovaRange::new(start, last).expect("in order")
@@ -49,12 +44,12 @@ fn range(start: u64, last: u64) -> IovaRange {
 
 /// An address space as pairs of first and last (inclusive) address.
 #[derive(Clone, Debug, Default)]
-struct Space {
-    areas: Vec<Pair>,
-    reserved: Vec<Pair>,
-    allowed: Vec<Pair>,
+pub(super) struct Space {
+    pub(super) areas: Vec<Pair>,
+    pub(super) reserved: Vec<Pair>,
+    pub(super) allowed: Vec<Pair>,
     /// The IOVA alignment of the IOAS, in bytes.
-    alignment: u64,
+    pub(super) alignment: u64,
 }
 
 impl Space {
@@ -66,7 +61,7 @@ impl Space {
     }
 
     /// Chooses by one step, and asserts that many steps come to the same.
-    fn choose(&self, addr: u64, length: u64) -> Result<u64> {
+    pub(super) fn choose(&self, addr: u64, length: u64) -> Result<u64> {
         let (found, steps) = self.choose_in_steps(addr, length, usize::MAX);
         assert_eq!(steps, 1);
         for looks in [1, 2, 70] {
@@ -148,7 +143,7 @@ impl Space {
     /// Returns the choice of Linux's `iopt_alloc_iova()`: the start of the first hole that fits,
     /// rounded up. Rounding sets the bits of the offset into a page, which is not monotonic if
     /// holes begin inside pages.
-    fn linux_chooses(&self, addr: u64, length: u64) -> Result<u64> {
+    pub(super) fn linux_chooses(&self, addr: u64, length: u64) -> Result<u64> {
         let alignment = linux_alignment(addr, length)?;
         if alignment < self.alignment {
             return Err(EINVAL);
@@ -166,7 +161,7 @@ impl Space {
     }
 
     /// Returns whether a mapping may begin at `at`, ignoring alignment.
-    fn is_free(&self, at: u64, length: u64) -> bool {
+    pub(super) fn is_free(&self, at: u64, length: u64) -> bool {
         let Some(last) = at.checked_add(length - 1) else {
             return false;
         };
@@ -178,7 +173,7 @@ impl Space {
     }
 }
 
-fn linux_alignment(addr: u64, length: u64) -> Result<u64> {
+pub(super) fn linux_alignment(addr: u64, length: u64) -> Result<u64> {
     if length == 0 || length >= MAX / 2 {
         return Err(EOVERFLOW);
     }
@@ -206,55 +201,6 @@ fn areas(pairs: &[Pair]) -> IntervalMap<IovaUnit, ()> {
         assert!(disjoint.is_ok(), "not disjoint: {pairs:#x?}");
     }
     areas
-}
-
-/// Returns random disjoint ranges with ends in `points`, which must be sorted.
-fn disjoint(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
-    let mut ends = vec![0u64; 0];
-    for _ in 0..random.within(0..=most) * 2 {
-        ends.push(random.within(0..=points.len() as u64 - 2));
-    }
-    ends.sort_unstable();
-    ends.dedup();
-    // A range ends one below a point, at which the next range may begin: ranges can be adjacent.
-    let pair = |ends: &[u64]| (points[ends[0] as usize], points[ends[1] as usize] - 1);
-    if random.one_in(3) {
-        ends.windows(2).map(pair).collect()
-    } else {
-        ends.chunks_exact(2).map(pair).collect()
-    }
-}
-
-/// Returns random ranges with ends in `points`. The ranges may intersect.
-fn any(random: &mut Random, points: &[u64], most: u64) -> Vec<Pair> {
-    let end = points.len() as u64 - 1;
-    let mut one = |_| {
-        let (first, last) = random.ends_within(0..=end);
-        (points[first as usize], points[last as usize])
-    };
-    (0..most).map(&mut one).collect::<Vec<_>>()[..random.within(0..=most) as usize].to_vec()
-}
-
-/// The bases of a small address space: at both ends of 64 bits, across a huge page's start, and
-/// just below the last huge page, where rounding up must not wrap.
-const BASES: [u64; 6] = [
-    0,
-    HUGE - 8 * PAGE_SIZE,
-    (1 << 63) - 8 * PAGE_SIZE,
-    MAX - 24 * PAGE_SIZE + 1,
-    MAX - HUGE + 1 - 8 * PAGE_SIZE,
-    MAX - HUGE + 1,
-];
-const PAGES: u64 = 24;
-
-/// Reserves everything but `PAGES` pages from `base`.
-fn close_others(space: &mut Space, base: u64) {
-    if base != 0 {
-        space.reserved.push((0, base - 1));
-    }
-    if let Some(end) = base.checked_add(PAGES * PAGE_SIZE) {
-        space.reserved.push((end, MAX));
-    }
 }
 
 #[test]
@@ -408,100 +354,6 @@ fn a_hole_takes_what_is_just_as_long() {
         );
         assert_eq!(space.choose(0x1001, pages), Err(ENOSPC), "{space:#x?}");
     }
-}
-
-#[test]
-fn the_choice_is_the_lowest_page_that_fits() {
-    cases(4000, |random| {
-        let base = *random.pick(&BASES);
-        let page = |n: u64| base.wrapping_add(n * PAGE_SIZE);
-        // The address after the last page overflows if the space ends at 2^64.
-        let count = if base.checked_add(PAGES * PAGE_SIZE).is_some() {
-            PAGES
-        } else {
-            PAGES - 1
-        };
-        let points: Vec<u64> = (0..=count).map(page).collect();
-        let mut space = Space::new();
-        space.alignment = *random.pick(&[1, PAGE_SIZE]);
-        space.areas = disjoint(random, &points, 3);
-        // Not `any`: its inclusive ends would be the first bytes of pages.
-        space.reserved = disjoint(random, &points, 2);
-        if random.one_in(2) {
-            space.allowed = disjoint(random, &points, 3);
-        }
-        close_others(&mut space, base);
-
-        let memory = *random.pick(&[0, HUGE, HUGE / 2, 3 * PAGE_SIZE, 8 * PAGE_SIZE, MAX - 0xfff]);
-        let offset = *random.pick(&[0, 0, 1, 0x555, 0x800, 0xc00, PAGE_SIZE - 1]);
-        let addr = memory | offset;
-        // With a shorter length the alignment could be smaller than the offset.
-        let length = random.within(1..=8) * PAGE_SIZE - random.within(0..=1);
-
-        let found = space.choose(addr, length);
-        assert_eq!(found, space.linux_chooses(addr, length), "{space:#x?}");
-        let alignment = linux_alignment(addr, length).expect("a small length");
-        if alignment < space.alignment {
-            assert_eq!(found, Err(EINVAL));
-            return;
-        }
-        let fits = |at: &u64| at & (alignment - 1) == 0 && space.is_free(*at, length);
-        let lowest = (0..PAGES).map(|n| page(n) | offset).find(fits);
-        assert_eq!(
-            found,
-            lowest.ok_or(ENOSPC),
-            "{length:#x} bytes at {addr:#x} in {space:#x?}"
-        );
-    });
-}
-
-#[test]
-fn the_choice_is_linuxs_where_nothing_is_aligned() {
-    cases(20000, |random| {
-        let base = *random.pick(&BASES);
-        // Some bytes around some pages' starts and middles.
-        let mut points = Vec::new();
-        for page in [0, 1, 2, 3, 7, 8, 9, PAGES - 2, PAGES - 1] {
-            for byte in [
-                0, 1, 2, 3, 8, 0x7ff, 0x800, 0x801, 0xbff, 0xc00, 0xffd, 0xffe, 0xfff,
-            ] {
-                points.push(base + page * PAGE_SIZE + byte);
-            }
-        }
-        let mut space = Space::new();
-        space.areas = disjoint(random, &points, 8);
-        space.reserved = any(random, &points, 3);
-        // Long ranges leave few addresses to choose from.
-        space
-            .reserved
-            .retain(|(first, last)| last - first < 4 * PAGE_SIZE);
-        if random.one_in(2) {
-            space.allowed = disjoint(random, &points, 5);
-        }
-        close_others(&mut space, base);
-
-        let addr = random.number() & *random.pick(&[0, 0x3, 0xf, 0x803, 0xc00, 0xffe, 0x1fff]);
-        let length = match random.within(0..=3) {
-            0 => random.within(1..=4),
-            1 => *random.pick(&[0x7fe, 0x7ff, 0x800, 0x801, 0xffe, 0xfff]),
-            _ => random.within(1..=3 * PAGE_SIZE),
-        };
-        let found = space.choose(addr, length);
-        let linux = space.linux_chooses(addr, length);
-        assert_eq!(
-            found, linux,
-            "{length:#x} bytes at {addr:#x} in {space:#x?}"
-        );
-        if let Ok(at) = found {
-            let offset = addr % PAGE_SIZE;
-            assert!(space.is_free(at, length), "{at:#x} in {space:#x?}");
-            assert_eq!(
-                at % linux_alignment(addr, length).expect("a small length"),
-                0
-            );
-            assert_eq!(at & offset, offset);
-        }
-    });
 }
 
 /// A page is mapped at each multiple of a huge page, so that more than half of one fits between two of them

@@ -2,9 +2,14 @@
 
 //! Compares the number of entries with a walk that makes one after the other.
 
+use proptest::prelude::Strategy;
+
 use crate::{
     ioas::leaves::leaves,
-    tests::random::cases, //
+    tests::random::{
+        for_all,
+        Hex, //
+    }, //
 };
 
 /// Returns the numbers of entries by the logarithm of their size, of a walk.
@@ -35,6 +40,11 @@ fn counted(iova: u64, phys: u64, length: u64, sizes: u64) -> [u64; 64] {
     counts
 }
 
+/// The address of a page below 16 GiB, often aligned to something large.
+fn page() -> impl Strategy<Value = Hex<u64>> {
+    (0..=20u32, 0..=1u64 << 22).prop_map(|(shift, page)| Hex((page >> shift << shift) << 12))
+}
+
 #[test]
 fn as_many_as_a_walk_makes() {
     for sizes in [
@@ -44,17 +54,13 @@ fn as_many_as_a_walk_makes() {
         0x7_ffff_f000,
         0x4020_0000_1000,
     ] {
-        cases(20_000, |random| {
-            let page = |random: &mut crate::tests::random::Random, most| {
-                // Often aligned to something large.
-                let shift = random.within(0..=20);
-                (random.within(0..=most) >> shift << shift) << 12
-            };
-            let (iova, phys) = (page(random, 1 << 22), page(random, 1 << 22));
-            let length = (1 + random.within(0..=5000)) << 12;
+        let length = (1..=5001u64).prop_map(|pages| Hex(pages << 12));
+        let inputs = (page(), page(), length);
+        for_all(20_000, inputs, |(Hex(iova), Hex(phys), Hex(length))| {
             assert_eq!(
                 counted(iova, phys, length, sizes),
-                walk(iova, phys, length, sizes)
+                walk(iova, phys, length, sizes),
+                "sizes {sizes:#x}"
             );
         });
     }

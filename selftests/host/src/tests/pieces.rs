@@ -3,6 +3,7 @@
 //! Pins of a range in pieces, which `Segments::unite` makes one user, and of a few pages at once.
 
 use kernel::prelude::*;
+use proptest::collection::vec;
 
 use crate::{
     ioas::{
@@ -14,15 +15,19 @@ use crate::{
         units::PageRange, //
     },
     tests::{
-        random::cases,
-        segments::{
-            fresh,
+        memory::{
             memory,
             pages,
             pfns,
             Memory,
             INDEXES, //
-        }, //
+        },
+        random::{
+            ends,
+            for_all,
+            Ends, //
+        },
+        segments::fresh, //
     }, //
 };
 
@@ -58,50 +63,51 @@ fn contents(segments: &Segments) -> Vec<(u64, u64, Vec<u64>)> {
 
 #[test]
 fn pieces_of_a_pin_become_one_user() {
-    cases(2000, |random| {
-        let memory = memory(random);
-        let others: Vec<_> = (0..random.within(0..=3))
-            .map(|_| random.ends_within(0..=INDEXES - 1))
-            .collect();
-        let (first, last) = random.ends_within(0..=INDEXES - 1);
+    // Of the others some come before, and some between two pieces.
+    let others = || vec(ends(INDEXES), 0..=2);
+    let lengths = vec(1..=INDEXES, 0..=8);
+    let inputs = (memory(), ends(INDEXES), lengths, others(), others());
+    for_all(2000, inputs, |(memory, range, lengths, before, between)| {
+        let Ends { first, last } = range;
         let (mut whole, mut pieces) = (fresh(), fresh());
-        let pin = |segments: &mut Segments, first, last| {
-            let pinned = memory.pin_range(segments, pages(first, last), 7);
+        let pin = |segments: &mut Segments, range: Ends| {
+            let pinned = memory.pin_range(segments, pages(range.first, range.last), 7);
             pinned.expect("nothing fails");
         };
-        // Some of the others come before, and some between two pieces.
-        let (before, between) = others.split_at(random.within(0..=others.len() as u64) as usize);
-        for (first, last) in &others {
-            pin(&mut whole, *first, *last);
+        let others = [&before[..], &between[..]].concat();
+        for other in &others {
+            pin(&mut whole, *other);
         }
-        pin(&mut whole, first, last);
-        for (first, last) in before {
-            pin(&mut pieces, *first, *last);
+        pin(&mut whole, range);
+        for other in before {
+            pin(&mut pieces, other);
         }
-        let mut between = between.iter();
+        let (mut between, mut lengths) = (between.into_iter(), lengths.into_iter());
         let mut start = first;
         while start <= last {
-            let end = random.within(start..=last);
-            pin(&mut pieces, start, end);
+            let length = lengths.next().unwrap_or(INDEXES);
+            let piece = Ends {
+                first: start,
+                last: last.min(start + length - 1),
+            };
+            pin(&mut pieces, piece);
             if start != first {
                 pieces.unite(start);
             }
-            start = end + 1;
-            if let Some((first, last)) = between.next() {
-                pin(&mut pieces, *first, *last);
+            start = piece.last + 1;
+            if let Some(other) = between.next() {
+                pin(&mut pieces, other);
             }
         }
-        for (first, last) in between {
-            pin(&mut pieces, *first, *last);
+        for other in between {
+            pin(&mut pieces, other);
         }
         let range = pages(first, last);
         assert_eq!(whole.put(range).0, pieces.put(range).0);
         assert_eq!(contents(&whole), contents(&pieces));
-        for (first, last) in &others {
-            assert_eq!(
-                whole.put(pages(*first, *last)).0,
-                pieces.put(pages(*first, *last)).0
-            );
+        for other in others {
+            let range = pages(other.first, other.last);
+            assert_eq!(whole.put(range).0, pieces.put(range).0);
         }
         assert_eq!((whole.pinned(), pieces.pinned()), (0, 0));
         assert_eq!(ledger::total(), 0);
@@ -110,17 +116,15 @@ fn pieces_of_a_pin_become_one_user() {
 
 #[test]
 fn the_run_that_has_a_page() {
-    cases(2000, |random| {
-        let memory = memory(random);
+    let inputs = (memory(), vec(ends(INDEXES), 1..=4), ends(INDEXES));
+    for_all(2000, inputs, |(memory, users, Ends { first, last })| {
         let mut segments = fresh();
         let mut held = [false; INDEXES as usize];
-        for _ in 0..random.within(1..=4) {
-            let (first, last) = random.ends_within(0..=INDEXES - 1);
+        for Ends { first, last } in users {
             let pinned = memory.pin_range(&mut segments, pages(first, last), 7);
             pinned.expect("nothing fails");
             held[first as usize..=last as usize].fill(true);
         }
-        let (first, last) = random.ends_within(0..=INDEXES - 1);
         for page in 0..INDEXES {
             let goes_on =
                 |index: u64| held[index as usize] && memory.pfn(index) == memory.pfn(index - 1) + 1;

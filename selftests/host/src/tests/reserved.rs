@@ -6,13 +6,21 @@ use kernel::{
     alloc::fault,
     prelude::*, //
 };
+use proptest::{
+    array::uniform6,
+    prelude::Strategy,
+    prop_oneof, //
+};
 
 use crate::{
     ioas::reserved::Reserved,
     kapi::units::IovaRange,
     tests::random::{
-        cases,
-        Random, //
+        ends,
+        few,
+        for_all,
+        steps,
+        Ends, //
     }, //
 };
 
@@ -27,12 +35,12 @@ fn address(cell: u64) -> u64 {
     }
 }
 
-fn random_range(random: &mut Random) -> IovaRange {
-    let (first, mut last) = random.ends_within(0..=CELLS - 1);
-    if random.one_in(2) {
-        last = last.min(first + 3);
-    }
-    IovaRange::new(address(first), address(last)).expect("in order")
+fn range_of(cells: Ends) -> IovaRange {
+    IovaRange::new(address(cells.first), address(cells.last)).expect("in order")
+}
+
+fn any_cells() -> impl Strategy<Value = Ends> {
+    prop_oneof![few(CELLS, 4), ends(CELLS)]
 }
 
 /// Returns the parts of `within` that are in no range of the list.
@@ -57,58 +65,70 @@ fn gaps(list: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
     gaps
 }
 
-fn compare(reserved: &mut Reserved, list: &[IovaRange], random: &mut Random) {
+/// Compares what is said of a part, and which gaps of a length are found in it.
+fn compare(reserved: &mut Reserved, list: &[IovaRange], within: IovaRange, least: u64) {
+    let expected = gaps(list, within);
+    let longest = expected.iter().map(IovaRange::len).max().unwrap_or(0);
+    let conflicts = list
+        .iter()
+        .any(|range| range.intersection(&within).is_some());
     assert_eq!(
-        reserved.gaps(IovaRange::ALL).collect::<Vec<_>>(),
-        gaps(list, IovaRange::ALL),
-        "{list:x?}"
+        reserved.conflict(within).is_some(),
+        conflicts,
+        "{within:x?} in {list:x?}"
     );
-    for _ in 0..4 {
-        let within = random_range(random);
-        let expected = gaps(list, within);
-        let longest = expected.iter().map(IovaRange::len).max().unwrap_or(0);
-        let conflicts = list
-            .iter()
-            .any(|range| range.intersection(&within).is_some());
-        assert_eq!(
-            reserved.conflict(within).is_some(),
-            conflicts,
-            "{within:x?} in {list:x?}"
-        );
-        assert_eq!(
-            reserved.room().largest_gap(within),
-            longest,
-            "{within:x?} in {list:x?}"
-        );
+    assert_eq!(
+        reserved.room().largest_gap(within),
+        longest,
+        "{within:x?} in {list:x?}"
+    );
 
-        let least = random.within(1..=6);
-        let found: Vec<_> = reserved.room().gaps(within, least).collect();
-        assert!(
-            found.iter().all(|gap| expected.contains(gap)),
-            "{within:x?} in {list:x?}"
-        );
-        let enough = expected.iter().filter(|gap| gap.len() >= least);
-        let left_out = enough.filter(|gap| !found.contains(gap));
-        assert_eq!(left_out.count(), 0, "{within:x?} in {list:x?}");
-    }
+    let found: Vec<_> = reserved.room().gaps(within, least).collect();
+    assert!(
+        found.iter().all(|gap| expected.contains(gap)),
+        "{within:x?} in {list:x?}"
+    );
+    let enough = expected.iter().filter(|gap| gap.len() >= least);
+    let left_out = enough.filter(|gap| !found.contains(gap));
+    assert_eq!(left_out.count(), 0, "{within:x?} in {list:x?}");
+}
+
+/// Users of ranges are counted from the first one on, and from there again.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Add(Ends),
+    AddThatOf { user: usize },
+    Remove { user: usize },
+    AddAndFail { cells: Ends, allocation: u64 },
+    LookAt { cells: Ends, least: u64 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any_cells().prop_map(Step::Add),
+        2 => (0..20usize).prop_map(|user| Step::AddThatOf { user }),
+        3 => (0..20usize).prop_map(|user| Step::Remove { user }),
+        1 => (any_cells(), 0..=3u64)
+            .prop_map(|(cells, allocation)| Step::AddAndFail { cells, allocation }),
+        30 => (any_cells(), 1..=6u64).prop_map(|(cells, least)| Step::LookAt { cells, least }),
+    ]
 }
 
 #[test]
 fn a_range_is_reserved_while_it_has_a_user() {
-    cases(1500, |random| {
+    for_all(2000, steps(any_step(), 240), |steps| {
         let mut reserved = Reserved::new();
         let mut list: Vec<IovaRange> = Vec::new();
 
-        for _ in 0..40 {
-            match random.within(0..=9) {
-                0..=3 => {
-                    let range = random_range(random);
+        for step in steps {
+            match step {
+                Step::Add(cells) => {
+                    let range = range_of(cells);
                     assert_eq!(reserved.add(range), Ok(()));
                     list.push(range);
                 }
-                4..=5 if !list.is_empty() => {
-                    // The same range again.
-                    let range = *random.pick(&list);
+                Step::AddThatOf { user } if !list.is_empty() => {
+                    let range = list[user % list.len()];
                     let (result, failed) = fault::failing(0, || reserved.add(range));
                     assert_eq!(
                         (result, failed),
@@ -117,24 +137,30 @@ fn a_range_is_reserved_while_it_has_a_user() {
                     );
                     list.push(range);
                 }
-                6..=8 if !list.is_empty() => {
-                    let at = random.within(0..=list.len() as u64 - 1) as usize;
-                    let range = list.swap_remove(at);
+                Step::Remove { user } if !list.is_empty() => {
+                    let range = list.swap_remove(user % list.len());
                     let ((), failed) = fault::failing(0, || reserved.remove(range));
                     assert!(!failed, "giving back needs no memory");
                 }
-                _ => {
-                    let range = random_range(random);
-                    let (result, failed) = fault::failing(random.within(0..=3), || {
-                        reserved.add(range) //
-                    });
+                Step::AddThatOf { .. } | Step::Remove { .. } => continue,
+                Step::AddAndFail { cells, allocation } => {
+                    let range = range_of(cells);
+                    let (result, failed) = fault::failing(allocation, || reserved.add(range));
                     assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
                     if !failed {
                         list.push(range);
                     }
                 }
+                Step::LookAt { cells, least } => {
+                    compare(&mut reserved, &list, range_of(cells), least);
+                    continue;
+                }
             }
-            compare(&mut reserved, &list, random);
+            assert_eq!(
+                reserved.gaps(IovaRange::ALL).collect::<Vec<_>>(),
+                gaps(&list, IovaRange::ALL),
+                "{list:x?}"
+            );
         }
         while let Some(range) = list.pop() {
             reserved.remove(range);
@@ -149,8 +175,8 @@ fn a_range_is_reserved_while_it_has_a_user() {
 
 #[test]
 fn what_is_kept_depends_on_the_present_ranges_only() {
-    cases(500, |random| {
-        let ranges: Vec<_> = (0..6).map(|_| random_range(random)).collect();
+    for_all(500, uniform6(any_cells()), |cells| {
+        let ranges = cells.map(range_of);
         let (mut once, mut often) = (Reserved::new(), Reserved::new());
         for range in &ranges[..3] {
             once.add(*range).expect("nothing fails");

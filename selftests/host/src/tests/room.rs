@@ -4,6 +4,15 @@
 
 use std::cell::Cell;
 
+use proptest::{
+    collection::vec,
+    prelude::{
+        any,
+        Strategy, //
+    },
+    prop_oneof, //
+};
+
 use crate::{
     ioas::{
         interval::{
@@ -17,8 +26,11 @@ use crate::{
         IovaUnit, //
     },
     tests::random::{
-        cases,
-        Random, //
+        ends,
+        few,
+        for_all,
+        steps,
+        Ends, //
     }, //
 };
 
@@ -56,85 +68,108 @@ fn room(closed: &Closed, gap: IovaRange) -> u64 {
     open.iter().map(IovaRange::len).max().unwrap_or(0)
 }
 
-/// Returns a random range, and the one in the map that has its first address if there is one.
-fn pick(random: &mut Random, map: &Map) -> (IovaRange, Option<IovaRange>) {
-    let (first, last) = random.ends_within(0..=ADDRESSES - 1);
-    let at = IovaRange::at(first);
-    let there = map.first_in(at).map(|(range, _)| range);
-    (range(first, last.min(first + 5)), there)
+/// Returns the range of the map that has an address.
+fn there(map: &Map, at: u64) -> Option<IovaRange> {
+    map.first_in(IovaRange::at(at)).map(|(range, _)| range)
+}
+
+fn is_free(map: &Map, at: u64) -> bool {
+    there(map, at).is_none()
 }
 
 /// Compares the room that the map knows with what is there.
-fn compare(map: &mut Map, closed: &Closed, random: &mut Random) {
-    let gaps = runs((0, ADDRESSES - 1), |at| {
-        !map.first_in(IovaRange::at(at)).is_some()
-    });
+fn compare(map: &mut Map, closed: &Closed, within: Ends, least: u64) {
+    let gaps = runs((0, ADDRESSES - 1), |at| is_free(map, at));
     let behind = map.iter().last().map_or(0, |(range, _)| range.last() + 1);
+    let within = range(within.first, within.last);
+    // The gap behind the last range is returned whatever its room is.
+    let wanted = gaps
+        .iter()
+        .filter(|gap| gap.start() >= behind || room(closed, **gap) >= least);
+    let expected: Vec<_> = wanted.filter_map(|gap| gap.intersection(&within)).collect();
+    let known = map.room(|gap| room(closed, gap));
+    let found: Vec<_> = known.gaps(within, least).collect();
+    assert_eq!(found, expected, "room for {least} in {within:?}");
+}
 
-    for _ in 0..4 {
-        let (first, last) = random.ends_within(0..=ADDRESSES - 1);
-        let within = range(first, last);
-        let least = random.within(1..=5);
-        // The gap behind the last range is returned whatever its room is.
-        let wanted = gaps
-            .iter()
-            .filter(|gap| gap.start() >= behind || room(closed, **gap) >= least);
-        let expected: Vec<_> = wanted.filter_map(|gap| gap.intersection(&within)).collect();
-        let known = map.room(|gap| room(closed, gap));
-        let found: Vec<_> = known.gaps(within, least).collect();
-        assert_eq!(found, expected, "room for {least} in {within:?}");
-    }
+/// A number alone is an address: of the range that has it, or that is in none.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Insert(Ends),
+    Remove(u64),
+    TakeFirst { within: Ends, refuse: bool },
+    Split { range: u64, after: u64 },
+    JoinWithNext(u64),
+    CloseOrOpen(u64),
+    LookFor { least: u64, within: Ends },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let address = || 0..ADDRESSES;
+    let some = || few(ADDRESSES, 6);
+    prop_oneof![
+        4 => some().prop_map(Step::Insert),
+        1 => address().prop_map(Step::Remove),
+        1 => (some(), any::<bool>()).prop_map(|(within, refuse)| Step::TakeFirst { within, refuse }),
+        1 => (address(), 0..=5u64).prop_map(|(range, after)| Step::Split { range, after }),
+        1 => address().prop_map(Step::JoinWithNext),
+        2 => address().prop_map(Step::CloseOrOpen),
+        // Several changes come between two searches.
+        20 => (1..=5u64, ends(ADDRESSES))
+            .prop_map(|(least, within)| Step::LookFor { least, within }),
+    ]
 }
 
 #[test]
 fn the_room_is_that_of_the_gaps() {
-    cases(1500, |random| {
+    for_all(2500, steps(any_step(), 240), |steps| {
         let mut map = Map::new();
         let mut closed: Closed = [false; ADDRESSES as usize];
 
-        for step in 0..60 {
-            let (some, there) = pick(random, &map);
-            match (random.within(0..=9), there) {
-                (0..=3, _) => {
+        for (number, step) in (0..).zip(steps) {
+            let vacancy = || Vacancy::new().expect("nothing fails");
+            match step {
+                Step::Insert(cells) => {
                     // Addresses that cannot be used are in no range.
-                    let open = (some.start()..=some.last()).all(|at| !closed[at as usize]);
-                    let free = !map.first_in(some).is_some();
+                    let open = cells.numbers().all(|at| !closed[at as usize]);
+                    let free = cells.numbers().all(|at| is_free(&map, at));
                     if open {
-                        let vacancy = Vacancy::new().expect("nothing fails");
-                        let result = map.insert(vacancy, some, step);
-                        assert_eq!(result.is_ok(), free);
+                        let new = range(cells.first, cells.last);
+                        assert_eq!(map.insert(vacancy(), new, number).is_ok(), free);
                     }
                 }
-                (4, Some(there)) => assert!(map.remove(there).is_some()),
-                (5, Some(_)) => {
-                    let refuse = random.one_in(2);
+                Step::Remove(at) => {
+                    if let Some(there) = there(&map, at) {
+                        assert!(map.remove(there).is_some());
+                    }
+                }
+                Step::TakeFirst { within, refuse } => {
+                    let any = within.numbers().any(|at| !is_free(&map, at));
                     let check = |_, _: &mut u64| if refuse { Err(()) } else { Ok(()) };
-                    let taken = map.take_first_in(some, check);
-                    assert_eq!(taken.map(|it| it.is_err()), Some(refuse));
+                    let taken = map.take_first_in(range(within.first, within.last), check);
+                    assert_eq!(taken.map(|it| it.is_err()), any.then_some(refuse));
                 }
-                (6, Some(there)) => {
-                    let at = random.within(there.start()..=there.last());
-                    let vacancy = Vacancy::new().expect("nothing fails");
-                    let inside = at != there.start();
-                    assert_eq!(map.split(vacancy, there, at, step).is_ok(), inside);
-                }
-                (7, Some(there)) => {
-                    let next = there.last().checked_add(1).map(IovaRange::at);
-                    let next = next.and_then(|at| map.first_in(at)).map(|(next, _)| next);
-                    if let Some(next) = next {
-                        assert!(map.join(there, next).is_some());
+                Step::Split { range, after } => {
+                    if let Some(there) = there(&map, range) {
+                        let at = there.start() + after;
+                        let inside = after != 0 && at <= there.last();
+                        assert_eq!(map.split(vacancy(), there, at, number).is_ok(), inside);
                     }
                 }
-                (8..=9, None) => {
-                    let at = some.start();
-                    closed[at as usize] = !closed[at as usize];
-                    map.room_changed(IovaRange::at(at));
+                Step::JoinWithNext(at) => {
+                    if let Some(one) = there(&map, at) {
+                        if let Some(next) = there(&map, one.last() + 1) {
+                            assert!(map.join(one, next).is_some());
+                        }
+                    }
                 }
-                _ => {}
-            }
-            // Several changes come between two searches.
-            if random.one_in(2) {
-                compare(&mut map, &closed, random);
+                Step::CloseOrOpen(at) => {
+                    if is_free(&map, at) {
+                        closed[at as usize] = !closed[at as usize];
+                        map.room_changed(IovaRange::at(at));
+                    }
+                }
+                Step::LookFor { least, within } => compare(&mut map, &closed, within, least),
             }
         }
     });
@@ -147,18 +182,18 @@ fn whole(map: &mut Map) -> Room<'_, u64> {
 
 #[test]
 fn the_largest_gap_of_a_part() {
-    cases(3000, |random| {
+    let inputs = (vec(few(ADDRESSES, 6), 0..=8), ends(ADDRESSES));
+    for_all(3000, inputs, |(taken, within)| {
         let mut map = Map::new();
-        for step in 0..random.within(0..=8) {
-            let (some, _) = pick(random, &map);
+        for some in taken {
             let vacancy = Vacancy::new().expect("nothing fails");
-            let free = !map.first_in(some).is_some();
-            assert_eq!(map.insert(vacancy, some, step).is_ok(), free);
+            let free = some.numbers().all(|at| is_free(&map, at));
+            let some = range(some.first, some.last);
+            assert_eq!(map.insert(vacancy, some, 0).is_ok(), free);
         }
-        let within = random.ends_within(0..=ADDRESSES - 1);
-        let gaps = runs(within, |at| !map.first_in(IovaRange::at(at)).is_some());
+        let gaps = runs((within.first, within.last), |at| is_free(&map, at));
         let expected = gaps.iter().map(IovaRange::len).max().unwrap_or(0);
-        let within = range(within.0, within.1);
+        let within = range(within.first, within.last);
         assert_eq!(whole(&mut map).largest_gap(within), expected);
     });
 }

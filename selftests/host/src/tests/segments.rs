@@ -11,6 +11,13 @@ use kernel::{
     alloc::fault,
     prelude::*, //
 };
+use proptest::{
+    prelude::{
+        any,
+        Strategy, //
+    },
+    prop_oneof, //
+};
 
 use crate::{
     ioas::{
@@ -19,122 +26,29 @@ use crate::{
     },
     kapi::{
         ledger,
-        mm::pin::{
-            pin_pages,
-            Extent, //
-        },
+        mm::pin::Extent,
         units::{
             PageRange,
             PAGE_SHIFT, //
         }, //
     },
-    tests::random::{
-        cases,
-        Random, //
+    tests::{
+        memory::{
+            batch,
+            memory,
+            pages,
+            Batch,
+            Memory,
+            INDEXES, //
+        },
+        random::{
+            ends,
+            for_all,
+            steps,
+            Ends, //
+        }, //
     }, //
 };
-
-/// The physical memory by page index: the first index of each contiguous run and its PFN.
-#[derive(Clone, Debug)]
-pub(super) struct Memory(pub(super) Vec<(u64, u64)>);
-
-/// The maximum number of pages pinned by one call.
-pub(super) type Batch = u64;
-
-impl Memory {
-    pub(super) fn pfn(&self, index: u64) -> u64 {
-        let run = self.0.iter().rev().find(|(first, _)| *first <= index);
-        let (first, pfn) = run.expect("the first run begins at 0");
-        pfn + (index - first)
-    }
-
-    /// Returns the last index of the run that contains `index`, or `last` if that is lower.
-    fn end_of_run(&self, index: u64, last: u64) -> u64 {
-        let mut end = index;
-        while end < last && self.pfn(end + 1) == self.pfn(end) + 1 {
-            end += 1;
-        }
-        end
-    }
-
-    /// Pins a range, `batch` pages at a time, as `kapi/mm/pin.rs` does: within a batch each extent
-    /// is as long as possible.
-    pub(super) fn batches(
-        &self,
-        range: PageRange,
-        batch: Batch,
-    ) -> impl Iterator<Item = Vec<Result<Extent>>> + '_ {
-        let mut index = range.start();
-        core::iter::from_fn(move || {
-            let end = range.last().min(index.saturating_add(batch - 1)) + 1;
-            let mut extents = Vec::new();
-            while index < end {
-                let last = self.end_of_run(index, end - 1);
-                extents.push(Ok(pin_pages(self.pfn(index), last - index + 1)));
-                index = last + 1;
-            }
-            (!extents.is_empty()).then_some(extents)
-        })
-    }
-
-    /// Pins a range and stores it in segments through a builder, as `PendingPin::pin` does.
-    fn pin(
-        &self,
-        builder: &mut Builder,
-        to: &mut Segments,
-        gap: PageRange,
-        batch: Batch,
-    ) -> Result {
-        *builder = Builder::new(gap.start());
-        let mut told = Vec::new();
-        let mut complete = |extents: &[Extent]| {
-            told.extend(extents.iter().flat_map(pfns));
-            Ok(())
-        };
-        for extents in self.batches(gap, batch) {
-            builder.push(&mut extents.into_iter())?;
-        }
-        builder.finish(to, &mut complete)?;
-        assert!(told
-            .into_iter()
-            .eq((gap.start()..=gap.last()).map(|index| self.pfn(index))));
-        Ok(())
-    }
-
-    /// Pins the pages of a range that are not pinned and adds a user of the range, as `Pages::pin`
-    /// does. Changes nothing on failure.
-    pub(super) fn pin_range(
-        &self,
-        segments: &mut Segments,
-        range: PageRange,
-        batch: Batch,
-    ) -> Result {
-        // The most that `Pages::pin_present` is asked for.
-        let few = range.len() <= batch.min(8);
-        if few && segments.gaps(range).next() == Some(range) {
-            return self.pin_present(segments, range);
-        }
-        segments.cut(range)?;
-        let before = segments.pinned();
-        let mut builder = Builder::new(range.start());
-        let result = (|| loop {
-            let gap = segments.gaps(range).next();
-            let Some(gap) = gap else { return Ok(()) };
-            self.pin(&mut builder, segments, gap, batch)?;
-        })();
-        drop(builder);
-        match result {
-            Ok(()) => segments.get(range),
-            Err(_) => {
-                let stored = segments.pinned() - before;
-                // Without memory it unpins the same pages but does not merge segments.
-                let discard = || segments.discard_unused(range);
-                assert_eq!(fault::failing(0, discard).0, stored);
-            }
-        }
-        result
-    }
-}
 
 /// Segments of a test, which may end with pages that have users.
 pub(super) struct Fresh(Segments);
@@ -164,15 +78,6 @@ impl Drop for Fresh {
     }
 }
 
-/// The pages of an extent.
-pub(super) fn pfns(extent: &Extent) -> impl Iterator<Item = u64> {
-    extent.pfn()..extent.pfn() + extent.npages()
-}
-
-pub(super) fn pages(first: u64, last: u64) -> PageRange {
-    PageRange::new(first, last).expect("in order")
-}
-
 /// Runs a closure that must not allocate.
 fn without_memory<T>(f: impl FnOnce() -> T) -> T {
     let (value, failed) = fault::failing(0, f);
@@ -199,19 +104,50 @@ pub(super) fn lists(segments: &Segments) -> Vec<u64> {
     lists.map(Extent::npages).collect()
 }
 
-pub(super) const INDEXES: u64 = 40;
+fn pages_of(ends: Ends) -> PageRange {
+    pages(ends.first, ends.last)
+}
 
-/// Users by page index.
 struct Model {
+    /// Users by page index.
     users: [u64; INDEXES as usize],
+    /// Their ranges.
+    ranges: Vec<Ends>,
 }
 
 impl Model {
+    fn new() -> Self {
+        Self {
+            users: [0; INDEXES as usize],
+            ranges: Vec::new(),
+        }
+    }
+
+    /// Adds a user, or none if an allocation has failed.
+    fn pinned(&mut self, range: Ends, (result, failed): (Result, bool)) {
+        assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
+        if !failed {
+            self.ranges.push(range);
+            range
+                .numbers()
+                .for_each(|index| self.users[index as usize] += 1);
+        }
+    }
+
+    /// Removes a user and returns its range.
+    fn unpinned(&mut self, user: usize) -> Ends {
+        let range = self.ranges.swap_remove(user % self.ranges.len());
+        range
+            .numbers()
+            .for_each(|index| self.users[index as usize] -= 1);
+        range
+    }
+
     fn held(&self, index: u64) -> bool {
         self.users[index as usize] != 0
     }
 
-    fn compare(&self, segments: &Segments, memory: &Memory, random: &mut Random) {
+    fn compare(&self, segments: &Segments, memory: &Memory) {
         let held: Vec<u64> = (0..INDEXES).filter(|index| self.held(*index)).collect();
         assert_eq!(ledger::total(), held.len() as u64);
         assert_eq!(segments.pinned(), held.len() as u64);
@@ -229,65 +165,45 @@ impl Model {
             assert_eq!(found, self.held(index).then_some(pfn), "page {index}");
             assert!(extents.next().is_none(), "page {index}");
         }
-        for _ in 0..4 {
-            let (first, last) = random.ends_within(0..=INDEXES - 1);
-            let until = (first..=last)
-                .find(|index| !self.held(*index))
-                .unwrap_or(last + 1);
-            let held = (first..=last).filter(|index| self.held(*index));
-            let expected: Vec<u64> = held.map(|index| memory.pfn(index)).collect();
-            let extents = segments.extents_in(pages(first, last));
-            let all = extents.flat_map(|(index, extent)| {
-                (0..extent.npages()).map(move |skip| (index + skip, extent.pfn() + skip))
-            });
-            let all = all.filter(|(index, _)| (first..=last).contains(index));
-            let found: Vec<u64> = all.map(|(_, pfn)| pfn).collect();
-            assert_eq!(found, expected, "{first} to {last}");
-
-            let expected: Vec<u64> = (first..until).map(|index| memory.pfn(index)).collect();
-            let found = physical(segments, pages(first, last));
-            assert_eq!(found, expected, "{first} to {last}");
-
-            let in_gaps = segments
-                .gaps(pages(first, last))
-                .flat_map(|gap| gap.start()..=gap.last());
-            let expected: Vec<u64> = (first..=last).filter(|index| !self.held(*index)).collect();
-            assert_eq!(in_gaps.collect::<Vec<_>>(), expected, "{first} to {last}");
-        }
     }
-}
 
-/// Returns memory with runs of random length: scattered pages, or a few long runs.
-pub(super) fn memory(random: &mut Random) -> Memory {
-    let longest = *random.pick(&[1, 4, INDEXES]);
-    let mut runs = Vec::new();
-    let mut index = 0;
-    while index < INDEXES {
-        // Runs may follow one another in memory, and share pages with others.
-        let pfn = match runs.last() {
-            Some((first, pfn)) if random.one_in(4) => pfn + (index - first),
-            _ => 1000 + random.within(0..=60),
-        };
-        runs.push((index, pfn));
-        index += random.within(1..=longest);
+    /// Compares what is said of a range.
+    fn look_at(&self, segments: &Segments, memory: &Memory, Ends { first, last }: Ends) {
+        let until = (first..=last)
+            .find(|index| !self.held(*index))
+            .unwrap_or(last + 1);
+        let held = (first..=last).filter(|index| self.held(*index));
+        let expected: Vec<u64> = held.map(|index| memory.pfn(index)).collect();
+        let extents = segments.extents_in(pages(first, last));
+        let all = extents.flat_map(|(index, extent)| {
+            (0..extent.npages()).map(move |skip| (index + skip, extent.pfn() + skip))
+        });
+        let all = all.filter(|(index, _)| (first..=last).contains(index));
+        let found: Vec<u64> = all.map(|(_, pfn)| pfn).collect();
+        assert_eq!(found, expected, "{first} to {last}");
+
+        let expected: Vec<u64> = (first..until).map(|index| memory.pfn(index)).collect();
+        let found = physical(segments, pages(first, last));
+        assert_eq!(found, expected, "{first} to {last}");
+
+        let in_gaps = segments
+            .gaps(pages(first, last))
+            .flat_map(|gap| gap.start()..=gap.last());
+        let expected: Vec<u64> = (first..=last).filter(|index| !self.held(*index)).collect();
+        assert_eq!(in_gaps.collect::<Vec<_>>(), expected, "{first} to {last}");
     }
-    Memory(runs)
 }
 
 /// Returns the expected numbers of segments and extents for the pages that are pinned.
-fn needed(memory: &Memory, users: &[(u64, u64)]) -> (usize, usize) {
+fn needed(memory: &Memory, users: &[Ends]) -> (usize, usize) {
     let (mut segments, mut extents) = (0, 0);
     for index in 0..INDEXES {
-        let pinned = |at: u64| {
-            users
-                .iter()
-                .any(|(first, last)| (*first..=*last).contains(&at))
-        };
+        let pinned = |at: u64| users.iter().any(|user| user.contains(at));
         if !pinned(index) {
             continue;
         }
         let first = index == 0 || !pinned(index - 1);
-        let edge = |(first, last): &(u64, u64)| *first == index || last + 1 == index;
+        let edge = |user: &Ends| user.first == index || user.last + 1 == index;
         let cut = first || users.iter().any(edge);
         segments += usize::from(cut);
         extents += usize::from(cut || memory.pfn(index) != memory.pfn(index - 1) + 1);
@@ -300,44 +216,71 @@ fn kept(segments: &Segments) -> (usize, usize) {
     (segments.lists().count(), lists(segments).len())
 }
 
+/// Users are counted from the first one on, and from there again.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Pin {
+        range: Ends,
+        batch: Batch,
+    },
+    /// Divides the range of a user, if it has more pages than one. The page is counted from its second one
+    /// on, and from there again.
+    Divide {
+        user: usize,
+        at: u64,
+        failing: u64,
+    },
+    Unpin {
+        user: usize,
+    },
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let user = || 0..20usize;
+    prop_oneof![
+        3 => (ends(INDEXES), batch()).prop_map(|(range, batch)| Change::Pin { range, batch }),
+        1 => (user(), 0..INDEXES, 0..=6u64)
+            .prop_map(|(user, at, failing)| Change::Divide { user, at, failing }),
+        2 => user().prop_map(|user| Change::Unpin { user }),
+    ]
+}
+
 /// Segments and extents depend on the present users only, not on earlier ones.
 #[test]
 fn nothing_is_left_of_users_that_are_gone() {
-    cases(300, |random| {
-        let memory = memory(random);
+    for_all(500, (memory(), steps(change(), 80)), |(memory, changes)| {
         let mut segments = fresh();
-        let mut users: Vec<(u64, u64)> = vec![];
-        for _ in 0..60 {
-            let ends = random.ends_within(0..=INDEXES - 1);
-            let at = random.within(0..=users.len().saturating_sub(1) as u64) as usize;
-            if users.is_empty() || random.one_in(2) {
-                let batch = *random.pick(&[1, 3, INDEXES]);
-                memory
-                    .pin_range(&mut segments, pages(ends.0, ends.1), batch)
-                    .expect("nothing fails");
-                users.push(ends);
-            } else if random.one_in(3) {
-                // Divides a user's range before a page, if it has more than one.
-                let (first, last) = users[at];
-                if first == last {
-                    continue;
+        let mut users: Vec<Ends> = vec![];
+        for change in changes {
+            match change {
+                Change::Pin { range, batch } => {
+                    let pinned = memory.pin_range(&mut segments, pages_of(range), batch);
+                    pinned.expect("nothing fails");
+                    users.push(range);
                 }
-                let page = random.within(first + 1..=last);
-                let nth = random.within(0..=6);
-                let (result, failed) = fault::failing(nth, || segments.divide(page));
-                assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
-                if !failed {
-                    users[at] = (first, page - 1);
-                    users.push((page, last));
+                _ if users.is_empty() => {}
+                Change::Divide { user, at, failing } => {
+                    let user = user % users.len();
+                    let Ends { first, last } = users[user];
+                    if first == last {
+                        continue;
+                    }
+                    let page = first + 1 + at % (last - first);
+                    let (result, failed) = fault::failing(failing, || segments.divide(page));
+                    assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
+                    if !failed {
+                        users[user].last = page - 1;
+                        users.push(Ends { first: page, last });
+                    }
                 }
-            } else {
-                let (first, last) = users.swap_remove(at);
-                segments.put(pages(first, last));
+                Change::Unpin { user } => {
+                    segments.put(pages_of(users.swap_remove(user % users.len())));
+                }
             }
             assert_eq!(kept(&segments), needed(&memory, &users), "{users:?}");
         }
-        for (first, last) in users {
-            segments.put(pages(first, last));
+        for user in users {
+            segments.put(pages_of(user));
         }
         assert_eq!((kept(&segments), ledger::total()), ((0, 0), 0));
     });
@@ -367,59 +310,94 @@ fn pages_that_are_used_alone_for_a_moment_leave_nothing() {
     }
 }
 
+/// Users are counted as in [`Change`]. The allocation of which `failing` is the number fails, if there are as many.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pin {
+        range: Ends,
+        batch: Batch,
+        failing: u64,
+    },
+    /// The range of another user.
+    PinAgain {
+        user: usize,
+        batch: Batch,
+        failing: u64,
+    },
+    Unpin {
+        user: usize,
+        failing: u64,
+    },
+    Cut {
+        range: Ends,
+        failing: u64,
+    },
+    LookAt(Ends),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = || 0..20usize;
+    prop_oneof![
+        3 => (ends(INDEXES), batch(), 0..=12u64)
+            .prop_map(|(range, batch, failing)| Step::Pin { range, batch, failing }),
+        2 => (user(), batch(), 0..=12u64)
+            .prop_map(|(user, batch, failing)| Step::PinAgain { user, batch, failing }),
+        4 => (user(), 0..=3u64).prop_map(|(user, failing)| Step::Unpin { user, failing }),
+        1 => (ends(INDEXES), 0..=6u64).prop_map(|(range, failing)| Step::Cut { range, failing }),
+        30 => ends(INDEXES).prop_map(Step::LookAt),
+    ]
+}
+
 #[test]
 fn a_page_is_pinned_while_it_has_a_user() {
-    cases(600, |random| {
-        let memory = memory(random);
+    let inputs = (memory(), steps(step(), 240), any::<bool>());
+    for_all(1000, inputs, |(memory, steps, unpin)| {
         let mut segments = fresh();
-        let mut model = Model {
-            users: [0; INDEXES as usize],
-        };
-        let mut pins: Vec<(u64, u64)> = Vec::new();
+        let mut model = Model::new();
 
-        for _ in 0..40 {
-            let (first, last) = random.ends_within(0..=INDEXES - 1);
-            match random.within(0..=9) {
-                0..=4 => {
-                    // Half of the new users take the range of an existing one.
-                    let ends = match pins.as_slice() {
-                        [] => (first, last),
-                        _ if random.one_in(2) => (first, last),
-                        some => *random.pick(some),
-                    };
-                    let batch = *random.pick(&[1, 3, INDEXES]);
-                    let nth = random.within(0..=12);
-                    let range = pages(ends.0, ends.1);
-                    let (result, failed) =
-                        fault::failing(nth, || memory.pin_range(&mut segments, range, batch));
-                    assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
-                    if result.is_ok() {
-                        pins.push(ends);
-                        (ends.0..=ends.1).for_each(|index| model.users[index as usize] += 1);
-                    }
+        for step in steps {
+            match step {
+                Step::LookAt(range) => {
+                    model.look_at(&segments, &memory, range);
+                    continue;
                 }
-                5..=8 if !pins.is_empty() => {
-                    let at = random.within(0..=pins.len() as u64 - 1);
-                    let (first, last) = pins.swap_remove(at as usize);
-                    (first..=last).for_each(|index| model.users[index as usize] -= 1);
-                    let gone = (first..=last).filter(|index| !model.held(*index)).count();
+                Step::Pin {
+                    range,
+                    batch,
+                    failing,
+                } => {
+                    let pin = || memory.pin_range(&mut segments, pages_of(range), batch);
+                    model.pinned(range, fault::failing(failing, pin));
+                }
+                Step::PinAgain {
+                    user,
+                    batch,
+                    failing,
+                } if !model.ranges.is_empty() => {
+                    let range = model.ranges[user % model.ranges.len()];
+                    let pin = || memory.pin_range(&mut segments, pages_of(range), batch);
+                    model.pinned(range, fault::failing(failing, pin));
+                }
+                Step::Unpin { user, failing } if !model.ranges.is_empty() => {
+                    let range = model.unpinned(user);
+                    let gone = range.numbers().filter(|index| !model.held(*index)).count();
                     // Without memory it unpins the same pages but does not merge segments.
-                    let nth = random.within(0..=3);
-                    let put = || segments.put(pages(first, last)).0;
-                    assert_eq!(fault::failing(nth, put).0, gone as u64);
+                    let put = || segments.put(pages_of(range)).0;
+                    assert_eq!(fault::failing(failing, put).0, gone as u64);
                 }
-                _ => {
-                    let nth = random.within(0..=6);
-                    let (result, failed) = fault::failing(nth, || segments.cut(pages(first, last)));
+                Step::PinAgain { .. } | Step::Unpin { .. } => continue,
+                Step::Cut { range, failing } => {
+                    let cut = || segments.cut(pages_of(range));
+                    let (result, failed) = fault::failing(failing, cut);
                     assert_eq!(result, if failed { Err(ENOMEM) } else { Ok(()) });
                 }
             }
-            model.compare(&segments, &memory, random);
+            model.compare(&segments, &memory);
         }
         // Pages that are used until the end are unpinned when the segments are dropped.
-        if random.one_in(2) {
-            for (first, last) in pins {
-                segments.put(pages(first, last));
+        if unpin {
+            for range in model.ranges {
+                segments.put(pages_of(range));
             }
             assert!(segments.gaps(PageRange::ALL).eq([PageRange::ALL]));
             assert_eq!(ledger::total(), 0);

@@ -9,10 +9,12 @@
 use crate::{
     ioas::segments::Segments,
     kapi::ledger,
-    tests::segments::{
-        fresh,
-        pages,
-        Memory, //
+    tests::{
+        memory::{
+            pages,
+            Memory, //
+        },
+        segments::fresh, //
     }, //
 };
 

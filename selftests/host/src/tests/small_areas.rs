@@ -25,11 +25,13 @@ use crate::{
         }, //
     },
     tests::{
+        memory::{
+            pages,
+            Memory, //
+        },
         segments::{
             fresh,
-            pages,
-            Fresh,
-            Memory, //
+            Fresh, //
         },
         small::{
             check,

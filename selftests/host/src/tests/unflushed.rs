@@ -2,6 +2,14 @@
 
 //! What the mock notices about flushes.
 
+use proptest::{
+    prelude::{
+        any,
+        Strategy, //
+    },
+    prop_oneof, //
+};
+
 use crate::{
     kapi::{
         iommu_driver::unflushed::{
@@ -11,36 +19,71 @@ use crate::{
         },
         units::IovaRange, //
     },
-    tests::random::cases, //
+    tests::random::{
+        for_all,
+        steps, //
+    }, //
 };
 
 fn range(start: u64, last: u64) -> IovaRange {
     IovaRange::new(start, last).expect("it is not empty")
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Unmap {
+        task: usize,
+        start: u64,
+        more: u64,
+        pinned: bool,
+    },
+    /// What the task has unmapped, if that is anything.
+    Flush { task: usize },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let unmap = (0..5usize, 0..=1u64 << 40, 0..=1u64 << 30, any::<bool>());
+    prop_oneof![
+        2 => unmap.prop_map(|(task, start, more, pinned)| Step::Unmap {
+            task,
+            start,
+            more,
+            pinned
+        }),
+        1 => (0..5usize).prop_map(|task| Step::Flush { task }),
+    ]
+}
+
 #[test]
 fn tasks_that_flush_all_they_unmapped_make_no_mistake() {
-    cases(500, |random| {
+    for_all(500, steps(any_step(), 80), |steps| {
         let mut unflushed = Unflushed::new();
         // What each task has gathered, and the first page of it that is pinned.
         let mut gathered: [Option<(u64, u64, Option<u64>)>; 5] = [None; 5];
-        for _ in 0..random.within(1..=60) {
-            let task = random.within(0..=4) as usize;
-            let id = task as i32 + 100;
-            match gathered[task] {
-                Some((start, last, page)) if random.one_in(3) => {
-                    assert_eq!(unflushed.flushed(id, range(start, last)), Ok(page));
-                    gathered[task] = None;
+        let id = |task: usize| task as i32 + 100;
+        for step in steps {
+            match step {
+                Step::Flush { task } => {
+                    if let Some((start, last, page)) = gathered[task].take() {
+                        let flushed = unflushed.flushed(id(task), range(start, last));
+                        assert_eq!(flushed, Ok(page));
+                    }
                 }
-                old => {
-                    let start = random.within(0..=1 << 40);
-                    let last = start + random.within(0..=1 << 30);
-                    let (page, pinned) = if random.one_in(2) {
+                Step::Unmap {
+                    task,
+                    start,
+                    more,
+                    pinned,
+                } => {
+                    let last = start + more;
+                    let (page, pinned) = if pinned {
                         (Page::Pinned(start << 1), Some(start << 1))
                     } else {
                         (Page::Other, None)
                     };
-                    let noted = unflushed.unmapped(id, range(start, last), page, old.is_none());
+                    let old = gathered[task];
+                    let unmapped = range(start, last);
+                    let noted = unflushed.unmapped(id(task), unmapped, page, old.is_none());
                     assert_eq!(noted, Ok(()));
                     let (first, end, before) = old.unwrap_or((start, last, None));
                     gathered[task] = Some((first.min(start), end.max(last), before.or(pinned)));

@@ -4,6 +4,11 @@
 //! who come and go between two parts.
 
 use kernel::alloc::fault;
+use proptest::{
+    collection::vec,
+    option,
+    sample::select, //
+};
 
 use crate::{
     ioas::{
@@ -19,15 +24,17 @@ use crate::{
         units::PageRange, //
     },
     tests::{
-        random::{
-            cases,
-            Random, //
-        },
-        segments::{
-            fresh,
+        memory::{
             pages,
             Memory, //
-        }, //
+        },
+        random::{
+            ends,
+            for_all,
+            steps,
+            Ends, //
+        },
+        segments::fresh, //
     }, //
 };
 
@@ -38,14 +45,20 @@ fn scattered() -> Memory {
     Memory((0..INDEXES).map(|index| (index, index * 2 + 1)).collect())
 }
 
-fn some_range(random: &mut Random) -> PageRange {
-    let (first, last) = random.ends_within(0..=INDEXES - 1);
-    pages(first, last)
+fn range_of(ends: Ends) -> PageRange {
+    pages(ends.first, ends.last)
 }
 
 #[test]
 fn a_range_is_unpinned_part_by_part() {
-    cases(60, |random| {
+    // Of the others some are there before. Between two parts another one comes, or one goes.
+    let inputs = (
+        vec(ends(INDEXES), 0..=3),
+        ends(INDEXES),
+        select(&[1_u64, 100, 700][..]),
+        steps(option::of(ends(INDEXES)), 30),
+    );
+    for_all(60, inputs, |(before, range, least, meanwhile)| {
         let memory = scattered();
         let mut segments = fresh();
         let mut users = vec![0_u64; INDEXES as usize];
@@ -57,17 +70,16 @@ fn a_range_is_unpinned_part_by_part() {
             }
         };
 
-        for _ in 0..random.within(0..=3) {
-            let range = some_range(random);
+        for range in before.into_iter().map(range_of) {
             memory.pin_range(&mut segments, range, 512).expect("memory");
             count(&mut users, range, true);
             others.push(range);
         }
-        let range = some_range(random);
+        let range = range_of(range);
         memory.pin_range(&mut segments, range, 512).expect("memory");
         count(&mut users, range, true);
 
-        let least = *random.pick(&[1, 100, 700]);
+        let mut meanwhile = meanwhile.into_iter();
         let mut rest = Some(range);
         while let Some(left) = rest {
             let (part, more) = fault::failing(0, || segments.divide_behind(left, least)).0;
@@ -87,15 +99,20 @@ fn a_range_is_unpinned_part_by_part() {
             assert_eq!(segments.pinned(), held as u64);
             rest = more;
 
-            // Another one comes or goes meanwhile.
-            if random.one_in(2) {
-                let other = some_range(random);
-                memory.pin_range(&mut segments, other, 512).expect("memory");
-                count(&mut users, other, true);
-                others.push(other);
-            } else if let Some(other) = others.pop() {
-                count(&mut users, other, false);
-                segments.put(other);
+            match meanwhile.next() {
+                Some(Some(other)) => {
+                    let other = range_of(other);
+                    memory.pin_range(&mut segments, other, 512).expect("memory");
+                    count(&mut users, other, true);
+                    others.push(other);
+                }
+                Some(None) => {
+                    if let Some(other) = others.pop() {
+                        count(&mut users, other, false);
+                        segments.put(other);
+                    }
+                }
+                None => {}
             }
         }
         for other in others {

@@ -34,7 +34,11 @@ use crate::{
             with,
             FULL, //
         },
-        random::cases, //
+        random::{
+            for_all,
+            with_list,
+            Hex, //
+        }, //
     }, //
 };
 
@@ -593,11 +597,14 @@ fn each_iommu_gets_what_concerns_it() {
 /// domains and devices.
 #[test]
 fn nothing_of_others() {
-    cases(3_000, |random| {
+    let inputs = with_list(|random| {
         let iommus = random.within(1..=3) as usize;
-        let recorder = Recorder::new(iommus);
         let count = random.within(1..=40);
-        let commands: Vec<_> = (0..count).map(|_| guest::any_command(random)).collect();
+        let commands = (0..count).map(|_| guest::any_command(random));
+        (iommus, commands.collect())
+    });
+    for_all(3_000, inputs, |(iommus, Hex(commands))| {
+        let recorder = Recorder::new(iommus);
         let result = carry_out::<SHORT_LANE>(&recorder, iommus, &commands, None);
         assert!(result.done <= commands.len() as u32);
         assert_eq!(result.done == commands.len() as u32, result.result.is_ok());

@@ -3,6 +3,7 @@
 //! Commands: validation, and what becomes of them. Bits are counted over the whole command.
 
 use kernel::prelude::*;
+use proptest::prelude::any;
 
 use crate::{
     drivers::amd_vi::{
@@ -20,7 +21,7 @@ use crate::{
             with,
             FULL, //
         },
-        random::cases, //
+        random::for_all, //
     }, //
 };
 
@@ -139,11 +140,20 @@ fn device_pages(words: Words, device: &Device) -> (u16, Option<Words>) {
 
 #[test]
 fn ids_are_replaced_and_the_rest_stays() {
-    cases(2_000, |random| {
-        let address = random.number() >> 12 & !(1 << 39);
-        let pasid = random.within(0..=0xfffff);
-        let (guest, host) = (random.number() as u16, random.number() as u16);
-        let flags = random.within(0..=7);
+    let ids = (any::<u16>(), any::<u16>(), 0..=0xf_ffff_u64);
+    let ignored = (any::<u64>(), any::<u64>());
+    let inputs = (
+        any::<u64>(),
+        ids,
+        0..=7u64,
+        proptest::bool::weighted(0.3),
+        ignored,
+        1..=32u8,
+    );
+    for_all(2_000, inputs, |input| {
+        let (address, ids, flags, without, ignored, queue_depth) = input;
+        let address = address >> 12 & !(1 << 39);
+        let (guest, host, pasid) = ids;
         let words = with(with_pasid(command(3), pasid), 47, 32, guest.into());
         let words = with(with(words, 66, 64, flags), 127, 76, address);
         let (domain, made) = domain_pages(words, host);
@@ -154,19 +164,14 @@ fn ids_are_replaced_and_the_rest_stays() {
         }
         assert_eq!(made, expected);
 
-        let pasid = if random.one_in(3) { 0 } else { pasid };
+        let pasid = if without { 0 } else { pasid };
         let words = with(with_pasid(command(4), pasid), 15, 0, guest.into());
-        let words = with(
-            with(words, 47, 32, random.number()),
-            31,
-            24,
-            random.number(),
-        );
+        let words = with(with(words, 47, 32, ignored.0), 31, 24, ignored.1);
         let words = with(with(words, 127, 76, address), 64, 64, flags & 1);
         let words = with(words, 66, 66, flags >> 2);
         let device = Device {
             device_id: host,
-            queue_depth: random.within(1..=32) as u8,
+            queue_depth,
             ats: true,
         };
         let (id, made) = device_pages(words, &device);

@@ -3,6 +3,13 @@
 //! Device table entries. Bits are counted over the whole entry, as the specification does.
 
 use kernel::prelude::*;
+use proptest::{
+    collection::vec,
+    prelude::{
+        any,
+        Strategy, //
+    }, //
+};
 
 use crate::{
     drivers::amd_vi::{
@@ -20,8 +27,8 @@ use crate::{
             FULL, //
         },
         random::{
-            cases,
-            Random, //
+            for_all,
+            Hex, //
         }, //
     }, //
 };
@@ -260,8 +267,8 @@ fn the_table() {
 
 #[test]
 fn without_v_the_second_stage_translates() {
-    cases(200, |random| {
-        let guest = clear(any(random), V);
+    for_all(200, any::<Dte>().prop_map(Hex), |Hex(words)| {
+        let guest = clear(words, V);
         assert_eq!(made(guest), host(), "{guest:x?}");
         assert_eq!(
             GuestDte::new(guest, &FULL).map(|dte| dte.domain_id()),
@@ -334,10 +341,6 @@ fn domain_ids() {
     }
 }
 
-fn any(random: &mut Random) -> Dte {
-    [(); 4].map(|()| random.number())
-}
-
 /// Whatever a guest asks for, what is the host's stays the host's.
 #[test]
 fn the_rest_is_the_hosts() {
@@ -352,24 +355,27 @@ fn the_rest_is_the_hosts() {
     ];
     // What it can only take away.
     const SHARED: [u32; 4] = [TV, IR, IW, I];
-    cases(20_000, |random| {
-        let mut guest = any(random);
-        for (high, low) in REFUSED.into_iter().chain([(51, 9), (183, 183)]) {
-            guest = if random.one_in(40) {
-                guest
-            } else {
-                with(guest, high.min(low | 63), low, 0)
-            };
+    let words = || any::<Dte>().prop_map(Hex);
+    // Few are refused, and most are valid.
+    let refused = REFUSED.into_iter().chain([(51, 9), (183, 183)]);
+    let refused: Vec<_> = refused.collect();
+    let is_left = vec(proptest::bool::weighted(0.025), refused.len());
+    let is_valid = proptest::bool::weighted(0.9);
+    let inputs = (words(), is_left, is_valid, words());
+    for_all(20_000, inputs, |input| {
+        let (Hex(mut guest), is_left, is_valid, Hex(host)) = input;
+        for ((high, low), is_left) in refused.iter().zip(is_left) {
+            if !is_left {
+                guest = with(guest, *high.min(&(low | 63)), *low, 0);
+            }
         }
-        guest = if random.one_in(10) {
-            guest
-        } else {
-            set(set(guest, V), TV)
-        };
+        if is_valid {
+            guest = set(set(guest, V), TV);
+        }
         let Ok(valid) = GuestDte::new(guest, &FULL) else {
             return;
         };
-        let before = set(with(any(random), 60, 54, 0), V);
+        let before = set(with(host, 60, 54, 0), V);
         let mut after = before;
         valid.fill(&mut after);
         let both = [V, TV, GV].into_iter().all(|bit| is_set(&guest, bit));

@@ -2,6 +2,14 @@
 
 //! Events. Bits are counted over the whole entry.
 
+use proptest::{
+    prelude::{
+        any,
+        Strategy, //
+    },
+    sample::select, //
+};
+
 use crate::{
     drivers::amd_vi::{
         dte::GuestDte,
@@ -13,7 +21,10 @@ use crate::{
             with,
             FULL, //
         },
-        random::cases, //
+        random::{
+            for_all,
+            Hex, //
+        }, //
     }, //
 };
 
@@ -54,9 +65,10 @@ fn codes() {
 
 #[test]
 fn ids_are_the_guests_and_nothing_else_passes() {
-    cases(2_000, |random| {
-        let code = *random.pick(&[1, 2, 8]);
-        let event = with([random.number(), random.number()], 63, 60, code);
+    let words = any::<[u64; 2]>().prop_map(Hex);
+    let inputs = (select(&[1_u64, 2, 8][..]), words);
+    for_all(2_000, inputs, |(code, Hex(words))| {
+        let event = with(words, 63, 60, code);
         let told = for_guest(event, DEVICE, &nested()).expect("it is delivered");
         assert_eq!(told[1], event[1]);
         assert_eq!(bits(&told, 63, 60), code);

@@ -24,7 +24,9 @@ use crate::{
             with, //
         },
         random::{
-            cases,
+            for_all,
+            with_list,
+            Hex,
             Random, //
         }, //
     }, //
@@ -226,8 +228,11 @@ fn invalidated(commands: &[Words]) -> BTreeMap<(u64, u64, u64), bool> {
 #[test]
 fn the_same_is_invalidated() {
     let saved = Cell::new(0);
-    cases(20_000, |random| {
-        let commands: Vec<_> = (0..random.within(1..=60)).map(|_| near(random)).collect();
+    let inputs = with_list(|random| {
+        let commands = (0..random.within(1..=60)).map(|_| near(random));
+        ((), commands.collect())
+    });
+    for_all(20_000, inputs, |((), Hex(commands))| {
         let given = made(&commands);
         given.iter().for_each(guest::check_physical);
         assert_eq!(invalidated(&given), invalidated(&commands), "{commands:x?}");

@@ -9,6 +9,7 @@ use std::cell::{
 };
 
 use kernel::prelude::*;
+use proptest::option;
 
 use crate::{
     drivers::smmu_v3::{
@@ -34,7 +35,10 @@ use crate::{
     },
     tests::{
         random::{
-            cases,
+            for_all,
+            made,
+            with_list,
+            Hex,
             Random, //
         },
         smmu_v3::{
@@ -391,21 +395,26 @@ pub(super) fn check_scope(
 
 #[test]
 fn nothing_is_lost_and_nobody_else_is_hit() {
-    cases(3000, |random| {
+    let inputs = with_list(|random| {
         let features = guest::features(random);
         let smmus = random.within(1..=2) as usize;
+        let commands = guest::commands(random, &features, 200);
+        (
+            (features, smmus, random.one_in(4), random.number()),
+            commands,
+        )
+    });
+    for_all(3000, inputs, |(how, Hex(commands))| {
+        let (features, smmus, by_one, seed) = how;
         let recorder = Recorder::new(smmus);
-        let count = random.within(1..=200) as usize;
-        let commands: Vec<_> = (0..count)
-            .map(|_| guest::command(random, &features))
-            .collect();
-        if random.one_in(4) {
+        if by_one {
+            let count = commands.len();
             let Invalidated { done, result, .. } = run_by_one(&recorder, &features, &commands);
             assert_eq!((done as usize, result), (count, Ok(())));
         } else {
             run_all(&recorder, &features, &commands);
         }
-        check_scope(random, &recorder, &features, &commands);
+        check_scope(&mut Random::from(seed), &recorder, &features, &commands);
         for smmu in 0..smmus {
             for command in recorder.given(smmu) {
                 if (0x10..0x40).contains(&bits(command, 7, 0)) {
@@ -501,22 +510,22 @@ fn what_is_repeated_is_waited_for_before() {
 
 #[test]
 fn any_commands_that_are_repeated() {
-    cases(500, |random| {
+    let inputs = with_list(|random| {
         let features = Features {
             repeat_erratum: true,
             ..guest::features(random)
         };
-        let recorder = Recorder::new(random.within(1..=3) as usize);
-        let kinds: Vec<_> = (0..random.within(1..=8))
-            .map(|_| guest::command(random, &features))
-            .collect();
-        let mut commands = Vec::new();
-        for _ in 0..random.within(1..=200) {
-            commands.push(kinds[random.within(0..=kinds.len() as u64 - 1) as usize]);
-        }
+        let smmus = random.within(1..=3) as usize;
+        let kinds = guest::commands(random, &features, 8);
+        let commands = (0..random.within(1..=200)).map(|_| *random.pick(&kinds));
+        let commands = commands.collect();
+        ((features, smmus, random.number()), commands)
+    });
+    for_all(500, inputs, |((features, smmus, seed), Hex(commands))| {
+        let recorder = Recorder::new(smmus);
         run_all(&recorder, &features, &commands);
         check_repeated(&recorder);
-        check_scope(random, &recorder, &features, &commands);
+        check_scope(&mut Random::from(seed), &recorder, &features, &commands);
     });
 }
 
@@ -589,12 +598,10 @@ fn a_device_with_more_streams_than_are_issued_at_once() {
 
 #[test]
 fn one_command_alone_is_the_same() {
-    cases(20_000, |random| {
-        let features = guest::features(random);
-        let mut words = guest::command(random, &features);
-        if random.one_in(4) {
-            words[0] ^= 1 << random.within(0..=63);
-        }
+    let flipped = option::weighted(0.25, 0..64u32);
+    let inputs = (made(guest::features_and_command), flipped);
+    for_all(20_000, inputs, |((features, Hex(mut words)), flipped)| {
+        words[0] ^= flipped.map_or(0, |bit| 1 << bit);
         let (alone, batch) = (Recorder::new(1), Recorder::new(1));
         let rules = Rules::new(features);
         let one = batch::carry_out_one(&alone, &rules, words);
@@ -608,17 +615,20 @@ fn one_command_alone_is_the_same() {
 
 #[test]
 fn what_several_smmus_have_in_common() {
-    cases(1000, |random| {
+    let inputs = made(|random| {
         let features = [guest::features(random), guest::features(random)];
         let common = features[0].common(&features[1]);
+        let commands = [&features[0], &common].map(|features| guest::command(random, features));
+        (features, Hex(commands))
+    });
+    for_all(1000, inputs, |(features, Hex([words, of_both]))| {
+        let common = features[0].common(&features[1]);
         let rules = [common, features[0], features[1]].map(Rules::new);
-        let words = guest::command(random, &features[0]);
         // What is valid for the vIOMMU is valid on each SMMU.
         if rules[0].check(words).is_ok() {
             assert!(rules.iter().all(|rules| rules.check(words).is_ok()));
         }
-        let words = guest::command(random, &common);
-        assert!(rules.iter().all(|rules| rules.check(words).is_ok()));
+        assert!(rules.iter().all(|rules| rules.check(of_both).is_ok()));
         let erratum = features.iter().any(|features| features.repeat_erratum);
         assert_eq!(common.repeat_erratum, erratum);
     });

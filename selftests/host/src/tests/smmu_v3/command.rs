@@ -3,6 +3,10 @@
 //! Tests of the validation of guests' invalidation commands.
 
 use kernel::prelude::*;
+use proptest::prelude::{
+    any,
+    Strategy, //
+};
 
 use crate::{
     drivers::smmu_v3::{
@@ -16,7 +20,11 @@ use crate::{
         features::Features, //
     },
     tests::{
-        random::cases,
+        random::{
+            for_all,
+            made,
+            Hex, //
+        },
         smmu_v3::{
             guest::{
                 self,
@@ -183,24 +191,26 @@ fn plain_commands_are_valid() {
             }
         }
     }
-    cases(20_000, |random| {
-        let features = guest::features(random);
-        let words = guest::command(random, &features);
+    let inputs = (
+        made(guest::features_and_command),
+        0..128u32,
+        any::<[u64; 2]>().prop_map(Hex),
+    );
+    for_all(20_000, inputs, |input| {
+        let ((features, Hex(words)), bit, Hex(noise)) = input;
         check_plain(words, &features);
-        let bit = random.within(0..=127) as u32;
         let flipped = with(words, bit, bit, bits(words, bit, bit) ^ 1);
         check_plain(flipped, &features);
-        check_plain([random.number(), random.number()], &features);
+        check_plain(noise, &features);
     });
 }
 
 #[test]
 fn vmid_and_stream_are_ours() {
-    cases(5000, |random| {
-        let features = guest::features(random);
-        let words = guest::command(random, &features);
+    let ids = (any::<u16>(), any::<u32>());
+    let inputs = (made(guest::features_and_command), ids);
+    for_all(5000, inputs, |((features, Hex(words)), (vmid, sid))| {
         let command = parse(words, &features).expect("it is valid");
-        let (vmid, sid) = (random.number() as u16, random.number() as u32);
         match command.target() {
             Target::AddressSpaces(tlbi) => {
                 let made: Words = tlbi.on_vmid(vmid).into();
@@ -223,11 +233,9 @@ fn vmid_and_stream_are_ours() {
 
 #[test]
 fn no_noise_gets_through() {
-    cases(20_000, |random| {
-        let features = guest::features(random);
-        let mut words = guest::command(random, &features);
-        let bit = random.within(0..=127) as u32;
-        words = with(words, bit, bit, bits(words, bit, bit) ^ 1);
+    let inputs = (made(guest::features_and_command), 0..128u32);
+    for_all(20_000, inputs, |((features, Hex(words)), bit)| {
+        let words = with(words, bit, bit, bits(words, bit, bit) ^ 1);
         let Ok(command) = parse(words, &features) else {
             return;
         };

@@ -24,6 +24,9 @@ use crate::{
     tests::{
         random::{
             cases,
+            for_all,
+            with_list,
+            Hex,
             Random, //
         },
         smmu_v3::{
@@ -137,12 +140,16 @@ fn memory_that_cannot_be_read() {
 
 #[test]
 fn an_smmu_that_fails() {
-    cases(2000, |random| {
+    let inputs = with_list(|random| {
         let smmus = random.within(1..=2) as usize;
+        let fails_at = random.within(0..=12) as usize;
+        let commands = guest::commands(random, &FULL, 500);
+        ((smmus, fails_at, random.number()), commands)
+    });
+    for_all(2000, inputs, |((smmus, fails_at, seed), Hex(commands))| {
         let mut recorder = Recorder::new(smmus);
-        recorder.fails_at = Some(random.within(0..=12) as usize);
-        let count = random.within(1..=500) as usize;
-        let commands: Vec<_> = (0..count).map(|_| guest::command(random, &FULL)).collect();
+        recorder.fails_at = Some(fails_at);
+        let count = commands.len();
         let Invalidated { done, result, .. } = run(&recorder, &FULL, &commands, count);
         if result == Ok(()) {
             assert_eq!(done as usize, count);
@@ -159,7 +166,8 @@ fn an_smmu_that_fails() {
             let waited_for = &log[..last.map_or(0, |last| last + 1)];
             complete.log.get_mut().extend_from_slice(waited_for);
         }
-        check_scope(random, &complete, &FULL, &commands[..done as usize]);
+        let before = &commands[..done as usize];
+        check_scope(&mut Random::from(seed), &complete, &FULL, before);
     });
 }
 

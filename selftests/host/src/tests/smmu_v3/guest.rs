@@ -8,7 +8,10 @@ use crate::{
         features::Features, //
     },
     tests::{
-        random::Random,
+        random::{
+            Hex,
+            Random, //
+        },
         smmu_v3::scope::{
             entry_shift,
             with,
@@ -156,6 +159,19 @@ pub(super) fn command(random: &mut Random, features: &Features) -> Words {
         }
         _ => tlbi(random, features),
     }
+}
+
+/// Returns features and a valid command.
+pub(super) fn features_and_command(random: &mut Random) -> (Features, Hex<Words>) {
+    let features = features(random);
+    (features, Hex(command(random, &features)))
+}
+
+/// Returns up to so many valid commands.
+pub(super) fn commands(random: &mut Random, features: &Features, most: u64) -> Vec<Words> {
+    (0..random.within(1..=most))
+        .map(|_| command(random, features))
+        .collect()
 }
 
 /// Returns a TLB entry that a guest's commands may match.

@@ -20,7 +20,9 @@ use crate::{
     },
     tests::{
         random::{
-            cases,
+            for_all,
+            with_list,
+            Hex,
             Random, //
         },
         smmu_v3::{
@@ -122,18 +124,20 @@ fn span(command: Words) -> (u64, u64) {
     (bits(command, 127, 76) << 12, length)
 }
 
-/// Returns commands that often can be merged: those of up to three rows, in any order.
-fn commands(random: &mut Random, features: &Features) -> Vec<Words> {
+/// Returns features, a number, and commands that often can be merged: those of up to three rows, in any
+/// order.
+fn commands(random: &mut Random) -> ((Features, u64), Vec<Words>) {
+    let features = guest::features(random);
     let rows = random.within(1..=3);
     let mut rows: Vec<_> = (0..rows)
-        .map(|_| row(random, features).into_iter().peekable())
+        .map(|_| row(random, &features).into_iter().peekable())
         .collect();
     let mut commands = Vec::new();
     while rows.iter_mut().any(|row| row.peek().is_some()) {
         let place = random.within(0..=rows.len() as u64 - 1) as usize;
         commands.extend(rows[place].next());
     }
-    commands
+    ((features, random.number()), commands)
 }
 
 /// Returns commands, of which several are alike but for the address.
@@ -163,9 +167,8 @@ fn row(random: &mut Random, features: &Features) -> Vec<Words> {
 #[test]
 fn what_takes_the_place_of_others_invalidates_what_they_do() {
     let merges = std::cell::Cell::new(0);
-    cases(60_000, |random| {
-        let features = guest::features(random);
-        let asked = commands(random, &features);
+    for_all(60_000, with_list(commands), |input| {
+        let ((features, seed), Hex(asked)) = input;
         let made = sequence(&asked, &features, true);
         // The short cuts lead to the same.
         assert_eq!(made, sequence(&asked, &features, false));
@@ -183,8 +186,9 @@ fn what_takes_the_place_of_others_invalidates_what_they_do() {
             .iter()
             .map(|words| on_vmid(tlbi(*words, &features)))
             .collect();
+        let mut random = Random::from(seed);
         for _ in 0..40 {
-            let entry = guest::entry(random, VMID);
+            let entry = guest::entry(&mut random, VMID);
             let must_go = |command: &Words| entry.must_go(*command, features.ds);
             assert!(
                 !asked.iter().any(must_go) || made.iter().any(must_go),
@@ -246,10 +250,11 @@ fn two_address_spaces_may_alternate() {
 #[test]
 fn what_is_invalid_is_not_known() {
     // Neither at the beginning nor behind any commands.
-    cases(20_000, |random| {
-        let features = guest::features(random);
+    for_all(20_000, with_list(commands), |input| {
+        let ((features, seed), Hex(commands)) = input;
+        let mut random = Random::from(seed);
         let mut merger = Merger::new(&features);
-        for words in commands(random, &features) {
+        for words in commands {
             let command = tlbi(words, &features);
             let mut made = Made::default();
             merger

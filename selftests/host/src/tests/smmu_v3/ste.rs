@@ -3,6 +3,10 @@
 //! Tests of guests' stream table entries.
 
 use kernel::prelude::*;
+use proptest::prelude::{
+    any,
+    Strategy, //
+};
 
 use crate::{
     drivers::smmu_v3::{
@@ -13,7 +17,11 @@ use crate::{
         }, //
     },
     tests::{
-        random::cases,
+        random::{
+            for_all,
+            made,
+            Hex, //
+        },
         smmu_v3::{
             guest::{
                 features,
@@ -100,8 +108,8 @@ fn every_bit_of_a_first_stage_is_taken_over() {
 
 #[test]
 fn without_v_nothing_else_counts() {
-    cases(200, |random| {
-        let words = [random.number() & !1, random.number()];
+    for_all(200, any::<[u64; 2]>().prop_map(Hex), |Hex(words)| {
+        let words = with(words, 0, 0, 0);
         assert_eq!(Vste::from_guest(words, &BARE), Ok(Vste::Invalid));
     });
 }
@@ -252,23 +260,24 @@ fn no_stage_and_one_stage() {
 
 #[test]
 fn both_stages() {
-    cases(2000, |random| {
-        let features = features(random);
+    let words = || any::<[u64; 2]>().prop_map(Hex);
+    let inputs = (made(features), words(), any::<bool>(), words());
+    for_all(2000, inputs, |(features, Hex(noise), ats, Hex(before))| {
         let mut words = with_config(TRANSLATE);
         for (high, low) in ALLOWED.into_iter().filter(|(_, low)| *low > 3) {
-            words = with(words, high, low, random.number());
+            words = with(words, high, low, bits(noise, high, low));
         }
         let Ok(vste) = Vste::from_guest(words, &features) else {
             return;
         };
         // The driver enables ATS only if the guest's entry does not disable it, and the device has
         // it.
-        let ats = vste.enables_ats() && random.one_in(2);
+        let ats = vste.enables_ats() && ats;
         let mut second = stage_2(ats);
         // Whatever the fields of a first stage have been.
-        second[1] |= random.number() & (0xff | 1 << 27);
+        second[1] |= before[0] & (0xff | 1 << 27);
         // S2S
-        second[2] |= random.number() & 1 << 57;
+        second[2] |= before[1] & 1 << 57;
         let ste = vste.on_smmu(&features).encode(&second);
         // These words come from the host: VMID, table, walk parameters.
         assert_eq!(ste[2..], second[2..]);

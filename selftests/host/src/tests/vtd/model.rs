@@ -30,7 +30,10 @@ use crate::{
         batch,
         range::LEAF, //
     },
-    tests::random::cases, //
+    tests::random::{
+        cases,
+        times, //
+    }, //
 };
 
 const STEPS: usize = 100_000;
@@ -109,5 +112,6 @@ fn nothing_stale_nothing_foreign() {
     // The caches do hold what the guest has changed, and what is others', or the test would find nothing.
     assert!(seen_stale.get() > STEPS / 10, "{}", seen_stale.get());
     assert!(of_others.get() > STEPS / 2);
-    assert!(unattached.get() > STEPS / 1000 && unattached.get() < STEPS / 4);
+    assert!(unattached.get() > STEPS / 1000);
+    assert!(unattached.get() < STEPS / 4 * times() as usize);
 }

@@ -5,6 +5,14 @@
 use std::cell::Cell;
 
 use kernel::prelude::*;
+use proptest::{
+    prelude::{
+        any,
+        Just,
+        Strategy, //
+    },
+    prop_oneof, //
+};
 
 use crate::{
     drivers::vtd::range::{
@@ -14,8 +22,8 @@ use crate::{
         LEAF, //
     },
     tests::random::{
-        cases,
-        Random, //
+        for_all,
+        Hex, //
     }, //
 };
 
@@ -66,11 +74,12 @@ fn small_requests() {
 
 #[test]
 fn random_requests() {
-    cases(20_000, |random| {
-        let count = 1 + (random.number() >> random.within(13..=63)).min((1 << 52) - 1);
-        let first = random.within(0..=(1 << 52) - count);
-        check(first, count);
+    const PAGES: u64 = 1 << 52;
+    let inputs = (13..=63u32, any::<u64>(), 0..PAGES).prop_map(|(shift, number, first)| {
+        let count = 1 + (number >> shift).min(PAGES - 1);
+        Hex((first % (PAGES - count + 1), count))
     });
+    for_all(20_000, inputs, |Hex((first, count))| check(first, count));
 }
 
 /// Requests that name no addresses exactly invalidate everything.
@@ -106,28 +115,18 @@ fn refused() {
     assert_eq!(Request::new([0x1000, u64::MAX, 0]), Err(EINVAL));
 }
 
-fn any_range(random: &mut Random) -> Range {
-    let order = match random.within(0..=9) {
-        0 => ALL,
-        _ => random.within(0..=4) as u32,
-    };
-    Range {
-        addr: if order == ALL {
-            0
-        } else {
-            random.within(0..=63) >> order << (order + 12)
-        },
-        order,
-        leaf: random.within(0..=1) == 0,
-    }
+fn any_range() -> impl Strategy<Value = Range> {
+    let part =
+        (0..=4u32, 0..=63u64).prop_map(|(order, page)| (page >> order << order << 12, order));
+    let place = prop_oneof![9 => part, 1 => Just((0, ALL))];
+    (place, any::<bool>()).prop_map(|((addr, order), leaf)| Range { addr, order, leaf })
 }
 
 /// A merged range has the pages of both and no others, and keeps nothing that one does not keep.
 #[test]
 fn merged() {
     let count = Cell::new(0);
-    cases(20_000, |random| {
-        let (one, other) = (any_range(random), any_range(random));
+    for_all(20_000, (any_range(), any_range()), |(one, other)| {
         let Some(both) = one.merged(other) else {
             return;
         };
