@@ -259,19 +259,21 @@ int iommufd_rs_map_uncached(struct vm_area_struct *vma, unsigned long pfn)
 				  vma->vm_page_prot);
 }
 
+/* NULL if no IOMMU driver manages the device. */
+struct iommu_device *iommufd_rs_dev_iommu_device(struct device *dev)
+{
+	return dev->iommu ? dev->iommu->iommu_dev : NULL;
+}
+
 /*
  * NULL if no IOMMU driver manages the device. dev->iommu is there, with no
  * IOMMU, where firmware names one whose driver did not take the device.
  */
 const struct iommu_ops *iommufd_rs_dev_iommu_ops(struct device *dev)
 {
-	return dev->iommu && dev->iommu->iommu_dev ? dev->iommu->iommu_dev->ops : NULL;
-}
+	struct iommu_device *iommu = iommufd_rs_dev_iommu_device(dev);
 
-/* NULL if no IOMMU driver manages the device. */
-struct iommu_device *iommufd_rs_dev_iommu_device(struct device *dev)
-{
-	return dev->iommu ? dev->iommu->iommu_dev : NULL;
+	return iommu ? iommu->ops : NULL;
 }
 
 /*

@@ -281,7 +281,7 @@ impl<'a> PendingPin<'a> {
             fault_injection::point(ENOMEM)?;
             let charged = match core::mem::replace(&mut paid, Ok(())) {
                 Err(error) if error != ENOMEM => Err(inner.not_paid(wanted, error)),
-                // Whoever had charged so much may have finished since then.
+                // Other tasks may have uncharged pages since `Advance::pay` returned `ENOMEM`.
                 _ => inner.charge(wanted, Some(advance)),
             };
             let refusal = match charged {

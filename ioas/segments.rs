@@ -103,16 +103,10 @@ impl Segments {
     /// nothing if that needs memory that is not available without waiting, or if both have more than
     /// [`LARGEST`] pages.
     fn join_before(&mut self, index: u64) {
-        let Some(before) = index.checked_sub(1) else {
+        let Some(((first, head), (second, tail))) = self.map.meeting_at(index) else {
             return;
         };
-        let (Some((first, head)), Some((second, tail))) = (
-            self.map.first_in(page(before)),
-            self.map.first_in(page(index)),
-        ) else {
-            return;
-        };
-        if first.last() != before || head.ends != 0 || tail.begins != 0 {
+        if head.ends != 0 || tail.begins != 0 {
             return;
         }
         // All of a segment is unpinned at once.

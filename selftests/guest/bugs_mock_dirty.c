@@ -509,7 +509,7 @@ static void *check_all(void *arg)
 
 /*
  * The mock walks page tables to look up an address, and to set a dirty bit, while another thread unmaps what they map.
- * KASAN tells of a walk through a table that was freed.
+ * KASAN reports a walk through a freed table.
  */
 static void walked_while_unmapped(struct fixture *none)
 {
