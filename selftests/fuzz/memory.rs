@@ -179,10 +179,17 @@ impl Memory {
         self.changed = false;
     }
 
-    /// Makes the arena what it was at first, if `hash` found that it is not.
+    /// Makes the arena what it was at first, if `hash` found that it is not, and the scratch memory 0:
+    /// the kernel reads as much of a struct as its size says, which may be more than was written.
     pub(crate) fn reset(&mut self) {
         let [.., big, big_shared] = self.files;
         sys::drop_pages(BIG, BIG_SIZE);
+        for lane in 0..LANES {
+            sys::drop_pages(SCRATCH + lane * LANE, SCRATCH_PAGES * PAGE);
+        }
+        let fresh = FRESH.load(Relaxed);
+        sys::truncate(fresh, 0);
+        sys::truncate(fresh, LANES * WINDOW_PAGES * PAGE);
         for (file, size) in [(big, BIG_SIZE), (big_shared, BIG_SHARED_SIZE)] {
             sys::truncate(file, 0);
             sys::truncate(file, size);

@@ -149,7 +149,7 @@ pub(crate) fn mprotect(address: u64, length: u64, prot: u32) -> i64 {
 
 /// Drops the pages of anonymous memory.
 pub(crate) fn drop_pages(address: u64, length: u64) -> i64 {
-    // SAFETY: callers pass addresses of the arena, whose content may become zero at any time.
+    // SAFETY: callers pass memory of `memory.rs` whose content may become zero at any time.
     result(
         unsafe { c::madvise(address as *mut _, length as usize, c::MADV_DONTNEED as i32) }.into(),
     )

@@ -6,6 +6,7 @@
  */
 #include <unistd.h>
 
+#include "../../uapi/iommufd_rs.h"
 #include "frame.h"
 #include "mock_call.h"
 
@@ -36,11 +37,10 @@ static int nested(int fd, uint32_t dev_id, uint32_t parent, uint32_t *id)
 	return r;
 }
 
-static int viommu(int fd, uint32_t dev_id, uint32_t parent, uint32_t *id)
+static int viommu(int fd, uint32_t type, uint32_t dev_id, uint32_t parent, uint32_t *id)
 {
 	struct iommu_viommu_alloc cmd = {
-		.size = sizeof(cmd), .type = IOMMU_VIOMMU_TYPE_SELFTEST, .dev_id = dev_id,
-		.hwpt_id = parent,
+		.size = sizeof(cmd), .type = type, .dev_id = dev_id, .hwpt_id = parent,
 	};
 	int r = call(fd, IOMMU_VIOMMU_ALLOC, &cmd);
 
@@ -61,7 +61,7 @@ static void mock_parent(struct fixture *f)
 	WANT(ioas_alloc(f->fd, &ioas), 0);
 	WANT(mock_device(f->fd, ioas, &device, &dev_id, &hwpt), 0);
 	WANT(tables(f->fd, dev_id, ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent), 0);
-	WANT(viommu(f->fd, f->dev_id, parent, &id), -EINVAL);
+	WANT(viommu(f->fd, IOMMUFD_RS_VIOMMU_TYPE_AMD, f->dev_id, parent, &id), -EINVAL);
 	WANT(destroy(f->fd, parent), 0);
 	WANT(destroy(f->fd, device), 0);
 	WANT(destroy(f->fd, ioas), 0);
@@ -118,14 +118,14 @@ static void real_parent(struct fixture *f)
 	WANT(ioas_alloc(f->fd, &ioas), 0);
 	WANT(mock_device(f->fd, ioas, &device, &dev_id, &hwpt), 0);
 	WANT(tables(f->fd, f->dev_id, f->ioas, 0, &plain), 0);
-	WANT(viommu(f->fd, dev_id, plain, &id), -EINVAL);
+	WANT(viommu(f->fd, IOMMU_VIOMMU_TYPE_SELFTEST, dev_id, plain, &id), -EINVAL);
 	WANT(nested(f->fd, dev_id, plain, &id), -EINVAL);
 	r = tables(f->fd, f->dev_id, f->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent);
 	if (r == -EOPNOTSUPP) {
 		note("this IOMMU has no nest parents");
 	} else {
 		WANT(r, 0);
-		r = viommu(f->fd, dev_id, parent, &id);
+		r = viommu(f->fd, IOMMU_VIOMMU_TYPE_SELFTEST, dev_id, parent, &id);
 		if (!r)
 			WANT(destroy(f->fd, id), 0);
 		WANT(r, on_c_module() ? 0 : -EINVAL);
