@@ -172,10 +172,13 @@ impl Extents {
     pub(crate) fn join(&mut self, mut next: Self) -> Result<(), Self> {
         // A single extent that continues the last one needs no memory.
         if let Self::One(extent) = next {
-            match self.last_mut().map(|last| last.merge(extent)) {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(extent)) => next = Self::One(extent),
-                None => return Ok(()),
+            let Some(last) = self.last_mut() else {
+                *self = Self::One(extent);
+                return Ok(());
+            };
+            match last.merge(extent) {
+                Ok(()) => return Ok(()),
+                Err(extent) => next = Self::One(extent),
             }
         }
         let len = self.len() + next.len();

@@ -38,10 +38,10 @@ struct Meant {
     after: Vec<After>,
 }
 
-/// A call that is not made on the C module, which would warn or hang, or not after another one.
+/// A call that is not made on the C module, which would warn or hang, or not after all of these.
 struct Avoided {
     call: Which,
-    after: Option<Which>,
+    after: Vec<Which>,
 }
 
 /// Calls of a name, with `*`, of which all these conditions hold.
@@ -105,12 +105,12 @@ impl Differences {
     fn parse_line(&mut self, words: &[&str]) -> Option<()> {
         match *words {
             [] | ["#", ..] => {}
-            ["avoid", _, call, ref after @ ..] if after.len() <= 1 => self.avoided.push(Avoided {
+            ["avoid", _, call, ref after @ ..] => self.avoided.push(Avoided {
                 call: Which::parse(call)?,
-                after: match after.first() {
-                    Some(word) => Some(Which::parse(word)?),
-                    None => None,
-                },
+                after: after
+                    .iter()
+                    .map(|word| Which::parse(word))
+                    .collect::<Option<_>>()?,
             }),
             ["meant", number, call, c, ours, ref after @ ..] => self.meant.push(Meant {
                 number: number.to_string(),
@@ -274,7 +274,7 @@ impl After {
 impl Avoided {
     fn is(&self, calls: &[Call], at: usize) -> bool {
         let is_after = |after: &Which| (0..at).any(|before| after.is(calls, before, None, at));
-        self.call.is(calls, at, None, at) && self.after.as_ref().is_none_or(is_after)
+        self.call.is(calls, at, None, at) && self.after.iter().all(is_after)
     }
 }
 

@@ -45,7 +45,7 @@ _INVARIANTS = re.compile(
     re.M,
 )
 _PHYSICAL = re.compile(r"(^|_)(phys(ical)?|paddr|pfn)s?(_addr(ess)?(es)?)?$|^(phys|pfn|paddr)s?_")
-_NUMBER = re.compile(r"\b([ui](8|16|32|64|128|size)|c_u?(char|short|int|long|longlong)|NonZero\w*|\w+_t)\b")
+_NUMBER = re.compile(r"\b([ui](8|16|32|64|128|size)|c_u?(char|short|int|long|longlong)|NonZero\w*|\w+_t|PhysAddr|ResourceSize|DmaAddress)\b")
 _POINTER = re.compile(r"\*\s*(const|mut)\b|\bNonNull\b|\bAtomicPtr\b|\bphys_addr_t\b")
 _STRUCT = re.compile(r"\bstruct\s+(?P<name>\w+)[^({;]*[({]")
 _CONSTANT = re.compile(rf"^[ \t]*{_PUBLIC}(?:const|static)\s+(?P<name>\w+)\s*:(?P<kind>[^=;]*)", re.M)
