@@ -245,6 +245,21 @@ void iommufd_rs_unpin(unsigned long pfn, unsigned long npages, bool dirty)
 	unpin_user_folio(folio, 1);
 }
 
+/*
+ * Unpins pages whose frame numbers are in @pfns from bit @shift on, and marks them
+ * dirty on request. The numbers are overwritten.
+ */
+void iommufd_rs_unpin_pages(u64 *pfns, unsigned long nr, unsigned int shift, bool dirty)
+{
+	struct page **pages = (struct page **)pfns;
+	unsigned long i;
+
+	BUILD_BUG_ON(sizeof(*pages) != sizeof(*pfns));
+	for (i = 0; i < nr; i++)
+		pages[i] = pfn_to_page(pfns[i] >> shift);
+	unpin_user_pages_dirty_lock(pages, nr, dirty);
+}
+
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio)
 {
 	return folio_nr_pages(folio);

@@ -124,6 +124,7 @@ void iommufd_rs_add_pinned_vm(struct mm_struct *mm, long npages);
 unsigned long iommufd_rs_page_to_pfn(const struct page *page);
 struct page *iommufd_rs_pfn_to_page(unsigned long pfn);
 void iommufd_rs_unpin(unsigned long pfn, unsigned long npages, bool dirty);
+void iommufd_rs_unpin_pages(u64 *pfns, unsigned long nr, unsigned int shift, bool dirty);
 unsigned long iommufd_rs_folio_nr_pages(struct folio *folio);
 bool iommufd_rs_file_is_memfd_like(struct file *file);
 struct file *iommufd_rs_shared_file(struct mm_struct *mm, unsigned long addr, bool write,

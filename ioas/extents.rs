@@ -19,7 +19,10 @@ use kernel::{
 
 use crate::kapi::{
     bug::warn_on_once,
-    mm::pin::Extent,
+    mm::{
+        pin::Extent,
+        unpin::unpin_list, //
+    },
     sync::vec, //
 };
 
@@ -41,6 +44,13 @@ impl Extents {
         } else {
             Self::None
         })
+    }
+
+    /// Unpins the pages. Dropping the list does so too, but costs more for scattered pages.
+    pub(crate) fn unpin(self) {
+        if let Self::Many(list) = self {
+            unpin_list(list);
+        }
     }
 
     /// Adds an extent to a list that has room for it.

@@ -280,7 +280,7 @@ impl Pages {
             let (piece, more) = inner.segments.divide_behind(range, SHORT);
             let unpinned = inner.unpin(piece);
             drop(inner);
-            drop(unpinned);
+            unpinned.unpin();
             rest = more;
             if rest.is_some() {
                 let_waiters_in(&self.inner);

@@ -20,7 +20,10 @@ use kernel::prelude::*;
 use crate::{
     ioas::{
         division::LARGEST,
-        extents::Extents,
+        extents::{
+            Extents,
+            MAX_EXTENTS, //
+        },
         interval::{
             IntervalMap,
             Vacancy, //
@@ -111,6 +114,10 @@ impl Segments {
         }
         // All of a segment is unpinned at once.
         if first.len() + second.len() > LARGEST {
+            return;
+        }
+        // One extent may continue the last one. More become a list, which has a largest length.
+        if tail.extents.len() != 1 && head.extents.len() + tail.extents.len() > MAX_EXTENTS {
             return;
         }
         let begins = head.begins;
@@ -218,7 +225,7 @@ impl Segments {
             if segment.users == 0 {
                 unpinned += found.len();
                 if let Some(segment) = self.map.remove(found) {
-                    last = segment.extents;
+                    core::mem::replace(&mut last, segment.extents).unpin();
                 }
             } else {
                 left += found.len();

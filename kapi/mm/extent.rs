@@ -38,7 +38,7 @@ use crate::{
 const LEN_BITS: u32 = 23;
 const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
 const WRITABLE: u64 = 1 << LEN_BITS;
-const PFN_SHIFT: u32 = LEN_BITS + 1;
+pub(super) const PFN_SHIFT: u32 = LEN_BITS + 1;
 
 /// A run of physically contiguous pinned pages, owned. Dropping it unpins the pages.
 ///
@@ -53,6 +53,7 @@ const PFN_SHIFT: u32 = LEN_BITS + 1;
 ///
 /// The extent owns one pin on each of its pages, which were pinned with `FOLL_WRITE` if the bit is
 /// set. There is at least one page.
+#[repr(transparent)]
 pub(crate) struct Extent(NonZeroU64);
 
 /// The largest number of pages in an [`Extent`].
@@ -91,6 +92,14 @@ impl Extent {
         let parts = (self.pfn(), self.npages(), self.is_writable());
         core::mem::forget(self);
         parts
+    }
+
+    /// Returns whether it is one page, as the other is, and was pinned alike.
+    #[inline]
+    pub(super) fn is_page_like(&self, other: &Self) -> bool {
+        const LOW: u64 = LEN_MASK | WRITABLE;
+        let low = self.0.get() & LOW;
+        low & LEN_MASK == 1 && low == other.0.get() & LOW
     }
 
     /// Returns the page frame number of the first page.

@@ -16,6 +16,7 @@
 //! | `retry_faults` | `rust/kernel/uaccess.rs` |
 //! | `runs` | private: for a kernel with the patch series |
 //! | `uncharge` | private: it needs a workqueue of the module |
+//! | `unpin` | `rust/kernel/mm` |
 //! | `usage` | private: the sum of what a context has pinned |
 //! | `user` | `rust/kernel/uaccess.rs` |
 //! | `user_page` | private: for the test module |
@@ -33,6 +34,7 @@ pub(crate) mod retry_faults;
 #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
 mod runs;
 pub(crate) mod uncharge;
+pub(crate) mod unpin;
 pub(crate) mod usage;
 pub(crate) mod user;
 #[cfg(CONFIG_IOMMUFD_RS_TEST)]

@@ -6,6 +6,8 @@
 pub(crate) mod advance;
 pub(crate) mod locked_vm;
 pub(crate) mod pin;
+#[path = "../../../host/src/kapi/mm/unpin.rs"]
+pub(crate) mod unpin;
 #[path = "../../../../kapi/mm/usage.rs"]
 pub(crate) mod usage;
 #[path = "../../src/kapi/mm.rs"]

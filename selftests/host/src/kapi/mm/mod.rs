@@ -3,3 +3,4 @@
 //! Memory management without a kernel.
 
 pub(crate) mod pin;
+pub(crate) mod unpin;
