@@ -275,18 +275,22 @@ impl<D: Clone> Membership<D> {
         }
     }
 
-    /// Returns the domains that join or leave, and possibly others.
-    fn changing_mut(&mut self) -> impl Iterator<Item = &mut Member<D>> {
-        // There may be a thousand domains, and more areas than that.
-        let slots = match self.stage {
-            Stage::Joining(slot) | Stage::Leaving(slot) => with_slot(&self.lingering_in, slot),
-            Stage::Idle => self.lingering_in.clone(),
-        };
-        let (start, end) = (to_usize(slots.start.into()), to_usize(slots.end.into()));
+    /// Calls `each` with the domains that join or leave, and possibly with others.
+    #[inline]
+    fn for_changing(&mut self, mut each: impl FnMut(&mut Member<D>)) {
+        // There may be a thousand domains, and more areas than that, so no other slot is looked at.
+        let Range { start, end } = self.lingering_in.clone();
+        let (start, end) = (to_usize(start.into()), to_usize(end.into()));
         // The last ones may be gone.
-        let slots = start..end.min(self.slots.len());
-        let slots = self.slots.get_mut(slots).unwrap_or_default();
-        slots.iter_mut().flatten()
+        let last = end.min(self.slots.len());
+        let lingering = self.slots.get_mut(start..last).unwrap_or_default();
+        lingering.iter_mut().flatten().for_each(&mut each);
+        if let Stage::Joining(slot) | Stage::Leaving(slot) = self.stage {
+            let alone = !(start..end).contains(&slot);
+            if let Some(Some(member)) = self.slots.get_mut(slot).filter(|_| alone) {
+                each(member);
+            }
+        }
     }
 
     /// Returns the last change. A new area has followed it.
@@ -349,9 +353,7 @@ impl<D: Clone> Membership<D> {
     /// Counts an area that was added for the domains that join or leave.
     #[inline(never)]
     fn add_behind(&mut self, followed: Followed) {
-        for member in self.changing_mut() {
-            member.behind += u64::from(member.is_behind(followed));
-        }
+        self.for_changing(|member| member.behind += u64::from(member.is_behind(followed)));
     }
 
     /// Counts an area fewer.
@@ -366,18 +368,23 @@ impl<D: Clone> Membership<D> {
     /// Counts an area that was removed for the domains that join or leave.
     #[inline(never)]
     fn remove_behind(&mut self, followed: Followed) {
-        let behind = self.changing_mut().filter(|m| m.is_behind(followed));
-        self.gone += behind.map(|m| u32::from(m.caught_up())).sum::<u32>();
+        let mut gone = 0;
+        self.for_changing(|member| {
+            if member.is_behind(followed) {
+                gone += u32::from(member.caught_up());
+            }
+        });
+        self.gone += gone;
     }
 
     /// Counts that an area has followed more changes than before.
     pub(crate) fn follow(&mut self, before: Followed, now: Followed) {
         let mut gone = 0;
-        for member in self.changing_mut() {
+        self.for_changing(|member| {
             if member.is_behind(before) && !member.is_behind(now) {
                 gone += u32::from(member.caught_up());
             }
-        }
+        });
         self.gone += gone;
     }
 
@@ -499,8 +506,12 @@ impl<D: Clone> Membership<D> {
         self.gone -= 1;
         self.lingering -= 1;
         // One may linger for as long as an area is worked on, and others beside it come and go.
-        let lingering = self.from(0).filter(|(_, member)| member.is_lingering());
-        self.lingering_in = lingering.fold(0..0, |slots, (slot, _)| with_slot(&slots, slot));
+        let mut lingering_in = 0..0;
+        if self.lingering != 0 {
+            let lingering = self.from(0).filter(|(_, member)| member.is_lingering());
+            lingering_in = lingering.fold(0..0, |slots, (slot, _)| with_slot(&slots, slot));
+        }
+        self.lingering_in = lingering_in;
         self.first_free = self.first_free.min(slot);
         // Free slots at both ends would be looked at for each area.
         while let Some(None) = self.slots.last() {
