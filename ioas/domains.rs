@@ -120,6 +120,14 @@ pub(super) fn fill_one(
         filler.keep();
         return Ok(());
     }
+    if slice.pages.may_be_present(slice.start, slice.length) {
+        // All of it is mapped at once or nothing, so no page is unpinned that is mapped.
+        let mut filler = Filler::new(domain, range, skip, prot, small_pages);
+        if slice.pages.pin_present(pages, &mut filler)? {
+            filler.keep();
+            return Ok(());
+        }
+    }
     let mut pending = slice.pages.begin_pin(pages, phase);
     // Dropped before `pending`, so that memory is unmapped before it is unpinned.
     let mut filler = Filler::new(domain, range, skip, prot, small_pages);

@@ -47,7 +47,6 @@ use crate::{
         stats::Stats,
         together::{
             fill_together,
-            is_small,
             MOST_BYTES, //
         },
         Ioas, //
@@ -90,7 +89,8 @@ const AT_ONCE: usize = 32;
 enum Pick {
     /// Any.
     Any,
-    /// Several small ones, see [`is_small`], or one that is not.
+    /// Several small ones, see [`Pages::may_be_present`](crate::ioas::pages::Pages::may_be_present), or one that
+    /// is not.
     Small,
     /// One.
     One,
@@ -156,7 +156,11 @@ impl Batch<Area> for Moving {
             Pick::Small => MOST_BYTES,
             Pick::Any | Pick::One => ENOUGH_BYTES,
         };
-        let small = self.pick == Pick::Small && is_small(&area.slice);
+        let small = self.pick == Pick::Small
+            && area
+                .slice
+                .pages
+                .may_be_present(area.slice.start, area.slice.length);
         if self.count == 0 {
             self.small = small;
             return true;

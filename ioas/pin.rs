@@ -39,7 +39,8 @@ use crate::{
                 Extent,
                 PinnedRun,
                 Pinner,
-                Sink, //
+                Sink,
+                MOST_PRESENT, //
             }, //
         },
         reason::{
@@ -48,7 +49,11 @@ use crate::{
             Result, //
         },
         sync::killable::relock_killable,
-        units::PageRange, //
+        units::{
+            page_offset,
+            PageRange,
+            PAGE_SHIFT, //
+        }, //
     }, //
 };
 
@@ -137,12 +142,18 @@ impl Pages {
         Ok(())
     }
 
+    /// Returns whether [`Pages::pin_present`] may pin `length` bytes from byte `start` on: few pages, all of
+    /// them whole, of a process.
+    pub(super) fn may_be_present(&self, start: u64, length: u64) -> bool {
+        length <= MOST_PRESENT << PAGE_SHIFT
+            && page_offset(start | length) == 0
+            && self.source().may_be_present()
+    }
+
     /// As [`Pages::pin`], but does not wait for user memory nor for other tasks. `range` has at most
     /// [`MOST_PRESENT`] pages. Returns false, and changes nothing, if that is not possible: then
     /// [`PendingPin::pin`] will succeed or say why not. Returns the error of `consumer`, and then
     /// nothing has changed, either.
-    ///
-    /// [`MOST_PRESENT`]: crate::kapi::mm::pin::MOST_PRESENT
     pub(super) fn pin_present(
         &self,
         range: PageRange,
@@ -168,7 +179,11 @@ impl Pages {
         let mut sink = ToList(&mut extents);
         let pinned = self.source().pin_present(&mut pinner, range, &mut sink);
         let added = match pinned {
-            Ok(true) => inner.segments.add_used(range, &mut extents).ok(),
+            // It is kept for long.
+            Ok(true) => match extents.fit() {
+                Ok(()) => inner.segments.add_used(range, &mut extents).ok(),
+                Err(_) => None,
+            },
             _ => None,
         };
         let Some(extents) = added else {

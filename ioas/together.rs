@@ -27,17 +27,13 @@ use crate::{
                 MOST_PAGES, //
             }, //
         },
-        mm::pin::{
-            PinnedRun,
-            MOST_PRESENT, //
-        },
+        mm::pin::PinnedRun,
         reason::{
             Because,
             Reason,
             Result, //
         },
         units::{
-            page_offset,
             IovaRange,
             PAGE_SHIFT, //
         }, //
@@ -46,14 +42,6 @@ use crate::{
 
 /// The largest number of bytes of areas that are filled together.
 pub(super) const MOST_BYTES: u64 = MOST_PAGES << PAGE_SHIFT;
-
-/// Returns whether an area can be filled together with others: it has few pages, all of them whole,
-/// of a process.
-pub(super) fn is_small(slice: &Slice) -> bool {
-    slice.length <= MOST_PRESENT << PAGE_SHIFT
-        && page_offset(slice.start | slice.length) == 0
-        && slice.pages.source().may_be_present()
-}
 
 /// Adds an area to a list.
 struct Adder<'a, 'd>(&'a mut MapList<'d, IoasRanges>, IovaRange, Prot);

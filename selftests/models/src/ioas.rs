@@ -216,11 +216,6 @@ mod together {
     /// More than all areas have.
     pub(super) const MOST_BYTES: u64 = u64::MAX;
 
-    /// Returns whether an area can be filled together with others.
-    pub(super) fn is_small(_slice: &Slice) -> bool {
-        false
-    }
-
     /// Is not called.
     pub(super) fn fill_together<'a>(
         _domain: &Domain,

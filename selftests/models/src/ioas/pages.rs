@@ -60,6 +60,16 @@ impl Pages {
         }
     }
 
+    /// No memory can be pinned without waiting.
+    pub(super) fn may_be_present(&self, _start: u64, _length: u64) -> bool {
+        false
+    }
+
+    /// Pins pages that are present, and passes them to page tables. None is.
+    pub(super) fn pin_present(&self, _range: PageRange, _filler: &mut Filler<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Passes pages that are pinned to page tables.
     pub(super) fn for_pinned(
         &self,

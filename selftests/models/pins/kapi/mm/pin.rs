@@ -21,6 +21,9 @@ pub(crate) use extent::{
     PinnedRun, //
 };
 
+/// The most pages that can be pinned without waiting.
+pub(crate) const MOST_PRESENT: u64 = 8;
+
 /// A memory's first address is its number, shifted by this.
 const ADDRESS_SHIFT: u32 = 32;
 
