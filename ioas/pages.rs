@@ -482,6 +482,7 @@ impl Source {
     }
 
     /// As [`Source::pin`], without waiting, if the owner is the caller. See [`Pinner::pin_present`].
+    #[inline(always)]
     pub(super) fn pin_present(
         &self,
         pinner: &mut Pinner,

@@ -179,11 +179,9 @@ impl Pages {
         let mut sink = ToList(&mut extents);
         let pinned = self.source().pin_present(&mut pinner, range, &mut sink);
         let added = match pinned {
-            // It is kept for long.
-            Ok(true) => match extents.fit() {
-                Ok(()) => inner.segments.add_used(range, &mut extents).ok(),
-                Err(_) => None,
-            },
+            // A list is kept for long.
+            Ok(true) if extents.len() > 1 && extents.fit().is_err() => None,
+            Ok(true) => inner.segments.add_used(range, &mut extents).ok(),
             _ => None,
         };
         let Some(extents) = added else {

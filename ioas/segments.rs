@@ -179,6 +179,7 @@ impl Segments {
     }
 
     /// As [`Segments::add`] and [`Segments::get`]: adds a segment with one user. Returns its extents.
+    #[inline(always)]
     pub(crate) fn add_used(
         &mut self,
         range: PageRange,

@@ -295,6 +295,7 @@ impl Pinner {
     /// address space is another process's, if there are more runs of pages than there is room for, or
     /// if the kernel cannot pin without page faults. Returns the error of `sink`.
     #[cfg(CONFIG_IOMMUFD_RS_PAGE_RUNS)]
+    #[inline(always)]
     pub(crate) fn pin_present(
         &mut self,
         mm: &Mm,
