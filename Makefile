@@ -60,9 +60,10 @@ bench-vm:
 test:
 	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) --rows '$(ROWS)' $(SUITES)
 
-# Then, by file, which lines were reached.
+# Then how many programs a second, those for the corpus, and by file, which lines were reached.
 fuzz:
 	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long; status=$$?; \
+		sed -nE 's/^ *[0-9.]+ guest  (# .* programs.* a second.*|\+ .*)$$/\1/p' build/logs/fuzz-long.log; \
 		$(cover) build/logs/fuzz-long.log $(call covered,fuzz); exit $$status
 
 # Suites that print what they reach, by their kernel.

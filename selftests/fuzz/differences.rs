@@ -264,9 +264,15 @@ impl After {
         let mut before = 0..at;
         match self {
             Self::Call(which) => before.any(|before| which.is(calls, before, Some(answers), at)),
+            // A guess that found nothing has changed nothing.
             Self::Guess(name) => before
                 .find(|&from| calls[from].of.name == name && answers[from].starts_with('0'))
-                .is_some_and(|from| (from + 1..=at).any(|at| guesses(calls, answers, at))),
+                .is_some_and(|from| {
+                    (from + 1..=at).any(|guess| {
+                        guesses(calls, answers, guess)
+                            && (guess == at || !answers[guess].starts_with("ENOENT"))
+                    })
+                }),
         }
     }
 }

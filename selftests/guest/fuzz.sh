@@ -94,6 +94,24 @@ report_findings() {
 	run fuzz report "$PROGRAMS programs, $((CALLS - AFTER)) calls" /tmp/findings
 }
 
+# succeed PROGRAMS CALL...: that our module carries out each of these calls in some program. Else both modules might
+# answer alike because nothing can be done.
+succeed() {
+	local programs=$1 call
+	shift
+	load "$OURS"
+	fuzz show "$programs" >/tmp/shown
+	unload
+	for call in "$@"; do
+		if grep -q "= $call(.*# 0" /tmp/shown; then
+			ok "$call succeeds"
+		else
+			cat /tmp/shown
+			not_ok "$call succeeds" "it never does"
+		fi
+	done
+}
+
 uptime() { cut -d . -f 1 /proc/uptime; }
 
 # fail_functions: let functions that pin memory, map it for a device, or attach devices fail when a

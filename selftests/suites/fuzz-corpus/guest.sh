@@ -10,3 +10,5 @@ both /tmp/programs
 compared /tmp/programs /tmp/c /tmp/ours
 minimise
 report_findings
+succeed /tmp/programs ioas_map hwpt_alloc hwpt_invalidate ioas_change_process fault_queue_alloc viommu_alloc vdevice_alloc \
+	veventq_alloc hw_queue_alloc pasid_attach

@@ -76,11 +76,15 @@ fuzz generate 1 300 >/tmp/random
 # Ours, without a mistake, differs from C in nothing.
 for set in corpus random; do
 	answers "/tmp/$set" iommufd "/tmp/$set.c"
+	dmesg -c >/dev/null
+	forget_warnings
 	answers "/tmp/$set" "$OURS" /tmp/ours
 	compared "/tmp/$set" "/tmp/$set.c" /tmp/ours
 	if [ -s /tmp/findings ]; then
 		cat /tmp/findings
 		not_ok "without a mistake, $set" "$(head -n 1 /tmp/findings)"
+	elif [ -n "$(complaints)" ]; then
+		not_ok "without a mistake, $set" "$(complaints | head -n 1)"
 	else
 		ok "without a mistake, $set"
 	fi

@@ -29,7 +29,10 @@ press() {
 		leave=$((L2_MEMORY + 320))
 		[ ! -e /tmp/l2-is-up ] || leave=160
 		mib=$(awk -v leave="$leave" '$1 == "MemAvailable:" { print int($2 / 1024) - leave }' /proc/meminfo)
-		[ "$mib" -le 0 ] || dd if=/dev/zero of=/fill/fill bs=1M count="$mib" 2>/dev/null || true
+		if [ "$mib" -gt 0 ]; then
+			dd if=/dev/zero of=/fill/fill bs=1M count="$mib" 2>/dev/null || true
+			echo "$mib" >>/tmp/presses
+		fi
 		echo 1 >/proc/sys/vm/compact_memory
 		rm -f /fill/fill
 		echo 3 >/proc/sys/vm/drop_caches
@@ -122,7 +125,7 @@ bind_igb
 seconds
 SOAK_END=$((NOW + RUN_SECONDS))
 echo 0 >/tmp/rounds
-: >/tmp/copies >/tmp/kills >/tmp/parts >/tmp/second-failed
+: >/tmp/copies >/tmp/kills >/tmp/parts >/tmp/presses >/tmp/second-failed
 /programs/stalls 5 >/tmp/stalls &
 STALLS=$!
 press &
@@ -154,6 +157,7 @@ check "no call has taken more than 5 seconds" no_stall
 check "the second card copies what it should" second_copied
 check "the second card was unplugged $(cat /tmp/rounds) times" [ "$(cat /tmp/rounds)" -gt 0 ]
 check "$(wc -l </tmp/parts) parts of uapi ran to their end" [ -s /tmp/parts ]
+check "memory was filled and compacted $(wc -l </tmp/presses) times" [ -s /tmp/presses ]
 sleep 1
 check "no DMA fault" l2_no_fault
 check "no page is pinned" l2_nothing_pinned
