@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::{
+    answer::mask,
     compare::Found,
     end::space_of,
     execute::Trace,
@@ -23,6 +24,7 @@ use crate::{
         Who, //
     },
     table::{
+        Field,
         Kind,
         Res, //
     },
@@ -224,9 +226,10 @@ impl Condition {
             Self::Child => matches!(call.who, Who::Child(_)),
             Self::Unwritable => maps_unwritable(call),
             Self::Same => maps_for(calls, at, judged),
-            Self::Field(name, test) => call.of.field(name).is_some_and(|field| {
+            Self::Field(name, test) => call.of.field(name).is_some_and(|index| {
+                let value = fitting(&call.of.layout.fields[index], &call.values[index]);
                 // What another call leaves may be any number.
-                test.holds(calls, &call.values[field], answers.is_some())
+                test.holds(calls, &value, answers.is_some())
             }),
         }
     }
@@ -284,6 +287,14 @@ impl Avoided {
     }
 }
 
+/// Returns the value as it is in the field, which may be too small for a number.
+fn fitting(field: &Field, value: &Value) -> Value {
+    match value {
+        Value::Number(number) => Value::Number(number & mask(field)),
+        value => value.clone(),
+    }
+}
+
 /// Whether a call maps memory of which pages of the arena are that may only be read. What another call leaves
 /// may be any address and any length.
 fn maps_unwritable(call: &Call) -> bool {
@@ -328,7 +339,7 @@ fn guesses(calls: &[Call], answers: &[String], at: usize) -> bool {
     let made = |call: usize, field: usize| Some(left(calls[call].of).get(field)?.kind);
     let mut values = call.of.layout.fields.iter().zip(&call.values);
     values.any(|(field, value)| match (field.kind, value) {
-        (Kind::Id(_), Value::Number(id)) => (1..MOST_IDS).contains(id),
+        (Kind::Id(_), Value::Number(id)) => (1..MOST_IDS).contains(&(id & mask(field))),
         (Kind::Id(_), Value::Of { call, field, .. }) => match made(*call, *field) {
             Some(Kind::OutId(res)) => is_gone(calls, answers, *call..at, res),
             _ => true,
