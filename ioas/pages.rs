@@ -124,6 +124,8 @@ pub(super) struct Inner {
     pub(super) pins: Tally,
     /// The next `owner`, and the number of pages that are charged to it as well.
     pending_owner: Option<(Owner, u64)>,
+    /// Whether a task has pinned while there was a `pending_owner`: pages may have been charged twice.
+    pinned_meanwhile: bool,
 }
 
 impl Pages {
@@ -214,6 +216,7 @@ impl Pages {
                         charged: Tally::new(),
                         pins: Tally::new(),
                         pending_owner: None,
+                        pinned_meanwhile: false,
                     },
                     "Pages::inner"
                 ),
@@ -302,37 +305,42 @@ impl Pages {
     }
 
     /// Charges the pinned pages to `pending_owner` as well, once. Pages that are pinned or unpinned
-    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Returns how
-    /// many pages were charged that [`Advance`] can pay for. Without an `advance` none is charged, and
-    /// the result is how many would be; [`Pages::revert_owner`] must follow then. On failure nothing has
-    /// changed. Returns `ENOMEM` if that exceeds a limit, `EINTR` if the task is killed, and `EAGAIN` as
-    /// [`Advance::charge`].
+    /// until [`Pages::commit_owner`] or [`Pages::revert_owner`] is called count for both. Adds to `wanted`
+    /// how many pages [`Advance`] can pay for. Without an `advance`, and on failure, none is charged, and
+    /// [`Pages::revert_owner`] must follow. Returns `ENOMEM` if that exceeds a limit, `EINTR` if the task is
+    /// killed, and `EAGAIN` as [`Advance::charge`].
     pub(crate) fn charge_pending_owner(
         &self,
         pending_owner: &Owner,
         advance: Option<&mut Advance>,
-    ) -> Result<u64> {
+        wanted: &mut u64,
+    ) -> Result {
         let mut inner = self.inner_killable()?;
         if inner.pending_owner.is_some() {
-            return Ok(0);
+            return Ok(());
         }
         let npages = if inner.owner.same_account(pending_owner, inner.accounting) {
             0
         } else {
             inner.charged.get()
         };
-        let pending = if let Some(advance) = advance {
-            if npages != 0 {
-                charge(Some(advance), pending_owner, inner.accounting, npages)?;
+        if inner.accounting == Accounting::Process {
+            *wanted += npages;
+        }
+        let charged = match advance {
+            Some(advance) if npages != 0 => {
+                charge(Some(advance), pending_owner, inner.accounting, npages).map(|()| true)
             }
-            (pending_owner.clone(), npages)
-        } else {
+            advance => Ok(advance.is_some()),
+        };
+        let pending = match charged {
+            Ok(true) => (pending_owner.clone(), npages),
             // What is pinned or unpinned until this is removed counts for the owner alone.
-            (inner.owner.clone(), 0)
+            _ => (inner.owner.clone(), 0),
         };
         inner.pending_owner = Some(pending);
-        let by_process = inner.accounting == Accounting::Process;
-        Ok(if by_process { npages } else { 0 })
+        inner.pinned_meanwhile = inner.pins.get() != 0;
+        charged.map(|_| ())
     }
 
     /// Makes the pending owner, if there is one, the owner, and removes the charge to the old one.
@@ -351,15 +359,27 @@ impl Pages {
         drop(old);
     }
 
-    /// Removes the charge to the pending owner, if there is one.
-    pub(crate) fn revert_owner(&self) {
+    /// Removes the charge to the pending owner, if there is one. Returns whether pages may have been charged
+    /// twice then, by tasks that pin: after [`Pages::wait_for_pin`] they may be no more.
+    pub(crate) fn revert_owner(&self) -> bool {
         let mut inner = self.inner();
-        let pending_owner = inner.pending_owner.take();
-        if let Some((pending_owner, npages)) = &pending_owner {
-            pending_owner.uncharge_some(inner.accounting, *npages);
-        }
+        let Some((pending_owner, npages)) = inner.pending_owner.take() else {
+            return false;
+        };
+        pending_owner.uncharge_some(inner.accounting, npages);
+        let pinned_meanwhile = inner.pinned_meanwhile;
         drop(inner);
         drop(pending_owner);
+        pinned_meanwhile
+    }
+
+    /// Waits until a task that pins has ended, if there is one. Returns `EINTR` if the task is killed.
+    pub(crate) fn wait_for_pin(&self) -> Result {
+        let inner = self.inner_killable()?;
+        if inner.pins.get() != 0 {
+            self.pin_ended.wait_killable(inner)?;
+        }
+        Ok(())
     }
 
     /// Copies bytes from byte `start` of the memory. See
@@ -554,6 +574,7 @@ impl Inner {
         self.owner.usage().charge_to(&self.owner, self.accounting);
         charge(advance.as_deref_mut(), &self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
+            self.pinned_meanwhile = true;
             if !self.owner.same_account(next, self.accounting) {
                 if let Err(refusal) = charge(advance, next, self.accounting, npages) {
                     self.owner.uncharge_some(self.accounting, npages);

@@ -36,6 +36,7 @@ use crate::{
         sync::{
             chunks::Chunks,
             rwsem::WriteGuard,
+            shared::Shared,
             signal, //
         },
         uapi, //
@@ -56,21 +57,37 @@ pub(crate) fn change_process(
     let pending_owner = Usage::current_owner(ctx.usage(), Accounting::Process)?;
     let mut advance = Advance::new();
     loop {
-        match try_change(ctx, &pending_owner, &mut advance) {
+        let mut pinning = None;
+        let changed = try_change(ctx, &pending_owner, &mut advance, &mut pinning);
+        let refusal = match changed {
             // The caller's mmap lock is waited for here, where no lock is held.
-            Err(refusal) if refusal.error() == EAGAIN => {
-                let paid = advance.pay();
-                paid.map_err(|error| not_charged(&pending_owner, Accounting::Process, 0, error))?;
+            Err(refusal) if refusal.error() == EAGAIN => match advance.pay() {
+                Ok(()) => continue,
+                Err(error) => not_charged(&pending_owner, Accounting::Process, 0, error),
+            },
+            Err(refusal) => refusal,
+            Ok(()) => return Ok(()),
+        };
+        match pinning {
+            // Tasks that have charged the same pages may have made the sum exceed the limit.
+            Some(pages) if refusal.error() == ENOMEM => {
+                advance.give_back();
+                pages.wait_for_pin()?;
             }
-            changed => return changed,
+            _ => return Err(refusal),
         }
     }
 }
 
 /// Moves the mappings, without waiting for the caller's mmap lock. Returns `EAGAIN` if it is not free, after
 /// which [`Advance::pay`] pays for all of them at once: the next call needs the lock only for what is pinned
-/// meanwhile.
-fn try_change(ctx: &Ctx, pending_owner: &Owner, advance: &mut Advance) -> Result {
+/// meanwhile. On failure, `pinning` gets memory whose pages other tasks may have charged twice meanwhile.
+fn try_change(
+    ctx: &Ctx,
+    pending_owner: &Owner,
+    advance: &mut Advance,
+    pinning: &mut Option<Shared<Pages>>,
+) -> Result {
     let frozen = ctx.objects().freeze();
     let ioases = frozen.all::<Ioas>()?;
     let mut spaces = Chunks::new();
@@ -79,21 +96,16 @@ fn try_change(ctx: &Ctx, pending_owner: &Owner, advance: &mut Advance) -> Result
     }
     let spaces = Spaces(&spaces);
     spaces.check()?;
-    let charge = PendingCharge(&spaces);
+    let charge = PendingCharge(&spaces, pinning);
     let mut wanted = 0;
     let mut busy = None;
     for pages in spaces.sources() {
         signal::check_killed()?;
-        if busy.is_none() {
-            match pages.charge_pending_owner(pending_owner, Some(advance)) {
-                Err(refusal) if refusal.error() == EAGAIN => busy = Some(refusal),
-                more => {
-                    wanted += more?;
-                    continue;
-                }
-            }
+        let paid = busy.is_none().then_some(&mut *advance);
+        match pages.charge_pending_owner(pending_owner, paid, &mut wanted) {
+            Err(refusal) if refusal.error() == EAGAIN => busy = Some(refusal),
+            charged => charged?,
         }
-        wanted += pages.charge_pending_owner(pending_owner, None)?;
     }
     if let Some(refusal) = busy {
         advance.want(pending_owner, wanted);
@@ -124,25 +136,29 @@ impl Spaces<'_> {
     }
 
     /// Returns the memory of every mapping. Memory with several mappings is returned several times.
-    fn sources(&self) -> impl Iterator<Item = &Pages> {
+    fn sources(&self) -> impl Iterator<Item = &Shared<Pages>> {
         let areas = self.0.iter().flat_map(|space| space.areas.iter());
-        areas.map(|(_, area)| &*area.slice.pages)
+        areas.map(|(_, area)| &area.slice.pages)
     }
 }
 
 /// A charge of the memory to the caller, besides that to its owner. Dropping it removes that
-/// charge.
-struct PendingCharge<'a>(&'a Spaces<'a>);
+/// charge, and keeps memory that other tasks have pinned meanwhile.
+struct PendingCharge<'a>(&'a Spaces<'a>, &'a mut Option<Shared<Pages>>);
 
 impl PendingCharge<'_> {
     /// Makes the caller the owner, and removes the charge to the old one. Cannot fail.
     fn commit(self) {
-        self.0.sources().for_each(Pages::commit_owner);
+        self.0.sources().for_each(|pages| pages.commit_owner());
     }
 }
 
 impl Drop for PendingCharge<'_> {
     fn drop(&mut self) {
-        self.0.sources().for_each(Pages::revert_owner);
+        for pages in self.0.sources() {
+            if pages.revert_owner() {
+                self.1.get_or_insert_with(|| pages.clone());
+            }
+        }
     }
 }

@@ -155,7 +155,7 @@ impl World {
         }
         // The first source has two mappings, as after a copy.
         let mut space = ctx.objects().ioas().space.write();
-        for (at, pages) in [&beside, &pages, &pages].into_iter().enumerate() {
+        for (at, pages) in [&pages, &beside, &pages].into_iter().enumerate() {
             let range = IovaRange::from_len(at as u64 * length, length).unwrap();
             let slice = Slice {
                 pages: pages.clone(),
@@ -465,20 +465,53 @@ fn what_is_pinned_is_charged_at_any_time() {
 }
 
 /// The pages are moved to another process while two tasks pin, of which one unpins them again. The limit of
-/// that process is for what both charge.
+/// that process is what all pins need together, or what both tasks charge that pin the same page.
 #[test]
 fn the_owner_changes_while_two_tasks_pin() {
     for limit in LIMITS {
-        every_order(Some(3), move || {
-            let (world, next) = (World::new(limit, FILE, &[]), Mm::new(4));
-            let first = world.spawn(|world| world.unpin(world.fill(0, 2)));
-            let second = world.spawn(|world| world.fill(1, 2));
-            world.move_to(&next);
-            first.join().unwrap();
-            let held = second.join().unwrap();
-            world.end_at([held], 2, &next);
-        });
+        for limit_next in [PAGES, PAGES + 1] {
+            every_order(Some(3), move || {
+                let (world, next) = (World::new(limit, FILE, &[]), Mm::new(limit_next));
+                let first = world.spawn(|world| world.unpin(world.fill(0, 2)));
+                let second = world.spawn(|world| world.fill(1, 2));
+                world.move_to(&next);
+                first.join().unwrap();
+                let held = second.join().unwrap();
+                world.end_at([held], 2, &next);
+            });
+        }
     }
+}
+
+/// The same, where the limit is reached for pages of another source, which are charged later.
+#[test]
+fn the_owner_of_two_sources_changes_while_two_tasks_pin() {
+    every_order(Some(3), || {
+        let world = World::with(2 * PAGES, FILE, &[], 1);
+        let next = Mm::new(PAGES + 1);
+        let first = world.spawn(|world| world.fill(0, 2));
+        let second = world.spawn(|world| world.fill(1, 2));
+        world.move_to(&next);
+        let held = [first.join().unwrap(), second.join().unwrap()];
+        world.end_at(held, 3, &next);
+    });
+}
+
+/// The same, where the mmap lock of the process is taken as well, so that the sum is paid for in advance.
+#[test]
+fn the_sum_is_paid_for_while_two_tasks_pin() {
+    every_order(Some(3), || {
+        let world = World::with(2 * PAGES, PROCESS, &[], 1);
+        let next = Mm::new(PAGES + 1);
+        let first = world.spawn(|world| world.fill(0, 2));
+        let second = world.spawn(|world| world.fill(1, 2));
+        let mm = next.clone();
+        let holds = loom::thread::spawn(move || mm.with_lock(|| ()));
+        world.move_to(&next);
+        holds.join().unwrap();
+        let held = [first.join().unwrap(), second.join().unwrap()];
+        world.end_at(held, 3, &next);
+    });
 }
 
 /// The pages are not moved to a process whose limit is too small for what is pinned meanwhile.
