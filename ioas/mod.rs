@@ -50,6 +50,7 @@ mod reader;
 mod reserve;
 mod reserved;
 mod room;
+mod runs;
 mod segments;
 mod space;
 mod stats;

@@ -209,18 +209,18 @@ impl Pages {
         let mut inner = self.inner_killable()?;
         loop {
             let last = division.longest_last(next, range.last());
-            let rest = some_or_warn!(PageRange::new(next, last))?;
-            let mut taken = 0;
-            let piece = inner.segments.runs(rest).take_while(|run| {
-                let more = taken < PIECE;
-                taken += if more { run.npages() } else { 0 };
-                more
-            });
-            consumer.take(piece)?;
-            if warn_on_once!(taken == 0) {
+            // The run that a piece ends in is not divided.
+            let tail = PageRange::new(next.saturating_add(PIECE - 1), last);
+            let end = match tail.map(|tail| (tail, inner.segments.runs(tail).next())) {
+                Some((tail, run)) => tail.start() + run.map_or(0, |run| run.npages() - 1),
+                None => last,
+            };
+            let piece = some_or_warn!(PageRange::new(next, end))?;
+            if warn_on_once!(inner.segments.gaps(piece).next().is_some()) {
                 return Err(Reason::Impossible.errno(EFAULT, 0));
             }
-            next += taken;
+            consumer.take(inner.segments.runs(piece))?;
+            next = end + 1;
             if next > range.last() {
                 return Ok(());
             }
@@ -469,7 +469,10 @@ impl<'a> PendingPin<'a> {
             return Ok(());
         }
         let mut end = self.next;
-        if last != self.range.last() {
+        // A run that is shorter than a piece does not go on.
+        let tail = PageRange::new(lacking.start().max(end.saturating_sub(PIECE)), last);
+        let is_run = |tail| inner.segments.is_run(tail);
+        if last != self.range.last() && tail.is_some_and(is_run) {
             let run = inner.segments.run_of(last, lacking);
             warn_on_once!(run.is_none());
             let run = run.ok_or_else(|| Reason::Impossible.errno(EFAULT, last))?;

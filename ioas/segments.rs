@@ -27,7 +27,8 @@ use crate::{
         interval::{
             IntervalMap,
             Vacancy, //
-        }, //
+        },
+        runs::Runs, //
     },
     kapi::{
         bug::{
@@ -106,20 +107,12 @@ impl Segments {
     /// nothing if that needs memory that is not available without waiting, or if both have more than
     /// [`LARGEST`] pages.
     fn join_before(&mut self, index: u64) {
-        let Some(((first, head), (second, tail))) = self.map.meeting_at(index) else {
+        let meeting = self.map.meeting_at(index);
+        let Some(((first, head), (second, _))) =
+            meeting.filter(|(head, tail)| may_join(*head, *tail))
+        else {
             return;
         };
-        if head.ends != 0 || tail.begins != 0 {
-            return;
-        }
-        // All of a segment is unpinned at once.
-        if first.len() + second.len() > LARGEST {
-            return;
-        }
-        // One extent may continue the last one. More become a list, which has a largest length.
-        if tail.extents.len() != 1 && head.extents.len() + tail.extents.len() > MAX_EXTENTS {
-            return;
-        }
         let begins = head.begins;
         let more = self.take_extents(second);
         let both = match self.map.get_mut(first).map(|head| head.extents.join(more)) {
@@ -145,15 +138,24 @@ impl Segments {
 
     /// Joins neighbours at the ends of the segments in `range`.
     fn join(&mut self, range: PageRange) {
-        let mut next = Some(range);
-        while let Some(rest) = next {
-            self.join_before(rest.start());
-            let found = self.map.first_in(rest);
-            next = found.and_then(|(found, _)| after(found, range));
+        let mut first = range.start().saturating_sub(1);
+        let last = range.last().saturating_add(1);
+        while let Some(index) = PageRange::new(first, last).and_then(|rest| self.joint(rest)) {
+            self.join_before(index);
+            first = index;
         }
-        if let Some(end) = range.last().checked_add(1) {
-            self.join_before(end);
-        }
+    }
+
+    /// Returns the first page of a segment that may be joined with the one before it. Both must touch
+    /// `within`.
+    fn joint(&self, within: PageRange) -> Option<u64> {
+        let mut segments = self.map.iter_in(within);
+        let mut head = segments.next()?;
+        segments.find_map(|tail| {
+            let head = core::mem::replace(&mut head, tail);
+            let meet = head.0.last() + 1 == tail.0.start();
+            (meet && may_join(head, tail)).then_some(tail.0.start())
+        })
     }
 
     /// Returns the parts of `range` that are not pinned, in order.
@@ -361,25 +363,17 @@ impl Segments {
     /// Returns the physical memory of the pages in `range` in order, in runs that are as long as
     /// possible, up to the first page that is not pinned.
     pub(crate) fn runs(&self, range: PageRange) -> impl Iterator<Item = PinnedRun<'_>> {
-        let parts = self.joined(range).flat_map(move |(found, segment)| {
-            let mut index = found.start();
-            segment.extents.iter().filter_map(move |extent| {
-                let start = index;
-                index += extent.npages();
-                let skip = range.start().saturating_sub(start);
-                let end = index.min(range.last().saturating_add(1));
-                extent.run().part(skip, end.saturating_sub(start + skip))
-            })
-        });
-        let mut parts = parts.peekable();
-        core::iter::from_fn(move || {
-            let mut run = parts.next()?;
-            while let Some(longer) = parts.peek().and_then(|next| run.join(*next)) {
-                run = longer;
-                parts.next();
-            }
-            Some(run)
-        })
+        let mut segments = self.joined(range).peekable();
+        let first = segments.peek().map(|(found, _)| found.start());
+        let skip = first.map_or(0, |first| range.start().saturating_sub(first));
+        let lists = segments.map(|(_, segment)| &*segment.extents);
+        Runs::new(lists, skip, range.len())
+    }
+
+    /// Returns whether all of `range` is pinned and is one run.
+    pub(crate) fn is_run(&self, range: PageRange) -> bool {
+        let first = self.runs(range).next();
+        first.is_some_and(|run| run.npages() == range.len())
     }
 
     /// Returns the pages of `range` that are one run, as [`Segments::runs`] finds them, of which `page`
@@ -436,6 +430,16 @@ impl Segments {
             })
         })
     }
+}
+
+/// Returns whether a segment and the next one are joined: no user ends or begins between them, and both
+/// together are not too long.
+fn may_join((first, head): (PageRange, &Segment), (second, tail): (PageRange, &Segment)) -> bool {
+    // One extent may continue the last one. More become a list, which has a largest length.
+    let fit = tail.extents.len() == 1 || head.extents.len() + tail.extents.len() <= MAX_EXTENTS;
+    // All of a segment is unpinned at once.
+    let short = first.len() + second.len() <= LARGEST;
+    head.ends == 0 && tail.begins == 0 && short && fit
 }
 
 /// Returns the range of one page.

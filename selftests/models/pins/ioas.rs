@@ -21,6 +21,8 @@ pub(crate) mod pages;
 mod pin;
 #[path = "../../../ioas/process.rs"]
 pub(crate) mod process;
+#[path = "../../../ioas/runs.rs"]
+mod runs;
 #[path = "../../../ioas/segments.rs"]
 mod segments;
 #[path = "../../../ioas/tally.rs"]

@@ -26,6 +26,8 @@ pub(crate) mod membership;
 pub(crate) mod reserved;
 #[path = "../../../../ioas/room.rs"]
 pub(crate) mod room;
+#[path = "../../../../ioas/runs.rs"]
+pub(crate) mod runs;
 #[path = "../../../../ioas/segments.rs"]
 pub(crate) mod segments;
 #[path = "../../../../ioas/tally.rs"]

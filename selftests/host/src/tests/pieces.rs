@@ -140,5 +140,8 @@ fn the_run_that_has_a_page() {
                 "{page}"
             );
         }
+        let whole = pages(first, last);
+        let is_run = segments.run_of(last, whole) == Some(whole);
+        assert_eq!(segments.is_run(whole), is_run);
     });
 }
