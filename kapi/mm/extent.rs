@@ -94,12 +94,10 @@ impl Extent {
         parts
     }
 
-    /// Returns whether it is one page, as the other is, and was pinned alike.
+    /// Returns whether it has as many pages as the other, which were pinned alike.
     #[inline]
-    pub(super) fn is_page_like(&self, other: &Self) -> bool {
-        const LOW: u64 = LEN_MASK | WRITABLE;
-        let low = self.0.get() & LOW;
-        low & LEN_MASK == 1 && low == other.0.get() & LOW
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.0.get() ^ other.0.get()) & (LEN_MASK | WRITABLE) == 0
     }
 
     /// Returns the page frame number of the first page.

@@ -36,8 +36,12 @@ pub(crate) fn unpin_list(list: KVec<Extent>) {
         unsafe { KVec::<ManuallyDrop<Extent>>::from_raw_parts(first.cast(), len, capacity) };
     let mut rest = list.as_mut_slice();
     while let Some(first) = rest.first() {
-        let alike = rest.iter().take_while(|extent| extent.is_page_like(first));
-        let (count, writable) = (alike.count().max(1), first.is_writable());
+        let alike = rest.iter().take_while(|extent| extent.is_like(first));
+        let count = match first.npages() {
+            1 => alike.count(),
+            _ => 1,
+        };
+        let writable = first.is_writable();
         let (extents, others) = rest.split_at_mut(count);
         rest = others;
         if let [extent] = extents {
