@@ -364,7 +364,8 @@ impl Pages {
     pub(crate) fn revert_owner(&self) -> bool {
         let mut inner = self.inner();
         let Some((pending_owner, npages)) = inner.pending_owner.take() else {
-            return false;
+            // It was not come to, but may be charged to the same account.
+            return inner.pins.get() != 0;
         };
         pending_owner.uncharge_some(inner.accounting, npages);
         let pinned_meanwhile = inner.pinned_meanwhile;
@@ -574,14 +575,16 @@ impl Inner {
         self.owner.usage().charge_to(&self.owner, self.accounting);
         charge(advance.as_deref_mut(), &self.owner, self.accounting, npages)?;
         if let Some((next, charged)) = &mut self.pending_owner {
-            self.pinned_meanwhile = true;
             if !self.owner.same_account(next, self.accounting) {
                 if let Err(refusal) = charge(advance, next, self.accounting, npages) {
+                    // Then the task pays for the next owner in advance.
+                    self.pinned_meanwhile |= refusal.error() == EAGAIN;
                     self.owner.uncharge_some(self.accounting, npages);
                     return Err(refusal);
                 }
                 *charged += npages;
             }
+            self.pinned_meanwhile = true;
         }
         self.charged.add(npages);
         self.owner.usage().add(npages);

@@ -481,7 +481,9 @@ impl<'a> PendingPin<'a> {
             }
         }
         let start = core::mem::replace(&mut self.passed, end);
-        match PageRange::new(start, end - 1) {
+        // The run that is left may begin with page 0.
+        let last = end.checked_sub(1);
+        match last.and_then(|last| PageRange::new(start, last)) {
             Some(piece) => consumer.take(inner.segments.runs(piece)),
             None => Ok(()),
         }

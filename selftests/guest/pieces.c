@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <string.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,6 +19,9 @@
 #define LENGTH		(SINGLE + HUGE + SINGLE)
 /* Half a page of the CPU is a page of the mock IOMMU. */
 #define UNIT		2048UL
+/* What is longer is pinned in pieces of so much. */
+#define PIECE		(64UL << 20)
+#define GIB		(1UL << 30)
 
 /* Where the memory is, with the alignment of its huge page. */
 static char *pieces;
@@ -405,11 +409,58 @@ static void fill_fails(struct fixture *none)
 	close(inject);
 }
 
+/* Sees that page tables have each end of 1 GiB at its place, and each end of the first 64 MiB. */
+static void check_gib(struct mock *m, uint32_t hwpt, uint64_t iova, const char *p)
+{
+	static const uint64_t places[] = { 0, PIECE - UNIT, PIECE, PIECE + HUGE, GIB - UNIT };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		WANT(mock_check(m->fd, hwpt, iova + places[i], p + places[i], UNIT), 0);
+	WANT(mock_check(m->fd, hwpt, iova - UNIT, p, UNIT), -EINVAL);
+}
+
+/* Contiguous memory from the first page on, of which others have pinned all, or the first page. */
+static void first_page_is_pinned(struct fixture *none)
+{
+	char *p = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_1GB, -1, 0);
+	uint64_t iova = GIB;
+	uint32_t hwpt, id;
+	struct mock m;
+	int access;
+
+	CHECK(p != MAP_FAILED);
+	*p = 1;
+	CHECK(open_mock(&m));
+	WANT(map(m.fd, m.ioas, p, GIB, iova), 0);
+	check_gib(&m, m.hwpt, iova, p);
+	WANT(copy(m.fd, m.ioas, iova, GIB, FIXED | READ | WRITE, m.other, &iova), 0);
+	WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt), 0);
+	check_gib(&m, hwpt, iova, p);
+	WANT(unmap_all(m.fd, m.ioas), GIB);
+	check_gib(&m, hwpt, iova, p);
+	WANT(destroy(m.fd, hwpt), 0);
+	WANT(pinned(), m.idle);
+	access = access_open(m.fd, m.other, MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES);
+	CHECK(access >= 0);
+	WANT(access_pin(m.fd, access, iova, PAGE, p, &id), 0);
+	WANT(hwpt_alloc(m.fd, m.dev_id, m.other, &hwpt), 0);
+	check_gib(&m, hwpt, iova, p);
+	WANT(access_unpin(m.fd, access, id), 0);
+	close(access);
+	check_gib(&m, hwpt, iova, p);
+	WANT(destroy(m.fd, hwpt), 0);
+	WANT(pinned(), m.idle);
+	munmap(p, GIB);
+	close_mock(&m);
+}
+
 static const struct test tests[] = {
 	{ "any number of pieces", any_number, ALONE },
 	{ "parts of pages", parts_of_pages, ALONE },
 	{ "an entry for each page", small_pages, ALONE },
 	{ "entries as large as can be", large_entries, ALONE },
+	{ "a run of 1 GiB whose first page is pinned", first_page_is_pinned, ALONE },
 	{ "any allocation of a map fails", map_fails, ALONE },
 	{ "small areas at once", small_areas, ALONE },
 	{ "a small area without memory", area_without_memory, ALONE },
