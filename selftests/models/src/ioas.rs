@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Of the module's `ioas/`: areas, domains, and the tasks that map, unmap and cut areas, add domains and
-//! remove them. What calls C is replaced: the pages of memory, and how they get into page tables.
+//! Of the module's `ioas/`: areas, domains, the tasks that map, unmap and cut areas, add domains and
+//! remove them, and those that pin or read memory. What calls C is replaced: the pages of memory, and how
+//! they get into page tables.
 
+#[path = "../../../ioas/access.rs"]
+mod access;
+#[path = "../../../ioas/accessor.rs"]
+pub(crate) mod accessor;
 #[path = "../../../ioas/alignments.rs"]
 mod alignments;
 #[path = "../../../ioas/allowed.rs"]
@@ -21,13 +26,21 @@ mod interval;
 mod iova_alloc;
 #[path = "../../../ioas/map.rs"]
 pub(crate) mod map;
+#[path = "../../../ioas/mappings.rs"]
+mod mappings;
 #[path = "../../../ioas/members.rs"]
 mod members;
 #[path = "../../../ioas/membership.rs"]
 mod membership;
 pub(crate) mod pages;
+#[path = "../../../ioas/parts.rs"]
+mod parts;
+#[path = "../../../ioas/phys_pin.rs"]
+mod phys_pin;
 #[path = "../../../ioas/ranges.rs"]
 mod ranges;
+#[path = "../../../ioas/reader.rs"]
+mod reader;
 #[path = "../../../ioas/reserved.rs"]
 mod reserved;
 #[path = "../../../ioas/room.rs"]
@@ -38,6 +51,8 @@ pub(crate) mod space;
 mod stats;
 #[path = "../../../ioas/tally.rs"]
 mod tally;
+#[path = "../../../ioas/transfer.rs"]
+pub(crate) mod transfer;
 #[path = "../../../ioas/unmap.rs"]
 mod unmap;
 
@@ -50,6 +65,8 @@ use crate::{
         stats::Stats, //
     },
     kapi::{
+        lines::Lines,
+        reason::Refusal,
         sync::{
             rwsem::{
                 new_rwsem,
@@ -62,8 +79,10 @@ use crate::{
         },
         units::IovaRange, //
     },
+    object::Kind, //
 };
 
+pub(crate) use phys_pin::PhysPin;
 pub(crate) use ranges::IoasRanges;
 
 /// An I/O address space.
@@ -74,19 +93,22 @@ pub(crate) struct Ioas {
     change_ended: WaitQueue,
 }
 
+impl Kind for Ioas {
+    const NAME: &'static CStr = c"ioas";
+
+    fn show(&self, _lines: &Lines<'_>) {}
+}
+
 impl Ioas {
     /// An address space without mappings.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    pub(crate) fn new() -> impl PinInit<Self, Refusal> {
         try_pin_init!(Self {
             space <- new_rwsem!(Space::new(), "Ioas::space"),
             stats: Stats::new(),
             settled <- new_wait_queue!("Ioas::settled"),
             change_ended <- new_wait_queue!("Ioas::change_ended"),
-        })
+        }? Refusal)
     }
-
-    /// There are no emulated devices.
-    fn notify_accessors(&self, _range: IovaRange) {}
 
     /// Waits until no task holds the lock of the address space, so it fails if the caller does.
     pub(crate) fn wait_for_lock(&self) {
@@ -101,7 +123,8 @@ impl Ioas {
         assert!(members.is_settled(), "a domain joins or leaves still");
         let areas = space.areas.iter();
         let areas = areas.map(|(range, area)| {
-            assert!(area.is_ready() && area.is_unused() && !area.wanted);
+            assert!(area.is_ready() && area.is_unused());
+            assert!(!area.wanted && !area.prevent_access);
             assert!(!members.is_behind(area.followed()));
             assert_eq!(members.is_pinned(area.followed()), !members.is_empty());
             range
@@ -114,33 +137,6 @@ impl Ioas {
         assert_eq!(counted_bytes, ("mapped", bytes));
         assert_eq!(domains, ("domains", members.full().count() as u64));
         areas
-    }
-}
-
-/// Emulated devices, of which there are none.
-mod accessor {
-    use kernel::sync::Arc;
-
-    use crate::kapi::units::IovaRange;
-
-    /// An emulated device.
-    pub(crate) enum Accessor {}
-
-    impl Accessor {
-        /// Returns the alignment that areas must have.
-        pub(crate) fn alignment(&self) -> u64 {
-            match *self {}
-        }
-
-        /// Has the driver unpin pages.
-        pub(crate) fn notify(&self, _range: IovaRange) {
-            match *self {}
-        }
-    }
-
-    /// Returns what identifies it.
-    pub(super) fn id_of(accessor: &Arc<Accessor>) -> usize {
-        match **accessor {}
     }
 }
 

@@ -9,6 +9,7 @@
 // The files under test define items that only other files of the module use.
 #![allow(dead_code, unused_imports)]
 
+mod device;
 mod drivers;
 mod hwpt;
 mod ioas;

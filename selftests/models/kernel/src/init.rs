@@ -89,6 +89,12 @@ impl<T> KBox<T> {
     }
 }
 
+impl<T: ?Sized> From<Box<T>> for KBox<T> {
+    fn from(value: Box<T>) -> Self {
+        Self(value)
+    }
+}
+
 impl<T: ?Sized> KBox<T> {
     /// Returns the address of the value, which is not freed.
     pub fn into_raw(this: Self) -> *mut T {

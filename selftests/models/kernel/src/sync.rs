@@ -16,6 +16,7 @@ use crate::{
         AllocError,
         Flags, //
     },
+    error::Error,
     init::{
         By,
         PinInit, //
@@ -94,6 +95,41 @@ macro_rules! new_spinlock {
     ($value:expr, $name:literal) => {
         $crate::sync::SpinLock::new($value)
     };
+}
+
+/// Something that happens once, for which tasks wait.
+pub struct Completion {
+    done: loom::sync::Mutex<bool>,
+    completed: loom::sync::Condvar,
+}
+
+impl Completion {
+    /// Returns an initialiser of one that has not happened.
+    pub fn new() -> impl PinInit<Self, Error> {
+        By(|| {
+            Ok(Self {
+                done: loom::sync::Mutex::new(false),
+                completed: loom::sync::Condvar::new(),
+            })
+        })
+    }
+
+    /// It happens. Wakes every task that waits.
+    pub fn complete_all(&self) {
+        *self.done.lock().expect("no holder of a lock panics") = true;
+        self.completed.notify_all();
+    }
+
+    /// Waits until it has happened.
+    pub fn wait_for_completion(&self) {
+        let mut done = self.done.lock().expect("no holder of a lock panics");
+        while !*done {
+            done = self
+                .completed
+                .wait(done)
+                .expect("no holder of a lock panics");
+        }
+    }
 }
 
 /// A counted reference. Its count is not looked at by what is modelled, so it is not loom's.

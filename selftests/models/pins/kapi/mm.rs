@@ -10,10 +10,8 @@ pub(crate) mod pin;
 pub(crate) mod unpin;
 #[path = "../../../../kapi/mm/usage.rs"]
 pub(crate) mod usage;
-#[path = "../../src/kapi/mm.rs"]
-mod with_user;
-
-pub(crate) use with_user::user;
+#[path = "../../src/kapi/mm/user.rs"]
+pub(crate) mod user;
 
 /// The users of address spaces, which are there as long as the models run.
 pub(crate) mod alive {

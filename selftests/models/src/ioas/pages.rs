@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! Memory that is pinned. A page is mapped at the address of the same index only, so no two areas have it,
-//! and the task that works on its area is the only one that pins it, maps it or unpins it. Loom reports two
-//! tasks that do so at once.
+//! and the task that works on its area is the only one that pins it for domains, maps it or unpins it. Loom
+//! reports two tasks that do so at once. Accesses pin it and unpin it at any time.
+
+use core::cell::Cell;
 
 use kernel::prelude::*;
 
 use crate::{
-    ioas::filler::Filler,
+    ioas::{
+        filler::Filler,
+        transfer::Transfer, //
+    },
     kapi::{
         iommu::domain::Domain,
+        mm::pin::PinnedRun,
         reason::{
             Reason,
             Result, //
         },
         units::{
+            to_u64,
             IovaRange,
             PageRange,
             PAGE_SHIFT, //
@@ -23,6 +30,19 @@ use crate::{
 };
 
 pub(crate) use crate::kapi::iommu::domain::Memory;
+
+loom::thread_local! {
+    /// The task pins and unpins for an access.
+    static OF_ACCESS: Cell<bool> = Cell::new(false);
+}
+
+/// Calls `f`, which pins and unpins pages for an access.
+pub(crate) fn of_access<R>(f: impl FnOnce() -> R) -> R {
+    OF_ACCESS.with(|of_access| of_access.set(true));
+    let result = f();
+    OF_ACCESS.with(|of_access| of_access.set(false));
+    result
+}
 
 /// A memory source.
 pub(crate) struct Pages(pub(crate) Memory);
@@ -81,9 +101,37 @@ impl Pages {
         filler.take()
     }
 
+    /// Pins pages for an access. On failure, also of `each`, nothing is pinned.
+    pub(super) fn pin(
+        &self,
+        range: PageRange,
+        mut each: impl FnMut(PinnedRun<'_>) -> Result,
+    ) -> Result {
+        self.0.hold(range.start()..=range.last())?;
+        each(PinnedRun::new(range)).inspect_err(|_| self.unpin(range))
+    }
+
+    /// Copies bytes of pages.
+    pub(crate) fn copy_bytes(
+        &self,
+        start: u64,
+        transfer: Transfer<'_>,
+        _borrow_mm: bool,
+        _slow: bool,
+    ) -> Result {
+        let last = start + to_u64(transfer.len()) - 1;
+        self.0.touch(start >> PAGE_SHIFT..=last >> PAGE_SHIFT);
+        Ok(())
+    }
+
     /// Unpins pages.
     pub(crate) fn unpin(&self, range: PageRange) {
-        (range.start()..=range.last()).for_each(|page| self.0.unpin(page));
+        let pages = range.start()..=range.last();
+        if OF_ACCESS.with(Cell::get) {
+            self.0.let_go(pages);
+        } else {
+            { pages }.for_each(|page| self.0.unpin(page));
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 pub(crate) mod chunks;
 #[path = "../../../../kapi/sync/clear_on_drop.rs"]
 pub(crate) mod clear_on_drop;
+#[path = "../../../../kapi/sync/complete_on_drop.rs"]
+pub(crate) mod complete_on_drop;
 #[path = "../../../host/src/kapi/sync/range_tree.rs"]
 pub(crate) mod range_tree;
 #[path = "../../../../kapi/sync/raw_ref.rs"]

@@ -95,6 +95,11 @@ impl<T: Copy> Atomic<T> {
 }
 
 impl<T: Copy + Add<Output = T> + Sub<Output = T>> Atomic<T> {
+    /// Adds a number.
+    pub fn add<O: ordering::Ordering>(&self, number: T, _: O) {
+        self.update(|value| value + number);
+    }
+
     /// Adds a number and returns the value before.
     pub fn fetch_add<O: ordering::Ordering>(&self, number: T, _: O) -> T {
         self.update(|value| value + number)

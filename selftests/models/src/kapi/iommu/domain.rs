@@ -3,9 +3,17 @@
 //! Domains, and the memory that is mapped in them, page by page.
 //!
 //! Only the task that works on an area may change what is known here of its pages, so there is no lock, and
-//! loom reports two tasks that do so at once, or one that does so after another without a lock between.
+//! loom reports two tasks that do so at once, or one that does so after another without a lock between. So
+//! it is with the bytes of a page: who uses them while the page is mapped, and who does when it is not.
 
-use std::sync::Arc;
+use core::ops::RangeInclusive;
+use std::sync::{
+    atomic::{
+        AtomicUsize,
+        Ordering::SeqCst, //
+    },
+    Arc, //
+};
 
 use loom::cell::UnsafeCell;
 
@@ -35,7 +43,7 @@ pub(crate) struct Prot {
     pub(crate) mmio: bool,
 }
 
-/// What one task at a time may use.
+/// What one task at a time may change.
 struct Cell<T>(UnsafeCell<T>);
 
 // SAFETY: Loom checks that nothing reads the value while it is written.
@@ -49,6 +57,12 @@ impl<T> Cell<T> {
         Self(UnsafeCell::new(value))
     }
 
+    /// Calls `f` with the value, at which several tasks may look.
+    fn look<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: The cell is there as long as the value.
+        self.0.with(|value| f(unsafe { &*value }))
+    }
+
     /// Calls `f` with the value, which it may change.
     fn change<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: The cell is there as long as the value.
@@ -56,43 +70,96 @@ impl<T> Cell<T> {
     }
 }
 
-/// A page of memory.
+/// What domains do with a page of memory.
 #[derive(Default)]
-struct Page {
+struct Use {
     pinned: bool,
     /// The number of domains that have it.
     domains: usize,
+}
+
+/// A page of memory.
+struct Page {
+    of_domains: Cell<Use>,
+    /// The number of accesses that have pinned it.
+    accesses: AtomicUsize,
+    bytes: Cell<()>,
     /// It cannot be pinned.
     absent: bool,
 }
 
 /// The memory of a process.
 #[derive(Clone)]
-pub(crate) struct Memory(Arc<[Cell<Page>; PAGES]>);
+pub(crate) struct Memory(Arc<[Page; PAGES]>);
 
 impl Memory {
     /// Makes memory in which the pages with these indices cannot be pinned.
     pub(crate) fn new(absent: &[usize]) -> Self {
-        Self(Arc::new(core::array::from_fn(|page| {
-            Cell::new(Page {
-                absent: absent.contains(&page),
-                ..Page::default()
-            })
+        Self(Arc::new(core::array::from_fn(|page| Page {
+            of_domains: Cell::new(Use::default()),
+            accesses: AtomicUsize::new(0),
+            bytes: Cell::new(()),
+            absent: absent.contains(&page),
         })))
     }
 
-    fn change<R>(&self, page: u64, f: impl FnOnce(&mut Page) -> R) -> R {
-        self.0[page as usize].change(f)
+    fn page(&self, page: u64) -> &Page {
+        &self.0[page as usize]
     }
 
-    /// Pins a page, which is not pinned. Returns `EFAULT`.
+    fn change<R>(&self, page: u64, f: impl FnOnce(&mut Use) -> R) -> R {
+        self.page(page).of_domains.change(f)
+    }
+
+    /// Returns `EFAULT` if a page cannot be pinned.
+    fn check(&self, page: u64) -> Result {
+        match self.page(page).absent {
+            true => Err(Reason::UserMemory.with(0)),
+            false => Ok(()),
+        }
+    }
+
+    /// Pins pages for an access, or none.
+    pub(crate) fn hold(&self, pages: RangeInclusive<u64>) -> Result {
+        pages.clone().try_for_each(|page| self.check(page))?;
+        { pages }.for_each(|page| {
+            self.page(page).accesses.fetch_add(1, SeqCst);
+        });
+        Ok(())
+    }
+
+    /// Unpins pages of an access.
+    pub(crate) fn let_go(&self, pages: RangeInclusive<u64>) {
+        for page in pages {
+            let before = self.page(page).accesses.fetch_sub(1, SeqCst);
+            assert!(before > 0, "an access unpins a page twice");
+        }
+    }
+
+    /// Uses the bytes of pages that are mapped.
+    pub(crate) fn touch(&self, pages: RangeInclusive<u64>) {
+        { pages }.for_each(|page| self.page(page).bytes.look(|()| ()));
+    }
+
+    /// Uses the bytes of pages that are not mapped any more, so that nobody else does.
+    pub(crate) fn reuse(&self, pages: RangeInclusive<u64>) {
+        { pages }.for_each(|page| self.page(page).bytes.change(|()| ()));
+    }
+
+    /// Returns the indices of the pages that accesses have pinned.
+    pub(crate) fn held(&self) -> Vec<u64> {
+        let pages = 0..PAGES as u64;
+        pages
+            .filter(|page| self.page(*page).accesses.load(SeqCst) != 0)
+            .collect()
+    }
+
+    /// Pins a page for domains, which is not pinned for them. Returns `EFAULT`.
     pub(crate) fn pin(&self, page: u64) -> Result {
-        self.change(page, |page| {
-            assert!(!page.pinned, "a page is pinned twice");
-            if page.absent {
-                return Err(Reason::UserMemory.with(0));
-            }
-            page.pinned = true;
+        self.change(page, |of_domains| {
+            assert!(!of_domains.pinned, "a page is pinned twice");
+            self.check(page)?;
+            of_domains.pinned = true;
             Ok(())
         })
     }
@@ -111,7 +178,7 @@ impl Memory {
         self.change(page, |page| assert!(page.pinned, "a page is not pinned"));
     }
 
-    /// Returns the indices of the pages that are pinned.
+    /// Returns the indices of the pages that are pinned for domains.
     pub(crate) fn pinned(&self) -> Vec<u64> {
         let pages = 0..PAGES as u64;
         pages
@@ -172,6 +239,14 @@ impl Domain {
                 });
                 self.memory.change(page, |page| page.domains -= 1);
             }
+        }
+    }
+
+    /// Reads which pages of a range are dirty. It must have them.
+    pub(crate) fn read_dirty(&self, range: IovaRange) {
+        for page in range.start() >> PAGE_SHIFT..=range.last() >> PAGE_SHIFT {
+            let has = self.has[page as usize].look(|has| *has);
+            assert!(has, "dirty pages are read of what is not mapped");
         }
     }
 
