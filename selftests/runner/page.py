@@ -108,8 +108,8 @@ def _about(runs: Runs, _: list[str], names: list[str]) -> str:
     lines = []
     for name in names:
         run = runs.about(name)
-        rows = "" if run["pattern"] == "*" else f", rows ``{run['pattern']}``"
-        lines.append(f"- ``{name}``: {run['date']}, commit {run['commit']}, kernel ``{run['flavour']}``{rows},\n")
+        rows = "" if run["pattern"] == "*" else f"\n  rows ``{run['pattern']}``,"
+        lines.append(f"- ``{name}``: {run['date']}, commit {run['commit']}, kernel ``{run['flavour']}``,{rows}\n")
         lines.append(f"  {run['tools']}.\n")
     return "".join(lines)
 
