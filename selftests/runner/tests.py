@@ -551,7 +551,7 @@ class Numbers(unittest.TestCase):
 
     def test_run(self) -> None:
         run = self.filled(".. numbers run\n   b\n\n.. numbers end\n", *self.LINES)
-        self.assertIn("- ``b``: 1 May, commit c0ffee, kernel ``plain``, rows ``a*``,\n  rustc 1.\n", run)
+        self.assertIn("- ``b``: 1 May, commit c0ffee, kernel ``plain``,\n  rows ``a*``,\n  rustc 1.\n", run)
 
     def test_not_there(self) -> None:
         """A page that names a row that is not there is not filled."""
