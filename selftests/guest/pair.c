@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/vfio.h>
+
 #include "pair_call.h"
 
 static void one_space(struct fixture *f)
@@ -214,6 +216,36 @@ static void dirty_pages(struct fixture *f)
 	stop_pair(&p);
 }
 
+/* VFIO asks which devices a reset of a card's bus concerns, and what they are called here. */
+static void bus_is_known(struct fixture *f)
+{
+	union {
+		struct vfio_pci_hot_reset_info info;
+		char room[256];
+	} told;
+	struct pair p = {};
+	int i, known = 0;
+
+	WANT(start_pair(&p, NULL), 0);
+	for (i = 0; i < CARDS; i++) {
+		int r;
+
+		memset(&told, 0, sizeof(told));
+		told.info.argsz = sizeof(told);
+		r = call(card_fd(p.card[i]), VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &told);
+		/* Only the bus of a port can be reset. */
+		if (r == -ENODEV)
+			continue;
+		WANT(r, 0);
+		WANT(told.info.flags, VFIO_PCI_HOT_RESET_FLAG_DEV_ID | VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED);
+		WANT(told.info.count, 1);
+		WANT(told.info.devices[0].devid, p.dev_id[i]);
+		known++;
+	}
+	CHECK(known);
+	stop_pair(&p);
+}
+
 static const struct test tests[] = {
 	{ "both copy and interrupt in one space", one_space, ALONE },
 	{ "memory is unmapped for both", both_see_unmap, ALONE },
@@ -223,6 +255,7 @@ static const struct test tests[] = {
 	{ "interrupts set up while detached", interrupts_first, ALONE },
 	{ "the MSI window is free again", window_is_lent, ALONE },
 	{ "dirty pages", dirty_pages, ALONE },
+	{ "whose bus is reset", bus_is_known, ALONE },
 };
 
 static const struct suite pair_suite = {
