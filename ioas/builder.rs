@@ -75,7 +75,7 @@ impl Builder {
 
     /// Returns the pages that are in no segment yet, if there are any.
     pub(crate) fn pages(&self) -> Option<PageRange> {
-        PageRange::new(self.start, self.next.checked_sub(1)?)
+        PageRange::until(self.start, self.next)
     }
 
     /// Returns the number of pages of the last extent, which may go on with the next pages.

@@ -451,7 +451,7 @@ impl<'a> PendingPin<'a> {
 
     /// Makes us a user of the pages before `end` as well, which others have pinned.
     fn join(&mut self, inner: &mut Inner, end: u64) -> Result {
-        if let Some(pinned) = PageRange::new(self.next, end - 1) {
+        if let Some(pinned) = PageRange::until(self.next, end) {
             inner.segments.cut(pinned)?;
             self.have(inner, end);
         }
@@ -481,9 +481,7 @@ impl<'a> PendingPin<'a> {
             }
         }
         let start = core::mem::replace(&mut self.passed, end);
-        // The run that is left may begin with page 0.
-        let last = end.checked_sub(1);
-        match last.and_then(|last| PageRange::new(start, last)) {
+        match PageRange::until(start, end) {
             Some(piece) => consumer.take(inner.segments.runs(piece)),
             None => Ok(()),
         }
@@ -511,8 +509,7 @@ impl<'a> PendingPin<'a> {
 
     /// Makes us a user of the pages before `end` as well.
     fn have(&mut self, inner: &mut Inner, end: u64) {
-        let last = end.checked_sub(1);
-        let Some(piece) = last.and_then(|last| PageRange::new(self.next, last)) else {
+        let Some(piece) = PageRange::until(self.next, end) else {
             return;
         };
         inner.segments.get(piece);
@@ -529,8 +526,7 @@ impl Drop for PendingPin<'_> {
             return;
         }
         self.builder = Builder::new(0);
-        let last = self.next.checked_sub(1);
-        if let Some(ours) = last.and_then(|last| PageRange::new(self.range.start(), last)) {
+        if let Some(ours) = PageRange::until(self.range.start(), self.next) {
             self.pages.unpin(ours);
         }
         if self.spare == 0 && !self.counted {

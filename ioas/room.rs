@@ -26,7 +26,7 @@ fn gap_between(prev: Option<IovaRange>, range: IovaRange) -> Option<IovaRange> {
         Some(prev) => prev.last().checked_add(1)?,
         None => 0,
     };
-    IovaRange::new(start, range.start().checked_sub(1)?)
+    IovaRange::until(start, range.start())
 }
 
 /// Returns the gap before a range.

@@ -78,6 +78,14 @@ impl<U> Range<U> {
         }
     }
 
+    /// Returns the range from `start` to the element before `end`, or `None` if it is empty.
+    pub(crate) const fn until(start: u64, end: u64) -> Option<Self> {
+        match end.checked_sub(1) {
+            Some(last) => Self::new(start, last),
+            None => None,
+        }
+    }
+
     /// Returns the range of `len` elements from `start`. Returns `EINVAL` if `len` is 0, and
     /// `EOVERFLOW` if the last element does not fit in 64 bits.
     pub(crate) fn from_len(start: u64, len: u64) -> Result<Self> {
