@@ -44,6 +44,9 @@ const ONE_PAGE: Areas = &[(0, 1)];
 const TWO_PAGES: Areas = &[(0, 2)];
 const TWO_AREAS: Areas = &[(0, 1), (1, 1)];
 
+/// Why an access finds no memory: it is not mapped, or is unmapped.
+const GONE: &[Reason] = &[Reason::AccessGap, Reason::AccessUnmapping];
+
 /// Runs a model in a world with these areas and a driver; first where no domain has the areas, and then
 /// where one has. The model returns the areas that are left.
 fn with_driver(
@@ -116,6 +119,14 @@ fn run_hw_queue(world: &World, count: u64, reasons: &[Reason]) {
     done(result, reasons);
 }
 
+/// Unmaps the first page, unless a HW queue uses it. Returns the areas that are left of it.
+fn take_unless_a_queue_runs(world: &World) -> Areas {
+    match done(world.take(0, 1), &[Reason::UnmapHwQueue]) {
+        true => &[],
+        false => ONE_PAGE,
+    }
+}
+
 /// Reads what is dirty of what is mapped in the domain.
 fn read_dirty(world: &World, member: &Member) {
     for part in world.ioas.contiguous_memory(IovaRange::ALL) {
@@ -160,8 +171,7 @@ fn memory_is_pinned_again_while_it_is_unmapped() {
         let theirs = driver.clone();
         at_once!(
             move || {
-                let reasons = [Reason::AccessGap, Reason::AccessUnmapping];
-                done(theirs.pin(0, 1), &reasons);
+                done(theirs.pin(0, 1), GONE);
                 theirs.let_go();
             };
             || world.take(0, 1).unwrap()
@@ -251,8 +261,7 @@ fn an_area_is_pinned_while_a_part_is_unmapped() {
         at_once!(
             move || {
                 if done(theirs.pin(0, 2), &[Reason::AccessGap]) {
-                    let reasons = [Reason::AccessGap, Reason::AccessUnmapping];
-                    done(theirs.copy(0, 2), &reasons);
+                    done(theirs.copy(0, 2), GONE);
                     theirs.let_go();
                 }
             };
@@ -276,9 +285,7 @@ fn a_hw_queue_runs_while_its_memory_is_unmapped() {
         let (theirs, mut left) = (world.clone(), ONE_PAGE);
         at_once!(
             move || run_hw_queue(&theirs, 1, &[Reason::AccessGap]);
-            || if done(world.take(0, 1), &[Reason::UnmapHwQueue]) {
-                left = &[];
-            }
+            || left = take_unless_a_queue_runs(world)
         );
         left
     });
@@ -305,13 +312,8 @@ fn a_driver_and_a_hw_queue_use_memory_that_is_unmapped() {
         driver.pin(0, 1).unwrap();
         let (theirs, mut left) = (world.clone(), ONE_PAGE);
         at_once!(
-            move || {
-                let reasons = [Reason::AccessGap, Reason::AccessUnmapping];
-                run_hw_queue(&theirs, 1, &reasons);
-            };
-            || if done(world.take(0, 1), &[Reason::UnmapHwQueue]) {
-                left = &[];
-            }
+            move || run_hw_queue(&theirs, 1, GONE);
+            || left = take_unless_a_queue_runs(world)
         );
         left
     });
@@ -354,8 +356,7 @@ fn pinned_memory_is_read_while_it_is_unmapped() {
         let theirs = driver.clone();
         at_once!(
             move || {
-                let reasons = [Reason::AccessGap, Reason::AccessUnmapping];
-                done(theirs.copy(0, 1), &reasons);
+                done(theirs.copy(0, 1), GONE);
             };
             || world.take(0, 1).unwrap()
         );
@@ -410,8 +411,7 @@ fn an_area_is_pinned_and_read_while_it_is_unmapped() {
         let (reads, domain) = (world.clone(), member.clone());
         at_once!(
             move || {
-                let reasons = [Reason::AccessGap, Reason::AccessUnmapping];
-                done(pins.pin(0, 1), &reasons);
+                done(pins.pin(0, 1), GONE);
             },
             move || read_dirty(&reads, &domain);
             || world.take(0, 1).unwrap()
