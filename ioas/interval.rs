@@ -86,10 +86,7 @@ impl<U: Copy, V> IntervalMap<U, V> {
         at: u64,
         value: V,
     ) -> Result<(), V> {
-        let first = at
-            .checked_sub(1)
-            .filter(|last| *last < range.last())
-            .and_then(|last| Range::new(range.start(), last));
+        let first = Range::until(range.start(), at).filter(|first| first.last() < range.last());
         let (Some(first), Some(mut second)) = (first, self.at(range)) else {
             return Err(value);
         };

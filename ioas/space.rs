@@ -143,10 +143,7 @@ impl Space {
         at: u64,
         mut tail: Area,
     ) -> Result<(), Area> {
-        let parts = at
-            .checked_sub(1)
-            .and_then(|last| IovaRange::new(range.start(), last))
-            .zip(IovaRange::new(at, range.last()));
+        let parts = IovaRange::until(range.start(), at).zip(IovaRange::new(at, range.last()));
         let (Some((first, second)), Some(head)) = (parts, self.areas.get_mut(range)) else {
             return Err(tail);
         };

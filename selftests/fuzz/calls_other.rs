@@ -16,6 +16,7 @@ use Kind::*;
 
 const CONTEXT: Field = argument(FD, Fd(&[Res::Context]));
 const DEVICE: Field = argument("device", Fd(&[Res::Vfio]));
+const GROUP: Field = argument("group", Fd(&[Res::Group]));
 
 /// What has no struct: the arguments are those of the call.
 macro_rules! plain {
@@ -170,10 +171,30 @@ pub(crate) static CALLS: &[CallType] = &[
         }),
         weight: 2,
     },
+    // It revokes the device's memory, if the device is one that can be reset.
+    plain!(device_reset 1 Direct(c::NR_VFIO_DEVICE_RESET as u64), {
+        fd: Fd(&[Res::Vfio]), argument: Number(&[0]),
+    }),
+    plain!(open_group 1 Action::OpenGroup, { out_group: OutFd(Res::Group) }),
+    CallType {
+        name: "group_set_container",
+        command: "",
+        action: Ioctl(c::NR_VFIO_GROUP_SET_CONTAINER as u64),
+        layout: layout!(vfio_group_container [GROUP] { container: Fd(&[Res::Context]) }),
+        weight: 1,
+    },
+    plain!(group_unset_container 1 Direct(c::NR_VFIO_GROUP_UNSET_CONTAINER as u64), {
+        fd: Fd(&[Res::Group]), argument: Number(&[0]),
+    }),
+    // It binds the device, and attaches it to the container's address space.
+    plain!(group_get_device 1 Action::GroupDevice, {
+        fd: Fd(&[Res::Group]), out_device: OutFd(Res::Vfio),
+    }),
     plain!(open 1 Action::Open, { out_fd: OutFd(Res::Context) }),
     plain!(close 3 Action::Close, {
         fd: Fd(&[
             Res::Context, Res::AccessFd, Res::FaultFd, Res::VeventqFd, Res::DmaBuf, Res::Vfio,
+            Res::Group,
         ]),
     }),
     plain!(poll 2 Action::Poll, { fd: Fd(&[Res::FaultFd, Res::VeventqFd]) }),

@@ -246,7 +246,7 @@ const fn resource(res: Res) -> (&'static str, &'static str) {
         Res::VeventqFd => ("fd_iommu_veventq", "fd"),
         Res::HwQueue => ("iommufd_hw_queue_handle", "int32"),
         Res::DmaBuf => ("fd_iommu_dmabuf", "fd"),
-        Res::Vfio | Res::Child | Res::Mapping => ("", ""),
+        Res::Vfio | Res::Group | Res::Child | Res::Mapping => ("", ""),
     }
 }
 

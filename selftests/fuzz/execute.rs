@@ -11,7 +11,6 @@ mod other;
 
 use std::{
     fmt::Write,
-    fs,
     sync::{
         atomic::{
             AtomicBool,
@@ -71,7 +70,8 @@ use crate::{
         Field,
         Kind,
         Res, //
-    }, //
+    },
+    vfio::Vfio, //
 };
 
 /// What a program left behind as text: a line a call, one before and one after all is closed, one about the
@@ -99,8 +99,7 @@ pub(crate) struct Executor {
     memory: Memory,
     pub(crate) slots: Slots,
     status: i64,
-    /// The path of a device of VFIO, which is empty if there is none.
-    device: String,
+    vfio: Vfio,
     children: Children,
     /// What code programs reach, if that is noted.
     pub(crate) coverage: Option<Coverage>,
@@ -153,19 +152,13 @@ impl Executor {
         sys::limit_locked(u64::MAX);
         let memory = Memory::new();
         let status = sys::open("/proc/self/status", c::O_RDONLY);
-        let device = fs::read_dir("/dev/vfio/devices")
-            .ok()
-            .and_then(|mut devices| {
-                let device = devices.next()?.ok()?;
-                Some(device.path().display().to_string())
-            });
         let children = Children::new();
         sys::occupy_below(FLOOR).ok_or("no descriptors")?;
         Ok(Self {
             memory,
             slots: Slots::new().ok_or("no memory")?,
             status,
-            device: device.unwrap_or_default(),
+            vfio: Vfio::find(),
             children,
             coverage,
             pins,

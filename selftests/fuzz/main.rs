@@ -33,6 +33,7 @@ mod random;
 mod slots;
 mod sys;
 mod table;
+mod vfio;
 
 use std::{
     fs,

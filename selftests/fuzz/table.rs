@@ -26,6 +26,8 @@ pub(crate) enum Res {
     DmaBuf,
     /// The file of a device of VFIO.
     Vfio,
+    /// The file of a group of VFIO.
+    Group,
     Child,
     /// An address that mmap() returned.
     Mapping,
@@ -113,6 +115,9 @@ pub(crate) enum Action {
     Direct(u64),
     Open,
     OpenDevice,
+    OpenGroup,
+    /// VFIO_GROUP_GET_DEVICE_FD, of the device of `OpenDevice`.
+    GroupDevice,
     Close,
     Poll,
     ReadFaults,

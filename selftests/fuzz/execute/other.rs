@@ -54,8 +54,19 @@ impl Executor {
                 (fd.min(0), fd as u64)
             }
             Action::OpenDevice => {
-                let fd = sys::open(&self.device, c::O_RDWR);
+                let fd = sys::open(&self.vfio.device, c::O_RDWR);
                 (fd.min(0), fd as u64)
+            }
+            Action::OpenGroup => {
+                let fd = sys::open(&self.vfio.group, c::O_RDWR);
+                (fd.min(0), fd as u64)
+            }
+            Action::GroupDevice => {
+                let request = c::NR_VFIO_GROUP_GET_DEVICE_FD as u64;
+                let name = format!("{}\0", self.vfio.name);
+                let name = scratch.push(name.as_bytes()).unwrap_or(0);
+                let device = self.ioctl(index, fd, request, name);
+                (device.min(0), device as u64)
             }
             Action::Close => (sys::close(fd), 0),
             Action::Poll => (sys::poll(fd), 0),

@@ -8,9 +8,11 @@ quiet_console
 fuzz corpus device_bind >/tmp/tree
 cp /tmp/tree /tmp/programs
 fuzz generate 1 30 device_bind >>/tmp/programs
+fuzz generate 2 10 group_get_device >>/tmp/programs
 both /tmp/programs
 compared /tmp/programs /tmp/c /tmp/ours
 minimise
 report_findings
 
-succeed /tmp/tree open_device device_bind device_attach device_detach device_dmabuf ioas_map_file
+succeed /tmp/tree open_device device_bind device_attach device_detach device_dmabuf ioas_map_file \
+	device_reset group_set_container group_unset_container group_get_device
