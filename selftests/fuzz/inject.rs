@@ -311,22 +311,17 @@ impl Trial<'_> {
         self.sum.runs += 1;
         self.sum.injected += failing.done.len();
         self.sum.failed += failing.failed;
-        let mut both = self.wanted.iter().zip(&got);
-        let differs = if failing.is_lost {
-            // What stays pinned is the same in any case.
-            let is_about_pins = |line: &str| {
-                ["after close", "pins"]
-                    .iter()
-                    .any(|of| line.starts_with(of))
-            };
-            both.find(|(wanted, got)| wanted != got && is_about_pins(wanted))
-        } else {
-            both.find(|(wanted, got)| wanted != got)
+        let differs = match left_pinned(&got) {
+            Some(left) => Some((NOTHING_PINNED.to_string(), left.clone())),
+            // What follows is answered differently.
+            None if failing.is_lost => None,
+            None => {
+                let mut both = self.wanted.iter().zip(&got);
+                both.find(|(wanted, got)| wanted != got)
+                    .map(|(wanted, got)| (wanted.clone(), got.clone()))
+            }
         };
-        (
-            failing,
-            differs.map(|(wanted, got)| (wanted.clone(), got.clone())),
-        )
+        (failing, differs)
     }
 
     /// What is wrong if nothing else fails. How much a call allocates may change from run to run: what is
@@ -438,14 +433,20 @@ pub(crate) fn each(
             next[found.last.call] = None;
             outcome.broken.push(found);
         } else if let Some(&last) = after.done.last() {
-            trial.sum.unseen += 1;
-            outcome.unseen.push(Broken {
+            let broken = Broken {
                 last,
                 alone: false,
                 by: by.name(),
                 wanted,
                 got,
-            });
+            };
+            // Pages that stay pinned are wrong, however seldom they do.
+            if broken.wanted == NOTHING_PINNED {
+                outcome.broken.push(broken);
+            } else {
+                trial.sum.unseen += 1;
+                outcome.unseen.push(broken);
+            }
         }
     }
     outcome

@@ -11,6 +11,7 @@ const TIMING: &str = "/sys/kernel/debug/iommufd_rs/timing";
 
 use crate::{
     memory::{
+        put,
         Scratch,
         PAGE, //
     },
@@ -29,7 +30,10 @@ pub(crate) fn look(scratch: &mut Scratch, fd: i64) -> i64 {
     for path in debugfs() {
         read_all(&path, buffer);
     }
-    read_all(&format!("/proc/self/fdinfo/{fd}"), buffer)
+    let result = read_all(&format!("/proc/self/fdinfo/{fd}"), buffer);
+    // The modules say different things, and a struct of a later call may be long enough to have them in it.
+    put(buffer, &[0; PAGE as usize]);
+    result
 }
 
 /// Returns the files of our module in debugfs: there are some in a folder of each context.
