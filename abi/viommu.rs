@@ -82,6 +82,8 @@ unsafe extern "C" fn iommufd_rs_object_depend(
         unsafe {
             hw_queue::owner_of(dependent).ok_or(EINVAL)?;
             let (ctx, id) = hw_queue::owner_of(depended).ok_or(EINVAL)?;
+            // Only the task that makes the queue adds to it, so the room stays.
+            hw_queue::reserve_dependency(dependent)?;
             // It is published before it is disowned, so one of the two finds it.
             let needed = match hw_queue::own_object(depended) {
                 Some(needed) => needed,
@@ -91,7 +93,7 @@ unsafe extern "C" fn iommufd_rs_object_depend(
                     ok_or_warn!(found.into_shared(), EINVAL)?
                 }
             };
-            hw_queue::add_dependency(dependent, needed)?;
+            hw_queue::add_dependency(dependent, needed);
         }
         Ok(0)
     })

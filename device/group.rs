@@ -108,9 +108,10 @@ impl Attached {
         let Ok(member) = removed else {
             return Freed::Nothing;
         };
-        let other = self.members.first().and_then(|other| other.owner.as_ref());
-        if let (Some(attachment), Some(owner)) = (&mut self.attachment, other) {
-            attachment.set_owner(owner);
+        let other = self.members.first();
+        let other = other.and_then(|other| Some((other.owner.as_ref()?, other.id)));
+        if let (Some(attachment), Some((owner, id))) = (&mut self.attachment, other) {
+            attachment.set_owner(owner, id);
         }
         Freed::One(member.hwpt)
     }

@@ -212,12 +212,13 @@ impl FaultQueue {
         }? Refusal)
     }
 
-    /// Copies the first group to user space. Returns the number of bytes, or 0 if there is none, or
-    /// if its attachment has ended before the last of its faults was looked at. On failure the group
-    /// waits again. Returns the errors of [`FaultQueue::read`]. Called with `reading` held.
-    fn read_group(&self, to: &mut UserSliceWriter) -> Result<usize> {
+    /// Copies the first group to user space. Returns the number of bytes, which is 0 if its
+    /// attachment has ended before the last of its faults was looked at, or `None` if there is no
+    /// group. On failure the group waits again. Returns the errors of [`FaultQueue::read`]. Called
+    /// with `reading` held.
+    fn read_group(&self, to: &mut UserSliceWriter) -> Result<Option<usize>> {
         let Some(delivery) = self.begin_read(to.len())? else {
-            return Ok(0);
+            return Ok(None);
         };
         let written = self.write_faults(to, &delivery);
         let mut inner = self.inner.lock();
@@ -232,9 +233,12 @@ impl FaultQueue {
                 inner.answers_due += 1;
             } else {
                 inner.waiting.push_front(group);
+                drop(inner);
+                // A task that polls may have found nothing meanwhile.
+                self.arrived.wake_all();
             }
         }
-        written
+        written.map(Some)
     }
 
     /// Removes the first group from those that wait, to be read.
@@ -349,9 +353,12 @@ impl EventSource for FaultQueue {
         let _reading = lock_killable(&self.reading)?;
         let mut done = 0;
         loop {
+            let room = to.len();
             match self.read_group(to) {
-                Ok(0) => return Ok(done),
-                Ok(bytes) => done += bytes,
+                // Nothing of the group was written. There may be others behind it.
+                Ok(Some(0)) if to.len() == room => {}
+                Ok(None | Some(0)) => return Ok(done),
+                Ok(Some(bytes)) => done += bytes,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => return Ok(done),
             }

@@ -405,7 +405,7 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
                 uapi::option::SET => {
                     let large = bool_of(cmd.val64)?;
                     // `Ioas::space` is held while the answer is written.
-                    return retry_faults(&[user.range()], || {
+                    return retry_faults(&[user.range::<uapi::Option_>()], || {
                         ioas.set_large_pages(large, || user.write(&cmd))
                     });
                 }

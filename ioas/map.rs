@@ -501,6 +501,10 @@ fn cut_off<'a>(
         part.check(terms.prot, space.alignment - 1)?;
         let slice = some_or_warn!(before.slice.as_ref())?;
         let start = rest.start().wrapping_add(slice.length);
+        // The lengths of the parts before need not be multiples, although that of all of them is.
+        if start & (space.alignment - 1) != 0 {
+            return Err(Reason::MapUnaligned.with(start));
+        }
         let (vacancy, area) = part.begin(terms.prot, terms.followed, joint)?;
         // No other task changes an area that is building.
         if warn_on_once!(space.split(vacancy, rest, start, area).is_err()) {

@@ -269,8 +269,22 @@ impl Table {
             _ => {
                 drop(slots);
                 drop(object);
+                // Its maker may have published it in between, and then given back its own reference
+                // while this one was still there.
+                self.collect(id);
             }
         }
+    }
+
+    /// Destroys an object that goes with its last user, if it has none.
+    fn collect(&self, id: u32) {
+        let mut slots = self.slots.lock();
+        let is_unused = slots.entry(id).is_some_and(|Live { object, about }| {
+            object.ref_count() == 1 && (about.goes_with_last_user)(object)
+        });
+        let taken = is_unused.then(|| self.take_out(&mut slots, id)).flatten();
+        drop(slots);
+        drop(taken);
     }
 
     /// Removes an object, so that no look-up finds it. Other references to it remain valid.

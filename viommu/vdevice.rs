@@ -69,7 +69,9 @@ impl Kind for Vdevice {
 pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::VdeviceAlloc, user: &UserStruct) -> Result {
     // The vDEVICE has a claim, and so a reference to the device, while the answer is written, and
     // the device's group is not attached meanwhile.
-    retry_faults(&[user.range()], || make(ctx, &mut cmd, user))
+    retry_faults(&[user.range::<uapi::VdeviceAlloc>()], || {
+        make(ctx, &mut cmd, user)
+    })
 }
 
 /// Makes and publishes the vDEVICE.

@@ -100,6 +100,11 @@ impl AttachHandle {
         self.faults.as_ptr()
     }
 
+    /// Has page faults name another device of the group.
+    pub(super) fn set_device(&self, device: u32) {
+        self.faults.set_device(device);
+    }
+
     /// Returns the domain of the attachment.
     pub(super) fn domain(&self) -> &Attachable {
         &self.domain

@@ -176,8 +176,10 @@ impl Attachment {
     }
 
     /// Makes the ownership through another device of the group the one that this holds. A PASID is
-    /// detached by a device, which must still be in the group.
-    pub(crate) fn set_owner(&mut self, owner: &Arc<DmaOwner>) {
+    /// detached by a device, which must still be in the group. `id` is the device that page faults
+    /// name from now on.
+    pub(crate) fn set_owner(&mut self, owner: &Arc<DmaOwner>, id: u32) {
+        self.handle.set_device(id);
         if !warn_on_once!(owner.group().addr() != self.owner.group().addr()) {
             self.owner = owner.clone();
         }

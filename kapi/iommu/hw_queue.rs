@@ -20,6 +20,7 @@ use kernel::{
 use crate::{
     ffi::bindings,
     kapi::{
+        bug::warn_on_once,
         iommu::{
             driver_struct::DriverStruct,
             viommu::{
@@ -222,17 +223,27 @@ pub(crate) unsafe fn own_object(object: *mut bindings::iommufd_object) -> Option
     links.lock().object.clone()
 }
 
-/// Keeps a reference to what a queue depends on until the queue is dropped. Returns `ENOMEM` if
-/// there is no memory for it.
+/// Makes room for one more dependency of a queue. Returns `ENOMEM`.
 ///
 /// # Safety
 ///
 /// `object` must be the public part of a [`HwQueue`] that is not freed during the call.
-pub(crate) unsafe fn add_dependency(
-    object: *mut bindings::iommufd_object,
-    needed: SharedAny,
-) -> Result {
+pub(crate) unsafe fn reserve_dependency(object: *mut bindings::iommufd_object) -> Result {
     // SAFETY: The caller guarantees that it is the public part of a `HwQueue` that exists.
     let links = unsafe { links_of(object) };
-    Ok(links.lock().needs.push(needed, GFP_KERNEL_ACCOUNT)?)
+    Ok(links.lock().needs.reserve(1, GFP_KERNEL_ACCOUNT)?)
+}
+
+/// Keeps a reference to what a queue depends on until the queue is dropped. There must be room for
+/// it. So nothing can fail when the reference is there, which may have become the last one: the
+/// driver may hold a lock that dropping it takes.
+///
+/// # Safety
+///
+/// `object` must be the public part of a [`HwQueue`] that is not freed during the call.
+pub(crate) unsafe fn add_dependency(object: *mut bindings::iommufd_object, needed: SharedAny) {
+    // SAFETY: The caller guarantees that it is the public part of a `HwQueue` that exists.
+    let links = unsafe { links_of(object) };
+    let added = links.lock().needs.push_within_capacity(needed);
+    warn_on_once!(added.is_err());
 }

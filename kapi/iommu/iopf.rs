@@ -18,6 +18,11 @@ use core::{
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic,
+            AtomicFlag, //
+        },
         Arc,
         Completion,
         Refcount, //
@@ -57,8 +62,9 @@ pub(crate) trait FaultSink: Send + Sync {
     /// locks, but none that answering a fault takes.
     fn deliver(&self, group: FaultGroup);
 
-    /// Answers the groups that came by an attachment. No more come by it. The caller waits until
-    /// all are answered, so this must not wait for user space.
+    /// Answers the groups that came by an attachment. The caller waits until all are answered, so
+    /// this must not wait for user space. It is called again after a group that is delivered
+    /// meanwhile, so a lock must order `deliver` and `end`.
     fn end(&self, attachment: AttachmentId);
 
     /// A group that was delivered has been answered. Must not sleep.
@@ -79,7 +85,10 @@ pub(super) struct FaultHandle {
     raw: Opaque<bindings::iommu_attach_handle>,
     /// `None` if devices cannot have page faults.
     sink: Option<Arc<dyn FaultSink>>,
-    device: u32,
+    /// The id of the device that faults name.
+    device: Atomic<u32>,
+    /// Whether what is delivered from now on is answered at once.
+    ended: AtomicFlag,
     /// Counts the groups that are not answered, the calls of [`handle_fault`], and the handle
     /// itself.
     users: Refcount,
@@ -100,7 +109,8 @@ impl FaultHandle {
         pin_init!(Self {
             raw <- Opaque::zeroed(),
             sink,
-            device,
+            device: Atomic::new(device),
+            ended: AtomicFlag::new(false),
             users: Refcount::new(1),
             unused <- Completion::new(),
         })
@@ -109,6 +119,11 @@ impl FaultHandle {
     /// Returns the C object.
     pub(super) fn as_ptr(&self) -> *mut bindings::iommu_attach_handle {
         self.raw.get()
+    }
+
+    /// Has faults name another device of the group. Those that are not read yet do so, too.
+    pub(super) fn set_device(&self, device: u32) {
+        self.device.store(device, Relaxed);
     }
 
     fn id(&self) -> AttachmentId {
@@ -127,6 +142,9 @@ impl FaultHandle {
 impl PinnedDrop for FaultHandle {
     fn drop(self: Pin<&mut Self>) {
         if let Some(sink) = &self.sink {
+            // Before `end`: a delivery that `end` does not see comes after it under the sink's
+            // lock, and finds this set.
+            self.ended.store(true, Relaxed);
             sink.end(self.id());
         }
         self.put();
@@ -141,7 +159,9 @@ impl PinnedDrop for FaultHandle {
 /// # Safety
 ///
 /// Must be called by the IOMMU core only, with a group whose attach handle begins with a
-/// [`FaultHandle`] and stays attached during the call. Drivers report no fault while they detach.
+/// [`FaultHandle`] and exists when the call begins. The attachment may end meanwhile: the core
+/// replaces a handle after the device has moved, and not all drivers wait for faults when they
+/// detach.
 pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -> c_int {
     // SAFETY: The caller guarantees that the group is valid.
     let raw = unsafe { (*group).attach_handle };
@@ -159,6 +179,9 @@ pub(super) unsafe extern "C" fn handle_fault(group: *mut bindings::iopf_group) -
     // INVARIANT: The use was just counted, and the group is off the core's list.
     // SAFETY: The core does not pass NULL.
     sink.deliver(FaultGroup(unsafe { NonNull::new_unchecked(group) }));
+    if handle.ended.load(Relaxed) {
+        sink.end(handle.id());
+    }
     handle.put();
     0
 }
@@ -229,9 +252,9 @@ impl FaultGroup {
         self.handle().id()
     }
 
-    /// Returns the id of the device that was attached.
+    /// Returns the id of the device that faults of the attachment name.
     pub(crate) fn device(&self) -> u32 {
-        self.handle().device
+        self.handle().device.load(Relaxed)
     }
 
     /// Calls `f` for each fault in the order in which the core has them. The last one ends the

@@ -79,9 +79,9 @@ impl UserStruct {
         self.size
     }
 
-    /// Returns the range to which [`UserStruct::write`] writes.
-    pub(crate) fn range(&self) -> UserRange {
-        UserRange::write(self.ptr, (self.size as usize).min(MAX_SIZE))
+    /// Returns the range to which [`UserStruct::write`] writes a `T`.
+    pub(crate) fn range<T>(&self) -> UserRange {
+        UserRange::write(self.ptr, (self.size as usize).min(size_of::<T>()))
     }
 
     /// Reads the struct. Fields that an older caller does not have are zero.

@@ -116,6 +116,9 @@ pub(crate) fn failing_loads(step: u32, module: &str) -> Result<(), String> {
     if coverage.load(file) != 0 {
         return Err("the module cannot be loaded any more".to_string());
     }
+    if count == 0 {
+        return Err("nothing failed while the module was loaded".to_string());
+    }
     println!("KTAP version 1\n1..1");
     coverage.print("reached");
     println!("ok 1 the module is loaded: {some} allocations, {count} failures, {failed} answered");

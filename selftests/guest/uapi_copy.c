@@ -232,6 +232,27 @@ static void misaligned(struct fixture *f)
 	WANT(unmap_all(f->fd, f->other), 3 * PAGE + 200);
 }
 
+/* Each mapping that is copied must consist of whole pages of the destination's, not only all of them together. */
+static void parts_of_pages(struct fixture *f)
+{
+	uint64_t iova = 2 * FREE_IOVA;
+
+	if (f->domain && on_c_module()) {
+		skip("finding BI: the C module has the IOMMU map a part of a page");
+		return;
+	}
+	WANT(map(f->fd, f->other, mem.rw, PAGE + PAGE / 2, FREE_IOVA), 0);
+	WANT(map(f->fd, f->other, mem.rw + 8 * PAGE, PAGE / 2, FREE_IOVA + PAGE + PAGE / 2), 0);
+	if (f->domain)
+		WANT_WHY(f->fd, copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | RW, f->ioas, &iova),
+			 -EINVAL, "map-unaligned");
+	else
+		WANT(copy(f->fd, f->other, FREE_IOVA, 2 * PAGE, FIXED | RW, f->ioas, &iova), 0);
+	WANT(unmap_all(f->fd, f->ioas), f->domain ? PAGE : 3 * PAGE);
+	WANT(unmap_all(f->fd, f->other), 3 * PAGE);
+	WANT(pinned(), f->idle_pins);
+}
+
 /* If the struct cannot be written back, nothing may be mapped. */
 static void unanswered(struct fixture *f)
 {
@@ -263,6 +284,7 @@ static const struct test tests[] = {
 	{ "permissions of the second mapping", permissions_half_way, NO_DOMAIN | DOMAIN },
 	{ "memory that does not exist", bad_memory, DOMAIN },
 	{ "misaligned mappings", misaligned, NO_DOMAIN | DOMAIN },
+	{ "parts of pages, finding BI", parts_of_pages, NO_DOMAIN | DOMAIN },
 	{ "the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
 	{ "the source is destroyed", source_gone, NO_DOMAIN | DOMAIN },
 };

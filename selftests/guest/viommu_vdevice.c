@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vDEVICEs: the virtual id of a device, and what is left when the device is unbound. */
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "viommu.h"
@@ -38,6 +40,30 @@ static void wrong(struct fixture *none)
 	WANT(destroy(g.fd, two), 0);
 	WANT(destroy(g.fd, device), 0);
 	close_guest(&g);
+}
+
+/* The caller's struct is larger than the kernel's, and what the kernel does not know cannot be written to. */
+static void larger(struct fixture *none)
+{
+	struct iommu_vdevice_alloc cmd = { .size = PAGE, .virt_id = VIRT_ID };
+	int file = memory_file(2 * PAGE, 0);
+	struct guest g;
+	char *area, *at;
+
+	CHECK(file >= 0);
+	/* Private pages of a file have to be copied before they can be written to. */
+	area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	CHECK(area != MAP_FAILED && !mprotect(area + PAGE, PAGE, PROT_READ) && open_guest(&g));
+	at = area + PAGE - sizeof(cmd);
+	cmd.viommu_id = g.viommu;
+	cmd.dev_id = g.dev_id;
+	WANT(pwrite(file, &cmd, sizeof(cmd), at - area), sizeof(cmd));
+	WANT(call(g.fd, IOMMU_VDEVICE_ALLOC, at), 0);
+	memcpy(&cmd, at, sizeof(cmd));
+	WANT(destroy(g.fd, cmd.out_vdevice_id), 0);
+	close_guest(&g);
+	munmap(area, 2 * PAGE);
+	close(file);
 }
 
 /* A device has one vDEVICE, whatever the vIOMMU. Each vIOMMU has its own virtual ids. */
@@ -142,6 +168,7 @@ static void while_attached(struct fixture *none)
 
 static const struct test tests[] = {
 	{ "wrong calls for a vDEVICE", wrong, ALONE },
+	{ "a larger struct", larger, ALONE },
 	{ "two vIOMMUs", two_guests, ALONE },
 	{ "destroyed with its device", unbound, ALONE },
 	{ "destroyed before its device", destroyed, ALONE },

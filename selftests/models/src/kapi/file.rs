@@ -46,6 +46,8 @@ pub(crate) mod anon_file {
         fn read(&self, to: &mut UserSliceWriter) -> Result<usize>;
         fn write(&self, from: &mut UserSliceReader) -> Result<usize>;
         fn is_readable(&self) -> bool;
+        /// How often tasks that poll were woken.
+        fn woken(&self) -> usize;
     }
 
     impl<T: EventFile> Calls for T {
@@ -59,6 +61,10 @@ pub(crate) mod anon_file {
 
         fn is_readable(&self) -> bool {
             self.ready().read
+        }
+
+        fn woken(&self) -> usize {
+            self.pollers().woken()
         }
     }
 
@@ -93,21 +99,32 @@ pub(crate) mod anon_file {
     }
 }
 
-/// The tasks that poll a file. There are none.
+/// The tasks that poll a file. There are none: how often they would be woken is counted.
 pub(crate) mod pollers {
+    use std::sync::atomic::{
+        AtomicUsize,
+        Ordering::SeqCst, //
+    };
+
     use kernel::prelude::*;
 
-    /// No tasks.
-    pub(crate) struct Pollers(());
+    /// How often they were woken.
+    pub(crate) struct Pollers(AtomicUsize);
 
     impl Pollers {
         /// Returns an initialiser.
         pub(crate) fn new() -> impl PinInit<Self> {
-            kernel::init::By(|| Ok(Self(())))
+            kernel::init::By(|| Ok(Self(AtomicUsize::new(0))))
         }
 
-        /// Wakes nobody.
-        pub(crate) fn wake_all(&self) {}
+        /// Counts.
+        pub(crate) fn wake_all(&self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+
+        pub(super) fn woken(&self) -> usize {
+            self.0.load(SeqCst)
+        }
     }
 
     macro_rules! new_pollers {

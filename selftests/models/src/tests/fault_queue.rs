@@ -4,6 +4,11 @@
 
 use std::sync::Arc;
 
+use loom::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
 use kernel::{
     prelude::*,
     uaccess::{
@@ -223,6 +228,52 @@ fn a_group_that_cannot_be_copied_waits() {
             queue.answers(),
             [(1, Answer::Invalid), (2, Answer::Invalid)]
         );
+    });
+}
+
+/// A task that polls while a group is copied in vain finds nothing. It is woken when the group waits again.
+#[test]
+fn a_group_that_waits_again_wakes() {
+    every_order(None, || {
+        let queue = Queue::new();
+        queue.deliver(ONE, 1);
+        let other = queue.clone();
+        let mut slept_at = None;
+        at_once!(
+            move || assert!(other.read(1, FAULT - 1).is_empty());
+            || {
+                let woken = queue.file.woken();
+                slept_at = (!queue.file.is_readable()).then_some(woken);
+            }
+        );
+        assert!(queue.file.is_readable());
+        assert!(slept_at.is_none_or(|woken| queue.file.woken() > woken));
+        queue.tables.end(ONE);
+    });
+}
+
+/// A group is delivered while its attachment ends, which `handle_fault()` of `kapi/iommu/iopf.rs` looks at
+/// afterwards: one of the two answers it.
+#[test]
+fn a_group_is_delivered_while_its_attachment_ends() {
+    every_order(None, || {
+        let queue = Queue::new();
+        let (device, ended) = (queue.clone(), Arc::new(AtomicBool::new(false)));
+        let has_ended = ended.clone();
+        at_once!(
+            move || {
+                device.deliver(ONE, 1);
+                if has_ended.load(Relaxed) {
+                    device.tables.end(ONE);
+                }
+            };
+            || {
+                ended.store(true, Relaxed);
+                queue.tables.end(ONE);
+            }
+        );
+        assert_eq!(queue.answers(), [(1, Answer::Invalid)]);
+        assert!(!queue.file.is_readable());
     });
 }
 

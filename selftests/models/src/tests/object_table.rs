@@ -226,6 +226,26 @@ fn a_look_up_meets_the_last_release() {
     });
 }
 
+/// The last user releases an object while its maker publishes it and releases its own reference: one of the
+/// two destroys it.
+#[test]
+fn a_release_meets_the_publication() {
+    every_order(None, || {
+        let (ctx, dropped) = context();
+        let passing = Passing(Thing::new(&dropped));
+        let draft = ctx.objects().reserve().unwrap().fill(Ok(passing)).unwrap();
+        let (own, user, other) = ((*draft).clone(), (*draft).clone(), ctx.clone());
+        at_once!(
+            move || other.objects().release(user);
+            || {
+                draft.publish();
+                ctx.objects().release(own);
+            }
+        );
+        assert_eq!(dropped.load(SeqCst), 1);
+    });
+}
+
 /// A release and a destruction at once: one of them destroys the object.
 #[test]
 fn a_release_meets_a_destruction() {
