@@ -225,18 +225,19 @@ static void wrong_entries(struct fixture *none)
 	close_guest(&g);
 }
 
+enum { IDS = 5 };
+
 /* One host's id for each of the guest's, as long as it is used. */
-static void domain_ids(struct fixture *none)
+static void check_ids(const uint32_t ids[IDS])
 {
-	const uint32_t ids[] = { 0, 1, DOMAIN, OTHER_DOMAIN, 0xffff };
-	uint32_t hwpt[2][ARRAY_SIZE(ids)], host[ARRAY_SIZE(ids)];
+	uint32_t hwpt[2][IDS], host[IDS];
 	struct dte parent;
 	struct guest g;
 
 	if (!open_guest(&g))
 		return;
 	parent = parent_entry(&g);
-	for (unsigned int n = 0; n < ARRAY_SIZE(ids); n++) {
+	for (unsigned int n = 0; n < IDS; n++) {
 		for (int twice = 0; twice < 2; twice++) {
 			struct dte dte = translating(ids[n], twice ? OTHER_GCR3_PAGE : GCR3_PAGE);
 			uint32_t id;
@@ -257,6 +258,16 @@ static void domain_ids(struct fixture *none)
 	WANT(attach(g.edu.dev, hwpt[1][2], NULL), 0);
 	WANT(check_entry(&g, parent, translating(DOMAIN, OTHER_GCR3_PAGE)), host[2]);
 	close_guest(&g);
+}
+
+static void domain_ids(struct fixture *none)
+{
+	check_ids((const uint32_t[]){ 0, 1, DOMAIN, OTHER_DOMAIN, 0xffff });
+}
+
+static void domain_id_0_later(struct fixture *none)
+{
+	check_ids((const uint32_t[]){ 1, 0, DOMAIN, OTHER_DOMAIN, 0xffff });
 }
 
 static void replaced(struct fixture *none)
@@ -523,6 +534,7 @@ static const struct test tests[] = {
 	{ "each bit of an entry", bits_of_entries, ALONE },
 	{ "wrong entries", wrong_entries, ALONE },
 	{ "domain IDs", domain_ids, ALONE },
+	{ "domain ID 0 after another one", domain_id_0_later, ALONE },
 	{ "one entry after another", replaced, ALONE },
 	{ "an entry that blocks", blocked, ALONE },
 	{ "the host unmaps", host_unmaps, ALONE },
