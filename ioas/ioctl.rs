@@ -3,6 +3,8 @@
 //! The ioctls on address spaces. Fields are checked in the order that C iommufd has: unknown flags
 //! and reserved fields, numbers, ids.
 
+use core::mem::offset_of;
+
 use kernel::{
     prelude::*,
     sync::atomic::ordering::Relaxed,
@@ -405,8 +407,9 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
                 uapi::option::SET => {
                     let large = bool_of(cmd.val64)?;
                     // `Ioas::space` is held while the answer is written.
-                    return retry_faults(&[user.range::<uapi::Option_>()], || {
-                        ioas.set_large_pages(large, || user.write(&cmd))
+                    let answer = user.field_range(offset_of!(uapi::Option_, val64));
+                    return retry_faults(&[answer], || {
+                        ioas.set_large_pages(large, || user.write_field(&cmd, |cmd| &cmd.val64))
                     });
                 }
                 _ => return Err(Reason::OptionOperation.with(op.into())),
@@ -414,7 +417,7 @@ pub(crate) fn option(ctx: &Ctx, mut cmd: uapi::Option_, user: &UserStruct) -> Re
         }
         _ => return Err(Reason::OptionUnknown.with(cmd.option_id.into())),
     }
-    user.write(&cmd)
+    user.write_field(&cmd, |cmd| &cmd.val64)
 }
 
 fn set_rlimit_mode(ctx: &Ctx, cmd: &uapi::Option_, user: &UserStruct) -> Result {
@@ -423,7 +426,7 @@ fn set_rlimit_mode(ctx: &Ctx, cmd: &uapi::Option_, user: &UserStruct) -> Result 
     }
     ctx.set_process_accounting(|| {
         let process = bool_of(cmd.val64)?;
-        user.write(cmd)?;
+        user.write_field(cmd, |cmd| &cmd.val64)?;
         Ok(process)
     })
 }

@@ -91,9 +91,13 @@ impl Top {
     }
 
     /// Makes a folder for a context. It is removed when the context is dropped. Does nothing if
-    /// there are too many folders, or there is no memory.
-    pub(crate) fn show(&self, ctx: &Ctx) {
-        let Some(count) = Count::one() else { return };
+    /// there are too many folders, or there is no memory. Half of the folders are not for
+    /// containers, which anybody can open.
+    pub(crate) fn show(&self, ctx: &Ctx, is_container: bool) {
+        let most = MOST_FOLDERS / if is_container { 2 } else { 1 };
+        let Some(count) = Count::one(most) else {
+            return;
+        };
         let Ok(watched) = Arc::new(
             Watched {
                 table: ctx.objects().clone(),
@@ -169,11 +173,11 @@ impl Companion for Shown {}
 struct Count;
 
 impl Count {
-    /// Counts one, if that is not too many.
-    fn one() -> Option<Self> {
+    /// Counts one, if there are fewer than `most`.
+    fn one(most: u32) -> Option<Self> {
         let before = FOLDERS.fetch_add(1, Relaxed);
         let counted = Self;
-        (before < MOST_FOLDERS).then_some(counted)
+        (before < most).then_some(counted)
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn alloc(ctx: &FileRef<Ctx>, mut cmd: uapi::ViommuAlloc, user: &UserS
         len: cmd.data_len as usize,
     });
     // The driver reads the data, and may write to them, while the device is referenced.
-    let draft = retry_faults(data.map(UserData::range).as_slice(), || {
+    let draft = retry_faults(data.map(UserData::answered_range).as_slice(), || {
         make(ctx, &cmd, data)
     })?;
     cmd.out_viommu_id = draft.id();

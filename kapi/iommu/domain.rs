@@ -87,6 +87,11 @@ impl UserData {
         UserRange::read(self.ptr, self.len)
     }
 
+    /// Returns the same memory, to which the driver may write an answer.
+    pub(crate) fn answered_range(self) -> UserRange {
+        UserRange::read_and_answer(self.ptr, self.len)
+    }
+
     /// Returns the C struct.
     pub(super) fn as_raw(self) -> bindings::iommu_user_data {
         bindings::iommu_user_data {

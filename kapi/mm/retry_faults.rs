@@ -31,16 +31,27 @@ pub(crate) struct UserRange {
     ptr: UserPtr,
     len: usize,
     write: bool,
+    /// Whether an answer may be written to memory that is read.
+    answer: bool,
 }
 
 impl UserRange {
-    /// `len` bytes that are read. If the memory permits it, they may be written to as well, as far
-    /// as the first MiB goes.
+    /// `len` bytes that are read.
     pub(crate) fn read(ptr: UserPtr, len: usize) -> Self {
         Self {
             ptr,
             len,
             write: false,
+            answer: false,
+        }
+    }
+
+    /// `len` bytes that are read. If the memory permits it, they may be written to as well, as far
+    /// as the first MiB goes.
+    pub(crate) fn read_and_answer(ptr: UserPtr, len: usize) -> Self {
+        Self {
+            answer: true,
+            ..Self::read(ptr, len)
         }
     }
 
@@ -50,6 +61,7 @@ impl UserRange {
             ptr,
             len,
             write: true,
+            answer: false,
         }
     }
 
@@ -65,7 +77,7 @@ impl UserRange {
             // SAFETY: It accesses user memory only, and says how much it could not.
             let unreadable = unsafe { bindings::iommufd_rs_fault_in_readable(at, len) };
             // What a driver answers is at the beginning of what it reads.
-            let unwriteable = if self.write || done == 0 {
+            let unwriteable = if self.write || (self.answer && done == 0) {
                 // SAFETY: It accesses user memory only, whose contents it does not change, and says
                 // how much it could not.
                 unsafe { bindings::iommufd_rs_fault_in_writeable(at, len) }

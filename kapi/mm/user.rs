@@ -79,6 +79,11 @@ impl UserStruct {
         self.size
     }
 
+    /// Returns the range to which [`UserStruct::write_field`] writes the field at byte `offset`.
+    pub(crate) fn field_range(&self, offset: usize) -> UserRange {
+        UserRange::write(self.ptr.wrapping_byte_add(offset), size_of::<u64>())
+    }
+
     /// Returns the range to which [`UserStruct::write`] writes a `T`.
     pub(crate) fn range<T>(&self) -> UserRange {
         UserRange::write(self.ptr, (self.size as usize).min(size_of::<T>()))

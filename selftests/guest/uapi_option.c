@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* OPTION: huge pages of an IOAS, and the rlimit mode of the context. */
+#include <stddef.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "uapi.h"
@@ -145,11 +147,33 @@ static void unanswered(struct fixture *f)
 	WANT_FINDING("effect before answer", get_option(f->fd, HUGE_PAGES, f->ioas), 1, 0);
 }
 
+/* The value is all that is written back: the rest of the struct may be in memory that can only be read. */
+static void only_the_value(struct fixture *f)
+{
+	char *area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iommu_option *cmd = (void *)(area + PAGE - offsetof(struct iommu_option, val64));
+	const int ops[] = { GET, SET };
+
+	CHECK(area != MAP_FAILED);
+	for (unsigned int n = 0; n < ARRAY_SIZE(ops); n++) {
+		CHECK(!mprotect(area, PAGE, PROT_READ | PROT_WRITE));
+		*cmd = (struct iommu_option){
+			.size = sizeof(*cmd), .option_id = HUGE_PAGES, .op = ops[n],
+			.object_id = f->ioas, .val64 = ops[n] == SET,
+		};
+		CHECK(!mprotect(area, PAGE, PROT_READ));
+		WANT(call(f->fd, IOMMU_OPTION, cmd), 0);
+		WANT(cmd->val64, 1);
+	}
+	munmap(area, 2 * PAGE);
+}
+
 static const struct test tests[] = {
 	{ "huge pages off and on", huge_pages, NO_DOMAIN | DOMAIN },
 	{ "huge pages off with misaligned areas", misaligned_areas, NO_DOMAIN },
 	{ "rlimit mode set and refused", rlimit_mode, NO_DOMAIN },
 	{ "huge pages: the struct cannot be written back", unanswered, NO_DOMAIN | DOMAIN },
+	{ "huge pages: only the value can be written back", only_the_value, NO_DOMAIN | DOMAIN },
 };
 
 const struct suite option_suite = {
