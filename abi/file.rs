@@ -199,7 +199,8 @@ unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::fil
         // SAFETY: `register` has registered a field of a `MiscDevice`, which exists during the call
         // because misc_deregister() waits for it.
         let shown = unsafe { &(*container_of!(Opaque::cast_from(device), MiscDevice, raw)).shown };
-        // SAFETY: As above; its minor does not change while it is registered.
+        // SAFETY: The `struct miscdevice` exists during the call, and its minor does not change while
+        // it is registered.
         let is_container = unsafe { (*device).minor } == bindings::VFIO_MINOR as c_int;
         if let Some(top) = shown {
             top.show(&ctx, is_container);

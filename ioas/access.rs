@@ -5,6 +5,8 @@
 //! Pages are pinned and bytes are copied with no lock of the address space held: the area counts a
 //! [`Reader`](crate::ioas::reader::Reader) meanwhile.
 
+use core::cell::Cell;
+
 use kernel::sync::atomic::ordering::Relaxed;
 
 use crate::{
@@ -139,14 +141,15 @@ fn hold_some(
 }
 
 /// Holds the areas that cover `range`, of which there may be millions. Calls `check` with each, as
-/// [`for_each_covering`], and from the first one on again if it had to wait. When it returns, all areas
-/// up to the last one, or up to the one that failed, are mapped. Returns `ENOENT` at a gap, `EINTR` if
+/// [`for_each_covering`], and from the first one on again if it had to wait, before which it calls `again`
+/// with no lock held. When it returns, all areas up to the last one, or up to the one that failed, are mapped. Returns `ENOENT` at a gap, `EINTR` if
 /// the task is being killed, and the errors of `check`.
 fn hold_all(
     ioas: &Ioas,
     held: &mut Held<'_>,
     range: IovaRange,
     mut check: impl FnMut(IovaRange, IovaRange, &Area) -> Result,
+    again: impl Fn(),
 ) -> Result {
     let mut rest = range;
     loop {
@@ -160,6 +163,7 @@ fn hold_all(
             Round::Wait(iova) => {
                 // Nothing may be held while the task waits.
                 held.release(|_| {});
+                again();
                 ioas.give_way(iova)?;
                 rest = range;
             }
@@ -336,19 +340,20 @@ pub(super) fn pin(
         Ok(pages)
     };
     // In most calls there is one area.
-    let mut first = None;
-    let found = hold_all(ioas, &mut held, range, |mapped, part, area| {
+    let first = Cell::new(None);
+    let check = |mapped: IovaRange, part: IovaRange, area: &Area| {
         let pages = find(mapped, part, area)?;
         if part.start() == range.start() {
-            first = Some((part, area.slice.clone(), pages));
+            first.set(Some((part, area.slice.clone(), pages)));
         }
         Ok(())
-    });
+    };
+    let found = hold_all(ioas, &mut held, range, check, || drop(first.take()));
 
     // The areas before the first one that is refused are pinned all the same, since one of them may
     // be refused for a reason of its own, which comes first.
     let mut pinned = None;
-    let result = match (held.covered(), first) {
+    let result = match (held.covered(), first.into_inner()) {
         (Some(covered), Some((part, slice, pages))) if part.last() == covered.last() => {
             let result = slice.pages.pin(pages, &mut f);
             pinned = result.is_ok().then_some(part.last());

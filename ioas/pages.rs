@@ -548,6 +548,12 @@ pub(super) fn not_charged(
 }
 
 impl Inner {
+    /// A task that [`Inner::pins`] counts has ended. Who finds fewer of them finds that counted, too.
+    pub(super) fn pin_ended(&mut self) {
+        self.owner.usage().pin_ended();
+        self.pins.sub(1);
+    }
+
     /// Returns the address space of the owner, or `None` if it is the caller's.
     pub(super) fn other_mm(&self) -> Option<ARef<Mm>> {
         let is_other = !self.owner.is_current();

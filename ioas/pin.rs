@@ -293,8 +293,9 @@ impl<'a> PendingPin<'a> {
             }
             fault_injection::point(ENOMEM)?;
             let charged = match core::mem::replace(&mut paid, Ok(())) {
-                Err(error) if error != ENOMEM => Err(inner.not_paid(wanted, error)),
-                // Other tasks may have uncharged pages since `Advance::pay` returned `ENOMEM`.
+                Err(EINTR) => Err(inner.not_paid(wanted, EINTR)),
+                // Since `Advance::pay` failed other tasks may have uncharged pages, or there may be
+                // another owner.
                 _ => inner.charge(wanted, Some(advance)),
             };
             let refusal = match charged {
@@ -339,7 +340,7 @@ impl<'a> PendingPin<'a> {
     /// Tells others that nothing is charged any more that is not pinned.
     fn end(&mut self, mut inner: InnerGuard<'_>) {
         if core::mem::take(&mut self.counted) {
-            inner.pins.sub(1);
+            inner.pin_ended();
             drop(inner);
             self.pages.pin_ended.wake_all();
         }

@@ -57,12 +57,14 @@ pub(crate) fn change_process(
     let pending_owner = Usage::current_owner(ctx.usage(), Accounting::Process)?;
     let mut advance = Advance::new();
     loop {
+        let ended = ctx.usage().pins_ended();
         let mut pinning = None;
         let changed = try_change(ctx, &pending_owner, &mut advance, &mut pinning);
         let refusal = match changed {
             // The caller's mmap lock is waited for here, where no lock is held.
+            // If tasks that pin are the reason why it is too much, the next try finds them.
             Err(refusal) if refusal.error() == EAGAIN => match advance.pay() {
-                Ok(()) => continue,
+                Ok(()) | Err(ENOMEM) => continue,
                 Err(error) => not_charged(&pending_owner, Accounting::Process, 0, error),
             },
             Err(refusal) => refusal,
@@ -73,6 +75,10 @@ pub(crate) fn change_process(
             Some(pages) if refusal.error() == ENOMEM => {
                 advance.give_back();
                 pages.wait_for_pin()?;
+            }
+            // Such tasks may have ended before they were looked for.
+            None if refusal.error() == ENOMEM && ctx.usage().pins_ended() != ended => {
+                advance.give_back();
             }
             _ => return Err(refusal),
         }
@@ -111,6 +117,8 @@ fn try_change(
         advance.want(pending_owner, wanted);
         return Err(refusal);
     }
+    // What is left would count in the limit of what others pin, who do not wait for it.
+    advance.give_back();
     charge.commit();
     Ok(())
 }

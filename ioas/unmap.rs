@@ -341,6 +341,7 @@ impl Ioas {
                     }
                     // No lock is held, because drivers unpin pages from this call.
                     self.notify_accessors(area);
+                    self.space.let_waiters_in();
                     some_or_warn!(IovaRange::new(area.start(), within.last()))?
                 }
             };

@@ -63,6 +63,8 @@ impl Owner {
 pub(crate) struct Usage {
     /// The number of pinned pages that are charged.
     pinned: Atomic<u64>,
+    /// How often a task has ended a pin, for which pages may have been charged twice.
+    pins_ended: Atomic<u64>,
     #[pin]
     accounts: SpinLock<Accounts>,
 }
@@ -81,6 +83,7 @@ impl Usage {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             pinned: Atomic::new(0),
+            pins_ended: Atomic::new(0),
             accounts <- new_spinlock!(
                 Accounts { charged: None, made: None },
                 "Usage::accounts"
@@ -96,6 +99,16 @@ impl Usage {
     /// Counts `npages` fewer pages.
     pub(crate) fn sub(&self, npages: u64) {
         warn_on_once!(self.pinned.fetch_sub(npages, Relaxed) < npages);
+    }
+
+    /// Counts that a task has ended a pin.
+    pub(crate) fn pin_ended(&self) {
+        self.pins_ended.fetch_add(1, Relaxed);
+    }
+
+    /// Returns how often that was counted.
+    pub(crate) fn pins_ended(&self) -> u64 {
+        self.pins_ended.load(Relaxed)
     }
 
     /// Returns the number of pages.

@@ -135,8 +135,24 @@ impl World {
 
     /// As [`World::new`]. So many pages of another source are pinned as well, and stay so.
     fn with(limit: u64, kind: Kind, absent: &[u64], pinned_beside: u64) -> Self {
-        let (ctx, memory, mm) = (Ctx::new(), ledger::add(absent), Mm::new(limit));
-        task::enter(&mm);
+        let mm = Mm::new(limit);
+        let world = Self::of(&mm, &mm, kind, absent, pinned_beside);
+        world.map([false, true, false]);
+        world
+    }
+
+    /// The pages are those of a file of `next`, and one page of the other source, which has a lower address, is
+    /// pinned and charged to `old`.
+    fn of_next(old: &Mm, next: &Mm, kind: Kind) -> Self {
+        let world = Self::of(next, old, kind, &[], 1);
+        world.map([true, false, false]);
+        world
+    }
+
+    /// The pages of `mm`, and another source of `other` that has so many pinned pages.
+    fn of(mm: &Mm, other: &Mm, kind: Kind, absent: &[u64], pinned_beside: u64) -> Self {
+        let (ctx, memory) = (Ctx::new(), ledger::add(absent));
+        task::enter(mm);
         let account = || Account {
             usage: ctx.usage(),
             process: kind.process,
@@ -149,28 +165,33 @@ impl World {
         };
         let (pages, offset) = made.unwrap();
         assert_eq!(offset, 0);
+        task::enter(other);
         let (beside, _) = Pages::from_file(memory as i32, length, length, true, account()).unwrap();
         if pinned_beside != 0 {
             beside.fill(range(0, pinned_beside), 0, usize::MAX).unwrap();
         }
-        // The first source has two mappings, as after a copy.
-        let mut space = ctx.objects().ioas().space.write();
-        for (at, pages) in [&pages, &beside, &pages].into_iter().enumerate() {
-            let range = IovaRange::from_len(at as u64 * length, length).unwrap();
-            let slice = Slice {
-                pages: pages.clone(),
-            };
-            space.areas.push((range, Area { slice }));
-        }
-        drop(space);
         Self(Arc::new(State {
             pages,
             beside,
             pinned_beside,
             ctx,
             memory,
-            mm,
+            mm: mm.clone(),
         }))
+    }
+
+    /// Maps the source, or the other one where it says so. The first one has two mappings, as after a copy.
+    fn map(&self, beside: [bool; 3]) {
+        let mut space = self.ctx.objects().ioas().space.write();
+        let length = PAGES * PAGE_SIZE;
+        for (at, beside) in beside.into_iter().enumerate() {
+            let range = IovaRange::from_len(at as u64 * length, length).unwrap();
+            let pages = if beside { &self.beside } else { &self.pages };
+            let slice = Slice {
+                pages: pages.clone(),
+            };
+            space.areas.push((range, Area { slice }));
+        }
     }
 
     /// Begins a task.
@@ -497,7 +518,41 @@ fn the_owner_of_two_sources_changes_while_two_tasks_pin() {
     });
 }
 
-/// The same, where the mmap lock of the process is taken as well, so that the sum is paid for in advance.
+/// The same, where the tasks pin memory that is the next owner's already, and comes after what is charged to
+/// it: they may have ended when the charge is found to be too much.
+#[test]
+fn the_owner_of_the_rest_changes_while_two_tasks_pin() {
+    every_order(Some(3), || {
+        let (old, next) = (Mm::new(1), Mm::new(PAGES + 1));
+        let world = World::of_next(&old, &next, FILE);
+        let first = world.spawn(|world| world.fill(0, 2));
+        let second = world.spawn(|world| world.fill(1, 2));
+        world.move_to(&next);
+        let held = [first.join().unwrap(), second.join().unwrap()];
+        assert_eq!(old.locked(), 0);
+        world.end_at(held, 3, &next);
+    });
+}
+
+/// The same, where the mmap lock of the next owner is taken for a moment.
+#[test]
+fn the_rest_is_paid_for_while_two_tasks_pin() {
+    every_order(Some(3), || {
+        let (old, next) = (Mm::new(1), Mm::new(PAGES + 1));
+        let world = World::of_next(&old, &next, PROCESS);
+        let first = world.spawn(|world| world.fill(0, 2));
+        let second = world.spawn(|world| world.fill(1, 2));
+        let mm = next.clone();
+        let holds = loom::thread::spawn(move || mm.with_lock(|| ()));
+        world.move_to(&next);
+        holds.join().unwrap();
+        let held = [first.join().unwrap(), second.join().unwrap()];
+        assert_eq!(old.locked(), 0);
+        world.end_at(held, 3, &next);
+    });
+}
+
+/// The mmap lock of the process is taken as well, so that the sum is paid for in advance.
 #[test]
 fn the_sum_is_paid_for_while_two_tasks_pin() {
     every_order(Some(3), || {
