@@ -14,3 +14,4 @@ mod object;
 #[path = "../src/orders.rs"]
 mod orders;
 mod tests;
+mod world;
