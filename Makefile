@@ -67,7 +67,7 @@ fuzz:
 		$(cover) build/logs/fuzz-long.log $(call covered,fuzz); exit $$status
 
 # Suites that print what they reach, by their kernel.
-cover_fuzz := fuzz-cover cover-vtd cover-bare cover-mixed cover-locks cover-native-amd
+cover_fuzz := fuzz-cover cover-vtd cover-bare cover-mixed cover-pieces cover-locks cover-native-amd
 cover_nest := cover-native-vtd cover-native-vtd-pasid
 cover := scripts/enter python3 -B selftests/fuzz/coverage.py
 covered = build/x86_64/$(1)/module+test/iommufd-rs.ko
