@@ -141,9 +141,10 @@ fn hold_some(
 }
 
 /// Holds the areas that cover `range`, of which there may be millions. Calls `check` with each, as
-/// [`for_each_covering`], and from the first one on again if it had to wait, before which it calls `again`
-/// with no lock held. When it returns, all areas up to the last one, or up to the one that failed, are mapped. Returns `ENOENT` at a gap, `EINTR` if
-/// the task is being killed, and the errors of `check`.
+/// [`for_each_covering`]. If it has to wait, it calls `again` with no lock held, waits, and calls
+/// `check` from the first area on again. When it returns, all areas up to the last one, or up to the
+/// one that failed, are mapped. Returns `ENOENT` at a gap, `EINTR` if the task is being killed, and
+/// the errors of `check`.
 fn hold_all(
     ioas: &Ioas,
     held: &mut Held<'_>,

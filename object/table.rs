@@ -276,7 +276,9 @@ impl Table {
         }
     }
 
-    /// Destroys an object that goes with its last user, if it has none.
+    /// Destroys the object with this id if only the table refers to it and
+    /// [`Kind::goes_with_last_user`] returns true for it. Takes no reference to it, which another call
+    /// would find.
     fn collect(&self, id: u32) {
         let mut slots = self.slots.lock();
         let is_unused = slots.entry(id).is_some_and(|Live { object, about }| {

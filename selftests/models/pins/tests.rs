@@ -217,10 +217,7 @@ fn the_owner_of_two_sources_changes_while_two_tasks_pin() {
     every_order(Some(3), || {
         let world = World::with(2 * PAGES, FILE, &[], 1);
         let next = Mm::new(PAGES + 1);
-        let first = world.spawn(|world| world.fill(0, 2));
-        let second = world.spawn(|world| world.fill(1, 2));
-        world.move_to(&next);
-        let held = [first.join().unwrap(), second.join().unwrap()];
+        let held = world.move_while_two_pin(&next, false);
         world.end_at(held, 3, &next);
     });
 }
@@ -232,10 +229,7 @@ fn the_owner_of_the_rest_changes_while_two_tasks_pin() {
     every_order(Some(3), || {
         let (old, next) = (Mm::new(1), Mm::new(PAGES + 1));
         let world = World::of_next(&old, &next, FILE);
-        let first = world.spawn(|world| world.fill(0, 2));
-        let second = world.spawn(|world| world.fill(1, 2));
-        world.move_to(&next);
-        let held = [first.join().unwrap(), second.join().unwrap()];
+        let held = world.move_while_two_pin(&next, false);
         assert_eq!(old.locked(), 0);
         world.end_at(held, 3, &next);
     });
@@ -247,13 +241,7 @@ fn the_rest_is_paid_for_while_two_tasks_pin() {
     every_order(Some(3), || {
         let (old, next) = (Mm::new(1), Mm::new(PAGES + 1));
         let world = World::of_next(&old, &next, PROCESS);
-        let first = world.spawn(|world| world.fill(0, 2));
-        let second = world.spawn(|world| world.fill(1, 2));
-        let mm = next.clone();
-        let holds = loom::thread::spawn(move || mm.with_lock(|| ()));
-        world.move_to(&next);
-        holds.join().unwrap();
-        let held = [first.join().unwrap(), second.join().unwrap()];
+        let held = world.move_while_two_pin(&next, true);
         assert_eq!(old.locked(), 0);
         world.end_at(held, 3, &next);
     });
@@ -265,13 +253,7 @@ fn the_sum_is_paid_for_while_two_tasks_pin() {
     every_order(Some(3), || {
         let world = World::with(2 * PAGES, PROCESS, &[], 1);
         let next = Mm::new(PAGES + 1);
-        let first = world.spawn(|world| world.fill(0, 2));
-        let second = world.spawn(|world| world.fill(1, 2));
-        let mm = next.clone();
-        let holds = loom::thread::spawn(move || mm.with_lock(|| ()));
-        world.move_to(&next);
-        holds.join().unwrap();
-        let held = [first.join().unwrap(), second.join().unwrap()];
+        let held = world.move_while_two_pin(&next, true);
         world.end_at(held, 3, &next);
     });
 }

@@ -254,6 +254,22 @@ impl World {
         self.try_move_to(mm).expect("the limit is not reached");
     }
 
+    /// Two tasks pin pages of which one is the same, while another process becomes the owner. If `is_locked`,
+    /// a third task takes the mmap lock of that process.
+    pub(super) fn move_while_two_pin(&self, next: &Mm, is_locked: bool) -> [Held; 2] {
+        let first = self.spawn(|world| world.fill(0, 2));
+        let second = self.spawn(|world| world.fill(1, 2));
+        let holds = is_locked.then(|| {
+            let mm = next.clone();
+            loom::thread::spawn(move || mm.with_lock(|| ()))
+        });
+        self.move_to(next);
+        if let Some(holds) = holds {
+            holds.join().unwrap();
+        }
+        [first.join().unwrap(), second.join().unwrap()]
+    }
+
     /// Looks at the numbers, between two steps of others.
     pub(super) fn look(&self) {
         self.pages.look(self.ctx.usage(), self.pinned_beside);
