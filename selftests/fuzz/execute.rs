@@ -419,7 +419,7 @@ impl Executor {
             result
         };
         self.slots.set(index, result, &values, &text);
-        self.then(index, call.of, result)
+        self.then(index, call, result)
     }
 
     fn resolve(&self, scratch: &mut Scratch, call: &Call, field: &Field, value: &Value) -> u64 {

@@ -23,6 +23,7 @@ use crate::{
         NOTHING_PINNED, //
     },
     program::{
+        Call,
         Program,
         Who, //
     },
@@ -258,22 +259,38 @@ impl Failing {
         result
     }
 
-    /// Says what comes after a call of that type, of which this is the answer.
-    pub(crate) fn then(&mut self, call: usize, of: &CallType, result: i64, answer: &str) -> Then {
+    /// Says what comes after that call, which has been answered.
+    pub(crate) fn then(&mut self, call: usize, made: &Call, result: i64, answer: &str) -> Then {
         let happened = std::mem::take(&mut self.happened);
-        if !happened || answer == self.wanted[call] {
+        if !happened {
+            return Then::On;
+        }
+        let is_final = FINAL.contains(&made.of.name);
+        if answer == self.wanted[call] {
+            if result >= 0 {
+                return Then::On;
+            }
+            // The errno that is wanted may also be that of a failure before the call has done what it does in
+            // spite of it: `ENOENT` is that of an id that is not looked up.
+            if !is_final {
+                return Then::Again;
+            }
+            // How much was done would tell, if it can be written.
+            if made.place.is_read_only() {
+                self.is_lost = true;
+            }
             return Then::On;
         }
         if result >= 0 {
             // A part of it was read or written. Anything else that succeeds must answer as it should.
-            if is_transfer(of) {
+            if is_transfer(made.of) {
                 self.failed += 1;
                 self.is_lost = true;
             }
             return Then::On;
         }
         self.failed += 1;
-        if result == -i64::from(c::EFAULT) && FINAL.contains(&of.name) {
+        if is_final && result == -i64::from(c::EFAULT) {
             self.is_lost = true;
             return Then::On;
         }

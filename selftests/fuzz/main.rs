@@ -339,6 +339,9 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
             };
             found.extend(inject::each(&mut executor, program, by, step, &mut sum));
         }
+        if !found.broken.is_empty() || !found.unseen.is_empty() {
+            print!("{}", commented(program));
+        }
         for (of, again) in [(&found.broken, ""), (&found.unseen, ", and not again")] {
             for broken in of {
                 let inject::Failure { call, nth } = broken.last;
@@ -351,13 +354,6 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
                 );
             }
         }
-        if !found.broken.is_empty() || !found.unseen.is_empty() {
-            print!("{}", commented(program));
-        }
-        // A run that is stopped says as well what it has reached.
-        if let Some(coverage) = &mut executor.coverage {
-            coverage.print_new("reached");
-        }
         println!(
             "{} {} program {}: {sum}, {:.0} s",
             if found.broken.is_empty() {
@@ -369,6 +365,11 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
             at + 1,
             start.elapsed().as_secs_f64()
         );
+        // A run that is stopped says as well what it has reached. In front of the test's line that would hide
+        // what failed.
+        if let Some(coverage) = &mut executor.coverage {
+            coverage.print_new("reached");
+        }
         all.add(&sum);
     }
     println!("# in all: {all}");

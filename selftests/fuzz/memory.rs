@@ -339,6 +339,13 @@ pub(crate) enum Place {
     Fresh,
 }
 
+impl Place {
+    /// Whether the kernel cannot write there.
+    pub(crate) fn is_read_only(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::Cut)
+    }
+}
+
 /// The scratch memory of one call. What is allocated is gone when the next call begins.
 pub(crate) struct Scratch {
     base: u64,
@@ -383,9 +390,10 @@ impl Scratch {
 
     /// Returns where a call is to write instead of `at`.
     pub(crate) fn target(&self, place: Place, at: u64) -> u64 {
-        match place {
-            Place::ReadOnly | Place::Cut => self.base + SCRATCH_PAGES * PAGE,
-            Place::Normal | Place::Fresh => at,
+        if place.is_read_only() {
+            self.base + SCRATCH_PAGES * PAGE
+        } else {
+            at
         }
     }
 

@@ -17,12 +17,14 @@ use super::{
 use crate::{
     coverage::Coverage,
     inject::Then,
-    program::Program,
+    program::{
+        Call,
+        Program, //
+    },
     sys::{
         self,
         c, //
-    },
-    table::CallType, //
+    }, //
 };
 
 /// What a child says instead of the point at which something was to fail.
@@ -74,8 +76,8 @@ impl Executor {
             if let Some(failing) = lock(&self.failing).as_mut() {
                 failing.note(index, happened);
             }
-            let of = program.calls[index].of;
-            if let Then::On = self.then(index, of, self.slots.result(index)) {
+            let call = &program.calls[index];
+            if let Then::On = self.then(index, call, self.slots.result(index)) {
                 return;
             }
         }
@@ -101,13 +103,13 @@ impl Executor {
     }
 
     /// Says whether a call is made again, in which something may have failed. A child's parent decides that.
-    pub(super) fn then(&self, index: usize, of: &CallType, result: i64) -> Then {
+    pub(super) fn then(&self, index: usize, call: &Call, result: i64) -> Then {
         // Threads must not wait for each other here.
         if !self.fails.load(SeqCst) || self.is_child.load(SeqCst) {
             return Then::On;
         }
         match lock(&self.failing).as_mut() {
-            Some(failing) => failing.then(index, of, result, &self.line(index)),
+            Some(failing) => failing.then(index, call, result, &self.line(index)),
             None => Then::On,
         }
     }
