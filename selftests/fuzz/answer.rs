@@ -32,7 +32,7 @@ pub(crate) fn array(
     layouts: &[&'static Layout],
     address: u64,
     value: &Value,
-    echo: &dyn Fn(u64) -> String,
+    echo: &dyn Fn(Kind, u64) -> String,
     text: &mut String,
     left: &mut Vec<u64>,
 ) {
@@ -70,13 +70,17 @@ pub(crate) fn tell(
     result: i64,
     before: u64,
     after: u64,
-    echo: &dyn Fn(u64) -> String,
+    echo: &dyn Fn(Kind, u64) -> String,
     text: &mut String,
 ) {
     let name = field.name;
     let _ = match field.kind {
-        Kind::OutId(_) | Kind::OutFd(_) if result >= 0 && after != 0 => write!(text, " {name}=+"),
-        Kind::Echo => write!(text, " {name}={}", echo(after)),
+        Kind::OutFd(_) if result >= 0 && after != 0 => write!(text, " {name}=+"),
+        Kind::OutId(_) if result >= 0 && after != 0 => {
+            write!(text, " {name}={}", echo(field.kind, after))
+        }
+        Kind::Id(_) if before != after => write!(text, " {name}={}", echo(field.kind, after)),
+        Kind::Echo => write!(text, " {name}={}", echo(field.kind, after)),
         kind if kind.is_compared() && before != after => write!(text, " {name}={after:#x}"),
         _ => Ok(()),
     };
@@ -86,7 +90,7 @@ pub(crate) fn tell(
 pub(crate) fn read_faults(
     call: &Call,
     read: &dyn Fn(i64, u64, u64) -> i64,
-    echo: &dyn Fn(u64) -> String,
+    echo: &dyn Fn(Kind, u64) -> String,
     scratch: &mut Scratch,
     values: &mut [u64],
     text: &mut String,

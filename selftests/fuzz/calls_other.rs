@@ -219,6 +219,8 @@ pub(crate) static CALLS: &[CallType] = &[
         out_address: OutId(Res::Mapping),
     }),
     plain!(unmap_context 1 Action::UnmapContext, { address: Id(&[Res::Mapping]) }),
+    // Reads and writes the first bytes of what a context has mapped.
+    plain!(touch 2 Action::Touch, { address: Id(&[Res::Mapping]) }),
     plain!(poke 2 Action::Poke, { address: Memory }),
     plain!(protect 1 Action::Protect, {
         address: Memory, length: Number(&[4096, 8192]), prot: Flags(set![PROT_READ, PROT_WRITE]),
@@ -238,5 +240,5 @@ pub(crate) static CALLS: &[CallType] = &[
     plain!(give_up 1 Action::GiveUp, {
         capability: Choice(set![CAP_SYS_RESOURCE, CAP_SYS_RAWIO]),
     }),
-    plain!(limit 2 Action::Limit, { bytes: Number(&[0, 4096, 65536, u64::MAX]) }),
+    plain!(limit 1 Action::Limit, { bytes: Number(&[0, 4096, 65536, u64::MAX]) }),
 ];

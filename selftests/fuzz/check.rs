@@ -137,7 +137,7 @@ pub(crate) fn all(differences: &Differences) -> Result<(), String> {
     let cases = cases()?;
     let size = include_str!(env!("FUZZ_CORPUS")).len();
     let described = describe::all() == include_str!("dev_iommu_rs.txt");
-    println!("KTAP version 1\n1..{}", 3 + cases.len());
+    println!("KTAP version 1\n1..{}", 4 + cases.len());
     println!("# the corpus has {size} bytes");
     let mut number = 0;
     let mut say = |is_ok: bool, name: &str| {
@@ -147,6 +147,19 @@ pub(crate) fn all(differences: &Differences) -> Result<(), String> {
     say(described, "dev_iommu_rs.txt is what the table says");
     say(reads(), "programs are read as they were printed");
     say(size < 1 << 20, "the corpus is smaller than 1 MiB");
+    let mut alone = crate::corpus()?;
+    alone.retain(|program| differences.avoids(program));
+    let unknown = |program: &&Program| program.calls.iter().any(|call| call.answer.is_none());
+    if let Some(program) = alone.iter().find(unknown) {
+        println!(
+            "# not every answer is known:\n{}",
+            crate::commented(program)
+        );
+    }
+    say(
+        !alone.iter().any(|program| unknown(&program)),
+        "answers are known of programs that C does not run",
+    );
     for case in cases {
         let wrong = case.wrong(differences);
         if let Some(got) = &wrong {

@@ -221,7 +221,7 @@ impl Coverage {
 }
 
 /// Returns the name of the module that is loaded.
-fn name() -> &'static str {
+pub(crate) fn name() -> &'static str {
     if fs::exists("/sys/module/iommufd_rs").unwrap_or(false) {
         "iommufd_rs"
     } else {

@@ -26,7 +26,7 @@ const MOST_CHECKS: usize = 6;
 
 /// Appends calls that say what is left after the others: how many ranges each address space of the
 /// program has, and how many bytes are mapped there.
-pub(crate) fn with_end(mut program: Program) -> Program {
+fn with_end(mut program: Program) -> Program {
     let is_ours = |call: &Call| call.who == Who::Main && call.of.name == "ioas_alloc";
     let made: Vec<usize> = (0..program.calls.len())
         .filter(|&index| is_ours(&program.calls[index]))
@@ -52,7 +52,7 @@ pub(crate) fn with_end(mut program: Program) -> Program {
 }
 
 /// As `with_end`. Before that, checks by the mock whether page tables have what was mapped, the last mappings first, and
-/// asks how much is charged. It is for programs that two modules answer.
+/// asks how much is charged.
 pub(crate) fn with_state(mut program: Program) -> Program {
     program.calls.extend(checks(&program.calls));
     program.calls.extend(find("charged").map(Call::new));

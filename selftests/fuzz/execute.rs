@@ -4,7 +4,7 @@
 //!
 //! The text has a line a call: its result, then each field that the kernel changed. Ids and
 //! descriptors are not in it, since two modules may number differently: an id that a call made is
-//! "+", and one that names what call N made is "@N".
+//! "+", and one that names what call N made, or that call N was given as well, is "@N".
 
 mod child;
 mod other;
@@ -47,6 +47,7 @@ use crate::{
         Place,
         Scratch,
         ARENA,
+        LARGEST,
         PAGE, //
     },
     observe::{
@@ -479,7 +480,7 @@ impl Executor {
         values: &mut Vec<u64>,
         text: &mut String,
     ) {
-        let echo = |id| self.maker(&program.calls[..call], id);
+        let echo = |kind, id| self.name_of(program, call, kind, id);
         let call = &program.calls[call];
         let layout = call.of.layout;
         let mut of_arrays = Vec::new();
@@ -511,17 +512,39 @@ impl Executor {
             }
         }
         values.extend(of_arrays);
+        // VFIO's info is longer than its struct. Whatever else is written there is wrong.
+        if !call.place.is_read_only() {
+            let behind = address + layout.size as u64;
+            let length = LARGEST as u64 - layout.size as u64;
+            if (behind..behind + length).any(|at| get(at, 1) != 0) {
+                let _ = write!(text, " behind:{:x}", hash(behind, length) & 0xffff_ffff);
+            }
+        }
     }
 
-    /// Returns the name of the device with that id: the last of these calls that made one. Cookies are small
-    /// numbers, too, so that other calls may have made the same number.
-    fn maker(&self, calls: &[Call], id: u64) -> String {
+    /// Returns the name of an id that the kernel wrote: that of the last call that made the same number for such an
+    /// object. Cookies are small numbers, too, so that other calls may have made the same number.
+    fn name_of(&self, program: &Program, call: usize, kind: Kind, id: u64) -> String {
+        let calls = &program.calls[..call];
+        let is_kind = |res: Res| match kind {
+            Kind::OutId(made) => res == made,
+            Kind::Id(of) => of.contains(&res),
+            _ => res == Res::Device,
+        };
+        // Where threads make objects, or HW queues were made, objects that are gone may have had the number, or not.
+        let is_sure =
+            !program.has_threads() && calls.iter().all(|call| call.of.name != "hw_queue_alloc");
         let made = calls.iter().enumerate().rev().find(|(number, call)| {
             call.of
                 .makes()
-                .any(|(field, res)| res == Res::Device && self.slots.value(*number, field) == id)
+                .any(|(field, res)| is_kind(res) && self.slots.value(*number, field) == id)
         });
-        made.map_or(format!("{id:#x}"), |(number, _)| format!("@{number}"))
+        match (kind, made) {
+            (Kind::Echo, None) => format!("{id:#x}"),
+            (Kind::Echo, Some((number, _))) => format!("@{number}"),
+            (_, Some((number, _))) if is_sure => format!("@{number}"),
+            _ => "+".to_string(),
+        }
     }
 }
 

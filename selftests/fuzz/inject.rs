@@ -4,8 +4,8 @@
 //! that pins, maps or attaches.
 //!
 //! A call that fails for that reason must have changed nothing: it is made again, and it and all that
-//! follow must be answered as in a run without failures. Calls that say what is mapped are appended to the
-//! program. At the end no page may be pinned, also none that is charged to another process. In one run of a program many things
+//! follow must be answered as in a run without failures. Calls that say what is mapped and charged, and what
+//! page tables have, are appended to the program. At the end no page may be pinned, also none that is charged to another process. In one run of a program many things
 //! fail, one after the other: all calls are made again until they succeed. If the answers differ then, each
 //! failure of that run is tried alone.
 
@@ -15,7 +15,7 @@ use std::fmt::{
 };
 
 use crate::{
-    end::with_end,
+    end::with_state,
     execute::{
         left_pinned,
         Executor,
@@ -400,15 +400,20 @@ pub(crate) fn each(
     if program.has_threads() {
         return outcome;
     }
-    let whole = with_end(program.clone());
+    let whole = with_state(program.clone());
     let wanted = executor.run(&whole);
-    if let Some(left) = left_pinned(&wanted) {
+    let left = left_pinned(&wanted).map(|left| (0, NOTHING_PINNED.to_string(), left));
+    let known = program.calls.iter().enumerate();
+    let mut known = known.filter_map(|(call, made)| Some((call, made.answer.clone()?)));
+    let wrong = known
+        .find_map(|(call, answer)| (wanted[call] != answer).then(|| (call, answer, &wanted[call])));
+    if let Some((call, wanted, got)) = left.or(wrong) {
         outcome.broken.push(Broken {
-            last: Failure { call: 0, nth: 0 },
+            last: Failure { call, nth: 0 },
             alone: true,
             by: "nothing",
-            wanted: NOTHING_PINNED.to_string(),
-            got: left.clone(),
+            wanted,
+            got: got.clone(),
         });
         return outcome;
     }

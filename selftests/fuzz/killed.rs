@@ -9,7 +9,7 @@ use std::time::{
 };
 
 use crate::{
-    end::with_end,
+    end::with_state,
     execute::{
         left_pinned,
         Executor,
@@ -42,7 +42,7 @@ pub(crate) fn judge_all(
     let share = Duration::from_secs(seconds) / programs.len().max(1) as u32;
     for (number, program) in programs.iter().enumerate() {
         let mut tally = Tally::default();
-        let wrong = judge(executor, &with_end(program.clone()), share, &mut tally);
+        let wrong = judge(executor, &with_state(program.clone()), share, &mut tally);
         if let Some(wrong) = &wrong {
             println!("# {wrong}");
             print!("{}", crate::commented(program));

@@ -317,27 +317,35 @@ fn distill(seconds: &str, programs: &str) -> Done {
     Ok(())
 }
 
-fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
+fn inject(step: &str, share: &str, mut programs: Vec<Program>) -> Done {
     let (ways, step) = (inject::By::open()?, number(step)?.max(1) as u32);
     let (part, parts) = share.split_once('/').ok_or("no share: 1/1")?;
     let (part, parts) = (number(part)? as usize, number(parts)?.max(1) as usize);
     let mut executor = Executor::with_coverage()?;
+    if coverage::name() == "iommufd" {
+        // It warns, or hangs.
+        let differences = differences()?;
+        programs.retain(|program| !differences.avoids(program));
+    }
     let every = programs.iter().enumerate();
     let mine: Vec<_> = every.filter(|(at, _)| at % parts + 1 == part).collect();
     println!("KTAP version 1\n1..{}", mine.len());
-    let mut all = inject::Sum::default();
+    let mut all: Vec<_> = ways.iter().map(|_| inject::Sum::default()).collect();
     for (test, (at, program)) in mine.into_iter().enumerate() {
         let mut sum = inject::Sum::default();
         let mut found = inject::Outcome::default();
         let start = Instant::now();
-        for &by in &ways {
+        for (&by, all) in ways.iter().zip(&mut all) {
             // There are few calls of such functions: each is tried.
             let step = if matches!(by, inject::By::Count(_)) {
                 step
             } else {
                 1
             };
-            found.extend(inject::each(&mut executor, program, by, step, &mut sum));
+            let mut of_way = inject::Sum::default();
+            found.extend(inject::each(&mut executor, program, by, step, &mut of_way));
+            sum.add(&of_way);
+            all.add(&of_way);
         }
         if !found.broken.is_empty() || !found.unseen.is_empty() {
             print!("{}", commented(program));
@@ -356,7 +364,8 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
         }
         println!(
             "{} {} program {}: {sum}, {:.0} s",
-            if found.broken.is_empty() {
+            // Of a program that is answered differently each time nothing is known.
+            if found.broken.is_empty() && sum.undetermined == 0 {
                 "ok"
             } else {
                 "not ok"
@@ -370,12 +379,13 @@ fn inject(step: &str, share: &str, programs: Vec<Program>) -> Done {
         if let Some(coverage) = &mut executor.coverage {
             coverage.print_new("reached");
         }
-        all.add(&sum);
     }
-    println!("# in all: {all}");
-    match all.injected {
-        0 => Err("nothing failed".to_string()),
-        _ => Ok(()),
+    for (by, all) in ways.iter().zip(&all) {
+        println!("# in all by {}: {all}", by.name());
+    }
+    match ways.iter().zip(&all).find(|(_, all)| all.injected == 0) {
+        Some((by, _)) => Err(format!("nothing failed by {}", by.name())),
+        None => Ok(()),
     }
 }
 

@@ -35,8 +35,8 @@ const BIG_SHARED_SIZE: u64 = 4 << 20;
 /// A page that may only be read, and one that does not exist, follow.
 const SCRATCH: u64 = 0x20_0000_0000;
 const SCRATCH_PAGES: u64 = 32;
-/// No struct is larger. What follows it up to the fourth page is never written.
-const LARGEST: usize = 512;
+/// No struct is larger, nor what VFIO writes behind one. What follows up to the fourth page is never written.
+pub(crate) const LARGEST: usize = 512;
 /// Where arguments are that are not there yet: pages of the file `FRESH`, mapped when the call is made.
 const WINDOW: u64 = 40 * PAGE;
 const WINDOW_PAGES: u64 = 16;

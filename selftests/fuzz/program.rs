@@ -81,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) who: Who,
     pub(crate) place: Place,
     pub(crate) values: Vec<Value>,
+    /// What it is to answer, in programs that no other module runs.
+    pub(crate) answer: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -97,6 +99,7 @@ impl Call {
             who: Who::Main,
             place: Place::Normal,
             values: usual_values(of.layout),
+            answer: None,
         }
     }
 
@@ -324,7 +327,7 @@ impl fmt::Display for Program {
 pub(crate) type Wrong = String;
 
 /// Reads the programs of a text, between which are empty lines. Lines that begin with # are
-/// comments.
+/// comments, and what follows " # " is what a call is to answer.
 pub(crate) fn parse_all(text: &str) -> Result<Vec<Program>, Wrong> {
     let mut programs = Vec::new();
     let mut program = Program::default();
@@ -431,6 +434,11 @@ impl<'a> Reader<'a> {
         self.want("(")?;
         let values = self.fields(of.layout, ")")?;
         let mut call = Call::new(of);
+        call.answer = match self.rest.split_once(" # ") {
+            Some((_, answer)) => Some(answer.trim().to_string()),
+            None if self.rest.is_empty() => None,
+            None => return Err(format!("what is '{}'", self.rest)),
+        };
         (call.who, call.place, call.values) = (who, place, values);
         Ok(call)
     }

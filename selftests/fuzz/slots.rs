@@ -7,6 +7,7 @@ use crate::{
     memory::{
         copy,
         get,
+        hash,
         put,
         PAGE, //
     },
@@ -63,7 +64,17 @@ impl Slots {
         for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
             put(at + 8 + 8 * index as u64, &value.to_le_bytes());
         }
-        let text = &text.as_bytes()[..text.len().min(MOST_TEXT)];
+        let mut whole = text.as_bytes().to_vec();
+        if whole.len() > MOST_TEXT {
+            // What does not fit counts all the same.
+            let sum = format!(
+                " ...:{:016x}",
+                hash(whole.as_ptr() as u64, whole.len() as u64)
+            );
+            whole.truncate(MOST_TEXT - sum.len());
+            whole.extend_from_slice(sum.as_bytes());
+        }
+        let text = &whole[..];
         put(
             at + 8 + 8 * MOST_VALUES as u64,
             &(text.len() as u64).to_le_bytes(),

@@ -125,6 +125,7 @@ pub(crate) enum Action {
     Respond,
     MapContext,
     UnmapContext,
+    Touch,
     Poke,
     Protect,
     Drop,
@@ -180,8 +181,7 @@ impl Kind {
     pub(crate) fn is_compared(&self) -> bool {
         !matches!(
             self,
-            Self::Size
-                | Self::Id(_)
+            Self::Id(_)
                 | Self::Fd(_)
                 | Self::File
                 | Self::OutFd(_)

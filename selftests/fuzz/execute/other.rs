@@ -3,6 +3,7 @@
 //! The calls that are no ioctls with a struct: files, memory, limits, and what is said of a context.
 
 use std::{
+    fmt::Write,
     sync::atomic::Ordering::SeqCst,
     time::Duration, //
 };
@@ -16,6 +17,7 @@ use crate::{
         FILL, //
     },
     memory::{
+        get,
         Scratch,
         ARENA,
         ARENA_PAGES,
@@ -71,7 +73,7 @@ impl Executor {
             Action::Close => (sys::close(fd), 0),
             Action::Poll => (sys::poll(fd), 0),
             Action::ReadFaults => {
-                let echo = |id| self.maker(&program.calls[..index], id);
+                let echo = |kind, id| self.name_of(program, index, kind, id);
                 let read = |fd, to, length| self.failing(index, || sys::read(fd, to, length));
                 return read_faults(call, &read, &echo, scratch, values, text);
             }
@@ -119,6 +121,7 @@ impl Executor {
                     0,
                 )
             }
+            Action::Touch => (self.touch(scratch, value("address"), text), 0),
             Action::Poke => (sys::read(self.memory.files[2], value("address"), 8), 0),
             Action::Protect | Action::Drop | Action::Unmap => (self.change_memory(call, &value), 0),
             Action::Limit => {
@@ -151,6 +154,27 @@ impl Executor {
             values[index] = out;
         }
         result
+    }
+
+    /// Says what is at the beginning of a mapping of a context, and writes 0 there. Returns how many bytes could be
+    /// written.
+    fn touch(&self, scratch: &mut Scratch, address: u64, text: &mut String) -> i64 {
+        let is_mapped = self
+            .mappings
+            .lock()
+            .is_ok_and(|list| list.iter().any(|(at, _)| *at == address));
+        let (Some((from, to)), true) = (sys::pipe(), is_mapped) else {
+            return -i64::from(c::EINVAL);
+        };
+        // The kernel reads it, for which it may be no memory.
+        let size = sys::write(to, address, 8);
+        if let Some(at) = scratch.push(&[FILL; 8]).filter(|_| size == 8) {
+            sys::read(from, at, 8);
+            let _ = write!(text, " was={:#x}", get(at, 8));
+        }
+        sys::close(from);
+        sys::close(to);
+        sys::read(self.memory.files[2], address, 8)
     }
 
     /// Changes what is mapped in the arena, by whole pages.

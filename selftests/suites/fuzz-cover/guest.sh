@@ -8,5 +8,5 @@ cover
 load_iommufd
 fail_everything
 run fuzz load 1 "/modules/$MODULE.ko"
-run fuzz race 1 60
+run fuzz race 2 60
 run fuzz kill 30

@@ -18,7 +18,7 @@ MODULE=$OURS
 load_iommufd
 fail_everything
 run fuzz inject 41 1/1
-run fuzz race 1 20
+run fuzz race 1 90
 run fuzz kill 20
 # Two readers of the C module get events in turns.
 [ "$OURS" = iommufd ] || run fuzz meet 40
