@@ -123,7 +123,8 @@ struct Emulated {
 
 impl Emulated {
     fn access(&self) -> Result<Ref<Access>> {
-        Ok(self.held.inner.lock().access.clone().ok_or(ENODEV)?)
+        let inner = lock_killable(&self.held.inner)?;
+        Ok(inner.access.clone().ok_or(ENODEV)?)
     }
 }
 
@@ -181,7 +182,10 @@ pub(super) fn create(ctx: &FileRef<Ctx>, mut cmd: Cmd, user: &UserStruct) -> Res
 /// Moves a device to another IOAS. Returns the errors of [`Access::replace`].
 pub(super) fn replace(fd: u32, cmd: &AccessReplaceIoas) -> Result {
     let emulated: Shared<Emulated> = anon_file::get(fd)?;
-    emulated.access()?.replace(cmd.ioas_id)
+    // Dropped before `emulated`, which may be the last reference: it then waits for all references to the
+    // access.
+    let access = emulated.access()?;
+    access.replace(cmd.ioas_id)
 }
 
 /// Returns `EBADE` if the pages of the calling process from `addr` on are not these.

@@ -7,8 +7,8 @@
 //! vfio and hardware do, through the same functions. `MOCK_FLAGS_ACCESS_SYZ`, by which fuzzers
 //! write addresses, is not supported.
 //!
-//! A mock device has page faults only while nobody attaches or detaches it (rank 4, see
-//! `kapi/iommu_driver/fault.rs`). The lock `Held::inner` (rank 3) is held while an emulated device
+//! A mock device has page faults only while nobody attaches or detaches it (rank 16, see
+//! `kapi/iommu/fault_lock.rs`). The lock `Held::inner` (rank 3) is held while an emulated device
 //! pins pages and gives them back.
 
 mod access;
