@@ -25,44 +25,41 @@ const MAX_ATTEMPTS: u32 = 16;
 /// Bytes that are faulted in between two looks at whether the task is being killed.
 const CHUNK: usize = 1 << 20;
 
+/// What is done with user memory while page faults are disabled.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Read,
+    /// It is read. If the memory permits it, it may be written to as well.
+    ReadAndAnswer,
+    Write,
+}
+
 /// User memory that is accessed while page faults are disabled.
 #[derive(Clone, Copy)]
 pub(crate) struct UserRange {
     ptr: UserPtr,
     len: usize,
-    write: bool,
-    /// Whether an answer may be written to memory that is read.
-    answer: bool,
+    used: Use,
 }
 
 impl UserRange {
     /// `len` bytes that are read.
     pub(crate) fn read(ptr: UserPtr, len: usize) -> Self {
-        Self {
-            ptr,
-            len,
-            write: false,
-            answer: false,
-        }
+        let used = Use::Read;
+        Self { ptr, len, used }
     }
 
     /// `len` bytes that are read. If the memory permits it, they may be written to as well, as far
     /// as the first MiB goes.
     pub(crate) fn read_and_answer(ptr: UserPtr, len: usize) -> Self {
-        Self {
-            answer: true,
-            ..Self::read(ptr, len)
-        }
+        let used = Use::ReadAndAnswer;
+        Self { ptr, len, used }
     }
 
     /// `len` bytes that are written to.
     pub(crate) fn write(ptr: UserPtr, len: usize) -> Self {
-        Self {
-            ptr,
-            len,
-            write: true,
-            answer: false,
-        }
+        let used = Use::Write;
+        Self { ptr, len, used }
     }
 
     /// Waits until the memory is there. It may be gone again at once.
@@ -76,15 +73,20 @@ impl UserRange {
             let at = self.ptr.wrapping_byte_add(done).as_const_ptr().cast();
             // SAFETY: It accesses user memory only, and says how much it could not.
             let unreadable = unsafe { bindings::iommufd_rs_fault_in_readable(at, len) };
-            // What a driver answers is at the beginning of what it reads.
-            let unwriteable = if self.write || (self.answer && done == 0) {
+            let is_written = match self.used {
+                Use::Read => false,
+                // What a driver answers is at the beginning of what it reads.
+                Use::ReadAndAnswer => done == 0,
+                Use::Write => true,
+            };
+            let unwriteable = if is_written {
                 // SAFETY: It accesses user memory only, whose contents it does not change, and says
                 // how much it could not.
                 unsafe { bindings::iommufd_rs_fault_in_writeable(at, len) }
             } else {
                 0
             };
-            if unreadable != 0 || (self.write && unwriteable != 0) {
+            if unreadable != 0 || (self.used == Use::Write && unwriteable != 0) {
                 return Err(EFAULT);
             }
             done += len;
