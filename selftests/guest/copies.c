@@ -2,12 +2,12 @@
 /*
  * A network card copies memory, round after round, until the program is killed. In each round the content of
  * a copy is checked, memory is mapped and unmapped while the card works, and the card is moved between two
- * address spaces; in every fourth it is reset while it works. No emulated IOMMU tracks dirty pages. So a mock
- * device, whose IOMMU does, is attached to the card's address spaces too, and its bitmap is read while the
- * card works.
+ * address spaces; in every fourth it is reset while it works. The limit of locked memory is reached while the card
+ * works. No emulated IOMMU tracks dirty pages. So a mock device, whose IOMMU does, is attached to the card's
+ * address spaces too, and its bitmap is read while the card works.
  *
- * Prints a line after each round: "N copies, N moves, N resets, N dirty pages, N late, longest N ms"; the latter
- * is how long a call has taken. Ends by itself only after a failure, with 1 and a message, as a call is that
+ * Prints a line after each round: "N copies, N moves, N resets, N dirty pages, N limits, N late, longest N ms";
+ * the latter is how long a call has taken. Ends by itself only after a failure, with 1 and a message, as a call is that
  * takes more than 5 seconds; or by SIGALRM if one does not end. For use beside others that keep the module busy.
  * Usage: copies BDF, of an igb that is bound to vfio-pci; the module must have mock devices
  */
@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "card.h"
+#include "memory.h"
 #include "mock_call.h"
 #include "result.h"
 
@@ -32,6 +33,8 @@
 #define DST		0x20000000UL
 #define RINGS		0x30000000UL
 #define BESIDE		0x40000000UL
+#define LIMITED		0x50000000UL
+#define LOCKED		16UL		/* the limit of locked memory, in pages */
 /* A copy is late if it takes two seconds, as it may on a busy machine. It is repeated this often. */
 #define PATIENCE	3
 /* The longest that a call may take, and when one that has not ended is ended by SIGALRM, in seconds. */
@@ -49,7 +52,7 @@ static struct {
 } all;
 
 /* What was done in this round. */
-static unsigned int copies, moves, resets, dirty, late;
+static unsigned int copies, moves, resets, dirty, limits, late;
 static double longest;
 
 static double now(void)
@@ -199,12 +202,32 @@ static void track(unsigned int space)
 	MUST(memcmp(got, none, sizeof(got)), 0);
 }
 
+/*
+ * Maps for the card as many pages as the program may lock. One more is refused, and too many at once are. In the
+ * next round there is room for as many again.
+ */
+static void reach_limit(void)
+{
+	uint32_t space = all.space[all.at];
+	char *p = all.dst[!all.at];
+
+	MUST(limit_memlock(LOCKED), true);
+	MUST(set_ipc_lock(false), true);
+	MUST(map(all.fd, space, p, (LOCKED + 1) * PAGE, LIMITED), -ENOMEM);
+	MUST(map(all.fd, space, p, LOCKED * PAGE, LIMITED), 0);
+	MUST(map(all.fd, space, p, PAGE, LIMITED + LOCKED * PAGE), -ENOMEM);
+	MUST(unmap(all.fd, space, LIMITED, LOCKED * PAGE), LOCKED * PAGE);
+	MUST(set_ipc_lock(true), true);
+	limits++;
+}
+
 /* What is done while the card works. */
 static void work_beside(void)
 {
 	unsigned int other = !all.at;
 
 	MUST(map(all.fd, all.space[all.at], all.dst[other], PAGES * PAGE, BESIDE), 0);
+	reach_limit();
 	track(all.at);
 	MUST(unmap(all.fd, all.space[other], DST, PAGES * PAGE), PAGES * PAGE);
 	map_target(other);
@@ -250,7 +273,7 @@ int main(int argc, char **argv)
 	}
 	open_all(argv[1]);
 	while (true) {
-		copies = moves = resets = dirty = late = 0;
+		copies = moves = resets = dirty = limits = late = 0;
 		longest = 0;
 		copy_once();
 		copy_many();
@@ -258,8 +281,8 @@ int main(int argc, char **argv)
 		copy_once();
 		if (++round % RESET_EVERY == 0)
 			reset_at_work();
-		printf("%u copies, %u moves, %u resets, %u dirty pages, %u late, longest %.0f ms\n", copies, moves,
-		       resets, dirty, late, longest * 1000);
+		printf("%u copies, %u moves, %u resets, %u dirty pages, %u limits, %u late, longest %.0f ms\n",
+		       copies, moves, resets, dirty, limits, late, longest * 1000);
 		fflush(stdout);
 	}
 }

@@ -12,9 +12,6 @@
 extern const struct suite kill_suite, remote_suite, wait_suite, copy_suite, second_suite, exit_suite,
 	charge_suite;
 
-/* Gives up CAP_IPC_LOCK, with which nothing is accounted to a process. Returns whether it could. */
-bool drop_ipc_lock(void);
-
 /* Returns the milliseconds of a clock. */
 long long now_ms(void);
 

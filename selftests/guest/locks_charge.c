@@ -71,7 +71,7 @@ static void own(void)
 	uint64_t iova = OLD_IOVA;
 
 	close(device);
-	atomic_store(&shared->ready, limit_memlock(2 * PAGES) && drop_ipc_lock() &&
+	atomic_store(&shared->ready, limit_memlock(2 * PAGES) && set_ipc_lock(false) &&
 		     !map(iommu, other, mem.rw, 2 * PAGES * PAGE, OLD_IOVA) &&
 		     !copy(iommu, other, OLD_IOVA, PAGES * PAGE, FIXED | RW, ioas, &iova) &&
 		     own_locked() == PAGES);
@@ -140,7 +140,7 @@ static void map_for_change(struct fixture *none)
 	uint64_t iova = OLD_IOVA;
 
 	close(device);
-	CHECK(limit_memlock(PAGES) && drop_ipc_lock());
+	CHECK(limit_memlock(PAGES) && set_ipc_lock(false));
 	WANT(map_file(iommu, ioas, FIXED | RW, file, 0, PAGES * PAGE, &iova), 0);
 }
 

@@ -5,12 +5,10 @@
  * lock of its mappings, and another one unpins memory that is charged to it, which does not wait for that.
  */
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -161,22 +159,11 @@ static void killed_attach(struct fixture *none)
 		WANT_FINDING("AK", gone, 1, 0);
 }
 
-bool drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	if (syscall(SYS_capget, &header, data))
-		return false;
-	data[0].effective &= ~(1U << CAP_IPC_LOCK);
-	return !syscall(SYS_capset, &header, data);
-}
-
 /* The owner's memory is pinned, and charged to it up to its limit. */
 static void map_to_limit(void)
 {
 	close(device);
-	atomic_store(&shared->mapped, limit_memlock(CHARGED) && drop_ipc_lock() &&
+	atomic_store(&shared->mapped, limit_memlock(CHARGED) && set_ipc_lock(false) &&
 		     !map(iommu, ioas, mem.rw, CHARGED * PAGE, LATE_IOVA) &&
 		     own_locked() == CHARGED);
 }

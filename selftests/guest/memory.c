@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -169,6 +171,18 @@ bool limit_memlock(unsigned long nr_pages)
 	struct rlimit limit = { nr_pages * PAGE, nr_pages * PAGE };
 
 	return !setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+bool set_ipc_lock(bool on)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data))
+		return false;
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	data[0].effective |= (unsigned int)on << CAP_IPC_LOCK;
+	return !syscall(SYS_capset, &header, data);
 }
 
 bool write_to(const char *path, const char *text)

@@ -54,6 +54,12 @@ long own_locked(void);
 /* Sets RLIMIT_MEMLOCK of this process. */
 bool limit_memlock(unsigned long nr_pages);
 
+/*
+ * Gives up CAP_IPC_LOCK, with which nothing counts against that limit, or takes it again. Returns whether that
+ * succeeded.
+ */
+bool set_ipc_lock(bool on);
+
 /* Writes text to a file of procfs, sysfs or debugfs. Returns whether that succeeded. */
 bool write_to(const char *path, const char *text);
 
