@@ -3,9 +3,12 @@
 //! Programs in which a child is killed at work. What remains is what remains without its call, or with the whole
 //! of it, and no page stays pinned.
 
-use std::time::{
-    Duration,
-    Instant, //
+use std::{
+    fmt,
+    time::{
+        Duration,
+        Instant, //
+    },
 };
 
 use crate::{
@@ -29,7 +32,28 @@ struct Tally {
     all: usize,
 }
 
-/// Runs the programs again and again for so many seconds. Prints a test for each.
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.nothing += other.nothing;
+        self.all += other.all;
+    }
+
+    /// Whether some calls were killed before they had done anything that stays, and some after that. Else
+    /// nothing says that any of them was killed at work.
+    fn is_of_both(&self) -> bool {
+        self.nothing != 0 && self.all != 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, nothing, all } = self;
+        write!(f, "{runs} times, {nothing} left nothing, {all} all")
+    }
+}
+
+/// Runs the programs again and again for so many seconds. Prints a test for each, and one for all.
 pub(crate) fn judge_all(
     executor: &mut Executor,
     programs: &[Program],
@@ -38,7 +62,8 @@ pub(crate) fn judge_all(
     if programs.is_empty() {
         return Err("no programs".to_string());
     }
-    println!("KTAP version 1\n1..{}", programs.len());
+    println!("KTAP version 1\n1..{}", programs.len() + 1);
+    let mut sum = Tally::default();
     let share = Duration::from_secs(seconds) / programs.len().max(1) as u32;
     for (number, program) in programs.iter().enumerate() {
         let mut tally = Tally::default();
@@ -47,14 +72,19 @@ pub(crate) fn judge_all(
             println!("# {wrong}");
             print!("{}", crate::commented(program));
         }
-        let Tally { runs, nothing, all } = tally;
         println!(
-            "{} {} killed at work, program {}: {runs} times, {nothing} left nothing, {all} all",
+            "{} {} killed at work, program {}: {tally}",
             if wrong.is_none() { "ok" } else { "not ok" },
             number + 1,
             number + 1,
         );
+        sum.add(&tally);
     }
+    println!(
+        "{} {} killed before the call was done, and after it: {sum}",
+        if sum.is_of_both() { "ok" } else { "not ok" },
+        programs.len() + 1,
+    );
     if let Some(coverage) = &executor.coverage {
         coverage.print("reached");
     }
