@@ -29,7 +29,7 @@ const MOST: usize = 4096;
 pub(crate) struct Evolution {
     executor: Executor,
     generator: Generator,
-    /// Answers by the call's name, its first word, and the names of the fields.
+    /// The names of calls, each with the first word of an answer.
     answers: HashSet<String>,
     /// Those that reached something new.
     pub(crate) pool: Vec<Program>,

@@ -475,8 +475,11 @@ fn findings_of(text: &str) -> Result<Vec<(String, Program)>, String> {
 }
 
 fn smaller(findings: &str) -> Done {
+    let differences = differences()?;
     for (_, program) in findings_of(&read(findings)?)? {
-        for smaller in minimise::smaller(&program) {
+        let mut steps = minimise::smaller(&program);
+        steps.retain(|smaller| !differences.avoids(smaller));
+        for smaller in steps {
             println!("{smaller}");
         }
     }
