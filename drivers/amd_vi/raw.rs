@@ -190,7 +190,7 @@ impl AmdViommu {
 
     /// Submits commands and a COMPLETION_WAIT, which takes the last place of `commands`; there are
     /// at most [`MAX`](super::batch::MAX) before it. Returns the number that [`AmdViommu::wait`]
-    /// takes, `EIO` if the command buffer stays full.
+    /// takes, `EIO` if the half of the command buffer that guests may use stays full.
     pub(crate) fn submit(&self, commands: &mut [Physical]) -> Result<u64> {
         let count = commands.len().checked_sub(1).ok_or(EINVAL)?;
         let count = u32::try_from(count).map_err(|_| EINVAL)?;
