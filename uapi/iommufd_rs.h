@@ -44,7 +44,8 @@
  * Fails with EOPNOTSUPP if the IOMMUs cannot nest or the native backend does not serve them, EINVAL if two
  * of them are the same or the nest parents are of different IOASes, E2BIG for more than
  * IOMMUFD_RS_VIOMMU_MAX_IOMMUS. Without the native backend, a driver with the door makes a vIOMMU for one
- * IOMMU all the same; then data, IOMMU_HWPT_INVALIDATE and IOMMU_VEVENTQ_ALLOC are refused with EOPNOTSUPP.
+ * IOMMU all the same; then data and IOMMU_HWPT_INVALIDATE are refused with EOPNOTSUPP, and an event queue
+ * can be made, but gets no events. IOMMU_HWPT_INVALIDATE with no entries tells whether the backend is there.
  */
 #define IOMMUFD_RS_VIOMMU_TYPE_AMD		0x52530002
 
