@@ -215,7 +215,10 @@ impl Open {
         }
     }
 
-    /// A command with a range that covers `range`.
+    /// A command with a range that covers `range`. It may end beyond the section, and beyond the last
+    /// address: a range does not wrap, and what is below its end is invalidated all the same (4.4.1.1).
+    /// It begins where `range` does: an SMMU may take an address below the section for one that is out
+    /// of range (4.4.2).
     fn encoded(&self, shape: &Shape) -> Tlbi {
         let [word0, word1] = self.first;
         let granules = (self.range.last - self.range.start) >> shape.granule;

@@ -32,7 +32,8 @@ use crate::{
             },
             scope::{
                 bits,
-                with, //
+                with,
+                TlbEntry, //
             }, //
         }, //
     }, //
@@ -311,6 +312,40 @@ fn a_range_can_be_encoded_however_long_it_is() {
     }
 }
 
+/// The rest of a section may be less than a range that can be encoded. What is invalidated below the end does not depend
+/// on what lies beyond it.
+#[test]
+fn a_range_may_end_beyond_its_section() {
+    for (first, count, beyond) in [
+        (0xffff_ffff_fffd_e000, 33, 0),
+        (0xffff_ffff_ffc1_7000, 1_000, 23),
+        (0xffff_fffb_d000, 67, 1),
+    ] {
+        let first: u64 = first;
+        let places = (0..count).map(|page| first + (page << 12));
+        let pages: Vec<_> = places.clone().map(|place| one(1, 3, 5, place)).collect();
+        let [whole] = sequence(&pages, &FULL, true)[..] else {
+            panic!("{first:#x}: they do not merge");
+        };
+        let (start, length) = span(whole);
+        assert_eq!(start, first);
+        let section = (u128::from(first) | 0xffff_ffff_ffff) + 1;
+        let end = u128::from(start) + u128::from(length);
+        assert_eq!(end, section + (beyond << 12), "{first:#x}");
+        for start in places {
+            let entry = TlbEntry {
+                vmid: VMID,
+                asid: Some(5),
+                granule: 1,
+                level: 3,
+                leaf: true,
+                start,
+            };
+            assert!(entry.must_go(whole, true), "{start:#x} is left");
+        }
+    }
+}
+
 #[test]
 fn blocks_in_a_row_become_a_range() {
     let whole = merge(one(1, 2, 5, 0), one(1, 2, 5, 0x20_0000)).expect("they merge");
@@ -365,7 +400,7 @@ fn halves_of_an_address_space_stay_apart() {
     let last = one(1, 3, 5, 0x7fff_ffff_ffff_f000);
     let first = one(1, 3, 5, 0x8000_0000_0000_0000);
     assert_eq!(merge(last, first), None);
-    // The exclusive end of a range at the top of the address space overflows.
+    // The merger computes with exclusive ends, of which that of the last page overflows.
     let top = one(1, 3, 5, 0xffff_ffff_ffff_f000);
     assert_eq!(merge(one(1, 3, 5, 0xffff_ffff_ffff_e000), top), None);
 }

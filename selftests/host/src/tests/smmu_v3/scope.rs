@@ -107,6 +107,7 @@ impl TlbEntry {
         // one.
         let same_half = address >> 63 == self.start >> 63;
         let length = u128::from(num + 1) << scale << granule_shift(tg);
+        // An end above 2^64 is none that wraps: all from the address to the top is in the range.
         let end = u128::from(address) + length;
         right_level
             && aligned
