@@ -45,7 +45,11 @@ unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
     // call.
     let (ctx, out) = unsafe { (borrow(ictx), &mut *out_ioas_id) };
     from_result(|| {
-        let id = compat::ioas_id(&ctx).map_err(|refusal| ctx.refuse(c"join group", refusal));
+        let id = compat::ioas_id(&ctx).map_err(|refusal| match ctx.no_iommu() {
+            // vfio makes sure that there is none, which is no refusal.
+            true => refusal.into(),
+            false => ctx.refuse(c"join group", refusal),
+        });
         *out = id?;
         Ok(0)
     })

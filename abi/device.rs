@@ -25,11 +25,7 @@ use crate::{
             attachment::Pasid,
             device::IommuDevice, //
         },
-        reason::{
-            self,
-            Because,
-            Reason, //
-        },
+        reason,
         sync::raw_ref::RawRef, //
     },
     object::{
@@ -81,7 +77,7 @@ unsafe extern "C" fn iommufd_device_bind(
         let dev = unsafe { Device::from_raw::<'_>(dev) };
         // SAFETY: The caller's driver is bound to the device until `iommufd_device_unbind` returns,
         // which waits for `unused`; if binding fails, until this function returns, which does too.
-        let dev = unsafe { IommuDevice::new(dev, ()) }.because(Reason::BindNoIommu, 0)?;
+        let dev = unsafe { IommuDevice::new(dev, ()) }?;
         let unused = dev.dropped();
         match BoundDevice::bind(&ctx, dev) {
             Ok(device) => Ok(memory.write(Binding {

@@ -117,7 +117,7 @@ impl BoundDevice {
         } else {
             let iommu = Self::check_device(&dev)?;
             Self::check_interrupts(&iommu, &dev)?;
-            let owner = DmaOwner::claim(&dev, ctx).because(Reason::BindOwner, 0)?;
+            let owner = Self::claim(&dev, ctx)?;
             (Self::join_group(ctx, &dev, iommu)?, Some(owner))
         };
         Self::publish(reservation, dev, group, owner)
@@ -128,7 +128,7 @@ impl BoundDevice {
     pub(crate) fn adopt(ctx: &Ctx, dev: IommuDevice) -> Result<Ref<Self>> {
         let reservation = ctx.objects().reserve()?;
         let iommu = Self::check_device(&dev)?;
-        let owner = DmaOwner::claim(&dev, ctx).because(Reason::BindOwner, 0)?;
+        let owner = Self::claim(&dev, ctx)?;
         let group = Self::join_group(ctx, &dev, iommu)?;
         Self::publish(reservation, dev, group, Some(owner))
     }
@@ -172,6 +172,14 @@ impl BoundDevice {
             return Err(Reason::BindIncoherent.with(0));
         }
         IommuGroup::of(dev).because(Reason::BindNoGroup, 0)
+    }
+
+    /// Claims the DMA of the device's group for the context. Returns the errors of [`DmaOwner::claim`].
+    fn claim(dev: &IommuDevice, ctx: &Ctx) -> Result<Arc<DmaOwner>> {
+        DmaOwner::claim(dev, ctx).map_err(|error| match error {
+            ENOMEM => error.into(),
+            error => Reason::BindOwner.errno(error, 0),
+        })
     }
 
     /// Returns the context's state for a group, whose DMA the caller has claimed. Returns `ENOMEM`

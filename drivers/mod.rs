@@ -30,10 +30,7 @@ use kernel::{
 use crate::kapi::{
     file::params,
     iommu::{
-        device::{
-            self,
-            IommuDevice, //
-        },
+        device::IommuDevice,
         domain::{
             Domain,
             UserData, //
@@ -222,7 +219,7 @@ pub(crate) trait VdeviceOps: Send + Sync {}
 /// Returns the backend for a device. The administrator can disable native backends.
 pub(crate) fn backend_of(dev: &IommuDevice) -> &'static dyn Backend {
     #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
-    if !device::has_iommu(dev) {
+    if !crate::kapi::iommu::device::has_iommu(dev) {
         return &noiommu::NoIommu;
     }
     if params::native_backends() {

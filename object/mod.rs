@@ -17,10 +17,9 @@ mod registry;
 mod slots;
 mod table;
 
-pub(crate) use ctx::{
-    Companion,
-    Ctx, //
-};
+#[cfg(CONFIG_DEBUG_FS)]
+pub(crate) use ctx::Companion;
+pub(crate) use ctx::Ctx;
 pub(crate) use driver_side::DriverSide;
 pub(crate) use event_file::{
     EventSource,

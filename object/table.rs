@@ -373,6 +373,8 @@ pub(crate) struct Seen<'a> {
     live: &'a Live,
 }
 
+// Without debugfs nothing asks for these.
+#[cfg_attr(not(CONFIG_DEBUG_FS), allow(dead_code))]
 impl Seen<'_> {
     /// Returns the id of the object.
     pub(crate) fn id(&self) -> u32 {

@@ -53,7 +53,6 @@ UNTESTED = {
     "phys-unsupported": "the kernels of the tests have CONFIG_VFIO_NOIOMMU",
     "phys-revoked": "no device without an IOMMU of a test exports memory",
     "process-busy": "two calls at a time",
-    "bind-no-iommu": "vfio binds a device without an IOMMU in a way of its own",
     "bind-incoherent": "the emulated machines are coherent",
     "bind-no-group": "vfio has given the device a group",
     "bind-owner": "vfio owns the group already",

@@ -33,7 +33,10 @@ use kernel::{
 
 use crate::{
     ffi::bindings,
-    kapi::file::directory::Directory,
+    kapi::{
+        file::directory::Directory,
+        sync::signal, //
+    },
     LocalModule, //
 };
 
@@ -196,7 +199,11 @@ impl<L: Listing> Ops<L> {
         // SAFETY: `pos` is a variable of the caller.
         unsafe { *pos = (*pos).wrapping_add(1).max(1) };
         match reading.place {
-            Some(_) => seq.cast(),
+            // Pieces without a line follow one another in one read.
+            Some(_) => match signal::check_killed() {
+                Ok(()) => seq.cast(),
+                Err(error) => error.to_ptr(),
+            },
             None => core::ptr::null_mut(),
         }
     }

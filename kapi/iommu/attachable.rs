@@ -91,7 +91,7 @@ impl AttachHandle {
                 domain,
                 doorbells,
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

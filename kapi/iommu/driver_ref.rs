@@ -48,6 +48,7 @@ impl DriverRef {
     }
 
     /// Takes a reference to a driver whose operations are static data.
+    #[cfg(CONFIG_IOMMUFD_NOIOMMU)]
     pub(super) fn of_static(ops: &'static bindings::iommu_ops) -> Result<Self> {
         // SAFETY: Static data of a module exists until the module is unloaded.
         unsafe { Self::get(ops.into()) }

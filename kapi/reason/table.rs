@@ -175,8 +175,6 @@ reasons! {
         "the mapping at {:#x} is not of a memfd, so it stays with its process";
 
     // Binding a device.
-    BindNoIommu = 0x0a01, [ENODEV], c"bind-no-iommu",
-        "no driver of an IOMMU serves the device";
     BindIncoherent = 0x0a02, [EINVAL], c"bind-incoherent",
         "the DMA of the device bypasses the caches of the CPU";
     BindNoGroup = 0x0a03, [ENODEV], c"bind-no-group",
