@@ -62,7 +62,7 @@ unsafe impl Sync for MiscDevice {}
 #[cfg(CONFIG_DEBUG_FS)]
 pub(super) type Shown = Option<Arc<observe::debugfs::Top>>;
 #[cfg(not(CONFIG_DEBUG_FS))]
-pub(super) type Shown = ();
+pub(super) type Shown = Option<core::convert::Infallible>;
 
 /// Makes the place where contexts are shown.
 pub(super) fn shown() -> Shown {
@@ -70,6 +70,8 @@ pub(super) fn shown() -> Shown {
     return observe::debugfs::Top::new()
         .and_then(|top| Ok(Arc::new(top, GFP_KERNEL)?))
         .ok();
+    #[cfg(not(CONFIG_DEBUG_FS))]
+    None
 }
 
 /// The file operations. Their address tells the files of this module from others.
@@ -128,6 +130,7 @@ impl MiscDevice {
     }
 
     fn register(node: Node, shown: &Shown) -> impl PinInit<Self, Error> {
+        #[cfg_attr(not(CONFIG_DEBUG_FS), allow(clippy::clone_on_copy))]
         let shown = shown.clone();
         try_pin_init!(Self {
             // Before the device can be opened.

@@ -9,9 +9,12 @@
 //! fail, one after the other: all calls are made again until they succeed. If the answers differ then, each
 //! failure of that run is tried alone.
 
-use std::fmt::{
-    self,
-    Display, //
+use std::{
+    fmt::{
+        self,
+        Display, //
+    },
+    fs, //
 };
 
 use crate::{
@@ -119,10 +122,14 @@ impl Display for Sum {
 pub(crate) enum By {
     /// The kernel counts what a thread allocates and accesses: `/proc/thread-self/fail-nth`.
     Count(i64),
-    /// It counts calls of functions that `fail_function` has been told of: how many succeed, and how
-    /// many fail then.
-    Functions { space: i64, times: i64 },
+    /// It counts calls of functions that `fail_function` has been told of.
+    Functions,
 }
+
+/// How many calls of these functions succeed, and how many fail then. These files are opened each time: what was read
+/// once is not read again, and they know no offsets.
+const SPACE: &str = "/sys/kernel/debug/fail_function/space";
+const TIMES: &str = "/sys/kernel/debug/fail_function/times";
 
 impl By {
     /// Opens what there is. The suite has chosen the functions.
@@ -132,13 +139,8 @@ impl By {
             error => Err(format!("no {path}: errno {}", -error)),
         };
         let mut found = vec![Self::Count(file("/proc/thread-self/fail-nth")?)];
-        let folder = "/sys/kernel/debug/fail_function";
-        if std::fs::exists(folder).unwrap_or(false) {
-            let [space, times] = ["space", "times"].map(|name| file(&format!("{folder}/{name}")));
-            found.push(Self::Functions {
-                space: space?,
-                times: times?,
-            });
+        if fs::exists(TIMES).unwrap_or(false) {
+            found.push(Self::Functions);
         }
         Ok(found)
     }
@@ -146,21 +148,19 @@ impl By {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Count(_) => "memory",
-            Self::Functions { .. } => "functions",
+            Self::Functions => "functions",
         }
     }
 
     /// Lets the `nth` one fail. Returns whether that was possible: it takes a capability that a child may
     /// have given up.
     pub(crate) fn arm(self, nth: u32) -> bool {
-        let done = match self {
-            Self::Count(file) => sys::write_text(file, &format!("{nth}\n")),
-            Self::Functions { space, times } => {
-                sys::write_text(space, &format!("{nth}\n"));
-                sys::write_text(times, "1\n")
+        match self {
+            Self::Count(file) => sys::write_text(file, &format!("{nth}\n")) > 0,
+            Self::Functions => {
+                fs::write(SPACE, format!("{nth}\n")).is_ok() && fs::write(TIMES, "1\n").is_ok()
             }
-        };
-        done > 0
+        }
     }
 
     /// Makes the file about this thread, which was its parent's, one about the thread itself.
@@ -181,11 +181,16 @@ impl By {
 
     /// Lets nothing fail any more. Returns whether something did.
     pub(crate) fn disarm(self) -> bool {
-        let (Self::Count(file) | Self::Functions { times: file, .. }) = self;
         // What is left to count, or the failures that are left: 0 if it has happened.
-        let happened = sys::read_text(file).trim() == "0";
-        sys::write_text(file, "0\n");
-        happened
+        let left = match self {
+            Self::Count(file) => sys::read_text(file),
+            Self::Functions => fs::read_to_string(TIMES).unwrap_or_default(),
+        };
+        let _ = match self {
+            Self::Count(file) => sys::write_text(file, "0\n") > 0,
+            Self::Functions => fs::write(TIMES, "0\n").is_ok(),
+        };
+        left.trim() == "0"
     }
 }
 
@@ -212,7 +217,13 @@ pub(crate) struct Failing {
 /// Calls that cannot undo what they have done when they cannot write how much it was.
 const FINAL: [&str; 2] = ["ioas_unmap", "vfio_unmap_dma"];
 
-/// Whether a call reads or writes a queue, and may do so in part.
+/// Whether a call succeeds that has done a part: one that reads or writes a queue, or the kernel's `iova_bitmap`, which
+/// loses dirty bits that it cannot write.
+fn may_do_part(of: &CallType) -> bool {
+    is_transfer(of) || of.name == "hwpt_get_dirty_bitmap"
+}
+
+/// Whether a call reads or writes a queue.
 fn is_transfer(of: &CallType) -> bool {
     matches!(
         of.action,
@@ -282,8 +293,8 @@ impl Failing {
             return Then::On;
         }
         if result >= 0 {
-            // A part of it was read or written. Anything else that succeeds must answer as it should.
-            if is_transfer(made.of) {
+            // Anything else that succeeds must answer as it should.
+            if may_do_part(made.of) {
                 self.failed += 1;
                 self.is_lost = true;
             }
@@ -388,6 +399,22 @@ impl Outcome {
     }
 }
 
+/// Returns what is wrong in a program in which nothing fails: an answer that is known, or a page that stays pinned.
+fn wrong(executor: &mut Executor, program: &Program) -> Option<Broken> {
+    let got = executor.run(program);
+    let left = left_pinned(&got).map(|left| (0, NOTHING_PINNED, left));
+    let mut known = (program.calls.iter().zip(&got).enumerate())
+        .filter_map(|(at, (call, got))| Some((at, call.answer.as_deref()?, got)));
+    let (call, wanted, got) = left.or(known.find(|(_, answer, got)| answer != got))?;
+    Some(Broken {
+        last: Failure { call, nth: 0 },
+        alone: true,
+        by: "nothing",
+        wanted: wanted.to_string(),
+        got: got.clone(),
+    })
+}
+
 /// Tries each call of a program, and each `step`-th point of failure.
 pub(crate) fn each(
     executor: &mut Executor,
@@ -401,25 +428,31 @@ pub(crate) fn each(
         return outcome;
     }
     let whole = with_state(program.clone());
-    let wanted = executor.run(&whole);
-    let left = left_pinned(&wanted).map(|left| (0, NOTHING_PINNED.to_string(), left));
-    let known = program.calls.iter().enumerate();
-    let mut known = known.filter_map(|(call, made)| Some((call, made.answer.clone()?)));
-    let wrong = known
-        .find_map(|(call, answer)| (wanted[call] != answer).then(|| (call, answer, &wanted[call])));
-    if let Some((call, wanted, got)) = left.or(wrong) {
-        outcome.broken.push(Broken {
-            last: Failure { call, nth: 0 },
-            alone: true,
-            by: "nothing",
-            wanted,
-            got: got.clone(),
-        });
+    if let Some(wrong) = wrong(executor, &whole) {
+        outcome.broken.push(wrong);
         return outcome;
     }
-    if executor.run(&whole) != wanted {
+    // A device for which page tables do not suit, which is what a failure may say, gets others.
+    executor.tells_ids = false;
+    try_all(executor, program, &whole, by, step, sum, &mut outcome);
+    executor.tells_ids = true;
+    outcome
+}
+
+/// As `each`. `whole` has the calls that say what is left as well.
+fn try_all(
+    executor: &mut Executor,
+    program: &Program,
+    whole: &Program,
+    by: By,
+    step: u32,
+    sum: &mut Sum,
+    outcome: &mut Outcome,
+) {
+    let wanted = executor.run(whole);
+    if executor.run(whole) != wanted {
         sum.undetermined += 1;
-        return outcome;
+        return;
     }
     let can_fail = |call: usize| {
         let made = &program.calls[call];
@@ -437,7 +470,7 @@ pub(crate) fn each(
     sum.calls += next.iter().flatten().count();
     let mut trial = Trial {
         executor,
-        program: &whole,
+        program: whole,
         by,
         wanted,
         sum,
@@ -471,5 +504,4 @@ pub(crate) fn each(
             }
         }
     }
-    outcome
 }

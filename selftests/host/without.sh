@@ -20,5 +20,8 @@ for file in include/generated/rustc_cfg include/generated/autoconf.h include/con
 	grep -vE "(^|[^A-Z_])(${OPTIONS// /|})(=| |$)" "$kernel/$file" >"$out/kernel/$file"
 	[ "$(wc -l <"$kernel/$file")" -gt "$(wc -l <"$out/kernel/$file")" ] || die "$file names none of $OPTIONS"
 done
+rm "$out/kernel/Makefile"
+sed "s|^export KBUILD_OUTPUT = .*|export KBUILD_OUTPUT = $out/kernel|" "$kernel/Makefile" >"$out/kernel/Makefile"
+grep -q "$out/kernel\$" "$out/kernel/Makefile" || die "no KBUILD_OUTPUT in $kernel/Makefile"
 KDIR=$out/kernel OUT=$out/module scripts/module.sh clippy ARCH="$ARCH" \
 	LLVM="-$(. /settings && echo "$LLVM_MAJOR")" CONFIG_IOMMUFD_RS_KUNIT=y
