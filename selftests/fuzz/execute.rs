@@ -108,8 +108,6 @@ pub(crate) struct Executor {
     pins: Pins,
     /// Whether what the kernel says about contexts is read after each call.
     pub(crate) looks: bool,
-    /// Whether it is said which earlier call was given the same id.
-    pub(crate) tells_ids: bool,
     mappings: Mutex<Vec<(u64, u64)>>,
     /// The pages of the arena, a bit each, that the program mapped otherwise.
     moved: AtomicU64,
@@ -166,7 +164,6 @@ impl Executor {
             coverage,
             pins,
             looks: false,
-            tells_ids: true,
             mappings: Mutex::default(),
             moved: AtomicU64::new(0),
             limited: AtomicBool::new(false),
@@ -535,9 +532,8 @@ impl Executor {
             _ => res == Res::Device,
         };
         // Where threads make objects, or HW queues were made, objects that are gone may have had the number, or not.
-        let is_sure = self.tells_ids
-            && !program.has_threads()
-            && calls.iter().all(|call| call.of.name != "hw_queue_alloc");
+        let is_sure =
+            !program.has_threads() && calls.iter().all(|call| call.of.name != "hw_queue_alloc");
         let made = calls.iter().enumerate().rev().find(|(number, call)| {
             call.of
                 .makes()
