@@ -28,8 +28,8 @@ const PASID_HIGH: Field = Field::new(19, 16);
 /// Bits 15:0 of the PASID with `GN`. Without it the domain ID in IO_PAGE_FAULT.
 const PASID_LOW: Field = Field::new(47, 32);
 const GN: Field = Field::bit(48);
-/// An interrupt, in ILLEGAL_DEV_TABLE_ENTRY too. In IO_PAGE_FAULT: a page that is present, a write, and
-/// a request for a translation. `RW` has a meaning only with `PR` set and `I` and `TR` clear.
+/// In IO_PAGE_FAULT: an interrupt, a page that is present, a write, and a request for a translation.
+/// `RW` has a meaning only with `PR` set and `I` and `TR` clear.
 const I: Field = Field::bit(51);
 const PR: Field = Field::bit(52);
 const RW: Field = Field::bit(53);
@@ -49,9 +49,9 @@ pub(crate) fn device_id([word0, _]: Event) -> u16 {
     DEVICE_ID.of(word0) as u16
 }
 
-/// Returns whether an IO_PAGE_FAULT with `I` clear is of a write, or `None` if it does not say so.
+/// Returns whether an IO_PAGE_FAULT is of a write, or `None` if it does not say so.
 fn is_write(word0: u64) -> Option<bool> {
-    let says = PR.is_set(word0) && !TR.is_set(word0);
+    let says = PR.is_set(word0) && !I.is_set(word0) && !TR.is_set(word0);
     says.then(|| RW.is_set(word0))
 }
 
@@ -59,9 +59,8 @@ fn is_write(word0: u64) -> Option<bool> {
 /// `None` for events that are not about what the guest has set up.
 pub(crate) fn for_guest([word0, address]: Event, device: u16, entry: &GuestDte) -> Option<Event> {
     let code = CODE.of(word0);
+    // Those with the I bit should be the host's, but QEMU sets it in each IO_PAGE_FAULT.
     let (flags, is_guests) = match code {
-        // The table of interrupts is the host's.
-        code::ILLEGAL_DEV_TABLE_ENTRY | code::IO_PAGE_FAULT if I.is_set(word0) => return None,
         code::ILLEGAL_DEV_TABLE_ENTRY => (ILLEGAL_FLAGS, entry.is_valid()),
         code::IO_PAGE_FAULT => (FAULT_FLAGS, entry.may_fault(is_write(word0))),
         code::INVALID_DEVICE_REQUEST => (REQUEST_FLAGS, entry.is_valid()),
