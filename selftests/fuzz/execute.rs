@@ -41,6 +41,7 @@ use crate::{
         Then, //
     },
     memory::{
+        copy,
         get,
         hash,
         Memory,
@@ -515,9 +516,10 @@ impl Executor {
         // VFIO's info is longer than its struct. Whatever else is written there is wrong.
         if !call.place.is_read_only() {
             let behind = address + layout.size as u64;
-            let length = LARGEST as u64 - layout.size as u64;
-            if (behind..behind + length).any(|at| get(at, 1) != 0) {
-                let _ = write!(text, " behind:{:x}", hash(behind, length) & 0xffff_ffff);
+            let length = LARGEST - layout.size;
+            if copy(behind, length).iter().any(|byte| *byte != 0) {
+                let hash = hash(behind, length as u64) & 0xffff_ffff;
+                let _ = write!(text, " behind:{hash:x}");
             }
         }
     }

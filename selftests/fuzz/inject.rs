@@ -5,9 +5,9 @@
 //!
 //! A call that fails for that reason must have changed nothing: it is made again, and it and all that
 //! follow must be answered as in a run without failures. Calls that say what is mapped and charged, and what
-//! page tables have, are appended to the program. At the end no page may be pinned, also none that is charged to another process. In one run of a program many things
-//! fail, one after the other: all calls are made again until they succeed. If the answers differ then, each
-//! failure of that run is tried alone.
+//! page tables have, are appended to the program. At the end no page may be pinned, also none that is charged
+//! to another process. In one run of a program many things fail, one after the other: all calls are made again
+//! until they succeed. If the answers differ then, each failure of that run is tried alone.
 
 use std::{
     fmt::{
@@ -183,12 +183,16 @@ impl By {
     pub(crate) fn disarm(self) -> bool {
         // What is left to count, or the failures that are left: 0 if it has happened.
         let left = match self {
-            Self::Count(file) => sys::read_text(file),
-            Self::Functions => fs::read_to_string(TIMES).unwrap_or_default(),
-        };
-        let _ = match self {
-            Self::Count(file) => sys::write_text(file, "0\n") > 0,
-            Self::Functions => fs::write(TIMES, "0\n").is_ok(),
+            Self::Count(file) => {
+                let left = sys::read_text(file);
+                sys::write_text(file, "0\n");
+                left
+            }
+            Self::Functions => {
+                let left = fs::read_to_string(TIMES).unwrap_or_default();
+                let _ = fs::write(TIMES, "0\n");
+                left
+            }
         };
         left.trim() == "0"
     }
@@ -411,11 +415,10 @@ impl Outcome {
     }
 }
 
-/// Returns what is wrong in a program in which nothing fails: an answer that is known, or a page that stays pinned.
-fn wrong(executor: &mut Executor, program: &Program) -> Option<Broken> {
-    let got = executor.run(program);
-    let left = left_pinned(&got).map(|left| (0, NOTHING_PINNED, left));
-    let mut known = (program.calls.iter().zip(&got).enumerate())
+/// Returns what is wrong in a run in which nothing failed: an answer that is known, or a page that stays pinned.
+fn wrong(program: &Program, got: &Trace) -> Option<Broken> {
+    let left = left_pinned(got).map(|left| (0, NOTHING_PINNED, left));
+    let mut known = (program.calls.iter().zip(got).enumerate())
         .filter_map(|(at, (call, got))| Some((at, call.answer.as_deref()?, got)));
     let (call, wanted, got) = left.or(known.find(|(_, answer, got)| answer != got))?;
     Some(Broken {
@@ -440,28 +443,14 @@ pub(crate) fn each(
         return outcome;
     }
     let whole = with_state(program.clone());
-    if let Some(wrong) = wrong(executor, &whole) {
+    let wanted = executor.run(&whole);
+    if let Some(wrong) = wrong(&whole, &wanted) {
         outcome.broken.push(wrong);
         return outcome;
     }
-    try_all(executor, program, &whole, by, step, sum, &mut outcome);
-    outcome
-}
-
-/// As `each`. `whole` has the calls that say what is left as well.
-fn try_all(
-    executor: &mut Executor,
-    program: &Program,
-    whole: &Program,
-    by: By,
-    step: u32,
-    sum: &mut Sum,
-    outcome: &mut Outcome,
-) {
-    let wanted = executor.run(whole);
-    if executor.run(whole) != wanted {
+    if executor.run(&whole) != wanted {
         sum.undetermined += 1;
-        return;
+        return outcome;
     }
     let can_fail = |call: usize| {
         let made = &program.calls[call];
@@ -479,7 +468,7 @@ fn try_all(
     sum.calls += next.iter().flatten().count();
     let mut trial = Trial {
         executor,
-        program: whole,
+        program: &whole,
         by,
         wanted,
         sum,
@@ -513,4 +502,5 @@ fn try_all(
             }
         }
     }
+    outcome
 }

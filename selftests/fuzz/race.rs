@@ -246,7 +246,7 @@ fn is_about_all(call: &Call) -> bool {
     // VFIO's that only ask, as does fdinfo, keep nobody from anything.
     let names = [
         "close",
-        "change_process",
+        "ioas_change_process",
         "option",
         "vfio_map_dma",
         "vfio_unmap_dma",

@@ -3,6 +3,8 @@
 //! What calls left behind: results, the values of their fields, and their answers as text. It is in
 //! memory that all processes and threads of a program share.
 
+use std::borrow::Cow;
+
 use crate::{
     memory::{
         copy,
@@ -64,22 +66,22 @@ impl Slots {
         for (index, value) in values.iter().take(MOST_VALUES).enumerate() {
             put(at + 8 + 8 * index as u64, &value.to_le_bytes());
         }
-        let mut whole = text.as_bytes().to_vec();
-        if whole.len() > MOST_TEXT {
+        let mut text = Cow::Borrowed(text.as_bytes());
+        if text.len() > MOST_TEXT {
             // What does not fit counts all the same.
             let sum = format!(
                 " ...:{:016x}",
-                hash(whole.as_ptr() as u64, whole.len() as u64)
+                hash(text.as_ptr() as u64, text.len() as u64)
             );
+            let whole = text.to_mut();
             whole.truncate(MOST_TEXT - sum.len());
             whole.extend_from_slice(sum.as_bytes());
         }
-        let text = &whole[..];
         put(
             at + 8 + 8 * MOST_VALUES as u64,
             &(text.len() as u64).to_le_bytes(),
         );
-        put(at + 16 + 8 * MOST_VALUES as u64, text);
+        put(at + 16 + 8 * MOST_VALUES as u64, &text);
     }
 
     pub(crate) fn result(&self, call: usize) -> i64 {

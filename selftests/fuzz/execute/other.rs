@@ -163,7 +163,8 @@ impl Executor {
             .mappings
             .lock()
             .is_ok_and(|list| list.iter().any(|(at, _)| *at == address));
-        let (Some((from, to)), true) = (sys::pipe(), is_mapped) else {
+        // A pipe that is made must be closed: programs may guess descriptors.
+        let Some((from, to)) = is_mapped.then(sys::pipe).flatten() else {
             return -i64::from(c::EINVAL);
         };
         // The kernel reads it, for which it may be no memory.
