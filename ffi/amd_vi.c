@@ -94,7 +94,7 @@ bool iommufd_rs_amd_vi_domain(struct iommufd_viommu *viommu, u16 *gdom_id,
 bool iommufd_rs_amd_vi_device(struct iommufd_viommu *viommu, u64 *virt_id,
 			      struct iommufd_rs_amd_vi_device *device)
 {
-	struct amd_iommu_door_device from;
+	struct amd_iommu_door_device from = { .ats = device->ats };
 
 	if (!door->device(viommu, virt_id, &from))
 		return false;

@@ -8,9 +8,10 @@
 //! given their commands before any is waited for, and the number of commands that are complete is
 //! known after each submission.
 //!
-//! A device that does not use ATS does not answer an INVALIDATE_IOTLB_PAGES. So no such command is
-//! kept while something is waited for or read from user memory, because ATS may be turned off
-//! meanwhile.
+//! A device that does not use ATS does not answer an INVALIDATE_IOTLB_PAGES, and ATS may be turned off
+//! at any time. So no such command is kept while another submission is waited for, or something is
+//! read from user memory. It may wait for room in the command buffer, which only lacks room when an
+//! IOMMU has stopped already.
 //!
 //! An IOMMU may execute commands in any order until a COMPLETION_WAIT (2.4.1). Without its F bit a
 //! guest's COMPLETION_WAIT asks for no order, and the end of the batch completes it. With the F bit

@@ -157,8 +157,17 @@ impl AmdViommu {
 
     /// Returns the first device whose vDEVICE has an id that is not less than `from`, and that id.
     pub(crate) fn device(&self, from: u16) -> Option<(u16, Device)> {
+        self.find(from, true)
+    }
+
+    /// As [`AmdViommu::device`]. Whether the device uses ATS is looked up if `asks_ats`, by a read of
+    /// its configuration space, and is false otherwise.
+    fn find(&self, from: u16, asks_ats: bool) -> Option<(u16, Device)> {
         let mut id = u64::from(from);
-        let mut device = bindings::iommufd_rs_amd_vi_device::default();
+        let mut device = bindings::iommufd_rs_amd_vi_device {
+            ats: asks_ats,
+            ..Default::default()
+        };
         // SAFETY: By the type invariants it is a vIOMMU of the driver whose door is open, and both
         // can be written.
         let found =
@@ -179,7 +188,7 @@ impl AmdViommu {
     /// Returns the guest's id of the device that the IOMMU knows by `device_id`.
     fn id_of(&self, device_id: u16) -> Option<u16> {
         let mut next = Some(0);
-        while let Some((id, device)) = next.and_then(|from| self.device(from)) {
+        while let Some((id, device)) = next.and_then(|from| self.find(from, false)) {
             if device.device_id == device_id {
                 return Some(id);
             }
