@@ -72,12 +72,12 @@ pub(crate) fn change_process(
         };
         match pinning {
             // Tasks that have charged the same pages may have made the sum exceed the limit.
-            Some(pages) if refusal.error() == ENOMEM => {
+            Some(pages) if refusal.reason() == Reason::MapLimit => {
                 advance.give_back();
                 pages.wait_for_pin()?;
             }
             // Such tasks may have ended before they were looked for.
-            None if refusal.error() == ENOMEM && ctx.usage().pins_ended() != ended => {
+            None if refusal.reason() == Reason::MapLimit && ctx.usage().pins_ended() != ended => {
                 advance.give_back();
             }
             _ => return Err(refusal),

@@ -11,7 +11,11 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            ordering::Relaxed,
+            ordering::{
+                Acquire,
+                Relaxed,
+                Release, //
+            },
             Atomic, //
         },
         Arc,
@@ -101,14 +105,15 @@ impl Usage {
         warn_on_once!(self.pinned.fetch_sub(npages, Relaxed) < npages);
     }
 
-    /// Counts that a task has ended a pin.
+    /// Counts that a task has ended a pin. Who sees that by [`Usage::pins_ended`] sees what the task
+    /// has uncharged before.
     pub(crate) fn pin_ended(&self) {
-        self.pins_ended.fetch_add(1, Relaxed);
+        self.pins_ended.fetch_add(1, Release);
     }
 
     /// Returns how often that was counted.
     pub(crate) fn pins_ended(&self) -> u64 {
-        self.pins_ended.load(Relaxed)
+        self.pins_ended.load(Acquire)
     }
 
     /// Returns the number of pages.
