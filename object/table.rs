@@ -191,18 +191,23 @@ impl Table {
         Ok(InUse::new(self, id, object.clone(), goes))
     }
 
-    /// Destroys an object, and then frees its id. Returns `ENOENT` if there is none, `EBUSY` if
-    /// there are other references to it.
+    /// Destroys an object, and then frees its id. Returns the errors of [`Table::take`].
+    // The test module takes objects, since one may be a mock device.
+    #[cfg_attr(CONFIG_IOMMUFD_RS_TEST, allow(dead_code))]
     pub(crate) fn destroy(&self, id: u32) -> Result {
+        self.take(id).map(drop)
+    }
+
+    /// Removes an object. Dropping the result destroys it, and then frees its id. Returns `ENOENT` if
+    /// there is none, `EBUSY` if there are other references to it.
+    pub(crate) fn take(&self, id: u32) -> Result<Taken<'_>> {
+        let none = Reason::ObjectNone.with(id.into());
         let mut slots = self.slots.lock();
-        let object = slots.live(id).ok_or(Reason::ObjectNone.with(id.into()))?;
+        let object = slots.live(id).ok_or(none)?;
         if object.ref_count() != 1 {
             return Err(Reason::ObjectInUse.with(id.into()));
         }
-        let taken = self.take_out(&mut slots, id);
-        drop(slots);
-        drop(taken);
-        Ok(())
+        self.take_out(&mut slots, id).ok_or(none)
     }
 
     /// Removes a live object. Look-ups of its id fail from here on.
@@ -223,27 +228,6 @@ impl Table {
     /// another task is destroying the object.
     pub(crate) fn abandon(&self, id: u32) -> Option<AnyRef> {
         self.slots.lock().take(id).map(AnyRef)
-    }
-
-    /// Removes an object, for the caller to destroy before it drops the reservation of the id.
-    /// Returns `ENOENT` if there is none or it is of another kind, `EBUSY` if there are other
-    /// references to it.
-    #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    pub(crate) fn take<K: Kind>(&self, id: u32) -> Result<(Ref<K>, Reservation<'_>)> {
-        let mut slots = self.slots.lock();
-        let object: Ref<K> = slots
-            .live(id)
-            .and_then(SharedAny::clone_as)
-            .ok_or(Reason::ObjectKind.with(id.into()))?;
-        // The table has one reference, and `object` is the other.
-        let taken = if object.ref_count() == 2 {
-            self.take_out(&mut slots, id)
-        } else {
-            None
-        };
-        drop(slots);
-        let Taken { id, .. } = taken.ok_or(Reason::ObjectInUse.with(id.into()))?;
-        Ok((object, id))
     }
 
     /// Drops a reference, and destroys the object if only the table's reference is left.
@@ -545,10 +529,29 @@ impl Drop for Reservation<'_> {
 }
 
 /// An object that was removed. Dropping this drops the table's reference and then frees the id.
-struct Taken<'t> {
+pub(crate) struct Taken<'t> {
     // Field order: the id is freed last.
     _object: SharedAny,
     id: Reservation<'t>,
+}
+
+#[cfg(CONFIG_IOMMUFD_RS_TEST)]
+impl<'t> Taken<'t> {
+    /// Returns the object if it is of kind `K`, for the caller to destroy before it drops the
+    /// reservation of the id.
+    pub(crate) fn downcast<K: Kind>(self) -> Result<(Ref<K>, Reservation<'t>), Self> {
+        let Self {
+            _object: object,
+            id,
+        } = self;
+        match object.downcast::<Object<K>>() {
+            Ok(object) => Ok((object, id)),
+            Err(object) => Err(Self {
+                _object: object,
+                id,
+            }),
+        }
+    }
 }
 
 /// An object that is not published. Dropping this drops the object and then frees its id. Warns if

@@ -27,13 +27,11 @@ use crate::{
     viommu, //
 };
 
-/// Handles IOMMU_DESTROY. Returns the errors of [`Table::destroy`](crate::object::Table::destroy).
+/// Handles IOMMU_DESTROY. Returns the errors of [`Table::take`](crate::object::Table::take).
 fn destroy(ctx: &Ctx, cmd: uapi::Destroy, _user: &UserStruct) -> Result {
     #[cfg(CONFIG_IOMMUFD_RS_TEST)]
-    match crate::selftests::mock::destroy(ctx, cmd.id) {
-        Err(error) if error == ENOENT => {}
-        result => return result,
-    }
+    return crate::selftests::mock::destroy(ctx, cmd.id);
+    #[cfg(not(CONFIG_IOMMUFD_RS_TEST))]
     ctx.objects().destroy(cmd.id)
 }
 

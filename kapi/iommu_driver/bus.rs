@@ -388,13 +388,13 @@ impl<D: Driver> BusIommu<D> {
 
     /// Reports a page fault of a device. `last` says that it is the last one of its group; then the
     /// group has been delivered when this returns. A fault that nothing takes is answered at once.
-    /// Returns `EINVAL` if the device is not on the bus.
+    /// Returns `EINVAL` if the device is not on the bus, and `EBUSY` if it has had too many faults
+    /// that are not the last one of their group.
     pub(crate) fn fault(&self, dev: &IommuDevice, request: &PageRequest, last: bool) -> Result {
-        self.state(dev).ok_or(EINVAL)?;
+        let state = self.state(dev).ok_or(EINVAL)?;
         // SAFETY: `iommufd_rs_mock_device_add` adds a device to the bus only if it could be probed,
         // and an `IommuDevice` was not removed.
-        unsafe { report(dev, request, last) };
-        Ok(())
+        unsafe { report(dev, &state.faulting, request, last) }
     }
 
     /// Returns the page tables of a nested domain, or `None` if it is not one of this IOMMU.

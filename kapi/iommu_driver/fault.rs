@@ -57,11 +57,19 @@ impl Drop for Queue {
     }
 }
 
+/// The most faults of a device that are not the last one of their group, from when it can have faults
+/// until it cannot. The core keeps each until the last one of its group comes, and no longer than
+/// that.
+const MOST_PARTIAL: u32 = 1 << 17;
+
 /// Whether a device can have page faults.
 pub(super) struct Faulting {
     queue: Arc<Queue>,
     /// The number of attached domains that take page faults. Changed with the group's mutex held.
     domains: Atomic<u32>,
+    /// The number of faults that were reported since the first of these came, and were not the last
+    /// one of their group.
+    partial: Atomic<u32>,
 }
 
 impl Faulting {
@@ -70,6 +78,7 @@ impl Faulting {
         Self {
             queue,
             domains: Atomic::new(0),
+            partial: Atomic::new(0),
         }
     }
 
@@ -107,19 +116,38 @@ impl Faulting {
             if domains == 0 {
                 // SAFETY: The device was added when the first such domain was attached.
                 unsafe { bindings::iopf_queue_remove_device(self.queue.0.as_ptr(), dev) };
+                // The core has freed them, and none is reported now: `fault_lock` is held for writing.
+                self.partial.store(0, Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// Counts a fault that is not the last one of its group, which the core keeps. Returns `EBUSY` if
+    /// these are too many. The caller holds `fault_lock`.
+    fn count_partial(&self) -> Result {
+        if self.domains.load(Relaxed) == 0 || self.partial.fetch_add(1, Relaxed) < MOST_PARTIAL {
+            return Ok(());
+        }
+        self.partial.fetch_sub(1, Relaxed);
+        Err(EBUSY)
     }
 }
 
 /// Reports a page fault to the IOMMU core. `last` says that it is the last one of its group; then
 /// the group has been delivered when this returns. A fault that nothing takes is answered at once.
+/// `faulting` is the state of `dev`. Returns `EBUSY` if the device has had too many faults that are
+/// not the last one of their group.
 ///
 /// # Safety
 ///
 /// The IOMMU core must have probed the device.
-pub(super) unsafe fn report(dev: &Device, request: &PageRequest, last: bool) {
+pub(super) unsafe fn report(
+    dev: &Device,
+    faulting: &Faulting,
+    request: &PageRequest,
+    last: bool,
+) -> Result {
     let mut flags = request.flags;
     if last {
         flags |= bindings::IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
@@ -142,9 +170,13 @@ pub(super) unsafe fn report(dev: &Device, request: &PageRequest, last: bool) {
         ..Default::default()
     };
     let _attached = fault_lock::read();
+    if !last {
+        faulting.count_partial()?;
+    }
     // SAFETY:
     // - The caller guarantees that the device was probed.
     // - `_attached` keeps its attachments as they are during the call.
     // - The core copies the event.
     let _ = unsafe { bindings::iommu_report_device_fault(device::as_raw(dev), &mut event) };
+    Ok(())
 }

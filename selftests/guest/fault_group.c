@@ -12,6 +12,8 @@
 /* The messages of so many faults are larger than any allocation of the kernel: 4 MiB. */
 #define LARGE		104858
 #define SOME		200
+/* The most faults of a device that are not the last one of their group. */
+#define MOST_PARTIAL	(1u << 17)
 
 /* Reports a group of nr faults. */
 static int report_group(struct queue *q, uint32_t group, uint32_t nr)
@@ -88,6 +90,28 @@ static void large_group(struct fixture *none)
 	CHECK(is_group(got, 1, LARGE));
 	WANT(answer(&q, got[0].cookie, GOOD), ANSWER);
 	munmap(got, size);
+	close_queue(&q);
+}
+
+/* The kernel keeps these faults until their group ends, or the device can have none any more. */
+static void endless_groups(struct fixture *none)
+{
+	struct queue q;
+
+	if (!knows_groups() || !open_queue(&q))
+		return;
+	WANT(fault_group(&q, 1, MOST_PARTIAL - 1), 0);
+	/* Groups that end do not make room: those of another one would be kept for ever. */
+	WANT(fault_with(&q, NO_PASID, 2), 0);
+	WANT(fault_group(&q, 3, 1), 0);
+	WANT(fault_group(&q, 1, 1), -EBUSY);
+	WANT(fault_with(&q, NO_PASID, 2), 0);
+	WANT(replace(&q, q.ioas), 0);
+	WANT(fault_group(&q, 1, 1), 0);
+	WANT(replace(&q, q.hwpt), 0);
+	WANT(report_group(&q, 1, MANY), 0);
+	WANT(get(q.file, faults, MANY * FAULT), MANY * FAULT);
+	CHECK(is_group(faults, 1, MANY));
 	close_queue(&q);
 }
 
@@ -181,6 +205,7 @@ static void killed_reader(struct fixture *none)
 static const struct test tests[] = {
 	{ "groups of any size", any_size, ALONE },
 	{ "a group whose messages are more than 4 MiB", large_group, ALONE },
+	{ "groups that do not end", endless_groups, ALONE },
 	{ "an attachment ends while its group is read", ends_while_read, ALONE },
 	{ "a reader that waits for another one is killed, finding AK", killed_reader, ALONE },
 };

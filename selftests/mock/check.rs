@@ -161,7 +161,8 @@ pub(super) fn cache(ctx: &Ctx, id: u32, cmd: &CheckDevCache) -> Result {
 /// flag [`MORE_FOLLOW`]. Does nothing if the device is not attached to page tables with a fault
 /// queue.
 ///
-/// Returns `EINVAL` for a device that is not a mock device.
+/// Returns `EINVAL` for a device that is not a mock device, and `EBUSY` if there were too many faults
+/// with the flag.
 pub(super) fn fault(ctx: &Ctx, cmd: &TriggerIopf) -> Result {
     let device: Ref<BoundDevice> = ctx.objects().get(cmd.dev_id)?;
     let request = PageRequest {
