@@ -119,7 +119,7 @@ pub(crate) fn parse_traces(text: &str) -> Vec<Trace> {
     traces
 }
 
-/// The programs with a difference that is meant, and how many calls come after it, by its number.
+/// The programs with a difference, and how many calls come after it, by its number if it is meant.
 #[derive(Default)]
 pub(crate) struct NotCompared(BTreeMap<String, (usize, usize)>);
 
@@ -128,7 +128,7 @@ impl fmt::Display for NotCompared {
         let sum = |of: fn(&(usize, usize)) -> usize| self.0.values().map(of).sum::<usize>();
         write!(
             f,
-            "{} calls of {} programs come after a difference that is meant",
+            "{} calls of {} programs come after a difference",
             sum(|both| both.1),
             sum(|both| both.0)
         )?;
@@ -158,7 +158,12 @@ pub(crate) fn findings(
                 *sum += calls;
                 continue;
             }
-            Verdict::Found(found) => found,
+            Verdict::Found(found) => {
+                let (programs, sum) = not.0.entry("finding".to_string()).or_default();
+                *programs += 1;
+                *sum += program.calls.len().saturating_sub(found.at + 1);
+                found
+            }
         };
         // What follows the answer does not matter.
         let program = program.without(&|index| index > found.at);

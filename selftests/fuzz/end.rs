@@ -22,12 +22,17 @@ use crate::{
 };
 
 /// How often page tables of a program are checked at most.
-const MOST_CHECKS: usize = 6;
+const MOST_CHECKS: usize = 12;
+
+/// Whether the program's process makes a call, and not a child of it.
+fn is_of_process(call: &Call) -> bool {
+    matches!(call.who, Who::Main | Who::Thread(_))
+}
 
 /// Appends calls that say what is left after the others: how many ranges each address space of the
 /// program has, and how many bytes are mapped there.
 fn with_end(mut program: Program) -> Program {
-    let is_ours = |call: &Call| call.who == Who::Main && call.of.name == "ioas_alloc";
+    let is_ours = |call: &Call| is_of_process(call) && call.of.name == "ioas_alloc";
     let made: Vec<usize> = (0..program.calls.len())
         .filter(|&index| is_ours(&program.calls[index]))
         .collect();
@@ -59,18 +64,43 @@ pub(crate) fn with_state(mut program: Program) -> Program {
     with_end(program)
 }
 
-/// Returns calls that check page tables: a call for each mapping in page tables of its address space.
+/// Returns calls that check page tables: for each mapping in page tables of its address space one about all of it, and one
+/// about its last page. The mock looks no further than the first page that differs.
 fn checks(calls: &[Call]) -> Vec<Call> {
     let maps = (0..calls.len())
         .rev()
-        .filter(|&at| calls[at].who == Who::Main);
+        .filter(|&at| is_of_process(&calls[at]));
     let tables = (0..calls.len()).rev().flat_map(|at| {
         let made = calls[at].of.makes().filter(|(_, res)| *res == Res::Hwpt);
         made.map(move |(field, _)| of_call(at, field))
     });
     let tables: Vec<Value> = tables.collect();
     let all = maps.flat_map(|at| tables.iter().filter_map(move |id| check(calls, at, id)));
-    all.take(MOST_CHECKS).collect()
+    let both = all.flat_map(|check| {
+        let last = last_page(&check);
+        std::iter::once(check).chain(last)
+    });
+    both.take(MOST_CHECKS).collect()
+}
+
+/// Returns the check of the last page of what a call checks, if that has several.
+fn last_page(check: &Call) -> Option<Call> {
+    let mut last = check.clone();
+    let place = |name| check.of.field(name);
+    let (length, iova, memory) = (place("length")?, place("iova")?, place("uptr")?);
+    let skip = match check.values[length] {
+        Value::Number(length) if length > PAGE && length % PAGE == 0 => length - PAGE,
+        _ => return None,
+    };
+    last.values[length] = Value::Number(PAGE);
+    if let Value::Of { plus, .. } = &mut last.values[iova] {
+        *plus = plus.wrapping_add(skip);
+    }
+    match &mut last.values[memory] {
+        Value::Memory(offset) => *offset = offset.wrapping_add(skip),
+        _ => return None,
+    }
+    Some(last)
 }
 
 /// Returns a call that checks whether page tables have what a call has mapped, if they are those of the address space in

@@ -7,7 +7,8 @@
 //! follow must be answered as in a run without failures. Calls that say what is mapped and charged, and what
 //! page tables have, are appended to the program. At the end no page may be pinned, also none that is charged
 //! to another process. In one run of a program many things fail, one after the other: all calls are made again
-//! until they succeed. If the answers differ then, each failure of that run is tried alone.
+//! until they succeed. If the answers differ then, each failure of that run is tried alone. A call whose failure
+//! may make later answers differ has runs of its own, in which nothing else fails.
 
 use std::{
     fmt::{
@@ -75,6 +76,8 @@ pub(crate) struct Sum {
     pub(crate) cut: usize,
     /// Runs that were answered differently, and not again.
     pub(crate) unseen: usize,
+    /// Runs of which the answers are judged up to a call, and then only what stays pinned.
+    pub(crate) lost: usize,
 }
 
 impl Sum {
@@ -86,6 +89,7 @@ impl Sum {
         self.undetermined += other.undetermined;
         self.cut += other.cut;
         self.unseen += other.unseen;
+        self.lost += other.lost;
     }
 }
 
@@ -99,11 +103,15 @@ impl Display for Sum {
             undetermined,
             cut,
             unseen,
+            lost,
         } = self;
         write!(
             f,
             "{calls} calls, {injected} failures in {runs} runs, {failed} answered"
         )?;
+        if *lost > 0 {
+            write!(f, ", {lost} runs judged up to a call")?;
+        }
         if *cut > 0 {
             write!(f, ", {cut} calls not beyond point {MOST}")?;
         }
@@ -214,8 +222,9 @@ pub(crate) struct Failing {
     happened: bool,
     /// How many calls have more points than are tried.
     cut: usize,
-    /// Whether a call could not write what it had done, so that what follows is answered differently.
-    is_lost: bool,
+    /// The call that could not write what it had done, or has others, so that what follows is answered
+    /// differently.
+    is_lost: Option<usize>,
 }
 
 /// Calls that cannot undo what they have done when they cannot write how much it was.
@@ -225,6 +234,11 @@ const FINAL: [&str; 2] = ["ioas_unmap", "vfio_unmap_dma"];
 /// loses dirty bits that it cannot write.
 fn may_do_part(of: &CallType) -> bool {
     is_transfer(of) || of.name == "hwpt_get_dirty_bitmap"
+}
+
+/// Whether what follows may be answered differently if something fails in such a call.
+fn hides_others(of: &CallType) -> bool {
+    FINAL.contains(&of.name) || may_do_part(of)
 }
 
 /// Returns the words of an answer, without which earlier call was given the same id.
@@ -302,7 +316,7 @@ impl Failing {
             }
             // How much was done would tell, if it can be written.
             if made.place.is_read_only() {
-                self.is_lost = true;
+                self.is_lost.get_or_insert(call);
             }
             return Then::On;
         }
@@ -312,13 +326,13 @@ impl Failing {
             let has_others = without_names(answer) == without_names(&self.wanted[call]);
             if has_others || may_do_part(made.of) {
                 self.failed += 1;
-                self.is_lost = true;
+                self.is_lost.get_or_insert(call);
             }
             return Then::On;
         }
         self.failed += 1;
         if is_final && result == -i64::from(c::EFAULT) {
-            self.is_lost = true;
+            self.is_lost.get_or_insert(call);
             return Then::On;
         }
         Then::Again
@@ -349,18 +363,19 @@ impl Trial<'_> {
             failed: 0,
             happened: false,
             cut: 0,
-            is_lost: false,
+            is_lost: None,
         };
         let (got, failing) = self.executor.run_failing(self.program, failing);
         self.sum.runs += 1;
         self.sum.injected += failing.done.len();
         self.sum.failed += failing.failed;
+        self.sum.lost += usize::from(failing.is_lost.is_some());
         let differs = match left_pinned(&got) {
             Some(left) => Some((NOTHING_PINNED.to_string(), left.clone())),
-            // What follows is answered differently.
-            None if failing.is_lost => None,
             None => {
-                let mut both = self.wanted.iter().zip(&got);
+                // What follows is answered differently.
+                let end = failing.is_lost.unwrap_or(usize::MAX);
+                let mut both = self.wanted.iter().zip(&got).take(end);
                 both.find(|(wanted, got)| wanted != got)
                     .map(|(wanted, got)| (wanted.clone(), got.clone()))
             }
@@ -397,6 +412,39 @@ impl Trial<'_> {
         }
         let (again, differs) = self.run(step, next);
         Some(broken(*again.done.last()?, false, differs?))
+    }
+
+    /// Runs the program until all points from `next` on have failed, each `step`-th of a call.
+    fn try_all(&mut self, step: u32, mut next: Vec<Option<u32>>, outcome: &mut Outcome) {
+        while next.iter().any(Option::is_some) {
+            let begin = next.clone();
+            let (after, differs) = self.run(step, next);
+            next = after.next;
+            self.sum.cut += after.cut;
+            let Some((wanted, got)) = differs else {
+                continue;
+            };
+            if let Some(found) = self.search(step, begin, &after.done) {
+                // One failure of a call is enough.
+                next[found.last.call] = None;
+                outcome.broken.push(found);
+            } else if let Some(&last) = after.done.last() {
+                let broken = Broken {
+                    last,
+                    alone: false,
+                    by: self.by.name(),
+                    wanted,
+                    got,
+                };
+                // Pages that stay pinned are wrong, however seldom they do.
+                if broken.wanted == NOTHING_PINNED {
+                    outcome.broken.push(broken);
+                } else {
+                    self.sum.unseen += 1;
+                    outcome.unseen.push(broken);
+                }
+            }
+        }
     }
 }
 
@@ -463,9 +511,11 @@ pub(crate) fn each(
         (is_call || is_transfer(made.of)) && !is_event && !matches!(made.who, Who::Thread(_))
     };
     let first = |call: usize| can_fail(call).then_some(1 + call as u32 % step);
-    let mut next: Vec<_> = (0..program.calls.len()).map(first).collect();
-    next.resize(whole.calls.len(), None);
-    sum.calls += next.iter().flatten().count();
+    let (own, together): (Vec<_>, Vec<_>) = (0..program.calls.len())
+        .filter(|&call| can_fail(call))
+        .partition(|&call| hides_others(program.calls[call].of));
+    sum.calls += own.len() + together.len();
+    let alone = own.into_iter().map(|call| vec![call]);
     let mut trial = Trial {
         executor,
         program: &whole,
@@ -473,34 +523,12 @@ pub(crate) fn each(
         wanted,
         sum,
     };
-    while next.iter().any(Option::is_some) {
-        let begin = next.clone();
-        let (after, differs) = trial.run(step, next);
-        next = after.next;
-        trial.sum.cut += after.cut;
-        let Some((wanted, got)) = differs else {
-            continue;
-        };
-        if let Some(found) = trial.search(step, begin, &after.done) {
-            // One failure of a call is enough.
-            next[found.last.call] = None;
-            outcome.broken.push(found);
-        } else if let Some(&last) = after.done.last() {
-            let broken = Broken {
-                last,
-                alone: false,
-                by: by.name(),
-                wanted,
-                got,
-            };
-            // Pages that stay pinned are wrong, however seldom they do.
-            if broken.wanted == NOTHING_PINNED {
-                outcome.broken.push(broken);
-            } else {
-                trial.sum.unseen += 1;
-                outcome.unseen.push(broken);
-            }
+    for group in std::iter::once(together).chain(alone) {
+        let mut next = vec![None; whole.calls.len()];
+        for call in group {
+            next[call] = first(call);
         }
+        trial.try_all(step, next, &mut outcome);
     }
     outcome
 }

@@ -404,7 +404,8 @@ fn race(seed: &str, seconds: &str) -> Done {
 
 fn meet(seconds: &str) -> Done {
     let mut executor = Executor::with_coverage()?;
-    race::meet(&mut executor, &threads()?, number(seconds)?)
+    let programs: Vec<_> = threads()?.into_iter().map(with_state).collect();
+    race::meet(&mut executor, &programs, number(seconds)?)
 }
 
 fn kill(seconds: &str) -> Done {

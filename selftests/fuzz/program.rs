@@ -33,7 +33,7 @@ use crate::{
 
 /// The most calls that a program has, and the most with those that say what it leaves.
 pub(crate) const MOST_CALLS: usize = 48;
-pub(crate) const MOST_WITH_END: usize = 64;
+pub(crate) const MOST_WITH_END: usize = 96;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {

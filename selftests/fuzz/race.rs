@@ -7,7 +7,10 @@
 //! without the calls that were refused, and then with them.
 
 use std::{
-    collections::HashMap,
+    collections::{
+        BTreeMap,
+        HashMap, //
+    },
     fmt,
     time::{
         Duration,
@@ -53,6 +56,8 @@ struct Tally {
     orders: usize,
     /// Programs by their number of threads, from two on.
     by_threads: [usize; 3],
+    /// Calls that may have been refused because of another thread, and how often they were.
+    refused: BTreeMap<String, usize>,
 }
 
 impl fmt::Display for Tally {
@@ -133,6 +138,10 @@ fn judge_all(
         }
     }
     println!("# {tally}");
+    let refused: Vec<_> = (tally.refused.iter())
+        .map(|(call, times)| format!("{call} {times}"))
+        .collect();
+    println!("# refused, or may have been: {}", refused.join(", "));
     // Runs of which nothing is known are no test.
     let is_judged = tally.runs > 2 * tally.given_up;
     if !is_judged {
@@ -180,6 +189,11 @@ fn judge(
         }
         tally.runs += 1;
         let is_refused = |&index: &usize| is_refusal(&program.calls, index, &trace[index]);
+        for &index in threads.iter().flatten().filter(|index| is_refused(index)) {
+            let errno = trace[index].split(' ').next().unwrap_or_default();
+            let refused = format!("{} {errno}", program.calls[index].of.name);
+            *tally.refused.entry(refused).or_default() += 1;
+        }
         let made: Vec<Vec<usize>> = threads
             .iter()
             .map(|calls| calls.iter().copied().filter(|c| !is_refused(c)).collect())
@@ -206,23 +220,51 @@ fn judge(
 }
 
 /// Whether an answer is one that a call may have because another thread is at work on the same. What that removes is
-/// not there for a moment, and what it uses cannot be changed.
+/// not there for a moment, what it uses cannot be changed, and an access does not begin in what it unmaps.
 fn is_refusal(calls: &[Call], index: usize, answer: &str) -> bool {
-    let removes = match answer.split(' ').next() {
-        Some("EBUSY" | "EAGAIN") => false,
-        Some("ENOENT") => true,
+    let name = calls[index].of.name;
+    // Names, or parts of them, of what the other thread may be doing.
+    let causes: &[_] = match answer.split(' ').next() {
+        Some("EBUSY" | "EAGAIN") => &[""],
+        Some("ENOENT") => &["destroy", "unmap", "close", "replace", "detach"],
+        Some("EINVAL") if matches!(name, "access_pages" | "access_rw") => &["unmap"],
         _ => return false,
     };
-    let removing = ["destroy", "unmap", "close", "replace", "detach"];
     let groups = groups(calls);
+    let meets = |other: &Call| {
+        causes.iter().any(|cause| match *cause {
+            "unmap" => other.of.name.contains("unmap") && may_meet(other, &calls[index]),
+            cause => other.of.name.contains(cause),
+        })
+    };
     (0..calls.len()).any(|other| {
         let call = &calls[other];
         matches!(call.who, Who::Thread(_))
             && call.who != calls[index].who
-            && (!removes || removing.iter().any(|name| call.of.name.contains(name)))
+            && meets(call)
             && (groups[other] == groups[index]
                 || [other, index].iter().any(|&at| is_about_all(&calls[at])))
     })
+}
+
+/// Whether a call may be about addresses that an unmap has: it names some, and no others as far as both are numbers.
+fn may_meet(unmap: &Call, other: &Call) -> bool {
+    let value = |call: &Call, names: [&str; 2]| {
+        let field = names.iter().find_map(|name| call.of.field(name));
+        field.map(|field| call.values[field].clone())
+    };
+    let start = |call| value(call, ["iova", "src_iova"]);
+    let range = |call| match (start(call), value(call, ["length", "size"])) {
+        (Some(Value::Number(start)), Some(Value::Number(length))) if length > 0 => {
+            Some((start, start.saturating_add(length)))
+        }
+        _ => None,
+    };
+    start(other).is_some()
+        && match (range(unmap), range(other)) {
+            (Some(one), Some(other)) => one.0 < other.1 && other.0 < one.1,
+            _ => true,
+        }
 }
 
 /// Returns a number for each call, which is that of others if some call names what both made or named: an address

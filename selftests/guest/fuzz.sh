@@ -90,7 +90,7 @@ compared() {
 
 # report_findings: report each finding as a failed test.
 report_findings() {
-	echo "# $AFTER further calls were not compared, since they come after a difference that is meant"
+	echo "# $AFTER further calls were not compared, since they come after a difference"
 	run fuzz report "$PROGRAMS programs, $((CALLS - AFTER)) calls" /tmp/findings
 }
 

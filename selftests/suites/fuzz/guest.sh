@@ -17,7 +17,9 @@ report_findings
 MODULE=$OURS
 load_iommufd
 fail_everything
-run fuzz inject 41 1/1
+# Where adding a mock device to its group fails, the C module binds it as one without an IOMMU, and its mock then looks for
+# the group to report a page request.
+[ "$OURS" = iommufd ] || run fuzz inject 41 1/1
 run fuzz race 1 90
 run fuzz kill 20
 # Two readers of the C module get events in turns.
