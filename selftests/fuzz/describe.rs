@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 //! Descriptions for syzkaller, in its language, of what its `sys/linux/dev_iommu.txt` does not
-//! have. `dev_iommu_rs.txt` is what `all` returns.
+//! have. `dev_iommu_rs.txt` is what `all` returns. Each field must be where the struct of C has it, as syzkaller
+//! lays out the types that are described.
 
 use std::{
     collections::BTreeMap,
@@ -255,6 +256,25 @@ fn own(name: &str) -> String {
     format!("iommufd_{}", name.trim_start_matches("iommu_"))
 }
 
+/// Returns how many bytes a field of this type has in syzkaller, and to what multiple of bytes its offset is rounded up.
+fn space_of(of: &str) -> (usize, usize) {
+    if let Some((element, number)) = of
+        .strip_prefix("array[")
+        .and_then(|of| of.rsplit_once(", "))
+    {
+        let (size, align) = space_of(element);
+        let number: Option<usize> = number.trim_end_matches(']').parse().ok();
+        return (size * number.unwrap_or(0), align);
+    }
+    let size = match of.rsplit_once("int") {
+        _ if of.starts_with("ptr64[") || of == MMAP_OFFSET => 8,
+        Some((_, bits)) => bits.trim_end_matches(']').parse().unwrap_or(0) / 8,
+        // A file or an id, or several kinds of these.
+        None => 4,
+    };
+    (size, size.max(1))
+}
+
 #[derive(Default)]
 struct Text {
     resources: BTreeMap<&'static str, &'static str>,
@@ -363,15 +383,34 @@ impl Text {
             .filter(|field| field.size > 0)
             .collect();
         fields.sort_by_key(|field| field.offset);
+        let (mut end, mut most) = (0_usize, 1);
         for field in fields {
             let of_form = form.and_then(|form| self.field_of_form(form, layout, field));
             let (of, direction) = of_form.unwrap_or_else(|| self.field(layout, field));
+            let (size, align) = space_of(&of);
+            let start = end.next_multiple_of(align);
+            assert!(
+                (start, size) == (field.offset, field.size),
+                "{name}: {} is {} bytes at {}, and described as {of} at {start}",
+                field.name,
+                field.size,
+                field.offset,
+            );
+            end = start + size;
+            most = most.max(align);
             let _ = writeln!(
                 body,
                 "\t{}\t{of}{direction}",
                 field.name.trim_end_matches('_')
             );
         }
+        let end = end.next_multiple_of(most);
+        // The attribute is the size of the struct.
+        assert!(
+            end == layout.size || (end < layout.size && !attributes.is_empty()),
+            "{name} is {} bytes, and described as {end}",
+            layout.size,
+        );
         let _ = writeln!(body, "}}{attributes}");
         self.structs.insert(name.to_string(), body);
     }

@@ -222,6 +222,8 @@ class Checker:
         elif name == "array":
             if want(1, 2):
                 self.type(arguments[0], names, direction, True, taken, seen)
+                if len(arguments) == 2 and not re.fullmatch(r"[1-9][0-9]*", arguments[1]):
+                    self.error(f"{text}: how many")
         elif name in self.resources | RESOURCES:
             want(0)
             self.use(name, direction, taken)
