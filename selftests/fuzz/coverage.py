@@ -6,13 +6,13 @@ Usage: coverage.py LOG... MODULE.ko [LOG... MODULE.ko]... [--page=COMMIT | --jud
        coverage.py --check
        coverage.py --age=COMMIT
 
-Each log is that of a suite on a kernel with KCOV, with the module that follows it. A line is reached if a block
-is in which it has instructions, in whatever function it was inlined. The lines are printed that programs of the
-fuzzer did not reach and that unreached.txt does not name. --page prints Documentation/coverage.rst, and refuses if
-there are any; COMMIT is that of the modules, as the page says. --judge fails if there are any, or if programs of the
-fuzzer reached 90 % of the lines that count, or fewer. --check only checks that unreached.txt names what the tree has,
-and that the page has each file with code, in its table or as one that is newer. --age asks git what has changed since
-the commit by which the page was made, and writes that on the page."""
+Each log is that of a suite on a kernel with KCOV, with the module that follows it, and must say what was reached. A
+line is reached if a block is in which it has instructions, in whatever function it was inlined. The lines are printed
+that programs of the fuzzer did not reach and that unreached.txt does not name. --page prints
+Documentation/coverage.rst, and refuses if there are any; COMMIT is that of the modules, as the page says. --judge fails
+if there are any, or if programs of the fuzzer reached 90 % of the lines that count, or fewer. --check only checks that
+unreached.txt names what the tree has, and that the page has each file with code, in its table or as one that is newer.
+--age asks git what has changed since the commit by which the page was made, and writes that on the page."""
 
 import re
 import subprocess
@@ -47,6 +47,12 @@ def reached(logs: list[Path], mark: str) -> set[int]:
             if found:
                 places.update(int(word, 16) for word in rest.split())
     return places
+
+
+def silent(logs: list[Path]) -> list[str]:
+    """Returns the names of the logs that have no place: of a suite that has ended early, or on a kernel without KCOV."""
+    marks = ("# corpus reached ", "# reached ", "# tests reached ")
+    return [str(log) for log in logs if not any(reached([log], mark) for mark in marks)]
 
 
 def _run(*command: str) -> list[str]:
@@ -145,11 +151,11 @@ def count(runs: list[Runs]) -> dict[str, File]:
     """Returns the files of our source. There is a line if one of the modules has code of it."""
     files: dict[str, File] = defaultdict(File)
     for run in runs:
+        if without := silent(run.logs):
+            sys.exit(f"no line '# reached': did the suite end early, or was it a kernel without KCOV? {' '.join(without)}")
         corpus = reached(run.logs, "# corpus reached ")
         hit = corpus | reached(run.logs, "# reached ")
         tests = reached(run.logs, "# tests reached ")
-        if not hit | tests:
-            sys.exit(f"no log with {run.module} has a line '# reached': was it a kernel with KCOV?")
         places = sorted(all_places(run.module))
         of = lines(run.module, places)
         for place in places:
