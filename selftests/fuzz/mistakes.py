@@ -7,9 +7,11 @@ Usage: mistakes.py FOLDER FLAVOUR PATTERN [OPTION...]
        mistakes.py --found LOG...
 
 The first prints the names of those it has in FOLDER, and makes only those that it does not have of the same
-tree, and whose names, with "-" for spaces, match the shell pattern. The second only checks that the tree has the texts that are replaced. The third prints the table of
+tree and kernel, and whose names, with "-" for spaces, match the shell pattern. It fails if two are the same module. The
+second only checks that the tree has the texts that are replaced. The third prints the table of
 Documentation/fuzzing.rst from logs of the suite."""
 
+import filecmp
 import fnmatch
 import hashlib
 import os
@@ -46,13 +48,19 @@ def read() -> list[Mistake]:
     return found
 
 
-def digest(mistake: Mistake, flavour: str, options: list[str]) -> str:
-    """Returns what the module depends on, but for the kernel, as a digest."""
-    found = hashlib.sha256(repr((mistake, flavour, options)).encode())
+def kernel(flavour: str) -> str:
+    """Returns the test kernel's folder, of which the name says of what source, patches, configuration and tools it is."""
+    command = [str(TREE / "scripts/kernel.sh"), flavour]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def digest(mistake: Mistake, made_for: str, options: list[str]) -> str:
+    """Returns what the module for a kernel depends on, as a digest."""
+    found = hashlib.sha256(repr((mistake, made_for, options)).encode())
     for path in sorted(TREE.rglob("*")):
         top, *rest = path.relative_to(TREE).parts
         is_ours = top not in ("build", ".git", "selftests") or (top == "selftests" and rest[:1] == ["mock"])
-        if is_ours and (path.suffix in (".rs", ".c", ".h") or path.name == "Kbuild"):
+        if is_ours and (path.suffix in (".rs", ".c", ".h") or path.name in ("Kbuild", "Kconfig", "Makefile")):
             found.update(path.read_bytes())
     return found.hexdigest()
 
@@ -74,7 +82,12 @@ def make(mistake: Mistake, copy: Path, flavour: str, options: list[str], folder:
     path.write_text(right)
     if done.returncode:
         sys.exit(f"mistake '{mistake.name}' does not compile:\n{done.stdout[-3000:]}")
-    shutil.copy(out / "iommufd-rs.ko", folder / mistake.file_name())
+    module = out / "iommufd-rs.ko"
+    # One that was not made anew has the mistake of another one, by which it would be found.
+    for other in {*folder.glob("*.ko")} - {folder / mistake.file_name()}:
+        if filecmp.cmp(module, other, shallow=False):
+            sys.exit(f"mistake '{mistake.name}': the module is that of {other.name}")
+    shutil.copy(module, folder / mistake.file_name())
 
 
 def found(logs: list[str]) -> None:
@@ -99,6 +112,9 @@ def found(logs: list[str]) -> None:
         elif call.startswith("no order of the calls"):
             # The answers are in the log.
             how = "``fuzz meet``: no order explains the answers"
+        elif re.match(r"call \d+ fails at point \d+ ", line[2]):
+            # The call, and what was answered, are in the log.
+            how = "``fuzz inject``: answers differ after a failure"
         elif differs:
             # The fields that differ, and what was read, are in the log.
             c, ours = c.split(" ")[0], ours.split(" ")[0]
@@ -126,11 +142,12 @@ def main() -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(TREE, copy, ignore=shutil.ignore_patterns("build", ".git", "target"), symlinks=True)
     os.chdir(copy)
+    made_for = kernel(flavour)
     for module, mistake in wanted.items():
         if not fnmatch.fnmatch(module.stem, pattern):
             continue
         key = module.with_suffix(".key")
-        now = digest(mistake, flavour, options)
+        now = digest(mistake, made_for, options)
         if not module.exists() or not key.exists() or key.read_text() != now:
             make(mistake, copy, flavour, options, made)
             key.write_text(now)

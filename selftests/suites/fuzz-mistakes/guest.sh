@@ -31,9 +31,9 @@ is_blocked() {
 	dmesg | sed -nE 's/.*task:fuzz +state:D.* pid:([0-9]+) .*/\1/p' | sort | uniq -d | grep -q .
 }
 
-# judged COMMAND...: run a command, which sets HOW if it finds the mistake. Set HOW if the command fails, or
-# leaves something behind. A command that was ended by limited() may have been slow, and leave something for a moment:
-# then LATE is set, and HOW only if a task is blocked, or the kernel has complained.
+# judged COMMAND...: run a command, which sets HOW if it finds the mistake, and LATE if it cannot tell. Set HOW if the
+# command fails, or leaves something behind. A command that was ended by limited() may have been slow, and leave something
+# for a moment: then LATE is set, and HOW only if a task is blocked, or the kernel has complained.
 judged() {
 	local before pages tables begin printing status=0
 	before=$(complaints | wc -l)
@@ -67,14 +67,27 @@ differs() {
 	HOW=$(sed -n 's/^# \(.*; ours .*\)/\1/p' /tmp/findings | head -n 1)
 }
 
-# meets: run the corpus' programs of threads.
+# meets: run the corpus' programs of threads. If that does not tell whether the answers are right, nothing was found.
 meets() {
 	limited /programs/fuzz meet 60 >/tmp/met || return
-	! grep -q '^not ok' /tmp/met || HOW=$(sed -n 's/^# //p' /tmp/met | head -n 1)
+	grep -q '^not ok' /tmp/met || return 0
+	HOW=$(sed -nE 's/^# (no order |after close: |pins: )/\1/p' /tmp/met | head -n 1)
+	[ -n "$HOW" ] || LATE="fuzz meet: $(sed -n 's/^# half /half /p' /tmp/met)"
+}
+
+# injects: let every second allocation of each call fail in those programs of the corpus that map memory and allocate page
+# tables, of which it is mapped into several then. A difference that was not seen again finds nothing.
+injects() {
+	# The module has a way to fail of its own.
+	fail_everything
+	limited /programs/fuzz inject 2 1/1 /tmp/mapping >/tmp/met || return
+	grep -q '^not ok' /tmp/met || return 0
+	HOW=$(sed -nE '/, and not again: /d; s/^# (call [0-9]+ fails at )/\1/p' /tmp/met | head -n 1)
+	[ -n "$HOW" ] || LATE="fuzz inject: $(grep '^not ok' /tmp/met | head -n 1)"
 }
 
 # find_mistake MODULE: whether the fuzzer finds the mistake of a module, first by the corpus, then by
-# random programs, then by those of threads. HOW says by what.
+# random programs, then by those of threads, and last by what is made to fail. HOW says by what.
 find_mistake() {
 	dmesg -c >/dev/null
 	forget_warnings
@@ -83,6 +96,7 @@ find_mistake() {
 	judged differs corpus
 	[ -n "$HOW" ] || judged differs random
 	[ -n "$HOW" ] || judged meets
+	[ -n "$HOW" ] || judged injects
 	limited rmmod iommufd_rs || die "rmmod failed"
 	[ -n "$HOW" ]
 }
@@ -94,6 +108,7 @@ LIMIT=300
 # has a user of its own.
 export FUZZ_USER=1000
 fuzz corpus >/tmp/corpus
+awk -v RS= -v ORS='\n\n' '/ hwpt_alloc/ && / ioas_(map|copy)/' /tmp/corpus >/tmp/mapping
 fuzz generate 1 300 >/tmp/random
 for set in corpus random; do
 	answers "/tmp/$set" iommufd "/tmp/$set.c"
@@ -121,6 +136,7 @@ unmistaken() {
 unmistaken corpus differs corpus
 unmistaken random differs random
 unmistaken threads meets
+unmistaken failures injects
 for module in /mistakes/*.ko; do
 	name=$(basename "$module" .ko | tr - ' ')
 	FUZZ_USER=$((FUZZ_USER + 1))
