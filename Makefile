@@ -60,11 +60,14 @@ bench-vm:
 test:
 	@$(runner) test --jobs $(JOBS) $(addprefix --time ,$(TIME:%m=%)) --rows '$(ROWS)' $(SUITES)
 
+fuzzed := build/logs/fuzz-long.log
+
 # Then how many programs a second, those for the corpus, and by file, which lines were reached.
 fuzz:
-	@$(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long; status=$$?; \
-		sed -nE 's/^ *[0-9.]+ guest  (# .* programs.* a second.*|\+ .*)$$/\1/p' build/logs/fuzz-long.log; \
-		$(cover) build/logs/fuzz-long.log $(call covered,fuzz); exit $$status
+	@rm -f $(fuzzed); $(runner) test $(addprefix --time ,$(TIME:%m=%)) fuzz-long; status=$$?; \
+		[ -e $(fuzzed) ] || exit $$status; \
+		sed -nE 's/^ *[0-9.]+ guest  (# .* programs.* a second.*|\+ .*)$$/\1/p' $(fuzzed); \
+		$(cover) $(fuzzed) $(call covered,fuzz) && exit $$status
 
 # Suites that print what they reach, by their kernel.
 cover_fuzz := fuzz-cover cover-vtd cover-bare cover-mixed cover-pieces cover-locks cover-native-amd

@@ -500,7 +500,8 @@ def age(commit: str) -> None:
     new = [path for path in changes["A"] if source(path).has_code()]
     if changes["M"] or changes["D"] or new:
         text += f" The module is newer: {len(changes['M'])} of the files have changed since, whose numbers and lines below are"
-        text += f" those of then, and {len(changes['D'])} are gone."
+        text += f" those of then, and {len(changes['D'])} are gone. The reasons below are those of then, too:"
+        text += " ``unreached.txt`` has those of now."
     if new:
         text += " Not in the table, because they were added since: " + ", ".join(f"``{path}``" for path in new) + "."
     text = _fill(text)
@@ -601,6 +602,8 @@ def main() -> None:
     option, _, commit = "".join(options).partition("=")
     if not runs or logs or len(options) > 1 or option not in ("", "--page", "--judge") or (option == "--page") != bool(commit):
         sys.exit(__doc__)
+    if missing := [str(path) for run in runs for path in (*run.logs, run.module) if not path.exists()]:
+        sys.exit(f"coverage.py: not there: {' '.join(missing)}. `make coverage` makes them, `make fuzz` those of fuzz-long")
     files = count(runs)
     named = name_lines(files)
     if option == "--page":

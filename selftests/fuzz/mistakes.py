@@ -132,6 +132,8 @@ def main() -> None:
     check()
     if sys.argv[1:] == ["--check"]:
         return
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     folder, flavour, pattern, *options = sys.argv[1:]
     made = Path(folder)
     copy = made / "tree"

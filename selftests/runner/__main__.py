@@ -276,6 +276,12 @@ def list_suites(_: argparse.Namespace) -> int:
     return 0
 
 
+def minutes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"TIME is in minutes, as in TIME=60m, and not {text}")
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="runner", description=__doc__)
     parser.add_argument("--module", choices=build.MODULES, default="rust", help="what serves /dev/iommu")
@@ -287,7 +293,7 @@ def main() -> int:
         command = commands.add_parser(name)
         command.set_defaults(function=function)
         if function is test:
-            command.add_argument("--time", type=int, default=0, help="minutes, for suites that take a time")
+            command.add_argument("--time", type=minutes, default=0, help="minutes, for suites that take a time")
             command.add_argument("--jobs", type=int, default=2, help="how many guests run at a time")
             command.add_argument("--rows", default="", help="only mistakes that match this shell pattern")
             command.add_argument("suites", nargs="*")
