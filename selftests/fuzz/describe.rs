@@ -29,11 +29,13 @@ use crate::{
 
 const HEAD: &str = "\
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+# Copyright 2026 syzkaller project authors. All rights reserved.
+# Use of this source code is governed by Apache 2 LICENSE that can be found in the LICENSE file.
 
 # What dev_iommu.txt does not have: the commands of /dev/iommu for files, processes, faults, vIOMMUs and
 # what is on them, the page tables and invalidations of hardware, fields of HWPT_ALLOC and GET_HW_INFO
 # that are newer, and the operations of the mock IOMMU for these. It uses resources of dev_iommu.txt, and
-# names of its own for all that it declares. Made by `fuzz describe` from the table in selftests/fuzz.
+# names of its own for all that it declares.
 
 include <uapi/linux/fcntl.h>
 include <uapi/linux/iommufd.h>
@@ -70,6 +72,22 @@ static VIOMMU_TEGRA: &Layout = layout!(iommu_viommu_tegra241_cmdqv {
     out_vintf_mmap_offset: Result,
     out_vintf_mmap_length: Result,
 });
+
+/// Values of fields that only hardware has, in addition to those of the table, by the name of the set.
+static OF_HARDWARE: &[(&str, &[Named])] = &[
+    (
+        "iommufd_hw_info_in_data_type_values",
+        set![
+            IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
+            IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV,
+            IOMMU_HW_INFO_TYPE_AMD,
+        ],
+    ),
+    (
+        "iommufd_veventq_alloc_type_values",
+        set![IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV],
+    ),
+];
 
 /// One of the forms of a call of which a field says what another one is.
 struct Form {
@@ -215,6 +233,7 @@ const DESCRIBED: &[&str] = &[
     "destroy",
     "mock_domain_flags",
     "mock_replace",
+    "dirty",
     "check_iotlb",
     "trigger_iopf",
     "check_dev_cache",
@@ -273,6 +292,18 @@ fn space_of(of: &str) -> (usize, usize) {
         None => 4,
     };
     (size, size.max(1))
+}
+
+/// Returns the text of a struct or union. As syz-fmt has it, the types of all fields begin in one column.
+fn block(open: &str, fields: &[(&str, String)], close: &str) -> String {
+    let tabs = |name: &str| name.len() / 8 + 1;
+    let most = fields.iter().map(|(name, _)| tabs(name)).max().unwrap_or(0);
+    let mut text = format!("{open}\n");
+    for (name, of) in fields {
+        let _ = writeln!(text, "\t{name}{}{of}", "\t".repeat(most + 1 - tabs(name)));
+    }
+    let _ = writeln!(text, "{close}");
+    text
 }
 
 #[derive(Default)]
@@ -376,7 +407,7 @@ impl Text {
         attributes: &str,
         form: Option<&'static Form>,
     ) {
-        let mut body = format!("{name} {{\n");
+        let mut lines = Vec::new();
         let mut fields: Vec<_> = layout
             .fields
             .iter()
@@ -398,11 +429,7 @@ impl Text {
             );
             end = start + size;
             most = most.max(align);
-            let _ = writeln!(
-                body,
-                "\t{}\t{of}{direction}",
-                field.name.trim_end_matches('_')
-            );
+            lines.push((field.name.trim_end_matches('_'), of + direction));
         }
         let end = end.next_multiple_of(most);
         // The attribute is the size of the struct.
@@ -411,7 +438,7 @@ impl Text {
             "{name} is {} bytes, and described as {end}",
             layout.size,
         );
-        let _ = writeln!(body, "}}{attributes}");
+        let body = block(&format!("{name} {{"), &lines, &format!("}}{attributes}"));
         self.structs.insert(name.to_string(), body);
     }
 
@@ -518,7 +545,12 @@ impl Text {
             own(layout.name),
             field.name.trim_end_matches('_')
         );
-        let values: Vec<_> = of.iter().map(|named| named.name).collect();
+        let more = OF_HARDWARE.iter().filter(|(of, _)| *of == name);
+        let values: Vec<_> = of
+            .iter()
+            .chain(more.flat_map(|(_, more)| more.iter()))
+            .map(|named| named.name)
+            .collect();
         self.flags.insert(name.clone(), values.join(", "));
         name
     }
@@ -529,22 +561,21 @@ impl Text {
             .map(|res| format!("{res:?}").to_lowercase())
             .collect();
         let name = format!("iommufd_id_{}", names.join("_"));
-        let mut body = format!("{name} [\n");
-        for (member, res) in names.iter().zip(of) {
-            let _ = writeln!(body, "\t{member}\t{}", self.resource(*res));
-        }
-        body.push_str("]\n");
+        let members: Vec<_> = names
+            .iter()
+            .zip(of)
+            .map(|(member, res)| (member.as_str(), self.resource(*res).to_string()))
+            .collect();
+        let body = block(&format!("{name} ["), &members, "]");
         self.structs.insert(name.clone(), body);
         name
     }
 
     fn choice(&mut self, layout: &Layout, field: &Field, of: &[&'static Layout]) -> String {
         let name = format!("{}_{}", own(layout.name), field.name);
-        let mut body = format!("{name} [\n");
-        for layout in of {
-            let _ = writeln!(body, "\t{0}\t{0}", own(layout.name));
-        }
-        body.push_str("] [varlen]\n");
+        let names: Vec<_> = of.iter().map(|layout| own(layout.name)).collect();
+        let members: Vec<_> = names.iter().map(|of| (of.as_str(), of.clone())).collect();
+        let body = block(&format!("{name} ["), &members, "] [varlen]");
         self.structs.insert(name.clone(), body);
         name
     }

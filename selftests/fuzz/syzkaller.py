@@ -44,6 +44,13 @@ INT = {"int8", "int16", "int32", "int64"}
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 CALL = re.compile(rf"({NAME}(?:\${NAME})*)\((.*)\)(?: ({NAME}))?")
 TYPE_NAME = rf"{NAME}(?:\${NAME})?"
+# How wide a tab is.
+TAB = 8
+COPYRIGHT = re.compile(
+    r"^# Copyright 20\d\d syzkaller project authors\. All rights reserved\.\n"
+    r"# Use of this source code is governed by Apache 2 LICENSE that can be found in the LICENSE file\.$",
+    re.MULTILINE,
+)
 CONST = re.compile(rf"{NAME}|-?\d+|0x[0-9a-f]+")
 
 
@@ -72,7 +79,21 @@ class Checker:
         # Resources that a call returns, or writes, and those that a call takes.
         self.made: set[str] = set()
         self.calls: list[tuple[str, list[tuple[str, str]], str]] = []
+        self.head(text)
         self.read(text)
+
+    def head(self, text: str) -> None:
+        """Looks for the lines that tools/check-copyright.sh of syzkaller wants."""
+        if not COPYRIGHT.search(text):
+            self.wrong.append("no copyright of syzkaller's authors")
+
+    def columns(self, name: str, fields: list[tuple[str, int, int]]) -> None:
+        """Checks that all types begin in the first column that pkg/ast/format.go can give them: fields have their name,
+        how many tabs follow it, and their line."""
+        most = max((len(field) // TAB for field, _, _ in fields), default=0) + 1
+        for field, tabs, number in fields:
+            if tabs != (want := most - len(field) // TAB):
+                self.wrong.append(f"line {number}: {name}: {tabs} tabs after {field}, not {want}")
 
     def error(self, message: str) -> None:
         self.wrong.append(f"{self.where}: {message}")
@@ -80,15 +101,17 @@ class Checker:
     def read(self, text: str) -> None:
         """Reads the declarations."""
         name, end = "", ""
+        fields: list[tuple[str, int, int]] = []
         for number, line in enumerate(text.splitlines(), 1):
             self.where = f"line {number}"
             if end and line.startswith("\t"):
-                if not (field := re.fullmatch(rf"\t({NAME})\t+(\S.*?)(?:\t\((in|out|inout)\))?", line)):
+                if not (field := re.fullmatch(rf"\t({NAME})(\t+)(\S.*?)(?:\t\((in|out|inout)\))?", line)):
                     self.error(f"no field: {line}")
                     continue
                 if any(field[1] == other for other, _, _ in self.structs[name]):
                     self.error(f"{name} has two fields {field[1]}")
-                self.structs[name].append((field[1], field[2], field[3] or ""))
+                self.structs[name].append((field[1], field[3], field[4] or ""))
+                fields.append((field[1], len(field[2]), number))
             elif end:
                 attributes = r"varlen" if end == "]" else rf"packed|size\[({NAME})\]"
                 if not (match := re.fullmatch(rf"\{end}(?: \[(?:{attributes})\])?", line)):
@@ -97,7 +120,8 @@ class Checker:
                     self.sizes.add(match[1])
                 if not self.structs[name]:
                     self.error(f"{name} is empty")
-                end = ""
+                self.columns(name, fields)
+                fields, end = [], ""
             elif not line or line.startswith("#"):
                 if re.match(r"#\s*(include|incdir|define)", line):
                     self.error(f"a comment that looks like a directive: {line}")
