@@ -63,6 +63,8 @@ enum Condition {
     Child,
     /// It maps pages of the arena that may only be read.
     Unwritable,
+    /// The memory that it names has a part in two pages or more.
+    Spans,
     /// It maps something in the address space of the page tables that the judged call is about.
     Same,
 }
@@ -196,6 +198,7 @@ impl Condition {
             "stale" => return Some(Self::Stale),
             "child" => return Some(Self::Child),
             "unwritable" => return Some(Self::Unwritable),
+            "spans" => return Some(Self::Spans),
             "same" => return Some(Self::Same),
             _ => {}
         }
@@ -225,6 +228,7 @@ impl Condition {
             Self::Stale => answers.is_some_and(|answers| is_stale(calls, answers, at)),
             Self::Child => matches!(call.who, Who::Child(_)),
             Self::Unwritable => maps_unwritable(call),
+            Self::Spans => spans_pages(call),
             Self::Same => maps_for(calls, at, judged),
             Self::Field(name, test) => call.of.field(name).is_some_and(|index| {
                 let value = fitting(&call.of.layout.fields[index], &call.values[index]);
@@ -313,6 +317,20 @@ fn maps_unwritable(call: &Call) -> bool {
         _ => u64::MAX,
     };
     start < READ_ONLY.end * PAGE && start.saturating_add(length) > READ_ONLY.start * PAGE
+}
+
+/// Whether the memory of a HW queue has a part in two pages or more. What another call leaves may be any address
+/// and any length.
+fn spans_pages(call: &Call) -> bool {
+    let number = |name| match call.of.field(name).map(|field| &call.values[field]) {
+        Some(Value::Number(number)) => Some(*number),
+        _ => None,
+    };
+    match (number("nesting_parent_iova"), number("length")) {
+        (Some(start), Some(length)) => (start % PAGE).saturating_add(length) > PAGE,
+        (None, Some(length)) => length > 1,
+        _ => true,
+    }
 }
 
 /// Whether a call maps something in the address space of the page tables that call `judged` names. It may do so
