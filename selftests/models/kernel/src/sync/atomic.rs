@@ -15,7 +15,8 @@ pub mod ordering {
     pub struct Relaxed;
     /// What follows happens after what was released.
     pub struct Acquire;
-
+    /// What came before happens before what acquires it.
+    pub struct Release;
     /// What came before happens before what follows.
     pub struct Full;
 
@@ -31,6 +32,10 @@ pub mod ordering {
 
     impl Ordering for Acquire {
         const IS: loom::sync::atomic::Ordering = loom::sync::atomic::Ordering::Acquire;
+    }
+
+    impl Ordering for Release {
+        const IS: loom::sync::atomic::Ordering = loom::sync::atomic::Ordering::Release;
     }
 
     impl Ordering for Full {
